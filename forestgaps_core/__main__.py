@@ -1,0 +1,5 @@
+"""`python -m forestgaps_core` is `forestgaps`."""
+
+from forestgaps_core.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""From tiles to a batch, on the device: augmentation, thresholds, targets.
+
+Nothing is stored per threshold; masks cost one comparison. Every random choice comes from `Tiles.draw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, lt, min_len
+from torch import Tensor
+
+from forestgaps_core.components import Batch, Tiles
+from forestgaps_core.randomness import uniform
+
+
+def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
+
+
+@frozen(kw_only=True)
+class Thresholds:
+    """Heights below which canopy counts as gap."""
+
+    values: tuple[float, ...] = field(
+        default=(2.0, 5.0, 10.0, 15.0, 20.0),
+        validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(200))), ascending),
+        metadata={"help": "Thresholds of validation, test and prediction, metres, ascending."},
+    )
+    drawn: int = field(
+        default=0,
+        validator=ge(0),
+        metadata={
+            "help": "Thresholds drawn anew for each training sample, log-uniform between the smallest and the largest of `values`; "
+            "0: train at `values`."
+        },
+    )
+
+
+@frozen(kw_only=True)
+class Augmentation:
+    """Changes of a training tile that keep its gaps."""
+
+    turns: bool = field(default=True, metadata={"help": "One of the eight flips and quarter turns."})
+    offset_m: float = field(
+        default=100.0, validator=ge(0), metadata={"help": "Raise or lower the whole tile by up to so many metres."}
+    )
+    tilt: float = field(
+        default=0.1,
+        validator=and_(ge(0), lt(2)),
+        metadata={"help": "Tilt the terrain by a plane of up to this slope (rise over run) in each direction."},
+    )
+
+
+NO_AUGMENTATION = Augmentation(turns=False, offset_m=0.0, tilt=0.0)
+
+
+def fill_invalid(dsm: Tensor, valid: Tensor) -> Tensor:
+    """The DSM with each tile's median where it is invalid; 0 in a tile without any valid pixel. (B, 1, H, W) both."""
+    known = torch.where(valid, dsm, torch.nan).flatten(1)
+    median = known.nanmedian(dim=1).values.nan_to_num(nan=0.0)[:, None, None, None]
+    return torch.where(valid, dsm, median)
+
+
+def turned(planes: Sequence[Tensor], draw: Tensor) -> list[Tensor]:
+    """Each sample in one of its eight flips and quarter turns; tiles must be square. (B, C, H, W) each."""
+    chosen = (uniform(draw, "turns", 1)[:, 0] * 8).long()
+    flip_x, flip_y, swap = (((chosen >> bit) & 1).bool()[:, None, None, None] for bit in range(3))
+    out = []
+    for plane in planes:
+        plane = torch.where(flip_x, plane.flip(-1), plane)
+        plane = torch.where(flip_y, plane.flip(-2), plane)
+        out.append(torch.where(swap, plane.transpose(-1, -2), plane))
+    return out
+
+
+def tilted(dsm: Tensor, draw: Tensor, *, tilt: float, offset_m: float, resolution_m: float) -> Tensor:
+    """The DSM on a plane of random slope and height; canopy heights above ground stay as they are."""
+    rows, columns = dsm.shape[-2:]
+    slope_x, slope_y, rise = ((uniform(draw, "terrain", 3) * 2 - 1).to(dsm.dtype)).unbind(1)
+    x = (torch.arange(columns, device=dsm.device, dtype=dsm.dtype) - (columns - 1) / 2) * resolution_m
+    y = (torch.arange(rows, device=dsm.device, dtype=dsm.dtype) - (rows - 1) / 2) * resolution_m
+    plane = slope_x[:, None, None] * x[None, None, :] + slope_y[:, None, None] * y[None, :, None]
+    return dsm + (tilt * plane + offset_m * rise[:, None, None])[:, None]
+
+
+def drawn_thresholds(draw: Tensor, values: Sequence[float], count: int) -> Tensor:
+    """(B, count) float32 metres, ascending, log-uniform between the ends of `values`."""
+    low, high = values[0], values[-1]
+    share = uniform(draw, "thresholds", count).sort(dim=1).values
+    return (low * (high / low) ** share).to(torch.float32)
+
+
+@frozen(kw_only=True)
+class BatchMaker:
+    """Makes a `Batch` of `Tiles`, on whatever device they are.
+
+    With `augmentation` at `NO_AUGMENTATION` and `thresholds.drawn` 0, as for validation and test, nothing is random.
+    """
+
+    thresholds: Thresholds
+    augmentation: Augmentation = NO_AUGMENTATION
+    resolution_m: float = 1.0
+
+    def __call__(self, tiles: Tiles) -> Batch:
+        dsm, height, valid = tiles.dsm, tiles.height, tiles.valid
+        change = self.augmentation
+        if change.turns:
+            dsm, height, valid = turned((dsm, height, valid), tiles.draw)
+        if change.tilt or change.offset_m:
+            dsm = tilted(dsm, tiles.draw, tilt=change.tilt, offset_m=change.offset_m, resolution_m=self.resolution_m)
+        if self.thresholds.drawn:
+            thresholds = drawn_thresholds(tiles.draw, self.thresholds.values, self.thresholds.drawn)
+        else:
+            thresholds = torch.tensor(self.thresholds.values, dtype=torch.float32).to(dsm.device, non_blocking=True)
+            thresholds = thresholds.expand(len(dsm), -1)
+        target = (height < thresholds[:, :, None, None]).to(torch.float32)
+        return Batch(
+            dsm=fill_invalid(dsm, valid),
+            thresholds=thresholds,
+            target=target,
+            valid=valid,
+            height=torch.where(valid, height, 0.0),
+            index=tiles.index,
+        )

@@ -1,0 +1,372 @@
+"""The command line. Nothing heavy is imported until a command runs; plugins add commands of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forestgaps_core import __version__
+from forestgaps_core.components import KINDS
+from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError, nearest
+from forestgaps_core.plugins import Plugin, Plugins, load_target, normalized
+
+if TYPE_CHECKING:
+    from forestgaps_core.components import Command
+    from forestgaps_core.config import Config
+
+DEFAULT_RECIPE = "quick"
+INTERRUPTED = 130  # as shells report a program ended by SIGINT
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting, such as loss.focus=1.5; may be repeated."),
+]
+
+app = typer.Typer(
+    help="Maps of forest canopy gaps from a digital surface model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Make, check and explain run files.", no_args_is_help=True)
+plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(plugins_app, name="plugins")
+
+_found: list[Plugins] = []  # what `main` discovered, for the commands of this process
+
+
+def plugins() -> Plugins:
+    if not _found:
+        _found.append(Plugins.discover())
+    return _found[0]
+
+
+@app.callback()
+def options(
+    plugin: Annotated[
+        list[Path] | None, typer.Option("-p", "--plugin", help="A Python file of your own with components; may be repeated.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    for path in plugin or []:
+        plugins().add_file(path)
+
+
+# --- train and test -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; without it, a first run on a simulated landscape.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/NAME.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder where it stopped.")] = None,
+    changes: Set = None,
+) -> None:
+    """Train a network."""
+    from forestgaps_core.run import resume_training, train_model
+
+    if resume is not None:
+        if run_file or out or changes:
+            raise ConfigError("--resume takes the run as it is: give no run file, --out or --set with it", "train")
+        result = resume_training(resume, plugins=plugins())
+    else:
+        config, name = chosen_config(run_file, changes or [])
+        result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
+    if result.stopped and result.stopped.startswith("interrupted"):
+        typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
+        raise typer.Exit(INTERRUPTED)
+    ended = f"stopped: {result.stopped}" if result.stopped else "complete"
+    typer.echo(f"\nTrained {result.epoch} epochs ({ended}). Written to {result.folder}:")
+    for path in sorted(path for path in result.folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        typer.echo(f"  {path}")
+    say_next(result.folder)
+
+
+def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
+    """The config to train and a name for its run folder."""
+    from forestgaps_core.config import load_config
+
+    if run_file is not None:
+        return load_config(run_file, overrides=changes, plugins=plugins()), run_file.stem
+    return load_config(recipe_path(DEFAULT_RECIPE), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3` ... that is free."""
+    folder, count = parent / name, 1
+    while folder.exists():
+        count += 1
+        folder = parent / f"{name}-{count}"
+    return folder
+
+
+def say_next(folder: Path) -> None:
+    suggestions = {
+        "test": f"forestgaps test {folder}",
+        "simulate": "forestgaps simulate landscape",
+        "predict": f"forestgaps predict {folder} landscape/dsm.tif --out maps",
+    }
+    there = {"test", *plugins().commands()}
+    typer.echo("\nNext:")
+    for name, line in suggestions.items():
+        if name in there:
+            typer.echo(f"  {line}")
+
+
+@app.command()
+def test(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a trained network on the split held back."""
+    from forestgaps_core.run import evaluate_model
+
+    scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
+    path = run / f"{split}.json"
+    text = json.dumps({name: value if value == value else None for name, value in scores.items()}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(text)
+        return
+    show_scores(scores)
+    typer.echo(f"Written: {path}")
+
+
+def show_scores(scores: Mapping[str, float]) -> None:
+    """One table for scores by threshold (`name@5m`), one for the rest; undefined values are shown as -."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    levels = list(dict.fromkeys(name.rpartition("@")[2] for name in scores if "@" in name))
+    if levels:
+        table = Table("score", *levels)
+        for name in dict.fromkeys(name.partition("@")[0] for name in scores if "@" in name):
+            table.add_row(name, *(number(scores.get(f"{name}@{level}")) for level in levels))
+        console.print(table)
+    table = Table("score", "value")
+    for name, value in scores.items():
+        if "@" not in name:
+            table.add_row(name, number(value))
+    console.print(table)
+
+
+def number(value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
+
+
+# --- config ---------------------------------------------------------------------------------------------------------
+
+
+@config_app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file to write.")] = Path("run.toml"),
+    recipe: Annotated[str, typer.Option(help="Which complete run file to start from; --recipe list names them.")] = DEFAULT_RECIPE,
+) -> None:
+    """Write a complete run file to start from."""
+    if recipe == "list":
+        for name, (plugin, entry) in plugins().recipes().items():
+            typer.echo(f"{name}  {entry.help}  ({plugin})")
+        return
+    if path.exists():
+        raise ConfigError(f"{path} exists; give another name", "config init")
+    text = recipe_path(recipe).read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    typer.echo(f"Written: {path}\n\nNext:\n  forestgaps config check {path}\n  forestgaps train {path}")
+
+
+def recipe_path(name: str) -> Path:
+    from importlib.resources import files
+
+    recipes = plugins().recipes()
+    if name not in recipes:
+        there = ", ".join(recipes) or 'none; pip install "forestgaps-core[standard]" brings some'
+        raise ConfigError(f"no recipe {name!r}{nearest(name, recipes)}; there is: {there}", "recipe")
+    plugin, recipe = recipes[name]
+    package, _, file = recipe.target.partition(":")
+    path = Path(str(files(package))) / file
+    if not path.is_file():
+        raise PluginError(f"the recipe {name!r} of {plugin}: {path} is missing; reinstall the package")
+    return path
+
+
+@config_app.command()
+def check(
+    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")],
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Read a run file, build all of it, and put one batch through."""
+    from forestgaps_core.config import load_config, table_of
+    from forestgaps_core.run import try_one_batch
+
+    config = load_config(path, overrides=changes or [], plugins=plugins())
+    facts = try_one_batch(config, plugins())
+    if as_json:
+        typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
+        return
+    typer.echo(f"{path} is right.")
+    for name, value in facts.items():
+        typer.echo(f"  {name}: {value}")
+
+
+@config_app.command()
+def explain(
+    topic: Annotated[str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables.")] = "",
+) -> None:
+    """Say what a table of a run file may hold."""
+    from forestgaps_core.explain import explanation
+
+    typer.echo(explanation(topic, plugins()))
+
+
+# --- plugins --------------------------------------------------------------------------------------------------------
+
+
+@plugins_app.command("list")
+def list_plugins(
+    components: Annotated[bool, typer.Option("--components", help="Also what each offers.")] = False, as_json: Json = False
+) -> None:
+    """Installed plugins, with what is wrong with those that do not work."""
+    offered = [component for kind in KINDS for offers in plugins().components(kind).values() for component in offers]
+    if as_json:
+        rows = [
+            {**facts(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
+            for plugin in plugins().records
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for plugin in plugins().records:
+        typer.echo(f"{plugin}" + (f"  BROKEN ({plugin.failed}): {plugin.reason}" if plugin.failed else ""))
+    if not plugins().records:
+        typer.echo('No plugin is installed: pip install "forestgaps-core[standard]"')
+    if components:
+        typer.echo()
+        width = max((len(f"{c.kind}.{c.name}") for c in offered), default=0)
+        for component in offered:
+            typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
+    for kind in KINDS:
+        for name, offers in plugins().components(kind).items():
+            if len(offers) > 1:
+                owners = " and ".join(str(c.plugin) for c in offers)
+                typer.echo(
+                    f'CLASH: {kind}.{name} is offered by {owners}; choose with name = "{offers[0].plugin.distribution}:{name}"'
+                )
+
+
+def facts(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "works": plugin.failed is None,
+        "failed": plugin.failed,
+        "reason": plugin.reason,
+    }
+
+
+@plugins_app.command("show")
+def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution.")]) -> None:
+    """One plugin: version, state, components, commands, recipes."""
+    plugin = plugin_named(name)
+    typer.echo(f"{plugin}")
+    typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
+    for kind in KINDS:
+        for offers in plugins().components(kind).values():
+            for component in offers:
+                if component.plugin is plugin:
+                    typer.echo(f"  {kind}.{component.name}  {component.place}")
+    for what, table in (("command", plugins().commands()), ("recipe", plugins().recipes())):
+        for entry, (owner, record) in table.items():
+            if owner is plugin:
+                typer.echo(f"  {what} {entry}  {record.help}")
+
+
+@plugins_app.command("check")
+def check_plugins(
+    name: Annotated[str | None, typer.Argument(help="Name of a distribution; all, without it.")] = None,
+) -> None:
+    """Import everything a plugin offers and hold it against the contract of its kind."""
+    from forestgaps_core.testing import check_plugin
+
+    wrong = 0
+    for plugin in [plugin_named(name)] if name else plugins().records:
+        if plugin.failed:
+            typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
+            wrong += 1
+            continue
+        for what, problem in check_plugin(plugins(), plugin):
+            typer.echo(f"{plugin}: {what}: {problem or 'right'}")
+            wrong += bool(problem)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def plugin_named(name: str) -> Plugin:
+    for plugin in plugins().records:
+        if plugin.distribution == normalized(name):
+            return plugin
+    there = [plugin.distribution for plugin in plugins().records]
+    raise PluginError(f"no plugin {name!r}{nearest(name, there)}; there is: {', '.join(there) or 'none'}")
+
+
+# --- commands of plugins --------------------------------------------------------------------------------------------
+
+
+def plugin_command(name: str, plugin: Plugin, command: Command) -> Callable[[typer.Context], None]:
+    """A stand-in that shows in `--help` and imports the command when it is called."""
+
+    def call(context: typer.Context) -> None:
+        function = load_target(command.target, f"the command {name!r} of {plugin}")
+        inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
+        inner(args=context.args, prog_name=f"forestgaps {name}")
+
+    call.__doc__ = command.help
+    return call
+
+
+def add_plugin_commands() -> None:
+    own = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    for name, (plugin, command) in plugins().commands().items():
+        if name in own | {"config", "plugins"}:
+            plugin.fail("table", f"forestgaps_commands offers {name!r}, which is the core's own")
+            continue
+        app.command(
+            name,
+            help=command.help,
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+        )(plugin_command(name, plugin, command))
+
+
+def main() -> None:
+    """Run the command line: status 0, 2 for a mistake of the user, 130 when interrupted; bugs keep their traceback."""
+    try:
+        add_plugin_commands()
+        app(prog_name="forestgaps")
+    except ForestgapsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Run files: TOML tables that choose components by name and hold their settings.
+
+One table per kind; `name` chooses the component, the other keys are its fields. Kinds that may be several are keyed by a
+label, `[metrics.gaps]`. All mistakes of a file are reported at once, each with its place.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+from attrs.validators import ge, gt
+
+from forestgaps_core.batches import Augmentation, Thresholds
+from forestgaps_core.components import KINDS
+from forestgaps_core.environment import Environment
+from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.optimizers import OPTIMIZERS, AdamW
+from forestgaps_core.plugins import Component, Plugin, Plugins, load_target
+from forestgaps_core.structuring import shown, structured, unstructure
+
+
+@frozen(kw_only=True)
+class Training:
+    """Length of a run and what happens in a step."""
+
+    epochs: int = field(default=10, validator=ge(1), metadata={"help": "Passes over the training split."})
+    batch_size: int = field(default=8, validator=ge(1), metadata={"help": "Tiles the device sees at once."})
+    accumulate: int = field(default=1, validator=ge(1), metadata={"help": "Batches to an optimizer step."})
+    max_gradient_norm: float = field(
+        default=1.0, validator=gt(0), metadata={"help": "Gradients are scaled down to this norm; inf leaves them."}
+    )
+    max_gradient_value: float = field(
+        default=inf, validator=gt(0), metadata={"help": "Each gradient value is clipped to this size; inf leaves them."}
+    )
+
+
+SETTINGS: Mapping[str, type] = {
+    "thresholds": Thresholds,
+    "augmentation": Augmentation,
+    "training": Training,
+    "environment": Environment,
+}
+REQUIRED = ("data", "model", "loss")
+SECTIONS = (
+    "data", "thresholds", "augmentation", "model", "normalization", "loss", "optimizer", "scheduler", "training", "metrics",
+    "callbacks", "environment",
+)  # fmt: skip
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole run. Components are their config objects, such as `Focal(focus=1.5)`."""
+
+    data: Any
+    model: Any
+    loss: Any
+    normalization: Any = None
+    optimizer: Any = field(factory=AdamW)
+    scheduler: Any = None
+    metrics: Mapping[str, Any] = field(factory=dict)
+    callbacks: Mapping[str, Any] = field(factory=dict)
+    thresholds: Thresholds = field(factory=Thresholds)
+    augmentation: Augmentation = field(factory=Augmentation)
+    training: Training = field(factory=Training)
+    environment: Environment = field(factory=Environment)
+
+
+def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plugins | None = None) -> Config:
+    """Read a run file.
+
+    Args:
+        overrides: Changes such as `loss.focus=1.5`, as for `--set`.
+        plugins: What names may be used; by default, all that is installed.
+
+    Raises:
+        ConfigError: With every mistake found.
+    """
+    path = Path(path)
+    table = overridden(read_table(path), overrides)
+    return config_from(table, plugins or Plugins.discover(), source=str(path), folder=path.parent)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
+        raise ConfigError(f"no such file{near}", str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", str(path)) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"is not TOML: {type(error).__name__}", str(path)) from None
+
+
+def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "run file", folder: Path | None = None) -> Config:
+    """The config of the tables of a run file; relative paths in it start at `folder`."""
+    reader = _Reader(plugins, folder)
+    fields: dict[str, Any] = {}
+    for key in table:
+        if key not in SECTIONS:
+            reader.problems.append(f"{key}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
+    for section in SECTIONS:
+        if section in table:
+            fields[section] = reader.section(section, table[section])
+        elif section in REQUIRED:
+            known = ", ".join(plugins.components(section)) or "none is installed"
+            reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
+    if reader.problems:
+        raise ConfigError(reader.problems, source)
+    return Config(**fields)
+
+
+class _Reader:
+    """Reads the tables of one file and gathers what is wrong in them."""
+
+    def __init__(self, plugins: Plugins, folder: Path | None) -> None:
+        self.plugins, self.folder = plugins, folder
+        self.problems: list[str] = []
+
+    def section(self, section: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            self.problems.append(f"{section}: found {shown(value)}, expected a table [{section}]")
+            return None
+        if section in SETTINGS:
+            return self.settings(value, SETTINGS[section], (section,))
+        if section in KINDS and KINDS[section].several:
+            return {label: self.labelled(section, label, chosen) for label, chosen in value.items()}
+        return self.chosen(section, value, (section,))
+
+    def labelled(self, kind: str, label: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            self.problems.append(
+                f'{kind}.{label}: found {shown(value)}, expected a table; {kind} are labelled: [{kind}.LABEL] with name = "..."'
+            )
+            return None
+        return self.chosen(kind, value, (kind, label))
+
+    def chosen(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+        name = value.get("name")
+        where = ".".join(place)
+        if not isinstance(name, str):
+            found = "is missing" if name is None else f"found {shown(name)}"
+            known = OPTIMIZERS if kind == "optimizer" else self.plugins.components(kind)
+            self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
+            return None
+        try:
+            config_class = self.config_class(kind, name)
+        except PluginError as error:
+            self.problems.append(f"{where}.name: {error}")
+            return None
+        return self.settings({key: item for key, item in value.items() if key != "name"}, config_class, place)
+
+    def config_class(self, kind: str, name: str) -> type:
+        if kind != "optimizer":
+            return self.plugins.component(kind, name).load()
+        if name not in OPTIMIZERS:
+            raise PluginError(f"no optimizer named {name!r}{nearest(name, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}")
+        chosen: type = load_target(OPTIMIZERS[name], f"the optimizer {name!r}")
+        return chosen
+
+    def settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
+        config, problems = structured(value, config_class, place)
+        self.problems += problems
+        return config if problems or self.folder is None else with_whole_paths(config, self.folder.absolute())
+
+
+def with_whole_paths(config: Any, folder: Path) -> Any:
+    """The config with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
+    changes = {}
+    for attribute in attrs.fields(type(config)):
+        value = getattr(config, attribute.name)
+        if isinstance(value, Path) and not value.is_absolute():
+            changes[attribute.name] = folder / value
+        elif attrs.has(type(value)):
+            changes[attribute.name] = with_whole_paths(value, folder)
+    return attrs.evolve(config, **changes) if changes else config
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The tables with changes such as `loss.focus=1.5` made.
+
+    A value is read as TOML; one that is not TOML is a text. Another `name` starts the component's table anew, since the
+    settings of one component mean nothing to another.
+
+    Raises:
+        ConfigError: With every change that cannot be made.
+    """
+    changed: dict[str, Any] = copied(table)
+    problems = []
+    parsed = [override.partition("=") for override in overrides]
+    # Names first, whatever the order on the command line: they empty their tables.
+    for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
+        *path, last = key.strip().split(".")
+        if not equals or not path or not all((*path, last)):
+            problems.append(f"{key}{equals}{text}: write table.key=value, such as loss.focus=1.5")
+            continue
+        inner: Any = changed
+        for part in path:
+            inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner
+        if not isinstance(inner, dict):
+            problems.append(f"{key.strip()}: {'.'.join(path)} is no table")
+            continue
+        value = value_of(text.strip())
+        if last == "name" and inner.get("name") != value:
+            inner.clear()
+        inner[last] = value
+    if problems:
+        raise ConfigError(problems, "--set")
+    return changed
+
+
+def copied(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+
+
+def value_of(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def table_of(config: Config, plugins: Plugins) -> dict[str, Any]:
+    """The tables of the run file that says exactly this config, defaults included.
+
+    Raises:
+        PluginError: A component is offered by no plugin, so that no run file can name it.
+    """
+    table: dict[str, Any] = {}
+    for section in SECTIONS:
+        value = getattr(config, section)
+        if section in SETTINGS:
+            table[section] = unstructure(value)
+        elif section in KINDS and KINDS[section].several:
+            table[section] = {label: named_table(section, chosen, plugins) for label, chosen in value.items()}
+        elif value is not None:
+            table[section] = named_table(section, value, plugins)
+    return table
+
+
+def named_table(kind: str, config: Any, plugins: Plugins) -> dict[str, Any]:
+    if kind == "optimizer":
+        place = f"{type(config).__module__}:{type(config).__qualname__}"
+        name = next((name for name, target in OPTIMIZERS.items() if target == place), None)
+        if name is None:
+            raise PluginError(f"the optimizer {place} is none of {', '.join(OPTIMIZERS)}, so a run file cannot name it")
+        return {"name": name, **unstructure(config)}
+    component = plugins.component_of(kind, config)
+    alone = len(plugins.components(kind)[component.name]) == 1
+    name = component.name if alone else f"{component.plugin.distribution}:{component.name}"
+    return {"name": name, **unstructure(config)}
+
+
+def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
+    """The component behind each place of a config, such as `metrics.gaps`."""
+    found: dict[str, Component] = {}
+    for kind, about in KINDS.items():
+        value = getattr(config, kind)
+        if about.several:
+            found |= {f"{kind}.{label}": plugins.component_of(kind, chosen) for label, chosen in value.items()}
+        elif value is not None:
+            found[kind] = plugins.component_of(kind, value)
+    return found
+
+
+def plugins_of(config: Config, plugins: Plugins) -> dict[str, Plugin]:
+    return {component.plugin.distribution: component.plugin for component in components_of(config, plugins).values()}

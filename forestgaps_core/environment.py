@@ -1,0 +1,92 @@
+"""Where a run computes: device, precision, seeds, threads and loader processes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from attrs import field, frozen
+from attrs.validators import ge, optional
+
+from forestgaps_core.errors import ConfigError
+
+
+@frozen(kw_only=True)
+class Environment:
+    """Device, precision and randomness of a run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = field(
+        default="auto", metadata={"help": "Where to compute; auto takes a GPU if there is one."}
+    )
+    precision: Literal["32", "bf16", "16"] = field(
+        default="32", metadata={"help": "Of the network's forward pass: 32, bf16, or 16 (float16 with loss scaling)."}
+    )
+    seed: int = field(default=0, validator=ge(0), metadata={"help": "Everything random in a run follows from it."})
+    threads: int | None = field(
+        default=None, validator=optional(ge(1)), metadata={"help": "CPU threads; by default as many as this process may use."}
+    )
+    workers: int | None = field(
+        default=None,
+        validator=optional(ge(0)),
+        metadata={
+            "help": "Loader processes; by default none on a CPU, whose cores the network needs, and up to four beside a GPU."
+        },
+    )
+    channels_last: bool = field(default=True, metadata={"help": "Memory layout of networks; faster nearly everywhere."})
+    compile: bool = field(default=False, metadata={"help": "Compile the network; slow to start, faster in long runs."})
+
+    def torch_device(self) -> torch.device:
+        """The device to use.
+
+        Raises:
+            ConfigError: The device asked for is not there.
+        """
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if self.device == "auto":
+            return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+        if not there[self.device]:
+            found = ", ".join(name for name, is_there in there.items() if is_there)
+            raise ConfigError(f"environment.device: found {self.device!r}, which this machine lacks; there is: {found}")
+        return torch.device(self.device)
+
+    def loader_processes(self, device: torch.device) -> int:
+        if self.workers is not None:
+            return self.workers
+        return 0 if device.type == "cpu" else min(4, max(usable_cpus() - 1, 0))
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """A new context for one forward pass."""
+        if self.precision == "32":
+            return torch.autocast(device.type, enabled=False)
+        return torch.autocast(device.type, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+    def start(self) -> torch.device:
+        """Set threads and seed for this process; returns the device."""
+        torch.set_num_threads(self.threads or usable_cpus())
+        torch.manual_seed(self.seed)
+        return self.torch_device()
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use: affinity and the quota of its control group, at least 1."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return max(1, min(count, int(quota)) if quota else count)
+
+
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """CPUs the control group grants, or None without a limit. Reads version 2, then version 1."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if limit in ("max", "-1"):
+        return None
+    return max(float(limit) / float(period), 1.0)

@@ -1,0 +1,51 @@
+"""The errors a person can act on.
+
+Everything the user can mend is a `ForestgapsError`: the command line prints its sentence and leaves with status 2.
+Any other exception is a bug of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class ForestgapsError(Exception):
+    """A mistake the user can mend. The message says what was found, where, and what would do."""
+
+
+class ConfigError(ForestgapsError):
+    """One or more mistakes in a run file.
+
+    Attributes:
+        problems: One sentence each, with its place in the file.
+    """
+
+    def __init__(self, problems: str | Sequence[str], source: str = "run file") -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.source = source
+        count = len(self.problems)
+        head = f"{source}: {count} mistake{'s' if count > 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+class PluginError(ForestgapsError):
+    """A plugin is missing, broken, or in conflict with another; the message names the package."""
+
+
+class DataError(ForestgapsError):
+    """Input data that cannot be used as it is."""
+
+
+class CheckpointError(ForestgapsError):
+    """A checkpoint that is missing, damaged, or made for something else."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean x?)' for the known word nearest to `word`, or '' when none is near."""
+    names = list(known)
+    folded = word.lower().replace("-", "_")
+    close = [name for name in names if name.lower().replace("-", "_") == folded] or difflib.get_close_matches(
+        folded, names, n=1, cutoff=0.5
+    )
+    return f" (did you mean {close[0]!r}?)" if close else ""

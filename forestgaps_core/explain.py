@@ -1,0 +1,128 @@
+"""What a table of a run file may hold, told from the code: fields, defaults, limits, help, docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_type_hints
+
+import attrs
+
+from forestgaps_core.components import KINDS
+from forestgaps_core.config import SECTIONS, SETTINGS
+from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.optimizers import OPTIMIZERS
+from forestgaps_core.plugins import Plugins, load_target
+from forestgaps_core.structuring import shown, unstructure
+
+ALIASES = {"metric": "metrics", "callback": "callbacks", "losses": "loss", "models": "model", "schedulers": "scheduler"}
+
+
+def explanation(topic: str, plugins: Plugins) -> str:
+    """The text for `config explain TOPIC`.
+
+    Args:
+        topic: '' for the sections, `loss` for the components of a kind, `loss.focal` for one, `training` for settings.
+
+    Raises:
+        ConfigError: No such topic.
+    """
+    section, _, name = topic.partition(".")
+    section = ALIASES.get(section, section)
+    if not section:
+        return "\n".join(sections())
+    if section in SETTINGS:
+        return "\n".join(described(SETTINGS[section], f"[{section}]"))
+    if section not in SECTIONS:
+        raise ConfigError(f"no table {section!r}{nearest(section, SECTIONS)}; there is: {', '.join(SECTIONS)}", "explain")
+    if not name:
+        return "\n".join(kind_listed(section, plugins))
+    header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
+    if section == "optimizer":
+        if name not in OPTIMIZERS:
+            raise ConfigError(f"no optimizer {name!r}{nearest(name, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}", "explain")
+        return "\n".join(described(load_target(OPTIMIZERS[name], name), header))
+    component = plugins.component(section, name)
+    return "\n".join([*described(component.load(), header), "", f"offered by {component.plugin}"])
+
+
+def sections() -> Iterator[str]:
+    yield "A run file has these tables (forestgaps config explain TABLE):"
+    for section in SECTIONS:
+        if section in SETTINGS:
+            yield f"  [{section}]  {first_line(SETTINGS[section])}"
+        else:
+            several = section in KINDS and KINDS[section].several
+            yield f"  [{section}.LABEL]  chosen by name, several" if several else f"  [{section}]  chosen by name"
+
+
+def kind_listed(section: str, plugins: Plugins) -> Iterator[str]:
+    if section == "optimizer":
+        for name, target in OPTIMIZERS.items():
+            yield f"{section}.{name}  {first_line(load_target(target, name))}"
+        return
+    for name, offers in plugins.components(section).items():
+        for component in offers:
+            yield f"{section}.{name}  {first_line(component.load())}  ({component.plugin})"
+    if not plugins.components(section):
+        yield f"no installed plugin offers any {section}"
+
+
+def described(config_class: type, header: str) -> Iterator[str]:
+    yield header
+    yield ""
+    yield inspect.getdoc(config_class) or ""
+    yield ""
+    for row in fields_of(config_class):
+        yield f"{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
+        yield f"    {row['help']}"
+
+
+def fields_of(config_class: type) -> Iterator[Mapping[str, str]]:
+    """Name, default, type, limits and help of every field."""
+    hints = get_type_hints(config_class)
+    for attribute in attrs.fields(config_class):
+        yield {
+            "name": attribute.name,
+            "default": default_of(attribute),
+            "type": type_name(hints[attribute.name]),
+            "limits": limits(attribute.validator),
+            "help": attribute.metadata.get("help", ""),
+        }
+
+
+def default_of(attribute: attrs.Attribute[Any]) -> str:
+    default: Any = attribute.default
+    if default is attrs.NOTHING:
+        return "(required)"
+    if hasattr(default, "factory"):
+        default = "(computed)" if default.takes_self else default.factory()
+    if default is None:
+        return "(absent)"
+    plain = unstructure(default) if attrs.has(type(default)) else default
+    return shown(list(plain) if isinstance(plain, tuple) else plain)
+
+
+def type_name(hint: Any) -> str:
+    text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", None) else str(hint)
+    return re.sub(r"typing\.|collections\.abc\.|pathlib\.|forestgaps_\w+(\.\w+)*\.", "", text)
+
+
+def limits(validator: Any) -> str:
+    """The bounds of attrs' own validators, such as ', >= 0, < 1'."""
+    if validator is None:
+        return ""
+    inner = getattr(validator, "_validators", None)
+    if inner is not None:
+        return "".join(limits(one) for one in inner)
+    for name in ("validator", "member_validator"):
+        if hasattr(validator, name):
+            return limits(getattr(validator, name))
+    if hasattr(validator, "bound"):
+        return f", {validator.compare_op} {validator.bound}"
+    return ""
+
+
+def first_line(config_class: type) -> str:
+    return (inspect.getdoc(config_class) or "").split("\n")[0]

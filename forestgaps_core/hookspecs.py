@@ -1,0 +1,117 @@
+"""Everything a plugin can implement, in one file.
+
+`PluginHooks` is what a plugin package offers: tables of names. They are read when a list of components is needed and
+must cost nothing: no torch, no files. `TrainingEvents` is what a callback may listen to in a run that names it.
+
+Mark implementations with `forestgaps_core.hookimpl`. Take only the arguments you use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from forestgaps_core.components import Batch, Command, Recipe
+    from forestgaps_core.trainer import Trainer
+
+PROJECT = "forestgaps"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class PluginHooks:
+    """One hook per kind, each returning `{name: "package.module:ConfigClass"}`.
+
+    Names are lower case with underscores. The target is imported when a run file says the name, not before.
+    """
+
+    @hookspec
+    def forestgaps_losses(self) -> Mapping[str, str]:
+        """Losses by name; `[loss]` of a run file."""
+
+    @hookspec
+    def forestgaps_metrics(self) -> Mapping[str, str]:
+        """Metrics by name; `[metrics.LABEL]` of a run file."""
+
+    @hookspec
+    def forestgaps_schedulers(self) -> Mapping[str, str]:
+        """Learning-rate schedules by name; `[scheduler]` of a run file."""
+
+    @hookspec
+    def forestgaps_normalizations(self) -> Mapping[str, str]:
+        """Normalization layers by name; `[normalization]` of a run file."""
+
+    @hookspec
+    def forestgaps_callbacks(self) -> Mapping[str, str]:
+        """Callbacks by name; `[callbacks.LABEL]` of a run file."""
+
+    @hookspec
+    def forestgaps_models(self) -> Mapping[str, str]:
+        """Networks by name; `[model]` of a run file."""
+
+    @hookspec
+    def forestgaps_data(self) -> Mapping[str, str]:
+        """Data sets by name; `[data]` of a run file."""
+
+    @hookspec
+    def forestgaps_commands(self) -> Mapping[str, Command]:
+        """Commands added to `forestgaps`, by name."""
+
+    @hookspec
+    def forestgaps_recipes(self) -> Mapping[str, Recipe]:
+        """Complete run files for `forestgaps config init --recipe NAME`, by name."""
+
+
+class TrainingEvents:
+    """What happens in a run, in this order.
+
+        fit_start
+            epoch_start
+                step_end ...                 once for each optimizer step
+            evaluation_start                 validation
+                evaluation_batch ...
+            evaluation_end
+            epoch_end
+        fit_end
+
+    Events return nothing. Callbacks hear them in the order of the run file. A callback may read every attribute of
+    `trainer`, and call `trainer.stop` and `trainer.checkpoint`. Tensors are on the run's device: reading one (`.item()`)
+    waits for the device, so read at intervals, not at every step.
+    """
+
+    @hookspec
+    def fit_start(self, trainer: Trainer) -> None:
+        """Training begins, or goes on after a resume (then `trainer.step > 0`)."""
+
+    @hookspec
+    def epoch_start(self, trainer: Trainer) -> None:
+        """An epoch begins. After a resume in the middle of one it is told again."""
+
+    @hookspec
+    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+        """An optimizer step is done; `loss` is its mean over the batches accumulated, a detached scalar on the device."""
+
+    @hookspec
+    def evaluation_start(self, trainer: Trainer, split: str, batches: int | None) -> None:
+        """A pass over `split` ("validation" or "test") of so many batches begins."""
+
+    @hookspec
+    def evaluation_batch(self, trainer: Trainer, split: str, batch: Batch, logits: Tensor) -> None:
+        """The metrics have seen one more batch of the pass."""
+
+    @hookspec
+    def evaluation_end(self, trainer: Trainer, split: str, scores: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
+        """The pass is over. `scores` are named `split/label/value`; `metrics` holds the metric objects by label."""
+
+    @hookspec
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        """An epoch is over: `train/loss`, `train/rate` and the validation's scores. `trainer.epoch` counts it already."""
+
+    @hookspec
+    def fit_end(self, trainer: Trainer) -> None:
+        """Training ended: finished, stopped (`trainer.stopped` says why) or by an error."""

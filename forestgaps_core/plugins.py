@@ -1,0 +1,321 @@
+"""Finding plugins: discovery through entry points, isolation of broken ones, and who offers which name.
+
+A plugin is a distribution with one entry point in the group `forestgaps` that points at a thin module of hook
+implementations. Loading goes in stages (requirement, import, hooks); a plugin that fails at one of them is rolled back and
+kept as a record, so that everything that does not need it goes on. Reading the tables costs no import of torch: targets are
+strings, imported when a run file says their name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from attrs import define, field, frozen
+
+from forestgaps_core import __version__
+from forestgaps_core.components import KINDS, Command, Recipe
+from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.hookspecs import PROJECT, PluginHooks
+
+CORE = "forestgaps-core"
+GROUP = "forestgaps"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@define
+class Plugin:
+    """What is known of one plugin.
+
+    Attributes:
+        distribution: Name of the distribution, or of the local file.
+        version: Its version; for a local file `sha256:` and the first digits of its hash.
+        failed: The stage that failed ("requirement", "import", "hooks", "table"), or None.
+        reason: Why, in one sentence; '' when it works.
+        path: The local file, if it is one.
+    """
+
+    distribution: str
+    version: str
+    failed: str | None = None
+    reason: str = ""
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+    def fail(self, stage: str, reason: str) -> None:
+        self.failed, self.reason = stage, reason
+
+
+@frozen
+class Component:
+    """A name some plugin offers."""
+
+    kind: str
+    name: str
+    target: str | type
+    plugin: Plugin
+
+    def load(self) -> type:
+        """Import the config class.
+
+        Raises:
+            PluginError: It cannot be imported; the message names the package.
+        """
+        if isinstance(self.target, type):
+            return self.target
+        loaded = load_target(self.target, f"the {self.kind} {self.name!r} of {self.plugin}")
+        if not isinstance(loaded, type):
+            raise PluginError(f"the {self.kind} {self.name!r} of {self.plugin}: {self.target} is no class")
+        return loaded
+
+    @property
+    def place(self) -> str:
+        """`module:Class`, whether it is loaded or not."""
+        return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
+
+
+def load_target(target: str, what: str) -> Any:
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = import_module(module_name)
+    except Exception as error:
+        raise PluginError(f"{what} cannot be imported from {target}: {one_line(error)}; reinstall or update the package") from error
+    if not hasattr(module, attribute):
+        raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
+    return getattr(module, attribute)
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text if len(text) <= 200 else text[:197] + '...'}"
+
+
+def normalized(distribution: str) -> str:
+    """A distribution's name as PEP 503 compares them."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+@define(eq=False)
+class Plugins:
+    """The plugins of this process.
+
+    Make it with `Plugins.discover()`; a plain `Plugins()` knows none.
+    """
+
+    records: list[Plugin] = field(factory=list)
+    _manager: pluggy.PluginManager = field(init=False)
+    _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(PluginHooks)
+
+    @classmethod
+    def discover(cls, local: Iterable[Path] = ()) -> Plugins:
+        """Load every installed plugin and these local files.
+
+        Raises:
+            PluginError: A local file cannot be used. Installed plugins never raise.
+        """
+        plugins = cls()
+        found = importlib.metadata.entry_points(group=GROUP)
+        for point in sorted(found, key=lambda point: (normalized(point.dist.name if point.dist else point.name), point.name)):
+            plugins.add_entry_point(point)
+        for path in local:
+            plugins.add_file(path)
+        return plugins
+
+    # --- loading ----------------------------------------------------------------------------------------------------
+
+    def add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
+        distribution = point.dist
+        plugin = Plugin(
+            normalized(distribution.name) if distribution else point.name, distribution.version if distribution else "?"
+        )
+        if any(record.distribution == plugin.distribution for record in self.records):
+            plugin.fail(
+                "hooks", f"has more than one entry point in the group {GROUP!r} ({point.name!r} is the second); one is allowed"
+            )
+        elif wrong := unmet_requirement(distribution.requires or [] if distribution else []):
+            plugin.fail("requirement", wrong)
+        else:
+            try:
+                with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command, which may print JSON
+                    module = point.load()
+            except (Exception, SystemExit) as error:
+                plugin.fail("import", one_line(error))
+            else:
+                self.register(module, plugin)
+        self.records.append(plugin)
+
+    def add_file(self, path: Path) -> None:
+        """Load local code that is not packaged; it may offer classes instead of strings."""
+        if not path.is_file():
+            raise PluginError(f"-p {path}: no such file")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        plugin = Plugin(path.name, f"sha256:{digest[:12]}", path=path)
+        name = f"forestgaps_local_{path.stem}_{digest[:12]}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise PluginError(f"-p {path}: not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # attrs and pickle look classes up by their module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise PluginError(f"-p {path}: {one_line(error)}") from error
+        self.register(module, plugin)
+        if plugin.failed:
+            raise PluginError(f"-p {path}: {plugin.reason}")
+        self.records.append(plugin)
+
+    def register(self, module: ModuleType, plugin: Plugin) -> None:
+        if wrong := misspelt_hooks(self._manager, module):
+            plugin.fail("hooks", wrong)
+            return
+        try:
+            self._manager.register(module, name=plugin.distribution)
+        except Exception as error:
+            if self._manager.has_plugin(plugin.distribution):
+                self._manager.unregister(name=plugin.distribution)
+            plugin.fail("hooks", one_line(error))
+        self._tables.clear()
+
+    # --- looking up -------------------------------------------------------------------------------------------------
+
+    @property
+    def broken(self) -> list[Plugin]:
+        return [plugin for plugin in self.records if plugin.failed]
+
+    def components(self, kind: str) -> Mapping[str, Sequence[Component]]:
+        """Everything offered of this kind by name; more than one for a name is a clash."""
+        if kind not in self._tables:
+            table: dict[str, list[Component]] = {}
+            for plugin, name, target in self._rows(KINDS[kind].hook):
+                if problem := malformed(name, target):
+                    plugin.fail("table", f"{KINDS[kind].hook} offers {name!r}: {problem}")
+                else:
+                    table.setdefault(name, []).append(Component(kind, name, target, plugin))
+            self._tables[kind] = dict(sorted(table.items()))
+        return self._tables[kind]
+
+    def component(self, kind: str, name: str) -> Component:
+        """The component of this name, which may be written `distribution:name` to choose between two.
+
+        Raises:
+            PluginError: None has this name, or more than one.
+        """
+        wanted, _, short = name.rpartition(":")
+        table = self.components(kind)
+        offers = [c for c in table.get(short, []) if not wanted or c.plugin.distribution == normalized(wanted)]
+        if len(offers) == 1:
+            return offers[0]
+        if offers:
+            owners = " and ".join(str(c.plugin) for c in offers)
+            choice = " or ".join(f'name = "{c.plugin.distribution}:{short}"' for c in offers)
+            raise PluginError(f"{short!r} is offered by {owners}; choose with {choice}")
+        there = ", ".join(table) or "none; no installed plugin offers any"
+        sentence = f"no {kind.removesuffix('s')} named {name!r}{nearest(short, table)}; there is: {there}"
+        if self.broken:
+            sentence += ". Not loaded: " + "; ".join(f"{p} ({p.failed}: {p.reason})" for p in self.broken)
+        else:
+            sentence += ". If another package offers it, install that package; `forestgaps plugins list` shows what is installed"
+        raise PluginError(sentence)
+
+    def component_of(self, kind: str, config: Any) -> Component:
+        """The offered component whose config class this is."""
+        place = f"{type(config).__module__}:{type(config).__qualname__}"
+        for offers in self.components(kind).values():
+            for component in offers:
+                if component.target is type(config) or component.place == place:
+                    return component
+        raise PluginError(
+            f"no installed plugin offers the {kind} {place}, so a run file cannot name it; offer it, or use `Trainer` directly"
+        )
+
+    def commands(self) -> Mapping[str, tuple[Plugin, Command]]:
+        return self._records("forestgaps_commands", Command, COMMAND_NAME)
+
+    def recipes(self) -> Mapping[str, tuple[Plugin, Recipe]]:
+        return self._records("forestgaps_recipes", Recipe, NAME)
+
+    def _records(self, hook: str, kind: type, spelling: re.Pattern[str]) -> dict[str, tuple[Plugin, Any]]:
+        """The first of a name wins here, in the order of the distributions' names; the other plugin's record says so."""
+        table: dict[str, tuple[Plugin, Any]] = {}
+        for plugin, name, record in self._rows(hook):
+            if not isinstance(record, kind) or not spelling.fullmatch(str(name)):
+                plugin.fail("table", f"{hook} offers {name!r}: not a {kind.__name__} under a name in lower case")
+            elif name in table:
+                plugin.fail("table", f"{hook} offers {name!r}, which {table[name][0]} offers already")
+            else:
+                table[name] = (plugin, record)
+        return dict(sorted(table.items()))
+
+    def _rows(self, hook: str) -> Iterable[tuple[Plugin, str, Any]]:
+        """What each plugin's implementation of a hook returns, row by row; one that raises is recorded."""
+        by_name = {plugin.distribution: plugin for plugin in self.records}
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        for implementation in sorted(implementations, key=lambda implementation: str(implementation.plugin_name)):
+            plugin = by_name.get(implementation.plugin_name)
+            if plugin is None:
+                continue
+            try:
+                rows = list(implementation.function().items())
+            except Exception as error:
+                plugin.fail("table", f"{hook}: {one_line(error)}")
+                continue
+            for name, value in rows:
+                yield plugin, name, value
+
+
+def unmet_requirement(requires: Sequence[str]) -> str:
+    """A sentence if the plugin asks for another core than this one, else ''."""
+    mine = [text for text in requires if normalized(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
+    if not mine:
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in mine:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            return f"its requirement {text!r} cannot be read: {error}"
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(__version__, prereleases=True):
+            return f"needs {CORE} {requirement.specifier}, this is {__version__}; update one of the two"
+    return ""
+
+
+def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
+    """A sentence about hooks that pluggy would never call, or ''."""
+    known = [name for name in dir(PluginHooks) if name.startswith("forestgaps_")]
+    for name in dir(module):
+        marked = manager.parse_hookimpl_opts(module, name) is not None
+        if marked and name not in known:
+            return f"implements {name!r}, which is no hook{nearest(name, known)}; there is: {', '.join(known)}"
+        if not marked and name in known and callable(getattr(module, name)):
+            return f"has a function {name!r} without @hookimpl, so it would never be called"
+    return ""
+
+
+def malformed(name: object, target: object) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return "a name is lower case letters, digits and underscores"
+    if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
+        return ""
+    return f"the target {target!r} is not 'package.module:ConfigClass'"

@@ -1,0 +1,252 @@
+"""From the tables of a run file to frozen configs, strictly, with every mistake reported at once.
+
+cattrs does the walking. Its defaults are lenient (7.9 becomes 7, "false" becomes True, an unknown key is ignored) and it
+stops at the first validator that fails, so this converter replaces the hooks for plain values and for attrs classes.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_unstructure_fn
+
+from forestgaps_core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path (text)", dict: "a table"}
+
+
+class MistakesError(Exception):
+    """Mistakes below some place; each is (path inside, sentence)."""
+
+    def __init__(self, found: list[tuple[tuple[str, ...], str]]) -> None:
+        self.found = found
+        super().__init__(str(found))
+
+
+def mistake(sentence: str) -> MistakesError:
+    return MistakesError([((), sentence)])
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in TOML, near enough, and short."""
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def plain(kind: type) -> Callable[[Any, Any], Any]:
+    """Accept exactly this kind of value; a whole number is a fine `float`."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is not kind:
+            raise mistake(f"found {shown(value)}, expected {NAMES[kind]}")
+        return value
+
+    return structure
+
+
+def structure_path(value: Any, _: Any) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value:
+        raise mistake(f"found {shown(value)}, expected {NAMES[Path]}")
+    return Path(value)
+
+
+def structure_enum(value: Any, kind: Any) -> Any:
+    known = [member.value for member in kind]
+    if value not in known:
+        raise mistake(one_of(value, known))
+    return kind(value)
+
+
+def one_of(value: Any, known: list[Any]) -> str:
+    near = nearest(value, [str(k) for k in known]) if isinstance(value, str) else ""
+    return f"found {shown(value)}, expected one of {', '.join(shown(k) for k in known)}{near}"
+
+
+def structure_literal(value: Any, kind: Any) -> Any:
+    for known in get_args(kind):
+        if type(known) is type(value) and known == value:
+            return value
+    raise mistake(one_of(value, list(get_args(kind))))
+
+
+class StrictConverter(cattrs.Converter):
+    """A cattrs converter that takes nothing for what it is not."""
+
+    def __init__(self) -> None:
+        super().__init__(forbid_extra_keys=True, detailed_validation=True)
+        for kind in (int, float, bool, str):
+            self.register_structure_hook(kind, plain(kind))
+        self.register_structure_hook(Path, structure_path)
+        self.register_unstructure_hook(Path, lambda path: path.as_posix())
+        self.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), structure_enum)
+        self.register_structure_hook_func(is_literal, structure_literal)
+        self.register_structure_hook_func(is_union, self.structure_union)
+        self.register_structure_hook_func(is_sequence, self.structure_sequence)
+        self.register_structure_hook_func(is_mapping, self.structure_mapping)
+        self.register_structure_hook_func(attrs.has, self.structure_attrs)
+        # None cannot be said in TOML: an absent key means it.
+        self.register_unstructure_hook_factory(attrs.has, lambda kind: without_none(make_dict_unstructure_fn(kind, self)))
+
+    def structure_attrs(self, value: Any, kind: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, Mapping):
+            raise mistake(f"found {shown(value)}, expected a table")
+        fields = {a.name: a for a in attrs.fields(kind) if a.init}
+        hints = get_type_hints(kind)
+        found: list[tuple[tuple[str, ...], str]] = []
+        arguments: dict[str, Any] = {}
+        for key in value:
+            if key not in fields:
+                known = ", ".join(fields) or "no keys at all"
+                found.append(((str(key),), f"unknown key{nearest(str(key), fields)}; there is: {known}"))
+        for name, attribute in fields.items():
+            if name not in value:
+                if attribute.default is attrs.NOTHING:
+                    found.append(((name,), f"is missing: {attribute.metadata.get('help', 'it has no default')}"))
+                continue
+            try:
+                arguments[name] = self.structure(value[name], hints.get(name, Any))
+            except MistakesError as error:
+                found += [((name, *path), sentence) for path, sentence in error.found]
+        complete = not any(path[0] in fields for path, _ in found)
+        found += self.failed_validators(kind, fields, arguments, complete=complete)
+        if found:
+            raise MistakesError(found)
+        return kind(**arguments)
+
+    def failed_validators(
+        self, kind: Any, fields: Mapping[str, Any], arguments: Mapping[str, Any], *, complete: bool
+    ) -> list[tuple[tuple[str, ...], str]]:
+        """Run every validator, where attrs would stop at the first that fails."""
+        found: list[tuple[tuple[str, ...], str]] = []
+        instance = None
+        if complete:
+            with attrs.validators.disabled():
+                try:
+                    instance = kind(**arguments)
+                except (ValueError, TypeError):
+                    instance = None  # raised again below, once the fields are known to be right
+        for name, value in arguments.items():
+            if fields[name].validator is None:
+                continue
+            try:
+                fields[name].validator(instance, fields[name], value)
+            except (ValueError, TypeError) as error:
+                found.append(((name,), f"found {shown(value)}; {reason(error, name, value)}"))
+            except AttributeError:  # a validator that compares fields, of an instance that could not be made
+                if instance is not None:
+                    raise
+        if not found and complete:
+            try:
+                kind(**arguments)
+            except (ValueError, TypeError) as error:
+                found.append(((), reason(error)))
+        return found
+
+    def structure_union(self, value: Any, kind: Any) -> Any:
+        choices = [choice for choice in get_args(kind) if choice is not type(None)]
+        mistakes = []
+        for choice in choices:
+            try:
+                return self.structure(value, choice)
+            except MistakesError as error:
+                mistakes.append(error)
+        if len(choices) == 1:
+            raise mistakes[0]
+        raise mistake("; or: ".join(sentence for error in mistakes for _, sentence in error.found))
+
+    def structure_sequence(self, value: Any, kind: Any) -> Any:
+        if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple)):
+            raise mistake(f"found {shown(value)}, expected a list in [brackets]")
+        inner = get_args(kind)[0] if get_args(kind) else Any
+        items, found = [], []
+        for place, item in enumerate(value):
+            try:
+                items.append(self.structure(item, inner))
+            except MistakesError as error:
+                found += [((str(place), *path), sentence) for path, sentence in error.found]
+        if found:
+            raise MistakesError(found)
+        return tuple(items)
+
+    def structure_mapping(self, value: Any, kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise mistake(f"found {shown(value)}, expected a table")
+        inner = get_args(kind)[1] if len(get_args(kind)) == 2 else Any
+        items, found = {}, []
+        for key, item in value.items():
+            try:
+                items[str(key)] = self.structure(item, inner)
+            except MistakesError as error:
+                found += [((str(key), *path), sentence) for path, sentence in error.found]
+        if found:
+            raise MistakesError(found)
+        return items
+
+
+def is_literal(kind: Any) -> bool:
+    return bool(get_origin(kind) == Literal)
+
+
+def is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def is_sequence(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return (isinstance(origin, type) and origin in (tuple, list)) or getattr(origin, "__name__", "") == "Sequence"
+
+
+def is_mapping(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return getattr(origin, "__name__", "") in ("Mapping", "dict")
+
+
+def without_none(unstructure: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    return lambda config: {key: value for key, value in unstructure(config).items() if value is not None}
+
+
+def reason(error: Exception, name: str = "", value: Any = None) -> str:
+    """What a validator said, without the field's name and value that the sentence tells already."""
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return text.removeprefix(f"'{name}' ").removesuffix(f": {value}")
+
+
+def structured(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """The config, or None and the mistakes, each a sentence beginning with its place such as `loss.focus`."""
+    try:
+        return StrictConverter().structure(value, kind), []
+    except MistakesError as error:
+        return None, [f"{'.'.join((*place, *path)) or 'the file'}: {sentence}" for path, sentence in sorted(error.found)]
+
+
+def structure(value: Any, kind: type[T], source: str = "run file") -> T:
+    """The config of a table.
+
+    Raises:
+        ConfigError: With all mistakes.
+    """
+    config, problems = structured(value, kind)
+    if problems:
+        raise ConfigError(problems, source)
+    made: T = config
+    return made
+
+
+def unstructure(config: Any) -> dict[str, Any]:
+    """The table of a config, of plain values TOML can hold."""
+    table: dict[str, Any] = StrictConverter().unstructure(config)
+    return table
