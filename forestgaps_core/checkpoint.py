@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -32,13 +33,18 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise CheckpointError(
             f"{path} could not be written: {why(error, path.parent)}; earlier checkpoints are untouched"
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
+
+
+def discard(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 def why(error: Exception, folder: Path) -> str:

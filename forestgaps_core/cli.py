@@ -48,16 +48,21 @@ def plugins() -> Plugins:
     return _found[0]
 
 
+def show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     plugin: Annotated[
         list[Path] | None, typer.Option("-p", "--plugin", help="A Python file of your own with components; may be repeated.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=show_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
     for path in plugin or []:
         plugins().add_file(path)
 
@@ -319,7 +324,7 @@ def check_plugins(
 
 def plugin_named(name: str) -> Plugin:
     for plugin in plugins().records:
-        if plugin.distribution == normalized(name):
+        if normalized(plugin.distribution) == normalized(name):
             return plugin
     there = [plugin.distribution for plugin in plugins().records]
     raise PluginError(f"no plugin {name!r}{nearest(name, there)}; there is: {', '.join(there) or 'none'}")

@@ -219,7 +219,7 @@ KINDS: Mapping[str, Kind] = {
         "a `Loss`",
         {
             "thresholds": "the run's thresholds, metres, ascending",
-            "gap_share": "share of gap pixels at each of those thresholds in the training split, a tuple",
+            "gap_share": "function of no arguments: share of gap pixels at each of those thresholds in the training split, a tuple",
         },
     ),
     "scheduler": Kind(
@@ -227,7 +227,12 @@ KINDS: Mapping[str, Kind] = {
         "a `Scheduler`",
         {"total_steps": "optimizer steps of the whole run", "steps_per_epoch": "optimizer steps of one epoch"},
     ),
-    "metrics": Kind("forestgaps_metrics", "a `Metric`, one for each pass over a split", several=True),
+    "metrics": Kind(
+        "forestgaps_metrics",
+        "a `Metric`, one for each pass over a split",
+        {"resolution_m": "pixel size of the data, metres"},
+        several=True,
+    ),
     "callbacks": Kind(
         "forestgaps_callbacks",
         "an object with training events (see `forestgaps_core.hookspecs.TrainingEvents`)",

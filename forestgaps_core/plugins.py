@@ -190,10 +190,12 @@ class Plugins:
             return
         try:
             self._manager.register(module, name=plugin.distribution)
+            if not self._manager.get_hookcallers(module):
+                raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
                 self._manager.unregister(name=plugin.distribution)
-            plugin.fail("hooks", one_line(error))
+            plugin.fail("hooks", str(error) if isinstance(error, PluginError) else one_line(error))
         self._tables.clear()
 
     # --- looking up -------------------------------------------------------------------------------------------------
@@ -230,7 +232,8 @@ class Plugins:
             choice = " or ".join(f'name = "{c.plugin.distribution}:{short}"' for c in offers)
             raise PluginError(f"{short!r} is offered by {owners}; choose with {choice}")
         there = ", ".join(table) or "none; no installed plugin offers any"
-        sentence = f"no {kind.removesuffix('s')} named {name!r}{nearest(short, table)}; there is: {there}"
+        one = kind.removesuffix("s") if KINDS[kind].several else kind
+        sentence = f"no {one} named {name!r}{nearest(short, table)}; there is: {there}"
         if self.broken:
             sentence += ". Not loaded: " + "; ".join(f"{p} ({p.failed}: {p.reason})" for p in self.broken)
         else:

@@ -211,8 +211,8 @@ class Trainer:
         scores = {"train/loss": (self._loss_sum / steps).item() if steps else float("nan"), "train/rate": self.rate}
         if validation is not None:
             scores |= self.evaluate(validation)
-        if hasattr(self.scheduler, "observe"):
-            self.scheduler.observe(scores)
+            if hasattr(self.scheduler, "observe"):
+                self.scheduler.observe(scores)
         self.epoch, self.batch, self._loss_sum, self.scores = self.epoch + 1, 0, self._zero(), scores
         self.events.epoch_end(trainer=self, scores=scores)
         self._write_checkpoints()

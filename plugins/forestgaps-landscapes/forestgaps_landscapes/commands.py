@@ -1,0 +1,97 @@
+"""The command `forestgaps simulate`. What it needs is imported when it runs, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from forestgaps_landscapes.landscape import Landscape
+
+FILES = ("dsm.tif", "dtm.tif", "chm.tif")
+NODATA = -9999.0
+CRS = "EPSG:32632"
+CORNER = (500_000.0, 5_300_000.0)  # east and north of the upper left corner: somewhere in that zone, in whole metres
+SLOPES, GAP_SHARES = (4.0, 45.0), (0.01, 0.15)
+
+
+def simulate(
+    out_folder: Annotated[Path, typer.Argument(help="Folder to write dsm.tif, dtm.tif and chm.tif into; made if need be.")],
+    seed: Annotated[int, typer.Option(help="Another number gives another landscape.", min=0)] = 0,
+    size: Annotated[int, typer.Option(help="Pixels on a side.", min=16, max=8192)] = 512,
+    resolution: Annotated[float, typer.Option(help="Pixel size, metres.", min=0.25, max=5.0)] = 1.0,
+    forest: Annotated[str, typer.Option(help="rainforest, broadleaf, conifer, open, plantation, or any of them.")] = "any",
+) -> None:
+    """Write a simulated landscape: surface (DSM), ground (DTM) and canopy height (CHM), as GeoTIFFs in metres."""
+    from forestgaps_core.errors import DataError
+
+    taken = [name for name in FILES if (out_folder / name).exists()]
+    if taken:
+        raise DataError(f"{out_folder} has {' and '.join(taken)} already; name another folder, or remove them")
+    if out_folder.exists() and not out_folder.is_dir():
+        raise DataError(f"{out_folder} is a file; name a folder")
+    made = landscape(seed, size, resolution, forest)
+    for path in written(out_folder, made, resolution):
+        typer.echo(f"wrote {path}")
+
+
+def landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landscape:
+    from typing import cast
+
+    from forestgaps_core.errors import ConfigError, nearest
+    from forestgaps_landscapes.landscape import simulate
+    from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
+
+    if forest not in ("any", *FORESTS):
+        raise ConfigError(f"--forest: found {forest!r}{nearest(forest, FORESTS)}; there is: any, {', '.join(FORESTS)}", "simulate")
+    return simulate(seed, size, resolution_m, drawn_settings(seed, cast(Forest, forest), SLOPES, GAP_SHARES))
+
+
+def written(folder: Path, made: Landscape, resolution_m: float) -> list[Path]:
+    """The three rasters in the folder: all of them, or none."""
+    from forestgaps_core.errors import DataError
+
+    try:
+        from rasterio.errors import RasterioError
+    except ImportError:
+        raise DataError('writing GeoTIFFs needs rasterio: pip install "forestgaps-landscapes[geotiff]"') from None
+    planes = (made.dsm, made.dtm, made.height)
+    unfinished = [folder / f".{name}.part" for name in FILES]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, plane in zip(unfinished, planes, strict=True):
+            write_raster(path, plane.where(made.valid, NODATA), resolution_m)
+        return [path.rename(folder / name) for path, name in zip(unfinished, FILES, strict=True)]
+    except (OSError, RasterioError) as error:
+        raise DataError(f"cannot write to {folder}: {error}") from error
+    finally:
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+
+
+def write_raster(path: Path, plane: Tensor, resolution_m: float) -> None:
+    import rasterio
+
+    rows, columns = plane.shape
+    profile = {
+        "driver": "GTiff",
+        "height": rows,
+        "width": columns,
+        "count": 1,
+        "dtype": "float32",
+        "nodata": NODATA,
+        "crs": CRS,
+        "transform": rasterio.Affine(resolution_m, 0.0, CORNER[0], 0.0, -resolution_m, CORNER[1]),
+        "compress": "deflate",
+        "predictor": 3,
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+    }
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(plane.numpy(), 1)
+        raster.units = ("metre",)

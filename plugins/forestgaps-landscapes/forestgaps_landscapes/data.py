@@ -1,0 +1,146 @@
+"""The data component: landscapes to train on, others to choose on, others to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from attrs import field, frozen
+from attrs.validators import ge, in_, le
+from torch import Tensor
+
+from forestgaps_core.components import Tile
+from forestgaps_core.randomness import draws, uniform
+from forestgaps_landscapes.landscape import Landscape, simulate
+from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
+
+SPLITS = ("train", "validation", "test")
+
+
+def least_and_most(limit: float) -> Callable[[Any, Any, tuple[float, ...]], None]:
+    """A validator: two numbers above 0, the second neither below the first nor above `limit`."""
+
+    def check(instance: Any, attribute: Any, value: tuple[float, ...]) -> None:
+        if len(value) != 2 or not 0 < value[0] <= value[1] <= limit:
+            raise ValueError(f"must be the least and the most, both above 0 and at most {limit:g}: {list(value)}")
+
+    return check
+
+
+@frozen(eq=False)
+class LandscapeStack:
+    """Landscapes of one size, (N, size, size) each."""
+
+    dsm: Tensor
+    height: Tensor
+    valid: Tensor
+
+    def tile(self, landscape: int, row: int, column: int, size: int) -> Tile:
+        part = (landscape, slice(row, row + size), slice(column, column + size))
+        return Tile(dsm=self.dsm[part], height=self.height[part], valid=self.valid[part])
+
+
+@frozen(eq=False)
+class RandomCrops:
+    """`samples` tiles an epoch, each at a random place of a random landscape, both given by its `draw`."""
+
+    landscapes: LandscapeStack
+    tile_px: int
+    samples: int
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def read(self, index: int, draw: int) -> Tile:
+        count, size, _ = self.landscapes.dsm.shape
+        places = torch.tensor([count, size - self.tile_px + 1, size - self.tile_px + 1])
+        landscape, row, column = (uniform(torch.tensor([draw]), "crop", 3)[0] * places).long().tolist()
+        return self.landscapes.tile(landscape, row, column, self.tile_px)
+
+
+@frozen(eq=False)
+class FixedTiles:
+    """All tiles of a grid that fit, landscape by landscape; none overlaps another, and `draw` changes nothing."""
+
+    landscapes: LandscapeStack
+    tile_px: int
+
+    def __len__(self) -> int:
+        count, size, _ = self.landscapes.dsm.shape
+        tiles: int = count * (size // self.tile_px) ** 2
+        return tiles
+
+    def read(self, index: int, draw: int) -> Tile:
+        across = self.landscapes.dsm.shape[-1] // self.tile_px
+        landscape, place = divmod(index, across**2)
+        row, column = divmod(place, across)
+        return self.landscapes.tile(landscape, row * self.tile_px, column * self.tile_px, self.tile_px)
+
+
+@frozen(eq=False)
+class LandscapeData:
+    """The three splits; see `forestgaps_core.Data`."""
+
+    resolution_m: float
+    train: RandomCrops
+    validation: FixedTiles
+    test: FixedTiles
+
+
+@frozen(kw_only=True)
+class Landscapes:
+    """Simulated landscapes, made in memory when the run begins: no files, no download.
+
+    Each landscape draws its own forest, steepness and gap share. The splits share no landscape. All of it is a function
+    of the settings below, so runs that differ elsewhere (in the seed of the run, say) see the same landscapes. A landscape of 384
+    pixels takes about 0.2 s.
+    """
+
+    train: int = field(default=10, validator=[ge(1), le(10_000)], metadata={"help": "Landscapes to train on."})
+    validation: int = field(default=2, validator=[ge(1), le(10_000)], metadata={"help": "Landscapes to choose on."})
+    test: int = field(default=3, validator=[ge(1), le(10_000)], metadata={"help": "Landscapes to test on."})
+    size_px: int = field(
+        default=384, validator=[ge(16), le(8192)], metadata={"help": "Pixels on a side of a landscape, 16 to 8192."}
+    )
+    tile_px: int = field(
+        default=128, validator=[ge(16), le(8192)], metadata={"help": "Pixels on a side of a tile, at most `size_px`."}
+    )
+    samples_per_epoch: int = field(default=256, validator=ge(1), metadata={"help": "Random tiles in an epoch of training."})
+    resolution_m: float = field(default=1.0, validator=[ge(0.25), le(5)], metadata={"help": "Pixel size, 0.25 to 5 metres."})
+    forest: Forest = field(
+        default="any", validator=in_(("any", *FORESTS)), metadata={"help": f"Kind of forest: {', '.join(FORESTS)}, or any of them."}
+    )
+    slope_deg: tuple[float, ...] = field(
+        default=(4.0, 45.0),
+        validator=least_and_most(60),
+        metadata={"help": "Least and most steepness (95th percentile of the slope) of a landscape, degrees, up to 60."},
+    )
+    gap_share: tuple[float, ...] = field(
+        default=(0.01, 0.15),
+        validator=least_and_most(0.8),
+        metadata={"help": "Least and most area of a landscape in gaps of fallen trees, a share of it, up to 0.8."},
+    )
+    seed: int = field(default=0, validator=ge(0), metadata={"help": "Another number gives other landscapes, in all three splits."})
+
+    def __attrs_post_init__(self) -> None:
+        if self.tile_px > self.size_px:
+            raise ValueError(f"tile_px = {self.tile_px} is more than size_px = {self.size_px}")
+
+    def build(self) -> LandscapeData:
+        train, validation, test = (self.landscapes(split) for split in SPLITS)
+        return LandscapeData(
+            resolution_m=self.resolution_m,
+            train=RandomCrops(train, self.tile_px, self.samples_per_epoch),
+            validation=FixedTiles(validation, self.tile_px),
+            test=FixedTiles(test, self.tile_px),
+        )
+
+    def landscapes(self, split: str) -> LandscapeStack:
+        """The landscapes of a split. Each is a function of the seed, the split and its number alone."""
+        made = [self.landscape(seed) for seed in draws(self.seed, SPLITS.index(split), torch.arange(getattr(self, split))).tolist()]
+        return LandscapeStack(*(torch.stack([getattr(one, plane) for one in made]) for plane in ("dsm", "height", "valid")))
+
+    def landscape(self, seed: int) -> Landscape:
+        slopes, shares = (self.slope_deg[0], self.slope_deg[1]), (self.gap_share[0], self.gap_share[1])
+        return simulate(seed, self.size_px, self.resolution_m, drawn_settings(seed, self.forest, slopes, shares))

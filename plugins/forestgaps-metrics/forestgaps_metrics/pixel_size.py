@@ -1,0 +1,16 @@
+"""From metres in a run file to pixels."""
+
+from __future__ import annotations
+
+from forestgaps_core.errors import ConfigError
+
+
+def in_pixels(name: str, value: float, resolution_m: float | None, *, power: int = 1) -> float:
+    """A length in metres in pixels, or with `power` 2 an area in square metres.
+
+    Raises:
+        ConfigError: The pixel size is not known.
+    """
+    if resolution_m is None:
+        raise ConfigError(f"{name}: the pixel size of the data is not known here; give the setting in pixels")
+    return float(value / resolution_m**power)

@@ -1,0 +1,82 @@
+"""A learned mixture of batch and group statistics."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, gt, lt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forestgaps_core.components import NormFactory
+from forestgaps_normalization.fields import eps_field, groups_field, momentum_field
+from forestgaps_normalization.group import groups_for
+
+
+class BlendedNorm(nn.Module):
+    """Between batch norm and group norm, at a place each channel learns.
+
+    Attributes:
+        gate: (C,), the share of batch norm before the sigmoid.
+        weight: (C,), the scale after the mixture.
+        bias: (C,), the offset after it.
+        running_mean: (C,), stands in for the batch's mean outside training.
+        running_var: (C,), stands in for the batch's variance outside training.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, *, groups: int = 8, start: float = 0.5, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.num_channels, self.num_groups, self.momentum, self.eps = channels, groups_for(channels, groups), momentum, eps
+        self.gate = nn.Parameter(torch.full((channels,), math.log(start / (1 - start))))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch = functional.batch_norm(
+            x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
+        )
+        group = functional.group_norm(x, self.num_groups, eps=self.eps)
+        mixed = group + self.gate.sigmoid()[:, None, None] * (batch - group)
+        if self.weight is not None:
+            mixed = mixed * self.weight[:, None, None]
+        if self.bias is not None:
+            mixed = mixed + self.bias[:, None, None]
+        return mixed.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_channels}, groups={self.num_groups}, momentum={self.momentum}, eps={self.eps}"
+
+
+def blended_norm(channels: int, *, groups: int, start: float, momentum: float, eps: float) -> BlendedNorm:
+    return BlendedNorm(channels, groups=groups, start=start, momentum=momentum, eps=eps)
+
+
+@frozen(kw_only=True)
+class BlendedNormConfig:
+    """Batch norm and group norm of the same input, mixed channel by channel in a share that is learned; then scale and offset.
+
+    Outside training the batch's part uses running averages, so a tile alone is treated as in a batch.
+
+    Formula: y = weight (g batch(x) + (1 - g) group(x)) + bias, with g = sigmoid(gate) for each of the C channels of x (B, C, H, W).
+
+    Source: Nam & Kim 2018, section 3, arXiv:1805.07925, with group for instance statistics, and a sigmoid to keep g within 0 and 1
+    where the paper clips it after each step
+    """
+
+    groups: int = groups_field()
+    start: float = field(
+        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of batch norm before training, between 0 and 1."}
+    )
+    momentum: float = momentum_field()
+    eps: float = eps_field()
+
+    def build(self) -> NormFactory:
+        return partial(blended_norm, groups=self.groups, start=self.start, momentum=self.momentum, eps=self.eps)

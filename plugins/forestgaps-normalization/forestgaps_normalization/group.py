@@ -1,0 +1,39 @@
+"""Statistics over groups of channels of one sample."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import frozen
+from torch import nn
+
+from forestgaps_core.components import NormFactory
+from forestgaps_normalization.fields import eps_field, groups_field
+
+
+def groups_for(channels: int, groups: int) -> int:
+    """The largest divisor of `channels` that is not above `groups`: 8 groups become 6 for 12 channels, 1 for 13."""
+    return max(divisor for divisor in range(1, min(groups, channels) + 1) if channels % divisor == 0)
+
+
+def group_norm(channels: int, *, groups: int, eps: float) -> nn.GroupNorm:
+    return nn.GroupNorm(groups_for(channels, groups), channels, eps=eps)
+
+
+@frozen(kw_only=True)
+class GroupNormConfig:
+    """Each group of channels of a sample less its mean over its deviation; then a learned scale and offset for each channel.
+
+    The samples of a batch do not see each other, in training neither, so it is at home with small batches.
+
+    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, mean and variance of x (B, C, H, W) over the C / groups channels
+    of a group and H, W.
+
+    Source: Wu & He 2018, eq. 1 and 7, arXiv:1803.08494
+    """
+
+    groups: int = groups_field()
+    eps: float = eps_field()
+
+    def build(self) -> NormFactory:
+        return partial(group_norm, groups=self.groups, eps=self.eps)

@@ -1,0 +1,99 @@
+"""Batch norm over the batches of all processes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, distributed, nn
+
+from forestgaps_core.components import NormFactory
+from forestgaps_normalization.batch import batch_norm
+from forestgaps_normalization.fields import eps_field, momentum_field
+
+
+def under_several_processes() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """Every process gets the sum, so every process's gradient flows back to each summand."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def over_processes(x: Tensor) -> Tensor:
+    summed: Tensor = SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]  # torch gives apply no types
+    return summed
+
+
+class SyncBatchNorm2d(nn.SyncBatchNorm):
+    """`nn.SyncBatchNorm` with a way for the CPU, where torch's refuses to train.
+
+    On a GPU it is torch's own. The states are those of `nn.BatchNorm2d`: what was trained under several processes is loaded in one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.is_cpu and self.training and under_several_processes()):
+            result: Tensor = super().forward(x)
+            return result
+        values = x.float()
+        count = over_processes(values.new_full((1,), x.numel() / x.shape[1]))
+        mean = over_processes(values.sum((0, 2, 3))) / count
+        centred = values - mean[:, None, None]
+        # A second message rather than the mean of squares: that loses the variance of channels far from 0.
+        variance = over_processes(centred.square().sum((0, 2, 3))) / count
+        self.follow(mean.detach(), (variance * count / (count - 1)).detach())
+        y = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        if self.weight is not None:
+            y = y * self.weight[:, None, None]
+        if self.bias is not None:
+            y = y + self.bias[:, None, None]
+        return y.to(x.dtype)
+
+    @torch.no_grad()
+    def follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running averages towards the batch's."""
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def sync_batch_norm(channels: int, *, momentum: float, eps: float) -> nn.Module:
+    """Plain batch norm in a single process."""
+    if under_several_processes():
+        return SyncBatchNorm2d(channels, momentum=momentum, eps=eps)
+    return batch_norm(channels, momentum=momentum, eps=eps)
+
+
+@frozen(kw_only=True)
+class SyncBatchNormConfig:
+    """Batch norm with mean and variance over the batches of all processes; in a single process, `batch`.
+
+    For several processes that see few samples each. Costs a few small messages in each layer, forwards and backwards. The
+    process group must stand before the network is built, as under `torchrun`.
+
+    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, mean and variance of x (B, C, H, W) over B, H, W of all processes.
+
+    Source: Ioffe & Szegedy 2015, algorithm 1, arXiv:1502.03167; over devices as in Peng et al. 2018, section 3.3, arXiv:1711.07240
+    """
+
+    momentum: float = momentum_field()
+    eps: float = eps_field()
+
+    def build(self) -> NormFactory:
+        return partial(sync_batch_norm, momentum=self.momentum, eps=self.eps)

@@ -1,0 +1,25 @@
+"""The base rate, all the way."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from forestgaps_core.components import Scheduler
+from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+
+
+def constant(step: int) -> float:
+    return 1.0
+
+
+@frozen(kw_only=True)
+class Constant:
+    """The base rate at every step, after a warm-up if one is asked for.
+
+    Formula: f(t) = 1
+    """
+
+    warmup: float = warmup_field()
+
+    def build(self, total_steps: int) -> Scheduler:
+        return Schedule(constant, warmup_steps(self.warmup, total_steps), total_steps)

@@ -1,0 +1,60 @@
+"""What the tests of the core share: a run file and a user's plugin file with one component of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forestgaps_core.plugins import Plugins
+
+EXAMPLE_PLUGIN = Path(__file__).with_name("example_plugin.py")
+
+RUN_FILE = """\
+[data]
+name = "hills"
+
+[thresholds]
+values = [2, 5, 10]
+
+[model]
+name = "net"
+
+[normalization]
+name = "batchwise"
+
+[loss]
+name = "binary"
+
+[scheduler]
+name = "falling"
+
+[training]
+epochs = 3
+batch_size = 3
+
+[metrics.share]
+name = "share"
+
+[callbacks.notes]
+name = "recorder"
+
+[environment]
+device = "cpu"
+threads = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """Only the example plugin, whatever is installed."""
+    found = Plugins()
+    found.add_file(EXAMPLE_PLUGIN)
+    return found
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN_FILE)
+    return path

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forestgaps_core.batches import Augmentation, BatchMaker, Thresholds, drawn_thresholds, fill_invalid, tilted, turned
+from forestgaps_core.components import Tiles
+from forestgaps_core.randomness import draws
+
+
+def tiles(samples=16, size=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    height = torch.rand((samples, 1, size, size), generator=generator) * 30
+    ground = torch.rand((samples, 1, size, size), generator=generator) * 5 + 800
+    valid = torch.rand((samples, 1, size, size), generator=generator) > 0.2
+    index = torch.arange(samples)
+    dsm = torch.where(valid, ground + height, torch.nan)
+    return Tiles(dsm=dsm, height=torch.where(valid, height, torch.nan), valid=valid, index=index, draw=draws(seed, 0, index))
+
+
+def test_targets_are_heights_below_each_threshold():
+    given_tiles = tiles()
+    batch = BatchMaker(thresholds=Thresholds(values=(2.0, 5.0, 20.0)))(given_tiles)
+    for plane, threshold in enumerate((2.0, 5.0, 20.0)):
+        expected = (given_tiles.height[:, 0] < threshold) & given_tiles.valid[:, 0]
+        assert torch.equal((batch.target[:, plane] == 1) & given_tiles.valid[:, 0], expected)
+
+
+def test_a_height_at_the_threshold_is_canopy():
+    level = torch.full((1, 1, 2, 2), 5.0)
+    made = Tiles(dsm=level, height=level, valid=level > 0, index=torch.tensor([0]), draw=torch.tensor([0]))
+    assert BatchMaker(thresholds=Thresholds(values=(5.0,)))(made).target.sum() == 0
+
+
+def test_invalid_pixels_hold_the_median_of_their_tile():
+    given_tiles = tiles()
+    filled = fill_invalid(given_tiles.dsm, given_tiles.valid)
+    for dsm, valid, plane in zip(given_tiles.dsm, given_tiles.valid, filled, strict=True):
+        assert (plane[~valid] == dsm[valid].median()).all()
+        assert torch.equal(plane[valid], dsm[valid])
+
+
+def test_a_tile_without_a_valid_pixel_is_flat():
+    dsm = torch.full((1, 1, 4, 4), torch.nan)
+    assert torch.equal(fill_invalid(dsm, dsm > 0), torch.zeros_like(dsm))
+
+
+def test_nothing_is_random_without_augmentation():
+    given_tiles = tiles()
+    batch = BatchMaker(thresholds=Thresholds())(given_tiles)
+    assert torch.equal(batch.dsm[batch.valid], given_tiles.dsm[given_tiles.valid])
+
+
+def test_the_eight_turns_all_come_up_and_keep_layers_together():
+    given_tiles = tiles(samples=400, size=3)
+    one, other = turned((given_tiles.dsm, given_tiles.dsm * 2), given_tiles.draw)
+    assert torch.equal(torch.nan_to_num(one * 2), torch.nan_to_num(other))
+    plane = torch.arange(9.0).reshape(1, 1, 3, 3).expand(400, -1, -1, -1)
+    (moved,) = turned((plane,), given_tiles.draw)
+    kinds, counts = moved.flatten(1).unique(dim=0, return_counts=True)
+    slow = {tuple(torch.rot90(p, k).flatten().tolist()) for p in (plane[0, 0], plane[0, 0].T) for k in range(4)}
+    assert {tuple(kind.tolist()) for kind in kinds} == slow
+    assert counts.min() > 20
+
+
+def test_tilting_adds_a_plane_and_leaves_heights():
+    given_tiles = tiles()
+    flat = torch.zeros_like(given_tiles.dsm)
+    plane = tilted(flat, given_tiles.draw, tilt=0.3, offset_m=50.0, resolution_m=2.0)
+    slope_x, slope_y = plane.diff(dim=-1), plane.diff(dim=-2)
+    assert (slope_x - slope_x[..., :1, :1]).abs().max() < 1e-4
+    assert (slope_y - slope_y[..., :1, :1]).abs().max() < 1e-4
+    assert slope_x.abs().max() <= 0.3 * 2.0 + 1e-4
+    assert slope_x[:, 0, 0, 0].std() > 0.1
+    assert plane.mean((1, 2, 3)).abs().max() <= 50
+
+
+def test_augmentation_is_a_function_of_the_draw():
+    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentation=Augmentation())
+    whole, again = maker(tiles()), maker(tiles())
+    assert torch.equal(whole.dsm, again.dsm)
+    assert torch.equal(whole.thresholds, again.thresholds)
+    part = tiles()
+    part = Tiles(part.dsm[3:5], part.height[3:5], part.valid[3:5], part.index[3:5], part.draw[3:5])
+    assert torch.equal(maker(part).dsm, whole.dsm[3:5])
+
+
+@given(st.integers(0, 2**31), st.integers(1, 9))
+def test_drawn_thresholds_rise_between_the_ends(seed, count):
+    drawn = drawn_thresholds(draws(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
+    assert drawn.shape == (6, count)
+    assert (drawn >= 2.0 - 1e-5).all()
+    assert (drawn <= 30.0 + 1e-4).all()
+    assert (drawn.diff(dim=1) >= 0).all()
+
+
+def test_drawn_thresholds_are_log_uniform():
+    drawn = drawn_thresholds(draws(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
+    share_below_8 = (drawn < 8).double().mean().item()
+    assert abs(share_below_8 - 0.5) < 0.03  # 8 m is the middle of 2 and 32 on a log scale
+
+
+@pytest.mark.parametrize("values", [(), (5.0, 2.0), (2.0, 2.0), (0.0, 2.0), (-1.0,)])
+def test_thresholds_that_make_no_sense_are_refused(values):
+    with pytest.raises(ValueError, match=r"must|'values'|Length"):
+        Thresholds(values=values)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from forestgaps_core.errors import CheckpointError
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "checkpoints" / "last.pt"
+    save_checkpoint(path, {"model": {"w": torch.arange(3)}, "position": {"step": 4}})
+    state = load_checkpoint(path)
+    assert torch.equal(state["model"]["w"], torch.arange(3))
+    assert state["position"] == {"step": 4}
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * len(data)])
+def test_a_damaged_checkpoint_is_told(tmp_path, damage):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"model": {"w": torch.arange(300)}})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+class Payload:
+    def __reduce__(self):
+        return (os.system, ("touch /tmp/forestgaps_was_here",))
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+    path, trace = tmp_path / "last.pt", tmp_path / "trace"
+    torch.save({"format": 1, "model": Payload()}, path)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+    path.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+    assert not trace.exists()
+    assert not os.path.exists("/tmp/forestgaps_was_here")
+
+
+def test_another_format_and_a_missing_file_are_told(tmp_path):
+    torch.save({"format": 99}, tmp_path / "future.pt")
+    with pytest.raises(CheckpointError, match="found format 99, this version reads 1"):
+        load_checkpoint(tmp_path / "future.pt")
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "nowhere.pt")
+
+
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint(path, {"step": lambda: 2})
+    assert load_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        save_checkpoint(tmp_path / "file" / "last.pt", {"step": 1})
+
+
+def test_a_full_disk_is_told_with_the_room_left(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    path = tmp_path / "last.pt"
+    (tmp_path / f".last.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"last.pt could not be written: .*MB free"):
+        save_checkpoint(path, {"w": torch.zeros(100_000)})
+    assert not path.exists()
+
+
+def test_the_newest_intact_checkpoint_is_found(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for age, name in enumerate(["last", "best", "older"]):
+        save_checkpoint(folder / f"{name}.pt", {"name": name})
+        os.utime(folder / f"{name}.pt", (1000 - age, 1000 - age))
+    (folder / "last.pt").write_bytes(b"broken")
+    os.utime(folder / "last.pt", (2000, 2000))
+    path, state = newest_checkpoint(tmp_path)
+    assert (path.name, state["name"]) == ("best.pt", "best")
+
+
+def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.pt").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint to go on from; .*damaged"):
+        newest_checkpoint(tmp_path)

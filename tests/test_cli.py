@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import EXAMPLE_PLUGIN, RUN_FILE
+
+
+def forestgaps(*arguments, cwd=None, plugin=True):
+    local = ["-p", str(EXAMPLE_PLUGIN)] if plugin else []
+    command = [sys.executable, "-m", "forestgaps_core", *local, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+
+
+HEAVY = ("torch", "numpy", "rasterio", "scipy", "matplotlib", "tensorboard")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins", "list"], ["plugins", "list", "--components"], ["--version"], ["train", "--help"]]
+)
+def test_looking_around_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['forestgaps', *{arguments!r}]\n"
+        "from forestgaps_core.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as leave:\n    status = leave.code or 0\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules], status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines()[-1] == "HEAVY [] 0", done.stdout + done.stderr
+
+
+def test_train_test_and_their_files(tmp_path):
+    (tmp_path / "mine.toml").write_text(RUN_FILE)
+    done = forestgaps("train", "mine.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Written to runs/mine" in done.stdout
+    assert "forestgaps test runs/mine" in done.stdout
+    again = forestgaps("train", "mine.toml", "--set", "training.epochs=1", cwd=tmp_path)
+    assert "Written to runs/mine-2" in again.stdout
+    scores = forestgaps("test", "runs/mine", "--json", cwd=tmp_path)
+    assert scores.returncode == 0, scores.stderr
+    assert json.loads(scores.stdout) == json.loads((tmp_path / "runs" / "mine" / "test.json").read_text())
+    table = forestgaps("test", "runs/mine", cwd=tmp_path)
+    assert "test/share/accuracy" in table.stdout
+
+
+def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path):
+    (tmp_path / "run.toml").write_text(RUN_FILE.replace('name = "binary"', 'name = "binry"').replace("epochs = 3", "epochs = 0"))
+    done = forestgaps("train", tmp_path / "run.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'binary'?" in done.stderr
+    assert "training.epochs: found 0; must be >= 1" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "nowhere.toml"], "no such file"),
+        (["train", "--resume", "nowhere"], "is no run folder"),
+        (["train", "a.toml", "--resume", "b"], "--resume takes the run as it is"),
+        (["test", "nowhere"], "no trained network in nowhere"),
+        (["config", "explain", "lss"], "did you mean 'loss'?"),
+        (["config", "explain", "loss.binry"], "did you mean 'binary'?"),
+        (["config", "init", "--recipe", "bst"], "no recipe 'bst'"),
+        (["plugins", "show", "nothing"], "no plugin 'nothing'"),
+        (["plugins", "check", "nothing"], "no plugin 'nothing'"),
+        (["-p", "nowhere.py", "plugins", "list"], "no such file"),
+    ],
+)
+def test_every_command_tells_what_is_wrong_with_status_2(tmp_path, arguments, sentence):
+    done = forestgaps(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_config_check_builds_the_run_and_leaves_nothing(tmp_path):
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    done = forestgaps("config", "check", "run.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run.toml is right." in done.stdout
+    facts = json.loads(forestgaps("config", "check", "run.toml", "--json", cwd=tmp_path).stdout)
+    assert facts["steps"] == 12
+    assert facts["config"]["loss"] == {"name": "binary", "focus": 0.0}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_config_explain_tells_settings_defaults_limits_and_help():
+    text = forestgaps("config", "explain", "loss.binary").stdout
+    assert "focus = 0.0  # float, >= 0" in text
+    assert "offered by example_plugin.py" in text
+    assert "[training]" in forestgaps("config", "explain").stdout
+    assert "epochs = 10  # int, >= 1" in forestgaps("config", "explain", "training").stdout
+    assert "loss.binary  Cross-entropy." in forestgaps("config", "explain", "loss").stdout
+    assert "optimizer.adamw" in forestgaps("config", "explain", "optimizer").stdout
+    assert "learning_rate" in forestgaps("config", "explain", "optimizer.sgd").stdout
+
+
+def test_plugins_list_show_and_check():
+    listed = forestgaps("plugins", "list", "--components").stdout
+    assert "loss.binary" in listed
+    rows = json.loads(forestgaps("plugins", "list", "--json").stdout)
+    mine = next(row for row in rows if row["distribution"] == "example_plugin.py")
+    assert mine["works"] is True
+    assert "model.net" in mine["components"]
+
+
+def test_plugins_check_holds_a_plugin_against_the_contract(tmp_path):
+    (tmp_path / "bad.py").write_text(
+        "from attrs import frozen\nfrom forestgaps_core import hookimpl\n"
+        "@frozen(kw_only=True)\nclass Bad:\n    '''Counts invalid pixels.'''\n"
+        "    def build(self):\n        return lambda logits, batch: (logits * batch.target).mean()\n"
+        "@hookimpl\ndef forestgaps_losses():\n    return {'bad': Bad}\n"
+    )
+    done = forestgaps("-p", tmp_path / "bad.py", "plugins", "check", "bad.py", plugin=False)
+    assert done.returncode == 1
+    assert "loss.bad: AssertionError: invalid pixels have a gradient" in done.stdout
+
+
+def test_an_unknown_command_leaves_with_status_2():
+    assert forestgaps("trian").returncode == 2

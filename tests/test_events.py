@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from forestgaps_core import hookimpl
+from forestgaps_core.errors import PluginError
+from forestgaps_core.events import Events
+
+TOLD: list[str] = []
+
+
+class First:
+    @hookimpl
+    def step_end(self, loss):
+        TOLD.append(f"first {loss}")
+
+
+class Second:
+    @hookimpl
+    def step_end(self, trainer, loss):
+        TOLD.append(f"second {trainer} {loss}")
+
+    @hookimpl(tryfirst=True)
+    def fit_start(self):
+        TOLD.append("second starts")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told():
+    TOLD.clear()
+
+
+def test_callbacks_are_told_in_the_order_of_the_run_file_with_what_they_ask_for():
+    events = Events({"b": First(), "a": Second()})
+    events.step_end(trainer="T", loss=1)
+    assert TOLD == ["first 1", "second T 1"]
+
+
+def test_an_event_nobody_hears_is_told_to_nobody():
+    Events({"b": First()}).fit_end(trainer=None)
+    assert TOLD == []
+
+
+def test_two_callbacks_of_one_class_are_both_told():
+    Events({"one": First(), "two": First()}).step_end(trainer=None, loss=2)
+    assert TOLD == ["first 2", "first 2"]
+
+
+class Misspelt:
+    @hookimpl
+    def step_ends(self, loss): ...
+
+
+class Asking:
+    @hookimpl
+    def step_end(self, losses): ...
+
+
+class Unmarked:
+    def step_end(self, loss): ...
+
+
+class Deaf:
+    def other(self): ...
+
+
+class Wrapping:
+    @hookimpl(wrapper=True)
+    def step_end(self, loss):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("callback", "sentence"),
+    [
+        (Misspelt(), r"no training event 'step_ends' \(did you mean 'step_end'\?\)"),
+        (Asking(), "losses"),
+        (Unmarked(), "lacks @hookimpl"),
+        (Deaf(), "listens to no training event"),
+        (Wrapping(), "is a wrapper"),
+    ],
+)
+def test_what_would_never_be_called_is_refused_before_the_first_step(callback, sentence):
+    with pytest.raises(PluginError, match=sentence):
+        Events({"label": callback})
+
+
+class Failing:
+    @hookimpl
+    def step_end(self):
+        raise ZeroDivisionError("in here")
+
+
+def test_an_exception_says_which_callback_and_when():
+    with pytest.raises(ZeroDivisionError) as caught:
+        Events({"broken": Failing()}).step_end(trainer=None, loss=None)
+    assert caught.value.__notes__ == ["in callback 'broken' (" + f"{Failing.__module__}.Failing), at step_end"]
+
+
+def test_an_event_that_does_not_exist_is_told():
+    with pytest.raises(AttributeError, match=r"no training event 'step_edn' \(did you mean 'step_end'\?\)"):
+        Events({}).step_edn()

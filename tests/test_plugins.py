@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from forestgaps_core.errors import PluginError
+from forestgaps_core.plugins import Plugins, unmet_requirement
+
+GOOD = """
+from forestgaps_core import hookimpl
+
+@hookimpl
+def forestgaps_losses():
+    return {"mine": "MODULE:Mine"}
+
+class Mine:
+    pass
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed distributions that Python searches first."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = set(sys.modules)
+
+    def install(distribution, source, *, version="1.0", requires="forestgaps-core>=0.1", points=None):
+        module = distribution.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source).replace("MODULE", module))
+        info = tmp_path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nRequires-Dist: {requires}\n"
+        )
+        lines = points or [f"{distribution} = {module}"]
+        (info / "entry_points.txt").write_text("[forestgaps]\n" + "\n".join(lines) + "\n")
+        importlib.invalidate_caches()
+
+    yield install
+    for name in set(sys.modules) - names:
+        if name.startswith("t_"):
+            del sys.modules[name]
+
+
+def record(plugins, name):
+    return next(plugin for plugin in plugins.records if plugin.distribution == name)
+
+
+def test_an_installed_plugin_is_found_and_its_component_imported_by_name(site):
+    site("t-good", GOOD)
+    plugins = Plugins.discover()
+    component = plugins.component("loss", "mine")
+    assert str(component.plugin) == "t-good 1.0"
+    assert component.load().__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "requires", "stage", "reason"),
+    [
+        ("raise RuntimeError('boom')", "forestgaps-core", "import", "RuntimeError: boom"),
+        ("import sys; sys.exit(3)", "forestgaps-core", "import", "SystemExit: 3"),
+        ("import not_there", "forestgaps-core", "import", "ModuleNotFoundError: No module named 'not_there'"),
+        (GOOD, "forestgaps-core>=99", "requirement", "needs forestgaps-core >=99, this is"),
+        (GOOD.replace("forestgaps_losses", "forestgaps_lossses"), "forestgaps-core", "hooks", "did you mean 'forestgaps_losses'?"),
+        (GOOD.replace("@hookimpl", ""), "forestgaps-core", "hooks", "without @hookimpl"),
+        ("hello = 1", "forestgaps-core", "hooks", "implements no hook"),
+        (GOOD + "def __dir__():\n    return []", "forestgaps-core", "hooks", "implements no hook"),
+        (GOOD.replace("forestgaps_losses()", "forestgaps_losses(extra)"), "forestgaps-core", "hooks", "extra"),
+        (GOOD.replace('"mine"', '"My Loss"'), "forestgaps-core", "table", "a name is lower case"),
+        (GOOD.replace('"MODULE:Mine"', '"Mine"'), "forestgaps-core", "table", "is not 'package.module:ConfigClass'"),
+        (GOOD.replace('return {"mine": "MODULE:Mine"}', "raise ValueError('no')"), "forestgaps-core", "table", "ValueError: no"),
+    ],
+)
+def test_a_broken_plugin_is_kept_as_a_record_and_the_others_work(site, source, requires, stage, reason):
+    site("t-broken", source, requires=requires, version="2.5")
+    site("t-good", GOOD.replace('"mine"', '"other"'))
+    plugins = Plugins.discover()
+    assert plugins.component("loss", "other").load()
+    broken = record(plugins, "t-broken")
+    assert (broken.failed, broken.version) == (stage, "2.5")
+    assert reason in broken.reason
+    with pytest.raises(PluginError, match=r"t-broken 2.5 \(" + stage):
+        plugins.component("loss", "mine_or_whatever")
+
+
+def test_a_plugin_with_an_unmet_requirement_is_not_imported(site):
+    site("t-old", "raise SystemError('imported')", requires="forestgaps-core<0.1")
+    assert record(Plugins.discover(), "t-old").failed == "requirement"
+
+
+def test_a_requirement_of_an_extra_does_not_count():
+    assert unmet_requirement(['forestgaps-core>=99; extra == "future"', "torch>=99"]) == ""
+    assert unmet_requirement(["forestgaps_core >= 99"])
+    assert unmet_requirement(["Forestgaps.Core<99,>=0.1"]) == ""
+
+
+def test_a_name_offered_twice_must_be_chosen(site):
+    site("t-one", GOOD)
+    site("t-two", GOOD)
+    plugins = Plugins.discover()
+    with pytest.raises(PluginError, match=r"t-one 1.0 and t-two 1.0; choose with name = \"t-one:mine\" or name = \"t-two:mine\""):
+        plugins.component("loss", "mine")
+    assert plugins.component("loss", "t-two:mine").plugin.distribution == "t-two"
+
+
+def test_a_second_entry_point_of_one_distribution_is_told(site):
+    site("t-double", GOOD, points=["a = t_double", "b = t_double"])
+    plugins = Plugins.discover()
+    states = [plugin.reason for plugin in plugins.records if plugin.distribution == "t-double"]
+    assert states[0] == ""
+    assert "more than one entry point" in states[1]
+
+
+def test_a_target_that_cannot_be_imported_is_told_with_its_package(site):
+    site("t-late", GOOD.replace('"MODULE:Mine"', '"t_late_missing:Mine"'))
+    with pytest.raises(PluginError, match=r"the loss 'mine' of t-late 1.0 cannot be imported from t_late_missing:Mine"):
+        Plugins.discover().component("loss", "mine").load()
+    site("t-gone", GOOD.replace("mine", "gone").replace("MODULE:Mine", "MODULE:Mien"))
+    with pytest.raises(PluginError, match=r"t_gone has no 'Mien' \(did you mean 'Mine'\?\)"):
+        Plugins.discover().component("loss", "gone").load()
+
+
+def test_what_a_plugin_prints_while_it_is_imported_stays_out_of_stdout(site, capsys):
+    site("t-loud", "print('hello')\n" + GOOD)
+    Plugins.discover()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hello" in captured.err
+
+
+def test_an_unknown_name_is_told_with_the_nearest(plugins):
+    with pytest.raises(PluginError, match=r"no loss named 'binry' \(did you mean 'binary'\?\); there is: binary"):
+        plugins.component("loss", "binry")
+
+
+def test_a_local_file_offers_classes_and_is_known_by_its_hash(plugins):
+    component = plugins.component("model", "net")
+    assert component.plugin.distribution == "example_plugin.py"
+    assert component.plugin.version.startswith("sha256:")
+    assert plugins.component_of("model", component.load()()) == component
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("raise ValueError('x')", "ValueError: x"),
+        ("def broken(:", "SyntaxError"),
+        (GOOD.replace("_losses", "_loses"), "is no hook"),
+    ],
+)
+def test_a_local_file_that_cannot_be_used_is_told_at_once(tmp_path, source, sentence):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(PluginError, match=sentence):
+        Plugins().add_file(path)
+
+
+def test_a_local_file_that_is_missing_is_told():
+    with pytest.raises(PluginError, match="no such file"):
+        Plugins().add_file(Path("nowhere.py"))
+
+
+def test_a_config_no_plugin_offers_cannot_be_named(plugins):
+    with pytest.raises(PluginError, match="no installed plugin offers the loss"):
+        plugins.component_of("loss", object())

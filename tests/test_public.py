@@ -1,0 +1,43 @@
+"""The public list is a promise: a change here is news for people who upgrade."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import forestgaps_core
+from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
+
+PUBLIC = [
+    "Augmentation", "Batch", "BatchMaker", "CheckpointError", "Command", "Config", "ConfigError", "Data", "DataError", "Environment",
+    "ForestgapsError", "Loss", "Metric", "NormFactory", "PluginError", "Predictor", "Recipe", "Scheduler", "Source", "Thresholds",
+    "Tile", "TileLoader", "Tiles", "Trainer", "__version__", "evaluate_model", "hookimpl", "load_config", "load_predictor",
+    "resume_training", "train_model",
+]  # fmt: skip
+
+
+def test_the_public_list_is_pinned_and_every_name_is_there():
+    assert sorted(forestgaps_core.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(forestgaps_core, name) is not None
+    assert dir(forestgaps_core) == PUBLIC
+
+
+def test_a_name_that_is_not_public_is_told():
+    with pytest.raises(AttributeError, match="has no attribute 'Trainr'"):
+        forestgaps_core.Trainr  # noqa: B018  # looking it up is the test
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, forestgaps_core; print('torch' in sys.modules, 'attrs' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False False"
+
+
+@pytest.mark.parametrize(("hooks", "count"), [(PluginHooks, 9), (TrainingEvents, 8)])
+def test_hooks_are_few_and_documented(hooks, count):
+    public = [name for name in vars(hooks) if not name.startswith("_")]
+    assert len(public) == count
+    assert all(inspect.getdoc(getattr(hooks, name)) for name in public)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from forestgaps_core import evaluate_model, load_config, resume_training, train_model
+from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.errors import CheckpointError, ConfigError, DataError
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.run import gap_share, try_one_batch
+
+from .conftest import EXAMPLE_PLUGIN
+
+
+def weights(folder):
+    return load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_a_run_folder_says_all_that_is_needed_to_run_again(run_file, plugins, tmp_path):
+    config = load_config(run_file, plugins=plugins)
+    result = train_model(config, tmp_path / "run", plugins=plugins)
+    assert result.epoch == 3
+    assert result.stopped is None
+    assert 0 < result.scores["validation/share/accuracy"] < 1
+    assert load_config(tmp_path / "run" / "run.toml", plugins=plugins) == config
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions["example_plugin.py"].startswith("sha256:")
+    assert versions["torch"] == torch.__version__
+    assert (tmp_path / "run" / "plugins" / "example_plugin.py").read_bytes() == EXAMPLE_PLUGIN.read_bytes()
+
+
+def test_the_same_run_twice_ends_with_the_same_bits(run_file, plugins, tmp_path):
+    for name in ("one", "two"):
+        train_model(load_config(run_file, plugins=plugins), tmp_path / name, plugins=plugins)
+    assert_same_bits(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_another_seed_is_another_run(run_file, plugins, tmp_path):
+    for seed in (0, 1):
+        train_model(
+            load_config(run_file, overrides=[f"environment.seed={seed}"], plugins=plugins), tmp_path / str(seed), plugins=plugins
+        )
+    assert not torch.equal(weights(tmp_path / "0")["first.weight"], weights(tmp_path / "1")["first.weight"])
+
+
+def test_an_existing_run_folder_is_refused_and_left_alone(run_file, plugins, tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="exists; give another, or go on with it by --resume"):
+        train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
+    assert not any((tmp_path / "run").iterdir())
+
+
+def test_a_run_is_tested_with_its_own_metrics(run_file, plugins, tmp_path):
+    train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
+    assert list(evaluate_model(tmp_path / "run", plugins=plugins)) == ["test/share/accuracy"]
+    with pytest.raises(ConfigError, match="expected train, validation or test"):
+        evaluate_model(tmp_path / "run", split="testing", plugins=plugins)
+    with pytest.raises(CheckpointError, match=r"no checkpoint 'best'.*checkpoints there: last"):
+        evaluate_model(tmp_path / "run", checkpoint="best", plugins=plugins)
+
+
+def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, tmp_path):
+    train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
+    with pytest.raises(
+        ConfigError, match=r"made with .*example_plugin.py sha256.*give its local code again: -p .*example_plugin.py"
+    ):
+        resume_training(tmp_path / "run", plugins=Plugins())
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path):
+    with pytest.raises(CheckpointError, match="is no run folder"):
+        resume_training(tmp_path, plugins=Plugins())
+
+
+def test_an_empty_split_is_told(run_file, plugins, tmp_path):
+    with pytest.raises(DataError, match="train split of the data is empty"):
+        train_model(load_config(run_file, overrides=["data.samples=0"], plugins=plugins), tmp_path / "run", plugins=plugins)
+
+
+def test_a_check_builds_everything_and_takes_one_step(run_file, plugins):
+    facts = try_one_batch(load_config(run_file, plugins=plugins), plugins)
+    assert facts["steps"] == 12
+    assert facts["tiles"] == {"train": 10, "validation": 10, "test": 10}
+    assert facts["loss of one batch"] > 0
+
+
+def test_the_gap_share_is_that_of_the_tiles(plugins):
+    source = plugins.component("data", "hills").load()(samples=4).build(seed=0).train
+    tiles = [source.read(index, index) for index in range(4)]
+    heights = torch.cat([tile.height[tile.valid] for tile in tiles])
+    assert gap_share(source, (2.0, 10.0)) == pytest.approx([(heights < t).double().mean().item() for t in (2.0, 10.0)])
+
+
+# --- killed and resumed ---------------------------------------------------------------------------------------------
+
+
+def started(*arguments):
+    command = [sys.executable, "-W", "error", "-m", "forestgaps_core", "-p", str(EXAMPLE_PLUGIN), "train", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def finished(*arguments):
+    process = started(*arguments)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+LONG = ["--set", "data.samples=60", "--set", "training.epochs=6", "--set", "callbacks.notes.every=7"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers):
+    changes = [*LONG, "--set", f"environment.workers={workers}"]
+    finished(run_file, "--out", tmp_path / "whole", *changes)
+    process = started(run_file, "--out", tmp_path / "killed", *changes)
+    checkpoint = tmp_path / "killed" / "checkpoints" / "last.pt"
+    deadline = time.monotonic() + 100
+    while not (checkpoint.exists() and load_checkpoint(checkpoint)["position"]["step"] >= 21):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    position = load_checkpoint(checkpoint)["position"]
+    assert position["step"] < 120
+    output = finished("--resume", tmp_path / "killed")
+    assert "Trained 6 epochs (complete)" in output
+    assert_same_bits(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    told = [
+        load_checkpoint(tmp_path / name / "checkpoints" / "last.pt")["callbacks"]["notes"]["told"] for name in ("killed", "whole")
+    ]
+    assert told[0] == told[1]
+
+
+def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path):
+    finished(run_file, "--out", tmp_path / "whole", *LONG)
+    process = started(run_file, "--out", tmp_path / "run", *LONG)
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.pt"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()[0]
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"Go on: forestgaps train --resume {tmp_path / 'run'}" in output
+    finished("--resume", tmp_path / "run")
+    assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
