@@ -152,26 +152,23 @@ def test(
 
 
 def show_scores(scores: Mapping[str, float]) -> None:
-    """One table for scores by threshold (`name@5m`), one for the rest; undefined values are shown as -."""
+    """A row for each score; columns for all thresholds together and for each (`name@5m`); undefined values are shown as -."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    levels = list(dict.fromkeys(name.rpartition("@")[2] for name in scores if "@" in name))
-    if levels:
-        table = Table("score", *levels)
-        for name in dict.fromkeys(name.partition("@")[0] for name in scores if "@" in name):
-            table.add_row(name, *(number(scores.get(f"{name}@{level}")) for level in levels))
-        console.print(table)
-    table = Table("score", "value")
+    rows: dict[str, dict[str, float]] = {}
     for name, value in scores.items():
-        if "@" not in name:
-            table.add_row(name, number(value))
-    console.print(table)
+        score, _, level = name.partition("/")[2].partition("@")
+        rows.setdefault(score, {})[level or "all"] = value
+    levels = list(dict.fromkeys(level for row in rows.values() for level in row))
+    table = Table("score", *levels)
+    for score, row in rows.items():
+        table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
+    Console().print(table)
 
 
-def number(value: float | None) -> str:
-    if value is None or value != value:
+def number(value: float) -> str:
+    if value != value:
         return "-"
     return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
 

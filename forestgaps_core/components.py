@@ -200,7 +200,7 @@ KINDS: Mapping[str, Kind] = {
     "data": Kind(
         "forestgaps_data",
         "a `Data`",
-        {"seed": "the run's seed", "folder": "folder of the run file; relative paths in a config start here"},
+        {"seed": "the run's seed"},
     ),
     "model": Kind(
         "forestgaps_models",

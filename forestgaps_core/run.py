@@ -96,7 +96,8 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
     maker = partial(BatchMaker, resolution_m=data.resolution_m)
     parts: dict[str, Any] = {}
     if training:
-        loss = build("loss", config.loss, {"thresholds": lambda: levels, "gap_share": lambda: partial(gap_share, data.train, levels)})
+        share = partial(gap_share, data.train, levels)
+        loss = build("loss", config.loss, {"thresholds": lambda: levels, "gap_share": lambda: share})
         if isinstance(loss, nn.Module):
             loss.to(device)
         batches = -(-len(data.train) // length.batch_size)
@@ -117,7 +118,10 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
     trainer = Trainer(
         model=model,
         last=folder / "checkpoints" / "last.pt",
-        metrics={label: partial(build, "metrics", chosen, {"resolution_m": lambda: data.resolution_m}) for label, chosen in config.metrics.items()},
+        metrics={
+            label: partial(build, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
+            for label, chosen in config.metrics.items()
+        },
         train_batch=maker(thresholds=config.thresholds, augmentation=config.augmentation),
         evaluation_batch=maker(thresholds=Thresholds(values=levels)),
         environment=config.environment,

@@ -73,7 +73,6 @@ def built(kind: str, config: Any, **arguments: Any) -> Any:
     """Build a component as a run would, with plain stand-ins for the arguments it may ask for."""
     stand_ins: dict[str, Any] = {
         "seed": 0,
-        "folder": Path(),
         "normalization": nn.BatchNorm2d,
         "resolution_m": 1.0,
         "thresholds": THRESHOLDS,

@@ -1,0 +1,71 @@
+"""The residual block all networks here are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from forestgaps_core import NormFactory
+from forestgaps_models.drop_path import DropPath
+
+
+def convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size of the tile (over the stride); without bias, for the normalization that follows has one."""
+    return nn.Conv2d(inputs, outputs, size, stride=stride, padding=dilation * (size // 2), dilation=dilation, bias=False)
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, normalization, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, normalization: NormFactory, *, size: int = 3, dilation: int = 1) -> None:
+        super().__init__(convolution(inputs, outputs, size=size, dilation=dilation), normalization(outputs), nn.ReLU(inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """relu(shortcut(x) + branch(x)), where the branch is two 3x3 convolutions with normalization.
+
+    With `stride` 2 the tile is halved; the shortcut then averages 2x2 pixels, where a strided 1x1 convolution would ignore
+    three of four. A shortcut that changes the number of channels has a 1x1 convolution.
+
+    Args:
+        dropout: Probability of zeroing a whole feature plane between the convolutions in training, because neighbouring
+            pixels of a plane repeat each other (Tompson et al. 2015, arXiv:1411.4280).
+        drop_path: The layer that skips the branch at random; the identity if None.
+        attention: A layer at the end of the branch; the identity if None.
+
+    Source: He et al. 2016, arXiv:1512.03385; the shortcut: He et al. 2019, fig. 2c, arXiv:1812.01187
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        normalization: NormFactory,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        dropout: float = 0.0,
+        drop_path: DropPath | None = None,
+        attention: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            convolution(inputs, outputs, stride=stride, dilation=dilation),
+            normalization(outputs),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout) if dropout else nn.Identity(),
+            convolution(outputs, outputs, dilation=dilation),
+            normalization(outputs),
+            attention or nn.Identity(),
+        )
+        self.drop_path = drop_path or DropPath()
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut.append(nn.AvgPool2d(stride))
+        if inputs != outputs:
+            self.shortcut.append(convolution(inputs, outputs, size=1)).append(normalization(outputs))
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut: Tensor = self.shortcut(x)
+        out: Tensor = self.act(shortcut + self.drop_path(self.branch(x)))
+        return out

@@ -1,0 +1,141 @@
+"""DeepLabV3+: context from dilated convolutions side by side, edges from an early layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, le, min_len
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from forestgaps_core import NormFactory
+from forestgaps_models.blocks import ConvNormAct, ResidualBlock
+from forestgaps_models.drop_path import DropPath
+from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.network import Body
+from forestgaps_models.network_config import EitherHead
+
+HALVINGS = 3  # to an eighth, the paper's finer choice
+FINE = 1  # the level whose edges are joined, four times as fine as the context
+
+
+def enlarged(x: Tensor, factor: int) -> Tensor:
+    return interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+class TileMean(nn.Module):
+    """The mean of the tile, mixed, at every place. Not normalized: a batch of one would have a single value to do it from."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(x.mean((2, 3), keepdim=True))
+        return mixed.expand(-1, -1, *x.shape[2:])
+
+
+class Pyramid(nn.Module):
+    """Atrous spatial pyramid pooling: a 1x1 and dilated 3x3 convolutions side by side, then mixed.
+
+    Source: Chen et al. 2017, section 3.3, arXiv:1706.05587
+    """
+
+    def __init__(self, inputs: int, outputs: int, normalization: NormFactory, *, rates: Sequence[int], tile_mean: bool) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([ConvNormAct(inputs, outputs, normalization, size=1)])
+        self.branches.extend(ConvNormAct(inputs, outputs, normalization, dilation=rate) for rate in rates)
+        if tile_mean:
+            self.branches.append(TileMean(inputs, outputs))
+        self.mix = ConvNormAct(len(self.branches) * outputs, outputs, normalization, size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(torch.cat([branch(x) for branch in self.branches], dim=1))
+        return mixed
+
+
+class DeepLabBody(Body):
+    """Residual blocks down to an eighth, the pyramid there, enlarged to a half and joined with what was seen at that size.
+
+    Source: Chen et al. 2018, fig. 2, arXiv:1802.02611, with residual blocks as the backbone
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        normalization: NormFactory,
+        *,
+        base: int,
+        blocks: int,
+        rates: Sequence[int],
+        tile_mean: bool,
+        paths: Sequence[DropPath],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.channels, self.multiple = 2 * base, 2**HALVINGS
+        widths = level_widths(base, HALVINGS)
+        remaining = iter(paths)
+        self.down = nn.ModuleList()
+        for level, width in enumerate(widths):
+            before = inputs if level == 0 else widths[level - 1]
+            places = [(before, 1 if level == 0 else 2)] + [(width, 1)] * (blocks - 1)
+            self.down.append(
+                nn.Sequential(
+                    *(
+                        ResidualBlock(channels, width, normalization, stride=stride, dropout=dropout, drop_path=next(remaining))
+                        for channels, stride in places
+                    )
+                )
+            )
+        context = 4 * base
+        self.pyramid = Pyramid(widths[-1], context, normalization, rates=rates, tile_mean=tile_mean)
+        # Few planes from the early layer, so that they do not outweigh the context (the paper's table 1).
+        self.fine = ConvNormAct(widths[FINE], base, normalization, size=1)
+        self.join = nn.Sequential(
+            ConvNormAct(context + base, context, normalization), ConvNormAct(context, self.channels, normalization)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = []
+        for stage in self.down:
+            x = stage(x)
+            seen.append(x)
+        context = enlarged(self.pyramid(x), 2 ** (HALVINGS - FINE))
+        return enlarged(self.join(torch.cat([context, self.fine(seen[FINE])], dim=1)), 2**FINE)
+
+
+@frozen(kw_only=True)
+class DeepLabV3Plus(EitherHead):
+    """DeepLabV3+ on residual blocks: wide context at little depth, edges as fine as two pixels.
+
+    Source: Chen et al. 2018, arXiv:1802.02611
+    """
+
+    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Residual blocks per level."})
+    rates: tuple[int, ...] = field(
+        default=(2, 4, 6),
+        validator=and_(min_len(1), deep_iterable(ge(1))),
+        metadata={"help": "Dilations of the pyramid's convolutions, in steps of 8 pixels (their distance from the centre)."},
+    )
+    tile_mean: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether the pyramid also sees the mean of the whole tile, as in the paper; a pixel's result then depends on "
+            "the window it is predicted in."
+        },
+    )
+
+    def body(self, inputs: int, normalization: NormFactory) -> DeepLabBody:
+        return DeepLabBody(
+            inputs,
+            normalization,
+            base=self.base,
+            blocks=self.blocks,
+            rates=self.rates,
+            tile_mean=self.tile_mean,
+            paths=self.paths(self.blocks * (HALVINGS + 1)),
+            dropout=self.dropout,
+        )

@@ -1,0 +1,98 @@
+"""The U-Net's body: halve the tile step by step, then return, with what each size had seen beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from forestgaps_core import NormFactory
+from forestgaps_models.attention import Attention, AttentionGate, block_attention
+from forestgaps_models.blocks import ResidualBlock
+from forestgaps_models.drop_path import DropPath
+from forestgaps_models.network import Body
+
+WIDEST = 8  # times the base: deeper levels cost many parameters and add little
+
+
+def level_widths(base: int, depth: int) -> list[int]:
+    """Channels of each level, from the full tile down: doubled at each halving up to 8 times the base."""
+    return [base * min(2**level, WIDEST) for level in range(depth + 1)]
+
+
+def block_count(depth: int, blocks: int) -> int:
+    """Residual blocks of an `EncoderDecoder`."""
+    return blocks * (2 * depth + 1)
+
+
+class EncoderDecoder(Body):
+    """U-Net of residual blocks.
+
+    Level l has the tile at 1/2^l and `base` * 2^l channels (at most 8 times `base`), with `blocks` residual blocks on the way
+    down and on the way up. Way up: a 2x2 transposed convolution, then the planes of the same size from the way down beside it.
+
+    Args:
+        inputs: Planes of the view.
+        depth: Halvings; tiles are multiples of 2^depth.
+        paths: The blocks' drop-path layers, from input to output, `block_count(depth, blocks)` of them.
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; the blocks: He et al. 2016, arXiv:1512.03385
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        normalization: NormFactory,
+        *,
+        base: int,
+        depth: int,
+        blocks: int,
+        paths: Sequence[DropPath],
+        dropout: float,
+        attention: Attention,
+    ) -> None:
+        super().__init__()
+        self.channels, self.multiple = base, 2**depth
+        widths = level_widths(base, depth)
+        remaining = iter(paths)
+
+        def stage(before: int, width: int, stride: int = 1) -> nn.Sequential:
+            return nn.Sequential(
+                *(
+                    ResidualBlock(
+                        before if place == 0 else width,
+                        width,
+                        normalization,
+                        stride=stride if place == 0 else 1,
+                        dropout=dropout,
+                        drop_path=next(remaining),
+                        attention=block_attention(attention, width),
+                    )
+                    for place in range(blocks)
+                )
+            )
+
+        self.down = nn.ModuleList([stage(inputs, widths[0])])
+        self.down.extend(stage(widths[level], widths[level + 1], stride=2) for level in range(depth))
+        upwards = range(depth - 1, -1, -1)
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(widths[level + 1], widths[level], 2, stride=2) for level in upwards)
+        self.gates = nn.ModuleList(
+            AttentionGate(widths[level], widths[level], normalization) if attention == "gates" else nn.Identity()
+            for level in upwards
+        )
+        self.up = nn.ModuleList(stage(2 * widths[level], widths[level]) for level in upwards)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = []
+        for stage in self.down:
+            x = stage(x)
+            seen.append(x)
+        seen.pop()
+        for enlarge, gate, stage in zip(self.enlarge, self.gates, self.up, strict=True):
+            x = enlarge(x)
+            skip = seen.pop()
+            if isinstance(gate, AttentionGate):
+                skip = gate(skip, x)
+            x = stage(torch.cat([skip, x], dim=1))
+        return x

@@ -1,0 +1,121 @@
+"""The two ways to answer for a threshold: ask the network about it, or read it off a distribution of heights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from forestgaps_core import NormFactory
+from forestgaps_models.blocks import ConvNormAct, convolution
+from forestgaps_models.film import Film, ThresholdCode
+from forestgaps_models.network import Network
+
+CODE_WIDTH = 32
+SCORE_CAP = 30.0  # nats; exp(-2 * 30) is far from the smallest float32, so no probability is ever 0
+TAIL_CAP = 60.0  # nats; what an open bin keeps beyond any threshold
+EDGES_M = tuple(
+    float(edge) for edge in (0, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 22.5, 25, 27.5, 30, 33, 36, 40, 45, 50, 60)
+)
+
+
+class ThresholdHead(nn.Module):
+    """Logits from features modulated by the threshold: one 3x3 convolution for all, then everything once per threshold.
+
+    Args:
+        blocks: 3x3 convolutions that run once per threshold, each modulated; 0 leaves a 1x1 convolution alone.
+    """
+
+    def __init__(self, channels: int, normalization: NormFactory, *, blocks: int) -> None:
+        super().__init__()
+        self.code = ThresholdCode(CODE_WIDTH)
+        self.convolutions = nn.ModuleList(
+            nn.Sequential(convolution(channels, channels), normalization(channels)) for _ in range(1 + blocks)
+        )
+        self.films = nn.ModuleList(Film(channels, CODE_WIDTH) for _ in range(1 + blocks))
+        self.last = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, features: Tensor, thresholds: Tensor) -> Tensor:
+        code = self.code(thresholds)
+        x = features
+        for convolve, film in zip(self.convolutions, self.films, strict=True):
+            x = torch.relu(film(convolve(x), code))
+        logits: Tensor = self.last(x).float()
+        return logits.reshape(*thresholds.shape, *features.shape[-2:])
+
+
+class HeightHead(nn.Module):
+    """A distribution of canopy height for each pixel, of which every threshold reads one point.
+
+    The features give each of N height bins a score s; bin n has the probability p_n = softmax(s)_n. The probability of a
+    gap at threshold t is F(t), the mass below t, spread evenly inside a bin, and the logit is
+
+        log F(t) - log(1 - F(t)) = log sum_n w_n(t) e^{s_n} - log sum_n (1 - w_n(t)) e^{s_n},
+
+    with w_n(t) the share of bin n below t. w rises with t, so the logits do: a gap at 5 m is a gap at 10 m, whatever the
+    weights. The bins below the first and above the last edge are open; there the mass falls off exponentially over the width
+    of the neighbouring bin, so logits are finite at any threshold.
+
+    Both sums run over positive numbers, so each has the relative precision of float32 also where F is next to 0 or 1. Scores
+    are limited smoothly to +-30, which keeps the exponentials from overflow and from 0.
+
+    Args:
+        edges_m: Edges of the bins, metres, ascending.
+    """
+
+    edges: Tensor
+    centres: Tensor
+
+    def __init__(self, channels: int, normalization: NormFactory, *, edges_m: Sequence[float]) -> None:
+        super().__init__()
+        edges = torch.tensor(edges_m, dtype=torch.float32)
+        widths = edges.diff()
+        # The mean of an exponential tail lies one scale beyond its edge.
+        centres = torch.cat([edges[:1] - widths[:1], (edges[1:] + edges[:-1]) / 2, edges[-1:] + widths[-1:]])
+        self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("centres", centres, persistent=False)
+        self.first = ConvNormAct(channels, 2 * channels, normalization)
+        self.last = nn.Conv2d(2 * channels, len(centres), 1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(B, N, H, W) float32, relative to each pixel's highest: 0 down to -60."""
+        scores = SCORE_CAP * torch.tanh(self.last(self.first(features)).float() / SCORE_CAP)
+        return scores - scores.amax(dim=1, keepdim=True).detach()
+
+    def shares(self, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each bin the share below and above each threshold, (B, K, N) both, in float32 also at their small ends."""
+        t = thresholds.float()[..., None]
+        low, high = self.edges[:-1], self.edges[1:]
+        widths = high - low
+        below = ((t - low) / widths).clamp(0, 1)
+        above = ((high - t) / widths).clamp(0, 1)
+        under = ((self.edges[:1] - t) / widths[:1]).clamp(0, TAIL_CAP)  # scales below the first edge
+        over = ((t - self.edges[-1:]) / widths[-1:]).clamp(0, TAIL_CAP)
+        return (
+            torch.cat([torch.exp(-under), below, -torch.expm1(-over)], dim=-1),
+            torch.cat([-torch.expm1(-under), above, torch.exp(-over)], dim=-1),
+        )
+
+    def forward(self, features: Tensor, thresholds: Tensor) -> Tensor:
+        weights = torch.exp(self.scores(features)).flatten(2)  # (B, N, H * W)
+        with torch.autocast(features.device.type, enabled=False):
+            below, above = self.shares(thresholds)
+            mass = torch.log(torch.cat([below, above], dim=1) @ weights)
+            under, over = mass.reshape(mass.shape[0], 2, thresholds.shape[1], *features.shape[-2:]).unbind(1)
+            return under - over
+
+    def heights(self, features: Tensor) -> Tensor:
+        """The expected height, metres, (B, 1, H, W) float32."""
+        probability = torch.softmax(self.scores(features), dim=1)
+        return (probability * self.centres[:, None, None]).sum(dim=1, keepdim=True)
+
+
+class HeightNetwork(Network):
+    """A network with a `HeightHead`, which also maps canopy height itself."""
+
+    head: HeightHead
+
+    def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """The expected canopy height, metres, (B, 1, H, W) float32."""
+        return self.head.heights(self.features(dsm, valid))

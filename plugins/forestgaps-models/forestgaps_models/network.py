@@ -1,0 +1,59 @@
+"""What every network here does: view, pad, body, crop, head.
+
+The *body* turns the view into feature planes and never sees a threshold; the *head* turns them into logits.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from forestgaps_models.drop_path import set_drop_path
+from forestgaps_models.views import ViewLayer
+
+
+class Body(nn.Module):
+    """From (B, planes, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`."""
+
+    channels: int
+    multiple: int
+
+
+class Network(nn.Module):
+    """A model of the core's contract: (dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size.
+
+    Args:
+        view: From metres to planes, in float32.
+        body: From the view to features.
+        head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K)) to logits (B, K, H, W).
+    """
+
+    view: ViewLayer
+    body: Body
+
+    def __init__(self, view: ViewLayer, body: Body, head: nn.Module) -> None:
+        super().__init__()
+        self.view, self.body, self.head = view, body, head
+
+    def features(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """The body's planes, (B, C, H, W)."""
+        x = padded_to(self.view(dsm, valid), multiple=self.body.multiple)
+        planes: Tensor = self.body(x)
+        return planes[..., : dsm.shape[-2], : dsm.shape[-1]]
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(dsm, valid), thresholds)
+        return logits
+
+    def set_drop_path(self, rate: float) -> None:
+        """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""
+        set_drop_path(self, rate)
+
+
+def padded_to(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until height and width are multiples of `multiple`.
+
+    Of the view, not of the DSM: the view's windows end where the survey ends.
+    """
+    rows, columns = (-size % multiple for size in x.shape[-2:])
+    return pad(x, (0, columns, 0, rows), mode="replicate") if rows or columns else x

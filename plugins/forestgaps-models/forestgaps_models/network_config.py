@@ -1,0 +1,75 @@
+"""The settings all networks here share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, in_, lt
+
+from forestgaps_core import NormFactory
+from forestgaps_models.drop_path import DropPath, Rule, depth_shares
+from forestgaps_models.heads import EDGES_M, HeightHead, HeightNetwork, ThresholdHead
+from forestgaps_models.network import Body, Network
+from forestgaps_models.views import View
+
+
+@frozen(kw_only=True)
+class NetworkConfig:
+    """View, width and regularization; a subclass adds its body and chooses a head."""
+
+    view: View = field(factory=View, metadata={"help": "What the network sees of the DSM; a table of its own."})
+    base: int = field(default=16, validator=ge(4), metadata={"help": "Feature planes at full size; doubled at each halving."})
+    drop_path: float = field(
+        default=0.0,
+        validator=and_(ge(0), lt(1)),
+        metadata={"help": "Highest probability of skipping a residual block in training."},
+    )
+    drop_path_rule: Rule = field(
+        default="linear",
+        validator=in_(("linear", "constant")),
+        metadata={"help": "Whether that probability rises with depth (linear) or is the same for all blocks (constant)."},
+    )
+    dropout: float = field(
+        default=0.0,
+        validator=and_(ge(0), lt(1)),
+        metadata={"help": "Probability of zeroing a whole feature plane inside a block in training (spatial dropout)."},
+    )
+
+    def body(self, inputs: int, normalization: NormFactory) -> Body:
+        raise NotImplementedError
+
+    def paths(self, blocks: int) -> list[DropPath]:
+        """The drop-path layers of so many blocks, from input to output."""
+        return [DropPath(share, self.drop_path) for share in depth_shares(blocks, self.drop_path_rule)]
+
+    def threshold_network(self, normalization: NormFactory, resolution_m: float, *, conditioned: int = 0) -> Network:
+        view = self.view.build(resolution_m)
+        body = self.body(view.planes, normalization)
+        return Network(view, body, ThresholdHead(body.channels, normalization, blocks=conditioned))
+
+    def height_network(
+        self, normalization: NormFactory, resolution_m: float, *, edges_m: tuple[float, ...] = EDGES_M
+    ) -> HeightNetwork:
+        view = self.view.build(resolution_m)
+        body = self.body(view.planes, normalization)
+        return HeightNetwork(view, body, HeightHead(body.channels, normalization, edges_m=edges_m))
+
+
+@frozen(kw_only=True)
+class EitherHead(NetworkConfig):
+    """A network that answers in either of the two ways."""
+
+    output: Literal["thresholds", "heights"] = field(
+        default="heights",
+        validator=in_(("thresholds", "heights")),
+        metadata={
+            "help": "heights: a distribution of canopy height, from which any threshold is read; thresholds: a network "
+            "modulated by the threshold (FiLM)."
+        },
+    )
+
+    def build(self, normalization: NormFactory, resolution_m: float) -> Network:
+        if self.output == "heights":
+            return self.height_network(normalization, resolution_m)
+        return self.threshold_network(normalization, resolution_m)

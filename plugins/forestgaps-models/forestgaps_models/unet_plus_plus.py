@@ -1,0 +1,90 @@
+"""U-Net++: between the two sides of the U, every level is refined step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, ge, le
+from torch import Tensor, nn
+
+from forestgaps_core import NormFactory
+from forestgaps_models.blocks import ResidualBlock
+from forestgaps_models.drop_path import DropPath
+from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.network import Body
+from forestgaps_models.network_config import EitherHead
+
+
+class Step(nn.Module):
+    """One more node on every level but the lowest, each from all nodes of its level and the level below, enlarged."""
+
+    def __init__(self, enlarge: Sequence[nn.Module], blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.enlarge, self.blocks = nn.ModuleList(enlarge), nn.ModuleList(blocks)
+
+    def forward(self, levels: list[list[Tensor]]) -> list[list[Tensor]]:
+        joined = []
+        for nodes, below, enlarge, block in zip(levels, levels[1:], self.enlarge, self.blocks, strict=False):
+            joined.append([*nodes, block(torch.cat([*nodes, enlarge(below[-1])], dim=1))])
+        return joined
+
+
+class Nested(Body):
+    """The triangle of nodes X[level, step]: step 0 is the way down, and
+
+        X[l, s] = block(X[l, 0], ..., X[l, s - 1], enlarged X[l + 1, s - 1]).
+
+    X[0, depth] is what comes out. The order of `paths` is that of the steps.
+
+    Source: Zhou et al. 2018, eq. 1, arXiv:1807.10165 (residual blocks instead of plain ones; without deep supervision)
+    """
+
+    def __init__(
+        self, inputs: int, normalization: NormFactory, *, base: int, depth: int, paths: Sequence[DropPath], dropout: float
+    ) -> None:
+        super().__init__()
+        self.channels, self.multiple = base, 2**depth
+        widths = level_widths(base, depth)
+        remaining = iter(paths)
+
+        def node(before: int, width: int, stride: int = 1) -> ResidualBlock:
+            return ResidualBlock(before, width, normalization, stride=stride, dropout=dropout, drop_path=next(remaining))
+
+        def step(number: int) -> Step:
+            levels = range(depth + 1 - number)
+            return Step(
+                [nn.ConvTranspose2d(widths[level + 1], widths[level], 2, stride=2) for level in levels],
+                [node((number + 1) * widths[level], widths[level]) for level in levels],
+            )
+
+        self.down = nn.ModuleList([node(inputs, widths[0])])
+        self.down.extend(node(widths[level], widths[level + 1], stride=2) for level in range(depth))
+        self.steps = nn.ModuleList(step(number) for number in range(1, depth + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = []
+        for block in self.down:
+            x = block(x)
+            levels.append([x])
+        for step in self.steps:
+            levels = step(levels)
+        return levels[0][-1]
+
+
+@frozen(kw_only=True)
+class UNetPlusPlus(EitherHead):
+    """U-Net whose two sides are joined by nested steps of convolution. About two and a half times a U-Net's cost at the same width.
+
+    Source: Zhou et al. 2018, arXiv:1807.10165
+    """
+
+    base: int = field(default=8, validator=ge(4), metadata={"help": "Feature planes at full size; doubled at each halving."})
+    depth: int = field(
+        default=4, validator=and_(ge(1), le(6)), metadata={"help": "How many times the tile is halved; each doubles the context."}
+    )
+
+    def body(self, inputs: int, normalization: NormFactory) -> Nested:
+        nodes = (self.depth + 1) * (self.depth + 2) // 2
+        return Nested(inputs, normalization, base=self.base, depth=self.depth, paths=self.paths(nodes), dropout=self.dropout)

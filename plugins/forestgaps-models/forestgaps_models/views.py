@@ -1,0 +1,118 @@
+"""What a network sees of a DSM: its first layer, without parameters.
+
+A threshold in metres can only be learned if the input keeps metres, and elevation above the sea says nothing about canopy.
+So a view measures the surface against its surroundings and divides by one fixed scale, the same for every tile:
+
+- *relief*: the surface above the mean of its surroundings.
+- *top-hats*: the surface above its morphological opening, for several widths. An opening is the surface with everything
+  narrower than the window cut off, so a top-hat is the height above the lowest ground within reach: exact where the ground
+  shows, too small under closed canopy, too large on slopes. Several widths together say which.
+- *positions*: where in the tile a pixel lies, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). A raster
+  predicted in windows has no such place, so expect seams; for experiments.
+
+The last plane is 1 where the survey has data and 0 elsewhere; there all other planes of the surface are 0 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, gt, in_, min_len
+from torch import Tensor, nn
+
+from forestgaps_core import ConfigError
+from forestgaps_models.morphology import local_mean, opened
+
+Channel = Literal["relief", "tophats", "positions"]
+
+
+def unique(instance: Any, attribute: Any, values: Sequence[Any]) -> None:
+    if len(set(values)) < len(values):
+        raise ValueError(f"names something twice: {list(values)}")
+
+
+def window_pixels(metres: float, resolution_m: float, name: str) -> int:
+    """The odd number of pixels nearest to a width in metres, from above.
+
+    Raises:
+        ConfigError: It would be a single pixel, whose window sees nothing.
+    """
+    pixels = round(metres / resolution_m)
+    pixels += 1 - pixels % 2
+    if pixels < 3:
+        raise ConfigError(f"model.view.{name}: {metres:g} m is one pixel at {resolution_m:g} m; use {3 * resolution_m:g} m or more")
+    return pixels
+
+
+@frozen(kw_only=True)
+class View:
+    """What the network sees of the DSM: (DSM - reference) / scale, for the references chosen."""
+
+    channels: tuple[Channel, ...] = field(
+        default=("relief", "tophats"),
+        validator=and_(min_len(1), deep_iterable(in_(("relief", "tophats", "positions"))), unique),
+        metadata={
+            "help": "What to show: relief (above the local mean), tophats (above the opening, for each width), positions "
+            "(place in the tile, -1 to 1). The valid mask is always shown."
+        },
+    )
+    relief_m: float = field(
+        default=61.0, validator=gt(0), metadata={"help": "Width of the square whose mean the relief is measured from, metres."}
+    )
+    tophats_m: tuple[float, ...] = field(
+        default=(7.0, 15.0, 31.0, 61.0),
+        validator=and_(min_len(1), deep_iterable(gt(0)), unique),
+        metadata={"help": "Widths of the squares of the openings, metres."},
+    )
+    scale_m: float = field(default=10.0, validator=gt(0), metadata={"help": "Metres that become 1."})
+
+    def build(self, resolution_m: float) -> ViewLayer:
+        return ViewLayer(
+            self.channels,
+            relief=window_pixels(self.relief_m, resolution_m, "relief_m") if "relief" in self.channels else 0,
+            tophats=[window_pixels(width, resolution_m, "tophats_m") for width in self.tophats_m if "tophats" in self.channels],
+            scale_m=self.scale_m,
+        )
+
+
+class ViewLayer(nn.Module):
+    """(dsm, valid) to planes without a unit, (B, `planes`, H, W) float32, whatever the precision of the run.
+
+    Elevations of 2,000 m leave 8 m between neighbouring numbers in bf16, so the view must not be computed in it. The
+    elevation of invalid pixels is never read.
+    """
+
+    def __init__(self, channels: Sequence[Channel], *, relief: int, tophats: Sequence[int], scale_m: float) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        self.relief = relief  # pixels
+        self.tophats = tuple(tophats)  # pixels
+        self.scale_m = scale_m
+        self.planes = 1 + sum({"relief": 1, "tophats": len(self.tophats), "positions": 2}[channel] for channel in self.channels)
+
+    def forward(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        with torch.autocast(dsm.device.type, enabled=False):
+            surface = dsm.float()
+            planes = [plane for channel in self.channels for plane in self.show(channel, surface, valid)]
+            # Convolutions keep the layout they are given; planes last are faster on CPUs.
+            return torch.cat([*planes, valid.float()], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def show(self, channel: Channel, surface: Tensor, valid: Tensor) -> list[Tensor]:
+        if channel == "positions":
+            return positions(surface)
+        if channel == "relief":
+            references = [local_mean(surface, valid, self.relief)]
+        else:
+            references = [opened(surface, valid, size) for size in self.tophats]
+        return [torch.where(valid, (surface - reference) / self.scale_m, 0.0) for reference in references]
+
+
+def positions(surface: Tensor) -> list[Tensor]:
+    """Row and column from -1 to 1, as two planes of the shape of `surface`."""
+    rows, columns = surface.shape[-2:]
+    down = torch.linspace(-1, 1, rows, device=surface.device)[:, None]
+    across = torch.linspace(-1, 1, columns, device=surface.device)[None, :]
+    return [down.expand_as(surface), across.expand_as(surface)]

@@ -1,0 +1,161 @@
+"""Elevation rasters, opened with care and read in strips."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import rasterio
+from attrs import define, frozen
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.grids import METRES, Grid, vertical_unit
+
+Plane: TypeAlias = NDArray[np.float32]
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Told (what, done, total) when work begins, with 0 done, and while it goes on."""
+
+CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default, 5 % of the machine's memory, grows with the machine
+STRIP = 2**22  # pixels read at a time
+HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@contextmanager
+def gdal() -> Iterator[None]:
+    """GDAL with a bounded cache. A missing georeference is judged with the grid, so its warning would say it twice."""
+    with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@define(eq=False)
+class Band:
+    """The elevations or heights of one file, on the file's own grid."""
+
+    path: Path
+    dataset: Any  # rasterio's DatasetReader
+    grid: Grid
+    nodata: float | None
+
+    def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
+        """Float32 metres, NaN where the file has no data."""
+        window = Window(column, row, columns, rows)
+        try:
+            raw = self.dataset.read(1, window=window)
+            unmasked = self.dataset.read_masks(1, window=window) != 0 if self.has_mask else None
+        except RasterioError as error:
+            raise DataError(f"{self.path}: cannot be read from row {row} on; the file is damaged ({error})") from error
+        values: Plane = raw.astype(np.float32)
+        scale, offset = self.dataset.scales[0], self.dataset.offsets[0]
+        if (scale, offset) != (1.0, 0.0):
+            values = values * np.float32(scale) + np.float32(offset)
+        if self.nodata is not None:
+            values[raw == self.nodata] = np.nan
+        if unmasked is not None:
+            values[~unmasked] = np.nan
+        return values
+
+    @property
+    def has_mask(self) -> bool:
+        flags = self.dataset.mask_flag_enums[0]
+        return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+
+
+@contextmanager
+def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | None = None) -> Iterator[Band]:
+    """A raster of one band in metres.
+
+    Args:
+        nodata: The value that means no data, where the file does not say so itself.
+        pixel_size_m: The pixel size, for a file without CRS; its grid is then taken to be in metres.
+
+    Raises:
+        DataError: It is not such a raster.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
+    try:
+        dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise DataError(f"{path}: is no raster that can be read ({error})") from error
+    with dataset:
+        if dataset.count != 1 and not (dataset.count == 2 and MaskFlags.alpha in dataset.mask_flag_enums[0]):
+            raise DataError(f"{path}: has {dataset.count} bands; a raster of elevations or heights has one")
+        if np.dtype(dataset.dtypes[0]).kind not in "fiu":
+            raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
+        crs = dataset.crs or None
+        for unit in ((dataset.units[0] or "").strip().lower(), vertical_unit(crs)):
+            if unit not in METRES:
+                raise DataError(f"{path}: its heights are in {unit}; convert them to metres")
+        transform = dataset.transform
+        if crs is None:
+            transform = stated(path, transform, pixel_size_m)
+        grid = Grid(crs, transform, dataset.height, dataset.width)
+        yield Band(path, dataset, grid, dataset.nodata if nodata is None else nodata)
+
+
+def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
+    """The transform of a raster without CRS, once its pixel size is said."""
+    if pixel_size_m is None:
+        raise DataError(
+            f"{path}: has no CRS, so its unit is unknown; if its grid is in metres say its pixel size, such as --pixel-size 1 "
+            "(pixel_size_m = 1.0 in a site list)"
+        )
+    if transform == Affine.identity():
+        return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
+    if abs(transform.a - pixel_size_m) > 1e-4 * pixel_size_m:
+        raise DataError(f"{path}: has pixels of {transform.a:g}, not of {pixel_size_m:g} m as stated")
+    return transform
+
+
+@frozen
+class Survey:
+    """What a raster holds: how many pixels with data, their range in metres, and the share of plausible canopy heights."""
+
+    valid: int
+    low: float
+    high: float
+    canopy_share: float
+
+
+def survey(band: Band, report: Report = silent) -> Survey:
+    """Look at every pixel before anything is written.
+
+    Raises:
+        DataError: No pixel has data, or some are infinite or beyond any elevation.
+    """
+    valid, canopy, low, high = 0, 0, np.inf, -np.inf
+    rows, columns = band.grid.rows, band.grid.columns
+    step = max(STRIP // columns, 1)
+    what = f"checking {band.path.absolute().parent.name}/{band.path.name}"
+    report(what, 0, rows)
+    for row in range(0, rows, step):
+        values = band.read(row, 0, min(step, rows - row), columns)
+        absurd = np.abs(values) > HIGHEST  # False for NaN, True for infinity
+        if absurd.any():
+            y, x = (int(place[0]) for place in np.nonzero(absurd))
+            raise DataError(
+                f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is "
+                f"{values[y, x]:g} in column {x}; if that means no data, say so with --nodata={values[y, x]:g}"
+            )
+        known = values[~np.isnan(values)]
+        if known.size:
+            valid, low, high = valid + known.size, min(low, float(known.min())), max(high, float(known.max()))
+            canopy += int(((known > -20) & (known < 120)).sum())
+        report(what, min(row + step, rows), rows)
+    if not valid:
+        raise DataError(f"{band.path}: has no data at all, every pixel is nodata")
+    return Survey(valid, low, high, canopy / valid)

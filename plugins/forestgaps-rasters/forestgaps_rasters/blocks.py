@@ -1,0 +1,130 @@
+"""Spatial blocks: which part of a site is for training, validation and test.
+
+Canopy is alike nearby, so splits are whole rectangles with a guard distance between them, never scattered tiles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import combinations, pairwise
+from math import ceil, sqrt
+
+from attrs import frozen
+
+from forestgaps_core.errors import DataError
+
+PARTS = ("train", "validation", "test")
+RULE = re.compile(r"(?:(north|south)-?)?(east|west)? (0?\.\d+)")
+
+
+@frozen
+class Block:
+    """A rectangle of pixels of one site."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+    @property
+    def area(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return self.row + self.rows, self.column + self.columns
+
+    def grown(self, margin: int) -> Block:
+        return Block(self.row - margin, self.column - margin, self.rows + 2 * margin, self.columns + 2 * margin)
+
+    def meets(self, other: Block) -> bool:
+        (bottom, right), (other_bottom, other_right) = self.ends, other.ends
+        return self.row < other_bottom and other.row < bottom and self.column < other_right and other.column < right
+
+    def holds(self, other: Block) -> bool:
+        (bottom, right), (other_bottom, other_right) = self.ends, other.ends
+        return self.row <= other.row and self.column <= other.column and other_bottom <= bottom and other_right <= right
+
+
+def cut(rule: str, rows: int, columns: int) -> Block:
+    """The block a rule such as "south 0.5" or "south-east 0.25" names: that side or corner, that share of the area.
+
+    Raises:
+        DataError: The rule is none.
+    """
+    match = RULE.fullmatch(rule.strip())
+    side, flank, share = match.groups() if match else (None, None, "0")
+    if not (side or flank) or not 0 < float(share) < 1:
+        raise DataError(
+            f"the split rule {rule!r} is not understood; say a side or a corner and a share of the area between 0 and 1, "
+            'such as "south 0.5" or "south-east 0.25"'
+        )
+    along = sqrt(float(share)) if side and flank else float(share)
+    height = round(rows * along) if side else rows
+    width = round(columns * along) if flank else columns
+    return Block(rows - height if side == "south" else 0, columns - width if flank == "east" else 0, height, width)
+
+
+def remainder(whole: Block, obstacles: Sequence[Block]) -> list[Block]:
+    """The largest rectangles inside `whole` that meet no obstacle; they may overlap. Largest first.
+
+    A rectangle that cannot grow touches obstacles or the border on all sides, so its edges are among theirs.
+    """
+    obstacles = [obstacle for obstacle in obstacles if obstacle.meets(whole)]
+    bottom, right = whole.ends
+    edges_y = sorted({whole.row, bottom} | {y for o in obstacles for y in (o.row, o.ends[0]) if whole.row < y < bottom})
+    edges_x = sorted({whole.column, right} | {x for o in obstacles for x in (o.column, o.ends[1]) if whole.column < x < right})
+    candidates = [
+        Block(top, left, low - top, far - left) for top, low in combinations(edges_y, 2) for left, far in combinations(edges_x, 2)
+    ]
+    free = [candidate for candidate in candidates if not any(obstacle.meets(candidate) for obstacle in obstacles)]
+    largest = [block for block in free if not any(other.holds(block) for other in free if other != block)]
+    return sorted(largest, key=lambda block: (-block.area, block.row, block.column))
+
+
+def disjoint(whole: Block, obstacles: Sequence[Block]) -> list[Block]:
+    """Rectangles that share no pixel and together are `whole` without the obstacles."""
+    found: list[Block] = []
+    while rest := remainder(whole, [*obstacles, *found]):
+        found.append(rest[0])
+    return found
+
+
+def covered(blocks: Sequence[Block]) -> int:
+    """Pixels in any of the blocks."""
+    edges_y = sorted({y for block in blocks for y in (block.row, block.ends[0])})
+    edges_x = sorted({x for block in blocks for x in (block.column, block.ends[1])})
+    cells = [Block(t, left, b - t, r - left) for t, b in pairwise(edges_y) for left, r in pairwise(edges_x)]
+    return sum(cell.area for cell in cells if any(block.holds(cell) for block in blocks))
+
+
+def split(rows: int, columns: int, *, part: str, rules: Mapping[str, str], guard: int) -> Mapping[str, tuple[Block, ...]]:
+    """The blocks of each part of a site.
+
+    Blocks named by `rules` come first, test before validation; what remains is for `part`. Whatever comes later keeps
+    `guard` pixels away from what came before, in rows and in columns. Training blocks may overlap each other; those of
+    validation and test do not, so that each pixel counts once.
+
+    Raises:
+        DataError: Two rules name the same ground, or the guard leaves nothing.
+    """
+    if part in rules:
+        raise DataError(f"the rest of the site is for {part} already, so it takes no rule for {part}")
+    whole = Block(0, 0, rows, columns)
+    blocks: dict[str, tuple[Block, ...]] = dict.fromkeys(PARTS, ())
+    taken: list[Block] = []
+    named = [(name, cut(rules[name], rows, columns)) for name in ("test", "validation", "train") if name in rules]
+    for name, block in [*named, (part, whole)]:
+        if block is not whole and any(block.meets(other) for other in taken):
+            raise DataError(f"the rules for {' and '.join(rules)} name the same ground: {', '.join(map(repr, rules.values()))}")
+        keep = remainder if name == "train" else disjoint
+        blocks[name] = tuple(keep(block, [other.grown(guard) for other in taken]))
+        if not blocks[name]:
+            raise DataError(f"a guard of {guard} pixels leaves nothing for {name} of {rows} x {columns} pixels")
+        taken.append(block)
+    return blocks
+
+
+def guard_pixels(guard_m: float, resolution_m: float) -> int:
+    return ceil(guard_m / resolution_m - 1e-9)

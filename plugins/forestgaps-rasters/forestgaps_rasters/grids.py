@@ -1,0 +1,198 @@
+"""Pixel grids: where a raster lies, whether metres can be read off it, how two of them fit."""
+
+from __future__ import annotations
+
+from math import floor
+from typing import Any
+
+from attrs import evolve, frozen
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
+
+from forestgaps_core.errors import DataError
+
+NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
+METRES = ("", "m", "metre", "meter", "metres", "meters")
+
+
+@frozen
+class Grid:
+    """Rows and columns on the ground. `crs` is None for a site without one, whose transform is then in metres."""
+
+    crs: CRS | None
+    transform: Affine
+    rows: int
+    columns: int
+
+    @property
+    def resolution(self) -> float:
+        """Pixel width in units of the CRS."""
+        return abs(float(self.transform.a))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of the four corners."""
+        corners = [at(self.transform, x, y) for x in (0, self.columns) for y in (0, self.rows)]
+        x, y = zip(*corners, strict=True)
+        return min(x), min(y), max(x), max(y)
+
+    def window(self, row: int, column: int, rows: int, columns: int) -> Grid:
+        a, b, _, d, e, _ = tuple(self.transform)[:6]
+        x, y = at(self.transform, column, row)
+        return evolve(self, transform=Affine(a, b, x, d, e, y), rows=rows, columns=columns)
+
+    def __str__(self) -> str:
+        left, bottom, right, top = self.bounds
+        pixels = f"{self.columns} x {self.rows} pixels of {self.resolution:g}"
+        return f"{pixels}, {name(self.crs)}, x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g}"
+
+
+def at(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    """Where a point goes. (affine's own operator for this changes its name between versions.)"""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return a * x + b * y + c, d * x + e * y + f
+
+
+def name(crs: CRS | None) -> str:
+    if crs is None:
+        return "no CRS"
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_dict(projjson=True).get("name", "a CRS of its own"))
+
+
+def horizontal(crs: CRS) -> CRS:
+    """The CRS without its vertical part, which says nothing on where pixels lie."""
+    described = crs.to_dict(projjson=True)
+    return CRS.from_dict(described["components"][0]) if described.get("type") == "CompoundCRS" else crs
+
+
+def same_place(one: CRS | None, other: CRS | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(one == other or horizontal(one) == horizontal(other))
+
+
+def vertical_unit(crs: CRS | None) -> str:
+    """The unit of a compound CRS's heights, '' where it has none."""
+    if crs is None:
+        return ""
+    for part in crs.to_dict(projjson=True).get("components", []):
+        if part["type"] == "VerticalCRS":
+            unit: Any = part["coordinate_system"]["axis"][0].get("unit", "")
+            return str(unit["name"] if isinstance(unit, dict) else unit).lower()
+    return ""
+
+
+def wrong_unit(crs: CRS | None) -> str | None:
+    """Why pixels of this CRS cannot be counted in metres."""
+    if crs is None:
+        return None
+    if crs.is_geographic:
+        return f"its grid is in degrees ({name(crs)})"
+    try:
+        unit, factor = crs.linear_units_factor
+    except CRSError:
+        return None
+    return None if abs(factor - 1) < 1e-9 else f"its grid is in {unit} ({name(crs)})"
+
+
+def crooked(transform: Affine) -> str | None:
+    """Why rows and columns of this transform do not run east and south in square pixels."""
+    if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e) or transform.a == 0:
+        return "its grid is rotated"
+    if transform.a < 0 or transform.e > 0:
+        return "its rows or columns are mirrored (they must run south and east)"
+    if abs(transform.a + transform.e) > 1e-4 * transform.a:
+        return f"its pixels are not square ({transform.a:g} x {-transform.e:g})"
+    return None
+
+
+def metric_crs(grid: Grid) -> str:
+    """The UTM zone of the grid's middle, to propose."""
+    left, bottom, right, top = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    zone = min(max(floor(((left + right) / 2 + 180) / 6) + 1, 1), 60)
+    return f"EPSG:{(32600 if bottom + top >= 0 else 32700) + zone}"
+
+
+def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CRS | None, resample: bool) -> Grid:
+    """The grid to work on: the source's own, or the one asked.
+
+    Args:
+        place: What the source is called in messages.
+        resolution_m: Pixel size asked, metres; None: the source's.
+        crs: CRS asked; None: the source's.
+        resample: Whether pixels may be made anew at all.
+
+    Raises:
+        DataError: It takes resampling that was not asked, or finer pixels than there are.
+    """
+    moved = crs is not None and not same_place(source.crs, crs)
+    if moved and source.crs is None:
+        raise DataError(f"{place}: has no CRS, so it cannot be brought to {name(crs)}")
+    if not moved and (reason := wrong_unit(source.crs)):
+        ask = f"--resample --crs {metric_crs(source)}"
+        raise DataError(f"{place}: {reason}, not in metres; {ask} brings it to a grid in metres")
+    fault = crooked(source.transform)
+    if not (moved or fault):
+        wanted = source.resolution if resolution_m is None else resolution_m
+        ratio = wanted / source.resolution
+        if abs(ratio - 1) < 1e-4:
+            return source
+        change = f"has pixels of {source.resolution:g} m, {wanted:g} m were asked"
+        if ratio < 1:
+            raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
+        if not resample:
+            raise DataError(f"{place}: {change}; add --resample, or ask for --resolution {source.resolution:g}")
+        transform = Affine(wanted, 0, source.transform.c, 0, -wanted, source.transform.f)
+        fitting = Grid(source.crs, transform, floor(source.rows / ratio + 1e-6), floor(source.columns / ratio + 1e-6))
+        if not (fitting.rows and fitting.columns):
+            raise DataError(f"{place}: {source.columns} x {source.rows} pixels are less than one of {wanted:g} m")
+        return fitting
+    if not resample:
+        raise DataError(f"{place}: {fault or f'is in {name(source.crs)}, not in {name(crs)}'}; add --resample to make a new grid")
+    if resolution_m is None:
+        raise DataError(f"{place}: {fault or 'changes its CRS'}, so say the pixel size of the new grid: --resolution METRES")
+    left, bottom, right, top = source.bounds
+    if moved:
+        left, bottom, right, top = transform_bounds(source.crs, crs, left, bottom, right, top)
+    column, row = floor(left / resolution_m), -floor(-top / resolution_m)
+    columns, rows = -floor(-right / resolution_m) - column, row - floor(bottom / resolution_m)
+    transform = Affine(resolution_m, 0, column * resolution_m, 0, -resolution_m, row * resolution_m)
+    return Grid(crs if moved else source.crs, transform, rows, columns)
+
+
+def blocks_of(source: Grid, target: Grid) -> tuple[int, int, int] | None:
+    """(row, column, k): each target pixel is exactly k x k pixels of the source, the first of them there; None: it is not so."""
+    if not same_place(source.crs, target.crs):
+        return None
+    inverse = ~source.transform
+    ends = ((0, 0), (target.columns, target.rows), (0, target.rows))
+    corner, far, low = (at(inverse, *at(target.transform, x, y)) for x, y in ends)
+    k = round((far[0] - corner[0]) / target.columns)
+    column, row = round(corner[0]), round(corner[1])
+    right, bottom = column + k * target.columns, row + k * target.rows
+    misfit = max(abs(a - b) for a, b in zip((*corner, *far, *low), (column, row, right, bottom, column, bottom), strict=True))
+    inside = row >= 0 and column >= 0 and bottom <= source.rows and right <= source.columns
+    return (row, column, k) if k >= 1 and inside and misfit < NEAR else None
+
+
+def common(target: Grid, other: Grid) -> Grid | None:
+    """The whole target pixels that lie on `other` too; None where the two do not overlap. Both in one CRS."""
+    left, bottom, right, top = other.bounds
+    if crooked(target.transform):  # cannot be cropped by bounds; pixels without data do it
+        west, south, east, north = target.bounds
+        return target if left < east and west < right and bottom < north and south < top else None
+    inverse = ~target.transform
+    (first_column, first_row), (last_column, last_row) = at(inverse, left, top), at(inverse, right, bottom)
+    row, column = max(-floor(-(first_row - NEAR)), 0), max(-floor(-(first_column - NEAR)), 0)
+    rows, columns = min(floor(last_row + NEAR), target.rows) - row, min(floor(last_column + NEAR), target.columns) - column
+    return target.window(row, column, rows, columns) if rows > 0 and columns > 0 else None
+
+
+def parsed_crs(text: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:
+        raise DataError(f"{text!r} names no CRS; say it as EPSG:32610, for instance") from error

@@ -1,0 +1,153 @@
+"""What will be prepared: each site checked, its grid chosen, its blocks drawn. Nothing is written here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import frozen
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from forestgaps_core import __version__
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import Band, Report, opened, survey
+from forestgaps_rasters.blocks import guard_pixels, split
+from forestgaps_rasters.grids import Grid, common, crooked, same_place, target_grid
+from forestgaps_rasters.resampling import onto
+from forestgaps_rasters.sites import Site
+from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite
+
+
+@frozen(kw_only=True)
+class Wish:
+    """What all sites are brought to."""
+
+    resolution_m: float | None = None  # None: as they are
+    crs: CRS | None = None
+    resample: bool = False
+    tile: int = 256  # pixels
+    guard_m: float = 20.0
+
+
+@frozen(eq=False)
+class Plan:
+    """A site that can be prepared: its files, the grid of the result, and the blocks."""
+
+    site: Site
+    grid: Grid
+    derived: Grid | None  # where the ground is to be derived from DSM and CHM first, because heights cannot be resampled
+    stored: StoredSite
+
+
+def planned(site: Site, wish: Wish, report: Report) -> Plan:
+    """Check one site."""
+    files = site.files()
+    layer = "dtm" if "dtm" in files else "chm"
+    with ExitStack() as stack:
+        surface, other = (
+            stack.enter_context(opened(path, nodata=site.nodata, pixel_size_m=site.pixel_size_m)) for path in files.values()
+        )
+        target = target_grid(surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample)
+        target = overlap(target, surface, other, resample=wish.resample)
+        derived = None
+        if layer == "chm" and surface_moves(surface, target):
+            derived = overlap(surface.grid, surface, other, resample=False)
+        lower = derived or target
+        stack.enter_context(onto(surface, target, "maximum", resample=wish.resample))
+        stack.enter_context(onto(other, lower, "mean", resample=wish.resample and layer == "dtm"))
+        survey(surface, report)
+        if survey(other, report).canopy_share < 0.5 and layer == "chm":
+            raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
+        sources = tuple(source(name, path) for name, path in files.items())
+    try:
+        guard = guard_pixels(wish.guard_m, target.resolution)
+        blocks = split(target.rows, target.columns, part=site.part, rules=site.rules, guard=guard)
+    except DataError as error:
+        raise DataError(f"site {site.name!r}: {error}") from error
+    stored = StoredSite(
+        name=site.name,
+        crs=target.crs.to_wkt() if target.crs else None,
+        transform=tuple(target.transform)[:6],
+        rows=target.rows,
+        columns=target.columns,
+        valid_share=0.0,
+        blocks=blocks,
+        sources=sources,
+    )
+    return Plan(site, target, derived, stored)
+
+
+def surface_moves(surface: Band, target: Grid) -> bool:
+    """Whether the DSM does not keep its own pixels."""
+    same = same_place(surface.grid.crs, target.crs) and abs(surface.grid.resolution / target.resolution - 1) < 1e-4
+    return not same or crooked(surface.grid.transform) is not None
+
+
+def overlap(target: Grid, surface: Band, other: Band, *, resample: bool) -> Grid:
+    """The part of the target grid that both rasters cover, as far as their grids tell."""
+    if not same_place(surface.grid.crs, other.grid.crs) and not resample:
+        raise DataError(
+            f"{surface.path} and {other.path} differ in CRS ({surface.grid} against {other.grid}); "
+            "--resample brings a DTM to the grid of its DSM"
+        )
+    found = target
+    for band in (surface, other):
+        if same_place(band.grid.crs, target.crs):
+            part = common(found, band.grid)
+            if part is None:
+                raise DataError(f"{surface.path} and {other.path} do not overlap: {surface.grid}; {other.grid}")
+            found = part
+    return found
+
+
+def source(layer: str, path: Path) -> SourceFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return SourceFile(layer=layer, path=str(path), bytes=path.stat().st_size, sha256=digest)
+
+
+def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
+    sizes = {round(plan.grid.resolution, 6): plan.site.name for plan in plans}
+    if len(sizes) > 1:
+        said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
+        raise DataError(f"the sites differ in pixel size: {said}; --resolution METRES --resample brings them to one")
+    index = Index(
+        format=FORMAT,
+        made_by=f"forestgaps {__version__}",
+        resolution_m=next(iter(sizes)),
+        tile=wish.tile,
+        guard_m=wish.guard_m,
+        sites=tuple(plan.stored for plan in plans),
+    )
+    for part in ("train", "validation"):
+        if not index.area(part):
+            raise DataError(
+                f'no site has a block for {part}; give one a rule such as {part} = "south 0.25" in a site list, '
+                f'or say --validation "south 0.25" for all sites'
+            )
+    return index
+
+
+def check_apart(index: Index) -> None:
+    """No ground may be in two parts, also where sites overlap."""
+    placed = [
+        (site, part, Grid(CRS.from_wkt(site.crs), Affine(*site.transform), site.rows, site.columns), block)
+        for site in index.sites
+        if site.crs is not None
+        for part, blocks in site.blocks.items()
+        for block in blocks
+    ]
+    for one, part, grid, block in placed:
+        for other, other_part, other_grid, other_block in placed:
+            if one.name >= other.name or part == other_part or not same_place(grid.crs, other_grid.crs):
+                continue
+            here = grid.window(block.row, block.column, block.rows, block.columns)
+            there = other_grid.window(other_block.row, other_block.column, other_block.rows, other_block.columns)
+            if common(here, there) is not None:
+                raise DataError(
+                    f"sites {one.name!r} and {other.name!r} overlap, where the one is for {part} and the other for {other_part}; "
+                    "give both the same part, or cut one"
+                )

@@ -1,0 +1,128 @@
+"""The sites to prepare: which rasters, which part of the data."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import evolve, field, frozen
+from attrs.validators import gt, optional
+
+from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.structuring import structure
+
+Part = Literal["train", "validation", "test"]
+
+
+def plain_name(instance: Any, attribute: Any, value: str) -> None:
+    if not re.fullmatch(r"[\w][\w.-]*", value):
+        raise ValueError(f"must be letters, digits, '_', '-' and '.': {value!r}")
+
+
+@frozen(kw_only=True)
+class Site:
+    """A DSM with a CHM or a DTM; `folder` stands for a folder with `dsm.tif` and `dtm.tif` or `chm.tif`."""
+
+    name: str = field(default="site", validator=plain_name, metadata={"help": "Name of the site in the prepared folder."})
+    folder: Path | None = field(default=None, metadata={"help": "Folder with dsm.tif and dtm.tif or chm.tif."})
+    dsm: Path | None = field(default=None, metadata={"help": "Surface model, metres."})
+    dtm: Path | None = field(default=None, metadata={"help": "Terrain model, metres."})
+    chm: Path | None = field(default=None, metadata={"help": "Canopy height model, metres above ground."})
+    part: Part = field(default="train", metadata={"help": "What the site is for, but for the blocks named below."})
+    train: str | None = field(default=None, metadata={"help": 'A block for training, such as "north 0.5".'})
+    validation: str | None = field(default=None, metadata={"help": 'A block for validation, such as "south-east 0.25".'})
+    test: str | None = field(default=None, metadata={"help": 'A block for the test, such as "south 0.333".'})
+    pixel_size_m: float | None = field(
+        default=None, validator=optional(gt(0)), metadata={"help": "Pixel size, metres, where the rasters have no CRS."}
+    )
+    nodata: float | None = field(default=None, metadata={"help": "Value that means no data, where the files do not say so."})
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: rule for part, rule in named.items() if rule is not None}
+
+    def files(self) -> Mapping[str, Path]:
+        """The rasters to read: `dsm` and one of `dtm` and `chm`; of both the DTM, which also survives resampling.
+
+        Raises:
+            DataError: They are not there, or not said.
+        """
+        found = {layer: path for layer in ("dsm", "dtm", "chm") if (path := getattr(self, layer)) is not None}
+        if self.folder is not None:
+            if not self.folder.is_dir():
+                raise DataError(f"{self.folder}: no such folder")
+            for layer in ("dsm", "dtm", "chm"):
+                path = self.folder / f"{layer}.tif"
+                if path.is_file():
+                    found.setdefault(layer, path)
+        if "dsm" not in found or not found.keys() & {"dtm", "chm"}:
+            has = " and ".join(f"{layer}.tif" for layer in found) or "none of them"
+            where = f"{self.folder}: a site folder" if self.folder is not None else f"site {self.name!r}: it"
+            raise DataError(f"{where} needs dsm.tif with dtm.tif or chm.tif; there is {has}")
+        height = "dtm" if "dtm" in found else "chm"
+        return {"dsm": found["dsm"], height: found[height]}
+
+
+@frozen(kw_only=True)
+class SiteList:
+    """A file that names sites, one table each: `[sites.NAME]`."""
+
+    sites: Mapping[str, Site] = field(factory=dict, metadata={"help": "The sites by name."})
+
+
+def read_sites(path: Path) -> list[Site]:
+    """The sites of a TOML file; relative paths start at its folder.
+
+    Raises:
+        ConfigError: With all mistakes of the file.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error), str(path)) from error
+    listed = structure(table, SiteList, str(path)).sites
+    if not listed:
+        raise ConfigError("names no site; each is a table such as [sites.ridge] with dsm and chm or dtm", str(path))
+    return [evolve(site, name=name, **placed(site, path.parent)) for name, site in listed.items()]
+
+
+def placed(site: Site, folder: Path) -> dict[str, Any]:
+    """The paths of a site, relative ones from this folder."""
+    return {key: folder / path for key in ("folder", "dsm", "dtm", "chm") if (path := getattr(site, key)) is not None}
+
+
+def sites_of(places: Sequence[Path], dsm: Sequence[Path], dtm: Sequence[Path], chm: Sequence[Path], **common: Any) -> list[Site]:
+    """The sites a command line names: folders, site lists, and a DSM with its DTM or CHM.
+
+    Args:
+        common: Fields for all sites but those of a site list, which says its own.
+    """
+    sites: list[Site] = []
+    for place in places:
+        if place.suffix.lower() == ".toml":
+            sites += read_sites(place)
+        else:
+            sites.append(Site(name=named(place.resolve().name), folder=place, **common))
+    for option, heights in (("dtm", dtm), ("chm", chm)):
+        if heights and len(heights) != len(dsm):
+            raise DataError(f"--dsm is given {len(dsm)} times and --{option} {len(heights)} times; each DSM needs its own")
+    for number, surface in enumerate(dsm):
+        given: dict[str, Any] = {"dtm": dtm[number] if dtm else None, "chm": chm[number] if chm else None}
+        sites.append(Site(name=named(surface.stem), dsm=surface, **given, **common))
+    if not sites:
+        raise DataError("no site is named: give site folders, a site list (sites.toml), or --dsm with --chm or --dtm")
+    names = [site.name for site in sites]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{names.count(name)} sites are called {name!r}; name them apart in a site list (sites.toml)")
+    return sites
+
+
+def named(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text).lstrip(".-") or "site"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import gdal, opened, survey
+
+FLAT = np.full((6, 5), 100, np.float32)
+
+
+def refused(path, match: str, **options) -> None:
+    with gdal(), pytest.raises(DataError, match=match), opened(path, **options) as band:
+        survey(band)
+
+
+def test_nodata_nan_and_masks_are_all_no_data(raster) -> None:
+    values = FLAT.copy()
+    values[0, 0] = np.nan
+    with gdal(), opened(raster("a.tif", values)) as band:
+        assert np.isnan(band.read(0, 0, 6, 5)).sum() == 1
+        assert survey(band).valid == 29
+    with gdal(), opened(raster("b.tif", values, nodata=None)) as band:
+        assert survey(band).valid == 29
+    path = raster("c.tif", FLAT, nodata=None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        mask = np.full((6, 5), 255, np.uint8)
+        mask[2:4] = 0
+        file.write_mask(mask)
+    with gdal(), opened(path) as band:
+        assert survey(band).valid == 20
+
+
+def test_nodata_can_be_said(raster) -> None:
+    values = FLAT.copy()
+    values[1] = -32768
+    path = raster("a.tif", values, nodata=None)
+    refused(path, r"5 pixels near row 1 are beyond 12000 m.*-32768.*--nodata=-32768")
+    with gdal(), opened(path, nodata=-32768) as band:
+        found = survey(band)
+    assert (found.valid, found.low, found.high) == (25, 100, 100)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 12_001, -3.4e38])
+def test_infinite_and_absurd_values_are_refused(raster, value: float) -> None:
+    values = FLAT.copy()
+    values[3, 2] = value
+    refused(raster("a.tif", values), "1 pixels near row 3 are beyond 12000 m, the first is .* in column 2")
+
+
+def test_a_raster_without_any_data_is_refused(raster) -> None:
+    refused(raster("a.tif", np.full((6, 5), np.nan, np.float32)), "no data at all")
+
+
+def test_a_missing_file_a_folder_and_a_text_are_no_rasters(tmp_path) -> None:
+    refused(tmp_path / "none.tif", "no such file")
+    refused(tmp_path, "is a folder")
+    (tmp_path / "text.tif").write_text("no raster")
+    refused(tmp_path / "text.tif", "no raster that can be read")
+
+
+def test_a_truncated_file_is_damaged_not_a_crash(raster) -> None:
+    path = raster("a.tif", np.random.default_rng(0).random((400, 400)).astype(np.float32))
+    path.write_bytes(path.read_bytes()[:100_000])
+    refused(path, "damaged|no raster that can be read")
+
+
+def test_several_bands_are_no_elevations(tmp_path) -> None:
+    path = tmp_path / "rgb.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=4, height=4, count=3, dtype="uint8", crs="EPSG:32610",
+                       transform=rasterio.Affine(1, 0, 5, 0, -1, 5)) as file:  # fmt: skip
+        file.write(np.ones((3, 4, 4), np.uint8))
+    refused(path, "has 3 bands")
+
+
+def test_feet_are_refused(raster) -> None:
+    refused(raster("a.tif", FLAT, unit="ft"), "heights are in ft; convert them to metres")
+    refused(raster("b.tif", FLAT, crs="EPSG:26910+6360"), "heights are in us survey foot")
+    with gdal(), opened(raster("c.tif", FLAT, unit="metre")) as band:
+        assert survey(band).valid == 30
+
+
+def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
+    path = raster("a.tif", FLAT, crs=None)
+    refused(path, "has no CRS.*--pixel-size 1")
+    refused(path, "has pixels of 1, not of 2 m as stated", pixel_size_m=2.0)
+    with gdal(), opened(path, pixel_size_m=1.0) as band:
+        assert band.grid.crs is None
+        assert band.grid.resolution == 1.0
+
+
+def test_a_raster_without_any_georeference_takes_the_stated_pixels(tmp_path) -> None:
+    path = tmp_path / "bare.tif"
+    with gdal(), rasterio.open(path, "w", driver="GTiff", width=5, height=6, count=1, dtype="float32") as file:
+        file.write(FLAT, 1)
+    with gdal(), opened(path, pixel_size_m=2.0) as band:
+        assert tuple(band.grid.transform)[:6] == (2, 0, 0, 0, -2, 0)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from forestgaps_rasters.bands import gdal
+from forestgaps_rasters.cloud import CloudOptimized
+from forestgaps_rasters.folders import UnwrittenError
+from forestgaps_rasters.grids import Grid
+
+GRID = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 700, 600)
+
+
+def values(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 251, (2, GRID.rows, GRID.columns)).astype(np.uint8)
+
+
+def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_path) -> None:
+    path = tmp_path / "map.tif"
+    whole = values()
+    with gdal(), CloudOptimized(path, GRID, ["at 2 m", "at 5 m"], scale=0.004, overviews="AVERAGE", origin="test") as file:
+        for row in range(0, GRID.rows, 90):
+            file.write(row, whole[:, row : row + 90])
+    with rasterio.open(path) as found:
+        assert np.array_equal(found.read(), whole)
+        assert found.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert found.overviews(1) == [2]
+        assert (found.crs, found.transform, found.nodata) == (GRID.crs, GRID.transform, 255)
+        assert found.descriptions == ("at 2 m", "at 5 m")
+        assert found.scales == (0.004, 0.004)
+        assert found.tags()["origin"] == "test"
+    assert [file.name for file in tmp_path.iterdir()] == ["map.tif"], "the draft is gone"
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None:
+    def write() -> None:
+        with gdal(), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE") as file:
+            file.write(0, values())
+            file.sums[1] += 1
+
+    with pytest.raises(UnwrittenError, match="does not hold"):
+        write()
+
+
+def test_an_error_inside_makes_no_file(tmp_path) -> None:
+    with gdal(), pytest.raises(KeyError), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE"):
+        raise KeyError
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_what_gdal_could_not_write_is_unwritten(tmp_path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RasterioError("Write failed")
+
+    monkeypatch.setattr(rasterio.shutil, "copy", full)
+    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE")
+    with gdal(), pytest.raises(UnwrittenError, match=r"map\.tif: Write failed"), draft:
+        pass
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(rasterio.shutil, "copy", wrong)
+    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE")
+    with gdal(), pytest.raises(TypeError, match="a bug"), draft:
+        pass

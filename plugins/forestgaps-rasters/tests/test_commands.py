@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+import forestgaps_core
+from forestgaps_core.errors import DataError
+from forestgaps_rasters import commands
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command as `forestgaps` would; mistakes of the user come out as errors."""
+
+    class Flat:
+        thresholds = (2.0, 5.0)
+        resolution_m = 1.0
+
+        def __call__(self, dsm, valid, thresholds):
+            return torch.full((len(dsm), len(thresholds), *dsm.shape[2:]), 0.8)
+
+    monkeypatch.setattr(forestgaps_core, "load_predictor", lambda run, device: Flat(), raising=False)
+    app = typer.Typer()
+    app.command()(commands.prepare)
+    app.command()(commands.predict)
+
+    def call(*arguments: object):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def test_prepare_names_every_file_it_wrote_and_what_comes_next(run, site, tmp_path) -> None:
+    result = run("prepare", site("ridge"), "--out", tmp_path / "out", "--tile", 32, "--guard", 5)
+    assert result.exit_code == 0
+    for name in ("index.json", "ridge/dsm.npy", "ridge/height.npy"):
+        assert f"wrote {tmp_path / 'out' / name}" in result.stdout
+    assert "1 sites at 1 m: train 0.3 ha, validation 0.1 ha, test 0.1 ha" in result.stdout
+    assert "forestgaps train" in result.stdout
+    assert "rows/s" in result.stderr, "a bar with a rate"
+
+
+def test_prepare_tells_programs_in_json(run, site, tmp_path) -> None:
+    site("ridge", 40, 40, crs=None)
+    (tmp_path / "sites.toml").write_text('[sites.ridge]\nfolder = "ridge"\nvalidation = "south 0.3"\npixel_size_m = 1')
+    result = run("prepare", tmp_path / "sites.toml", "--out", tmp_path / "out", "--guard", 5, "--json")
+    summary = json.loads(result.stdout)
+    assert summary["sites"] == ["ridge"]
+    assert summary["pixels"] == {"train": 40 * 23, "validation": 40 * 12, "test": 0}
+    assert len(summary["files"]) == 3
+    assert "without CRS" in summary["notes"][0]
+    assert result.stderr == ""
+
+
+def test_prepare_takes_pairs_and_a_resolution(run, site, tmp_path) -> None:
+    folder = site("ridge", resolution=0.5)
+    options = ["--out", tmp_path / "out", "--guard", 2, "--tile", 16, "--json", "--validation", "south 0.3", "--test", ""]
+    pair = ["--dsm", folder / "dsm.tif", "--chm", folder / "chm.tif"]
+    with pytest.raises(DataError, match="add --resample"):
+        run("prepare", *pair, "--resolution", 1, *options)
+    summary = json.loads(run("prepare", *pair, "--resolution", 1, "--resample", *options).stdout)
+    assert summary["resolution_m"] == 1.0
+    assert summary["pixels"]["test"] == 0
+
+
+def test_predict_names_its_files_and_shares(run, raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
+    result = run("predict", tmp_path / "run", dsm, "--out", tmp_path / "map", "-t", 2, "-t", 7)
+    assert result.exit_code == 0
+    assert "gaps below 2 m: 100.0% of the surveyed area" in result.stdout
+    for name in ("probabilities.tif", "gaps.tif"):
+        assert f"wrote {tmp_path / 'map' / name}" in result.stdout
+    assert "note: 7 m: outside the thresholds" in result.stderr
+    assert "rows/s" in result.stderr
+
+
+def test_predict_tells_programs_in_json(run, raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
+    summary = json.loads(run("predict", tmp_path / "run", dsm, "-o", tmp_path / "map", "--json").stdout)
+    assert summary["gap_share"] == {"2": 1.0, "5": 1.0}
+    assert (summary["rows"], summary["columns"]) == (40, 50)
+
+
+def test_the_table_of_contents_and_the_commands_import_nothing_heavy() -> None:
+    code = (
+        "import sys, forestgaps_rasters, forestgaps_rasters.commands\n"
+        "print([name for name in ('torch', 'numpy', 'rasterio', 'rich.progress') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

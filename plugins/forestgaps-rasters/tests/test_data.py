@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forestgaps_core.errors import DataError
+from forestgaps_core.testing import check_config, check_data
+from forestgaps_rasters.blocks import Block
+from forestgaps_rasters.data import Rasters, pieces
+from forestgaps_rasters.planning import Wish
+from forestgaps_rasters.preparing import prepare_sites
+from forestgaps_rasters.sites import Site
+from forestgaps_rasters.store import Index
+
+SPLIT = {"validation": "south-east 0.25", "test": "north 0.2"}
+
+
+@pytest.fixture
+def prepared(raster, tmp_path) -> Path:
+    """Two sites whose pixels tell where they are: DSM = 1000 * site + row, height = column."""
+    sites = []
+    for number, (rows, columns) in enumerate([(100, 90), (40, 30)]):
+        y, x = np.mgrid[:rows, :columns].astype(np.float32)
+        place = {"crs": f"EPSG:{32610 + number}"}
+        folder = raster(f"s{number}/dsm.tif", 1000 * number + y, **place).parent
+        raster(f"s{number}/chm.tif", np.where((x == 7) & (y > 20), np.nan, x), **place)
+        sites.append(Site(name=f"s{number}", folder=folder, **(SPLIT if number == 0 else {})))
+    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5))
+    return tmp_path / "prepared"
+
+
+def index_of(folder: Path) -> Index:
+    from forestgaps_rasters.store import read_index
+
+    return read_index(folder)
+
+
+def test_the_contract(prepared) -> None:
+    check_data(Rasters(folder=prepared, tile_size=48, samples_per_epoch=7, weight="site"))
+
+
+def test_the_config_survives_a_run_file() -> None:
+    check_config(Rasters(folder=Path("a/b"), tile_size=64, minimum_valid=0.5))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(draw=st.integers(-(2**63), 2**63 - 1), weight=st.sampled_from(["area", "site"]))
+def test_no_training_tile_holds_a_pixel_of_validation_or_test(prepared, draw, weight) -> None:
+    source = Rasters(folder=prepared, weight=weight).build().train
+    tile = source.read(0, draw)
+    site = tile.dsm[tile.valid].min() >= 1000
+    rows, columns = (tile.dsm[tile.valid] % 1000).int(), tile.height[tile.valid].int()
+    if not site:
+        blocks = index_of(prepared).sites[0].blocks
+        for part in ("validation", "test"):
+            for block in blocks[part]:
+                grown = block.grown(5)
+                (bottom, right) = grown.ends
+                near = (rows >= grown.row) & (rows < bottom) & (columns >= grown.column) & (columns < right)
+                assert not near.any(), f"a training tile comes within 5 pixels of {part}"
+
+
+def test_a_crop_is_a_window_of_the_site(prepared) -> None:
+    tile = Rasters(folder=prepared).build().train.read(3, 99)
+    y, x = torch.nonzero(tile.valid, as_tuple=True)
+    assert (tile.dsm[y, x] - y).unique().numel() == 1
+    assert (tile.height[y, x] - x).unique().numel() == 1
+    assert (tile.dsm[~tile.valid] == 0).all()
+
+
+def test_only_the_draw_decides_on_a_crop(prepared) -> None:
+    train = Rasters(folder=prepared).build().train
+    assert torch.equal(train.read(0, 5).dsm, train.read(7, 5).dsm)
+    crops = {tuple(train.read(0, draw).dsm.flatten()[:40].tolist()) for draw in range(20)}
+    assert len(crops) > 10, "draws hardly differ"
+
+
+def test_sites_are_drawn_by_area_or_equally(prepared) -> None:
+    def share(weight: str) -> float:
+        train = Rasters(folder=prepared, weight=weight).build().train
+        return float(np.mean([bool((train.read(0, draw).dsm >= 1000).any()) for draw in range(400)]))
+
+    area = [sum(block.area for block in site.blocks["train"]) for site in index_of(prepared).sites]
+    assert share("site") == pytest.approx(0.5, abs=0.08)
+    assert share("area") == pytest.approx(area[1] / sum(area), abs=0.08)
+
+
+def test_a_block_smaller_than_a_tile_is_filled_up_with_invalid_pixels(prepared) -> None:
+    train = Rasters(folder=prepared, tile_size=64).build().train
+    tiles = [tile for draw in range(40) if (tile := train.read(0, draw)).dsm.max() >= 1000]
+    assert tiles
+    places = set()
+    for tile in tiles:
+        assert tile.dsm.shape == (64, 64)
+        assert int(tile.valid.sum()) == 40 * 30 - 19  # the column without data
+        y, x = torch.nonzero(tile.valid, as_tuple=True)
+        places.add((int(y.min()), int(x.min())))
+    assert len(places) > 1, "the block should stand anywhere in the tile"
+
+
+@pytest.mark.parametrize(("part", "tile_size"), [("validation", 16), ("test", 40), ("test", 256)])
+def test_fixed_tiles_hold_each_pixel_of_their_blocks_once(prepared, part, tile_size) -> None:
+    source = getattr(Rasters(folder=prepared, tile_size=tile_size, minimum_valid=0).build(), part)
+    seen = np.zeros((100, 90), int)
+    for index in range(len(source)):
+        tile = source.read(index, index)
+        rows, columns = tile.dsm[tile.valid].int().numpy(), tile.height[tile.valid].int().numpy()
+        np.add.at(seen, (rows, columns), 1)
+    expected = np.zeros_like(seen)
+    for block in index_of(prepared).sites[0].blocks[part]:
+        expected[block.row : block.ends[0], block.column : block.ends[1]] = 1
+    expected[21:, 7] = 0
+    assert np.array_equal(seen, expected)
+
+
+def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
+    heights = np.ones((64, 64), np.float32)
+    heights[40:, :32] = np.nan
+    folder = raster("s/dsm.tif", np.ones((64, 64), np.float32)).parent
+    raster("s/chm.tif", heights)
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "out", Wish(tile=32, guard_m=0))
+    assert len(Rasters(folder=tmp_path / "out").build().validation) == 1
+    heights[50] = np.nan
+    raster("s/chm.tif", heights)
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "two", Wish(tile=32, guard_m=0))
+    with pytest.raises(DataError, match="no validation tile has 100%"):
+        Rasters(folder=tmp_path / "two", minimum_valid=1.0).build()
+
+
+def test_training_looks_for_a_place_with_data(raster, tmp_path) -> None:
+    heights = np.full((100, 100), np.nan, np.float32)
+    heights[:40, :40], heights[90:] = 1, 1
+    folder = raster("s/dsm.tif", np.ones((100, 100), np.float32)).parent
+    raster("s/chm.tif", heights)
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.1")], tmp_path / "out", Wish(tile=16, guard_m=0))
+
+    def share(minimum: float) -> float:
+        train = Rasters(folder=tmp_path / "out", minimum_valid=minimum).build().train
+        return float(np.mean([train.read(0, draw).valid.float().mean() >= 0.5 for draw in range(100)]))
+
+    assert share(0.5) > share(0.0) + 0.3
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(16, 64))
+def test_pieces_cover_a_block_once_and_are_alike(rows, columns, size) -> None:
+    plane = np.zeros((rows, columns), int)
+    cuts = list(pieces(Block(0, 0, rows, columns), size))
+    for piece in cuts:
+        assert piece.rows <= size
+        assert piece.columns <= size
+        plane[piece.row : piece.ends[0], piece.column : piece.ends[1]] += 1
+    assert (plane == 1).all()
+    assert max(p.rows for p in cuts) - min(p.rows for p in cuts) <= 1
+
+
+def test_a_source_travels_to_a_process_without_its_pixels(prepared) -> None:
+    train = Rasters(folder=prepared).build().train
+    expected = train.read(0, 7).dsm
+    parcel = pickle.dumps(train)
+    assert len(parcel) < 5000
+    assert torch.equal(pickle.loads(parcel).read(0, 7).dsm, expected)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_read_the_same_tiles(prepared, method) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system cannot {method}")
+    train = Rasters(folder=prepared, samples_per_epoch=4).build().train
+    loader = torch.utils.data.DataLoader(Drawn(train), batch_size=None, num_workers=1, multiprocessing_context=method)
+    assert all(torch.equal(dsm, train.read(0, draw).dsm) for draw, dsm in enumerate(loader))
+
+
+class Drawn(torch.utils.data.Dataset):
+    def __init__(self, source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.source.read(index, index).dsm
+
+
+def test_an_epoch_covers_the_training_blocks_unless_said_otherwise(prepared) -> None:
+    area = sum(block.area for site in index_of(prepared).sites for block in site.blocks["train"])
+    assert len(Rasters(folder=prepared).build().train) == round(area / 32**2)
+    assert len(Rasters(folder=prepared, samples_per_epoch=11).build().train) == 11
+
+
+def test_a_missing_folder_is_told_so(tmp_path) -> None:
+    with pytest.raises(DataError, match=r"none: is no prepared folder"):
+        Rasters(folder=Path("none")).build(tmp_path)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.grids import Grid, blocks_of, common, crooked, metric_crs, same_place, target_grid
+
+UTM = CRS.from_epsg(32610)
+GRID = Grid(UTM, Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 41, 30)
+
+
+def wanted(grid: Grid = GRID, *, resolution_m: float | None = None, crs: CRS | None = None, resample: bool = True) -> Grid:
+    return target_grid(grid, "dsm.tif", resolution_m=resolution_m, crs=crs, resample=resample)
+
+
+def test_a_grid_is_kept_unless_another_is_asked() -> None:
+    assert wanted(resample=False) is GRID
+    assert wanted(resolution_m=0.5, resample=False) is GRID
+
+
+def test_coarser_pixels_begin_at_the_same_corner_and_lie_wholly_inside() -> None:
+    assert wanted(resolution_m=1.0) == Grid(UTM, Affine(1, 0, 500_000, 0, -1, 5_200_000), 20, 15)
+    assert wanted(resolution_m=0.8) == Grid(UTM, Affine(0.8, 0, 500_000, 0, -0.8, 5_200_000), 25, 18)
+
+
+def test_pixels_are_not_changed_unasked() -> None:
+    with pytest.raises(
+        DataError, match=r"dsm.tif: has pixels of 0.5 m, 1 m were asked; add --resample, or ask for --resolution 0.5"
+    ):
+        wanted(resolution_m=1.0, resample=False)
+    with pytest.raises(DataError, match="would be invented"):
+        wanted(resolution_m=0.25)
+    with pytest.raises(DataError, match="less than one of 50 m"):
+        wanted(resolution_m=50.0)
+
+
+def test_degrees_are_refused_and_a_grid_in_metres_is_proposed() -> None:
+    degrees = Grid(CRS.from_epsg(4326), Affine(1e-5, 0, -122.6, 0, -1e-5, 47.2), 100, 100)
+    with pytest.raises(DataError, match=r"in degrees .EPSG:4326., not in metres; --resample --crs EPSG:32610"):
+        wanted(degrees, resample=False)
+    assert metric_crs(degrees) == "EPSG:32610"
+    with pytest.raises(DataError, match="--resolution METRES"):
+        wanted(degrees, crs=UTM)
+    moved = wanted(degrees, crs=UTM, resolution_m=2.0)
+    assert moved.crs == UTM
+    assert moved.resolution == 2.0
+    assert 50 < moved.rows < 62
+    assert 36 < moved.columns < 46
+
+
+def test_feet_are_refused() -> None:
+    feet = Grid(CRS.from_epsg(2285), Affine(3, 0, 1_200_000, 0, -3, 200_000), 10, 10)
+    with pytest.raises(DataError, match="in US survey foot"):
+        wanted(feet)
+
+
+@pytest.mark.parametrize(
+    ("transform", "reason"),
+    [
+        (Affine(0.94, 0.34, 0, 0.34, -0.94, 0), "rotated"),
+        (Affine(1, 0, 0, 0, 1, 0), "mirrored"),
+        (Affine(1, 0, 0, 0, -2, 0), "not square"),
+    ],
+)
+def test_crooked_grids_are_refused_unless_a_new_one_is_asked(transform: Affine, reason: str) -> None:
+    grid = Grid(UTM, transform, 50, 50)
+    assert reason in (crooked(transform) or "")
+    with pytest.raises(DataError, match=f"{reason}.*; add --resample"):
+        wanted(grid, resample=False)
+    with pytest.raises(DataError, match="--resolution METRES"):
+        wanted(grid)
+    straight = wanted(grid, resolution_m=2.0)
+    assert crooked(straight.transform) is None
+    west, south, east, north = straight.bounds
+    left, bottom, right, top = grid.bounds
+    assert west <= left
+    assert south <= bottom
+    assert east >= right
+    assert north >= top
+
+
+def test_a_grid_without_crs_cannot_be_moved() -> None:
+    with pytest.raises(DataError, match="has no CRS"):
+        wanted(Grid(None, GRID.transform, 10, 10), crs=UTM, resolution_m=1.0)
+
+
+def test_heights_do_not_make_another_place() -> None:
+    assert same_place(CRS.from_user_input("EPSG:2193+7839"), CRS.from_epsg(2193))
+    assert not same_place(CRS.from_epsg(2193), UTM)
+    assert not same_place(None, UTM)
+
+
+def test_blocks_are_found_where_grids_fit_whole() -> None:
+    assert blocks_of(GRID, GRID) == (0, 0, 1)
+    assert blocks_of(GRID, GRID.window(3, 2, 10, 10)) == (3, 2, 1)
+    coarse = Grid(UTM, Affine(1, 0, 500_001, 0, -1, 5_199_998.5), 10, 10)
+    assert blocks_of(GRID, coarse) == (3, 2, 2)
+    off = Grid(UTM, Affine(1, 0, 500_001.1, 0, -1, 5_199_998.5), 10, 10)
+    assert blocks_of(GRID, off) is None
+    outside = Grid(UTM, Affine(1, 0, 499_999, 0, -1, 5_200_000), 10, 10)
+    assert blocks_of(GRID, outside) is None
+    slow_drift = Grid(UTM, Affine(0.503, 0, 500_000, 0, -0.503, 5_200_000), 40, 25)
+    assert blocks_of(GRID, slow_drift) is None
+
+
+def test_the_common_part_of_two_grids_is_whole_pixels_of_the_first() -> None:
+    other = Grid(UTM, Affine(0.5, 0, 500_004.9, 0, -0.5, 5_199_997.6), 100, 100)
+    part = common(GRID, other)
+    assert part is not None
+    assert (part.rows, part.columns) == (36, 20)
+    assert part.bounds[0] == 500_005
+    assert part.bounds[3] == 5_199_997.5
+    assert common(GRID, Grid(UTM, Affine(0.5, 0, 500_015, 0, -0.5, 5_200_000), 41, 30)) is None

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import gdal, opened
+from forestgaps_rasters.blocks import Block
+from forestgaps_rasters.grids import parsed_crs
+from forestgaps_rasters.planning import Wish
+from forestgaps_rasters.preparing import prepare_sites
+from forestgaps_rasters.resampling import gathered
+from forestgaps_rasters.sites import Site
+from forestgaps_rasters.store import LayerFile, read_index
+
+SPLIT = {"validation": "south 0.3", "test": "north 0.2"}
+WISH = Wish(tile=32, guard_m=5)
+FINE = {"resolution": 0.5}
+TO_METRES = Wish(tile=32, guard_m=5, resolution_m=1.0, resample=True)
+
+
+def stored(out: Path, name: str, layer: str) -> np.ndarray:
+    return np.load(out / name / f"{layer}.npy")
+
+
+def original(path: Path) -> np.ndarray:
+    with gdal(), opened(path, pixel_size_m=1.0) as band:
+        return band.read(0, 0, band.grid.rows, band.grid.columns)
+
+
+@pytest.fixture
+def refused(tmp_path, untouched):
+    def check(sites: list[Site], match: str, wish: Wish = WISH) -> None:
+        untouched()
+        with pytest.raises(DataError, match=match):
+            prepare_sites(sites, tmp_path / "out", wish)
+        assert untouched(), "something was left on disk"
+
+    return check
+
+
+@pytest.mark.parametrize("layers", ["dsm dtm chm", "dsm dtm", "dsm chm"])
+def test_layers_are_the_rasters_with_nan_where_either_has_no_data(site, tmp_path, layers) -> None:
+    whole, folder = site("whole"), site("ridge", layers=layers)
+    done = prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", WISH)
+    dsm, height = stored(tmp_path / "out", "ridge", "dsm"), stored(tmp_path / "out", "ridge", "height")
+    assert np.array_equal(dsm, original(whole / "dsm.tif"), equal_nan=True)
+    assert np.array_equal(height, original(whole / "chm.tif"), equal_nan=True)
+    assert np.array_equal(height, original(whole / "dsm.tif") - original(whole / "dtm.tif"), equal_nan=True)
+    assert done.index == read_index(tmp_path / "out")
+    assert done.index.sites[0].valid_share == pytest.approx(np.isfinite(dsm).mean())
+
+
+def test_nothing_is_stored_per_threshold(site, tmp_path) -> None:
+    prepare_sites([Site(name="ridge", folder=site("ridge"), **SPLIT)], tmp_path / "out", WISH)
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {"index.json", "ridge/dsm.npy", "ridge/height.npy"}
+
+
+@pytest.mark.parametrize("layers", ["dsm dtm", "dsm chm"])
+def test_half_metre_pixels_make_one_by_highest_surface_and_mean_ground(site, tmp_path, layers) -> None:
+    whole, folder = site("whole", **FINE), site("ridge", layers=layers, **FINE)
+    prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", TO_METRES)
+    top = gathered(original(whole / "dsm.tif"), 2, "maximum")
+    ground = gathered(original(whole / "dtm.tif"), 2, "mean")
+    assert stored(tmp_path / "out", "ridge", "dsm").shape == (45, 35)
+    assert np.array_equal(stored(tmp_path / "out", "ridge", "dsm"), top, equal_nan=True)
+    assert np.allclose(stored(tmp_path / "out", "ridge", "height"), top - ground, atol=1e-3, equal_nan=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["index.json", "ridge"], "the derived ground is gone"
+
+
+def test_rasters_that_are_shifted_by_whole_pixels_are_cut_to_their_common_part(site, raster, tmp_path) -> None:
+    folder = site("ridge", layers="dsm")
+    dtm = original(site("whole") / "dtm.tif")[10:, 5:]
+    raster("ridge/dtm.tif", dtm, transform=Affine(1, 0, 500_005, 0, -1, 5_199_990))
+    done = prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", WISH)
+    assert np.array_equal(stored(tmp_path / "out", "ridge", "dsm"), original(folder / "dsm.tif")[10:, 5:], equal_nan=True)
+    assert done.index.sites[0].transform == (1, 0, 500_005, 0, -1, 5_199_990)
+
+
+def test_a_degree_based_site_is_brought_to_metres_where_asked(raster, tmp_path, refused) -> None:
+    degrees = {"crs": "EPSG:4326", "transform": Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2)}
+    surface = raster("geo/dsm.tif", np.full((80, 80), 510, np.float32), **degrees)
+    raster("geo/chm.tif", np.full((80, 80), 10, np.float32), **degrees)
+    sites = [Site(name="geo", folder=surface.parent, **SPLIT)]
+    refused(sites, "grid is in degrees .*--resample --crs EPSG:32610")
+    wish = Wish(tile=32, guard_m=2, resolution_m=1.5, resample=True, crs=parsed_crs("EPSG:32610"))
+    prepare_sites(sites, tmp_path / "out", wish)
+    height = stored(tmp_path / "out", "geo", "height")
+    assert np.isfinite(height).mean() > 0.8
+    assert (height[np.isfinite(height)] == 10).all()
+
+
+def test_the_ground_may_come_in_another_crs_where_resampling_is_asked(site, raster, tmp_path, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/dtm.tif", np.full((300, 300), 400, np.float32), crs="EPSG:3857",
+           transform=Affine(0.7, 0, -13_692_320, 0, -0.7, 5_926_850))  # fmt: skip
+    with rasterio.open(folder / "dsm.tif") as file:
+        left, _bottom, _right, top = rasterio.warp.transform_bounds(file.crs, "EPSG:3857", *file.bounds)
+    raster("ridge/dtm.tif", np.full((250, 250), 400, np.float32), crs="EPSG:3857",
+           transform=Affine(0.7, 0, left - 10, 0, -0.7, top + 10))  # fmt: skip
+    sites = [Site(name="ridge", folder=folder, **SPLIT)]
+    refused(sites, "differ in CRS.*EPSG:3857.*--resample")
+    prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, resample=True))
+    dsm, height = stored(tmp_path / "out", "ridge", "dsm"), stored(tmp_path / "out", "ridge", "height")
+    assert np.array_equal(height, dsm - 400, equal_nan=True)
+    assert np.isfinite(height).mean() > 0.95
+
+
+def test_splits_keep_the_guard_and_count_in_the_index(site, tmp_path) -> None:
+    done = prepare_sites([Site(name="ridge", folder=site("ridge"), **SPLIT)], tmp_path / "out", WISH)
+    blocks = done.index.sites[0].blocks
+    assert blocks["test"] == (Block(0, 0, 18, 70),)
+    assert blocks["validation"] == (Block(63, 0, 27, 70),)
+    assert blocks["train"] == (Block(23, 0, 35, 70),)
+    assert [done.index.area(part) for part in ("train", "validation", "test")] == [2450, 1890, 1260]
+
+
+def test_sources_are_named_with_their_sums(site, tmp_path) -> None:
+    folder = site("ridge")
+    done = prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", WISH)
+    first, second = done.index.sites[0].sources
+    assert (first.layer, Path(first.path), first.bytes) == ("dsm", folder / "dsm.tif", (folder / "dsm.tif").stat().st_size)
+    assert (second.layer, len(second.sha256)) == ("dtm", 64)
+
+
+def test_a_person_is_told_once_what_is_missing_or_small(site, tmp_path) -> None:
+    sites = [Site(name=n, folder=site(n, 40, 40, crs=None), pixel_size_m=1.0, validation="south 0.3") for n in ("a", "b")]
+    done = prepare_sites(sites, tmp_path / "out", Wish(tile=64, guard_m=2))
+    assert done.notes == (
+        "without CRS, taken to be in metres as stated: a, b",
+        "smaller than a tile of 64 pixels, so padded with pixels without data: a, b",
+        "no block is for test",
+    )
+
+
+# --- bad input: a sentence, and nothing changes on disk ---------------------------------------------------------------
+
+
+def test_rasters_that_do_not_overlap_are_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/chm.tif", np.ones((50, 50), np.float32), transform=Affine(1, 0, 600_000, 0, -1, 5_200_000))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "do not overlap")
+
+
+def test_rasters_in_different_crs_are_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/chm.tif", np.ones((90, 70), np.float32), crs="EPSG:32611")
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "differ in CRS.*EPSG:32610.*EPSG:32611")
+    raster("ridge/chm.tif", np.ones((90, 70), np.float32), crs=None)
+    refused([Site(name="ridge", folder=folder, pixel_size_m=1.0, **SPLIT)], "differ in CRS.*no CRS")
+
+
+def test_a_shift_by_part_of_a_pixel_is_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/dtm.tif", np.full((90, 70), 400, np.float32), transform=Affine(1, 0, 500_000.4, 0, -1, 5_200_000))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "does not fit the pixels of the DSM.*--resample")
+
+
+def test_rotated_grids_are_refused(site, refused) -> None:
+    folder = site("ridge", transform=Affine(0.94, 0.34, 500_000, 0.34, -0.94, 5_200_000))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "rotated")
+
+
+def test_all_nodata_is_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/chm.tif", np.full((90, 70), np.nan, np.float32))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "no data at all")
+
+
+def test_data_in_no_common_pixel_is_refused(raster, refused) -> None:
+    left, right = np.full((40, 40), 400, np.float32), np.full((40, 40), 4, np.float32)
+    left[:, 20:], right[:, :20] = np.nan, np.nan
+    folder = raster("ridge/dsm.tif", left).parent
+    raster("ridge/chm.tif", right)
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "no pixel in common")
+
+
+@pytest.mark.parametrize("value", [np.inf, 99_999])
+def test_infinite_and_absurd_values_are_refused(site, raster, refused, value) -> None:
+    folder = site("ridge", layers="dsm")
+    heights = np.ones((90, 70), np.float32)
+    heights[5, 6] = value
+    raster("ridge/chm.tif", heights)
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "beyond 12000 m")
+
+
+def test_elevations_given_as_heights_are_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dsm")
+    raster("ridge/chm.tif", np.full((90, 70), 400, np.float32))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "no canopy height model")
+
+
+def test_an_existing_folder_is_refused(site, tmp_path, refused) -> None:
+    folder = site("ridge")
+    (tmp_path / "out").mkdir()
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "exists already")
+
+
+def test_a_full_disk_is_told_before_and_on_the_way(site, refused, monkeypatch) -> None:
+    sites = [Site(name="ridge", folder=site("ridge"), **SPLIT)]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        refused(sites, r"out: the disk is full; up to 54.5 KB are needed and 1 KB are free")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LayerFile, "write", full)
+    refused(sites, "the disk is full")
+
+
+def test_sites_of_different_pixel_size_are_refused(site, refused) -> None:
+    sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="b", folder=site("b", **FINE), **SPLIT)]
+    refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m; --resolution METRES --resample")
+
+
+def test_a_folder_without_validation_or_training_is_refused(site, refused) -> None:
+    folder = site("ridge")
+    refused([Site(name="ridge", folder=folder)], 'no site has a block for validation; .*validation = "south 0.25"')
+    refused([Site(name="ridge", folder=folder, part="test", validation="south 0.3")], "no site has a block for train")
+
+
+def test_a_rule_that_is_not_understood_names_its_site(site, refused) -> None:
+    refused([Site(name="ridge", folder=site("ridge"), validation="bottom 0.3")], "site 'ridge': the split rule 'bottom 0.3'")
+
+
+def test_sites_that_overlap_may_not_be_in_two_parts(site, refused) -> None:
+    sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="b", folder=site("b"), part="test")]
+    refused(sites, "sites 'a' and 'b' overlap, where the one is for train and the other for test")
+
+
+def test_a_crs_that_is_none_is_refused() -> None:
+    with pytest.raises(DataError, match="names no CRS"):
+        parsed_crs("EPSG:nonsense")
