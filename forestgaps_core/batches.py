@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, lt, min_len
+from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Tiles
@@ -55,8 +55,19 @@ class Augmentation:
         validator=and_(ge(0), lt(2)),
         metadata={"help": "Tilt the terrain by a plane of up to this slope (rise over run) in each direction."},
     )
+    exchange: float = field(
+        default=0.0,
+        validator=and_(ge(0), le(1)),
+        metadata={"help": "Share of tiles in which a square of canopy is replaced by that of another tile (CutMix of canopies)."},
+    )
+    blend: float = field(
+        default=0.0,
+        validator=and_(ge(0), le(1)),
+        metadata={"help": "Share of tiles whose canopy heights are averaged with those of another tile (MixUp of canopies)."},
+    )
 
 
+LARGEST_SQUARE = 0.5  # share of the tile
 NO_AUGMENTATION = Augmentation(turns=False, offset_m=0.0, tilt=0.0)
 
 
@@ -89,6 +100,27 @@ def tilted(dsm: Tensor, draw: Tensor, *, tilt: float, offset_m: float, resolutio
     return dsm + (tilt * plane + offset_m * rise[:, None, None])[:, None]
 
 
+def with_other_canopy(dsm: Tensor, height: Tensor, valid: Tensor, draw: Tensor, change: Augmentation) -> tuple[Tensor, Tensor]:
+    """DSM and heights with the canopy of the next tile of the batch on this tile's ground, in a square or blended.
+
+    The ground, DSM minus height, stays. Pixels where either tile has no data keep their canopy.
+
+    Source: Yun et al. 2019, section 3.1, arXiv:1905.04899 (squares); Zhang et al. 2018, eq. 1, arXiv:1710.09412 (blends);
+    both of the canopies here, and not of the picture, whose ground must stay whole.
+    """
+    row, column, size, exchanged, blended, share = uniform(draw, "canopies", 6).to(dsm.dtype)[:, :, None, None].unbind(1)
+    other, both = height.roll(1, dims=0), valid & valid.roll(1, dims=0)
+    rows, columns = dsm.shape[-2:]
+    y = torch.arange(rows, device=dsm.device, dtype=dsm.dtype)[None, :, None] / rows
+    x = torch.arange(columns, device=dsm.device, dtype=dsm.dtype)[None, None, :] / columns
+    half = (size * LARGEST_SQUARE).sqrt() / 2
+    square = ((y - row).abs() < half) & ((x - column).abs() < half) & (exchanged < change.exchange)
+    # A blend keeps at least half of the tile's own canopy.
+    weight = torch.where(square, 1.0, torch.where(blended < change.blend, share / 2, 0.0))[:, None]
+    added = torch.where(both, weight * (other - height), 0.0)
+    return dsm + added, height + added
+
+
 def drawn_thresholds(draw: Tensor, values: Sequence[float], count: int) -> Tensor:
     """(B, count) float32 metres, ascending, log-uniform between the ends of `values`."""
     low, high = values[0], values[-1]
@@ -110,6 +142,8 @@ class BatchMaker:
     def __call__(self, tiles: Tiles) -> Batch:
         dsm, height, valid = tiles.dsm, tiles.height, tiles.valid
         change = self.augmentation
+        if change.exchange or change.blend:
+            dsm, height = with_other_canopy(dsm, height, valid, tiles.draw, change)
         if change.turns:
             dsm, height, valid = turned((dsm, height, valid), tiles.draw)
         if change.tilt or change.offset_m:

@@ -9,9 +9,7 @@ strings, imported when a run file says their name.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
-import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,6 +162,9 @@ class Plugins:
 
     def add_file(self, path: Path) -> None:
         """Load local code that is not packaged; it may offer classes instead of strings."""
+        import hashlib
+        import importlib.util  # only local files need these two, and they take a tenth of the start-up
+
         if not path.is_file():
             raise PluginError(f"-p {path}: no such file")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

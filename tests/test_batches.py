@@ -5,7 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.batches import Augmentation, BatchMaker, Thresholds, drawn_thresholds, fill_invalid, tilted, turned
+from forestgaps_core.batches import (
+    Augmentation,
+    BatchMaker,
+    Thresholds,
+    drawn_thresholds,
+    fill_invalid,
+    tilted,
+    turned,
+    with_other_canopy,
+)
 from forestgaps_core.components import Tiles
 from forestgaps_core.randomness import draws
 
@@ -79,12 +88,40 @@ def test_tilting_adds_a_plane_and_leaves_heights():
 
 def test_augmentation_is_a_function_of_the_draw():
     maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentation=Augmentation())
+    mixing = BatchMaker(thresholds=Thresholds(), augmentation=Augmentation(exchange=0.5, blend=0.5))
+    assert torch.equal(mixing(tiles()).dsm, mixing(tiles()).dsm)
     whole, again = maker(tiles()), maker(tiles())
     assert torch.equal(whole.dsm, again.dsm)
     assert torch.equal(whole.thresholds, again.thresholds)
     part = tiles()
     part = Tiles(part.dsm[3:5], part.height[3:5], part.valid[3:5], part.index[3:5], part.draw[3:5])
     assert torch.equal(maker(part).dsm, whole.dsm[3:5])
+
+
+def test_another_canopy_stands_on_the_same_ground():
+    given_tiles = tiles(samples=200, size=16)
+    height = given_tiles.height.nan_to_num(0.0)
+    dsm = given_tiles.dsm.nan_to_num(0.0)
+    change = Augmentation(exchange=0.5)
+    new_dsm, new_height = with_other_canopy(dsm, height, given_tiles.valid, given_tiles.draw, change)
+    torch.testing.assert_close(new_dsm - new_height, dsm - height)
+    moved = new_height != height
+    torch.testing.assert_close(new_height[moved], height.roll(1, 0)[moved])
+    assert not moved[~given_tiles.valid].any()
+    touched = moved.flatten(1).any(1).double().mean().item()
+    assert 0.35 < touched < 0.6  # half of the tiles, less those whose square is too small to hold a pixel
+    assert moved.flatten(1).double().mean(1).max() <= 0.6
+
+
+def test_blended_canopies_lie_between_the_two():
+    given_tiles = tiles(samples=50)
+    height, dsm = given_tiles.height.nan_to_num(0.0), given_tiles.dsm.nan_to_num(0.0)
+    _, new_height = with_other_canopy(dsm, height, given_tiles.valid, given_tiles.draw, Augmentation(blend=1.0))
+    both = given_tiles.valid & given_tiles.valid.roll(1, 0)
+    share = ((new_height - height) / (height.roll(1, 0) - height))[both]
+    assert share.min() >= -1e-4
+    assert share.max() <= 0.5 + 1e-3
+    assert share.std() > 0.1
 
 
 @given(st.integers(0, 2**31), st.integers(1, 9))

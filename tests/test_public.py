@@ -12,11 +12,38 @@ import forestgaps_core
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 
 PUBLIC = [
-    "Augmentation", "Batch", "BatchMaker", "CheckpointError", "Command", "Config", "ConfigError", "Data", "DataError", "Environment",
-    "ForestgapsError", "Loss", "Metric", "NormFactory", "PluginError", "Predictor", "Recipe", "Scheduler", "Source", "Thresholds",
-    "Tile", "TileLoader", "Tiles", "Trainer", "__version__", "evaluate_model", "hookimpl", "load_config", "load_predictor",
-    "resume_training", "train_model",
-]  # fmt: skip
+    "Augmentation",
+    "Batch",
+    "BatchMaker",
+    "CheckpointError",
+    "Command",
+    "Config",
+    "ConfigError",
+    "Data",
+    "DataError",
+    "Environment",
+    "ForestgapsError",
+    "Loss",
+    "Metric",
+    "NormFactory",
+    "PluginError",
+    "Predictor",
+    "Recipe",
+    "Scheduler",
+    "Source",
+    "Thresholds",
+    "Tile",
+    "TileLoader",
+    "Tiles",
+    "Trainer",
+    "__version__",
+    "evaluate_model",
+    "hookimpl",
+    "load_config",
+    "load_predictor",
+    "resume_training",
+    "train_model",
+]
 
 
 def test_the_public_list_is_pinned_and_every_name_is_there():

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from forestgaps_losses.planes import PlaneFormula, PlaneLoss, PlaneLossConfig, weighted_mean
+from forestgaps_losses.threshold_weights import GapShare, unknown
 
 
 def brier_loss(logits: Tensor, target: Tensor, pixels: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class Crps(PlaneLossConfig):
     def formula(self) -> PlaneFormula:
         return brier_loss
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: Sequence[float] = ()) -> PlaneLoss:
+    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> PlaneLoss:
         loss = super().build(thresholds, gap_share)
         if self.spacing == "equal":
             return loss

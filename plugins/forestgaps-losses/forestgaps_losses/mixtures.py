@@ -17,7 +17,8 @@ Each part is a loss of this package with its own settings, under a label of your
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +30,7 @@ from forestgaps_core.components import Batch, Loss, build
 from forestgaps_core.errors import nearest
 from forestgaps_core.structuring import structured
 from forestgaps_losses import LOSSES
+from forestgaps_losses.threshold_weights import GapShare, unknown
 
 
 class Sum(nn.Module):
@@ -116,8 +118,9 @@ class Parts:
         },
     )
 
-    def losses(self, thresholds: Sequence[float], gap_share: Sequence[float]) -> dict[str, Loss]:
-        available = {"thresholds": lambda: thresholds, "gap_share": lambda: gap_share}
+    def losses(self, thresholds: Sequence[float], gap_share: GapShare) -> dict[str, Loss]:
+        counted_once = cache(gap_share)  # however many parts ask
+        available: dict[str, Callable[[], Any]] = {"thresholds": lambda: thresholds, "gap_share": lambda: counted_once}
         return {label: build("loss", part_config(label, table), available) for label, table in self.parts.items()}
 
     def weights(self) -> dict[str, float]:
@@ -131,7 +134,7 @@ class SumConfig(Parts):
     Source: Jadon 2020, section II (such sums in use), arXiv:2006.14822
     """
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: Sequence[float] = ()) -> Sum:
+    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> Sum:
         return Sum(self.losses(thresholds, gap_share), self.weights())
 
 
@@ -145,5 +148,5 @@ class MixtureConfig(Parts):
     Source: Kendall, Gal & Cipolla 2018, eq. 10, arXiv:1705.07115
     """
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: Sequence[float] = ()) -> Mixture:
+    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> Mixture:
         return Mixture(self.losses(thresholds, gap_share), self.weights())

@@ -24,7 +24,7 @@ from attrs.validators import ge, gt, lt
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_losses.threshold_weights import ThresholdWeights, usable, weighting
+from forestgaps_losses.threshold_weights import GapShare, ThresholdWeights, unknown, usable, weighting
 
 
 class PlaneFormula(Protocol):
@@ -48,7 +48,7 @@ def weighted_mean(values: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -
 def counting(target: Tensor, valid: Tensor, gap_weight: float) -> Tensor:
     """How much each pixel counts: 0 without data, `gap_weight` in a gap, 1 elsewhere."""
     pixels = valid.to(target.dtype)
-    return pixels if gap_weight == 1 else pixels * (1 + (gap_weight - 1) * target)
+    return pixels if gap_weight == 1 else torch.addcmul(pixels, pixels, target, value=gap_weight - 1)
 
 
 @frozen(eq=False)
@@ -64,7 +64,7 @@ class PlaneLoss:
         target = batch.target.float()
         pixels = counting(target, batch.valid, self.gap_weight)
         if self.label_smoothing:
-            target = torch.lerp(target, torch.full_like(target, 0.5), self.label_smoothing)
+            target = torch.lerp(target, target.new_full((), 0.5), self.label_smoothing)
         planes = self.formula(logits.float(), target, pixels)
         seen = batch.valid.flatten(1).any(1, keepdim=True)
         return weighted_mean(planes, self.threshold_weights(batch.thresholds) * seen)
@@ -98,7 +98,7 @@ class PlaneLossConfig:
         """The formula with its settings filled in."""
         raise NotImplementedError
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: Sequence[float] = ()) -> PlaneLoss:
+    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> PlaneLoss:
         """The loss for a run; the arguments matter to `threshold_weights` only."""
         return PlaneLoss(
             formula=self.formula,

@@ -25,7 +25,14 @@ from forestgaps_core.errors import ConfigError
 
 ThresholdWeights = Literal["equal", "rarity"] | tuple[float, ...] | Mapping[str, float]
 
+GapShare = Callable[[], Sequence[float]]  # reads part of the training split, so it is called only where the shares are used
+
 RAREST = 1.02  # c in the paper; bounds the weight, before it is scaled, to 1 / log(1.02) = 50
+
+
+def unknown() -> Sequence[float]:
+    """The share of gaps outside of a run."""
+    return ()
 
 
 def rarity_weights(gap_share: Sequence[float]) -> list[float]:
@@ -61,14 +68,14 @@ class Interpolated:
 
 
 def weighting(
-    chosen: ThresholdWeights, thresholds: Sequence[float] = (), gap_share: Sequence[float] = ()
+    chosen: ThresholdWeights, thresholds: Sequence[float] = (), gap_share: GapShare = unknown
 ) -> Callable[[Tensor], Tensor]:
     """The function from thresholds (B, K), metres, to weights (B, K), float32.
 
     Args:
         chosen: What the run file says.
         thresholds: The run's thresholds, metres, ascending; used by "rarity" and by a list.
-        gap_share: Share of gap pixels at each of them in the training split; used by "rarity".
+        gap_share: Tells the share of gap pixels at each of them in the training split; called by "rarity" only.
 
     Raises:
         ConfigError: The weights need thresholds or shares that are not there, or do not fit them.
@@ -79,14 +86,15 @@ def weighting(
         points = sorted((float(height), weight) for height, weight in chosen.items())
         return interpolated([height for height, _ in points], [weight for _, weight in points])
     if chosen == "rarity":
-        if any(math.isnan(share) for share in gap_share):
+        shares = gap_share()
+        if any(math.isnan(share) for share in shares):
             raise ConfigError('threshold_weights: "rarity" finds no valid pixel in the training split to count gaps in')
-        if not gap_share or len(gap_share) != len(thresholds):
+        if not shares or len(shares) != len(thresholds):
             raise ConfigError(
                 'threshold_weights: "rarity" needs the run\'s thresholds and the share of gaps at each; a run file brings both. '
-                "From Python: build(thresholds=..., gap_share=...), or give the weights"
+                "From Python: build(thresholds=..., gap_share=lambda: ...), or give the weights"
             )
-        return interpolated(thresholds, rarity_weights(gap_share))
+        return interpolated(thresholds, rarity_weights(shares))
     if len(chosen) != len(thresholds):
         raise ConfigError(
             f"threshold_weights: found {len(chosen)} weights for {len(thresholds)} thresholds ({list(thresholds)} m); give one "

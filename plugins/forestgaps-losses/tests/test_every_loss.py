@@ -48,6 +48,18 @@ def test_it_keeps_the_contract(config: Any) -> None:
 
 
 @every_loss
+def test_gaps_of_the_training_split_are_counted_only_for_rarity(config: Any) -> None:
+    calls: list[None] = []
+
+    def gap_share() -> tuple[float, ...]:
+        calls.append(None)
+        return (0.05, 0.1, 0.3)
+
+    built("loss", config, gap_share=gap_share)
+    assert len(calls) == (getattr(config, "threshold_weights", "equal") == "rarity")
+
+
+@every_loss
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), nodata=st.floats(0, 1), scale=st.floats(0, 30))
 def test_it_is_finite_and_not_negative_and_pixels_without_data_do_not_matter(

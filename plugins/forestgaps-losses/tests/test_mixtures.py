@@ -75,6 +75,22 @@ def test_mixtures_within_sums_keep_learning() -> None:
     assert len(list(loss.parameters())) == 1
 
 
+def test_parts_that_weigh_by_rarity_count_the_gaps_once() -> None:
+    calls: list[None] = []
+
+    def gap_share() -> tuple[float, ...]:
+        calls.append(None)
+        return (0.05, 0.1, 0.3)
+
+    rare = {"name": "bce", "threshold_weights": "rarity"}
+    built(
+        "loss",
+        SumConfig(parts={"one": rare, "two": {"name": "mixture", "parts": {"three": rare, "four": rare}}}),
+        gap_share=gap_share,
+    )
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("kind", [SumConfig, MixtureConfig])
 def test_parts_survive_the_run_file(kind: type) -> None:
     config = structure({"parts": PARTS}, kind)

@@ -1,0 +1,65 @@
+"""Stopping when the time is used up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from attrs.validators import gt
+
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class BudgetConfig:
+    """Stops training after a time by the clock, with its state saved, so that it can be resumed.
+
+    For a queue that grants an hour: leave enough of it for the last validation and checkpoint. With `whole_run` the
+    minutes of all sessions count together, and the run is then over for good.
+    """
+
+    minutes: float = field(validator=gt(0), metadata={"help": "Time by the clock from the start of training, minutes."})
+    whole_run: bool = field(
+        default=False, metadata={"help": "Count the minutes before a resume too, and end for good when they are used up."}
+    )
+
+    def build(self) -> Budget:
+        return Budget(minutes=self.minutes, whole_run=self.whole_run)
+
+
+@define(eq=False)
+class Budget:
+    minutes: float
+    whole_run: bool = False
+    before: float = field(default=0.0, init=False)  # seconds of the sessions before this one
+    began: float | None = field(default=None, init=False)  # seconds
+
+    @hookimpl
+    def fit_start(self) -> None:
+        self.began = time.monotonic()
+
+    @hookimpl
+    def step_end(self, trainer: Trainer) -> None:
+        self.look(trainer)
+
+    @hookimpl
+    def epoch_end(self, trainer: Trainer) -> None:
+        self.look(trainer)
+
+    def look(self, trainer: Trainer) -> None:
+        if trainer.stopped is None and self.spent() >= 60 * self.minutes:
+            trainer.stop(f"the budget of {self.minutes:g} minutes is used up", final=self.whole_run)
+
+    def spent(self) -> float:
+        return (self.before if self.whole_run else 0.0) + (0.0 if self.began is None else time.monotonic() - self.began)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self.spent()} if self.whole_run else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.before = state.get("before", 0.0)

@@ -1,0 +1,123 @@
+"""Which states of a run are kept on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from attrs.validators import ge, gt, optional
+
+from forestgaps_callbacks.scores import Mode, improves, score_of
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class CheckpointsConfig:
+    """Keeps the last state of a run, and the best ones by a score, in the folder `checkpoints` of the run.
+
+    `last.pt` is what a run resumes from; it is written at the intervals named here and when training ends or is stopped,
+    but not when it ends by an error. `best.pt` is the state with the best score so far. With `best` above 1 each of
+    the best states is also kept under its epoch, `best-epoch-0012.pt`, until a better one takes its place.
+    """
+
+    every_epochs: int = field(
+        default=1, validator=ge(0), metadata={"help": "Epochs from one last.pt to the next; 0: not by epochs."}
+    )
+    every_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "Also write last.pt every so many optimizer steps; absent: not by steps."},
+    )
+    every_minutes: float | None = field(
+        default=None,
+        validator=optional(gt(0)),
+        metadata={"help": "Also write last.pt when so many minutes have passed since the last one; absent: not by time."},
+    )
+    score: str | None = field(
+        default=None,
+        metadata={"help": "Full name of the score that chooses the best, such as validation/gaps/gap_iou; absent: keep no best."},
+    )
+    mode: Mode = field(default="max", metadata={"help": "max where a larger score is better, min where a smaller one is."})
+    best: int = field(default=1, validator=ge(1), metadata={"help": "How many of the best states to keep."})
+
+    def build(self, run_folder: Path, label: str) -> Checkpoints:
+        return Checkpoints(
+            folder=run_folder / "checkpoints",
+            every_epochs=self.every_epochs,
+            every_steps=self.every_steps,
+            every_minutes=self.every_minutes,
+            score=self.score,
+            mode=self.mode,
+            best=self.best,
+            label=label,
+        )
+
+
+@define(eq=False)
+class Checkpoints:
+    folder: Path
+    every_epochs: int = 1
+    every_steps: int | None = None
+    every_minutes: float | None = None
+    score: str | None = None
+    mode: Mode = "max"
+    best: int = 1
+    label: str = "checkpoints"
+    ranking: list[tuple[float, int]] = field(factory=list, init=False)  # (score, epoch), the best first
+    saved_at: float = field(factory=time.monotonic, init=False)  # seconds, of last.pt
+
+    @hookimpl
+    def fit_start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.saved_at = time.monotonic()
+
+    # Told last, so as to know whether another callback has stopped the run.
+    @hookimpl(trylast=True)
+    def step_end(self, trainer: Trainer) -> None:
+        by_steps = self.every_steps is not None and trainer.step % self.every_steps == 0
+        by_time = self.every_minutes is not None and time.monotonic() - self.saved_at >= 60 * self.every_minutes
+        if by_steps or by_time or trainer.stopped is not None:
+            self.save_last(trainer)
+
+    @hookimpl(trylast=True)
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        # The best first: a run resumed from last.pt then finds the best its state speaks of.
+        if self.score is not None:
+            value = score_of(scores, self.score, f"callbacks.{self.label}.score")
+            if value is not None:
+                self.rank(trainer, value)
+        due = bool(self.every_epochs) and trainer.epoch % self.every_epochs == 0
+        if due or trainer.epoch >= trainer.epochs or trainer.stopped is not None:
+            self.save_last(trainer)
+
+    def save_last(self, trainer: Trainer) -> None:
+        trainer.checkpoint(self.folder / "last.pt")
+        self.saved_at = time.monotonic()
+
+    def rank(self, trainer: Trainer, value: float) -> None:
+        place = sum(not improves(value, score, self.mode) for score, _ in self.ranking)
+        if place == self.best or not improves(value, None, self.mode):
+            return
+        self.ranking.insert(place, (value, trainer.epoch))
+        if place == 0:
+            trainer.checkpoint(self.folder / "best.pt")
+        if self.best > 1:
+            trainer.checkpoint(self.path(trainer.epoch))
+        for _, epoch in self.ranking[self.best :]:
+            self.path(epoch).unlink(missing_ok=True)
+        del self.ranking[self.best :]
+
+    def path(self, epoch: int) -> Path:
+        return self.folder / f"best-epoch-{epoch:04d}.pt"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ranking": [list(entry) for entry in self.ranking]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.ranking = [(score, epoch) for score, epoch in state["ranking"]]

@@ -1,0 +1,117 @@
+"""Steering a run from outside, by a file or a signal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from difflib import get_close_matches
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import Attribute, define, field, frozen
+from attrs.validators import gt
+
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+WORDS = ("checkpoint", "pause", "stop", "finish")
+SIGNALS = tuple(number.name for number in signal.Signals)
+
+
+def known_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in SIGNALS:
+            near = get_close_matches(name.upper(), SIGNALS, n=1)
+            raise ValueError(f"this system has no signal {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+
+
+@frozen(kw_only=True)
+class ControlConfig:
+    """Obeys a word in the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
+
+    `checkpoint` writes `checkpoints/last.pt` and goes on; `pause` waits after the step, for as long as the file says so; `stop`
+    leaves with the state saved, to be resumed; `finish` ends the run for good. The file is removed once obeyed. The signals
+    named work like `stop`; a second one is left to whatever handled it before. (The command line itself stops so
+    on Ctrl-C and on SIGTERM.)
+    """
+
+    seconds: float = field(default=5.0, validator=gt(0), metadata={"help": "Time from one look at the file to the next, seconds."})
+    signals: tuple[str, ...] = field(
+        default=("SIGUSR1",) if "SIGUSR1" in SIGNALS else (),
+        validator=known_signals,
+        metadata={"help": "Signals that stop the run to be resumed, such as SIGUSR1, which Slurm can send before the time is up."},
+    )
+
+    def build(self, run_folder: Path, label: str) -> Control:
+        return Control(
+            file=run_folder / label, last=run_folder / "checkpoints" / "last.pt", seconds=self.seconds, signals=self.signals
+        )
+
+
+@define(eq=False)
+class Control:
+    file: Path
+    last: Path
+    seconds: float = 5.0
+    signals: tuple[str, ...] = ()
+    looked: float = field(default=-inf, init=False)  # seconds
+    received: str | None = field(default=None, init=False)  # a signal not yet obeyed
+    handlers: dict[int, Any] = field(factory=dict, init=False)  # those before ours
+
+    @hookimpl
+    def fit_start(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            for name in self.signals:
+                number = signal.Signals[name]
+                self.handlers[number] = signal.signal(number, self.receive)
+
+    @hookimpl
+    def step_end(self, trainer: Trainer) -> None:
+        if self.received is not None:
+            self.leave(trainer, f"received {self.received}", final=False)
+            self.received = None
+        elif time.monotonic() - self.looked >= self.seconds:
+            self.looked = time.monotonic()
+            self.obey(trainer)
+
+    @hookimpl
+    def fit_end(self) -> None:
+        self.restore_handlers()
+
+    def obey(self, trainer: Trainer) -> None:
+        word = self.read()
+        while word == "pause" and self.received is None and trainer.stopped is None:
+            time.sleep(min(self.seconds, 1.0))
+            word = self.read()
+        if word in WORDS:
+            self.file.unlink(missing_ok=True)
+        if word == "checkpoint":
+            trainer.checkpoint(self.last)
+        elif word in ("stop", "finish"):
+            self.leave(trainer, f"{self.file.name}: {word}", final=word == "finish")
+
+    def read(self) -> str | None:
+        """The word in the file; None if there is no file or another word, as while it is being written."""
+        try:
+            word = self.file.read_text(encoding="utf-8").strip().lower()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return word if word in WORDS else None
+
+    def leave(self, trainer: Trainer, reason: str, *, final: bool) -> None:
+        trainer.checkpoint(self.last)
+        trainer.stop(reason, final=final)
+
+    def receive(self, number: int, frame: object) -> None:
+        self.received = signal.Signals(number).name
+        self.restore_handlers()
+
+    def restore_handlers(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers.clear()

@@ -1,0 +1,71 @@
+"""A log of two tables, for spreadsheets and R."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from attrs.validators import ge
+
+from forestgaps_callbacks.csv_table import CsvTable
+from forestgaps_callbacks.interval import VALUES, Interval
+from forestgaps_callbacks.rows import is_past
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from forestgaps_core.trainer import Trainer
+
+PLACE = ["step", "epoch"]
+
+
+@frozen(kw_only=True)
+class CsvLogConfig:
+    """Logs a run to two tables in the run folder.
+
+    `LABEL_steps.csv` has a row per interval: step, completed epochs, mean loss, last rate, last gradient norm before clipping.
+    `LABEL_epochs.csv` has a row per epoch with every score. A score that appears for the first time gets a column at
+    the right end; columns never move. What is not defined is `nan`, what was not measured is empty. Resuming drops the rows
+    that the resumed run writes again, so the tables equal those of a run never stopped.
+    """
+
+    every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one row to the next."})
+
+    def build(self, run_folder: Path, label: str) -> CsvLog:
+        return CsvLog(
+            steps=CsvTable(path=run_folder / f"{label}_steps.csv", columns=[*PLACE, *VALUES]),
+            epochs=CsvTable(path=run_folder / f"{label}_epochs.csv", columns=list(PLACE)),
+            every=self.every,
+        )
+
+
+@define(eq=False)
+class CsvLog:
+    steps: CsvTable
+    epochs: CsvTable
+    every: int = 50
+    interval: Interval = field(factory=Interval, init=False)
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        self.steps.reopen(lambda row: is_past(trainer, step=int(row["step"]), epoch=None))
+        self.epochs.reopen(lambda row: is_past(trainer, step=int(row["step"]), epoch=int(row["epoch"])))
+
+    @hookimpl
+    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+        self.interval.add(loss)
+        if trainer.step % self.every == 0:
+            self.steps.add({"step": trainer.step, "epoch": trainer.epoch, **self.interval.read(trainer)})
+
+    @hookimpl
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        self.epochs.add({"step": trainer.step, "epoch": trainer.epoch, **scores})
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.interval.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.interval.load_state_dict(state)

@@ -1,0 +1,36 @@
+"""What the pictures share: matplotlib when it is needed, and colours anyone can tell apart."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forestgaps_core import PluginError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CANOPY = "#d9d9d9"
+GAP = "#4d4d4d"
+MISSED = "#0072b2"  # blue: a gap the network did not see
+FALSE_GAP = "#e69f00"  # orange: a gap that is none
+# Blue and orange of Okabe & Ito 2008, jfly.uni-koeln.de/color
+
+
+def require_matplotlib(label: str) -> None:
+    """Before the run, not after its first epoch.
+
+    Raises:
+        PluginError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise PluginError(
+            f"callbacks.{label} draws with matplotlib, which is missing: pip install 'forestgaps-callbacks[pictures]'"
+        )
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the date and version that matplotlib would write, the same picture is the same file.
+    figure.savefig(path, dpi=110, metadata={"Software": None})

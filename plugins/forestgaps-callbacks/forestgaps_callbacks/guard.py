@@ -1,0 +1,128 @@
+"""What to do when training breaks down."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from attrs import define, field, frozen
+from attrs.validators import and_, ge, gt, lt, optional
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.utils.hooks import RemovableHandle
+
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class GuardConfig:
+    """Watches that loss and weights stay finite, and that the loss does not run away.
+
+    It looks every so many steps. What it sees is bad when a loss or a weight is not finite or, with `ratio`, when the mean loss
+    since the last look exceeds `ratio` times the smallest such mean so far. Then the run stops or, with `action = "go_back"`,
+    takes the weights and the optimizer's state of the last good look and goes on with the next batches, at `factor`
+    times the rate from then on (the logged rate is the schedule's, without this factor). After `tries` it stops.
+    Going back needs the memory of the weights and the optimizer's state once more, in checkpoints too.
+    """
+
+    every: int = field(default=20, validator=ge(1), metadata={"help": "Optimizer steps from one look to the next."})
+    action: Literal["stop", "go_back"] = field(
+        default="stop", metadata={"help": "stop, or go_back to the last good state with a lower rate."}
+    )
+    ratio: float | None = field(
+        default=None,
+        validator=optional(gt(1)),
+        metadata={"help": "A mean loss so many times the smallest is a divergence; for losses above 0. Absent: not watched."},
+    )
+    factor: float = field(default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of the rate kept in going back."})
+    tries: int = field(default=3, validator=ge(1), metadata={"help": "How often to go back before stopping."})
+
+    def build(self) -> Guard:
+        return Guard(every=self.every, action=self.action, ratio=self.ratio, factor=self.factor, tries=self.tries)
+
+
+@define(eq=False)
+class Guard:
+    every: int = 20
+    action: Literal["stop", "go_back"] = "stop"
+    ratio: float | None = None
+    factor: float = 0.5
+    tries: int = 3
+    total: Tensor | None = field(default=None, init=False)  # of the losses since the last look
+    steps: int = field(default=0, init=False)
+    smallest: float | None = field(default=None, init=False)  # mean loss of a good look
+    returns: int = field(default=0, init=False)
+    good: dict[str, Any] | None = field(default=None, init=False)  # state at the last good look
+    hook: RemovableHandle | None = field(default=None, init=False)
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        assert trainer.optimizer is not None
+        self.hook = trainer.optimizer.register_step_pre_hook(self.lower_rates)
+        if self.good is None:
+            self.keep(trainer)
+
+    @hookimpl
+    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+        # After a resume the sum so far comes from the checkpoint, on the CPU.
+        self.total = loss if self.total is None else self.total.to(loss.device) + loss
+        self.steps += 1
+        if trainer.step % self.every == 0:
+            weights = get_total_norm([p.detach() for p in trainer.model.parameters()])
+            mean, size = torch.stack([self.total / self.steps, weights.to(self.total)]).tolist()  # waits for the device
+            self.total, self.steps = None, 0
+            wrong = self.what_is_wrong(mean, size)
+            if wrong is None:
+                self.smallest = mean if self.smallest is None else min(mean, self.smallest)
+                self.keep(trainer)
+            elif self.action == "go_back" and self.returns < self.tries:
+                self.go_back(trainer)
+            else:
+                again = f", after going back {self.returns} times" if self.returns else ""
+                trainer.stop(f"{wrong} at step {trainer.step}{again}")
+
+    @hookimpl
+    def fit_end(self) -> None:
+        if self.hook is not None:
+            self.hook.remove()
+            self.hook = None
+
+    def what_is_wrong(self, mean: float, size: float) -> str | None:
+        for what, value in (("the loss", mean), ("the size of the weights", size)):
+            if not abs(value) < float("inf"):
+                return f"{what} became {value}"
+        if self.ratio is not None and self.smallest is not None and mean > self.ratio * self.smallest:
+            return f"the loss diverged from {self.smallest:.4g} to {mean:.4g}"
+        return None
+
+    def keep(self, trainer: Trainer) -> None:
+        if self.action == "go_back":
+            self.good = {name: copy.deepcopy(part.state_dict()) for name, part in stateful(trainer).items()}
+
+    def go_back(self, trainer: Trainer) -> None:
+        assert self.good is not None
+        for name, part in stateful(trainer).items():
+            part.load_state_dict(copy.deepcopy(self.good[name]))
+        self.returns += 1
+
+    def lower_rates(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        """Just before a step, when the trainer has set the schedule's rates anew."""
+        for group in optimizer.param_groups:
+            group["lr"] *= self.factor**self.returns
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("total", "steps", "smallest", "returns", "good")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+def stateful(trainer: Trainer) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    parts = {"model": trainer.model, "loss": trainer.loss, "optimizer": trainer.optimizer}
+    return {name: part for name, part in parts.items() if isinstance(part, (nn.Module, torch.optim.Optimizer))}

@@ -1,0 +1,72 @@
+"""A log of one JSON object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from attrs.validators import ge
+
+from forestgaps_callbacks.interval import Interval
+from forestgaps_callbacks.json_rows import JsonRows
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class JsonLinesConfig:
+    """Logs a run to `LABEL.jsonl` in the run folder, one JSON object a line.
+
+    `{"row": "step", "step": 50, "epoch": 0, "train/loss": 0.61, "train/rate": 0.001, "train/gradient_norm": 1.9}` stands for the
+    50 steps up to this one (mean loss, last rate, last gradient norm before clipping; `epoch` counts completed ones).
+    `{"row": "epoch", "step": 200, "epoch": 1, "train/loss": ..., "validation/gaps/gap_iou": ...}` has every score of an epoch.
+    A value that is not finite is null, for which JSON has the only word. Resuming drops the rows that the resumed run
+    writes again, so the log equals that of a run never stopped.
+    """
+
+    every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one row to the next."})
+    timestamps: bool = field(
+        default=False, metadata={"help": "Add the time of writing to each row, UTC; two runs then never have the same log."}
+    )
+
+    def build(self, run_folder: Path, label: str) -> JsonLines:
+        return JsonLines(path=run_folder / f"{label}.jsonl", every=self.every, timestamps=self.timestamps)
+
+
+@define(eq=False)
+class JsonLines:
+    path: Path
+    every: int = 50
+    timestamps: bool = False
+    interval: Interval = field(factory=Interval, init=False)
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        JsonRows(self.path).reopen(trainer)
+
+    @hookimpl
+    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+        self.interval.add(loss)
+        if trainer.step % self.every == 0:
+            self.write("step", trainer, self.interval.read(trainer))
+
+    @hookimpl
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        self.write("epoch", trainer, scores)
+
+    def write(self, row: str, trainer: Trainer, values: Mapping[str, float | None]) -> None:
+        time = {"time": datetime.now(UTC).isoformat(timespec="seconds")} if self.timestamps else {}
+        JsonRows(self.path).add(row, trainer, {**time, **values})
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.interval.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.interval.load_state_dict(state)

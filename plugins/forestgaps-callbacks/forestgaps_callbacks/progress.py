@@ -1,0 +1,125 @@
+"""What a person sees while a network trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from forestgaps_callbacks.scores import score_of
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class ProgressConfig:
+    """A line per epoch with loss, scores and seconds; on a terminal also a bar with rate and time left."""
+
+    scores: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Full names of the scores to show, such as validation/gaps/gap_iou; "
+            "empty: every gap_iou, pooled or else per threshold, or else the first score of the validation."
+        },
+    )
+
+    def build(self, label: str) -> Progress:
+        return Progress(scores=self.scores, label=label)
+
+
+@define(eq=False)
+class Progress:
+    scores: tuple[str, ...] = ()
+    label: str = "progress"
+    console: Console = field(factory=Console)
+    bars: Bars | None = field(default=None, init=False)
+    training: TaskID = field(default=TaskID(0), init=False)
+    evaluation: TaskID | None = field(default=None, init=False)
+    began: float = field(default=0.0, init=False)  # seconds
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        if self.console.is_interactive:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+            self.bars = Bars(*columns, console=self.console)
+            self.training = self.bars.add_task("training", total=trainer.total_steps, completed=trainer.step)
+            self.bars.start()
+
+    @hookimpl
+    def epoch_start(self, trainer: Trainer) -> None:
+        self.began = time.monotonic()
+        if self.bars:
+            self.bars.update(self.training, description=f"epoch {trainer.epoch + 1}/{trainer.epochs}")
+
+    @hookimpl
+    def step_end(self, trainer: Trainer) -> None:
+        if self.bars:
+            self.bars.update(self.training, completed=trainer.step)
+
+    @hookimpl
+    def evaluation_start(self, split: str, batches: int | None) -> None:
+        if self.bars:
+            self.evaluation = self.bars.add_task(split, total=batches)
+
+    @hookimpl
+    def evaluation_batch(self) -> None:
+        if self.bars and self.evaluation is not None:
+            self.bars.advance(self.evaluation)
+
+    @hookimpl
+    def evaluation_end(self) -> None:
+        if self.bars and self.evaluation is not None:
+            self.bars.remove_task(self.evaluation)
+            self.evaluation = None
+
+    @hookimpl
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        width = len(str(trainer.epochs))
+        named = titles(["train/loss", *self.of_interest(scores)])
+        values = [f"{title} {scores[name]:.4f}" for name, title in named.items()]
+        seconds = time.monotonic() - self.began
+        self.say("  ".join([f"epoch {trainer.epoch:{width}}/{trainer.epochs}", *values, f"{seconds:.1f} s"]))
+
+    @hookimpl
+    def fit_end(self, trainer: Trainer) -> None:
+        if self.bars:
+            self.bars.stop()
+            self.bars = self.evaluation = None
+        if trainer.stopped is not None:
+            self.say(f"stopped after {trainer.epoch} epochs, {trainer.step} steps: {trainer.stopped}")
+
+    def of_interest(self, scores: Mapping[str, float]) -> list[str]:
+        if self.scores:
+            place = f"callbacks.{self.label}.scores"
+            return [name for name in self.scores if score_of(scores, name, place) is not None]
+        validated = [name for name in scores if name.startswith("validation/")]
+        pooled = [name for name in validated if name.endswith("/gap_iou")]
+        return pooled or [name for name in validated if "/gap_iou@" in name] or validated[:1]
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Rate(ProgressColumn):
+    """Steps per second, or seconds per step where a step is slow."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """The last part of each name where that tells them apart, else all of it."""
+    names = list(names)
+    short = [name.rpartition("/")[2] for name in names]
+    return {name: last if short.count(last) == 1 else name for name, last in zip(names, short, strict=True)}

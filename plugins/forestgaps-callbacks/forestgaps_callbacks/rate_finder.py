@@ -1,0 +1,131 @@
+"""Finding a learning rate by trying them all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import define, field, frozen
+from attrs.validators import and_, ge, gt, lt
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from forestgaps_core import hookimpl
+
+if TYPE_CHECKING:
+    from forestgaps_core.trainer import Trainer
+
+
+@frozen(kw_only=True)
+class RateFinderConfig:
+    """Trains some steps at rates that rise from `low` to `high`, suggests one, puts the weights back and stops.
+
+    Step k of n uses the rate low * (high / low)^(k / (n - 1)). The suggestion is where the smoothed loss falls fastest over the
+    logarithm of the rate, before its minimum. Rates, losses and the suggestion go to `LABEL.json` in the run folder.
+    Ends early once the loss is 4 times the smallest or not finite. Source: Smith 2017, section 3.3, arXiv:1506.01186; the
+    suggestion by steepest descent: Gugger 2018, "How do you find a good learning rate".
+    """
+
+    low: float = field(default=1e-6, validator=gt(0), metadata={"help": "Rate of the first step."})
+    high: float = field(default=1.0, validator=gt(0), metadata={"help": "Rate of the last step; above low."})
+    steps: int = field(default=100, validator=ge(10), metadata={"help": "Optimizer steps to try."})
+    smoothing: float = field(
+        default=0.9, validator=and_(ge(0), lt(1)), metadata={"help": "What stays of the moving mean of the loss in each step."}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
+
+    def build(self, run_folder: Path, label: str) -> RateFinder:
+        return RateFinder(
+            path=run_folder / f"{label}.json", low=self.low, high=self.high, steps=self.steps, smoothing=self.smoothing
+        )
+
+
+@define(eq=False)
+class RateFinder:
+    path: Path
+    low: float = 1e-6
+    high: float = 1.0
+    steps: int = 100
+    smoothing: float = 0.9
+    losses: list[Tensor] = field(factory=list, init=False)
+    before: dict[str, Any] = field(factory=dict, init=False)
+    hook: RemovableHandle | None = field(default=None, init=False)
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        self.losses.clear()
+        self.before = {name: copy.deepcopy(part.state_dict()) for name, part in parts(trainer).items()}
+        assert trainer.optimizer is not None
+        self.hook = trainer.optimizer.register_step_pre_hook(self.set_rate)
+
+    @hookimpl
+    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+        if self.hook is not None:
+            self.losses.append(loss)
+            if len(self.losses) == self.steps or (len(self.losses) % 10 == 0 and self.diverged()):
+                self.finish(trainer)
+
+    @hookimpl
+    def fit_end(self, trainer: Trainer) -> None:
+        if self.hook is not None:  # the data ended first
+            self.finish(trainer)
+
+    def rate(self, step: int) -> float:
+        return self.low * math.exp(math.log(self.high / self.low) * step / (self.steps - 1))
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        """Just before a step, when the trainer has set the schedule's rates."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(len(self.losses))
+
+    def diverged(self) -> bool:
+        losses = smoothed(torch.stack(self.losses).tolist(), self.smoothing)  # waits for the device
+        return not math.isfinite(losses[-1]) or losses[-1] > 4 * min(losses)
+
+    def finish(self, trainer: Trainer) -> None:
+        assert self.hook is not None
+        self.hook.remove()
+        self.hook = None
+        for name, part in parts(trainer).items():
+            part.load_state_dict(self.before[name])
+        losses = torch.stack(self.losses).tolist() if self.losses else []
+        rates = [self.rate(step) for step in range(len(losses))]
+        best = suggestion(rates, smoothed(losses, self.smoothing))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        known = [loss if math.isfinite(loss) else None for loss in losses]
+        self.path.write_text(json.dumps({"suggested": best, "rates": rates, "losses": known}) + "\n", encoding="utf-8")
+        said = "no rate made the loss fall" if best is None else f"the loss falls fastest at a learning rate of {best:.1e}"
+        trainer.stop(f"{said}; see {self.path}")
+
+
+def parts(trainer: Trainer) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    found = {"model": trainer.model, "loss": trainer.loss, "optimizer": trainer.optimizer}
+    return {name: part for name, part in found.items() if isinstance(part, (nn.Module, torch.optim.Optimizer))}
+
+
+def smoothed(values: Sequence[float], keep: float) -> list[float]:
+    """Exponential moving mean, without its bias towards 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
+    mean, found = 0.0, []
+    for count, value in enumerate(values, start=1):
+        mean = keep * mean + (1 - keep) * value
+        found.append(mean / (1 - keep**count))
+    return found
+
+
+def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The rate where the loss falls fastest over the logarithm of the rate, up to its minimum; None where it never falls."""
+    finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
+    if not finite or min(finite) == math.inf:
+        return None
+    lowest = finite.index(min(finite))
+    slopes = [(finite[k + 1] - finite[k - 1]) / (math.log(rates[k + 1]) - math.log(rates[k - 1])) for k in range(1, lowest)]
+    steepest = min(slopes, default=0.0)
+    return rates[1 + slopes.index(steepest)] if steepest < 0 else None

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forestgaps_callbacks.drawing import CANOPY, FALSE_GAP, GAP, MISSED
+from forestgaps_callbacks.pictures import Pictures, PicturesConfig, prediction_figure
+from forestgaps_core.testing import check_callback
+
+
+def test_contract(tmp_path: Path) -> None:
+    check_callback(PicturesConfig(tiles=3, every=2), tmp_path)
+
+
+def test_the_first_tiles_of_each_due_validation_are_drawn(tmp_path: Path, train: Callable[..., Any]) -> None:
+    train({"pictures": Pictures(tmp_path / "pictures", tiles=3, every=2)}, epochs=3)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == [f"epoch-0002-tile-{tile}.png" for tile in (1, 2, 3)]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "pictures").iterdir())
+
+
+def test_each_kind_of_pixel_has_its_colour() -> None:
+    tile = {
+        "dsm": torch.zeros(1, 2, 3),
+        "valid": torch.tensor([[[True, True, True], [True, False, True]]]),
+        "target": torch.tensor([[[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]]),
+        "logits": torch.tensor([[[9.0, -9.0, 9.0], [-9.0, 9.0, -9.0]]]),
+        "thresholds": torch.tensor([5.0]),
+    }
+    figure = prediction_figure(tile)
+    (errors,) = figure.axes[5].images
+    drawn = errors.to_rgba(errors.get_array(), bytes=True)
+
+    def rgb(colour: str) -> list[int]:
+        return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+    assert [pixel[:3].tolist() for pixel in drawn[0]] == [rgb(GAP), rgb(MISSED), rgb(FALSE_GAP)]
+    assert drawn[1, 0, :3].tolist() == rgb(CANOPY)
+    assert drawn[1, 1, 3] == 0, "without data a pixel is left white"
+    assert figure.axes[1].get_title() == "gaps below 5 m"
+
+
+def test_a_tile_without_any_data_is_drawn_too() -> None:
+    nothing = torch.zeros(1, 4, 4)
+    tile = {
+        "dsm": nothing,
+        "valid": nothing.bool(),
+        "height": nothing,
+        "target": nothing,
+        "logits": nothing,
+        "thresholds": torch.tensor([2.0]),
+    }
+    assert len(prediction_figure(tile).axes) == 6
+
+
+def test_nothing_is_kept_of_the_test_split(tmp_path: Path, trainer: Any) -> None:
+    pictures = Pictures(tmp_path)
+    pictures.evaluation_start(trainer, "test")
+    assert pictures.wanted == 0

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from forestgaps_callbacks.progress import Progress, ProgressConfig, titles
+from forestgaps_core import ConfigError
+from forestgaps_core.testing import check_callback
+
+SCORES = {"train/loss": 0.51234, "train/rate": 1e-3, "validation/loss": 0.6, "validation/gaps/gap_iou": 0.25}
+
+
+def said(progress: Progress) -> str:
+    assert isinstance(progress.console.file, io.StringIO)
+    return progress.console.file.getvalue()
+
+
+def plain(**settings: Any) -> Progress:
+    return Progress(console=Console(file=io.StringIO(), width=40), **settings)
+
+
+def test_contract(tmp_path: Path) -> None:
+    check_callback(ProgressConfig(scores=("validation/gaps/gap_iou",)), tmp_path)
+
+
+def test_without_a_terminal_an_epoch_is_one_plain_line(trainer: Any) -> None:
+    progress = plain()
+    progress.fit_start(trainer)
+    progress.epoch_start(trainer)
+    progress.step_end(trainer)
+    progress.evaluation_start("validation", 2)
+    progress.evaluation_batch()
+    progress.evaluation_end()
+    trainer.epoch = 1
+    progress.epoch_end(trainer, SCORES)
+    progress.fit_end(trainer)
+    assert re.fullmatch(r"epoch  1/10  loss 0\.5123  gap_iou 0\.2500  \d+\.\d s\n", said(progress))
+
+
+def test_without_a_gap_iou_the_first_score_of_the_validation_is_shown(trainer: Any) -> None:
+    progress = plain()
+    progress.epoch_end(trainer, {"train/loss": 0.5, "validation/loss": 0.6, "validation/gaps/f1": 0.25})
+    assert "train/loss 0.5000  validation/loss 0.6000" in said(progress)
+    assert "f1" not in said(progress)
+
+
+def test_without_a_pooled_gap_iou_those_of_the_thresholds_are_shown(trainer: Any) -> None:
+    progress = plain()
+    progress.epoch_end(trainer, {"train/loss": 0.5, "validation/gaps/gap_iou@2m": 0.25, "validation/gaps/gap_iou@5m": 0.5})
+    assert "loss 0.5000  gap_iou@2m 0.2500  gap_iou@5m 0.5000" in said(progress)
+
+
+def test_scores_asked_for_are_shown(trainer: Any) -> None:
+    progress = plain(scores=("train/rate", "validation/loss"))
+    progress.epoch_end(trainer, SCORES)
+    assert "train/loss 0.5123  rate 0.0010  validation/loss 0.6000" in said(progress)
+
+
+def test_a_misspelt_score_is_an_error(trainer: Any) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'validation/gaps/gap_iou'"):
+        plain(scores=("validation/gaps/gap_oui",)).epoch_end(trainer, SCORES)
+
+
+def test_titles_are_short_where_that_tells_scores_apart() -> None:
+    assert titles(["validation/a/iou", "validation/b/iou", "validation/b/f1"]) == {
+        "validation/a/iou": "validation/a/iou",
+        "validation/b/iou": "validation/b/iou",
+        "validation/b/f1": "f1",
+    }
+
+
+def test_why_training_stopped_is_said(trainer: Any) -> None:
+    progress = plain()
+    trainer.stop("enough")
+    progress.fit_end(trainer)
+    assert "stopped after 0 epochs, 0 steps: enough" in said(progress)
+
+
+def test_on_a_terminal_a_bar_follows_steps_and_validation(train: Callable[..., Any]) -> None:
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=100))
+    trainer = train({"progress": progress}, epochs=2)
+    text = said(progress)
+    assert "epoch 2/2" in text
+    assert f"{trainer.step}/{trainer.total_steps}" in text
+    assert progress.bars is None, "the bar is taken down at the end"
+
+
+def test_the_bar_goes_on_where_a_resumed_run_does(trainer: Any) -> None:
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=100))
+    trainer.step = 12
+    progress.fit_start(trainer)
+    assert progress.bars is not None
+    assert progress.bars.tasks[0].completed == 12
+    assert progress.bars.tasks[0].total == 40
+    progress.fit_end(trainer)

@@ -1,0 +1,100 @@
+"""Every callback of the package in one run, killed in the middle of an epoch and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from forestgaps_callbacks.activations import ActivationsConfig
+from forestgaps_callbacks.averaged_weights import AveragedWeightsConfig
+from forestgaps_callbacks.budget import BudgetConfig
+from forestgaps_callbacks.checkpoints import CheckpointsConfig
+from forestgaps_callbacks.confusion_pictures import ConfusionPicturesConfig
+from forestgaps_callbacks.control import ControlConfig
+from forestgaps_callbacks.csv_log import CsvLogConfig
+from forestgaps_callbacks.early_stopping import EarlyStoppingConfig
+from forestgaps_callbacks.guard import GuardConfig
+from forestgaps_callbacks.json_lines import JsonLinesConfig
+from forestgaps_callbacks.meter import MeterConfig
+from forestgaps_callbacks.monitor import MonitorConfig
+from forestgaps_callbacks.pictures import PicturesConfig
+from forestgaps_callbacks.progress import ProgressConfig
+from forestgaps_callbacks.restore_best import RestoreBestConfig
+from forestgaps_core import hookimpl
+from forestgaps_core.testing import built
+
+CONFIGS = {
+    "progress": ProgressConfig(),
+    "log": JsonLinesConfig(every=2),
+    "table": CsvLogConfig(every=3),
+    "monitor": MonitorConfig(every=4),
+    "meter": MeterConfig(),
+    "averaged": AveragedWeightsConfig(decay=0.9),
+    "best": RestoreBestConfig(score="validation/loss", mode="min"),
+    "checkpoints": CheckpointsConfig(score="validation/loss", mode="min", best=2, every_steps=7),
+    "early": EarlyStoppingConfig(score="validation/loss", mode="min", patience=2),
+    "guard": GuardConfig(every=3, action="go_back"),
+    "budget": BudgetConfig(minutes=60.0),
+    "control": ControlConfig(),
+    "pictures": PicturesConfig(tiles=1, every=3),
+    "confusion": ConfusionPicturesConfig(every=3),
+    "maps": ActivationsConfig(layers=("layers.0",), every=3),
+}
+
+
+class Kill:
+    """Raises in the middle of an epoch, just after a checkpoint."""
+
+    def __init__(self, step: int | None) -> None:
+        self.step = step
+
+    @hookimpl
+    def step_end(self, trainer: Any) -> None:
+        if trainer.step == self.step:
+            raise KeyboardInterrupt
+
+
+def same(one: Any, other: Any, place: str = "") -> None:
+    if isinstance(one, Mapping):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            same(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), place
+        for key, (left, right) in enumerate(zip(one, other, strict=True)):
+            same(left, right, f"{place}.{key}")
+    else:
+        assert one == other, place
+
+
+@pytest.mark.parametrize("resumes", [1, 2])
+def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Callable[..., Any], resumes: int) -> None:
+    def callbacks(folder: Path, kill: int | None) -> dict[str, object]:
+        made = {label: built("callbacks", config, run_folder=folder, label=label) for label, config in CONFIGS.items()}
+        return made | {"kill": Kill(kill)}
+
+    whole = train(callbacks(tmp_path / "whole", None), epochs=3)
+    resumed = None
+    for place in range(resumes):
+        with pytest.raises(KeyboardInterrupt):
+            train(callbacks(tmp_path / "killed", 8 + place), epochs=3, resume=resumed)
+        resumed = tmp_path / "killed" / "checkpoints" / "last.pt"
+    killed = train(callbacks(tmp_path / "killed", None), epochs=3, resume=resumed)
+    same(whole.state_dict(), killed.state_dict())
+    for name in ("log.jsonl", "table_steps.csv", "table_epochs.csv", "monitor.jsonl"):
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "killed" / name).read_text(), name
+    files = [sorted(p.relative_to(tmp_path / run).as_posix() for p in (tmp_path / run).rglob("*")) for run in ("whole", "killed")]
+    assert files[0] == files[1]
+
+
+def test_watching_changes_no_weight(tmp_path: Path, train: Callable[..., Any]) -> None:
+    watchers = {label: config for label, config in CONFIGS.items() if label not in ("best", "early")}
+    watched = train({label: built("callbacks", config, run_folder=tmp_path, label=label) for label, config in watchers.items()})
+    plain = train({})
+    same(watched.model.state_dict(), plain.model.state_dict())

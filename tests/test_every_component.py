@@ -1,0 +1,133 @@
+"""Every component that is installed trains through a run file, and resumes in the middle bit for bit."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from forestgaps_core import load_config, resume_training, train_model
+from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.components import KINDS
+from forestgaps_core.plugins import Plugins
+
+INTERRUPT = '''
+from attrs import define, field, frozen
+from forestgaps_core import hookimpl
+
+@define(eq=False)
+class Interrupt:
+    at: int
+    @hookimpl
+    def step_end(self, trainer):
+        if trainer.step == self.at:
+            trainer.stop("interrupted by the test", final=False)
+
+@frozen(kw_only=True)
+class InterruptConfig:
+    """Stops a run so that it can be resumed."""
+    at: int = field(default=-1, metadata={"help": "Step."})
+    def build(self):
+        return Interrupt(self.at)
+
+@hookimpl
+def forestgaps_callbacks():
+    return {"interrupt": InterruptConfig}
+'''
+
+RUN = """
+[data]
+name = "landscapes"
+train = 1
+validation = 1
+test = 1
+size_px = 64
+tile_px = 32
+samples_per_epoch = 8
+
+[thresholds]
+values = [2, 5, 10]
+
+[model]
+name = "unet"
+base = 4
+depth = 2
+
+[normalization]
+name = "group"
+
+[loss]
+name = "bce"
+
+[training]
+epochs = 2
+batch_size = 4
+
+[metrics.gaps]
+name = "segmentation"
+
+[callbacks.interrupt]
+name = "interrupt"
+
+[environment]
+device = "cpu"
+threads = 1
+"""
+
+# What a component needs besides its name to mean anything.
+NEEDS = {
+    "loss.mixture": ['loss.parts={one = {name = "bce"}, two = {name = "dice"}}'],
+    "loss.sum": ['loss.parts={one = {name = "bce"}, two = {name = "dice"}}'],
+    "scheduler.plateau": ["scheduler.score=validation/loss", "scheduler.mode=min"],
+    "callbacks.early_stopping": ["callbacks.it.score=validation/gaps/gap_iou"],
+    "callbacks.checkpoints": ["callbacks.it.score=validation/gaps/gap_iou"],
+    "callbacks.activations": ['callbacks.it.layers=["body.down.0"]'],
+    "callbacks.budget": ["callbacks.it.minutes=600"],
+    "callbacks.confusion_pictures": ["metrics.counts.name=confusion"],
+    "callbacks.restore_best": ["callbacks.it.score=validation/gaps/gap_iou"],
+}
+
+
+# A diagnosis that ends its run by itself and puts the weights back: there is nothing to resume.
+NO_TRAINING = {"callbacks.rate_finder"}
+
+
+def installed():
+    found = Plugins.discover()
+    names = [f"{kind}.{name}" for kind in KINDS if kind != "data" for name in found.components(kind)]
+    return [name for name in names if name not in NO_TRAINING]
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory):
+    path = tmp_path_factory.mktemp("interrupt") / "interrupt.py"
+    path.write_text(textwrap.dedent(INTERRUPT))
+    return Plugins.discover([path])
+
+
+def trained(folder: Path, plugins: Plugins, changes: list[str]) -> dict[str, torch.Tensor]:
+    path = folder.with_suffix(".toml")
+    path.write_text(RUN)
+    result = train_model(load_config(path, overrides=changes, plugins=plugins), folder, plugins=plugins)
+    if result.stopped == "interrupted by the test":
+        result = resume_training(folder, plugins=plugins)
+    assert result.stopped is None
+    assert result.epoch == 2
+    state: dict[str, torch.Tensor] = load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+    return state
+
+
+@pytest.mark.parametrize("component", installed())
+def test_it_trains_and_resumes_bit_for_bit(component, everything, tmp_path):
+    kind, _, name = component.partition(".")
+    place = f"{kind}.it" if KINDS[kind].several else kind
+    changes = [f"{place}.name={name}", *NEEDS.get(component, [])]
+    if component.startswith("model."):
+        changes += ["model.base=4"]
+    whole = trained(tmp_path / "whole", everything, changes)
+    broken = trained(tmp_path / "broken", everything, [*changes, "callbacks.interrupt.at=3"])
+    assert whole.keys() == broken.keys()
+    for key in whole:
+        assert torch.equal(whole[key], broken[key]), key
