@@ -231,11 +231,12 @@ def check(
 @config_app.command()
 def explain(
     topic: Annotated[str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables.")] = "",
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the schedules: scheduler, or scheduler.NAME.")] = False,
 ) -> None:
     """Say what a table of a run file may hold."""
-    from forestgaps_core.explain import explanation
+    from forestgaps_core.explain import explanation, plotted
 
-    typer.echo(explanation(topic, plugins()))
+    typer.echo(plotted(topic, plugins()) if plot else explanation(topic, plugins()))
 
 
 # --- plugins --------------------------------------------------------------------------------------------------------
@@ -325,6 +326,22 @@ def plugin_named(name: str) -> Plugin:
             return plugin
     there = [plugin.distribution for plugin in plugins().records]
     raise PluginError(f"no plugin {name!r}{nearest(name, there)}; there is: {', '.join(there) or 'none'}")
+
+
+@plugins_app.command("new")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the distribution to make, such as forestgaps-squared.")],
+    kind: Annotated[str, typer.Option(help="loss, metric, scheduler, normalization, callback, model or data.")],
+    component: Annotated[
+        str | None, typer.Option(help="Its component's name in run files; by default NAME without forestgaps-.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder to make; by default NAME.")] = None,
+) -> None:
+    """Write a plugin package of your own to begin with; its tests pass."""
+    from forestgaps_core.scaffold import next_steps, write_plugin
+
+    written = write_plugin(name, kind, component=component, folder=folder)
+    typer.echo("\n".join(["Written:", *(f"  {path}" for path in written), "", "Next:", *next_steps(written, name)]))
 
 
 # --- commands of plugins --------------------------------------------------------------------------------------------

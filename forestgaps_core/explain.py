@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from forestgaps_core.components import KINDS
+from forestgaps_core.components import KINDS, build
 from forestgaps_core.config import SECTIONS, SETTINGS
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.optimizers import OPTIMIZERS
@@ -122,6 +122,42 @@ def limits(validator: Any) -> str:
     if hasattr(validator, "bound"):
         return f", {validator.compare_op} {validator.bound}"
     return ""
+
+
+PLOT_ROWS, PLOT_COLUMNS, PLOT_STEPS = 12, 72, 720
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def plotted(topic: str, plugins: Plugins) -> str:
+    """The factor of a schedule over a run, drawn in text: of `scheduler.NAME`, or of each for `scheduler`.
+
+    Raises:
+        ConfigError: The topic is no schedule.
+    """
+    kind, _, name = topic.partition(".")
+    if ALIASES.get(kind, kind) != "scheduler":
+        raise ConfigError(f"found {topic!r}; --plot draws scheduler, or scheduler.NAME", "explain")
+    names = [name] if name else list(plugins.components("scheduler"))
+    return "\n\n".join(curve(one, plugins) for one in names)
+
+
+def curve(name: str, plugins: Plugins) -> str:
+    component = plugins.component("scheduler", name)
+    required = [a.name for a in attrs.fields(component.load()) if a.default is attrs.NOTHING]
+    if required:
+        return f"scheduler.{name} has no curve of its own: it needs {', '.join(required)}"
+    lengths = {"total_steps": lambda: PLOT_STEPS, "steps_per_epoch": lambda: PLOT_STEPS // 10}
+    schedule = build("scheduler", component.load()(), lengths)
+    stride = PLOT_STEPS // PLOT_COLUMNS
+    factors = [schedule(step) for step in range(0, PLOT_STEPS, stride)]
+    top = max(*factors, 1e-12)
+    eighths = [round(factor / top * PLOT_ROWS * 8) for factor in factors]
+    rows = ["".join(EIGHTHS[min(max(height - row * 8, 0), 8)] for height in eighths) for row in reversed(range(PLOT_ROWS))]
+    labels = [f"{top:8.3g} " if row == 0 else f"{0:8.3g} " if row == PLOT_ROWS - 1 else " " * 9 for row in range(PLOT_ROWS)]
+    lines = [label + row for label, row in zip(labels, rows, strict=True)]
+    return "\n".join(
+        [f"scheduler.{name}: factor on the learning rate, with its defaults", *lines, " " * 9 + "0 ... end of the run"]
+    )
 
 
 def first_line(config_class: type) -> str:

@@ -20,7 +20,7 @@ from torch import nn
 from forestgaps_core import __version__
 from forestgaps_core.batches import BatchMaker, Thresholds
 from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint
-from forestgaps_core.components import Data, Source, build
+from forestgaps_core.components import Data, Source, Tiles, build
 from forestgaps_core.config import Config, components_of, config_from, plugins_of, read_table, table_of
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.loading import TileLoader
@@ -296,6 +296,16 @@ def evaluate_model(
     return run.trainer.evaluate(run.loader(split), split)
 
 
+def cost_per_pixel(trainer: Trainer, tiles: Tiles) -> float:
+    """Multiply-adds of a forward pass for one pixel and all thresholds, as torch counts them: convolutions and products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    batch = trainer.evaluation_batch(tiles)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        trainer.model(batch.dsm, batch.valid, batch.thresholds)
+    return float(counter.get_total_flops()) / 2 / batch.valid.numel()
+
+
 def try_one_batch(config: Config, plugins: Plugins) -> dict[str, Any]:
     """Build everything and take one step in memory; facts about the run, for `config check`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -306,12 +316,15 @@ def try_one_batch(config: Config, plugins: Plugins) -> dict[str, Any]:
             run.loader(split)
         trainer.epochs, trainer.steps_per_epoch = config.training.epochs, -(-len(loader) // trainer.accumulate)
         trainer.model.train()
-        loss = trainer.train_step([next(iter(loader)).to(run.device)]).item()
+        tiles = next(iter(loader)).to(run.device)
+        loss = trainer.train_step([tiles]).item()
+        multiply_adds = cost_per_pixel(trainer, tiles)
     return {
         "device": str(run.device),
         "tiles": {split: len(getattr(run.data, split)) for split in ("train", "validation", "test")},
         "resolution_m": run.data.resolution_m,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "multiply-adds per pixel": round(multiply_adds),
         "steps": trainer.total_steps,
         "loss of one batch": round(loss, 4),
     }

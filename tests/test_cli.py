@@ -104,6 +104,15 @@ def test_config_explain_tells_settings_defaults_limits_and_help():
     assert "learning_rate" in forestgaps("config", "explain", "optimizer.sgd").stdout
 
 
+def test_config_explain_draws_schedules():
+    text = forestgaps("config", "explain", "scheduler.falling", "--plot").stdout
+    rows = [line[9:] for line in text.splitlines()[1:-1]]
+    assert len(rows) == 12
+    assert rows[-1].startswith("█")
+    assert rows[0].startswith("█ ")  # one over the step: full at first, then far below
+    assert forestgaps("config", "explain", "loss", "--plot").returncode == 2
+
+
 def test_plugins_list_show_and_check():
     listed = forestgaps("plugins", "list", "--components").stdout
     assert "loss.binary" in listed

@@ -95,6 +95,7 @@ def test_a_check_builds_everything_and_takes_one_step(run_file, plugins):
     assert facts["steps"] == 12
     assert facts["tiles"] == {"train": 10, "validation": 10, "test": 10}
     assert facts["loss of one batch"] > 0
+    assert facts["multiply-adds per pixel"] == 4 * 9 + 2 * 4  # a 3x3 convolution to 4 channels, then 1x1 to 2
 
 
 def test_the_gap_share_is_that_of_the_tiles(plugins):
