@@ -84,6 +84,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights the run was validated with: the average a callback keeps under `averaged_weights`, or else the trained ones."""
+    kept = (part.get("averaged_weights") for part in state["callbacks"].values() if isinstance(part, Mapping))
+    return next((average for average in kept if average), state["model"])
+
+
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The intact checkpoint of a run folder that was written last.
 

@@ -114,4 +114,4 @@ class TrainingEvents:
 
     @hookspec
     def fit_end(self, trainer: Trainer) -> None:
-        """Training ended: finished, stopped (`trainer.stopped` says why) or by an error."""
+        """Training ended: finished, stopped (`trainer.stopped` says why) or by an error. No checkpoint is written any more."""

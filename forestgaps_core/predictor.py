@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from torch import Tensor, nn
 
 from forestgaps_core.batches import fill_invalid
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
 from forestgaps_core.environment import Environment
@@ -129,7 +129,7 @@ def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
         },
     )
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(weights_to_use(state))
     except RuntimeError as error:
         found = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: the weights do not fit the network its plugin makes now: {found}") from error

@@ -19,7 +19,7 @@ from torch import nn
 
 from forestgaps_core import __version__
 from forestgaps_core.batches import BatchMaker, Thresholds
-from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint
+from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, weights_to_use
 from forestgaps_core.components import Data, Source, Tiles, build
 from forestgaps_core.config import Config, components_of, config_from, plugins_of, read_table, table_of
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
@@ -290,7 +290,7 @@ def evaluate_model(
     state = load_checkpoint(path)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
     try:
-        run.trainer.model.load_state_dict(state["model"])
+        run.trainer.model.load_state_dict(weights_to_use(state))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
     return run.trainer.evaluate(run.loader(split), split)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, weights_to_use
 from forestgaps_core.errors import CheckpointError
 
 
@@ -91,3 +91,9 @@ def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
     (tmp_path / "checkpoints" / "last.pt").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"holds no checkpoint to go on from; .*damaged"):
         newest_checkpoint(tmp_path)
+
+
+def test_the_average_of_the_weights_is_used_where_a_callback_keeps_one():
+    state = {"model": {"w": 1}, "callbacks": {"log": None, "counts": {"n": 2}, "average": {"averaged_weights": {"w": 3}}}}
+    assert weights_to_use(state) == {"w": 3}
+    assert weights_to_use({"model": {"w": 1}, "callbacks": {"average": {"averaged_weights": None}}}) == {"w": 1}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forestgaps_callbacks.activations import Activations, ActivationsConfig, activation_figure, most_varied
-from forestgaps_core import ConfigError
+from forestgaps_core import ConfigError, hookimpl
 from forestgaps_core.testing import check_callback
 
 
@@ -22,6 +22,20 @@ def test_layers_are_drawn_at_each_due_validation_and_let_go(tmp_path: Path, trai
     names = sorted(path.name for path in (tmp_path / "maps").iterdir())
     assert names == ["epoch-0002-layers.0.png", "epoch-0002-layers.2.png"]
     assert not any(module._forward_hooks for module in trainer.model.modules())
+
+
+def test_only_the_first_batch_is_watched(tmp_path: Path, train: Callable[..., Any]) -> None:
+    class Look:
+        batches = 0
+
+        @hookimpl
+        def evaluation_batch(self, trainer: Any) -> None:
+            self.batches += 1
+            assert not any(module._forward_hooks for module in trainer.model.modules())
+
+    look = Look()
+    train({"maps": Activations(tmp_path, ("layers.0",), every=1), "look": look}, epochs=1)
+    assert look.batches == 2
 
 
 def test_every_misspelt_layer_is_told_with_the_nearest(tmp_path: Path, train: Callable[..., Any]) -> None:
