@@ -150,7 +150,7 @@ def placeholders(name: str, kind: str, component: str) -> dict[str, str]:
         "Class": class_name,
         "Config": class_name + example.suffix,
         "kind": kind,
-        "one": next(one for one, its_kind in SINGULAR.items() if its_kind == kind),
+        "one": "data set" if kind == "data" else next(one for one, its_kind in SINGULAR.items() if its_kind == kind),
         "hook": KINDS[kind].hook,
         "table": f"{kind}.{component}" if KINDS[kind].several else kind,
         "setting": example.setting[0],

@@ -11,8 +11,11 @@ from attrs.validators import ge, in_, le
 from torch import Tensor
 
 from forestgaps_core.components import Tile
+from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import draws, uniform
 from forestgaps_landscapes.landscape import Landscape, simulate
+from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
+from forestgaps_landscapes.strata import Strata, classed, stratified
 from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
 
 SPLITS = ("train", "validation", "test")
@@ -29,34 +32,23 @@ def least_and_most(limit: float) -> Callable[[Any, Any, tuple[float, ...]], None
 
 
 @frozen(eq=False)
-class LandscapeStack:
-    """Landscapes of one size, (N, size, size) each."""
-
-    dsm: Tensor
-    height: Tensor
-    valid: Tensor
-
-    def tile(self, landscape: int, row: int, column: int, size: int) -> Tile:
-        part = (landscape, slice(row, row + size), slice(column, column + size))
-        return Tile(dsm=self.dsm[part], height=self.height[part], valid=self.valid[part])
-
-
-@frozen(eq=False)
 class RandomCrops:
     """`samples` tiles an epoch, each at a random place of a random landscape, both given by its `draw`."""
 
     landscapes: LandscapeStack
     tile_px: int
     samples: int
+    places: Tensor  # rows of `places_of`
+    strata: Strata
 
     def __len__(self) -> int:
         return self.samples
 
     def read(self, index: int, draw: int) -> Tile:
-        count, size, _ = self.landscapes.dsm.shape
-        places = torch.tensor([count, size - self.tile_px + 1, size - self.tile_px + 1])
-        landscape, row, column = (uniform(torch.tensor([draw]), "crop", 3)[0] * places).long().tolist()
-        return self.landscapes.tile(landscape, row, column, self.tile_px)
+        where, y, x, kind = uniform(torch.tensor([draw]), "crop", 4)[0].tolist()
+        place = self.strata.place(self.strata.stratum(kind), where)
+        landscape, row, column, rows, columns = self.places[place].tolist()
+        return self.landscapes.tile(landscape, row + int(y * rows), column + int(x * columns), self.tile_px)
 
 
 @frozen(eq=False)
@@ -65,17 +57,15 @@ class FixedTiles:
 
     landscapes: LandscapeStack
     tile_px: int
+    places: Tensor  # landscape, row and column of each tile, (N, 3)
+    strata: Tensor  # of training that each tile is like, (criteria, N); -1 where there is none
 
     def __len__(self) -> int:
-        count, size, _ = self.landscapes.dsm.shape
-        tiles: int = count * (size // self.tile_px) ** 2
-        return tiles
+        return len(self.places)
 
     def read(self, index: int, draw: int) -> Tile:
-        across = self.landscapes.dsm.shape[-1] // self.tile_px
-        landscape, place = divmod(index, across**2)
-        row, column = divmod(place, across)
-        return self.landscapes.tile(landscape, row * self.tile_px, column * self.tile_px, self.tile_px)
+        landscape, row, column = self.places[index].tolist()
+        return self.landscapes.tile(landscape, row, column, self.tile_px)
 
 
 @frozen(eq=False)
@@ -121,6 +111,9 @@ class Landscapes:
         validator=least_and_most(0.8),
         metadata={"help": "Least and most area of a landscape in gaps of fallen trees, a share of it, up to 0.8."},
     )
+    sampling: Sampling = field(
+        factory=Sampling, metadata={"help": "Balances training tiles over classes of gap share or of slope."}
+    )
     seed: int = field(default=0, validator=ge(0), metadata={"help": "Another number gives other landscapes, in all three splits."})
 
     def __attrs_post_init__(self) -> None:
@@ -129,12 +122,41 @@ class Landscapes:
 
     def build(self) -> LandscapeData:
         train, validation, test = (self.landscapes(split) for split in SPLITS)
+        crops = self.crops(train)
         return LandscapeData(
             resolution_m=self.resolution_m,
-            train=RandomCrops(train, self.tile_px, self.samples_per_epoch),
-            validation=FixedTiles(validation, self.tile_px),
-            test=FixedTiles(test, self.tile_px),
+            train=crops,
+            validation=self.tiles(validation, crops.strata),
+            test=self.tiles(test, crops.strata),
         )
+
+    def crops(self, landscapes: LandscapeStack) -> RandomCrops:
+        balanced, size = self.sampling.balance != "none", len(landscapes.dsm[0])
+        places = places_of(len(landscapes.dsm), size - self.tile_px + 1, max(self.tile_px // 2, 1) if balanced else size)
+        classes = self.classes(landscapes, middles(places))
+        weights = places[:, 3] * places[:, 4]  # the tiles a place stands for
+        if not (classes >= 0).any():
+            raise DataError("data.landscapes: no training tile has any data")
+        strata = stratified(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
+        if balanced and len(strata) == len(classes):
+            raise DataError(
+                f"data.sampling.balance = {self.sampling.balance!r}, but all training tiles are of one class; "
+                "change the borders of the classes, or leave it at 'none'"
+            )
+        return RandomCrops(landscapes, self.tile_px, self.samples_per_epoch, places, strata)
+
+    def tiles(self, landscapes: LandscapeStack, strata: Strata) -> FixedTiles:
+        count, size, _ = landscapes.dsm.shape
+        begins = torch.arange(0, size - self.tile_px + 1, self.tile_px)
+        places = torch.cartesian_prod(torch.arange(count), begins, begins)
+        return FixedTiles(landscapes, self.tile_px, places, strata.of(self.classes(landscapes, places)))
+
+    def classes(self, landscapes: LandscapeStack, places: Tensor) -> Tensor:
+        """Class of the tile at each landscape, row and column, (N, 3), by each criterion, (C, N)."""
+        if self.sampling.balance == "none":
+            return torch.zeros((1, len(places)), dtype=torch.int64)
+        values = measured(landscapes, places, self.tile_px, self.sampling, self.resolution_m)
+        return classed(values, self.sampling.borders)
 
     def landscapes(self, split: str) -> LandscapeStack:
         """The landscapes of a split. Each is a function of the seed, the split and its number alone."""

@@ -21,6 +21,11 @@ def forestgaps_data() -> Mapping[str, str]:
 
 
 @hookimpl
+def forestgaps_callbacks() -> Mapping[str, str]:
+    return {"hard_tiles": "forestgaps_rasters.hard_tiles:HardTilesConfig"}
+
+
+@hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
         "prepare": Command("forestgaps_rasters.commands:prepare", "Check rasters and write a folder to train from."),

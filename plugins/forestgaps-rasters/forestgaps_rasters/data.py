@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,9 @@ from forestgaps_core import Tile
 from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import uniform
 from forestgaps_rasters.blocks import Block
+from forestgaps_rasters.sampling import Sampling, measured
 from forestgaps_rasters.store import LAYERS, Index, mapped, read_index
+from forestgaps_rasters.strata import Strata, classed, stratified
 
 TRIES = 8  # places looked at for a crop with enough valid pixels
 
@@ -58,30 +59,46 @@ class Maps:
         return Tile(dsm=torch.where(valid, planes["dsm"], 0.0), height=torch.where(valid, planes["height"], 0.0), valid=valid)
 
 
+@frozen
+class Place:
+    """Windows of one size in a training block, by where they may begin."""
+
+    site: int
+    begins: Block  # the pixels at which a window may begin
+    rows: int
+    columns: int
+
+    def window(self, y: float, x: float) -> Block:
+        """A window for two numbers in [0, 1)."""
+        begins = self.begins
+        return Block(begins.row + int(y * begins.rows), begins.column + int(x * begins.columns), self.rows, self.columns)
+
+    @property
+    def middle(self) -> Block:
+        return self.window(0.5, 0.5)
+
+
 @frozen(eq=False)
 class Crops:
     """Random windows inside the training blocks; which one is a function of the sample's draw."""
 
     maps: Maps
-    places: tuple[tuple[int, Block], ...]
-    weights: tuple[float, ...]  # of the places
+    places: tuple[Place, ...]
+    strata: Strata
     size: int
     samples: int
     minimum_valid: float
-    bounds: tuple[float, ...] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "bounds", tuple(accumulate(self.weights)))
 
     def __len__(self) -> int:
         return self.samples
 
     def read(self, index: int, draw: int) -> Tile:
-        numbers = uniform(torch.tensor([draw]), "crop", 3 * TRIES + 2)[0].tolist()
-        down, right = numbers[-2:]
-        best, most = self.place(*numbers[:3]), -1.0
-        for attempt in range(TRIES):
-            site, window = self.place(*numbers[3 * attempt : 3 * attempt + 3])
+        numbers = uniform(torch.tensor([draw]), "crop", 3 * TRIES + 3)[0].tolist()
+        down, right, kind = numbers[-3:]
+        stratum = self.strata.stratum(kind)
+        best, most = self.place(stratum, *numbers[:3]), -1.0
+        for attempt in range(TRIES):  # of the same stratum, so that places without data do not upset the balance
+            site, window = self.place(stratum, *numbers[3 * attempt : 3 * attempt + 3])
             share = self.maps.valid_share(site, window) * window.area / self.size**2
             if share > most:
                 best, most = (site, window), share
@@ -96,12 +113,10 @@ class Crops:
             right=int(right * (self.size - window.columns + 1)),
         )
 
-    def place(self, where: float, y: float, x: float) -> tuple[int, Block]:
-        """A window for three numbers in [0, 1): the whole block along a side that is shorter than a tile."""
-        site, block = self.places[min(bisect_right(self.bounds, where * self.bounds[-1]), len(self.places) - 1)]
-        rows, columns = min(block.rows, self.size), min(block.columns, self.size)
-        row = block.row + int(y * (block.rows - rows + 1))
-        return site, Block(row, block.column + int(x * (block.columns - columns + 1)), rows, columns)
+    def place(self, stratum: int, where: float, y: float, x: float) -> tuple[int, Block]:
+        """A window of the stratum for three numbers in [0, 1)."""
+        place = self.places[self.strata.place(stratum, where)]
+        return place.site, place.window(y, x)
 
 
 @frozen(eq=False)
@@ -111,6 +126,7 @@ class Grid:
     maps: Maps
     windows: tuple[tuple[int, Block], ...]
     size: int
+    strata: torch.Tensor  # of training that each window is like, (criteria, windows); -1 where there is none
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -120,7 +136,7 @@ class Grid:
         return self.maps.tile(site, window, self.size)
 
 
-def pieces(block: Block, size: int) -> Iterable[Block]:
+def pieces(block: Block, size: int) -> Iterator[Block]:
     """Windows of nearly one size, at most `size` pixels a side, that cover the block, each pixel once."""
     down, right = ceil(block.rows / size), ceil(block.columns / size)
     rows = [block.row + block.rows * n // down for n in range(down + 1)]
@@ -128,6 +144,17 @@ def pieces(block: Block, size: int) -> Iterable[Block]:
     for top, bottom in pairwise(rows):
         for left, far in pairwise(columns):
             yield Block(top, left, bottom - top, far - left)
+
+
+def places_of(site: int, block: Block, size: int, step: int | None) -> Iterator[Place]:
+    """Every window of the block once, in places of at most `step` beginnings a side; left out: all in one place.
+
+    Along a side that is shorter than a tile, the window is the whole side.
+    """
+    rows, columns = min(block.rows, size), min(block.columns, size)
+    begins = Block(block.row, block.column, block.rows - rows + 1, block.columns - columns + 1)
+    for part in [begins] if step is None else pieces(begins, step):
+        yield Place(site, part, rows, columns)
 
 
 @frozen(eq=False)
@@ -171,32 +198,66 @@ class Rasters:
         default="area",
         metadata={"help": "Where crops come from: 'area', each hectare as often; 'site', each site as often, whatever its size."},
     )
+    sampling: Sampling = field(factory=Sampling, metadata={"help": "Balances crops over classes of gap share or of slope."})
 
     def build(self) -> RasterData:
         store = self.folder
         index = read_index(store)
         size = self.tile_size or index.tile
         maps = Maps(store.absolute(), tuple(site.name for site in index.sites))
+        train = self.crops(index, maps, size)
         return RasterData(
             resolution_m=index.resolution_m,
-            train=self.crops(index, maps, size),
-            validation=self.grid(index, maps, size, "validation"),
-            test=self.grid(index, maps, size, "test"),
+            train=train,
+            validation=self.grid(index, maps, size, "validation", train.strata),
+            test=self.grid(index, maps, size, "test", train.strata),
         )
 
     def crops(self, index: Index, maps: Maps, size: int) -> Crops:
-        places, weights = [], []
+        places: list[Place] = []
+        weights: list[float] = []
+        whole = 0
         for number, site in enumerate(index.sites):
             blocks = [block for block in site.blocks["train"] if maps.valid_share(number, block)]
             area = sum(block.area for block in blocks)
-            places += [(number, block) for block in blocks]
-            weights += [block.area / area if self.weight == "site" else float(block.area) for block in blocks]
+            whole += area
+            for block in blocks:
+                new = list(places_of(number, block, size, None if self.sampling.balance == "none" else max(size // 2, 1)))
+                every = sum(place.begins.area for place in new)
+                places += new
+                weights += [block.area * place.begins.area / every / (area if self.weight == "site" else 1) for place in new]
         if not places:
             raise DataError(f"{maps.folder}: no training block has any data")
-        whole = max(round(sum(block.area for _, block in places) / size**2), 1)
-        return Crops(maps, tuple(places), tuple(weights), size, self.samples_per_epoch or whole, self.minimum_valid)
+        strata = self.balanced(maps, places, torch.tensor(weights, dtype=torch.float64), index.resolution_m, size)
+        samples = self.samples_per_epoch or max(round(whole / size**2), 1)
+        return Crops(maps, tuple(places), strata, size, samples, self.minimum_valid)
 
-    def grid(self, index: Index, maps: Maps, size: int, part: str) -> Grid:
+    def balanced(self, maps: Maps, places: list[Place], weights: torch.Tensor, resolution_m: float, size: int) -> Strata:
+        """The places in classes; those with too few valid pixels are in none.
+
+        Raises:
+            DataError: No class has a place, or a single class has them all.
+        """
+        if self.sampling.balance == "none":
+            return stratified(torch.zeros((1, len(places)), dtype=torch.int64), weights, count=1)
+        classes, valid = self.classes(maps, [(place.site, place.middle) for place in places], resolution_m)
+        enough = valid >= max(self.minimum_valid * size**2, 1)
+        classes = torch.where(enough, classes, -1)
+        what = f"{maps.folder}: data.sampling.balance = {self.sampling.balance!r}"
+        if not (classes >= 0).any():
+            raise DataError(f"{what}, but no training place has {self.minimum_valid:.0%} of its pixels valid; lower minimum_valid")
+        strata = stratified(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
+        if len(strata) == len(classes):
+            key = {"gaps": "thresholds or gap_shares", "slope": "slopes_deg"}[self.sampling.balance]
+            raise DataError(f"{what}, but all training places are of one class; change {key}, or leave it at 'none'")
+        return strata
+
+    def classes(self, maps: Maps, windows: Sequence[tuple[int, Block]], resolution_m: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Class of each window by each criterion, (C, N), and its valid pixels, (N,)."""
+        values, valid = measured(maps.crop, windows, self.sampling, resolution_m)
+        return classed(torch.from_numpy(values), self.sampling.borders), torch.from_numpy(valid)
+
+    def grid(self, index: Index, maps: Maps, size: int, part: str, strata: Strata) -> Grid:
         windows = [
             (number, window)
             for number, site in enumerate(index.sites)
@@ -206,4 +267,8 @@ class Rasters:
         ]
         if index.area(part) and not windows:
             raise DataError(f"{maps.folder}: no {part} tile has {self.minimum_valid:.0%} of its pixels valid; lower minimum_valid")
-        return Grid(maps, tuple(windows), size)
+        if self.sampling.balance == "none" or not windows:
+            like = torch.zeros((len(strata.numbers), len(windows)), dtype=torch.int64)
+        else:
+            like = strata.of(self.classes(maps, windows, index.resolution_m)[0])
+        return Grid(maps, tuple(windows), size, like)

@@ -21,7 +21,7 @@ def test_every_hook_is_one_of_the_core() -> None:
 
 
 def test_every_name_leads_somewhere() -> None:
-    targets = [*forestgaps_rasters.forestgaps_data().values()]
+    targets = [*forestgaps_rasters.forestgaps_data().values(), *forestgaps_rasters.forestgaps_callbacks().values()]
     targets += [command.target for command in forestgaps_rasters.forestgaps_commands().values()]
     for target in targets:
         module, name = target.split(":")

@@ -16,6 +16,7 @@ from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.data import Rasters, pieces
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
+from forestgaps_rasters.sampling import Sampling
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import Index
 
@@ -51,9 +52,10 @@ def test_the_config_survives_a_run_file() -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(draw=st.integers(-(2**63), 2**63 - 1), weight=st.sampled_from(["area", "site"]))
-def test_no_training_tile_holds_a_pixel_of_validation_or_test(prepared, draw, weight) -> None:
-    source = Rasters(folder=prepared, weight=weight).build().train
+@given(draw=st.integers(-(2**63), 2**63 - 1), weight=st.sampled_from(["area", "site"]), balance=st.sampled_from(["none", "gaps"]))
+def test_no_training_tile_holds_a_pixel_of_validation_or_test(prepared, draw, weight, balance) -> None:
+    sampling = Sampling(balance=balance, thresholds=(20.0, 50.0))
+    source = Rasters(folder=prepared, weight=weight, sampling=sampling).build().train
     tile = source.read(0, draw)
     site = tile.dsm[tile.valid].min() >= 1000
     rows, columns = (tile.dsm[tile.valid] % 1000).int(), tile.height[tile.valid].int()
@@ -196,4 +198,4 @@ def test_an_epoch_covers_the_training_blocks_unless_said_otherwise(prepared) -> 
 
 def test_a_missing_folder_is_told_so(tmp_path) -> None:
     with pytest.raises(DataError, match=r"none: is no prepared folder"):
-        Rasters(folder=Path("none")).build(tmp_path)
+        Rasters(folder=tmp_path / "none").build()
