@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import nox
@@ -15,9 +16,9 @@ nox.options.default_venv_backend = "virtualenv"
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "pyproject.toml").is_file())
 CONSTRAINTS = ("-c", "constraints.txt")
-TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100")
+TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
 # References the tests hold components against; each test that needs one is skipped without it.
-PEERS = ("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow")
+PEERS = ("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15")
 
 
 def install_all(session: nox.Session, *tools: str) -> None:
@@ -43,12 +44,19 @@ def alone(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, *TEST_TOOLS, "-e", ".")
     base = frozen(session)
     for name in [name for name in PLUGINS if not session.posargs or name in session.posargs]:
-        session.install(*CONSTRAINTS, "-e", f"plugins/{name}")
+        session.install(*CONSTRAINTS, "-e", f"plugins/{name}{extras(name)}")
         try:
             session.run("python", "-m", "pytest", "-q", f"plugins/{name}")
         finally:
             added = sorted(frozen(session) - base)
             session.run("python", "-m", "pip", "uninstall", "-q", "-y", *added)
+
+
+def extras(name: str) -> str:
+    """Whatever else a plugin can be installed with, as pip spells it: `[pictures]`."""
+    project = tomllib.loads((ROOT / "plugins" / name / "pyproject.toml").read_text())["project"]
+    optional = project.get("optional-dependencies", {})
+    return f"[{','.join(optional)}]" if optional else ""
 
 
 def frozen(session: nox.Session) -> set[str]:

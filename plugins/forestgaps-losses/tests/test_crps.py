@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import attrs
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +8,8 @@ from hypothesis import strategies as st
 
 from forestgaps_core.testing import built, example_batch, example_logits
 from forestgaps_losses.crps import Crps, brier_loss, metres_of
+
+np = pytest.importorskip("numpy")
 
 
 def test_knowing_nothing_scores_a_quarter() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +11,8 @@ from forestgaps_core.errors import ConfigError
 from forestgaps_core.structuring import structure, unstructure
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.threshold_weights import ThresholdWeights, rarity_weights, weighting
+
+np = pytest.importorskip("numpy")
 
 HEIGHTS = st.floats(0.5, 60)
 

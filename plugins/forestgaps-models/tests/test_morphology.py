@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 
 from forestgaps_models.morphology import COLUMNS, ROWS, dilated, eroded, local_mean, opened, window_minimum, window_sum
+
+np = pytest.importorskip("numpy")
+ndimage = pytest.importorskip("scipy").ndimage
 
 ALL = torch.ones(1, 1, 40, 53, dtype=torch.bool)
 

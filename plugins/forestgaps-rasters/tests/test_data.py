@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from forestgaps_core.errors import DataError
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.data import Rasters, pieces
+from forestgaps_rasters.crops import pieces
+from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.sampling import Sampling

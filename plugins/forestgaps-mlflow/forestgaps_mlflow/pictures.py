@@ -1,0 +1,114 @@
+"""A prediction as a picture: terrain, reference, probability and errors side by side.
+
+The colours can be told apart with any colour vision: blue against orange for the two kinds of error (Okabe & Ito 2008,
+jfly.uni-koeln.de/color), and for probabilities the viridis ramp, which also rises in lightness (Smith & van der Walt 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import cos, radians, sin
+from typing import TYPE_CHECKING
+
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.nn.functional import pad
+
+if TYPE_CHECKING:
+    from forestgaps_core import Batch
+
+LEGEND = (
+    "Panels, left to right: hillshade of the surface; reference (dark: gap, light: canopy); probability of gap (dark blue 0, "
+    "yellow 1); errors (dark: gap found, blue: gap missed, orange: false gap, light: canopy). White: no data."
+)
+
+WHITE = (1.0, 1.0, 1.0)  # no data
+CANOPY = (0.85, 0.85, 0.85)
+GAP = (0.30, 0.30, 0.30)
+MISSED = (0.0, 0.447, 0.698)  # blue: a gap the network did not see
+FALSE_GAP = (0.902, 0.624, 0.0)  # orange: a gap that is none
+VIRIDIS = (
+    (0.267, 0.005, 0.329),
+    (0.254, 0.265, 0.530),
+    (0.164, 0.471, 0.558),
+    (0.135, 0.659, 0.518),
+    (0.478, 0.821, 0.318),
+    (0.993, 0.906, 0.144),
+)
+
+
+def hillshade(dsm: Tensor, *, azimuth: float = 315.0, altitude: float = 45.0) -> Tensor:
+    """Brightness in 0..1 of a surface lit from the north-west; (B, 1, H, W) metres to the same shape.
+
+    Slopes are per pixel, as if a pixel were 1 m wide. Source: Horn 1981, Proc. IEEE 69(1), here with central differences.
+    """
+    height, width = dsm.shape[-2:]
+    rows = torch.arange(height, device=dsm.device)
+    columns = torch.arange(width, device=dsm.device)
+    down, up = (rows + 1).clamp(max=height - 1), (rows - 1).clamp(min=0)
+    right, left = (columns + 1).clamp(max=width - 1), (columns - 1).clamp(min=0)
+    east = (dsm[..., right] - dsm[..., left]) / (right - left).clamp(min=1)
+    north = (dsm[..., up, :] - dsm[..., down, :]) / (down - up).clamp(min=1)[:, None]
+    x, y = sin(radians(azimuth)), cos(radians(azimuth))
+    flat, tall = cos(radians(altitude)), sin(radians(altitude))
+    return ((tall - flat * (east * x + north * y)) / (1 + east**2 + north**2).sqrt()).clamp(0, 1)
+
+
+def painted(codes: Tensor, colours: tuple[tuple[float, float, float], ...]) -> Tensor:
+    """(..., H, W) whole numbers to (..., 3, H, W) colours of a list."""
+    return torch.tensor(colours, device=codes.device)[codes.long()].movedim(-1, -3)
+
+
+def ramp(share: Tensor, anchors: tuple[tuple[float, float, float], ...] = VIRIDIS) -> Tensor:
+    """(..., H, W) in 0..1 to (..., 3, H, W) colours, linear between the anchors."""
+    place = share.clamp(0, 1) * (len(anchors) - 1)
+    low = place.floor().clamp(max=len(anchors) - 2)
+    part = (place - low).unsqueeze(-3)
+    return painted(low, anchors) * (1 - part) + painted(low + 1, anchors) * part
+
+
+def prediction_pictures(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tensor, *, border: int = 4) -> Tensor:
+    """Four panels for every tile and threshold, left to right: DSM hillshade, reference, probability of gap, errors.
+
+    Args:
+        dsm: (B, 1, H, W) metres.
+        target: 1 in a gap, (B, K, H, W).
+        valid: False where the survey has no data, (B, 1, H, W); white in every panel.
+        logits: (B, K, H, W).
+        border: Width of the white space between panels, pixels.
+
+    Returns:
+        (B, K, 3, H, 4 W + 3 border) uint8. Errors: dark grey a gap found, light grey canopy, blue a gap missed, orange a false gap.
+    """
+    surveyed, predicted = target > 0.5, logits > 0
+    shade = hillshade(dsm)[:, :, None].expand(-1, target.shape[1], 3, -1, -1)
+    reference = painted(surveyed, (CANOPY, GAP))
+    probability = ramp(logits.float().sigmoid())
+    errors = painted(2 * surveyed + predicted, (CANOPY, FALSE_GAP, MISSED, GAP))
+    white = torch.tensor(WHITE, device=dsm.device)[:, None, None]
+    panels = [torch.where(valid[:, :, None], panel, white) for panel in (shade, reference, probability, errors)]
+    spaced = [pad(panel, (0, border), value=1.0) for panel in panels[:-1]]
+    return (torch.cat([*spaced, panels[-1]], dim=-1) * 255).round().to(torch.uint8)
+
+
+@define(eq=False)
+class Pictures:
+    """The first tiles of a pass, drawn on the device and read at its end."""
+
+    wanted: int  # tiles still to come
+    drawn: list[tuple[Tensor, Tensor]] = field(factory=list, init=False)  # pictures (n, K, 3, H, W), thresholds (n, K)
+
+    def add(self, batch: Batch, logits: Tensor) -> None:
+        n = min(self.wanted, len(batch))
+        if n:
+            pictures = prediction_pictures(batch.dsm[:n], batch.target[:n], batch.valid[:n], logits[:n])
+            self.drawn.append((pictures, batch.thresholds[:n].clone()))
+            self.wanted -= n
+
+    def pictures(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and pictures (3, H, W) uint8 on the CPU, for each tile and threshold."""
+        tiles = [tile for pictures, thresholds in self.drawn for tile in zip(pictures.cpu(), thresholds.tolist(), strict=True)]
+        for place, (planes, metres) in enumerate(tiles, start=1):
+            for picture, threshold in zip(planes, metres, strict=True):
+                yield f"gaps_below_{threshold:g}m/tile_{place}", picture

@@ -1,0 +1,154 @@
+"""Windows of a prepared folder: random crops to learn from, fixed tiles to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import define, frozen
+from numpy.typing import NDArray
+
+from forestgaps_core import Tile
+from forestgaps_core.randomness import uniform
+from forestgaps_rasters.blocks import Block
+from forestgaps_rasters.store import LAYERS, mapped
+from forestgaps_rasters.strata import Strata
+
+TRIES = 8  # places looked at for a crop with enough valid pixels
+
+
+@define(eq=False, slots=False)
+class Maps:
+    """The layers of all sites, mapped by each process when it first reads them."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    @cached_property
+    def planes(self) -> dict[tuple[int, str], NDArray[np.float32]]:
+        return {(n, layer): mapped(self.folder, name, layer) for n, name in enumerate(self.names) for layer in LAYERS}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "names": self.names}  # a map pickled would carry all its pixels
+
+    def crop(self, site: int, layer: str, window: Block) -> NDArray[np.float32]:
+        bottom, right = window.ends
+        return self.planes[site, layer][window.row : bottom, window.column : right]
+
+    def valid_share(self, site: int, window: Block) -> float:
+        return 1 - float(np.isnan(self.crop(site, "height", window)).mean())
+
+    def tile(self, site: int, window: Block, size: int, *, down: int = 0, right: int = 0) -> Tile:
+        """The window as a tile of `size` pixels, that far down and right in it, invalid around; (size, size) each."""
+        inside = slice(down, down + window.rows), slice(right, right + window.columns)
+        planes = {}
+        for layer in LAYERS:
+            plane = np.full((size, size), np.nan, np.float32)
+            plane[inside] = self.crop(site, layer, window)
+            planes[layer] = torch.from_numpy(plane)
+        valid = ~planes["height"].isnan()
+        return Tile(dsm=torch.where(valid, planes["dsm"], 0.0), height=torch.where(valid, planes["height"], 0.0), valid=valid)
+
+
+@frozen
+class Place:
+    """Windows of one size in a training block, by where they may begin."""
+
+    site: int
+    begins: Block  # the pixels at which a window may begin
+    rows: int
+    columns: int
+
+    def window(self, y: float, x: float) -> Block:
+        """A window for two numbers in [0, 1)."""
+        begins = self.begins
+        return Block(begins.row + int(y * begins.rows), begins.column + int(x * begins.columns), self.rows, self.columns)
+
+    @property
+    def middle(self) -> Block:
+        return self.window(0.5, 0.5)
+
+
+@frozen(eq=False)
+class Crops:
+    """Random windows inside the training blocks; which one is a function of the sample's draw."""
+
+    maps: Maps
+    places: tuple[Place, ...]
+    strata: Strata
+    size: int
+    samples: int
+    minimum_valid: float
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def read(self, index: int, draw: int) -> Tile:
+        numbers = uniform(torch.tensor([draw]), "crop", 3 * TRIES + 3)[0].tolist()
+        down, right, kind = numbers[-3:]
+        stratum = self.strata.stratum(kind)
+        best, most = self.place(stratum, *numbers[:3]), -1.0
+        for attempt in range(TRIES):  # of the same stratum, so that places without data do not upset the balance
+            site, window = self.place(stratum, *numbers[3 * attempt : 3 * attempt + 3])
+            share = self.maps.valid_share(site, window) * window.area / self.size**2
+            if share > most:
+                best, most = (site, window), share
+            if share >= self.minimum_valid:
+                break
+        site, window = best
+        return self.maps.tile(
+            site,
+            window,
+            self.size,
+            down=int(down * (self.size - window.rows + 1)),
+            right=int(right * (self.size - window.columns + 1)),
+        )
+
+    def place(self, stratum: int, where: float, y: float, x: float) -> tuple[int, Block]:
+        """A window of the stratum for three numbers in [0, 1)."""
+        place = self.places[self.strata.place(stratum, where)]
+        return place.site, place.window(y, x)
+
+
+@frozen(eq=False)
+class Grid:
+    """Fixed windows that cover their blocks, each pixel once; the same whatever the draw."""
+
+    maps: Maps
+    windows: tuple[tuple[int, Block], ...]
+    size: int
+    strata: torch.Tensor  # of training that each window is like, (criteria, windows); -1 where there is none
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def read(self, index: int, draw: int) -> Tile:
+        site, window = self.windows[index]
+        return self.maps.tile(site, window, self.size)
+
+
+def pieces(block: Block, size: int) -> Iterator[Block]:
+    """Windows of nearly one size, at most `size` pixels a side, that cover the block, each pixel once."""
+    down, right = ceil(block.rows / size), ceil(block.columns / size)
+    rows = [block.row + block.rows * n // down for n in range(down + 1)]
+    columns = [block.column + block.columns * n // right for n in range(right + 1)]
+    for top, bottom in pairwise(rows):
+        for left, far in pairwise(columns):
+            yield Block(top, left, bottom - top, far - left)
+
+
+def places_of(site: int, block: Block, size: int, step: int | None) -> Iterator[Place]:
+    """Every window of the block once, in places of at most `step` beginnings a side; left out: all in one place.
+
+    Along a side that is shorter than a tile, the window is the whole side.
+    """
+    rows, columns = min(block.rows, size), min(block.columns, size)
+    begins = Block(block.row, block.column, block.rows - rows + 1, block.columns - columns + 1)
+    for part in [begins] if step is None else pieces(begins, step):
+        yield Place(site, part, rows, columns)

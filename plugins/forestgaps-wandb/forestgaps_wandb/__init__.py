@@ -1,0 +1,12 @@
+"""Weights & Biases for forestgaps: the table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from forestgaps_core import hookimpl
+
+
+@hookimpl
+def forestgaps_callbacks() -> Mapping[str, str]:
+    return {"wandb": "forestgaps_wandb.tracker:WandbConfig"}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.tensorboard.summary import compute_curve
+
+from forestgaps_core.testing import example_batch, example_logits, with_garbage
+from forestgaps_wandb.curves import CUTS, confusion_at_cuts, curve_counts
+
+
+@given(seed=st.integers(0, 20))
+def test_curves_agree_with_torchs_own(seed: int) -> None:
+    batch = example_batch(samples=2, size=16, seed=seed)
+    logits = example_logits(batch, seed)
+    found = confusion_at_cuts(curve_counts(logits, batch.target, batch.valid))
+    for plane in range(logits.shape[1]):
+        valid = batch.valid[:, 0]
+        labels = batch.target[:, plane][valid].numpy()
+        expected = compute_curve(labels, logits[:, plane][valid].sigmoid().numpy(), num_thresholds=CUTS)
+        np.testing.assert_array_equal(np.stack([cells[plane].numpy() for cells in found]), expected[:4])
+
+
+def test_counts_worked_by_hand() -> None:
+    """Two gaps of probability 0.9 and 0.2, one canopy pixel of 0.6; three cuts at 0, 0.5 and 1."""
+    logits = torch.logit(torch.tensor([0.9, 0.2, 0.6]))[None, None, None]
+    target = torch.tensor([1.0, 1.0, 0.0])[None, None, None]
+    tp, fp, tn, fn = confusion_at_cuts(curve_counts(logits, target, torch.ones(1, 1, 1, 3, dtype=torch.bool), cuts=3))
+    assert (tp.tolist(), fp.tolist(), tn.tolist(), fn.tolist()) == ([[2, 1, 0]], [[1, 1, 0]], [[0, 0, 1]], [[0, 1, 2]])
+
+
+def test_invalid_pixels_are_not_counted() -> None:
+    batch = example_batch()
+    logits = example_logits(batch)
+    changed, other = with_garbage(batch, logits)
+    counts = curve_counts(logits, batch.target, batch.valid)
+    assert torch.equal(counts, curve_counts(other, changed.target, changed.valid))
+    assert counts.sum() == 3 * batch.valid.sum()
+
+
+def test_certain_logits_stay_within_the_counts() -> None:
+    logits = torch.tensor([-1e4, 1e4])[None, None, None]
+    counts = curve_counts(logits, torch.ones_like(logits), torch.ones(1, 1, 1, 2, dtype=torch.bool))
+    assert (counts[0, 1, 0], counts[0, 1, -1]) == (1, 1)

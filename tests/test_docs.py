@@ -1,0 +1,182 @@
+"""The documentation tells what is there: generated pages are current, hooks are described, examples run, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from forestgaps_core.components import KINDS
+from forestgaps_core.config import config_from
+from forestgaps_core.explain import fields_of
+from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.testing import check_plugin
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+PACKAGES = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml"))
+BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.M | re.S)
+LINK = re.compile(r"(?<!\\)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """Title ('' without one) and text of each fenced block in this language."""
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [(block["title"] or "", block["text"]) for block in found if block["language"] == language]
+
+
+def installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def everything() -> Plugins:
+    missing = [name for name in PACKAGES if not installed(name)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    return Plugins.discover()
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["catalogue", "run-file"])
+def test_a_generated_page_is_what_the_code_says_now(name):
+    everything()
+    page = DOCS / "reference" / f"{name}.md"
+    text = page.read_text(encoding="utf-8")
+    made = generator().catalogue() if name == "catalogue" else generator().run_file(text)
+    assert made == text, f"{named(page)} is out of date: python docs/generate.py"
+
+
+def test_the_page_of_commands_has_every_command():
+    everything()
+    text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    for name in ("train", "test", "config check", "plugins list", *Plugins.discover().commands()):
+        assert f"\n## forestgaps {name}\n" in text, f"{name} is not in commands.md: python docs/generate.py"
+
+
+@pytest.mark.parametrize("hooks", [PluginHooks, TrainingEvents])
+def test_every_hook_is_described(hooks):
+    text = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
+    for name in vars(hooks):
+        assert name.startswith("_") or f"`{name}`" in text, f"{hooks.__name__}.{name} is not described in docs/reference/hooks.md"
+
+
+def test_the_arguments_of_build_are_described():
+    text = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
+    for kind, about in KINDS.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {kind} |")]
+        assert set(about.arguments) == set(re.findall(r"`(\w+)`", row.split("|")[3])), (
+            f"the row of {kind} in docs/reference/hooks.md"
+        )
+
+
+def test_every_setting_of_every_component_has_help():
+    plugins = everything()
+    for kind in KINDS:
+        for offers in plugins.components(kind).values():
+            for component in offers:
+                for row in fields_of(component.load()):
+                    assert row["help"].endswith((".", ".)")), f"{component.place}.{row['name']}: {row['help']!r} is no sentence"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_relative_links_lead_somewhere(page):
+    prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for link in LINK.finditer(re.sub(r"`[^`\n]*`", "", prose)):
+        target = link["target"].partition("#")[0]
+        if target and "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{named(page)} links to {link['target']}"
+
+
+@pytest.mark.parametrize("page", [page for page in HOW_TO if blocks(page, "toml")], ids=named)
+def test_run_files_of_a_page_can_be_read(page, tmp_path):
+    """Each block is laid over a complete run file and read with the page's own code, if it has any."""
+    plugins = everything()
+    for path in written(page, tmp_path):
+        if path.parent == tmp_path and "@hookimpl" in path.read_text():
+            plugins.add_file(path)
+    (recipe,) = (ROOT / "plugins" / "forestgaps-landscapes").glob("*/quick.toml")
+    for title, text in blocks(page, "toml"):
+        table = tomllib.loads(text)
+        if title == "run.toml":
+            config_from(laid_over(tomllib.loads(recipe.read_text()), table), plugins)
+
+
+def laid_over(complete: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The run file with the tables of a fragment in place of its own; labelled tables are added."""
+    several = {kind for kind, about in KINDS.items() if about.several}
+    return complete | {name: complete.get(name, {}) | table if name in several else table for name, table in change.items()}
+
+
+def written(page: Path, folder: Path) -> list[Path]:
+    """The Python files a page shows, as a reader would make them."""
+    paths = []
+    for title, text in blocks(page, "python"):
+        if title.endswith(".py"):
+            paths.append(folder / title)
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            paths[-1].write_text(text)
+    return paths
+
+
+@pytest.mark.parametrize("page", [page for page in HOW_TO if blocks(page, "python")], ids=named)
+def test_components_of_a_page_keep_the_contract(page, tmp_path):
+    plugins = Plugins()
+    for path in written(page, tmp_path):
+        if path.parent == tmp_path and "@hookimpl" in path.read_text():
+            plugins.add_file(path)
+    for plugin in plugins.records:
+        found = dict(check_plugin(plugins, plugin))
+        assert found, f"{plugin} offers nothing"
+        assert not any(found.values()), found
+
+
+def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path, monkeypatch):
+    page = DOCS / "how-to" / "add-a-loss.md"
+    paths = {path.name: path for path in written(page, tmp_path)}
+    package = paths["__init__.py"].parent
+    (package / "my_loss.py").write_text(paths["my_loss.py"].read_text().rpartition("\n\n\n")[0] + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        contents = importlib.import_module(package.name)
+        for target in contents.forestgaps_losses().values():
+            module, _, name = target.partition(":")
+            assert isinstance(getattr(importlib.import_module(module), name), type)
+        exec(paths["test_my_loss.py"].read_text(), found := {})
+        found["test_the_contract"]()
+    finally:
+        for name in ("my_loss", package.name, f"{package.name}.my_loss"):
+            sys.modules.pop(name, None)
+
+
+def test_the_notebook_of_the_python_page_runs():
+    everything()
+    ((title, text),) = blocks(DOCS / "reference" / "api.md", "python")
+    assert title == "notebook"
+    exec(text, found := {})
+    assert found["trainer"].epoch == 2
+    assert "validation/gaps/gap_iou@mean" in found["trainer"].scores
