@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,9 +94,19 @@ def train(
         raise typer.Exit(INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
     typer.echo(f"\nTrained {result.epoch} epochs ({ended}). Written to {result.folder}:")
-    for path in sorted(path for path in result.folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
-        typer.echo(f"  {path}")
+    for line in written(result.folder):
+        typer.echo(f"  {line}")
     say_next(result.folder)
+
+
+MANY = 6  # files of a folder that are named one by one
+
+
+def written(folder: Path) -> Iterator[str]:
+    """The files of a run folder; of an inner folder with many, only how many."""
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        yield from map(str, files) if len(files) <= MANY else [f"{path}: {len(files)} files"]
 
 
 def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:

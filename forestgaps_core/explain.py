@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import attrs
 
@@ -74,9 +74,21 @@ def described(config_class: type, header: str) -> Iterator[str]:
     yield ""
     yield inspect.getdoc(config_class) or ""
     yield ""
+    yield from field_lines(config_class, "")
+
+
+def field_lines(config_class: type, table: str) -> Iterator[str]:
+    """A line and its help for every field; the fields of a table inside follow it, as `table.field`."""
+    hints = get_type_hints(config_class)
     for row in fields_of(config_class):
-        yield f"{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
+        inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if attrs.has(kind)]
+        if not inner:
+            yield f"{table}{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
+            yield f"    {row['help']}"
+            continue
+        yield f"{table}{row['name']}  # a table of its own{', absent by default' if row['default'] == '(absent)' else ''}"
         yield f"    {row['help']}"
+        yield from field_lines(inner[0], f"{table}{row['name']}.")
 
 
 def fields_of(config_class: type) -> Iterator[Mapping[str, str]]:

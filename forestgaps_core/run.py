@@ -118,6 +118,7 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
     trainer = Trainer(
         model=model,
         last=folder / "checkpoints" / "last.pt",
+        data=data,
         metrics={
             label: partial(build, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
             for label, chosen in config.metrics.items()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from forestgaps_core.checkpoint import save_checkpoint
-from forestgaps_core.components import Batch, Loss, Metric, Scheduler
+from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.events import Events
@@ -49,6 +49,7 @@ class Trainer:
         max_gradient_norm: Gradients are scaled down to this norm; inf leaves them.
         max_gradient_value: Each gradient value is clipped to this size; inf leaves them.
         about: Plain values that go into every checkpoint (the resolved config, versions).
+        data: What the loaders read from, for callbacks that look at it.
         last: Where `fit` leaves a checkpoint when it ends without an error, just before `fit_end`.
         epoch: Completed epochs.
         batch: Batches of the current epoch that are done.
@@ -72,6 +73,7 @@ class Trainer:
     max_gradient_value: float = field(default=inf, validator=gt(0))
     about: Mapping[str, Any] = field(factory=dict)
     last: Path | None = None
+    data: Data | None = None
 
     device: torch.device = field(init=False)
     events: Events = field(init=False)

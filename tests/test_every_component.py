@@ -86,6 +86,7 @@ NEEDS = {
     "callbacks.activations": ['callbacks.it.layers=["body.down.0"]'],
     "callbacks.budget": ["callbacks.it.minutes=600"],
     "callbacks.confusion_pictures": ["metrics.counts.name=confusion"],
+    "callbacks.hard_tiles": ["data.sampling.balance=gaps"],
     "callbacks.restore_best": ["callbacks.it.score=validation/gaps/gap_iou"],
 }
 
