@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 FILES = ("dsm.tif", "dtm.tif", "chm.tif")
 NODATA = -9999.0
 CRS = "EPSG:32632"
-CORNER = (500_000.0, 5_300_000.0)  # east and north of the upper left corner: somewhere in that zone, in whole metres
+CORNER = (300_000.0, 5_300_000.0)  # east and north of the upper left corner of seed 0: somewhere in that zone, in whole metres
+NEXT_M = 50_000.0  # from a seed's corner to the next one's: farther than the widest landscape, so that none overlap
 SLOPES, GAP_SHARES = (4.0, 45.0), (0.01, 0.15)
 
 
@@ -35,7 +36,7 @@ def simulate(
     if out_folder.exists() and not out_folder.is_dir():
         raise DataError(f"{out_folder} is a file; name a folder")
     made = landscape(seed, size, resolution, forest)
-    for path in written(out_folder, made, resolution):
+    for path in written(out_folder, made, resolution, corner(seed)):
         typer.echo(f"wrote {path}")
 
 
@@ -51,7 +52,12 @@ def landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landsca
     return simulate(seed, size, resolution_m, drawn_settings(seed, cast(Forest, forest), SLOPES, GAP_SHARES))
 
 
-def written(folder: Path, made: Landscape, resolution_m: float) -> list[Path]:
+def corner(seed: int) -> tuple[float, float]:
+    """East and north of the upper left corner, metres: another place for each of a hundred seeds, so that none overlap."""
+    return CORNER[0] + NEXT_M * (seed % 10), CORNER[1] - NEXT_M * (seed // 10 % 10)
+
+
+def written(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> list[Path]:
     """The three rasters in the folder: all of them, or none."""
     from forestgaps_core.errors import DataError
 
@@ -64,7 +70,7 @@ def written(folder: Path, made: Landscape, resolution_m: float) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, plane in zip(unfinished, planes, strict=True):
-            write_raster(path, plane.where(made.valid, NODATA), resolution_m)
+            write_raster(path, plane.where(made.valid, NODATA), resolution_m, corner)
         return [path.rename(folder / name) for path, name in zip(unfinished, FILES, strict=True)]
     except (OSError, RasterioError) as error:
         raise DataError(f"cannot write to {folder}: {error}") from error
@@ -73,7 +79,7 @@ def written(folder: Path, made: Landscape, resolution_m: float) -> list[Path]:
             path.unlink(missing_ok=True)
 
 
-def write_raster(path: Path, plane: Tensor, resolution_m: float) -> None:
+def write_raster(path: Path, plane: Tensor, resolution_m: float, corner: tuple[float, float]) -> None:
     import rasterio
 
     rows, columns = plane.shape
@@ -85,7 +91,7 @@ def write_raster(path: Path, plane: Tensor, resolution_m: float) -> None:
         "dtype": "float32",
         "nodata": NODATA,
         "crs": CRS,
-        "transform": rasterio.Affine(resolution_m, 0.0, CORNER[0], 0.0, -resolution_m, CORNER[1]),
+        "transform": rasterio.Affine(resolution_m, 0.0, corner[0], 0.0, -resolution_m, corner[1]),
         "compress": "deflate",
         "predictor": 3,
         "tiled": True,

@@ -44,6 +44,15 @@ def test_the_same_seed_writes_the_same_rasters(tmp_path):
     assert (tmp_path / "a" / "dsm.tif").read_bytes() == (tmp_path / "b" / "dsm.tif").read_bytes()
 
 
+def test_landscapes_of_other_seeds_lie_elsewhere(tmp_path):
+    bounds = []
+    for seed in ("0", "1", "10", "2026"):
+        assert run(str(tmp_path / seed), "--size", "32", "--seed", seed).exit_code == 0
+        with rasterio.open(tmp_path / seed / "dsm.tif") as raster:
+            bounds.append((raster.bounds.left, raster.bounds.top))
+    assert len(set(bounds)) == 4
+
+
 def test_rasters_that_are_there_are_left_alone(tmp_path):
     (tmp_path / "chm.tif").write_text("mine")
     with pytest.raises(ForestgapsError, match=r"has chm.tif already"):
