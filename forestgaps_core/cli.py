@@ -312,13 +312,17 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
 
 @plugins_app.command("check")
 def check_plugins(
-    name: Annotated[str | None, typer.Argument(help="Name of a distribution; all, without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a distribution, or folder of one; all, without it.")] = None,
 ) -> None:
     """Import everything a plugin offers and hold it against the contract of its kind."""
     from forestgaps_core.testing import check_plugin
 
     wrong = 0
-    for plugin in [plugin_named(name)] if name else plugins().records:
+    if name and Path(name, "pyproject.toml").is_file():
+        chosen = [plugins().add_folder(Path(name))]
+    else:
+        chosen = [plugin_named(name)] if name else plugins().records
+    for plugin in chosen:
         if plugin.failed:
             typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
             wrong += 1

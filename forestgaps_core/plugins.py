@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -184,6 +185,37 @@ class Plugins:
         if plugin.failed:
             raise PluginError(f"-p {path}: {plugin.reason}")
         self.records.append(plugin)
+
+    def add_folder(self, folder: Path) -> Plugin:
+        """Load a plugin from the folder of its project file, without installing it.
+
+        Raises:
+            PluginError: There is no project file with one entry point of the group.
+        """
+        try:
+            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            points = project["entry-points"][GROUP]
+        except (OSError, KeyError, ValueError) as error:
+            raise PluginError(f"{folder}: no pyproject.toml with [project.entry-points.{GROUP}] ({one_line(error)})") from error
+        plugin = Plugin(normalized(project["name"]), str(project.get("version", "?")), path=folder)
+        self.records = [record for record in self.records if record.distribution != plugin.distribution]
+        if self._manager.has_plugin(plugin.distribution):  # the folder's own, rather than what is installed of it
+            self._manager.unregister(name=plugin.distribution)
+        sys.path[:0] = [str(folder / "src"), str(folder)]
+        if wrong := unmet_requirement(project.get("dependencies", [])):
+            plugin.fail("requirement", wrong)
+        elif len(points) != 1:
+            plugin.fail("hooks", f"has {len(points)} entry points in the group {GROUP!r}; one is allowed")
+        else:
+            try:
+                with contextlib.redirect_stdout(sys.stderr):
+                    module = import_module(next(iter(points.values())))
+            except (Exception, SystemExit) as error:
+                plugin.fail("import", one_line(error))
+            else:
+                self.register(module, plugin)
+        self.records.append(plugin)
+        return plugin
 
     def register(self, module: ModuleType, plugin: Plugin) -> None:
         if wrong := misspelt_hooks(self._manager, module):

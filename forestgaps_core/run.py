@@ -246,7 +246,7 @@ def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
     (folder / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
     (folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
     for plugin in plugins.records:
-        if plugin.path is not None:
+        if plugin.path is not None and plugin.path.is_file():
             (folder / "plugins").mkdir(exist_ok=True)
             shutil.copyfile(plugin.path, folder / "plugins" / plugin.path.name)
 

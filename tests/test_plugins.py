@@ -167,3 +167,33 @@ def test_a_local_file_that_is_missing_is_told():
 def test_a_config_no_plugin_offers_cannot_be_named(plugins):
     with pytest.raises(PluginError, match="no installed plugin offers the loss"):
         plugins.component_of("loss", object())
+
+
+PROJECT = """
+[project]
+name = "T-Folder"
+version = "0.9"
+dependencies = ["forestgaps-core>=0.1"]
+[project.entry-points.forestgaps]
+t-folder = "t_folder"
+"""
+
+
+def test_a_folder_is_loaded_without_installing_it(tmp_path, site):
+    (tmp_path / "t_folder.py").write_text(GOOD.replace("MODULE", "t_folder"))
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    plugins = Plugins()
+    plugin = plugins.add_folder(tmp_path)
+    assert (str(plugin), plugin.failed) == ("t-folder 0.9", None)
+    assert plugins.component("loss", "mine").load().__name__ == "Mine"
+
+
+def test_a_folder_that_holds_no_plugin_is_told(tmp_path, site):
+    with pytest.raises(PluginError, match=r"no pyproject.toml with \[project.entry-points.forestgaps\]"):
+        Plugins().add_folder(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(PROJECT.replace(">=0.1", ">=77"))
+    assert Plugins().add_folder(tmp_path).failed == "requirement"
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert Plugins().add_folder(tmp_path).failed == "import"
+    (tmp_path / "pyproject.toml").write_text(PROJECT + 'second = "t_folder"\n')
+    assert Plugins().add_folder(tmp_path).failed == "hooks"
