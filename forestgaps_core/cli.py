@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +80,7 @@ def train(
     changes: Set = None,
 ) -> None:
     """Train a network."""
+    from forestgaps_core.display import written
     from forestgaps_core.run import resume_training, train_model
 
     if resume is not None:
@@ -97,16 +98,6 @@ def train(
     for line in written(result.folder):
         typer.echo(f"  {line}")
     say_next(result.folder)
-
-
-MANY = 6  # files of a folder that are named one by one
-
-
-def written(folder: Path) -> Iterator[str]:
-    """The files of a run folder; of an inner folder with many, only how many."""
-    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        yield from map(str, files) if len(files) <= MANY else [f"{path}: {len(files)} files"]
 
 
 def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
@@ -148,6 +139,7 @@ def test(
     as_json: Json = False,
 ) -> None:
     """Score a trained network on the split held back."""
+    from forestgaps_core.display import show_scores
     from forestgaps_core.run import evaluate_model
 
     scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
@@ -159,28 +151,6 @@ def test(
         return
     show_scores(scores)
     typer.echo(f"Written: {path}")
-
-
-def show_scores(scores: Mapping[str, float]) -> None:
-    """A row for each score; columns for all thresholds together and for each (`name@5m`); undefined values are shown as -."""
-    from rich.console import Console
-    from rich.table import Table
-
-    rows: dict[str, dict[str, float]] = {}
-    for name, value in scores.items():
-        score, _, level = name.partition("/")[2].partition("@")
-        rows.setdefault(score, {})[level or "all"] = value
-    levels = list(dict.fromkeys(level for row in rows.values() for level in row))
-    table = Table("score", *levels)
-    for score, row in rows.items():
-        table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
-    Console().print(table)
-
-
-def number(value: float) -> str:
-    if value != value:
-        return "-"
-    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
 
 
 # --- config ---------------------------------------------------------------------------------------------------------

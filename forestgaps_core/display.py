@@ -1,0 +1,37 @@
+"""What commands show when they are done: scores in a table, the files that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MANY = 6  # files of a folder that are named one by one
+
+
+def written(folder: Path) -> Iterator[str]:
+    """The files of a run folder; of an inner folder with many, only how many."""
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        yield from map(str, files) if len(files) <= MANY else [f"{path}: {len(files)} files"]
+
+
+def show_scores(scores: Mapping[str, float]) -> None:
+    """A row for each score; columns for all thresholds together and for each (`name@5m`); undefined values are shown as -."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in scores.items():
+        score, _, level = name.partition("/")[2].partition("@")
+        rows.setdefault(score, {})[level or "all"] = value
+    levels = list(dict.fromkeys(level for row in rows.values() for level in row))
+    table = Table("score", *levels)
+    for score, row in rows.items():
+        table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
+    Console().print(table)
+
+
+def number(value: float) -> str:
+    if value != value:
+        return "-"
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"
