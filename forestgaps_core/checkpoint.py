@@ -90,6 +90,11 @@ def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((average for average in kept if average), state["model"])
 
 
+def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint to map with and not to resume from: the weights that the scores belong to, and how to build their network."""
+    return {"about": state["about"], "model": dict(weights_to_use(state)), "callbacks": {}}
+
+
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The intact checkpoint of a run folder that was written last.
 

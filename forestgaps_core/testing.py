@@ -4,7 +4,8 @@
     def test_contract():
         check_loss(Focal(focus=1.5))
 
-Each check raises `AssertionError` with a sentence. `forestgaps plugins check` runs the same ones.
+Each check raises `AssertionError` with a sentence. `forestgaps plugins check` runs the same ones. For callbacks
+`forestgaps_core.example_run` has a run of seconds besides.
 """
 
 from __future__ import annotations

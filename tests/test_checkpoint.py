@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, weights_to_use
+from forestgaps_core.checkpoint import load_checkpoint, network_of, newest_checkpoint, save_checkpoint, weights_to_use
 from forestgaps_core.errors import CheckpointError
 
 
@@ -97,3 +97,10 @@ def test_the_average_of_the_weights_is_used_where_a_callback_keeps_one():
     state = {"model": {"w": 1}, "callbacks": {"log": None, "counts": {"n": 2}, "average": {"averaged_weights": {"w": 3}}}}
     assert weights_to_use(state) == {"w": 3}
     assert weights_to_use({"model": {"w": 1}, "callbacks": {"average": {"averaged_weights": None}}}) == {"w": 1}
+
+
+def test_the_network_kept_is_the_one_that_was_scored() -> None:
+    averaged, trained = {"weight": torch.ones(1)}, {"weight": torch.zeros(1)}
+    state = {"about": {}, "model": trained, "callbacks": {"average": {"averaged_weights": averaged}, "log": None}}
+    assert network_of(state) == {"about": {}, "model": averaged, "callbacks": {}}
+    assert network_of(state | {"callbacks": {}})["model"] == trained

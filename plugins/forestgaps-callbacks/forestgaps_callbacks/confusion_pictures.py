@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from attrs import define, field, frozen
 from attrs.validators import ge
 from torch import Tensor
 
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
+from forestgaps_core.tracking import Confusion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,37 +41,28 @@ class ConfusionPictures:
     folder: Path
     every: int = 1
     due: bool = field(default=False, init=False)
-    counts: Tensor | None = field(default=None, init=False)  # (K, 2, 2) int64 on the device
-    thresholds: Tensor | None = field(default=None, init=False)  # (K,) metres
+    matrices: Confusion = field(factory=Confusion, init=False)  # of the validation that goes on
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
         self.due = split == "validation" and (trainer.epoch + 1) % self.every == 0
-        self.counts = self.thresholds = None
+        self.matrices = Confusion()
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:
         if self.due:
-            counts = confusion_counts(logits, batch.target, batch.valid)
-            self.counts = counts if self.counts is None else self.counts + counts
-            self.thresholds = batch.thresholds[0].clone()
+            self.matrices.add(batch, logits)
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
-        if self.counts is not None and self.thresholds is not None:
-            figure = confusion_figure(self.counts.cpu(), self.thresholds.tolist())
+        counts, thresholds = self.matrices.counts, self.matrices.thresholds
+        if counts is not None and thresholds is not None:
+            figure = confusion_figure(counts.cpu(), thresholds.tolist())
             write_figure(figure, self.folder / f"epoch-{trainer.epoch + 1:04d}.png")
 
 
-def confusion_counts(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """(K, 2, 2) int64: pixels by [threshold, surveyed gap, predicted gap]; invalid ones are not counted."""
-    surveyed, predicted = target > 0.5, logits > 0
-    cells = [(surveyed == gap) & (predicted == called) & valid for gap in (False, True) for called in (False, True)]
-    return torch.stack([cell.sum((0, 2, 3)) for cell in cells], dim=-1).reshape(-1, 2, 2)
-
-
 def confusion_figure(counts: Tensor, thresholds: Sequence[float]) -> Figure:
-    """A matrix for each threshold. Counts (K, 2, 2) as from `confusion_counts`, on the CPU."""
+    """A matrix for each threshold. Counts (K, 2, 2) [threshold, surveyed gap, predicted gap], on the CPU."""
     from matplotlib.figure import Figure
 
     shares = counts / counts.sum(-1, keepdim=True)  # NaN in a row without pixels

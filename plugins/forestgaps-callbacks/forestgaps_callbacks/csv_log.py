@@ -10,9 +10,9 @@ from attrs import define, field, frozen
 from attrs.validators import ge
 
 from forestgaps_callbacks.csv_table import CsvTable
-from forestgaps_callbacks.interval import VALUES, Interval
 from forestgaps_callbacks.rows import is_past
 from forestgaps_core import hookimpl
+from forestgaps_core.tracking.interval import Interval, names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class CsvLogConfig:
 
     def build(self, run_folder: Path, label: str) -> CsvLog:
         return CsvLog(
-            steps=CsvTable(path=run_folder / f"{label}_steps.csv", columns=[*PLACE, *VALUES]),
+            steps=CsvTable(path=run_folder / f"{label}_steps.csv", columns=[*PLACE, *names("train")]),
             epochs=CsvTable(path=run_folder / f"{label}_epochs.csv", columns=list(PLACE)),
             every=self.every,
         )
@@ -58,7 +58,7 @@ class CsvLog:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         self.interval.add(loss)
         if trainer.step % self.every == 0:
-            self.steps.add({"step": trainer.step, "epoch": trainer.epoch, **self.interval.read(trainer)})
+            self.steps.add({"step": trainer.step, "epoch": trainer.epoch, **self.interval.read(trainer, "train")})
 
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:

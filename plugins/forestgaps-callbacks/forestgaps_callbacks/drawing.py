@@ -1,4 +1,4 @@
-"""What the pictures share: matplotlib when it is needed, and colours anyone can tell apart."""
+"""What the pictures share: matplotlib when it is needed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from forestgaps_core import PluginError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-CANOPY = "#d9d9d9"
-GAP = "#4d4d4d"
-MISSED = "#0072b2"  # blue: a gap the network did not see
-FALSE_GAP = "#e69f00"  # orange: a gap that is none
-# Blue and orange of Okabe & Ito 2008, jfly.uni-koeln.de/color
 
 
 def require_matplotlib(label: str) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from attrs.validators import ge
 
-from forestgaps_callbacks.interval import Interval
 from forestgaps_callbacks.json_rows import JsonRows
 from forestgaps_core import hookimpl
+from forestgaps_core.tracking.interval import Interval, names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ class JsonLines:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         self.interval.add(loss)
         if trainer.step % self.every == 0:
-            self.write("step", trainer, self.interval.read(trainer))
+            self.write("step", trainer, dict.fromkeys(names("train")) | self.interval.read(trainer, "train"))
 
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:

@@ -10,8 +10,9 @@ from attrs import define, field, frozen
 from attrs.validators import ge
 from torch import Tensor
 
-from forestgaps_callbacks.drawing import CANOPY, FALSE_GAP, GAP, MISSED, require_matplotlib, write_figure
+from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
+from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

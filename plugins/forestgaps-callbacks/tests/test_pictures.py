@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from forestgaps_callbacks.drawing import CANOPY, FALSE_GAP, GAP, MISSED
 from forestgaps_callbacks.pictures import Pictures, PicturesConfig, prediction_figure
 from forestgaps_core.testing import check_callback
+from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
 
 
 def test_contract(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_each_kind_of_pixel_has_its_colour() -> None:
     (errors,) = figure.axes[5].images
     drawn = errors.to_rgba(errors.get_array(), bytes=True)
 
-    def rgb(colour: str) -> list[int]:
-        return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+    def rgb(colour: tuple[float, float, float]) -> list[int]:
+        return [round(255 * part) for part in colour]
 
     assert [pixel[:3].tolist() for pixel in drawn[0]] == [rgb(GAP), rgb(MISSED), rgb(FALSE_GAP)]
     assert drawn[1, 0, :3].tolist() == rgb(CANOPY)

@@ -13,9 +13,9 @@ from torch import Tensor
 from forestgaps_core.components import Tile
 from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import draws, uniform
+from forestgaps_core.strata import Strata, classed, stratified
 from forestgaps_landscapes.landscape import Landscape, simulate
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
-from forestgaps_landscapes.strata import Strata, classed, stratified
 from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
 
 SPLITS = ("train", "validation", "test")

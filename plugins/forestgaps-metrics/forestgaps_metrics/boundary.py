@@ -87,6 +87,8 @@ class BoundaryScoreConfig:
     """Boundary F score: precision and recall of gap outlines within a tolerance.
 
     Formulas and source: `forestgaps_metrics.boundary.BoundaryScore`.
+
+    Source: Csurka et al. 2013, doi 10.5244/C.27.32.
     """
 
     tolerance_px: float = field(

@@ -87,6 +87,9 @@ class CalibrationConfig:
     """Brier score, its skill over the plain share of gaps, and calibration errors of the gap probabilities.
 
     Formulas and sources: `forestgaps_metrics.calibration.Calibration`.
+
+    Source: Brier 1950, doi 10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2; errors in bins: Naeini et al. 2015, doi
+    10.1609/aaai.v29i1.9602.
     """
 
     bins: int = field(default=20, validator=some_bins, metadata={"help": "Equal bins of probability, 2 to 1000."})

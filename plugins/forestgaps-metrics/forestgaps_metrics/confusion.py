@@ -72,7 +72,10 @@ class ConfusionMatrix:
 
 @frozen(kw_only=True)
 class ConfusionMatrixConfig:
-    """True and false gap and canopy pixels with their rates, pooled over thresholds and at each of them."""
+    """True and false gap and canopy pixels with their rates, pooled over thresholds and at each of them.
+
+    Counts and shares by definition.
+    """
 
     probability: float = field(
         default=0.5, validator=inside_0_1, metadata={"help": "A pixel is predicted gap above this probability, 0 to 1."}

@@ -98,6 +98,8 @@ class CurvesConfig:
     """Average precision, area under the ROC curve, and the cut with the best F1, at each threshold and their mean.
 
     Formulas and sources: `forestgaps_metrics.curves.Curves`.
+
+    Source: Davis & Goadrich 2006, doi 10.1145/1143844.1143874; Fawcett 2006, doi 10.1016/j.patrec.2005.10.010.
     """
 
     cuts: int = field(default=512, validator=some_cuts, metadata={"help": "Points on each curve, 2 to 100000."})

@@ -115,6 +115,8 @@ class GapObjectsConfig:
     """Detection rate of gaps and share of false gaps by size class, matched by overlap.
 
     Definitions: `forestgaps_metrics.gap_objects.GapObjects`. Runs on the CPU.
+
+    Counts and shares by definition.
     """
 
     classes_px: tuple[float, ...] = field(

@@ -69,6 +69,8 @@ class GridCellsConfig:
     """Share of gaps in the cells of a grid, predicted against surveyed: R2, RMSE, MAE, bias, slope, intercept.
 
     Formulas: `forestgaps_metrics.grid_cells.GridCells`.
+
+    The line is that of least squares, R2 one less the residual over the total sum of squares, by definition.
     """
 
     cell_px: float = field(

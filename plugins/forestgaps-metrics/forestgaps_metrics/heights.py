@@ -64,6 +64,8 @@ class HeightsConfig:
     """MAE, RMSE, bias and R2 of the canopy height implied by the probabilities of all thresholds, up to the largest.
 
     Formulas: `forestgaps_metrics.heights`.
+
+    R2 is one less the residual over the total sum of squares, by definition.
     """
 
     def build(self) -> Heights:

@@ -63,6 +63,9 @@ class ThresholdMetricsConfig:
     """IoU, F scores, precision, recall, accuracy, MCC and kappa of each height threshold, beside calling everything gap.
 
     Formulas and sources: `forestgaps_metrics.scores`.
+
+    Source: IoU: Jaccard 1912, doi 10.1111/j.1469-8137.1912.tb05611.x; MCC: Matthews 1975, doi
+    10.1016/0005-2795(75)90109-9; kappa: Cohen 1960, doi 10.1177/001316446002000104.
     """
 
     probability: float = field(

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field
 from torch import Tensor
 
-from forestgaps_mlflow.curves import COLUMNS
+from forestgaps_core.tracking import COLUMNS
 
 # MLflow would ask a silent server for minutes, and report its use to its makers. What the user has set stands.
 ENVIRONMENT = {

@@ -13,11 +13,8 @@ from attrs.validators import ge, min_len
 from torch import Tensor
 
 from forestgaps_core import hookimpl
-from forestgaps_core.checkpoint import save_checkpoint, weights_to_use
-from forestgaps_mlflow.guard import Guard
-from forestgaps_mlflow.interval import Interval
-from forestgaps_mlflow.parameters import parameters_of
-from forestgaps_mlflow.showing import Showing
+from forestgaps_core.checkpoint import network_of, save_checkpoint
+from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
 from forestgaps_mlflow.store import DATABASE, Store
 
 if TYPE_CHECKING:
@@ -91,7 +88,7 @@ class MlflowTracker:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         self.interval.add(loss)
         if trainer.step % self.config.every == 0:
-            self.store.add(self.interval.read(trainer), trainer.step)
+            self.store.add(self.interval.read(trainer, "steps"), trainer.step)
             if not self.guard.failing:  # a server that is gone is asked again at the end of the epoch, not before
                 self.guard(self.store.send)
 
@@ -150,8 +147,3 @@ class MlflowTracker:
         self.store.run_id = state["run"]
         self.store.waiting = [(name, value, step, milliseconds) for name, value, step, milliseconds in state["waiting"]]
         self.interval.load_state_dict(state)
-
-
-def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint to map with and not to resume from: the weights that the scores belong to, and how to build their network."""
-    return {"about": state["about"], "model": dict(weights_to_use(state)), "callbacks": {}}

@@ -16,7 +16,7 @@ from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.testing import check_callback
 from forestgaps_mlflow.store import DATABASE, Store
-from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker, network_of
+from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
 
 # MLflow names a loader strategy to SQLAlchemy, each time its tables are set up, that SQLAlchemy 2.1 gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -173,13 +173,6 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     kept = weights_to_use(state)
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.model.state_dict().items())
     assert len(curves(tracker)["validation/loss"]) == 2, "scores sent with the model are not points of their own"
-
-
-def test_the_network_kept_is_the_one_that_was_scored() -> None:
-    averaged, trained = {"weight": torch.ones(1)}, {"weight": torch.zeros(1)}
-    state = {"about": {}, "model": trained, "callbacks": {"average": {"averaged_weights": averaged}, "log": None}}
-    assert network_of(state) == {"about": {}, "model": averaged, "callbacks": {}}
-    assert network_of(state | {"callbacks": {}})["model"] == trained
 
 
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(

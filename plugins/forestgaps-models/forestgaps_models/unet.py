@@ -78,6 +78,8 @@ class HeightUNet(UNetBody):
 
     All thresholds come from one pass and never contradict each other: a gap at 5 m is a gap at 10 m. Its network also has
     `heights(dsm, valid)`, the expected height in metres. Formula: `forestgaps_models.heads.HeightHead`.
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; a distribution over bins of depth: Bhat et al. 2021, arXiv:2011.14141
     """
 
     edges_m: tuple[float, ...] = field(

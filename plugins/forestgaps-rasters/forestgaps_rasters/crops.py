@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from forestgaps_core import Tile
 from forestgaps_core.randomness import uniform
+from forestgaps_core.strata import Strata
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import LAYERS, mapped
-from forestgaps_rasters.strata import Strata
 
 TRIES = 8  # places looked at for a crop with enough valid pixels
 

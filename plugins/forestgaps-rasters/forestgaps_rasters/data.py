@@ -11,11 +11,11 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, le, optional
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.strata import Strata, classed, stratified
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import Crops, Grid, Maps, Place, pieces, places_of
 from forestgaps_rasters.sampling import Sampling, measured
 from forestgaps_rasters.store import Index, read_index
-from forestgaps_rasters.strata import Strata, classed, stratified
 
 
 @frozen(eq=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import define, field, frozen
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from forestgaps_core import hookimpl
-from forestgaps_tensorboard.confusion import Confusion
-from forestgaps_tensorboard.curves import Curves
+from forestgaps_core.tracking import LEGEND, Interval, Showing, weights_and_gradients
 from forestgaps_tensorboard.hyperparameters import add_hyperparameters
-from forestgaps_tensorboard.pictures import LEGEND, Pictures
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
     from forestgaps_core.trainer import Trainer
+
+CUTS = 127  # of precision-recall curves; the largest number TensorBoard keeps
 
 
 @frozen(kw_only=True)
@@ -51,21 +51,12 @@ class TensorBoardConfig:
         return TensorBoard(folder=run_folder / "tensorboard", config=self)
 
 
-class Gatherer(Protocol):
-    """Gathers on the device what is shown of a validation."""
-
-    def add(self, batch: Batch, logits: Tensor) -> None: ...
-
-    def write(self, writer: SummaryWriter, step: int) -> None: ...
-
-
 @define(eq=False)
 class TensorBoard:
     folder: Path
     config: TensorBoardConfig = field(factory=TensorBoardConfig)
-    total: Tensor | None = field(default=None, init=False)  # of the losses since the last point
-    steps: int = field(default=0, init=False)
-    gatherers: list[Gatherer] = field(factory=list, init=False)
+    interval: Interval = field(factory=Interval, init=False)
+    showing: Showing | None = field(default=None, init=False)  # of the validation that goes on, if it is to be shown
     inputs: tuple[Tensor, Tensor, Tensor] | None = field(default=None, init=False)  # for the graph
     graph_is_due: bool = field(default=False, init=False)
     writer: SummaryWriter | None = field(default=None, init=False)
@@ -79,47 +70,43 @@ class TensorBoard:
 
     @hookimpl
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        # After a resume the sum so far comes from the checkpoint, on the CPU.
-        self.total = loss if self.total is None else self.total.to(loss.device) + loss
-        self.steps += 1
+        self.interval.add(loss)
         if self.writer and trainer.step % self.config.every == 0:
-            norm = trainer.gradient_norm
-            on_device = [self.total / self.steps] if norm is None else [self.total / self.steps, norm.to(self.total)]
-            names = ("steps/loss", "steps/gradient_norm")
-            for name, value in zip(names, torch.stack(on_device).tolist(), strict=False):  # waits for the device once
+            for name, value in self.interval.read(trainer, "steps").items():
                 self.writer.add_scalar(name, value, trainer.step)
-            self.writer.add_scalar("steps/rate", trainer.rate, trainer.step)
-            self.total, self.steps = None, 0
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
         due = self.writer is not None and split == "validation" and (trainer.epoch + 1) % self.config.images_every == 0
-        self.gatherers = list(self.wanted()) if due else []
-
-    def wanted(self) -> Iterator[Gatherer]:
-        if self.config.images:
-            yield Pictures(self.config.images)
-        if self.config.confusion:
-            yield Confusion()
-        if self.config.curves:
-            yield Curves()
+        config = self.config
+        wanted = Showing(images=config.images, confusion=config.confusion, curves=config.curves, cuts=CUTS)
+        self.showing = wanted if due else None
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:
-        for gatherer in self.gatherers:
-            gatherer.add(batch, logits)
+        if self.showing is not None:
+            self.showing.add(batch, logits)
         if self.graph_is_due and self.inputs is None:
             with torch.inference_mode(False):  # tensors made for inference cannot be traced
                 self.inputs = (torch.zeros_like(batch.dsm[:1]), torch.ones_like(batch.valid[:1]), batch.thresholds[:1].clone())
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
+        showing, self.showing = self.showing, None
         if self.writer:
-            for gatherer in self.gatherers:
-                gatherer.write(self.writer, trainer.step)
-            self.gatherers.clear()
+            if showing is not None:
+                self.show(showing, self.writer, trainer.step)
             if self.inputs is not None and self.graph_is_due:
                 self.add_graph(trainer, self.writer, self.inputs)
+
+    def show(self, showing: Showing, writer: SummaryWriter, step: int) -> None:
+        for name, picture in (*showing.tiles.pictures(), *showing.matrices.pictures()):
+            writer.add_image(name, picture, step)
+        for metres, cells in showing.lines.confusions():
+            tp, fp, tn, fn = (part.double() for part in cells)
+            # TensorBoard wants numbers: where nothing is called a gap, or there is none, it is told 0.
+            precision, recall = tp / (tp + fp).clamp(min=1), tp / (tp + fn).clamp(min=1)
+            writer.add_pr_curve_raw(f"gaps_below/{metres:g}m", tp, fp, tn, fn, precision, recall, step, CUTS)
 
     def add_graph(self, trainer: Trainer, writer: SummaryWriter, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
         from forestgaps_tensorboard.graph import graph_event
@@ -141,11 +128,8 @@ class TensorBoard:
             self.writer.flush()
 
     def add_histograms(self, trainer: Trainer, writer: SummaryWriter) -> None:
-        for name, parameter in trainer.model.named_parameters():
-            for what, values in (("weights", parameter), ("gradients", parameter.grad)):
-                finite = None if values is None else values.detach()[values.isfinite()]
-                if finite is not None and finite.numel():
-                    writer.add_histogram(f"{what}/{name}", finite, trainer.step)
+        for name, finite in weights_and_gradients(trainer.model):
+            writer.add_histogram(name, finite, trainer.step)
 
     @hookimpl
     def fit_end(self, trainer: Trainer) -> None:
@@ -157,10 +141,10 @@ class TensorBoard:
             self.writer = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total, "steps": self.steps}
+        return self.interval.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.total, self.steps = state["total"], state["steps"]
+        self.interval.load_state_dict(state)
 
 
 def tag(name: str) -> str:

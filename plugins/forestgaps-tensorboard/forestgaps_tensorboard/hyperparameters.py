@@ -9,19 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-
-def flat(table: Mapping[str, Any], place: str = "") -> dict[str, bool | int | float | str]:
-    """`{"loss": {"focus": 2.0}}` as `{"loss.focus": 2.0}`; lists as text."""
-    found: dict[str, bool | int | float | str] = {}
-    for key, value in table.items():
-        name = f"{place}.{key}" if place else str(key)
-        if isinstance(value, Mapping):
-            found |= flat(value, name)
-        elif isinstance(value, (bool, int, float, str)):
-            found[name] = value
-        else:
-            found[name] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return found
+from forestgaps_core.tracking import flat
 
 
 def add_hyperparameters(writer: SummaryWriter, config: Mapping[str, Any], scores: Mapping[str, float]) -> None:

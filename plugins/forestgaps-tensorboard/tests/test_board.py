@@ -89,7 +89,7 @@ def test_a_resumed_run_hides_what_was_logged_after_its_checkpoint(tmp_path: Path
 def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -> None:
     board = TensorBoard(tmp_path)
     board.evaluation_start(trainer, "test")
-    assert board.gatherers == []
+    assert board.showing is None
 
 
 def test_each_threshold_has_a_confusion_matrix_and_a_curve(tmp_path: Path, train: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import define, field
 from torch import Tensor
 
-from forestgaps_wandb.curves import COLUMNS
+from forestgaps_core.tracking import COLUMNS
 
 Mode = Literal["offline", "online", "disabled"]
 PATIENCE = 30.0  # seconds to wait for the server at the start, and for uploads at the end

@@ -12,13 +12,10 @@ from attrs.validators import ge, gt, min_len
 from torch import Tensor
 
 from forestgaps_core import hookimpl
-from forestgaps_core.checkpoint import save_checkpoint, weights_to_use
-from forestgaps_wandb.guard import Guard
+from forestgaps_core.checkpoint import network_of, save_checkpoint
+from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
 from forestgaps_wandb.histograms import histograms
-from forestgaps_wandb.interval import Interval
-from forestgaps_wandb.parameters import parameters_of
 from forestgaps_wandb.session import PATIENCE, Mode, Session
-from forestgaps_wandb.showing import Showing
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
@@ -106,7 +103,7 @@ class WandbTracker:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         self.interval.add(loss)
         if trainer.step % self.config.every == 0:
-            values = self.interval.read(trainer)
+            values = self.interval.read(trainer, "steps")
             self.guard(lambda: self.session.log(values, trainer.step))
 
     @hookimpl
@@ -162,8 +159,3 @@ class WandbTracker:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.session.run_id = state["run"]
         self.interval.load_state_dict(state)
-
-
-def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint to map with and not to resume from: the weights that the scores belong to, and how to build their network."""
-    return {"about": state["about"], "model": dict(weights_to_use(state)), "callbacks": {}}

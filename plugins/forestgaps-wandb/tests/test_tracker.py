@@ -15,7 +15,7 @@ from attrs import evolve
 from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.testing import check_callback
-from forestgaps_wandb.tracker import WandbConfig, WandbTracker, network_of
+from forestgaps_wandb.tracker import WandbConfig, WandbTracker
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 from offline import Offline, offline_runs
@@ -177,13 +177,6 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     assert state["about"] == ABOUT
     kept = weights_to_use(state)
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.model.state_dict().items())
-
-
-def test_the_network_kept_is_the_one_that_was_scored() -> None:
-    averaged, trained = {"weight": torch.ones(1)}, {"weight": torch.zeros(1)}
-    state = {"about": {}, "model": trained, "callbacks": {"average": {"averaged_weights": averaged}, "log": None}}
-    assert network_of(state) == {"about": {}, "model": averaged, "callbacks": {}}
-    assert network_of(state | {"callbacks": {}})["model"] == trained
 
 
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(

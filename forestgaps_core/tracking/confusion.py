@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from attrs import define, field
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from forestgaps_core import Batch
+    from forestgaps_core.components import Batch
 
-CELL = 110  # pixels
-MARGIN = 80  # pixels, left of and above the cells
+CELL, MARGIN = 110, 80  # pixels; the margin is left of and above the cells
+WHITE_TO_BLUE = (247, 160, 100)  # what a full share takes from red, green and blue
 
 
 def confusion_counts(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -26,11 +24,15 @@ def confusion_counts(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def confusion_picture(counts: Tensor) -> Tensor:
-    """One matrix (2, 2), surveyed by predicted, as a picture (3, H, W) uint8.
+    """One matrix (2, 2), surveyed by predicted, on the CPU, as a picture (3, H, W) uint8.
 
     A cell is the darker the larger its share of its row; it has its pixels and that share, none in a row without pixels.
+    Needs Pillow, which `forestgaps-core[tracking]` brings.
     """
-    picture = Image.new("RGB", (MARGIN + 2 * CELL, MARGIN + 2 * CELL), "white")
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = MARGIN + 2 * CELL
+    picture = Image.new("RGB", (side, side), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     draw.text((MARGIN + CELL, 20), "predicted", fill="black", font=font, anchor="mm")
     draw.text((8, 20), "surveyed", fill="black", font=font, anchor="lm")
@@ -41,14 +43,14 @@ def confusion_picture(counts: Tensor) -> Tensor:
     for row, cells in enumerate(counts.tolist()):
         for column, pixels in enumerate(cells):
             share = pixels / sum(cells) if sum(cells) else None
-            corner = (MARGIN + column * CELL, MARGIN + row * CELL)
-            fill = tuple(round(255 - part * (share or 0.0)) for part in (247, 160, 100))  # white to dark blue
-            draw.rectangle((*corner, corner[0] + CELL - 2, corner[1] + CELL - 2), fill=fill, outline="grey")
+            left, top = MARGIN + column * CELL, MARGIN + row * CELL
+            fill = tuple(round(255 - part * (share or 0.0)) for part in WHITE_TO_BLUE)
+            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=fill, outline="grey")
             text = f"{pixels:,}" + ("" if share is None else f"\n{100 * share:.1f} %")
-            centre = (corner[0] + CELL // 2, corner[1] + CELL // 2)
-            colour = "white" if (share or 0.0) > 0.5 else "black"
-            draw.multiline_text(centre, text, fill=colour, font=font, anchor="mm", align="center")
-    return torch.from_numpy(np.asarray(picture).copy()).movedim(-1, 0)
+            ink = "white" if (share or 0.0) > 0.5 else "black"
+            draw.multiline_text((left + CELL // 2, top + CELL // 2), text, fill=ink, font=font, anchor="mm", align="center")
+    pixels_in_rows = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels_in_rows.reshape(side, side, 3).movedim(-1, 0)
 
 
 @define(eq=False)
@@ -59,6 +61,7 @@ class Confusion:
     thresholds: Tensor | None = field(default=None, init=False)  # (K,) metres
 
     def add(self, batch: Batch, logits: Tensor) -> None:
+        """Count the pixels of a batch. Logits (B, K, H, W). Does not wait for the device."""
         counts = confusion_counts(logits, batch.target, batch.valid)
         self.counts = counts if self.counts is None else self.counts + counts
         self.thresholds = batch.thresholds[0].clone()

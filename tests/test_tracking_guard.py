@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_wandb.guard import Guard
+from forestgaps_core.tracking import Guard
 
 
 def fails() -> None:

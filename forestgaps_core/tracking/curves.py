@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,11 +10,10 @@ from attrs import define, field
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from forestgaps_core.components import Batch
 
-    from forestgaps_core import Batch
-
-CUTS = 127  # the largest number TensorBoard keeps
+CUTS = 101  # probabilities 0, 0.01, ... 1
+COLUMNS = ("probability", "precision", "recall")
 
 
 def curve_counts(logits: Tensor, target: Tensor, valid: Tensor, cuts: int = CUTS) -> Tensor:
@@ -44,22 +44,31 @@ def confusion_at_cuts(counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @define(eq=False)
 class Curves:
-    """A precision-recall curve for each threshold over a whole pass."""
+    """A precision-recall curve for each threshold over a whole pass.
 
+    Attributes:
+        cuts: How many probabilities from 0 to 1 a pixel may be called a gap from.
+    """
+
+    cuts: int = CUTS
     counts: Tensor | None = field(default=None, init=False)
     thresholds: Tensor | None = field(default=None, init=False)  # (K,) metres
 
     def add(self, batch: Batch, logits: Tensor) -> None:
-        counts = curve_counts(logits, batch.target, batch.valid)
+        """Count the pixels of a batch. Logits (B, K, H, W). Does not wait for the device."""
+        counts = curve_counts(logits, batch.target, batch.valid, self.cuts)
         self.counts = counts if self.counts is None else self.counts + counts
         self.thresholds = batch.thresholds[0].clone()
 
-    def write(self, writer: SummaryWriter, step: int) -> None:
-        if self.counts is None or self.thresholds is None:
-            return
-        confusion = confusion_at_cuts(self.counts.cpu())
-        for plane, metres in enumerate(self.thresholds.tolist()):
-            tp, fp, tn, fn = (cells[plane].double() for cells in confusion)
-            # TensorBoard wants numbers: where nothing is called a gap, or there is none, it is told 0.
-            precision, recall = tp / (tp + fp).clamp(min=1), tp / (tp + fn).clamp(min=1)
-            writer.add_pr_curve_raw(f"gaps_below/{metres:g}m", tp, fp, tn, fn, precision, recall, step, CUTS)
+    def confusions(self) -> Iterator[tuple[float, tuple[Tensor, Tensor, Tensor, Tensor]]]:
+        """Each threshold in metres; true and false positives, true and false negatives at its cuts, (cuts,) on the CPU."""
+        if self.counts is not None and self.thresholds is not None:
+            tp, fp, tn, fn = confusion_at_cuts(self.counts.cpu())
+            yield from zip(self.thresholds.tolist(), zip(tp, fp, tn, fn, strict=True), strict=True)
+
+    def curves(self) -> Iterator[tuple[str, list[list[float]]]]:
+        """Names and rows of `COLUMNS`, for each threshold; NaN where nothing is called a gap, or there is none."""
+        cuts = torch.linspace(0, 1, self.cuts, dtype=torch.float64)
+        for metres, (tp, fp, _, fn) in self.confusions():
+            rows = torch.stack([cuts, tp.double() / (tp + fp), tp.double() / (tp + fn)], dim=-1)
+            yield f"precision_recall/gaps_below_{metres:g}m", rows.tolist()

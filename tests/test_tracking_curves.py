@@ -1,24 +1,38 @@
 from __future__ import annotations
 
-import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.tensorboard.summary import compute_curve
 
 from forestgaps_core.testing import example_batch, example_logits, with_garbage
-from forestgaps_mlflow.curves import CUTS, confusion_at_cuts, curve_counts
+from forestgaps_core.tracking.curves import CUTS, Curves, confusion_at_cuts, curve_counts
+
+
+@given(seed=st.integers(0, 20))
+def test_counts_agree_with_a_loop_over_cuts(seed: int) -> None:
+    batch = example_batch(samples=2, size=8, seed=seed)
+    logits = example_logits(batch, seed)
+    found = confusion_at_cuts(curve_counts(logits, batch.target, batch.valid, cuts=9))
+    for plane in range(3):
+        valid = batch.valid[:, 0]
+        gap, probability = batch.target[:, plane][valid] > 0.5, logits[:, plane][valid].sigmoid()
+        for cut in range(9):
+            called = probability >= cut / 8
+            expected = (called & gap, called & ~gap, ~called & ~gap, ~called & gap)
+            assert [cells[plane, cut].item() for cells in found] == [cells.sum().item() for cells in expected]
 
 
 @given(seed=st.integers(0, 20))
 def test_curves_agree_with_torchs_own(seed: int) -> None:
+    np, summary = pytest.importorskip("numpy"), pytest.importorskip("torch.utils.tensorboard.summary")
     batch = example_batch(samples=2, size=16, seed=seed)
     logits = example_logits(batch, seed)
     found = confusion_at_cuts(curve_counts(logits, batch.target, batch.valid))
     for plane in range(logits.shape[1]):
         valid = batch.valid[:, 0]
         labels = batch.target[:, plane][valid].numpy()
-        expected = compute_curve(labels, logits[:, plane][valid].sigmoid().numpy(), num_thresholds=CUTS)
+        expected = summary.compute_curve(labels, logits[:, plane][valid].sigmoid().numpy(), num_thresholds=CUTS)
         np.testing.assert_array_equal(np.stack([cells[plane].numpy() for cells in found]), expected[:4])
 
 
@@ -43,3 +57,16 @@ def test_certain_logits_stay_within_the_counts() -> None:
     logits = torch.tensor([-1e4, 1e4])[None, None, None]
     counts = curve_counts(logits, torch.ones_like(logits), torch.ones(1, 1, 1, 2, dtype=torch.bool))
     assert (counts[0, 1, 0], counts[0, 1, -1]) == (1, 1)
+
+
+def test_a_curve_has_its_precision_and_recall_at_every_cut_and_nan_where_nothing_is_called_a_gap() -> None:
+    batch = example_batch(samples=1, size=4, thresholds=(5.0,), nodata=0.0)
+    curves = Curves(cuts=3)
+    assert list(curves.curves()) == []
+    curves.add(batch, batch.target * 2 - 1)  # sure of nothing, and right everywhere
+    ((name, rows),) = curves.curves()
+    assert name == "precision_recall/gaps_below_5m"
+    gaps = batch.target.mean().item()
+    assert 0 < gaps < 1, "the example has both"
+    assert rows[:2] == [pytest.approx([0.0, gaps, 1.0]), [0.5, 1.0, 1.0]]
+    assert rows[2] == pytest.approx([1.0, float("nan"), 0.0], nan_ok=True)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_rasters.strata import Strata, classed, stratified
+from forestgaps_core.strata import Strata, classed, stratified
 
 EVENLY = [(n + 0.5) / 400 for n in range(400)]
 

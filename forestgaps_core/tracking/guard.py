@@ -24,6 +24,7 @@ class Guard:
     told: bool = field(default=False, init=False)
 
     def __call__(self, call: Callable[[], object]) -> None:
+        """Make the call; what it raises is told and not raised, unless it is an interruption by the user."""
         try:
             call()
         except Exception as error:  # trackers raise errors of their own, of the network, of the disk and of their server

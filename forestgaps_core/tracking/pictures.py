@@ -1,11 +1,8 @@
-"""A prediction as a picture: terrain, reference, probability and errors side by side.
-
-The colours can be told apart with any colour vision: blue against orange for the two kinds of error (Okabe & Ito 2008,
-jfly.uni-koeln.de/color), and for probabilities the viridis ramp, which also rises in lightness (Smith & van der Walt 2015).
-"""
+"""A prediction as a picture: terrain, reference, probability and errors side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
@@ -14,28 +11,14 @@ from attrs import define, field
 from torch import Tensor
 from torch.nn.functional import pad
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED, WHITE, painted, ramp
 
-    from forestgaps_core import Batch
+if TYPE_CHECKING:
+    from forestgaps_core.components import Batch
 
 LEGEND = (
     "Panels, left to right: hillshade of the surface; reference (dark: gap, light: canopy); probability of gap (dark blue 0, "
     "yellow 1); errors (dark: gap found, blue: gap missed, orange: false gap, light: canopy). White: no data."
-)
-
-WHITE = (1.0, 1.0, 1.0)  # no data
-CANOPY = (0.85, 0.85, 0.85)
-GAP = (0.30, 0.30, 0.30)
-MISSED = (0.0, 0.447, 0.698)  # blue: a gap the network did not see
-FALSE_GAP = (0.902, 0.624, 0.0)  # orange: a gap that is none
-VIRIDIS = (
-    (0.267, 0.005, 0.329),
-    (0.254, 0.265, 0.530),
-    (0.164, 0.471, 0.558),
-    (0.135, 0.659, 0.518),
-    (0.478, 0.821, 0.318),
-    (0.993, 0.906, 0.144),
 )
 
 
@@ -54,19 +37,6 @@ def hillshade(dsm: Tensor, *, azimuth: float = 315.0, altitude: float = 45.0) ->
     x, y = sin(radians(azimuth)), cos(radians(azimuth))
     flat, tall = cos(radians(altitude)), sin(radians(altitude))
     return ((tall - flat * (east * x + north * y)) / (1 + east**2 + north**2).sqrt()).clamp(0, 1)
-
-
-def painted(codes: Tensor, colours: tuple[tuple[float, float, float], ...]) -> Tensor:
-    """(..., H, W) whole numbers to (..., 3, H, W) colours of a list."""
-    return torch.tensor(colours, device=codes.device)[codes.long()].movedim(-1, -3)
-
-
-def ramp(share: Tensor, anchors: tuple[tuple[float, float, float], ...] = VIRIDIS) -> Tensor:
-    """(..., H, W) in 0..1 to (..., 3, H, W) colours, linear between the anchors."""
-    place = share.clamp(0, 1) * (len(anchors) - 1)
-    low = place.floor().clamp(max=len(anchors) - 2)
-    part = (place - low).unsqueeze(-3)
-    return painted(low, anchors) * (1 - part) + painted(low + 1, anchors) * part
 
 
 def prediction_pictures(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tensor, *, border: int = 4) -> Tensor:
@@ -101,14 +71,16 @@ class Pictures:
     drawn: list[tuple[Tensor, Tensor]] = field(factory=list, init=False)  # pictures (n, K, 3, H, W), thresholds (n, K)
 
     def add(self, batch: Batch, logits: Tensor) -> None:
+        """Draw the tiles of a batch that are still wanted. Logits (B, K, H, W). Does not wait for the device."""
         n = min(self.wanted, len(batch))
         if n:
             pictures = prediction_pictures(batch.dsm[:n], batch.target[:n], batch.valid[:n], logits[:n])
             self.drawn.append((pictures, batch.thresholds[:n].clone()))
             self.wanted -= n
 
-    def write(self, writer: SummaryWriter, step: int) -> None:
+    def pictures(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and pictures (3, H, W) uint8 on the CPU, for each tile and threshold."""
         tiles = [tile for pictures, thresholds in self.drawn for tile in zip(pictures.cpu(), thresholds.tolist(), strict=True)]
         for place, (planes, metres) in enumerate(tiles, start=1):
             for picture, threshold in zip(planes, metres, strict=True):
-                writer.add_image(f"gaps_below_{threshold:g}m/tile_{place}", picture, step)
+                yield f"gaps_below_{threshold:g}m/tile_{place}", picture

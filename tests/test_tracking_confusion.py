@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_mlflow.confusion import CELL, MARGIN, confusion_counts, confusion_picture
+from forestgaps_core.tracking.confusion import CELL, MARGIN, Confusion, confusion_counts, confusion_picture
+
+pytest.importorskip("PIL")
 
 
 @given(seed=st.integers(0, 20))
@@ -35,3 +38,27 @@ def test_a_row_without_pixels_is_white() -> None:
     picture = confusion_picture(torch.tensor([[90, 10], [0, 0]]))
     assert picture.shape == (3, MARGIN + 2 * CELL, MARGIN + 2 * CELL)
     assert (picture[:, MARGIN + CELL + 4, MARGIN + 4] == 255).all()
+
+
+def test_a_cell_has_its_pixels_in_words() -> None:
+    one, other = (confusion_picture(torch.tensor([[pixels, 0], [0, 0]])) for pixels in (1234, 9876))
+    white = (one[:, MARGIN : MARGIN + CELL - 1, MARGIN : MARGIN + CELL - 1] == 255).all(0)
+    assert 50 < white.sum() < white.numel() / 10  # letters on a dark ground
+    differing = (one != other).any(0).nonzero()
+    assert len(differing) > 0
+    assert differing.min() >= MARGIN
+    assert differing.max() < MARGIN + CELL
+
+
+def test_each_threshold_of_a_pass_has_its_matrix() -> None:
+    confusion = Confusion()
+    assert list(confusion.pictures()) == []
+    total = torch.zeros(3, 2, 2, dtype=torch.int64)
+    for seed in range(2):
+        batch = example_batch(samples=2, size=8, seed=seed)
+        logits = example_logits(batch)
+        confusion.add(batch, logits)
+        total += confusion_counts(logits, batch.target, batch.valid)
+    pictures = dict(confusion.pictures())
+    assert list(pictures) == [f"confusion/gaps_below_{metres}m" for metres in (2, 5, 10)]
+    assert torch.equal(pictures["confusion/gaps_below_5m"], confusion_picture(total[1]))

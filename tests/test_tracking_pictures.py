@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_mlflow.pictures import CANOPY, FALSE_GAP, GAP, MISSED, VIRIDIS, hillshade, prediction_pictures, ramp
+from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
+from forestgaps_core.tracking.pictures import Pictures, hillshade, prediction_pictures
 
 
 def test_flat_ground_is_as_bright_as_the_sine_of_the_suns_altitude() -> None:
@@ -24,7 +24,7 @@ def test_a_slope_that_faces_the_sun_is_brightest_and_its_back_is_dark() -> None:
 
 
 def test_hillshade_agrees_with_matplotlib() -> None:
-    colors = pytest.importorskip("matplotlib.colors")
+    np, colors = pytest.importorskip("numpy"), pytest.importorskip("matplotlib.colors")
     dsm = example_batch(samples=1, size=24, nodata=0.0).dsm
     light = colors.LightSource(azdeg=315, altdeg=45)
     dy, dx = np.gradient(dsm[0, 0].numpy())
@@ -32,19 +32,6 @@ def test_hillshade_agrees_with_matplotlib() -> None:
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     expected = (normal @ light.direction).clip(0, 1)
     np.testing.assert_allclose(hillshade(dsm)[0, 0].numpy(), expected, atol=2e-4)
-
-
-def test_the_ramp_is_viridis_within_a_hundredth_at_its_anchors() -> None:
-    matplotlib = pytest.importorskip("matplotlib")
-    for place, colour in enumerate(VIRIDIS):
-        expected = matplotlib.colormaps["viridis"](place / (len(VIRIDIS) - 1))[:3]
-        np.testing.assert_allclose(colour, expected, atol=0.01)
-
-
-def test_the_ramp_gets_lighter_all_the_way() -> None:
-    colours = ramp(torch.linspace(0, 1, 101)[None])
-    lightness = (colours * torch.tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(0)[0]
-    assert (lightness.diff() > 0).all()
 
 
 def test_each_kind_of_pixel_has_its_colour_in_each_panel() -> None:
@@ -78,9 +65,13 @@ def test_what_lies_under_invalid_pixels_is_not_drawn(samples: int, size: int, se
     assert torch.equal(first, other)
 
 
-def test_errors_can_be_told_apart_without_colour() -> None:
-    """The lightness of any two colours of the error panel differs by more than a twelfth of the range (cube root of luminance)."""
-    weights = torch.tensor([0.2126, 0.7152, 0.0722])
-    linear = torch.tensor([CANOPY, FALSE_GAP, MISSED, GAP]) ** 2.2
-    lightness = ((linear @ weights) ** (1 / 3)).sort().values
-    assert lightness.diff().min() > 0.08
+def test_the_first_tiles_of_a_pass_are_drawn_for_each_threshold() -> None:
+    pictures = Pictures(3)
+    for seed in range(3):
+        batch = example_batch(samples=2, size=8, seed=seed)
+        pictures.add(batch, example_logits(batch))
+    drawn = dict(pictures.pictures())
+    assert list(drawn) == [f"gaps_below_{metres}m/tile_{tile}" for tile in (1, 2, 3) for metres in (2, 5, 10)]
+    third = example_batch(samples=2, size=8, seed=1)
+    expected = prediction_pictures(third.dsm, third.target, third.valid, example_logits(third))[0, 1]
+    assert torch.equal(drawn["gaps_below_5m/tile_3"], expected)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from forestgaps_wandb.parameters import flat, parameters_of
+from forestgaps_core.tracking import flat, parameters_of
 
 
 def test_tables_become_dotted_names_and_lists_text() -> None:

@@ -1,0 +1,16 @@
+"""What a network has learned from, for histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+
+def weights_and_gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """`weights/NAME` and `gradients/NAME` of each parameter with its finite values, (n,) on its device; left out without any."""
+    for name, parameter in network.named_parameters():
+        for what, values in (("weights", parameter), ("gradients", parameter.grad)):
+            finite = None if values is None else values.detach()[values.isfinite()]
+            if finite is not None and finite.numel():
+                yield f"{what}/{name}", finite
