@@ -13,6 +13,7 @@ _PUBLIC = {
     "CbamUNet": "unet",
     "DeepLabV3Plus": "deeplab",
     "HeightUNet": "unet",
+    "PlainUNet": "unet",
     "UNet": "unet",
     "UNetPlusPlus": "unet_plus_plus",
     "View": "views",
@@ -27,6 +28,7 @@ def forestgaps_models() -> Mapping[str, str]:
         "cbam_unet": "forestgaps_models.unet:CbamUNet",
         "deeplab": "forestgaps_models.deeplab:DeepLabV3Plus",
         "height_unet": "forestgaps_models.unet:HeightUNet",
+        "plain_unet": "forestgaps_models.unet:PlainUNet",
         "unet": "forestgaps_models.unet:UNet",
         "unet_plus_plus": "forestgaps_models.unet_plus_plus:UNetPlusPlus",
     }

@@ -1,4 +1,4 @@
-"""The residual block all networks here are made of."""
+"""The blocks networks here are made of: residual, and plain."""
 
 from __future__ import annotations
 
@@ -69,3 +69,31 @@ class ResidualBlock(nn.Module):
         shortcut: Tensor = self.shortcut(x)
         out: Tensor = self.act(shortcut + self.drop_path(self.branch(x)))
         return out
+
+
+class PlainBlock(nn.Sequential):
+    """Two 3x3 convolutions with normalization and ReLU, and no shortcut; with `stride` 2 after a 2x2 maximum.
+
+    Takes what a `ResidualBlock` takes, but for drop path: without a shortcut nothing would be left.
+
+    Source: Ronneberger et al. 2015, fig. 1, arXiv:1505.04597; normalization: Ioffe & Szegedy 2015, arXiv:1502.03167
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        normalization: NormFactory,
+        *,
+        stride: int = 1,
+        dropout: float = 0.0,
+        drop_path: DropPath | None = None,
+        attention: nn.Module | None = None,
+    ) -> None:
+        super().__init__(
+            nn.MaxPool2d(stride) if stride > 1 else nn.Identity(),
+            ConvNormAct(inputs, outputs, normalization),
+            nn.Dropout2d(dropout) if dropout else nn.Identity(),
+            ConvNormAct(outputs, outputs, normalization),
+            attention or nn.Identity(),
+        )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
 from forestgaps_models.attention import Attention, AttentionGate, block_attention
-from forestgaps_models.blocks import ResidualBlock
+from forestgaps_models.blocks import PlainBlock, ResidualBlock
 from forestgaps_models.drop_path import DropPath
 from forestgaps_models.network import Body
 
@@ -27,9 +27,9 @@ def block_count(depth: int, blocks: int) -> int:
 
 
 class EncoderDecoder(Body):
-    """U-Net of residual blocks.
+    """U-Net of residual blocks, or of plain ones.
 
-    Level l has the tile at 1/2^l and `base` * 2^l channels (at most 8 times `base`), with `blocks` residual blocks on the way
+    Level l has the tile at 1/2^l and `base` * 2^l channels (at most 8 times `base`), with `blocks` blocks on the way
     down and on the way up. Way up: a 2x2 transposed convolution, then the planes of the same size from the way down beside it.
 
     Args:
@@ -51,6 +51,7 @@ class EncoderDecoder(Body):
         paths: Sequence[DropPath],
         dropout: float,
         attention: Attention,
+        block: type[ResidualBlock] | type[PlainBlock] = ResidualBlock,
     ) -> None:
         super().__init__()
         self.channels, self.multiple = base, 2**depth
@@ -60,7 +61,7 @@ class EncoderDecoder(Body):
         def stage(before: int, width: int, stride: int = 1) -> nn.Sequential:
             return nn.Sequential(
                 *(
-                    ResidualBlock(
+                    block(
                         before if place == 0 else width,
                         width,
                         normalization,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, min_len
 
 from forestgaps_core import NormFactory
 from forestgaps_core.batches import ascending
 from forestgaps_models.attention import Attention
+from forestgaps_models.blocks import PlainBlock, ResidualBlock
 from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
 from forestgaps_models.heads import EDGES_M, HeightNetwork
 from forestgaps_models.network import Network
@@ -23,8 +26,10 @@ class UNetBody(NetworkConfig):
     depth: int = field(
         default=4, validator=and_(ge(1), le(8)), metadata={"help": "How many times the tile is halved; each doubles the context."}
     )
-    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Residual blocks per level, down and up."})
+    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Blocks per level, down and up."})
     attention: Attention = field(default="none", validator=in_(("none", "gates", "cbam")), metadata={"help": ATTENTION_HELP})
+
+    block: ClassVar[type[ResidualBlock] | type[PlainBlock]] = ResidualBlock
 
     def body(self, inputs: int, normalization: NormFactory) -> EncoderDecoder:
         return EncoderDecoder(
@@ -36,6 +41,7 @@ class UNetBody(NetworkConfig):
             paths=self.paths(block_count(self.depth, self.blocks)),
             dropout=self.dropout,
             attention=self.attention,
+            block=self.block,
         )
 
 
@@ -56,6 +62,20 @@ class UNet(UNetBody):
 
     def build(self, normalization: NormFactory, resolution_m: float) -> Network:
         return self.threshold_network(normalization, resolution_m, conditioned=self.conditioned)
+
+
+@frozen(kw_only=True)
+class PlainUNet(UNet):
+    """U-Net as first published, without shortcuts in its blocks, and so without drop path; asked as `unet` is.
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597
+    """
+
+    block: ClassVar[type[ResidualBlock] | type[PlainBlock]] = PlainBlock
+
+    def __attrs_post_init__(self) -> None:
+        if self.drop_path:
+            raise ValueError("drop_path skips blocks, and a plain U-Net has no shortcut past them; use unet")
 
 
 @frozen(kw_only=True)

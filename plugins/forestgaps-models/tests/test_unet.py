@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from forestgaps_core.testing import built, check_model, example_batch
-from forestgaps_models.unet import AttentionUNet, CbamUNet, HeightUNet, UNet
+from forestgaps_models.unet import AttentionUNet, CbamUNet, HeightUNet, PlainUNet, UNet
 from forestgaps_models.views import View
 
 NEAR = View(relief_m=9, tophats_m=(3, 7))
@@ -23,6 +23,7 @@ CONFIGS = [
     HeightUNet(**SMALL, attention="cbam", drop_path=0.3, drop_path_rule="constant"),
     AttentionUNet(**SMALL),
     CbamUNet(**SMALL),
+    PlainUNet(**SMALL, blocks=2, dropout=0.1),
 ]
 
 
@@ -141,3 +142,11 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 def test_edges_must_rise() -> None:
     with pytest.raises(ValueError, match="must rise"):
         HeightUNet(edges_m=(0.0, 5.0, 3.0))
+
+
+def test_a_plain_unet_is_that_of_its_paper_and_has_no_path_to_drop() -> None:
+    body = built("model", PlainUNet(base=4, depth=2)).body
+    kinds = [type(layer).__name__ for layer in body.down[1].modules() if not list(layer.children())]
+    assert [kind for kind in kinds if kind != "Identity"] == ["MaxPool2d", *["Conv2d", "BatchNorm2d", "ReLU"] * 2]
+    with pytest.raises(ValueError, match="no shortcut"):
+        PlainUNet(drop_path=0.1)
