@@ -7,6 +7,8 @@ So a view measures the surface against its surroundings and divides by one fixed
 - *top-hats*: the surface above its morphological opening, for several widths. An opening is the surface with everything
   narrower than the window cut off, so a top-hat is the height above the lowest ground within reach: exact where the ground
   shows, too small under closed canopy, too large on slopes. Several widths together say which.
+- *ground*: the surface above two guesses of the ground by classical filters (`forestgaps_models.ground`), which see farther
+  than top-hats and take slopes into account.
 - *positions*: where in the tile a pixel lies, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). A raster
   predicted in windows has no such place, so expect seams; for experiments.
 
@@ -24,9 +26,10 @@ from attrs.validators import and_, deep_iterable, gt, in_, min_len
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError
+from forestgaps_models.ground import ground_by_envelope, ground_by_opening
 from forestgaps_models.morphology import local_mean, opened
 
-Channel = Literal["relief", "tophats", "positions"]
+Channel = Literal["relief", "tophats", "ground", "positions"]
 
 
 def unique(instance: Any, attribute: Any, values: Sequence[Any]) -> None:
@@ -53,10 +56,10 @@ class View:
 
     channels: tuple[Channel, ...] = field(
         default=("relief", "tophats"),
-        validator=and_(min_len(1), deep_iterable(in_(("relief", "tophats", "positions"))), unique),
+        validator=and_(min_len(1), deep_iterable(in_(("relief", "tophats", "ground", "positions"))), unique),
         metadata={
-            "help": "What to show: relief (above the local mean), tophats (above the opening, for each width), positions "
-            "(place in the tile, -1 to 1). The valid mask is always shown."
+            "help": "What to show: relief (above the local mean), tophats (above the opening, for each width), ground (above the "
+            "ground of two classical filters), positions (place in the tile, -1 to 1). The valid mask is always shown."
         },
     )
     relief_m: float = field(
@@ -75,6 +78,7 @@ class View:
             relief=window_pixels(self.relief_m, resolution_m, "relief_m") if "relief" in self.channels else 0,
             tophats=[window_pixels(width, resolution_m, "tophats_m") for width in self.tophats_m if "tophats" in self.channels],
             scale_m=self.scale_m,
+            resolution_m=resolution_m,
         )
 
 
@@ -85,13 +89,18 @@ class ViewLayer(nn.Module):
     elevation of invalid pixels is never read.
     """
 
-    def __init__(self, channels: Sequence[Channel], *, relief: int, tophats: Sequence[int], scale_m: float) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], *, relief: int, tophats: Sequence[int], scale_m: float, resolution_m: float = 1.0
+    ) -> None:
         super().__init__()
+        self.resolution_m = resolution_m
         self.channels = tuple(channels)
         self.relief = relief  # pixels
         self.tophats = tuple(tophats)  # pixels
         self.scale_m = scale_m
-        self.planes = 1 + sum({"relief": 1, "tophats": len(self.tophats), "positions": 2}[channel] for channel in self.channels)
+        self.planes = 1 + sum(
+            {"relief": 1, "tophats": len(self.tophats), "ground": 2, "positions": 2}[channel] for channel in self.channels
+        )
 
     def forward(self, dsm: Tensor, valid: Tensor) -> Tensor:
         with torch.autocast(dsm.device.type, enabled=False):
@@ -105,6 +114,8 @@ class ViewLayer(nn.Module):
             return positions(surface)
         if channel == "relief":
             references = [local_mean(surface, valid, self.relief)]
+        elif channel == "ground":
+            references = [ground(surface, valid, self.resolution_m) for ground in (ground_by_opening, ground_by_envelope)]
         else:
             references = [opened(surface, valid, size) for size in self.tophats]
         return [torch.where(valid, (surface - reference) / self.scale_m, 0.0) for reference in references]

@@ -14,7 +14,7 @@ from forestgaps_core.testing import example_batch
 from forestgaps_models.views import View
 
 BATCH = example_batch(samples=2, size=48)
-EVERYTHING = View(channels=("relief", "tophats", "positions"), relief_m=9, tophats_m=(3, 7))
+EVERYTHING = View(channels=("relief", "tophats", "ground", "positions"), relief_m=9, tophats_m=(3, 7))
 
 
 def test_the_default_view_is_relief_four_top_hats_and_the_mask() -> None:

@@ -1,0 +1,112 @@
+"""The ground as classical filters guess it from the surface alone, so that a network starts where they end.
+
+Two guesses that fail in different places, each on coarse cells whose value is the lowest pixel:
+
+- *opening*: the cells opened by a square wider than a closed stand, smoothed. Good where the ground is flat or shows often.
+- *envelope*: a low percentile of the cells in a window, after the trend of the terrain is taken out, so that a slope is not
+  taken for height. Good on even slopes.
+
+Neither is ever above the surface. No gradient passes: nothing here is learned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, interpolate, max_pool2d, pad, unfold
+
+from forestgaps_models.morphology import opened
+
+TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
+
+
+def odd(metres: float, cell_m: float) -> int:
+    """The odd number of cells nearest to a width from above, at least 1."""
+    cells = max(round(metres / cell_m), 1)
+    return cells + 1 - cells % 2
+
+
+def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Lowest valid pixel of each block of `size` x `size`, and whether it has any. (B, 1, H, W) to (B, 1, h, w) both."""
+    rows, columns = (-length % size for length in surface.shape[-2:])
+    low = pad(torch.where(valid, surface, math.inf), (0, columns, 0, rows), value=math.inf)
+    minima = -max_pool2d(-low, size)
+    known = minima.isfinite()
+    return torch.where(known, minima, 0.0), known
+
+
+def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
+    """Gaussian mean over known cells; beyond the edge the outermost ones repeat. 0 where nothing is known within reach."""
+    reach = int(TRUNCATE * sigma + 0.5)
+    place = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None, None, :]
+    weight = known.to(cells.dtype)
+    # From the mean of each tile, since sums of elevations of thousands of metres would lose decimals.
+    anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
+    planes = torch.cat([(cells - anchor) * weight, weight]).contiguous()
+    planes = pad(planes, (reach, reach, reach, reach), mode="replicate")
+    planes = conv2d(conv2d(planes, kernel), kernel.transpose(-1, -2))
+    total, count = planes.chunk(2)
+    return torch.where(count > 1e-6, anchor + total / count.clamp(min=1e-6), 0.0)
+
+
+def low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:
+    """Percentile of the known cells in the square of `size` (odd) around each; 0 where there is none."""
+    margin = size // 2
+    far = torch.where(known, cells, math.inf)
+    windows = unfold(pad(far, (margin,) * 4, value=math.inf), size)  # (B, size * size, h * w)
+    count = windows.isfinite().sum(1, keepdim=True)
+    rank = ((count - 1).clamp(min=0) * (percentile / 100)).round().long()
+    low = windows.sort(dim=1).values.gather(1, rank).reshape(cells.shape)
+    return torch.where(low.isfinite(), low, 0.0)
+
+
+def at_pixels(cells: Tensor, size: int, surface: Tensor) -> Tensor:
+    """Cells interpolated to the pixels of the surface, and never above it."""
+    rows, columns = surface.shape[-2:]
+    whole = interpolate(cells, scale_factor=size, mode="bilinear", align_corners=False)
+    return torch.minimum(whole[..., :rows, :columns], surface)
+
+
+@torch.no_grad()
+def ground_by_opening(
+    surface: Tensor, valid: Tensor, resolution_m: float, *, window_m: float = 40.0, smooth_m: float = 10.0, cell_m: float = 2.0
+) -> Tensor:
+    """Opening of the lowest pixels of cells, smoothed, metres. (B, 1, H, W) in and out."""
+    size = max(round(cell_m / resolution_m), 1)
+    cell = size * resolution_m
+    minima, known = block_minima(surface, valid, size)
+    low = opened(minima, known, odd(window_m, cell))
+    found = low.isfinite()
+    return at_pixels(smoothed(torch.where(found, low, 0.0), found, smooth_m / cell), size, surface)
+
+
+@torch.no_grad()
+def ground_by_envelope(
+    surface: Tensor,
+    valid: Tensor,
+    resolution_m: float,
+    *,
+    window_m: float = 60.0,
+    percentile: float = 10.0,
+    cell_m: float = 5.0,
+    smooth_m: float = 15.0,
+    trend_m: float = 40.0,
+    passes: int = 2,
+) -> Tensor:
+    """Low percentile of the lowest pixels of cells over the trend of the terrain, metres. (B, 1, H, W) in and out.
+
+    Each pass takes its own result as the trend of the next.
+    """
+    size = max(round(cell_m / resolution_m), 1)
+    cell = size * resolution_m
+    minima, known = block_minima(surface, valid, size)
+    trend = smoothed(minima, known, trend_m / cell)
+    everywhere = torch.ones_like(known)
+    for _ in range(passes):
+        low = low_percentile(minima - trend, known, odd(window_m, cell), percentile)
+        trend = smoothed(trend + low, everywhere, smooth_m / cell)
+    return at_pixels(trend, size, surface)

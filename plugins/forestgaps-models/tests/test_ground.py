@@ -1,0 +1,89 @@
+"""The filters on the device against the same filters in numpy and scipy."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forestgaps_core.testing import example_batch
+from forestgaps_models.ground import block_minima, ground_by_envelope, ground_by_opening, low_percentile, smoothed
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def filters() -> ModuleType:
+    pytest.importorskip("scipy")
+    spec = importlib.util.spec_from_file_location("filters", BENCHMARKS / "filters.py")
+    if spec is None or spec.loader is None or not (BENCHMARKS / "filters.py").is_file():
+        pytest.skip("needs the repository's benchmarks")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["filters"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1000), resolution=st.sampled_from([0.5, 1.0]))
+def test_the_opening_is_that_of_the_classical_filter(filters: ModuleType, seed: int, resolution: float) -> None:
+    batch = example_batch(samples=1, size=93, seed=seed)
+    found = ground_by_opening(batch.dsm, batch.valid, resolution)[0, 0]
+    dsm = torch.where(batch.valid, batch.dsm, torch.nan)[0, 0].double().numpy()
+    expected = torch.from_numpy(filters.opening(dsm, resolution))
+    valid = batch.valid[0, 0]
+    torch.testing.assert_close(found[valid].double(), expected[valid], atol=5e-3, rtol=0)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_the_envelope_is_near_that_of_the_classical_filter(filters: ModuleType, seed: int) -> None:
+    """Near: numpy interpolates percentiles between ranks, which is not worth its price here."""
+    batch = example_batch(samples=1, size=120, seed=seed)
+    found = ground_by_envelope(batch.dsm, batch.valid, 1.0)[0, 0]
+    dsm = torch.where(batch.valid, batch.dsm, torch.nan)[0, 0].double().numpy()
+    difference = (found.double() - torch.from_numpy(filters.envelope(dsm, 1.0)))[batch.valid[0, 0]]
+    assert difference.abs().mean() < 0.3
+
+
+def test_no_ground_lies_above_the_surface() -> None:
+    batch = example_batch(samples=2, size=50)
+    for ground in (ground_by_opening, ground_by_envelope):
+        assert (ground(batch.dsm, batch.valid, 1.0) <= batch.dsm).all()
+
+
+def test_the_envelope_of_a_bare_slope_is_the_slope() -> None:
+    slope = (torch.arange(200.0)[:, None] * 0.7 + torch.arange(200.0)[None, :] * 0.2 + 1500)[None, None]
+    ground = ground_by_envelope(slope, torch.ones_like(slope, dtype=torch.bool), 1.0)
+    middle = (slope - ground)[..., 80:120, 80:120]
+    assert middle.max() < 5.0  # the lowest pixel of a 5 m cell, and the percentile
+
+
+def test_minima_of_blocks_skip_invalid_pixels() -> None:
+    surface = torch.arange(16.0).reshape(1, 1, 4, 4)
+    valid = surface > 1
+    minima, known = block_minima(surface, valid, 2)
+    assert minima.flatten().tolist() == [4.0, 2.0, 8.0, 10.0]
+    assert known.all()
+    _, known = block_minima(surface, surface > 5, 2)
+    assert known.flatten().tolist() == [False, True, True, True]
+
+
+def test_a_percentile_counts_known_cells_only() -> None:
+    cells = torch.arange(9.0).reshape(1, 1, 3, 3)
+    known = cells != 0
+    assert low_percentile(cells, known, 3, 0.0)[0, 0, 1, 1] == 1.0
+    assert low_percentile(cells, known, 3, 100.0)[0, 0, 1, 1] == 8.0
+    assert low_percentile(cells, cells < 0, 3, 50.0).abs().max() == 0.0
+
+
+def test_a_mean_of_one_value_is_that_value() -> None:
+    cells = torch.full((1, 1, 9, 9), 1234.5)
+    known = torch.rand(cells.shape, generator=torch.Generator().manual_seed(0)) > 0.5
+    torch.testing.assert_close(smoothed(cells, known, 2.0), cells)
