@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from attrs import field, frozen
@@ -15,7 +16,7 @@ from forestgaps_models.views import View
 
 
 @frozen(kw_only=True)
-class NetworkConfig:
+class NetworkConfig(ABC):
     """View, width and regularization; a subclass adds its body and chooses a head."""
 
     view: View = field(factory=View, metadata={"help": "What the network sees of the DSM; a table of its own."})
@@ -36,8 +37,9 @@ class NetworkConfig:
         metadata={"help": "Probability of zeroing a whole feature plane inside a block in training (spatial dropout)."},
     )
 
+    @abstractmethod
     def body(self, inputs: int, normalization: NormFactory) -> Body:
-        raise NotImplementedError
+        """The layers between view and head, for so many planes of the view."""
 
     def paths(self, blocks: int) -> list[DropPath]:
         """The drop-path layers of so many blocks, from input to output."""
