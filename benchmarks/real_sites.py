@@ -1,6 +1,6 @@
 """Accuracy on real forest: prepare, train, test and map, beside classical filters, in one command.
 
-    python benchmarks/real_sites.py --data FOLDER --out FOLDER [--epochs 20]
+    python benchmarks/real_sites.py --data FOLDER --out FOLDER [--epochs 18]
 
 FOLDER holds one folder a site with dsm.tif, dtm.tif and chm.tif. Every step is the command a user would type. The table has, for
 each test area and threshold, the share of gap in the reference, the IoU of gap, the IoU of canopy and the F1 of gap, for the
@@ -141,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of sites")
     parser.add_argument("--out", type=Path, required=True, help="folder to make for everything")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=18)
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True)

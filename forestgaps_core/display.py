@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 MANY = 6  # files of a folder that are named one by one
 
@@ -25,7 +25,7 @@ def show_scores(scores: Mapping[str, float]) -> None:
         score, _, level = name.partition("/")[2].partition("@")
         rows.setdefault(score, {})[level or "all"] = value
     levels = list(dict.fromkeys(level for row in rows.values() for level in row))
-    table = Table("score", *levels)
+    table = Table(Column("score", overflow="fold"), *levels)
     for score, row in rows.items():
         table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
     Console().print(table)
