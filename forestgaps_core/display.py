@@ -19,16 +19,21 @@ def written(folder: Path) -> Iterator[str]:
 
 
 def show_scores(scores: Mapping[str, float]) -> None:
-    """A row for each score; columns for all thresholds together and for each (`name@5m`); undefined values are shown as -."""
-    rows: dict[str, dict[str, float]] = {}
+    """A table for each metric: a row for each score, columns for all thresholds together and for each (`name@5m`).
+
+    Undefined values are shown as -.
+    """
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
     for name, value in scores.items():
-        score, _, level = name.partition("/")[2].partition("@")
-        rows.setdefault(score, {})[level or "all"] = value
-    levels = list(dict.fromkeys(level for row in rows.values() for level in row))
-    table = Table(Column("score", overflow="fold"), *levels)
-    for score, row in rows.items():
-        table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
-    Console().print(table)
+        metric, _, score = name.partition("/")[2].rpartition("/")
+        score, _, level = score.partition("@")
+        metrics.setdefault(metric, {}).setdefault(score, {})[level or "all"] = value
+    for metric, rows in metrics.items():
+        levels = list(dict.fromkeys(level for row in rows.values() for level in row))
+        table = Table(Column(metric or "score", no_wrap=True), *levels)
+        for score, row in rows.items():
+            table.add_row(score, *(number(row[level]) if level in row else "" for level in levels))
+        Console().print(table)
 
 
 def number(value: float) -> str:
