@@ -15,6 +15,7 @@ gap, or with a few valid pixels, counts like any other; the overlap losses there
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -71,7 +72,7 @@ class PlaneLoss:
 
 
 @frozen(kw_only=True)
-class PlaneLossConfig:
+class PlaneLossConfig(ABC):
     """What a run file can say about every loss that compares planes."""
 
     threshold_weights: ThresholdWeights = field(
@@ -94,9 +95,9 @@ class PlaneLossConfig:
     )
 
     @property
+    @abstractmethod
     def formula(self) -> PlaneFormula:
         """The formula with its settings filled in."""
-        raise NotImplementedError
 
     def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> PlaneLoss:
         """The loss for a run; the arguments matter to `threshold_weights` only."""
