@@ -55,6 +55,21 @@ class Augmentation:
         validator=and_(ge(0), lt(2)),
         metadata={"help": "Tilt the terrain by a plane of up to this slope (rise over run) in each direction."},
     )
+    relief_m: float = field(
+        default=0.0,
+        validator=ge(0),
+        metadata={"help": "Add random hills under the canopy, of a standard deviation of up to so many metres."},
+    )
+    stretch: float = field(
+        default=1.0,
+        validator=and_(ge(1), le(4)),
+        metadata={"help": "Multiply the canopy heights of a tile by a factor between 1 over this and this; 1: as they are."},
+    )
+    swap: float = field(
+        default=0.0,
+        validator=and_(ge(0), le(1)),
+        metadata={"help": "Share of tiles whose whole canopy is replaced by that of another tile, on their own ground."},
+    )
     exchange: float = field(
         default=0.0,
         validator=and_(ge(0), le(1)),
@@ -68,6 +83,9 @@ class Augmentation:
 
 
 LARGEST_SQUARE = 0.5  # share of the tile
+HILLS = 24  # waves added up: enough to look random, few enough to cost nothing
+WAVELENGTHS_M = (40.0, 800.0)  # shorter waves would look like canopy, longer ones like a tilt
+ROUGHNESS = 1.2  # amplitude goes as wavelength to this power: natural relief is smooth at short range
 NO_AUGMENTATION = Augmentation(turns=False, offset_m=0.0, tilt=0.0)
 
 
@@ -100,21 +118,50 @@ def tilted(dsm: Tensor, draw: Tensor, *, tilt: float, offset_m: float, resolutio
     return dsm + (tilt * plane + offset_m * rise[:, None, None])[:, None]
 
 
+def hills(draw: Tensor, rows: int, columns: int, *, relief_m: float, resolution_m: float) -> Tensor:
+    """Random terrain, (B, 1, rows, columns) float32 metres of mean 0: a sum of plane waves in random directions.
+
+    The standard deviation of a tile's hills is `relief_m` times the square of a uniform number: gentle ground is common.
+    Spectrum as that of natural relief, a power of the wavelength (Turcotte 1997, Fractals and Chaos in Geology and Geophysics,
+    chapter 7). A wave is cos(ax + by), which splits into rows and columns, so all of them together are one matrix product.
+    """
+    turn, length, phase = uniform(draw, "hills", 3 * HILLS).to(torch.float32).unflatten(1, (3, HILLS)).unbind(1)
+    short, long = WAVELENGTHS_M
+    wavelength = short * (long / short) ** length
+    number = 2 * torch.pi * resolution_m / wavelength
+    angle = 2 * torch.pi * turn
+    y = torch.arange(rows, device=draw.device) * (number * angle.sin())[..., None] + 2 * torch.pi * phase[..., None]
+    x = torch.arange(columns, device=draw.device) * (number * angle.cos())[..., None]
+    height = wavelength[..., None] ** ROUGHNESS
+    waves = (height * y.cos()).mT @ x.cos() - (height * y.sin()).mT @ x.sin()
+    waves = waves - waves.mean((1, 2), keepdim=True)
+    size = uniform(draw, "size", 1).to(torch.float32)[:, :, None].square() * relief_m
+    return (waves / waves.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-6) * size)[:, None]
+
+
+def stretched(dsm: Tensor, height: Tensor, draw: Tensor, most: float) -> tuple[Tensor, Tensor]:
+    """DSM and heights with each tile's canopy made taller or lower by a factor log-uniform between 1 / `most` and `most`."""
+    factor = most ** (2 * uniform(draw, "stretch", 1).to(dsm.dtype)[:, :, None, None] - 1)
+    added = height * (factor - 1)
+    return dsm + added, height + added
+
+
 def with_other_canopy(dsm: Tensor, height: Tensor, valid: Tensor, draw: Tensor, change: Augmentation) -> tuple[Tensor, Tensor]:
-    """DSM and heights with the canopy of the next tile of the batch on this tile's ground, in a square or blended.
+    """DSM and heights with the canopy of the next tile of the batch on this tile's ground: all of it, in a square, or blended.
 
     The ground, DSM minus height, stays. Pixels where either tile has no data keep their canopy.
 
     Source: Yun et al. 2019, section 3.1, arXiv:1905.04899 (squares); Zhang et al. 2018, eq. 1, arXiv:1710.09412 (blends);
     both of the canopies here, and not of the picture, whose ground must stay whole.
     """
-    row, column, size, exchanged, blended, share = uniform(draw, "canopies", 6).to(dsm.dtype)[:, :, None, None].unbind(1)
+    row, column, size, exchanged, blended, share, swapped = uniform(draw, "canopies", 7).to(dsm.dtype)[:, :, None, None].unbind(1)
     other, both = height.roll(1, dims=0), valid & valid.roll(1, dims=0)
     rows, columns = dsm.shape[-2:]
     y = torch.arange(rows, device=dsm.device, dtype=dsm.dtype)[None, :, None] / rows
     x = torch.arange(columns, device=dsm.device, dtype=dsm.dtype)[None, None, :] / columns
     half = (size * LARGEST_SQUARE).sqrt() / 2
     square = ((y - row).abs() < half) & ((x - column).abs() < half) & (exchanged < change.exchange)
+    square = square | (swapped < change.swap)
     # A blend keeps at least half of the tile's own canopy.
     weight = torch.where(square, 1.0, torch.where(blended < change.blend, share / 2, 0.0))[:, None]
     added = torch.where(both, weight * (other - height), 0.0)
@@ -142,12 +189,17 @@ class BatchMaker:
     def __call__(self, tiles: Tiles) -> Batch:
         dsm, height, valid = tiles.dsm, tiles.height, tiles.valid
         change = self.augmentation
-        if change.exchange or change.blend:
+        if change.stretch > 1:
+            dsm, height = stretched(dsm, height, tiles.draw, change.stretch)
+        if change.exchange or change.blend or change.swap:
             dsm, height = with_other_canopy(dsm, height, valid, tiles.draw, change)
         if change.turns:
             dsm, height, valid = turned((dsm, height, valid), tiles.draw)
         if change.tilt or change.offset_m:
             dsm = tilted(dsm, tiles.draw, tilt=change.tilt, offset_m=change.offset_m, resolution_m=self.resolution_m)
+        if change.relief_m:
+            rows, columns = dsm.shape[-2:]
+            dsm = dsm + hills(tiles.draw, rows, columns, relief_m=change.relief_m, resolution_m=self.resolution_m)
         if self.thresholds.drawn:
             thresholds = drawn_thresholds(tiles.draw, self.thresholds.values, self.thresholds.drawn)
         else:

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.batches import (
+    HILLS,
+    ROUGHNESS,
+    WAVELENGTHS_M,
     Augmentation,
     BatchMaker,
     Thresholds,
     drawn_thresholds,
     fill_invalid,
+    hills,
+    stretched,
     tilted,
     turned,
     with_other_canopy,
 )
 from forestgaps_core.components import Tiles
-from forestgaps_core.randomness import draws
+from forestgaps_core.randomness import draws, uniform
 
 
 def tiles(samples=16, size=8, seed=0):
@@ -87,7 +94,7 @@ def test_tilting_adds_a_plane_and_leaves_heights():
 
 
 def test_augmentation_is_a_function_of_the_draw():
-    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentation=Augmentation())
+    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentation=Augmentation(relief_m=20.0, stretch=1.5))
     mixing = BatchMaker(thresholds=Thresholds(), augmentation=Augmentation(exchange=0.5, blend=0.5))
     assert torch.equal(mixing(tiles()).dsm, mixing(tiles()).dsm)
     whole, again = maker(tiles()), maker(tiles())
@@ -111,6 +118,54 @@ def test_another_canopy_stands_on_the_same_ground():
     touched = moved.flatten(1).any(1).double().mean().item()
     assert 0.35 < touched < 0.6  # half of the tiles, less those whose square is too small to hold a pixel
     assert moved.flatten(1).double().mean(1).max() <= 0.6
+
+
+def test_a_swapped_canopy_is_whole():
+    given_tiles = tiles(samples=50)
+    height, dsm = given_tiles.height.nan_to_num(0.0), given_tiles.dsm.nan_to_num(0.0)
+    new_dsm, new_height = with_other_canopy(dsm, height, given_tiles.valid, given_tiles.draw, Augmentation(swap=1.0))
+    both = given_tiles.valid & given_tiles.valid.roll(1, 0)
+    torch.testing.assert_close(new_height, torch.where(both, height.roll(1, 0), height))
+    torch.testing.assert_close(new_dsm - new_height, dsm - height)
+
+
+def test_a_stretched_canopy_keeps_its_ground_and_its_shape():
+    given_tiles = tiles(samples=100)
+    height, dsm = given_tiles.height.nan_to_num(0.0), given_tiles.dsm.nan_to_num(0.0)
+    new_dsm, new_height = stretched(dsm, height, given_tiles.draw, most=1.5)
+    torch.testing.assert_close(new_dsm - new_height, dsm - height, atol=1e-4, rtol=0)
+    factor = new_height.amax((1, 2, 3)) / height.amax((1, 2, 3))
+    torch.testing.assert_close(new_height, height * factor[:, None, None, None])
+    assert 1 / 1.5 <= factor.min() < 0.75
+    assert 1.35 < factor.max() <= 1.5
+    assert 0.35 < (factor < 1).double().mean() < 0.65
+
+
+def test_hills_are_smooth_of_mean_nothing_and_of_the_size_asked_for():
+    made = hills(draws(0, 0, torch.arange(200)), 96, 64, relief_m=20.0, resolution_m=2.0)
+    assert made.shape == (200, 1, 96, 64)
+    assert made.mean((1, 2, 3)).abs().max() < 1e-3
+    sizes = made.std((1, 2, 3))
+    assert sizes.max() <= 20.1
+    assert 4 < sizes.mean() < 9  # a third of the most, on average
+    # Neighbours 2 m apart differ by less than a fifth of the hills' size: nothing there looks like canopy.
+    steps = torch.maximum(made.diff(dim=-1).abs().mean((1, 2, 3)), made.diff(dim=-2).abs().mean((1, 2, 3)))
+    assert (steps / sizes).max() < 0.2
+
+
+def test_hills_are_waves_added_up_one_by_one():
+    draw = draws(3, 0, torch.arange(1))
+    turn, length, phase = uniform(draw, "hills", 3 * HILLS)[0].reshape(3, HILLS).tolist()
+    waves = torch.zeros(10, 14, dtype=torch.float64)
+    for share, far, begin in zip(turn, length, phase, strict=True):
+        metres = WAVELENGTHS_M[0] * (WAVELENGTHS_M[1] / WAVELENGTHS_M[0]) ** far
+        for y in range(10):
+            for x in range(14):
+                along = y * math.sin(2 * math.pi * share) + x * math.cos(2 * math.pi * share)
+                waves[y, x] += metres**ROUGHNESS * math.cos(2 * math.pi * (along / metres + begin))
+    waves -= waves.mean()
+    made = hills(draw, 10, 14, relief_m=10.0, resolution_m=1.0)[0, 0].double()
+    torch.testing.assert_close(made / made.norm(), waves / waves.norm(), atol=1e-4, rtol=0)
 
 
 def test_blended_canopies_lie_between_the_two():

@@ -63,19 +63,20 @@ def dilated(x: Tensor, size: int) -> Tensor:
 
 
 def opened(x: Tensor, valid: Tensor, size: int) -> Tensor:
-    """Grey opening by a square of `size` (odd) pixels, in which invalid pixels take no part.
+    """Grey opening by squares of `size` (odd) pixels centred on valid ones, in which invalid pixels take no part.
 
     Args:
         x: (B, 1, H, W).
         valid: Pixels that count, (B, 1, H, W).
 
     Returns:
-        (B, 1, H, W); finite wherever `valid`, and there never above `x`. -inf where no square holds a valid pixel.
+        (B, 1, H, W); finite wherever `valid`, and there never above `x`. -inf where none of these squares reaches.
 
     Source: Serra 1982, Image Analysis and Mathematical Morphology, chapter II.
     """
     low = eroded(torch.where(valid, x, math.inf), size)
-    return dilated(torch.where(low.isinf(), -math.inf, low), size)
+    # A square centred outside the survey sees a corner of it, perhaps all canopy: the edge of the survey is an edge of the raster.
+    return dilated(torch.where(valid, low, -math.inf), size)
 
 
 def local_mean(x: Tensor, valid: Tensor, size: int) -> Tensor:

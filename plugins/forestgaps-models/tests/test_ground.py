@@ -33,7 +33,8 @@ def filters() -> ModuleType:
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000), resolution=st.sampled_from([0.5, 1.0]))
 def test_the_opening_is_that_of_the_classical_filter(filters: ModuleType, seed: int, resolution: float) -> None:
-    batch = example_batch(samples=1, size=93, seed=seed)
+    # Beside invalid pixels the two differ on purpose: there the filter takes a corner of a window for the whole.
+    batch = example_batch(samples=1, size=93, seed=seed, nodata=0.0)
     found = ground_by_opening(batch.dsm, batch.valid, resolution)[0, 0]
     dsm = torch.where(batch.valid, batch.dsm, torch.nan)[0, 0].double().numpy()
     expected = torch.from_numpy(filters.opening(dsm, resolution))

@@ -19,7 +19,7 @@ def surface(seed: int = 0, rows: int = 40, columns: int = 53) -> torch.Tensor:
 
 def slow_opening(z: np.ndarray, valid: np.ndarray, size: int) -> np.ndarray:
     low = ndimage.minimum_filter(np.where(valid, z, np.inf), size=size, mode="nearest")
-    return ndimage.maximum_filter(np.where(np.isfinite(low), low, -np.inf), size=size, mode="nearest")
+    return ndimage.maximum_filter(np.where(valid, low, -np.inf), size=size, mode="nearest")
 
 
 @settings(deadline=None)

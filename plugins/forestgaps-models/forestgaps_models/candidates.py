@@ -1,0 +1,133 @@
+"""Where the ground may be, guessed in many ways at once, for a network that learns which guess to trust where.
+
+All guesses are openings: the surface with everything narrower than a window cut off, on cells that hold their lowest pixel.
+A narrow window follows the terrain and mistakes wide crowns for ground; a wide one sees below them and cuts off ridges. Half of
+them are made of the surface over its own trend, so that a slope is not taken for height. Where guesses agree, and where many
+cells touch them, the ground shows; where wider windows keep finding lower ground, it does not.
+
+Nothing here is learned, and no gradient passes. What a cell's guesses depend on ends at `reach_m` around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad, pixel_unshuffle
+
+from forestgaps_models.ground import TRUNCATE, block_minima, odd, smoothed
+from forestgaps_models.morphology import opened
+
+FINE_M = 2.0  # cells that show single crowns and the pits between them; two of them are a cell of the guesses
+TREND_M = 20.0  # standard deviation of the Gaussian that leaves the trend of the surface
+NEAR_M = 1.0  # a cell this near to a guess supports it
+SUPPORT_CELLS = 5  # width of the square whose share of such cells is shown
+SMOOTH_M = 8.0  # standard deviation of the Gaussian over a guess made over the trend
+AGAIN_M = 16.0  # and over the guess that becomes the trend of the last one
+WIDEST_OVER_GUESS_M = 60.0  # window of that one
+SCALE_M = 10.0  # metres that become 1
+
+
+class GroundCandidates(nn.Module):
+    """(dsm, valid) to what a network should see, and to the guesses themselves.
+
+    Args:
+        openings_m: Windows of the openings of the surface, metres.
+        over_trend_m: Windows of the openings of the surface over its trend, metres. All planes are shown against the middle
+            one, and one more guess is an opening of the surface over that.
+
+    Attributes:
+        fine, coarse: Pixels on a side of the two kinds of cells.
+        count: Guesses.
+        planes: Planes shown.
+    """
+
+    def __init__(self, openings_m: Sequence[float], over_trend_m: Sequence[float], resolution_m: float) -> None:
+        super().__init__()
+        self.fine = max(round(FINE_M / resolution_m), 1)
+        self.coarse = 2 * self.fine
+        self.cell_m = self.coarse * resolution_m
+        self.openings_m, self.over_trend_m = tuple(openings_m), tuple(over_trend_m)
+        self.count = len(self.openings_m) + len(self.over_trend_m) + 1
+        self.shown_against = len(self.openings_m) + len(self.over_trend_m) // 2
+        self.supported = (len(self.openings_m) // 2, self.shown_against, self.count - 1)
+        self.planes = 4 * 3 + (self.count - 1) + 1 + len(self.supported) + 1
+
+    @property
+    def reach_m(self) -> float:
+        """How far away a pixel can change a guess, metres: two erosions' widths and the tails of the Gaussians."""
+        over_trend = TRUNCATE * (TREND_M + SMOOTH_M) + max(self.over_trend_m)
+        over_guess = over_trend + TRUNCATE * (AGAIN_M + SMOOTH_M) + WIDEST_OVER_GUESS_M
+        return float(max(over_guess, max(self.openings_m) + TRUNCATE * SCALE_M) + SUPPORT_CELLS * self.cell_m)
+
+    @torch.no_grad()
+    def forward(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Planes (B, `planes`, h, w) without a unit, and guesses (B, `count`, h, w) in metres, float32.
+
+        H and W are multiples of `coarse`; h and w are H and W over it.
+        """
+        # Elevations of 2,000 m leave 8 m between neighbouring numbers in bf16.
+        with torch.autocast(dsm.device.type, enabled=False):
+            return self.guessed(dsm.float(), valid)
+
+    def guessed(self, surface: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        covered = avg_pool2d(valid.float(), self.coarse)
+        known = covered > 0
+        mean = avg_pool2d(torch.where(valid, surface, 0.0), self.coarse) / covered.clamp(min=1e-6)
+        trend = smoothed(mean, known, TREND_M / self.cell_m)
+        over_trend = surface - interpolate(trend, scale_factor=self.coarse, mode="bilinear", align_corners=False)
+
+        low, fine_known = block_minima(surface, valid, self.fine)
+        high = -block_minima(-surface, valid, self.fine)[0]
+        lowest = halved_minima(low, fine_known)
+        lowest_over_trend = halved_minima(block_minima(over_trend, valid, self.fine)[0], fine_known)
+        guesses = [
+            self.opening(lowest, known, width, smooth_m=min(SCALE_M, max(width / 4, self.cell_m))) for width in self.openings_m
+        ]
+        guesses += [trend + self.opening(lowest_over_trend, known, width, smooth_m=SMOOTH_M) for width in self.over_trend_m]
+        guess = smoothed(guesses[self.shown_against], known, AGAIN_M / self.cell_m)
+        guesses.append(guess + self.opening(lowest - guess, known, WIDEST_OVER_GUESS_M, smooth_m=SMOOTH_M))
+        grounds = torch.cat(guesses, dim=1)
+
+        base = grounds[:, self.shown_against, None]
+        others = [number for number in range(self.count) if number != self.shown_against]
+        at_fine = interpolate(base, scale_factor=2, mode="bilinear", align_corners=False)
+        heights = torch.cat([low - at_fine, high - low], dim=1) / SCALE_M
+        planes = [
+            pixel_unshuffle(torch.cat([torch.where(fine_known, heights, 0.0), fine_known.float()], dim=1), 2),
+            (grounds[:, others] - base) / SCALE_M,
+            torch.where(known, (mean - trend) / SCALE_M, 0.0),
+            support(lowest, grounds[:, self.supported], known),
+            steepness(trend, self.cell_m),
+        ]
+        return torch.cat(planes, dim=1), grounds
+
+    def opening(self, cells: Tensor, known: Tensor, width_m: float, *, smooth_m: float) -> Tensor:
+        """Opening of cells by a square so wide, smoothed; 0 where nothing is known within reach."""
+        low = opened(cells, known, odd(width_m, self.cell_m))
+        found = low.isfinite()
+        return smoothed(torch.where(found, low, 0.0), found, smooth_m / self.cell_m)
+
+
+def halved_minima(cells: Tensor, known: Tensor) -> Tensor:
+    """The lowest known of each 2x2 cells; 0 where none is."""
+    minima = -max_pool2d(torch.where(known, -cells, -math.inf), 2)
+    return torch.where(minima.isfinite(), minima, 0.0)
+
+
+def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
+    """Share of the known cells around each that come within a metre of each ground, 0 to 1."""
+    near = ((lowest - grounds < NEAR_M) & known).float()
+    margin = SUPPORT_CELLS // 2
+    share = avg_pool2d(near, SUPPORT_CELLS, 1, margin)
+    return share / avg_pool2d(known.float(), SUPPORT_CELLS, 1, margin).clamp(min=1 / SUPPORT_CELLS**2)
+
+
+def steepness(trend: Tensor, cell_m: float) -> Tensor:
+    """Slope of the trend, rise over run."""
+    edged = pad(trend, (1, 1, 1, 1), mode="replicate")
+    down = (edged[..., 2:, 1:-1] - edged[..., :-2, 1:-1]) / (2 * cell_m)
+    across = (edged[..., 1:-1, 2:] - edged[..., 1:-1, :-2]) / (2 * cell_m)
+    return (down.square() + across.square()).sqrt()

@@ -1,0 +1,165 @@
+"""A network that looks for the ground and leaves the canopy to the surface model.
+
+The surface is known; what is missing is the ground below it. So this network does not draw gaps: it works on cells of a few
+metres, where it weighs the guesses of classical filters against each other (`forestgaps_models.candidates`), adds what none of
+them sees, and says how sure it is. Everything finer comes from the surface itself:
+
+    ground  g_c = sum_i w_ci g_i + residual_c        w = softmax over the guesses, for each component c
+    height  h_c = DSM - g_c
+    P(height < t) = F(t) = sum_c p_c sigmoid((t - h_c) / s_c)
+
+a mixture of logistic distributions of height with scales s. The first component has no residual: either a filter is right, or
+the ground lies where the others say. Under a closed canopy both may be likely, and a mean of the two would be wrong for sure.
+The logit of a gap is log F - log(1 - F). It rises with t: gaps are nested whatever the weights, and any threshold may be asked.
+"""
+
+from __future__ import annotations
+
+import torch
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad, softplus
+
+from forestgaps_core import NormFactory
+from forestgaps_core.batches import ascending
+from forestgaps_models.blocks import ResidualBlock
+from forestgaps_models.candidates import GroundCandidates
+from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
+from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
+
+RESIDUAL_M = 5.0  # metres that an output of 1 adds to the ground
+SPREAD_M = 1.5  # scale of the distribution at an output of 0 is this times log 2, plus the least
+LEAST_SPREAD_M = 0.1  # below, a logit would overflow half precision at 60 m
+SCORE_CAP = 60.0  # nats; exp(-60) is far from the smallest float32, so no logarithm is of 0
+# Windows whose margin is so wide change no probability by 0.02, as measured by benchmarks/window_consistency.py; the tails of the
+# Gaussians reach farther, with weights that do not matter.
+CONTEXT_M = 160.0
+FAVOUR = 2.0  # head start of the two guesses that are best alone, in nats: the network begins as a good filter
+
+
+@frozen(kw_only=True)
+class GroundUNet:
+    """U-Net on cells of 4 m that estimates the ground from the guesses of classical filters, and with it canopy height.
+
+    Starts as a filter and learns which to trust where, and what none of them sees; canopy keeps the detail of the surface.
+    All thresholds come from one pass and never contradict each other. Its network also has `heights(dsm, valid)`, metres.
+    Formulas: `forestgaps_models.ground_unet`; guesses: `forestgaps_models.candidates`.
+
+    Source: U-Net: Ronneberger et al. 2015, arXiv:1505.04597; its blocks: He et al. 2016, arXiv:1512.03385; openings over growing
+    windows: Zhang et al. 2003, doi 10.1109/TGRS.2003.810682
+    """
+
+    openings_m: tuple[float, ...] = field(
+        default=(12.0, 20.0, 44.0, 60.0, 92.0),
+        validator=and_(min_len(1), deep_iterable(gt(0)), ascending),
+        metadata={"help": "Windows of the openings of the surface, metres, ascending."},
+    )
+    over_trend_m: tuple[float, ...] = field(
+        default=(20.0, 44.0, 76.0),
+        validator=and_(min_len(1), deep_iterable(gt(0)), ascending),
+        metadata={"help": "Windows of the openings of the surface over its trend, metres, ascending."},
+    )
+    base: int = field(
+        default=16, validator=ge(4), metadata={"help": "Feature planes of the U-Net at its first level, doubled below."}
+    )
+    depth: int = field(
+        default=3,
+        validator=and_(ge(1), le(6)),
+        metadata={"help": "How many times the cells are halved; each doubles the context."},
+    )
+    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Blocks per level, down and up."})
+    components: int = field(
+        default=2,
+        validator=and_(ge(1), le(4)),
+        metadata={
+            "help": "Logistic distributions mixed: 2 can say that the ground is either where a filter sees it or much lower; 1 has "
+            "to settle in between."
+        },
+    )
+    drop_path: float = field(
+        default=0.0,
+        validator=and_(ge(0), lt(1)),
+        metadata={"help": "Highest probability of skipping a residual block in training."},
+    )
+    dropout: float = field(
+        default=0.0,
+        validator=and_(ge(0), lt(1)),
+        metadata={"help": "Probability of zeroing a whole feature plane inside a block in training (spatial dropout)."},
+    )
+
+    def build(self, normalization: NormFactory, resolution_m: float) -> GroundNetwork:
+        candidates = GroundCandidates(self.openings_m, self.over_trend_m, resolution_m)
+        body = EncoderDecoder(
+            candidates.planes,
+            normalization,
+            base=self.base,
+            depth=self.depth,
+            blocks=self.blocks,
+            paths=[DropPath(share, self.drop_path) for share in depth_shares(block_count(self.depth, self.blocks), "linear")],
+            dropout=self.dropout,
+            attention="none",
+            block=ResidualBlock,
+        )
+        return GroundNetwork(candidates, body, self.components)
+
+
+class GroundNetwork(nn.Module):
+    """(dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size; see the module.
+
+    Attributes:
+        nested: Gaps at one threshold are gaps at any higher one, by construction.
+        context_m: What lies farther than this from a pixel hardly matters to it, metres; see `CONTEXT_M`.
+    """
+
+    nested = True
+    context_m = CONTEXT_M
+
+    def __init__(self, candidates: GroundCandidates, body: EncoderDecoder, components: int) -> None:
+        super().__init__()
+        self.candidates, self.body, self.components = candidates, body, components
+        count = candidates.count
+        self.last = nn.Conv2d(body.channels, components * (count + 3), 1)
+        nn.init.zeros_(self.last.weight)
+        with torch.no_grad():
+            bias = self.last.bias.zero_().view(components, count + 3)  # type: ignore[union-attr]  # made with one
+            bias[:, [len(candidates.openings_m) // 2, candidates.shown_against]] = FAVOUR
+            # Further components begin lower: what a filter misses is ground below what it found.
+            bias[:, count] = -torch.arange(components) / 2.0
+            bias[:, count + 2] = -torch.arange(components) / 2.0
+
+    def set_drop_path(self, rate: float) -> None:
+        """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""
+        set_drop_path(self, rate)
+
+    def distribution(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Height and scale, metres, and log-weight of each component: (B, C, H, W) float32 each."""
+        rows, columns = dsm.shape[-2:]
+        multiple = self.candidates.coarse * self.body.multiple
+        margin = (0, -columns % multiple, 0, -rows % multiple)
+        planes, grounds = self.candidates(pad(dsm, margin), pad(valid, margin))
+        out = self.last(self.body(planes.contiguous(memory_format=torch.channels_last))).float()
+        out = out.unflatten(1, (self.components, -1))
+        count = self.candidates.count
+        residual = RESIDUAL_M * out[:, :, count]
+        if self.components > 1:
+            residual = torch.cat([torch.zeros_like(residual[:, :1]), residual[:, 1:]], dim=1)
+        ground = (out[:, :, :count].softmax(dim=2) * grounds[:, None]).sum(dim=2) + residual
+        coarse = torch.cat([ground, out[:, :, count + 1], out[:, :, count + 2]], dim=1)
+        fine = interpolate(coarse, scale_factor=self.candidates.coarse, mode="bilinear", align_corners=False)
+        ground, spread, weight = fine[..., :rows, :columns].chunk(3, dim=1)
+        return dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        height, scale, weight = (plane[:, :, None] for plane in self.distribution(dsm, valid))
+        score = (thresholds.float()[:, None, :, None, None] - height) / scale
+        if self.components == 1:
+            return score[:, 0]
+        # Both sums run over positive numbers, so each has the relative precision of float32 also next to 0 and 1.
+        share, score = weight.exp(), score.clamp(-SCORE_CAP, SCORE_CAP)
+        return (share * score.sigmoid()).sum(1).log() - (share * (-score).sigmoid()).sum(1).log()
+
+    def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """The expected canopy height, metres, (B, 1, H, W) float32."""
+        height, _, weight = self.distribution(dsm, valid)
+        return (weight.exp() * height).sum(dim=1, keepdim=True)
