@@ -67,6 +67,10 @@ class FixedTiles:
         landscape, row, column = self.places[index].tolist()
         return self.landscapes.tile(landscape, row, column, self.tile_px)
 
+    def block(self, index: int) -> int:
+        """The landscape of a tile: tiles of one are alike, those of two are not."""
+        return int(self.places[index, 0])
+
 
 @frozen(eq=False)
 class LandscapeData:

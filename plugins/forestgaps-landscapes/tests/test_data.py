@@ -31,6 +31,7 @@ def test_fixed_tiles_cover_each_pixel_once():
     tiles = torch.stack([validation.read(n, 0).dsm for n in range(9)])
     put_together = tiles.view(3, 3, 32, 32).permute(0, 2, 1, 3).reshape(96, 96)
     assert torch.equal(put_together, validation.landscapes.dsm[0, :96, :96])
+    assert [validation.block(n) for n in range(18)] == [0] * 9 + [1] * 9
 
 
 def test_a_crop_is_a_part_of_a_training_landscape_given_by_its_draw():

@@ -1,0 +1,106 @@
+"""`forestgaps evaluate`. What it works with is imported when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "evaluation"
+
+
+def evaluate(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Run folders, checkpoints or networks; several: seeds of one run file."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option("--threshold", "-t", metavar="METRES", help="By default 2, 3, 5, 10, 15, 20, 25 and 30; repeat for several."),
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(metavar="RUN.toml", help="Train this run file first, once for each of --seeds, into --out.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="N,N,...", help="Seeds for --train.")] = "1,2,3",
+    leakage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Train the first run once more, here, with half of its test tiles among the training tiles, to measure what a "
+            "random split would add.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write evaluation.json, .csv and .md here.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN.toml", help="Judge on the data of this run file or run folder instead of the run's own."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Judge on other data, such as data.folder=elsewhere."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(metavar="N", min=100, help="Of the spatial blocks, for the intervals.")] = 2000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Judge trained networks by one protocol.
+
+    Scores at each threshold beside the gap share and the scores of maps without knowledge; intervals by bootstrap over spatial
+    blocks; the spread over seeds where several runs are given; the same by slope of the ground and by canopy cover.
+    """
+    import sys
+    from contextlib import redirect_stdout
+
+    from attrs import evolve
+    from rich.console import Console
+
+    from forestgaps_core.cli import plugins
+    from forestgaps_core.errors import ConfigError
+    from forestgaps_evaluation import leakage as leaking
+    from forestgaps_evaluation import tables
+    from forestgaps_evaluation.evaluation import evaluated
+    from forestgaps_evaluation.progress import bar
+    from forestgaps_evaluation.rendering import refuse, write_new
+    from forestgaps_evaluation.seeds import parsed_seeds, seed_notes, train_seeds
+    from forestgaps_evaluation.tallies import PROTOCOL, counted
+    from forestgaps_evaluation.trained import opened, pixel_notes
+
+    if bool(runs) == (train is not None):
+        raise ConfigError("give run folders, or --train RUN.toml", "evaluate")
+    if train is not None and out is None:
+        raise ConfigError("--train needs --out FOLDER, to train in", "evaluate")
+    if leakage is not None and split != "test":
+        raise ConfigError("--leakage shares out the test split, so it goes with --split test only", "evaluate")
+    files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
+    for path in files.values():
+        refuse(path)
+    names = list(runs or [])
+    if train is not None and out is not None:
+        with redirect_stdout(sys.stderr):  # the bars of callbacks; results alone go to the standard output
+            names = [str(run) for run in train_seeds(train, parsed_seeds(seeds), out, plugins())]
+    networks = [
+        opened(name, device=device, checkpoint=checkpoint, data=data, changes=changes or [], plugins=plugins()) for name in names
+    ]
+    found = []
+    for network in networks:
+        with bar(network.run, shown=not as_json) as progress:
+            found.append(counted(network, split, threshold or PROTOCOL, progress=progress))
+    result = evaluated(found, resamples=resamples, notes=[*pixel_notes(networks), *seed_notes(networks)])
+    if leakage is not None:
+        with redirect_stdout(sys.stderr):
+            leaked = leaking.leakage(networks[0], found[0], leakage, plugins(), resamples=resamples)
+        result = evolve(result, leakage=leaked)
+    writers = {"json": tables.as_json, "csv": tables.comma_separated, "md": tables.markdown}
+    for kind, path in files.items():
+        write_new(path, writers[kind](result))
+    if as_json:
+        typer.echo(tables.as_json(result), nl=False)
+        return
+    tables.show(result, Console())
+    for path in files.values():
+        typer.echo(f"wrote {path}")

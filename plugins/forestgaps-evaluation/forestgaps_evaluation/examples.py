@@ -1,0 +1,135 @@
+"""Which tiles a page shows, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+
+from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.loading import SourceDataset
+from forestgaps_core.randomness import draws
+from forestgaps_evaluation.maps import Map, agreement_picture, enlarged, framed, gap_picture, hillshade, relief_picture
+from forestgaps_evaluation.rendering import SPACE, percent, score
+from forestgaps_evaluation.scores import gap_share, judged, scores
+from forestgaps_evaluation.tallies import Tallies
+from forestgaps_evaluation.trained import Trained
+
+SIDE = 420  # pixels of a picture, about
+ENOUGH = 0.5  # of the valid pixels of a usual tile: with less, a tile is no example
+
+
+@frozen(kw_only=True)
+class Example:
+    """A tile with its pictures.
+
+    Attributes:
+        why: "typical", "best" or "worst".
+        name: Of the tile.
+        words: Its score, in a sentence.
+    """
+
+    why: str
+    name: str
+    words: str
+    maps: Sequence[Map]
+
+
+def tile_scores(tallies: Tallies) -> NDArray[np.float64]:
+    """(N,) mean IoU of each tile, over the thresholds judged for all tiles together at which the tile itself has 1 to 95 % gap.
+
+    NaN where there is none, and for tiles with few valid pixels.
+    """
+    fair = judged(gap_share(tallies.counts.sum(0)))[None] & judged(gap_share(tallies.counts))
+    each = np.where(fair, scores(tallies.counts)["mean_iou"], np.nan)
+    many = tallies.valid_pixels >= ENOUGH * np.median(tallies.valid_pixels)
+    known = np.isfinite(each) & many[:, None]
+    total = np.where(known, each, 0.0).sum(1)
+    found: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+    return found
+
+
+def chosen(values: NDArray[np.float64]) -> dict[str, list[int]]:
+    """Places of tiles by what they are an example of, each tile once: one or two of each kind, as many as there are tiles for."""
+    order = [int(n) for n in np.argsort(values) if np.isfinite(values[n])]
+    each = 2 if len(order) >= 8 else 1
+    worst, best = order[:each], order[::-1][:each]
+    rest = [n for n in order if n not in worst and n not in best]
+    middle = len(rest) // 2
+    typical = rest[max(middle - each // 2, 0) : middle + (each + 1) // 2]
+    return {"typical": typical, "best": [n for n in best if n not in worst], "worst": worst}
+
+
+def examples(trained: Trained, tallies: Tallies, threshold: float) -> list[Example]:
+    """Pictures of chosen tiles: relief, reference, map, and where the two agree at one threshold."""
+    values = tile_scores(tallies)
+    return [
+        example(trained, tallies, n, why, threshold, float(values[n])) for why, places in chosen(values).items() for n in places
+    ]
+
+
+def example(trained: Trained, tallies: Tallies, n: int, why: str, threshold: float, value: float) -> Example:
+    levels = tuple(float(level) for level in tallies.thresholds)
+    index = int(tallies.index[n])
+    draw = int(draws(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
+    tiles = SourceDataset(trained.source(tallies.split))[index, draw].to(trained.predictor.device)
+    batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tallies.resolution_m)(tiles)
+    predicted = (trained.logits(batch) > 0)[0].cpu().numpy()
+    target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
+    dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)
+    part = bounds(valid)
+    predicted, target, valid, dsm = predicted[:, *part], target[:, *part], valid[part], dsm[part]
+    factor = max(1, round(SIDE / max(valid.shape)))
+    width_m = valid.shape[1] * tallies.resolution_m
+    shade = enlarged(hillshade(dsm, tallies.resolution_m), factor)
+    mapped, reference, known = (enlarged(plane, factor) for plane in (predicted, target, valid))
+    k = levels.index(threshold)
+    name = tile_name(tallies, n)
+    shares = [percent(float(planes[k][valid].mean())) for planes in (target, predicted)]
+    every = ", ".join(f"{level:g}" for level in levels)
+    relief = framed(
+        relief_picture(shade, known),
+        width_m=width_m,
+        alt=f"{name}: relief of the surface.",
+        caption="Surface: all the network sees",
+    )
+    truth = framed(
+        gap_picture(shade, reference, known),
+        width_m=None,
+        alt=f"{name}, reference: gaps below {every} m in colours over the relief; {shares[0]} lower than {threshold:g} m.",
+        caption=f"Reference: {shares[0]} lower than {threshold:g}{SPACE}m",
+    )
+    found = framed(
+        gap_picture(shade, mapped, known),
+        width_m=None,
+        alt=f"{name}, map: gaps below {every} m in colours over the relief; {shares[1]} lower than {threshold:g} m.",
+        caption=f"Map: {shares[1]} lower than {threshold:g}{SPACE}m",
+    )
+    here = scores(tallies.counts[n, k])
+    agreed = framed(
+        agreement_picture(shade, mapped[k], reference[k], known),
+        width_m=None,
+        alt=f"{name}, agreement at {threshold:g} m: gap IoU {score(float(here['gap_iou']))}, "
+        f"canopy IoU {score(float(here['canopy_iou']))}.",
+        caption=f"Agreement at {threshold:g}{SPACE}m: mean IoU {score(float(here['mean_iou']))}",
+    )
+    slope = f", ground at {tallies.slope_deg[n]:.0f}° on average" if np.isfinite(tallies.slope_deg[n]) else ""
+    cover = f"{percent(float(tallies.canopy_cover[n]), 0)} under canopy of 2{SPACE}m or more"
+    words = f"Mean IoU {score(value)} over the judged thresholds; {cover}{slope}."
+    return Example(why=why, name=name, words=words, maps=[relief, truth, found, agreed])
+
+
+def tile_name(tallies: Tallies, n: int) -> str:
+    """As tables and captions call it, with its block where that has a name of its own."""
+    name = f"Tile {int(tallies.index[n]) + 1}"
+    block = tallies.blocks[n]
+    return name if block == f"tile {int(tallies.index[n])}" else f"{name} ({block})"
+
+
+def bounds(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rows and columns that hold anything."""
+    rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

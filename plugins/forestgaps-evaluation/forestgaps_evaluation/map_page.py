@@ -1,0 +1,206 @@
+"""A page about a gap map that `forestgaps predict` wrote. There is no reference: it shows and counts, and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forestgaps_core.errors import DataError
+from forestgaps_evaluation.charts import Chart, powers
+from forestgaps_evaluation.glossary import MAP_WORDS
+from forestgaps_evaluation.map_pictures import close_up, interesting, sureness_legend, sureness_map, whole_map
+from forestgaps_evaluation.map_rasters import FILES, UNSURE, Counted, counted, is_map_folder, main, overview, raster, thresholds_of
+from forestgaps_evaluation.maps import threshold_legend
+from forestgaps_evaluation.rendering import (
+    SPACE,
+    Finding,
+    Line,
+    area,
+    count,
+    hectares,
+    metres,
+    percent,
+    refuse,
+    rendered,
+    write_new,
+)
+
+
+def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, notes: str = "") -> Path:
+    """Write the page of a folder made by `forestgaps predict`.
+
+    Args:
+        dsm: The surface model that was mapped, or the files it consists of.
+        out: The page, a new file.
+        notes: Licence, credit, whatever a reader should know of the data.
+
+    Raises:
+        DataError: Not such a folder, or the surface model lies elsewhere; or `out` exists.
+    """
+    refuse(out)
+    surfaces = [dsm] if isinstance(dsm, Path) else list(dsm)
+    if not is_map_folder(folder):
+        raise DataError(f"{folder}: no folder of maps; `forestgaps predict` writes one, with {' and '.join(FILES)} in it")
+    if not surfaces:
+        raise DataError(f"{folder}: say which surface model was mapped, --dsm dsm.tif; the maps are drawn over its relief")
+    write_new(out, rendered("map.html", page(folder, surfaces, notes)))
+    return out
+
+
+def page(folder: Path, surfaces: Sequence[Path], notes: str) -> Mapping[str, Any]:
+    """What the template says."""
+    with ExitStack() as stack:
+        gaps = stack.enter_context(raster(folder / "gaps.tif"))
+        chances = stack.enter_context(raster(folder / "probabilities.tif"))
+        levels = thresholds_of(gaps)
+        resolution = float(gaps.transform.a)
+        found = counted(gaps, chances, levels)
+        if not found.pixels:
+            raise DataError(f"{folder / 'gaps.tif'}: no pixel has data")
+        shade, planes, unsure, factor = overview(gaps, chances, surfaces, main(levels))
+        places = interesting(planes, factor, gaps)
+        closer = [close_up(gaps, surfaces, place, levels) for place in places]
+        crs = gaps.crs.to_string() if gaps.crs else "none"
+        whole = whole_map(shade, planes, gaps, levels, places, factor)
+        sure = sureness_map(shade, unsure, gaps, main(levels))
+        width, height = gaps.width * resolution, gaps.height * resolution
+        north = gaps.crs is not None
+    rows = [row(found, n, resolution) for n in range(len(levels))]
+    hectare = found.pixels * resolution**2 / 1e4
+    return {
+        "version": version("forestgaps-evaluation"),
+        "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        "name": folder.resolve().name,
+        "contents": [
+            ("findings", "In short"),
+            ("map", "Map"),
+            *([("close", "Close-ups")] if closer else []),
+            ("shares", "Gaps by threshold"),
+            ("sizes", "Gap sizes"),
+            ("reading", "How to read it"),
+            ("data", "Data and files"),
+            ("glossary", "Glossary"),
+        ],
+        "facts": [
+            ("Surveyed area", hectares(hectare)),
+            ("Extent", f"{width:,.0f} × {height:,.0f} m".replace(",", SPACE)),
+            ("Pixel size", metres(resolution)),
+            ("Thresholds", ", ".join(f"{level:g}" for level in levels) + f"{SPACE}m"),
+            ("Coordinate system", crs),
+        ],
+        "findings": findings(found, resolution),
+        "hectares": hectare,
+        "legend": threshold_legend(levels),
+        "sureness": sureness_legend(),
+        "whole": whole,
+        "sure": sure,
+        "closer": closer,
+        "north": north,
+        "main": main(levels),
+        "head": [
+            "Canopy lower than",
+            "Share of the area",
+            "Gap area",
+            "Gaps",
+            "Median gap",
+            "Largest gap",
+            "Half of the gap area in gaps of at least",
+            "Unsure",
+        ],
+        "rows": rows,
+        "charts": [size_chart(found, n, resolution) for n in range(len(levels))],
+        "files": [*(str(folder / name) for name in FILES), *map(str, surfaces)],
+        "versions": {name: version(name) for name in ("forestgaps-core", "forestgaps-evaluation")},
+        "tags": found.tags,
+        "notes": notes,
+        "glossary": MAP_WORDS,
+    }
+
+
+def row(found: Counted, n: int, resolution_m: float) -> Line:
+    sizes, share = found.sizes[n], found.gap[n] / found.pixels
+    return Line(
+        metres(found.levels[n]),
+        [
+            percent(share),
+            hectares(found.gap[n] * resolution_m**2 / 1e4),
+            count(len(sizes)),
+            area(sizes.median_m2),
+            area(sizes.largest_m2),
+            area(sizes.half_m2),
+            percent(found.unsure[n] / found.pixels),
+        ],
+    )
+
+
+def findings(found: Counted, resolution_m: float) -> list[Finding]:
+    """Sentences from the counts."""
+    share = found.gap / found.pixels
+    n = found.levels.index(main(found.levels))
+    sizes = found.sizes[n]
+    said = [
+        Finding(
+            f"Canopy lower than {metres(found.levels[n])} covers {percent(share[n])} of the surveyed area, "
+            f"{hectares(found.gap[n] * resolution_m**2 / 1e4)} in {count(len(sizes))} separate gaps."
+            if found.gap[n]
+            else f"No canopy lower than {metres(found.levels[n])} was found in the surveyed area."
+        )
+    ]
+    if len(sizes):
+        said.append(
+            Finding(
+                f"The largest of these gaps has {area(sizes.largest_m2)}; half of the gap area lies in gaps of "
+                f"{area(sizes.half_m2)} or more, while half of the gaps are no larger than {area(sizes.median_m2)}."
+            )
+        )
+    if len(share) > 1:
+        rise = np.diff(share)
+        most = int(rise.argmax())
+        said.append(
+            Finding(
+                f"From {metres(found.levels[0])} to {metres(found.levels[-1])} the gap share goes from {percent(share[0])} "
+                f"to {percent(share[-1])}; it grows most between {metres(found.levels[most])} and {metres(found.levels[most + 1])}."
+            )
+        )
+    unsure = found.unsure / found.pixels
+    worst = int(unsure.argmax())
+    said.append(
+        Finding(
+            f"The network is least sure at {metres(found.levels[worst])}: there {percent(unsure[worst])} of the area has a "
+            f"probability between {percent(UNSURE[0], 0)} and {percent(UNSURE[1], 0)}."
+        )
+    )
+    said.append(
+        Finding(
+            "There is no reference for this area: the page shows what was mapped, and cannot say how right it is.", caution=True
+        )
+    )
+    return said
+
+
+def size_chart(found: Counted, n: int, resolution_m: float) -> Chart:
+    every = (
+        [float(sizes.areas_m2[0]) for sizes in found.sizes if len(sizes)],
+        [sizes.largest_m2 for sizes in found.sizes if len(sizes)],
+    )
+    low, high = (min(every[0], default=1.0), max(every[1], default=10.0))
+    most = max((len(sizes) for sizes in found.sizes), default=1)
+    sizes, level = found.sizes[n], found.levels[n]
+    chart = Chart(
+        name=f"sizes-{n}",
+        title=f"below {level:g} m",
+        note=f"{count(len(sizes))} gaps",
+        description=f"{len(sizes)} gaps below {level:g} m"
+        + (f", half of them up to {sizes.median_m2:g} square metres, the largest {sizes.largest_m2:g}." if len(sizes) else "."),
+        x=powers(low, high, "gap area, m²"),
+        y=powers(1, max(most, 2), "gaps at least so large"),
+    )
+    at = np.geomspace(chart.x.low, chart.x.high, 160)
+    chart.line(at, sizes.at_least(at), "predicted")
+    return chart

@@ -1,0 +1,166 @@
+"""The rasters of a gap map, read for a page: counted pixel by pixel, and drawn together on smaller grids."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import ceil, floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from forestgaps_core.errors import DataError
+from forestgaps_evaluation.maps import hillshade
+from forestgaps_evaluation.sizes import Gaps, Sizes
+
+if TYPE_CHECKING:
+    from rasterio import DatasetReader
+
+FILES = ("gaps.tif", "probabilities.tif")
+NODATA = 255
+OVERVIEW = 1100  # pixels, the longer side of the map of everything
+STRIP = 2**22  # pixels read at once
+UNSURE = (0.25, 0.75)  # probabilities between these are called unsure
+
+
+def is_map_folder(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
+@contextmanager
+def raster(path: Path) -> Iterator[DatasetReader]:
+    """Opened to be read; what is missing is told in a sentence."""
+    try:
+        import rasterio
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    except ImportError as error:
+        raise DataError(
+            'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # maps without CRS are told of on the page
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise DataError(f"{path}: cannot be read as a raster ({' '.join(str(error).split())})") from error
+    with dataset:
+        yield dataset
+
+
+def thresholds_of(gaps: DatasetReader) -> tuple[float, ...]:
+    """Metres, from the descriptions of the bands."""
+    found = [re.search(r"at (\d+(?:\.\d+)?) m", words or "") for words in gaps.descriptions]
+    if not all(found):
+        raise DataError(
+            f"{gaps.name}: its bands do not name their thresholds, as in 'gap at 5 m'; was it written by something else?"
+        )
+    return tuple(float(match[1]) for match in found if match)
+
+
+def main(levels: Sequence[float]) -> float:
+    """The threshold shown where only one can be: that nearest to 5 m."""
+    return min(levels, key=lambda level: abs(level - 5))
+
+
+@frozen(eq=False)
+class Counted:
+    """What the rasters hold, pixel by pixel.
+
+    Attributes:
+        pixels: With data.
+        gap: (K,) gap pixels.
+        unsure: (K,) pixels with a probability between the two of `UNSURE`.
+        sizes: Of each threshold.
+        tags: Of the raster, as its writer left them.
+    """
+
+    levels: tuple[float, ...]
+    pixels: int
+    gap: NDArray[np.int64]
+    unsure: NDArray[np.int64]
+    sizes: tuple[Sizes, ...]
+    tags: Mapping[str, str]
+
+
+def counted(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ...]) -> Counted:
+    """In strips: memory grows with the width of the raster and the number of its gaps."""
+    from rasterio.windows import Window
+
+    unit = chances.scales[0] or 1.0
+    low, high = ceil(UNSURE[0] / unit - 1e-6), floor(UNSURE[1] / unit + 1e-6)
+    pixels, gap, unsure = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
+    labels = [Gaps() for _ in levels]
+    step = max(STRIP // gaps.width // len(levels), 1)
+    for top in range(0, gaps.height, step):
+        window = Window(0, top, gaps.width, min(step, gaps.height - top))
+        masks, chance = gaps.read(window=window), chances.read(window=window)
+        pixels += int((masks[0] != NODATA).sum())
+        gap += (masks == 1).sum((1, 2))
+        unsure += ((chance >= low) & (chance <= high)).sum((1, 2))
+        for found, mask in zip(labels, masks, strict=True):
+            found.add(mask == 1)
+    resolution = float(gaps.transform.a)
+    sizes = tuple(Sizes.of(found.sizes(), resolution) for found in labels)
+    return Counted(levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"})
+
+
+def overview(
+    gaps: DatasetReader, chances: DatasetReader, surfaces: Sequence[Path], threshold: float
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], float]:
+    """Relief, gaps and probabilities of everything on a grid of at most `OVERVIEW` pixels, and how many pixels one of it is.
+
+    Raises:
+        DataError: No surface model has data there.
+    """
+    from rasterio.enums import Resampling
+
+    factor = max(gaps.width, gaps.height) / OVERVIEW
+    factor = factor if factor > 1 else 1.0
+    rows, columns = max(round(gaps.height / factor), 1), max(round(gaps.width / factor), 1)
+    planes = gaps.read(out_shape=(gaps.count, rows, columns), resampling=Resampling.mode if factor > 1 else Resampling.nearest)
+    band = thresholds_of(gaps).index(threshold) + 1
+    chance = chances.read(band, out_shape=(rows, columns), resampling=Resampling.nearest)
+    scaled = np.where(chance == NODATA, np.nan, chance * (chances.scales[0] or 1.0)).astype(np.float32)
+    transform = placed(gaps.transform, across=gaps.width / columns, down=gaps.height / rows)
+    surface = on_grid(surfaces, gaps, transform, rows, columns)
+    if not np.isfinite(surface).any():
+        raise DataError(
+            f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
+        )
+    return hillshade(surface, float(transform.a)), planes, scaled, factor
+
+
+def placed(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float = 0, column: float = 0) -> Any:
+    """The transform of a part that begins at that row and column, with pixels so many times as wide and high; none is rotated.
+
+    Written out, because the product of two transforms is spelt differently from one version of affine to the next.
+    """
+    x, y = transform.c + column * transform.a, transform.f + row * transform.e
+    return type(transform)(transform.a * across, 0.0, x, 0.0, transform.e * down, y)
+
+
+def on_grid(surfaces: Sequence[Path], gaps: DatasetReader, transform: Any, rows: int, columns: int) -> NDArray[np.float32]:
+    """The surface models together on one grid, (rows, columns) metres, NaN where none has data."""
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    whole = np.full((rows, columns), np.nan, np.float32)
+    for path in surfaces:
+        with raster(path) as surface:
+            crs: Any = surface.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
+            more = {}
+            if surface.crs is None and gaps.crs is None and abs(surface.transform.c) + abs(surface.transform.f) == 0:
+                # Not placed anywhere: it covers what the map covers.
+                more["src_transform"] = placed(gaps.transform, across=gaps.width / surface.width, down=gaps.height / surface.height)
+            grid = {"crs": gaps.crs or crs, "transform": transform, "width": columns, "height": rows}
+            with WarpedVRT(
+                surface, src_crs=crs, **grid, resampling=Resampling.nearest, dtype="float32", nodata=-9999.0, **more
+            ) as view:
+                here = view.read(1, masked=True).filled(np.nan)
+        whole = np.where(np.isfinite(whole), whole, here)
+    return whole

@@ -1,0 +1,222 @@
+"""Pictures of maps: hillshade, gaps by height threshold, agreement; as `data:` addresses to stand inside a page.
+
+Colours: the thresholds run along viridis (van der Walt and Smith 2015, bids.github.io/colormap), which people of every colour
+vision order alike and which no grey of the relief is mistaken for; agreement takes three colours of Okabe and Ito
+(jfly.uni-koeln.de/color), two of them hatched besides.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+from PIL import Image
+
+Value = TypeVar("Value", bound=np.generic)
+Grey = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+# viridis at eight even steps, from dark purple to yellow.
+VIRIDIS = np.array(
+    [(68, 1, 84), (70, 50, 126), (54, 92, 141), (39, 127, 142), (31, 161, 135), (74, 193, 109), (160, 218, 57), (253, 231, 37)],
+    np.float64,
+)
+AGREED, MISSED, INVENTED = (0, 114, 178), (230, 159, 0), (204, 121, 167)  # Okabe-Ito: blue, orange, reddish purple
+NO_DATA = (150, 150, 150)
+HATCH = 6  # pixels from one stripe to the next
+
+
+@frozen
+class Colour:
+    """An entry of a legend: the words, the colour as `#rrggbb`, and the pattern besides it ("", "stripes" or "dots")."""
+
+    words: str
+    hex: str
+    pattern: str = ""
+
+
+def hillshade(
+    surface: NDArray[np.float32], resolution_m: float, *, azimuth: float = 315.0, altitude: float = 45.0, exaggeration: float = 0.5
+) -> Grey:
+    """Brightness of a surface lit from one side, 0 to 1; NaN where the surface is NaN or has a NaN neighbour on both sides.
+
+    Args:
+        surface: Metres, (rows, columns), NaN without data.
+        azimuth: Of the sun, degrees clockwise from the top.
+        altitude: Of the sun above the horizon, degrees.
+        exaggeration: Factor on heights. Tree crowns are steep: below 1 their sides keep shades of grey.
+
+    Source: Horn 1981, Hill shading and the reflectance map, doi 10.1109/PROC.1981.11918, with central differences.
+    """
+    down, right = (one_sided(surface, axis) * (exaggeration / resolution_m) for axis in (0, 1))
+    slope = np.arctan(np.hypot(down, right))
+    aspect = np.arctan2(-right, down)  # clockwise from the top, the way the slope faces
+    zenith, sun = np.radians(90 - altitude), np.radians(azimuth)
+    lit = np.cos(zenith) * np.cos(slope) + np.sin(zenith) * np.sin(slope) * np.cos(sun - aspect)
+    shaded: Grey = np.clip(lit, 0.0, 1.0).astype(np.float32)
+    return shaded
+
+
+def one_sided(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Rise from one pixel to the next along an axis: central where both neighbours are there, else to the one that is."""
+    surface = np.moveaxis(surface, axis, 0)
+    step = np.full_like(surface[:1], np.nan)
+    ahead = np.concatenate([np.diff(surface, axis=0), step])
+    behind = np.concatenate([step, np.diff(surface, axis=0)])
+    both = np.stack([ahead, behind])
+    known = np.isfinite(both)
+    count = known.sum(0)
+    rise = np.where(known, both, 0).sum(0) / np.maximum(count, 1)
+    rise = np.where((count > 0) & np.isfinite(surface), rise, np.nan)
+    return np.moveaxis(rise.astype(np.float32), 0, axis)
+
+
+def ramp(count: int) -> NDArray[np.float64]:
+    """So many colours along viridis, the first the brightest: the lowest threshold, where the canopy is most open."""
+    at = np.linspace(1.0, 0.0, count) if count > 1 else np.array([1.0])
+    places = np.linspace(0, 1, len(VIRIDIS))
+    return np.stack([np.interp(at, places, VIRIDIS[:, channel]) for channel in range(3)], axis=1)
+
+
+def hexed(colour: Sequence[float] | NDArray[np.float64]) -> str:
+    return "#" + "".join(f"{round(float(value)):02x}" for value in colour)
+
+
+def threshold_legend(thresholds: Sequence[float]) -> list[Colour]:
+    """From the lowest threshold on; last the canopy above them all."""
+    colours = ramp(len(thresholds))
+    below = ["0", *(f"{threshold:g}" for threshold in thresholds)]
+    named = [
+        Colour(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", hexed(colours[n]))
+        for n, high in enumerate(thresholds)
+    ]
+    return [*named, Colour(f"{thresholds[-1]:g} m and more: no gap", "#d9d9d9")]
+
+
+def agreement_legend() -> list[Colour]:
+    return [
+        Colour("gap, and mapped as gap", hexed(AGREED)),
+        Colour("gap, but missed", hexed(MISSED), "stripes"),
+        Colour("no gap, but mapped as one", hexed(INVENTED), "dots"),
+    ]
+
+
+def shaded(shade: Grey) -> NDArray[np.float64]:
+    """Hillshade as a light grey picture, (rows, columns, 3) 0 to 255; without data it is flat grey."""
+    grey = np.where(np.isfinite(shade), 60 + 195 * np.clip(np.nan_to_num(shade) * 1.12, 0, 1), NO_DATA[0])
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def over(shade: Grey, colours: NDArray[np.float64], where: NDArray[np.bool_], *, strength: float = 0.78) -> NDArray[np.float64]:
+    """Colours laid over the hillshade where the mask is true; relief still shows as light and dark."""
+    base = shaded(shade)
+    relief = 0.72 + 0.4 * np.clip(np.nan_to_num(shade, nan=0.7), 0, 1)[..., None]
+    mixed = strength * np.clip(colours * relief, 0, 255) + (1 - strength) * base
+    return np.where(where[..., None], mixed, base)
+
+
+def gap_picture(shade: Grey, gaps: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
+    """Gaps of nested thresholds over the hillshade: each pixel has the colour of the lowest threshold at which it is a gap.
+
+    Args:
+        shade: (rows, columns).
+        gaps: (K, rows, columns), thresholds ascending.
+    """
+    lowest = gaps.argmax(0)
+    colours = ramp(len(gaps))[lowest]
+    return finished(over(shade, colours, gaps.any(0) & valid), valid)
+
+
+def agreement_picture(shade: Grey, predicted: NDArray[np.bool_], reference: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
+    """Where map and reference agree on a gap, and where not, with stripes on gaps missed and dots on gaps invented."""
+    colours = np.zeros((*shade.shape, 3))
+    colours[predicted & reference] = AGREED
+    colours[reference & ~predicted] = MISSED
+    colours[predicted & ~reference] = INVENTED
+    picture = over(shade, colours, (predicted | reference) & valid, strength=0.85)
+    row, column = np.indices(shade.shape)
+    stripes = ((row + column) % HATCH < 1.5) & reference & ~predicted & valid
+    dots = (row % HATCH < 2) & (column % HATCH < 2) & predicted & ~reference & valid
+    picture[stripes | dots] *= 0.45
+    return finished(picture, valid)
+
+
+def relief_picture(shade: Grey, valid: NDArray[np.bool_]) -> Picture:
+    return finished(shaded(shade), valid)
+
+
+def finished(picture: NDArray[np.float64], valid: NDArray[np.bool_]) -> Picture:
+    """As bytes, grey where there is no data."""
+    return np.where(valid[..., None], np.clip(np.rint(picture), 0, 255), NO_DATA).astype(np.uint8)
+
+
+def enlarged(plane: NDArray[Value], factor: int) -> NDArray[Value]:
+    """Each pixel as a square of `factor` pixels a side; the last two axes."""
+    return plane.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
+def as_data(picture: Picture, *, quality: int = 80) -> str:
+    """A picture as a `data:` address, WebP."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+@frozen(kw_only=True)
+class Bar:
+    """A scale bar: its part of the picture's width, and its length in words."""
+
+    part: float
+    words: str
+
+
+@frozen(kw_only=True)
+class Place:
+    """A marked place on a picture, in its pixels."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@frozen(kw_only=True)
+class Map:
+    """A picture with what a page needs around it."""
+
+    data: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+    bar: Bar | None = None
+    places: tuple[Place, ...] = ()
+
+
+def scale_bar(width_m: float) -> Bar:
+    """The longest round length that takes at most a third of the width."""
+    power = 10.0 ** np.floor(np.log10(width_m / 3))
+    length = next(power * factor for factor in (5, 2, 1) if power * factor <= width_m / 3)
+    words = f"{length:g} m" if length < 1000 else f"{length / 1000:g} km"
+    return Bar(part=length / width_m, words=words)
+
+
+def framed(
+    picture: Picture, places: Sequence[Place] = (), *, width_m: float | None, alt: str, caption: str, quality: int = 80
+) -> Map:
+    """A picture as a page shows it, with a scale bar where its width on the ground is given."""
+    return Map(
+        data=as_data(picture, quality=quality),
+        width=picture.shape[1],
+        height=picture.shape[0],
+        alt=alt,
+        caption=caption,
+        bar=scale_bar(width_m) if width_m else None,
+        places=tuple(places),
+    )

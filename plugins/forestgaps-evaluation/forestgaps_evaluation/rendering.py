@@ -1,0 +1,121 @@
+"""Pages from templates: one file of HTML, nothing in it loaded from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from forestgaps_core.errors import DataError
+
+SPACE = "\u202f"  # narrow, and does not break: between a number and its unit
+
+
+@frozen
+class Finding:
+    """A sentence for a reader in a hurry; `caution` marks those that take something back."""
+
+    words: str
+    caution: bool = False
+
+
+@frozen
+class Line:
+    """A row of a table; `aside` rows are shown and not judged."""
+
+    name: str
+    cells: Sequence[str]
+    aside: bool = False
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.1234 as '12.3 %'; a dash where there is no number."""
+    return "–" if missing(share) else f"{100 * share:.{digits}f}{SPACE}%"  # type: ignore[operator]
+
+
+def points(share: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return "–" if missing(share) else f"{100 * share:+.1f}".replace("-", "−")  # type: ignore[operator]
+
+
+def score(value: float | None, digits: int = 2) -> str:
+    return "–" if missing(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    return "–" if missing(value) else f"{value:,.0f}".replace(",", SPACE)
+
+
+def metres(value: float | None) -> str:
+    return "–" if missing(value) else f"{value:g}{SPACE}m"
+
+
+def hectares(value: float | None) -> str:
+    """Three digits are enough for an area."""
+    if missing(value):
+        return "–"
+    return f"{value:,.0f}".replace(",", SPACE) + f"{SPACE}ha" if value >= 100 else f"{value:.3g}{SPACE}ha"  # type: ignore[operator]
+
+
+def area(value_m2: float | None) -> str:
+    """Square metres, or hectares from one on."""
+    if missing(value_m2):
+        return "–"
+    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{value_m2:,.0f}".replace(",", SPACE) + f"{SPACE}m²"  # type: ignore[operator]
+
+
+def missing(value: float | None) -> bool:
+    return value is None or value != value
+
+
+def environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("forestgaps_evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(percent=percent, points=points, score=score, count=count, metres=metres, hectares=hectares)
+    return made
+
+
+def rendered(template: str, facts: Mapping[str, Any]) -> str:
+    return environment().get_template(template).render(facts)
+
+
+def write_new(path: Path, text: str) -> None:
+    """A new file, whole or not at all.
+
+    Raises:
+        DataError: There is one of this name, or it cannot be written.
+    """
+    refuse(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        refuse(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: could not be written ({error.strerror or error})") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def refuse(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise DataError(f"{path}: exists already; nothing is overwritten, so name another with --out or remove this one")

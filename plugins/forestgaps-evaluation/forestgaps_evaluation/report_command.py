@@ -1,0 +1,118 @@
+"""`forestgaps report`. What it works with is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PAGE = "report.html"
+
+
+def report(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MAPS",
+            help="Run folder, checkpoint, network folder or installed network; or a folder made by `forestgaps predict`.",
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="Split to judge a run on: train, validation or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PAGE.html", help="Page to write; by default report.html in the folder it is about."),
+    ] = None,
+    dsm: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DSM.tif", help="For maps: the surface model that was mapped; repeat for several files."),
+    ] = None,
+    notes: Annotated[
+        str, typer.Option(metavar="TEXT|FILE", help="Licence and credit of the data, or a text file that holds them.")
+    ] = "",
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option("--threshold", "-t", metavar="METRES", help="For a run: by default 2, 3, 5, 10 ... as far as it was trained."),
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="For a run: best, last, ...; by default best, if there is one.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN.toml", help="For a run: judge on the data of this run file or run folder instead of its own."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: judge on other data, such as data.folder=elsewhere."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Write a page about a trained network, or about a gap map.
+
+    One file of HTML that opens anywhere, without a network, and prints well. About a run it shows maps, scores with intervals,
+    curves, gap sizes and examples, and a STAC item of the network is written beside it. About a folder of maps it shows them.
+    """
+    from forestgaps_evaluation.map_page import write_map_report
+    from forestgaps_evaluation.map_rasters import is_map_folder
+
+    words, place = text_of_notes(notes), Path(what)
+    if is_map_folder(place):
+        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words)
+        say([page], as_json)
+        return
+    from forestgaps_core.cli import plugins
+    from forestgaps_core.errors import ConfigError
+    from forestgaps_evaluation.page import write_run_report
+    from forestgaps_evaluation.progress import bar
+
+    if dsm:
+        raise ConfigError(
+            f"--dsm goes with a folder of maps, and {what} is none: it lacks gaps.tif and probabilities.tif", "report"
+        )
+    with bar(what, shown=not as_json) as progress:
+        done = write_run_report(
+            what,
+            out or folder_of(place) / PAGE,
+            split=split,
+            thresholds=threshold or (),
+            checkpoint=checkpoint,
+            data=data,
+            changes=changes or (),
+            device=device,
+            notes=words,
+            plugins=plugins(),
+            progress=progress,
+        )
+    say([done.page, done.card], as_json)
+
+
+def folder_of(place: Path) -> Path:
+    """Where a page goes: into a run folder; beside a network it would become part of what is handed on, so not there."""
+    from forestgaps_core.networks import is_network
+
+    return place if place.is_dir() and not is_network(place) else Path.cwd()
+
+
+def text_of_notes(notes: str) -> str:
+    """The text itself, or what the file of that name holds.
+
+    Raises:
+        ConfigError: The file is no text.
+    """
+    from forestgaps_core.errors import ConfigError
+
+    path = Path(notes) if notes and len(notes) < 256 and "\n" not in notes else None
+    if path is None or not path.is_file():
+        return notes
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--notes {path}: cannot be read as text ({error})", "report") from error
+
+
+def say(files: list[Path], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"files": [str(path) for path in files]}, indent=1))
+        return
+    for path in files:
+        typer.echo(f"wrote {path}")

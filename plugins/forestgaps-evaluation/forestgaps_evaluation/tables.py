@@ -1,0 +1,202 @@
+"""An evaluation as tables: on screen, as Markdown, CSV and JSON. All from the same cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from math import isnan
+from typing import Any
+
+import attrs
+from attrs import frozen
+from rich.console import Console
+from rich.table import Column, Table
+
+from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
+
+ONE_SIDED, OUTSIDE = "†", "‡"
+LEGEND = {
+    ONE_SIDED: "under 1 % or over 95 % gap: shown, not judged",
+    OUTSIDE: "a threshold the network was not trained for",
+}
+SPLIT_WARNING = "A random split as a measure of leakage. Not a score of the network: the column `mixed` saw the place in training."
+
+
+@frozen
+class Cells:
+    """A table of texts; a cell may have two lines."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    foot: tuple[str, ...] = ()
+
+
+def tables(evaluation: Evaluation) -> Iterator[Cells]:
+    """The tables to read: scores by threshold, strata, leakage."""
+    yield by_threshold(evaluation)
+    yield by_stratum(evaluation)
+    if evaluation.leakage is not None:
+        yield of_leakage(evaluation)
+
+
+def by_threshold(evaluation: Evaluation) -> Cells:
+    rows = [row for row in evaluation.rows if row.by == "all"]
+    whole = evaluation.overall[0]
+    seeds = len(evaluation.runs) > 1
+    head = ("threshold", "gap share", "gap IoU", "trivial", "canopy IoU", "mean IoU", "95 %", *(["seeds ±"] if seeds else []))
+    cells = []
+    for row in rows:
+        mean, gap = row.scores["mean_iou"], row.scores["gap_iou"]
+        front = (f"{row.threshold:g} m{marks(row)}", percent(row.gap_share), number(gap.mean), number(row.trivial["gap_iou"]))
+        middle = (
+            number(row.scores["canopy_iou"].mean),
+            number(mean.mean),
+            between(mean),
+            *([number(mean.spread)] if seeds else []),
+        )
+        ends = [number(row.scores[name].mean) for name in ("gap_f1", "gap_precision", "gap_recall", "mcc")]
+        cells.append((*front, *middle, number(row.trivial["mean_iou"]), number(row.random["mean_iou"]), *ends))
+    last = (f"mean of {len(whole.thresholds)}", "", "", "", "", number(whole.mean_iou.mean), between(whole.mean_iou))
+    ends = [number(whole.trivial), number(whole.random), "", "", "", ""]
+    cells.append((*last, *([number(whole.mean_iou.spread)] if seeds else []), *ends))
+    foot = [f"{mark} {text}" for mark, text in LEGEND.items() if any(mark in cell[0] for cell in cells)]
+    tiles = f"{rows[0].tiles} tiles in {rows[0].blocks} spatial blocks" if rows else ""
+    foot += [f"canopy height: {heights(evaluation)}"] if evaluation.heights else []
+    foot += evaluation.notes
+    title = f"{', '.join(str(run['run']) for run in evaluation.runs)}: {evaluation.split}, {tiles}"
+    return Cells(title, (*head, "trivial", "random", "F1", "precision", "recall", "MCC"), tuple(cells), tuple(foot))
+
+
+def heights(evaluation: Evaluation) -> str:
+    parts = {"mae_m": "mean error", "rmse_m": "RMSE", "bias_m": "bias"}
+    return ", ".join(
+        f"{said} {number(score.mean, 2)} m [{number(score.low, 2)}, {number(score.high, 2)}]"
+        for name, said in parts.items()
+        if (score := evaluation.heights.get(name)) is not None
+    )
+
+
+def by_stratum(evaluation: Evaluation) -> Cells:
+    """Mean IoU, below it the score to beat (trivial or random, the better) and the gap share."""
+    thresholds = [row.threshold for row in evaluation.rows if row.by == "all"]
+    cells = []
+    for part in evaluation.overall:
+        rows = [row for row in evaluation.rows if (row.by, row.label) == (part.by, part.label)]
+        name = "all" if part.by == "all" else f"{part.by} {part.label}"
+        cells.append((name, f"{rows[0].tiles}\n{rows[0].blocks}", *map(in_stratum, rows), average(part)))
+    head = ("place", "tiles\nblocks", *(f"{threshold:g} m" for threshold in thresholds), "mean")
+    foot = (
+        "above: mean IoU; below: the better of trivial and random, and the gap share",
+        "mean: over the thresholds judged in that stratum (the score to beat), below its 95 % interval",
+    )
+    return Cells(f"Mean IoU by {', '.join(dict.fromkeys(part.by for part in evaluation.overall[1:]))}", head, tuple(cells), foot)
+
+
+def in_stratum(row: Row) -> str:
+    beat = max(row.trivial["mean_iou"], row.random["mean_iou"])
+    mark = "" if row.judged else ONE_SIDED
+    return f"{number(row.scores['mean_iou'].mean, 2)}{mark}\n{number(beat, 2)} {percent(row.gap_share, 0)}"
+
+
+def average(part: Overall) -> str:
+    if not part.thresholds:
+        return "-"
+    return f"{number(part.mean_iou.mean, 2)} ({number(max(part.trivial, part.random), 2)})\n{between(part.mean_iou, 2)}"
+
+
+def of_leakage(evaluation: Evaluation) -> Cells:
+    assert evaluation.leakage is not None
+    found = evaluation.leakage
+    rows = tuple(
+        (
+            f"{one.threshold:g} m{'' if one.judged else ONE_SIDED}",
+            number(one.spatial),
+            number(one.mixed),
+            signed(one.difference),
+            f"{signed(one.low)} to {signed(one.high)}",
+        )
+        for one in found.differences
+    )
+    foot = (SPLIT_WARNING, f"mean IoU on {found.tiles} tiles of the test split in {found.blocks} blocks; mixed: {found.folder}")
+    return Cells("Leakage", ("threshold", "spatial", "mixed", "leakage", "95 %"), rows, foot)
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+def number(value: float, digits: int = 3) -> str:
+    return "-" if isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    return "-" if isnan(value) else f"{value:+.3f}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return "-" if isnan(share) else f"{share:.{digits}%}"
+
+
+def between(score: Score, digits: int = 3) -> str:
+    return "-" if isnan(score.low) else f"{number(score.low, digits)}-{number(score.high, digits)}"
+
+
+def marks(row: Row) -> str:
+    found = [mark for mark, there in ((ONE_SIDED, not row.judged), (OUTSIDE, row.outside)) if there]
+    return f" {''.join(found)}" if found else ""
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def show(evaluation: Evaluation, console: Console) -> None:
+    for cells in tables(evaluation):
+        wide = any("\n" in cell for row in cells.rows for cell in row)
+        first, *others = (Column(name, no_wrap=True) for name in cells.head)
+        table = Table(first, *others, title=cells.title, title_justify="left", show_lines=wide)
+        for row in cells.rows:
+            table.add_row(*row, style="dim" if ONE_SIDED in row[0] else None)
+        console.print(table)
+        for line in cells.foot:
+            console.print(line, highlight=False, markup=False)
+        console.print()
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The tables as GitHub and MkDocs read them."""
+    parts = []
+    for cells in tables(evaluation):
+        lines = [cells.head, tuple("---" for _ in cells.head), *cells.rows]
+        body = "\n".join(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in lines)
+        parts.append("\n\n".join([f"## {cells.title}", body, *cells.foot]))
+    return "\n\n".join(parts) + "\n"
+
+
+def comma_separated(evaluation: Evaluation) -> str:
+    """A line for each place, threshold and score; nothing where a value is undefined."""
+    runs = [f"{run['run']}" for run in evaluation.runs]
+    facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_share", "judged", "outside")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*facts, "score", "mean", "spread", "low", "high", "trivial", "random", *runs])
+    for row in evaluation.rows:
+        for name, score in row.scores.items():
+            values = (score.mean, score.spread, score.low, score.high, row.trivial[name], row.random[name], *score.each)
+            known = [getattr(row, fact) for fact in facts]
+            writer.writerow([*known, name, *("" if isnan(value) else repr(value) for value in values)])
+    return text.getvalue()
+
+
+def as_json(evaluation: Evaluation) -> str:
+    return json.dumps(plain(attrs.asdict(evaluation)), indent=1) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """With null for what is undefined, which JSON cannot say otherwise."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and isnan(value) else value

@@ -1,0 +1,157 @@
+"""A trained network with the data it is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from forestgaps_core.components import Batch, Data, Source, build
+from forestgaps_core.config import Config, config_from, overridden, read_table
+from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.loading import TileLoader
+from forestgaps_core.networks import trained_network
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.predictor import Predictor, load_predictor
+from forestgaps_core.run import RUN_FILE, config_of
+
+SPLITS = ("train", "validation", "test")
+
+
+@define(eq=False, kw_only=True)
+class Trained:
+    """A network, opened to be judged.
+
+    Attributes:
+        run: As it was named.
+        checkpoint: The file or folder its weights come from.
+        config: The run file whose data it is judged on.
+        table: What it says of its own making: the tables of a run file, not all of them if it is a network folder.
+        own_data: Whether it is judged on the data it was made with.
+    """
+
+    run: str
+    checkpoint: Path
+    config: Config
+    predictor: Predictor
+    data: Data
+    table: Mapping[str, Any] = field(factory=dict)
+    own_data: bool = True
+
+    @property
+    def seed(self) -> int:
+        """Of its training; where it does not say, that of `config`."""
+        return int(self.table.get("environment", {}).get("seed", self.config.environment.seed))
+
+    def source(self, split: str) -> Source:
+        """The tiles of a split.
+
+        Raises:
+            ConfigError: No such split.
+            DataError: It is empty.
+        """
+        if split not in SPLITS:
+            raise ConfigError(f"found split {split!r}, expected one of: {', '.join(SPLITS)}", "evaluate")
+        source: Source = getattr(self.data, split)
+        if len(source) == 0:
+            raise DataError(f"{self.run}: the {split} split of its data is empty")
+        return source
+
+    def loader(self, split: str) -> TileLoader:
+        """All tiles of a split once, in their order, as the core's own `test` reads them."""
+        environment, device = self.config.environment, self.predictor.device
+        return TileLoader(
+            self.source(split),
+            batch_size=self.config.training.batch_size,
+            seed=environment.seed,
+            workers=environment.loader_processes(device),
+            pin_memory=device.type == "cuda",
+        )
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, K, H, W) float32 on the device: of the probabilities that `predict` maps, calibrated and nested; +-inf at 1 and 0.
+
+        The thresholds are those of the batch's first sample.
+        """
+        probability = self.predictor(batch.dsm, batch.valid, batch.thresholds[0].tolist())
+        return probability.to(self.predictor.device).logit()
+
+    def heights(self, batch: Batch) -> Tensor | None:
+        """Canopy height, metres, (B, 1, H, W), of a network that also maps it: one with a method `heights(dsm, valid)`."""
+        mapped = getattr(self.predictor.model, "heights", None)
+        if not callable(mapped):
+            return None
+        with torch.inference_mode(), self.predictor.environment.autocast(self.predictor.device):
+            height: Tensor = mapped(batch.dsm, batch.valid)
+        return height
+
+
+def opened(
+    run: Path | str,
+    *,
+    device: str = "auto",
+    checkpoint: str | None = None,
+    data: Path | None = None,
+    changes: Sequence[str] = (),
+    plugins: Plugins | None = None,
+) -> Trained:
+    """Load a network and the data it is judged on.
+
+    Args:
+        run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
+        device: auto, cpu, cuda or mps.
+        checkpoint: Which of the run's checkpoints; by default the best, or else the last.
+        data: A run file or run folder whose data take the place of the run's own.
+        changes: Of the data, such as `data.folder=elsewhere`; relative paths start at the file `data`, if it is one, or else at the
+            working folder.
+
+    Raises:
+        CheckpointError: No trained network there.
+        ConfigError: It comes without data and none are named, or a change is not one of the data.
+    """
+    plugins = plugins or Plugins.discover()
+    path, state = trained_network(run, checkpoint, plugins)
+    table = state["about"]["config"]
+    predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
+    predictor.environment.start()
+    config = config_with(Path(run), table, data, changes, plugins)
+    made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
+    return Trained(
+        run=str(run),
+        checkpoint=path,
+        table=table,
+        config=config,
+        own_data=data is None and not changes,
+        predictor=predictor,
+        data=made,
+    )
+
+
+def config_with(run: Path, table: Mapping[str, Any], data: Path | None, changes: Sequence[str], plugins: Plugins) -> Config:
+    """The config to judge by: of `data`, or else of the run folder, or else what the checkpoint says; its data changed."""
+    wrong = [f"{change}: only the data may be changed: data.KEY=VALUE" for change in changes if not change.startswith("data.")]
+    if wrong:
+        raise ConfigError(wrong, "--set")
+    place = data or run
+    if place.is_dir() and (place / RUN_FILE).is_file() and not changes:
+        return config_of(place, plugins)
+    file = place / RUN_FILE if place.is_dir() else place
+    if data is not None or (file.name == RUN_FILE and file.is_file()):
+        table = read_table(file)
+    elif "data" not in table:
+        raise ConfigError(f"{run} is a network without data; name some to judge it on: --data RUN.toml", "evaluate")
+    folder = Path.cwd() if data is None or data.is_dir() else data.parent
+    return config_from(overridden(table, changes), plugins, source=str(file), folder=folder)
+
+
+def pixel_notes(networks: Sequence[Trained]) -> list[str]:
+    """Networks that are judged at another pixel size than theirs."""
+    return [
+        f"{one.run} was trained at {one.predictor.resolution_m:g} m and is judged on pixels of {one.data.resolution_m:g} m"
+        for one in networks
+        if abs(one.data.resolution_m / one.predictor.resolution_m - 1) > 1e-3
+    ]

@@ -1,0 +1,113 @@
+"""How training went, from the log that a run's callbacks left in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from attrs import frozen
+
+from forestgaps_evaluation.charts import Chart, Scale, counted, scores
+
+
+@frozen(eq=False)
+class TrainingLog:
+    """Scores after each epoch.
+
+    Attributes:
+        epochs: Completed ones, by row.
+        scores: Values by name, NaN where a row lacks one.
+    """
+
+    epochs: tuple[int, ...]
+    scores: Mapping[str, tuple[float, ...]]
+
+    def first(self, *endings: str) -> str | None:
+        """The first score whose name ends so, by the order of the endings."""
+        for ending in endings:
+            for name in self.scores:
+                if name.endswith(ending):
+                    return name
+        return None
+
+
+def training_log(run: Path) -> TrainingLog | None:
+    """The rows of epochs in the run's JSON lines; None if there is no such log, or nothing in it."""
+    for path in sorted(run.glob("*.jsonl")) if run.is_dir() else []:
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:  # a line cut short by a crash
+                continue
+            if isinstance(row, dict) and row.get("row") == "epoch" and isinstance(row.get("epoch"), int):
+                rows.append(row)
+        if rows:
+            names = list(dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and number(value)))
+            values = {name: tuple(row[name] if number(row.get(name)) else float("nan") for row in rows) for name in names}
+            return TrainingLog(tuple(row["epoch"] for row in rows), values)
+    return None
+
+
+def number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def training_charts(log: TrainingLog, best: int | None) -> list[Chart]:
+    """Loss, score and learning rate over the epochs, as far as they were logged.
+
+    Args:
+        best: Epoch whose weights were judged, marked by a line.
+    """
+    axis = epochs_axis(log.epochs)
+    made = [chart for chart in (loss_chart(log, axis), score_chart(log, axis), rate_chart(log, axis)) if chart is not None]
+    for chart in made:
+        if best is not None and axis.low <= best <= axis.high:
+            chart.upright(best, "cut")
+    return made
+
+
+def loss_chart(log: TrainingLog, axis: Scale) -> Chart | None:
+    losses = {name: role for name, role in (("validation/loss", "predicted"), ("train/loss", "reference")) if name in log.scores}
+    if not losses:
+        return None
+    most = [value for name in losses for value in log.scores[name]]
+    words = f"Over {len(log.epochs)} epochs: {', '.join(ends(name, log.scores[name]) for name in losses)}."
+    chart = Chart("training-loss", "Loss", words, axis, counted(most, "loss"))
+    for name, role in losses.items():
+        chart.line(log.epochs, log.scores[name], role)
+    return chart
+
+
+def score_chart(log: TrainingLog, axis: Scale) -> Chart | None:
+    name = log.first("/mean_iou", "/mean_iou@mean", "/gap_iou")
+    if name is None:
+        return None
+    label = name.split("/")[-1].replace("_iou", " IoU").replace("_", " ")
+    chart = Chart("training-score", "Validation score", ends(name, log.scores[name]) + ".", axis, scores(label))
+    chart.line(log.epochs, log.scores[name], "predicted")
+    return chart
+
+
+def rate_chart(log: TrainingLog, axis: Scale) -> Chart | None:
+    if "train/rate" not in log.scores:
+        return None
+    rates = [1e3 * value for value in log.scores["train/rate"]]
+    words = ends("learning rate times 1000", rates) + "."
+    chart = Chart("training-rate", "Learning rate", words, axis, counted(rates, "learning rate × 1000"))
+    chart.line(log.epochs, rates, "predicted")
+    return chart
+
+
+def ends(name: str, values: Sequence[float]) -> str:
+    """The first and the last value that is there, in words."""
+    known = [value for value in values if isfinite(value)]
+    return f"{name} from {known[0]:.4g} to {known[-1]:.4g}"
+
+
+def epochs_axis(epochs: tuple[int, ...]) -> Scale:
+    whole = counted([float(epochs[-1])], "epoch", wanted=5)
+    ticks = [(value, label) for value, label in whole.ticks if value == int(value) and value <= epochs[-1]]
+    return Scale(0.0, float(epochs[-1]), ticks, "epoch")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from forestgaps_core.errors import ConfigError
+from forestgaps_evaluation.seeds import differing, parsed_seeds, seed_notes, train_seeds
+from forestgaps_evaluation.trained import opened
+
+
+def test_seeds_are_whole_numbers_each_once():
+    assert parsed_seeds("1, 2,30") == (1, 2, 30)
+    for text in ("", "1,,2", "1,-2", "1,1.5", "3,3", "one"):
+        with pytest.raises(ConfigError, match="expected different whole numbers"):
+            parsed_seeds(text)
+
+
+def test_a_run_file_is_trained_once_for_each_seed(run_file, plugins, tmp_path):
+    runs = train_seeds(run_file, (1, 2), tmp_path / "out", plugins)
+    assert [run.name for run in runs] == ["seed-1", "seed-2"]
+    networks = [opened(run, device="cpu", plugins=plugins) for run in runs]
+    assert [network.seed for network in networks] == [1, 2]
+    first, second = (network.predictor.model.scale.item() for network in networks)
+    assert first != second
+    assert seed_notes(networks) == []
+    again = train_seeds(run_file, (1, 2), tmp_path / "out", plugins)
+    assert again == runs
+    assert opened(runs[0], device="cpu", plugins=plugins).predictor.model.scale.item() == first, "what is there is taken as it is"
+
+
+def test_a_folder_of_another_run_is_refused(run_file, plugins, tmp_path):
+    train_seeds(run_file, (1,), tmp_path, plugins)
+    other = tmp_path / "other.toml"
+    other.write_text(run_file.read_text().replace("epochs = 2", "epochs = 1"))
+    with pytest.raises(ConfigError, match=r"they differ in training\.epochs \(1, 2\)"):
+        train_seeds(other, (1,), tmp_path, plugins)
+
+
+def test_what_differs_besides_the_seed_is_told():
+    tables = [
+        {"environment": {"seed": seed, "device": "cpu"}, "loss": {"name": "focal", "focus": focus}, **more}
+        for seed, focus, more in [(1, 2.0, {}), (2, 1.5, {"scheduler": {"name": "constant"}})]
+    ]
+    assert differing(tables) == ["loss.focus (2.0, 1.5)", "scheduler.name (not set, constant)"]
+    assert differing([tables[0], tables[0]]) == []
+
+
+def test_runs_that_are_not_seeds_of_one_are_noted(trained):
+    same = attrs.evolve(trained)
+    other = attrs.evolve(trained, table={**trained.table, "training": {**trained.table["training"], "epochs": 9}})
+    assert seed_notes([trained, same]) == ["the runs do not each have a seed of their own (4, 4)"]
+    assert "training.epochs (2, 9)" in seed_notes([trained, other])[0]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import attrs
+import pytest
+from rich.console import Console
+
+from forestgaps_evaluation import tables
+from forestgaps_evaluation.evaluation import Difference, Leakage, evaluated
+from forestgaps_evaluation.tallies import counted
+
+
+@pytest.fixture
+def evaluation(trained):
+    tallies = counted(trained, "test", (2.0, 5.0, 30.0))
+    found = evaluated([tallies, attrs.evolve(tallies, run="other", seed=5)], resamples=100, notes=["a note"])
+    difference = Difference(threshold=2.0, judged=True, spatial=0.5, mixed=0.6, difference=0.1, low=-0.05, high=0.2)
+    return attrs.evolve(found, leakage=Leakage(run="a", folder="b", tiles=4, blocks=2, differences=(difference,)))
+
+
+def test_every_table_is_rectangular(evaluation):
+    found = list(tables.tables(evaluation))
+    assert len(found) == 3
+    for cells in found:
+        assert {len(row) for row in cells.rows} == {len(cells.head)}
+
+
+def test_a_row_says_score_gap_share_and_what_to_beat(evaluation):
+    cells = next(iter(tables.tables(evaluation)))
+    row = dict(zip(cells.head, cells.rows[0], strict=True))
+    first = evaluation.rows[0]
+    assert row["threshold"] == "2 m"
+    assert row["gap share"] == f"{first.gap_share:.1%}"
+    assert row["mean IoU"] == f"{first.scores['mean_iou'].mean:.3f}"
+    assert row["random"] == f"{first.random['mean_iou']:.3f}"
+    assert row["seeds ±"] == "0.000"
+    low, high = row["95 %"].split("-")
+    assert float(low) < float(row["mean IoU"]) < float(high)
+
+
+def test_one_threshold_is_marked_as_one_sided_and_never_trained(evaluation):
+    cells = next(iter(tables.tables(evaluation)))
+    assert cells.rows[2][0] == "30 m †‡"
+    assert [line[0] for line in cells.foot[:2]] == ["†", "‡"]
+    assert "a note" in cells.foot
+
+
+def test_leakage_is_labelled_as_no_score(evaluation):
+    cells = list(tables.tables(evaluation))[-1]
+    assert cells.rows == (("2 m", "0.500", "0.600", "+0.100", "-0.050 to +0.200"),)
+    assert "Not a score of the network" in cells.foot[0]
+    without = attrs.evolve(evaluation, leakage=None)
+    assert "Leakage" not in tables.markdown(without)
+
+
+def test_markdown_has_tables_of_one_width(evaluation):
+    lines = [line for line in tables.markdown(evaluation).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {len(cells.head) + 1 for cells in tables.tables(evaluation)}
+    assert not any("\n" in line for line in lines)
+
+
+def test_the_csv_has_a_line_for_each_place_threshold_and_score(evaluation):
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(evaluation))))
+    assert len(rows) == len(evaluation.rows) * 9
+    first = rows[2]
+    assert (first["by"], first["threshold"], first["score"]) == ("all", "2.0", "mean_iou")
+    assert float(first["mean"]) == evaluation.rows[0].scores["mean_iou"].mean
+    assert float(first["other"]) == evaluation.rows[0].scores["mean_iou"].each[1]
+    assert next(row for row in rows if row["threshold"] == "30.0" and row["score"] == "canopy_recall")["mean"] == ""
+
+
+def test_the_json_holds_everything_and_no_nan(evaluation):
+    found = json.loads(tables.as_json(evaluation), parse_constant=pytest.fail)
+    assert len(found["rows"]) == len(evaluation.rows)
+    assert found["rows"][0]["scores"]["mean_iou"]["each"] == list(evaluation.rows[0].scores["mean_iou"].each)
+    assert found["leakage"]["differences"][0]["difference"] == 0.1
+
+
+def test_it_shows_on_a_screen(evaluation):
+    console = Console(width=170, file=io.StringIO(), force_terminal=False)
+    tables.show(evaluation, console)
+    said = console.file.getvalue()
+    assert "…" not in said
+    for word in ("gap share", "trivial", "slope 10-20°", "canopy cover", "Leakage", "†", "canopy height: mean error"):
+        assert word in said
