@@ -1,0 +1,238 @@
+"""The change between two rasters of one grid, as a folder: a map of transitions, the gaps of both dates, a table of changes.
+
+Everything is read in strips; memory grows with the number of gaps and the width of the raster.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from datetime import date
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
+from forestgaps_gaps.changes import CLASSES, Changes, changed
+from forestgaps_gaps.dents import HeightCounts
+from forestgaps_gaps.files import new_folder
+from forestgaps_gaps.finding import Criteria, Report, Search, silent
+from forestgaps_gaps.grids import same_grid
+from forestgaps_gaps.labelling import STRIP
+from forestgaps_gaps.reading import Layer, Pixels, Reading, layers
+from forestgaps_gaps.table import Flags
+
+CAUTION = (
+    "two surveys that were flown or processed differently (density of points, season, filling of pits, filtering) differ where the "
+    "forest did not; look at places that cannot have changed before believing a change"
+)
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        reading: How both rasters are read.
+        criteria: What counts as a gap, at its own date.
+        tolerance: Change of area, as a share of the earlier area, within which a gap is stable.
+        dates: When the surveys were flown, for figures per year; None: not known.
+        step: Rows of a strip; changes nothing but memory and time.
+    """
+
+    reading: Reading = field(factory=Reading)
+    criteria: Criteria = field(factory=Criteria)
+    tolerance: float = 0.1
+    dates: tuple[date, date] | None = None
+    step: int | None = None
+
+    @property
+    def years(self) -> float | None:
+        return None if self.dates is None else (self.dates[1] - self.dates[0]).days / 365.2425
+
+
+@frozen(eq=False)
+class ChangeFolder:
+    """What was written.
+
+    Attributes:
+        summaries: One for each threshold, of plain values.
+        files: In the folder.
+        notes: Sentences on what to beware of.
+    """
+
+    summaries: tuple[dict[str, Any], ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+@define(eq=False)
+class JointLayer(Layer):
+    """A layer where both dates were surveyed."""
+
+    own: Layer = field(kw_only=True)
+    other: Layer = field(kw_only=True)
+
+    def pixels(self, row: int, rows: int) -> Pixels:
+        own = self.own.pixels(row, rows)
+        known = own.known & self.other.pixels(row, rows).known
+        return Pixels(own.gap & known, known, own.height)
+
+
+def change_between(earlier: Path, later: Path, out: Path, how: Comparison, report: Report = silent) -> ChangeFolder:
+    """Compare two rasters and write `out`, whole or not at all.
+
+    Args:
+        earlier, later: CHMs, or gap maps of the same thresholds.
+
+    Raises:
+        DataError: The rasters cannot be compared, or `out` exists.
+    """
+    if how.years is not None and how.years <= 0:
+        raise DataError("the later survey must be flown after the earlier one; give --dates EARLIER LATER in this order")
+    if out.suffix:
+        raise DataError(f"{out}: a change is several files, so name a folder, such as {out.with_suffix('')}")
+    with ExitStack() as stack:
+        folder = stack.enter_context(new_folder(out))
+        first, second = (stack.enter_context(layers(path, how.reading)) for path in (earlier, later))
+        pairs = paired(earlier, later, first, second)
+        grid = pairs[0][0].grid
+        notes = [CAUTION, *dent_notes((earlier, later), pairs[0], how.step, report)]
+        least, most = how.criteria.pixels(grid.pixel.area_m2)
+        summaries = []
+        for one, other in pairs:
+            with transitions(folder / f"transitions{suffix(one)}.tif", grid, one) as write:
+                found = changed(
+                    reader(one, report, f"comparing, {one.name}"),
+                    reader(other),
+                    grid.rows,
+                    grid.columns,
+                    connectivity=how.criteria.connectivity,
+                    at_least=least,
+                    at_most=most,
+                    tolerance=how.tolerance,
+                    step=how.step,
+                    write=write,
+                )
+            summaries.append(summary_of(found, one, how))
+            write_changes(folder / f"changes{suffix(one)}.csv", found, grid)
+            sides = (("earlier", one, other, found.earlier_fate), ("later", other, one, found.later_fate))
+            for when, own, away, fate in sides:
+                joint = JointLayer(own.grid, own.threshold_m, own.at_most, f"{when}, {own.name}", own=own, other=away)
+                rows = fated(Search(joint, how.criteria, step=how.step, report=report), found, fate)
+                write_gap_fates(folder / "gaps.gpkg", rows, grid.crs, layer=f"{when} {own.name}")
+        told = json.dumps({"thresholds": summaries, "notes": notes}, indent=1)
+        (folder / "summary.json").write_text(told + "\n", encoding="utf-8")
+        files = tuple(out / path.name for path in sorted(folder.iterdir()))
+    return ChangeFolder(tuple(summaries), files, tuple(notes))
+
+
+def reader(layer: Layer, report: Report = silent, what: str = "") -> Any:
+    def read(row: int, rows: int) -> tuple[Flags, Flags]:
+        pixels = layer.pixels(row, rows)
+        report(what, min(row + rows, layer.grid.rows), layer.grid.rows)
+        return pixels.gap, pixels.known
+
+    return read
+
+
+def suffix(layer: Layer) -> str:
+    return "" if isnan(layer.threshold_m) else f"_{layer.threshold_m:g}m"
+
+
+def paired(earlier: Path, later: Path, first: tuple[Layer, ...], second: tuple[Layer, ...]) -> list[tuple[Layer, Layer]]:
+    """Layers of one threshold each.
+
+    Raises:
+        DataError: Grids or thresholds differ.
+    """
+    one, other = first[0].grid, second[0].grid
+    if not same_grid(one, other):
+        t = one.transform
+        box = f"{t.c:.10g} {t.f + one.rows * t.e:.10g} {t.c + one.columns * t.a:.10g} {t.f:.10g}"
+        code = None if one.crs is None else one.crs.to_epsg()
+        srs = f"-t_srs EPSG:{code} " if code else ""
+        raise DataError(
+            f"{later}: lies on another grid than {earlier} ({other}; there {one}), so pixels cannot be compared; make both on one "
+            f"grid from the points, or bring it over: gdalwarp {srs}-te {box} -ts {one.columns} {one.rows} -r near {later.name} "
+            "aligned.tif"
+        )
+    levels = [[layer.threshold_m for layer in dates] for dates in (first, second)]
+    if not np.array_equal(levels[0], levels[1], equal_nan=True):
+        told = [", ".join("unknown" if isnan(level) else f"{level:g} m" for level in dates) for dates in levels]
+        raise DataError(
+            f"{earlier} has gaps at {told[0]}, {later} at {told[1]}; only gaps of one threshold can be compared: name those that "
+            "both have, such as -t 5, or give both CHMs"
+        )
+    return list(zip(first, second, strict=True))
+
+
+def summary_of(found: Changes, layer: Layer, how: Comparison) -> dict[str, Any]:
+    """Plain values. Areas of classes add up to those of pixels."""
+    m2, most = layer.grid.pixel.area_m2, how.criteria.maximum_m2
+    earlier, later, both = (int(part.sum()) for part in (found.earlier, found.later, found.both))
+    surveyed, years = found.surveyed, how.years
+    canopy = surveyed - earlier
+    classes = {}
+    for index, name in enumerate(CLASSES):
+        of = found.kind == index
+        sums = {key: int(getattr(found, key)[of].sum()) for key in ("earlier", "later", "both")}
+        classes[name] = {
+            "changes": int(of.sum()),
+            "earlier_m2": sums["earlier"] * m2,
+            "later_m2": sums["later"] * m2,
+            "new_m2": (sums["later"] - sums["both"]) * m2,
+            "closed_m2": (sums["earlier"] - sums["both"]) * m2,
+        }
+    per_year = None
+    if years:
+        per_year = {
+            "new_m2": (later - both) * m2 / years,
+            "closed_m2": (earlier - both) * m2 / years,
+            "canopy_opened": (later - both) / canopy / years if canopy else None,
+            "gap_closed": (earlier - both) / earlier / years if earlier else None,
+        }
+    return {
+        "threshold_m": None if isnan(layer.threshold_m) else layer.threshold_m,
+        "at_most": layer.at_most,
+        "connectivity": how.criteria.connectivity,
+        "minimum_area_m2": how.criteria.pixels(m2)[0] * m2,
+        "maximum_area_m2": most if np.isfinite(most) else None,
+        "resolution_m": m2**0.5,
+        "tolerance": how.tolerance,
+        "surveyed_m2": surveyed * m2,
+        "earlier": {"gaps": len(found.earlier_fate.pixels), "gap_m2": earlier * m2},
+        "later": {"gaps": len(found.later_fate.pixels), "gap_m2": later * m2},
+        "both_m2": both * m2,
+        "new_m2": (later - both) * m2,
+        "closed_m2": (earlier - both) * m2,
+        "classes": classes,
+        "years": years,
+        "per_year": per_year,
+    }
+
+
+def dent_notes(paths: tuple[Path, Path], pair: tuple[Layer, Layer], step: int | None, report: Report) -> list[str]:
+    """A sentence for each survey with heights missing just below a level where the other has none missing."""
+    rows = pair[0].grid.rows
+    step = step or max(STRIP // pair[0].grid.columns, 1)
+    dented: list[set[float]] = []
+    for path, layer in zip(paths, pair, strict=True):
+        counts = HeightCounts()
+        for row in range(0, rows, step):
+            height = layer.pixels(row, min(step, rows - row)).height
+            if height is None:
+                return []
+            counts.add(height)
+            report(f"heights of {path.name}", min(row + step, rows), rows)
+        dented.append(set(counts.dented()))
+    return [
+        f"{path}: heights just below {', '.join(f'{level:g}' for level in sorted(own - other))} m are rarer than below and above, "
+        "as layered pit-free methods leave them, and not so in the other survey: at these thresholds the two cannot be compared"
+        for path, own, other in zip(paths, dented, dented[::-1], strict=True)
+        if own - other
+    ]

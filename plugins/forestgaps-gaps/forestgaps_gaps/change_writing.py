@@ -1,0 +1,134 @@
+"""The files of a change: a map of transitions, the gaps of both dates with what became of them, a table of changes."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import rasterio
+from pyogrio.errors import DataSourceError
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps.changes import CLASSES, KINDS, NODATA, Bytes, Changes, GapFate
+from forestgaps_gaps.finding import Search
+from forestgaps_gaps.grids import Grid
+from forestgaps_gaps.polygons import Geometries
+from forestgaps_gaps.reading import Layer
+from forestgaps_gaps.table import GapTable
+from forestgaps_gaps.writing import GEOMETRY, MULTIPOLYGON, SCHEMA, batch
+
+COLOURS = {0: (232, 236, 228, 255), 1: (148, 148, 148, 255), 2: (213, 94, 0, 255), 3: (0, 114, 178, 255)}  # told apart by all eyes
+FATES = (("change", pa.int64()), ("class", pa.string()), ("other_date_m2", pa.float64()))
+FATE_SCHEMA = pa.schema([*list(SCHEMA)[:-1], *(pa.field(name, kind) for name, kind in FATES), SCHEMA.field(GEOMETRY)])
+"""That of `forestgaps gaps`, and what became of each gap."""
+
+
+@contextmanager
+def transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
+    """A GeoTIFF of `KINDS` with colours of its own; takes strips."""
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=grid.columns,
+        height=grid.rows,
+        count=1,
+        dtype="uint8",
+        nodata=NODATA,
+        crs=grid.crs,
+        transform=grid.transform,
+        compress="deflate",
+        tiled=grid.columns >= 256 and grid.rows >= 256,
+        bigtiff="if_safer",
+    ) as file:
+        file.write_colormap(1, COLOURS)
+        file.descriptions = (f"change of gaps, {layer.name}",)
+        file.update_tags(**{f"value_{value}": meaning for value, meaning in KINDS.items()})
+
+        def write(row: int, values: Bytes) -> None:
+            file.write(values, 1, window=Window(0, row, values.shape[1], values.shape[0]))
+
+        yield write
+
+
+def write_changes(path: Path, found: Changes, grid: Grid) -> None:
+    """A row a change."""
+    m2, t = grid.pixel.area_m2, grid.transform
+    columns: Mapping[str, Any] = {
+        "change": np.arange(1, len(found) + 1),
+        "class": np.array(found.names, object),
+        "earlier_gaps": found.earlier_gaps,
+        "later_gaps": found.later_gaps,
+        "earlier_m2": found.earlier * m2,
+        "later_m2": found.later * m2,
+        "both_m2": found.both * m2,
+        "new_m2": (found.later - found.both) * m2,
+        "closed_m2": (found.earlier - found.both) * m2,
+        "x": t.c + found.column * t.a,
+        "y": t.f + found.row * t.e,
+    }
+    with path.open("x", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
+            writer.writerow([f"{value:.12g}" if isinstance(value, float) else value for value in row])
+
+
+def fated(search: Search, found: Changes, fate: GapFate) -> Iterator[pa.RecordBatch]:
+    """Gaps of one date with the change each belongs to, its class, and the area that is gap at the other date too."""
+    names, m2 = np.array([*CLASSES], object), search.layer.grid.pixel.area_m2
+
+    def rows(table: GapTable, geometries: Geometries) -> pa.RecordBatch:
+        plain, change = batch(table, geometries), fate.change[table.number - 1]
+        more = [
+            pa.array(change + 1),
+            pa.array(names[found.kind[change]], pa.string()),
+            pa.array(fate.shared[table.number - 1] * m2),
+        ]
+        return pa.RecordBatch.from_arrays([*plain.columns[:-1], *more, plain.columns[-1]], schema=FATE_SCHEMA)
+
+    return (rows(table, geometries) for table, geometries in search.parts())
+
+
+def write_gap_fates(path: Path, rows: Iterable[pa.RecordBatch], crs: CRS | None, *, layer: str) -> None:
+    """Add a layer to a GeoPackage, as gaps become known.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    failed: list[BaseException] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from rows
+        except BaseException as error:
+            failed.append(error)  # which a stream of Arrow would turn into a sentence
+            raise
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # there is none
+        try:
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(FATE_SCHEMA, watched()),
+                path,
+                layer=layer,
+                driver="GPKG",
+                geometry_name=GEOMETRY,
+                geometry_type=MULTIPOLYGON,
+                crs=None if crs is None else crs.to_wkt(),
+            )
+        except Exception as error:
+            if failed:
+                raise failed[0] from None
+            if isinstance(error, DataSourceError | RuntimeError):
+                raise DataError(f"{path.parent}: GeoPackage could not be written there ({error})") from error
+            raise

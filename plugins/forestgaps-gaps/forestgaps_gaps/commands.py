@@ -1,0 +1,89 @@
+"""`forestgaps gaps`. What it works with is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def gaps(
+    raster: Annotated[
+        Path,
+        typer.Argument(metavar="MASK_OR_CHM", help="Canopy heights in metres, or a gap map (1 gap, 0 canopy) such as gaps.tif."),
+    ],
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option("--threshold", "-t", metavar="METRES", help="Height below which canopy is gap; repeat for several."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Polygons to write: .gpkg, .fgb or .parquet; must not exist.")
+    ] = None,
+    chm: Annotated[
+        Path | None, typer.Option(metavar="TIF", help="Canopy heights on the grid of a gap map, to measure gaps by.")
+    ] = None,
+    connectivity: Annotated[
+        int, typer.Option(metavar="8|4", help="8: pixels touching at a corner are one gap; 4: they are not.")
+    ] = 8,
+    at_most: Annotated[
+        bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
+    ] = False,
+    min_area: Annotated[float, typer.Option(metavar="M2", min=0, help="Leave out smaller gaps.")] = 0.0,
+    max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Leave out larger gaps.")] = None,
+    band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of a gap map.")] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write statistics to a new folder, or to a new file if the name ends in .json."),
+    ] = None,
+    cells: Annotated[
+        float | None, typer.Option(metavar="METRES", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            "--pixel-size", metavar="METRES", help="Pixel size of a raster without CRS, whose grid is then taken to be in metres."
+        ),
+    ] = None,
+    nodata: Annotated[float | None, typer.Option(help="Value that means no data, where the file does not say so.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+) -> None:
+    """Gaps of a CHM or a gap map as polygons, with their statistics.
+
+    A gap is a patch of connected pixels below a height threshold. Each gets its area, outline, shape index, heights, centroid and
+    the distance to the next gap, in a polygon that follows its pixels exactly. Rasters may be of any size.
+    """
+    from math import inf
+
+    from forestgaps_core.errors import DataError
+    from forestgaps_gaps.finding import Criteria
+    from forestgaps_gaps.labelling import CONNECTIVITIES
+    from forestgaps_gaps.progress import bar
+    from forestgaps_gaps.reading import Reading
+    from forestgaps_gaps.summary import lines
+    from forestgaps_gaps.surveys import Wish, overview, take_stock
+
+    if connectivity not in CONNECTIVITIES:
+        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
+    how = Reading(thresholds=threshold or (), at_most=at_most, band=band, chm=chm, pixel_size_m=pixel_size, nodata=nodata)
+    criteria = Criteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
+    wish = Wish(out=out, statistics=statistics, cell_m=cells)
+    with bar(shown=not as_json) as report:
+        summaries, files = take_stock(raster, how, criteria, wish, report)
+    if as_json:
+        say(files=[str(path) for path in files], gaps=summaries)
+        return
+    if len(summaries) > 1:
+        for line in overview(summaries):
+            typer.echo(line)
+        typer.echo("")
+    for summary in summaries.values():
+        for line in lines(summary):
+            typer.echo(line)
+    for path in files:
+        typer.echo(f"wrote {path}")
+
+
+def say(**summary: Any) -> None:
+    typer.echo(json.dumps(summary, indent=1))

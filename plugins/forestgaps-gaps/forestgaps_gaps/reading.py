@@ -1,0 +1,336 @@
+"""Where gaps are: canopy heights below a threshold, or a gap map as it is. Read strip by strip."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import rasterio
+from attrs import define, field, frozen
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps.grids import Grid, grid_of, same_grid
+from forestgaps_gaps.table import Flags
+
+Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
+
+CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default grows with the machine
+UNKNOWN = 255  # in the gap maps of `forestgaps predict`
+METRES = ("", "m", "metre", "meter", "metres", "meters")
+LOOKS = 16  # windows looked at to tell a gap map from heights
+LOWEST, HIGHEST = -100.0, 1000.0  # metres; beyond is no canopy height, but a nodata value that the file does not name
+ELEVATED = 60.0  # metres; where nothing is lower than this, heights are not above ground
+
+
+@frozen(eq=False)
+class Pixels:
+    """Some rows at one threshold, (rows, columns) each.
+
+    Attributes:
+        gap: True in a gap; never where `known` is False.
+        known: The raster has data.
+        height: Canopy height, metres, NaN where not known; None where there are no heights at all.
+    """
+
+    gap: Flags
+    known: Flags
+    height: Heights | None
+
+
+@define(eq=False)
+class Band:
+    """One band of a file, opened."""
+
+    path: Path
+    dataset: Any  # rasterio's DatasetReader
+    number: int
+    nodata: float | None
+
+    def read(self, row: int, rows: int, column: int = 0, columns: int | None = None) -> tuple[NDArray[Any], Flags]:
+        """Values as they are in the file, and where they mean something."""
+        window = Window(column, row, self.dataset.width - column if columns is None else columns, rows)
+        try:
+            values = self.dataset.read(self.number, window=window)
+            known = self.dataset.read_masks(self.number, window=window) != 0 if self._has_mask else np.ones(values.shape, bool)
+        except RasterioError as error:
+            raise DataError(f"{self.path}: cannot be read from row {row} on; the file is damaged ({error})") from error
+        if self.nodata is not None:
+            known &= values != self.nodata
+        if values.dtype.kind == "f":
+            known &= ~np.isnan(values)
+        return values, known
+
+    @property
+    def _has_mask(self) -> bool:
+        flags = self.dataset.mask_flag_enums[self.number - 1]
+        return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+
+    @property
+    def whole_numbers(self) -> bool:
+        return np.dtype(self.dataset.dtypes[self.number - 1]).kind in "iub"
+
+    @property
+    def description(self) -> str:
+        return self.dataset.descriptions[self.number - 1] or ""
+
+    def heights(self, row: int, rows: int) -> tuple[Heights, Flags]:
+        """Metres, NaN where not known."""
+        values, known = self.read(row, rows)
+        metres: Heights = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
+        scale, offset = self.dataset.scales[self.number - 1], self.dataset.offsets[self.number - 1]
+        if (scale, offset) != (1.0, 0.0):
+            metres = metres * metres.dtype.type(scale) + metres.dtype.type(offset)
+        metres[~known] = np.nan
+        absurd = (metres < LOWEST) | (metres > HIGHEST)
+        if absurd.any():
+            y, x = (int(place[0]) for place in np.nonzero(absurd))
+            raise DataError(
+                f"{self.path}: holds {metres[y, x]:g} in row {row + y}, column {x}, no canopy height in metres; if it means "
+                f"no data, say so with --nodata={values[y, x]:g}"
+            )
+        return metres, known
+
+    def sample(self) -> set[float]:
+        """Values that mean something, in some windows spread over the raster."""
+        height, width = self.dataset.height, self.dataset.width
+        deep, wide = self.dataset.block_shapes[self.number - 1]
+        rows, columns = min(deep, 512, height), min(wide, 512, width)
+        found: set[float] = set()
+        for look in range(LOOKS):
+            row, column = (height - rows) * look // (LOOKS - 1), (width - columns) * (look * 7 % LOOKS) // (LOOKS - 1)
+            values, known = self.read(row, rows, column, columns)
+            found.update(np.unique(values[known]).tolist()[:1000])
+        return found
+
+
+@define(eq=False)
+class Layer:
+    """The gaps of a raster at one threshold, before they are told apart.
+
+    Attributes:
+        threshold_m: Metres; NaN where a map does not tell.
+        at_most: Whether heights equal to the threshold are gap.
+        name: For people and files: "5 m", "gap", a band's description.
+    """
+
+    grid: Grid
+    threshold_m: float
+    at_most: bool
+    name: str
+
+    def pixels(self, row: int, rows: int) -> Pixels:
+        """From row `row` on, so many rows."""
+        raise NotImplementedError
+
+    def gap(self, row: int, rows: int) -> Flags:
+        return self.pixels(row, rows).gap
+
+
+@define(eq=False)
+class HeightLayer(Layer):
+    """Gaps are where canopy is low."""
+
+    band: Band = field(kw_only=True)
+
+    def pixels(self, row: int, rows: int) -> Pixels:
+        height, known = self.band.heights(row, rows)
+        threshold = height.dtype.type(self.threshold_m)  # as heights are: 0.1 in a file is the nearest float32
+        gap = height <= threshold if self.at_most else height < threshold
+        return Pixels(gap, known, height)
+
+
+@define(eq=False)
+class MapLayer(Layer):
+    """Gaps are where a map has 1."""
+
+    band: Band = field(kw_only=True)
+    heights: Band | None = field(kw_only=True)
+
+    def pixels(self, row: int, rows: int) -> Pixels:
+        values, known = self.band.read(row, rows)
+        if self.band.nodata is None and values.dtype.kind != "f":
+            known &= values != UNKNOWN
+        gap = (values == 1) & known
+        odd = known & ~gap & (values != 0)
+        if odd.any():
+            y, x = (int(place[0]) for place in np.nonzero(odd))
+            raise DataError(
+                f"{self.band.path}: holds {values[y, x]} in row {row + y}, column {x}; a gap map has 1 in gaps, 0 elsewhere and "
+                f"{UNKNOWN} or its nodata value without data. For heights give thresholds: -t 5"
+            )
+        return Pixels(gap, known, None if self.heights is None else self.heights.heights(row, rows)[0])
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How a raster is to be read.
+
+    Attributes:
+        thresholds: Metres; for heights at least one, for a map those of its bands that are wanted, all if none are named.
+        at_most: Heights equal to a threshold are gap too.
+        band: The band to read; None: the only one of heights, all of a gap map.
+        chm: Heights that go with a gap map.
+        pixel_size_m: Pixel size of a raster without CRS.
+        nodata: Value that means no data, where the file does not say so.
+    """
+
+    thresholds: Sequence[float] = ()
+    at_most: bool = False
+    band: int | None = None
+    chm: Path | None = None
+    pixel_size_m: float | None = None
+    nodata: float | None = None
+
+
+@contextmanager
+def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
+    """The gaps of a raster, a layer per threshold.
+
+    Args:
+        path: A CHM (heights, metres) or a gap map (0, 1 and 255 or nodata; a band per threshold).
+
+    Raises:
+        DataError: It is neither, or its pixels cannot be measured in metres.
+    """
+    for level in how.thresholds:
+        if not isfinite(level):
+            raise DataError(f"a threshold of {level} m was given; thresholds are heights in metres, such as -t 5")
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE))
+        dataset = stack.enter_context(opened(path))
+        grid = grid_of(path, dataset, how.pixel_size_m)
+        bands = [Band(path, dataset, number, nodata_of(dataset, number, how.nodata)) for number in chosen(path, dataset, how.band)]
+        if is_map(bands[0]):
+            heights = None if how.chm is None else companion(stack, how, grid)
+            yield map_layers(bands, grid, how, heights)
+        else:
+            if how.chm is not None:
+                raise DataError(f"{path}: holds heights itself, so a --chm beside it would say them twice; leave --chm out")
+            yield height_layers(bands, grid, how)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # judged with the grid
+        try:
+            dataset = rasterio.open(path)
+        except RasterioError as error:
+            raise DataError(f"{path}: is no raster that can be read ({error})") from error
+    with dataset:
+        yield dataset
+
+
+def chosen(path: Path, dataset: Any, band: int | None) -> list[int]:
+    numbers = [n for n in range(1, dataset.count + 1) if dataset.colorinterp[n - 1].name != "alpha"]
+    if band is None:
+        return numbers
+    if band not in numbers:
+        raise DataError(f"{path}: has no band {band}; there are bands 1 to {len(numbers)}")
+    return [band]
+
+
+def nodata_of(dataset: Any, number: int, stated: float | None) -> float | None:
+    return dataset.nodatavals[number - 1] if stated is None else stated
+
+
+def is_map(band: Band) -> bool:
+    """Whether a band tells gaps rather than heights.
+
+    Raises:
+        DataError: It cannot be told, or is neither.
+    """
+    if "probability" in band.description:
+        raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
+    if np.dtype(band.dataset.dtypes[band.number - 1]).kind not in "fiub":
+        raise DataError(f"{band.path}: holds {band.dataset.dtypes[band.number - 1]}; heights and gap maps are real numbers")
+    if level_in(band.description) is not None:
+        return True
+    values = band.sample()
+    if band.whole_numbers and values == {0, UNKNOWN} and band.nodata is None:
+        raise DataError(
+            f"{band.path}: holds 0 and {UNKNOWN} only, and it is not said which of them are gaps; a gap map has 1 in gaps, and "
+            f"--nodata={UNKNOWN} tells that {UNKNOWN} is no data"
+        )
+    if not band.whole_numbers:
+        return 1 in values and values <= {0, 1}
+    return values <= ({0, 1, UNKNOWN} if band.nodata is None else {0, 1})
+
+
+def level_in(description: str) -> float | None:
+    """The threshold in "gap at 5 m"."""
+    found = re.fullmatch(r"gap (?:at|below|up to) (-?[\d.]+(?:e-?\d+)?) m", description.strip())
+    return float(found[1]) if found else None
+
+
+def map_layers(bands: list[Band], grid: Grid, how: Reading, heights: Band | None) -> tuple[Layer, ...]:
+    levels = [level_in(band.description) for band in bands]
+    for band in bands:
+        if band.nodata == 0 and how.nodata is None:
+            band.nodata = None  # what masks say whose 0 shall not be drawn: 0 is still no gap
+    if how.thresholds:
+        missing = [f"{t:g} m" for t in how.thresholds if t not in levels]
+        if missing:
+            known = ", ".join(f"{t:g} m" for t in levels if t is not None) or "no threshold is told"
+            raise DataError(
+                f"{bands[0].path}: is a gap map, whose thresholds are fixed ({known}), and {', '.join(missing)} was asked; "
+                "leave -t out to take it as it is, or give the CHM"
+            )
+        picked = [levels.index(t) for t in how.thresholds]
+        bands, levels = [bands[i] for i in picked], [levels[i] for i in picked]
+    found: list[Layer] = []
+    for band, level in zip(bands, levels, strict=True):
+        name = f"{level:g} m" if level is not None else band.description or (f"band {band.number}" if len(bands) > 1 else "map")
+        found.append(MapLayer(grid, nan if level is None else level, how.at_most, name, band=band, heights=heights))
+    return tuple(found)
+
+
+def height_layers(bands: list[Band], grid: Grid, how: Reading) -> tuple[Layer, ...]:
+    path = bands[0].path
+    if len(bands) != 1:
+        raise DataError(f"{path}: has {len(bands)} bands of heights; say which is the canopy height, such as --band 1")
+    if not how.thresholds:
+        raise DataError(f"{path}: holds heights, not a gap map; say below which height canopy is gap, such as -t 5 -t 10")
+    check_metres(bands[0])
+    if (lowest := min(bands[0].sample(), default=0.0)) > ELEVATED:
+        raise DataError(
+            f"{path}: holds nothing under {lowest:g} m where it was looked at, so it seems to hold elevations; gaps are "
+            "found in heights above ground (CHM = DSM - DTM)"
+        )
+    return tuple(
+        HeightLayer(grid, level, how.at_most, f"{level:g} m", band=bands[0]) for level in sorted(set(map(float, how.thresholds)))
+    )
+
+
+def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
+    """The heights that go with a gap map."""
+    path = how.chm
+    assert path is not None
+    dataset = stack.enter_context(opened(path))
+    numbers = chosen(path, dataset, None)
+    if len(numbers) != 1:
+        raise DataError(f"{path}: has {len(numbers)} bands; a CHM has one")
+    other = grid_of(path, dataset, how.pixel_size_m)
+    if not same_grid(grid, other):
+        raise DataError(f"{path}: lies on another grid than the gap map ({other}, there {grid}); bring it to the map's")
+    band = Band(path, dataset, 1, nodata_of(dataset, 1, how.nodata))
+    check_metres(band)
+    return band
+
+
+def check_metres(band: Band) -> None:
+    unit = (band.dataset.units[band.number - 1] or "").strip().lower()
+    if unit not in METRES:
+        raise DataError(f"{band.path}: its heights are in {unit}; convert them to metres")

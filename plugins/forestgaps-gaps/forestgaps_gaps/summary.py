@@ -1,0 +1,234 @@
+"""A map's gaps in numbers: plain values for machines, and the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forestgaps_gaps.lognormals import compared, lognormal
+from forestgaps_gaps.patterns import ClarkEvans, Ripley, Window, clark_evans, plain, ripley, simulated_clark_evans
+from forestgaps_gaps.sizes import lambda_asner, lambda_hanel, pixels_of, power_law
+from forestgaps_gaps.table import GapTable
+
+MANY = 20_000  # gaps; with more, hardly a law of two numbers is plausible, and drawing samples takes long
+OPEN = 0.5  # share of gap above which gaps run together into one (site percolation: .41 of random pixels, 8 neighbours)
+
+
+def summarised(
+    table: GapTable,
+    *,
+    surveyed_m2: float,
+    resolution_m: float,
+    minimum_area_m2: float,
+    threshold_m: float | None,
+    at_most: bool,
+    connectivity: int,
+    maximum_area_m2: float | None = None,
+    window: Window | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything `forestgaps gaps` says of a map; values JSON can hold, None where there is nothing to tell from.
+
+    Args:
+        table: Gaps of `minimum_area_m2` or more.
+        surveyed_m2: Area with data, gap or not.
+        threshold_m: Height the gaps lie below; None or NaN: unknown.
+        at_most: Gaps are heights up to and including the threshold, not only below it.
+        connectivity: 8 or 4 neighbours.
+        maximum_area_m2: Area above which gaps were left out; None: none were.
+        window: The surveyed area, for the pattern. None: for distances to the nearest it is taken to be a rectangle, as long and
+            wide as the centroids spread, and there is no `ripley`.
+        seed: Of simulations.
+    """
+    areas, pixel_m2 = table.area_m2, resolution_m**2
+    total, hectares = float(areas.sum()), surveyed_m2 / 1e4
+    known = threshold_m is not None and isfinite(threshold_m)
+    weight = table.pixels[np.isfinite(table.height_mean)]
+    heights = table.height_mean[np.isfinite(table.height_mean)]
+    return {
+        "threshold_m": float(threshold_m) if known and threshold_m is not None else None,
+        "at_most": bool(at_most),
+        "connectivity": int(connectivity),
+        "resolution_m": float(resolution_m),
+        "minimum_area_m2": float(minimum_area_m2),
+        "maximum_area_m2": None if maximum_area_m2 is None else float(maximum_area_m2),
+        "surveyed_m2": float(surveyed_m2),
+        "gaps": len(table),
+        "gap_area_m2": total,
+        "gap_share": total / surveyed_m2 if surveyed_m2 else None,
+        "gaps_per_hectare": len(table) / hectares if hectares else None,
+        "touching_edge": int(table.touches_edge.sum()),
+        "area_m2": described(areas),
+        "perimeter_m": described(table.perimeter_m),
+        "shape_index": described(table.shape_index),
+        "nearest_m": described(table.nearest_m),
+        "height_mean_m": float(np.average(heights, weights=weight)) if len(heights) else None,
+        "size_distribution": sizes_of(table, pixel_m2, pixels_of(minimum_area_m2, resolution_m), maximum_area_m2, seed),
+        "clark_evans": plain(nearest_of(table, resolution_m, surveyed_m2, window, seed)),
+        "ripley": None if window is None else plain(ripley_of(table, resolution_m, window, seed)),
+    }
+
+
+def described(values: NDArray[Any]) -> dict[str, float | None]:
+    """Mean, median, spread (of a sample, divided by n - 1), least and largest of the finite values."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return dict.fromkeys(("mean", "median", "sd", "smallest", "largest"))
+    return {
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "smallest": float(values.min()),
+        "largest": float(values.max()),
+    }
+
+
+def sizes_of(table: GapTable, pixel_m2: float, smallest: int, maximum_m2: float | None, seed: int) -> dict[str, Any]:
+    largest = None if maximum_m2 is None or not isfinite(maximum_m2) else int(maximum_m2 / pixel_m2 + 1e-9)
+    fit = power_law(table.pixels, smallest, largest, seed=seed if len(table) <= MANY else None)
+    other = lognormal(table.pixels, smallest, largest)
+    verdict = compared(table.pixels, fit, other)
+    in_metres = {"smallest_m2": smallest * pixel_m2, "largest_m2": None if largest is None else largest * pixel_m2}
+    return {
+        **in_metres,
+        "gaps": fit.gaps,
+        "exponent": number(fit.exponent),
+        "low": number(fit.low),
+        "high": number(fit.high),
+        "standard_error": number(fit.standard_error),
+        "distance": number(fit.distance),
+        "plausibility": number(fit.plausibility),
+        "why": fit.why,
+        "lognormal": {"location_ln_m2": number(other.location + log(pixel_m2)), "scale": number(other.scale), "why": other.why},
+        "comparison": {
+            "log_likelihood_ratio": number(verdict.ratio),
+            "z": number(verdict.z),
+            "p": number(verdict.p),
+            "better": verdict.better,
+        },
+        "lambda_hanel": number(lambda_hanel(table.area_m2)),
+        "lambda_asner": number(lambda_asner(table.area_m2)) if whole(table.area_m2) else None,
+    }
+
+
+def whole(areas: NDArray[Any]) -> bool:
+    """Whether all are whole square metres, which alone a zeta distribution knows."""
+    return bool((np.abs(areas - np.round(areas)) < 1e-6).all())
+
+
+def number(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def points_of(table: GapTable, resolution_m: float) -> NDArray[np.float64]:
+    """Centroids, metres east and south of the raster's corner."""
+    return np.asarray(np.stack([table.column, table.row], 1) * resolution_m)
+
+
+def ripley_of(table: GapTable, resolution_m: float, window: Window, seed: int) -> Ripley:
+    """At 25 distances, with as many simulations as take seconds, not minutes: 99 for up to 2,000 gaps, never fewer than 19."""
+    simulations = min(max(200_000 // max(len(table), 1) - 1, 19), 99)
+    return ripley(points_of(table, resolution_m), window, steps=25, simulations=simulations, seed=seed)
+
+
+def nearest_of(table: GapTable, resolution_m: float, surveyed_m2: float, window: Window | None, seed: int) -> ClarkEvans:
+    points = points_of(table, resolution_m)
+    if window is not None and not window.whole:
+        simulations = min(max(2_000_000 // max(len(points), 1), 39), 199)
+        return simulated_clark_evans(points, window, simulations=simulations, seed=seed)
+    if window is not None:
+        return clark_evans(points, window.area_m2, window.perimeter_m)
+    wide, high = np.maximum(np.ptp(points, axis=0), resolution_m) if len(points) else (1.0, 1.0)
+    scale = (surveyed_m2 / (wide * high)) ** 0.5
+    return clark_evans(points, surveyed_m2, 2 * scale * (wide + high))
+
+
+# --- in words -------------------------------------------------------------------------------------------------------
+
+
+def lines(summary: Mapping[str, Any]) -> list[str]:
+    """The summary as sentences for a terminal."""
+    hectares = summary["surveyed_m2"] / 1e4
+    if not summary["gaps"]:
+        return [f"no {what(summary)} on {hectares:.4g} ha surveyed"]
+    area, nearest = summary["area_m2"], summary["nearest_m"]
+    said = [
+        f"{plural(summary['gaps'])}: {what(summary)}, {summary['connectivity']} neighbours",
+        f"  {summary['gap_area_m2']:,.10g} m2, {summary['gap_share']:.2%} of {hectares:.4g} ha surveyed; "
+        f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
+        f"  area: mean {area['mean']:.4g} m2, median {area['median']:.4g}, largest {area['largest']:,.10g}"
+        + (f", standard deviation {area['sd']:.4g}" if area["sd"] is not None else ""),
+        f"  shape index: mean {summary['shape_index']['mean']:.3g} (1 for a circle, 1.13 for a square)",
+    ]
+    if summary["height_mean_m"] is not None:
+        said.append(f"  mean height inside: {summary['height_mean_m']:.3g} m")
+    if nearest["mean"] is not None:
+        said.append(f"  to the next gap: mean {nearest['mean']:.3g} m, median {nearest['median']:.3g} m")
+    if summary["touching_edge"]:
+        said.append(f"  {plural(summary['touching_edge'])} touching the edge of the survey, so perhaps larger than seen")
+    if summary["gap_share"] > OPEN:
+        said.append(f"  more than {OPEN:.0%} of the area is gap: open land with trees, of which gap sizes and patterns say little")
+    return [*said, *size_lines(summary), *pattern_lines(summary["clark_evans"]), *ripley_lines(summary["ripley"])]
+
+
+def size_lines(summary: Mapping[str, Any]) -> list[str]:
+    found, better = summary["size_distribution"], summary["size_distribution"]["comparison"]["better"]
+    basis = f"{what(summary)}, {summary['resolution_m']:g} m pixels"
+    if found["exponent"] is None:
+        said = [f"  gap sizes: no power-law exponent, {found['why']} ({basis})"]
+    else:
+        high = "without upper end" if found["high"] is None else f"to {found['high']:.3f}"
+        said = [
+            f"  gap sizes: power-law exponent {found['exponent']:.3f}, 95 % interval {found['low']:.3f} {high}, for {basis}",
+            f"    distance from that law {found['distance']:.3f}{judged(found['plausibility'])}",
+        ]
+        compared_ = found["comparison"]
+        verdict = f"{better} fits better" if better else "these gaps do not tell which of the two fits better"
+        said.append(f"    beside a lognormal: {verdict} (Vuong z = {compared_['z']:.2f}, p = {compared_['p']:.2g})")
+    if found["lambda_hanel"] is not None:
+        asner = "" if found["lambda_asner"] is None else f", lambda (Asner 2013) {found['lambda_asner']:.3f}"
+        said.append(f"    as ForestGapR has it: lambda (Hanel 2017) {found['lambda_hanel']:.3f}{asner}; no intervals")
+    return said
+
+
+def judged(plausibility: float | None) -> str:
+    if plausibility is None:
+        return ""
+    return f"; {plausibility:.0%} of samples from it lie as far" + (": hardly a power law" if plausibility < 0.1 else "")
+
+
+def pattern_lines(found: Mapping[str, Any]) -> list[str]:
+    if found["ratio"] is None:
+        return [f"  pattern: none told, {found['why']}"]
+    way = "at random" if found["p"] >= 0.05 else "clustered" if found["ratio"] < 1 else "evenly spaced"
+    return [f"  pattern: Clark-Evans R {found['ratio']:.3f} (z = {found['z']:.2f}, p = {found['p']:.2g}): {way}; {found['method']}"]
+
+
+def ripley_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """None where there are no curves; `pattern_lines` says why."""
+    if found is None or found["why"] is not None:
+        return []
+    level, low, high, distances = (np.array(found[name]) for name in ("l", "l_low", "l_high", "r_m"))
+    above, below = distances[level > high], distances[level < low]
+    sides = ((above, "above them (clustered)"), (below, "below them (evenly spaced)"))
+    told = [f"{word} at {' to '.join(dict.fromkeys(f'{r:.3g}' for r in side[[0, -1]]))} m" for side, word in sides if len(side)]
+    return [
+        f"    Ripley's L to {distances[-1]:.3g} m beside {found['simulations']} simulations: "
+        f"{' and '.join(told) or 'within them all'}; p = {found['p']:.2g} for the whole curve"
+    ]
+
+
+def what(summary: Mapping[str, Any]) -> str:
+    """The definition of a gap all numbers depend on."""
+    level, least = summary["threshold_m"], summary["minimum_area_m2"]
+    height = "gaps of the map as it is" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
+    most = summary["maximum_area_m2"]
+    return f"{height}, of at least {least:g} m2" + ("" if most is None else f" and at most {most:g} m2")
+
+
+def plural(count: int) -> str:
+    return f"{count:,} gap{'' if count == 1 else 's'}"

@@ -1,0 +1,202 @@
+"""What is told of a raster's gaps as a whole: numbers for people and programs, and maps of them by grid cell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from math import ceil, gcd, inf, isfinite, isnan, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
+from forestgaps_gaps.files import new_file, new_folder, refuse_existing
+from forestgaps_gaps.finding import Criteria, Report, Search, silent
+from forestgaps_gaps.patterns import Window
+from forestgaps_gaps.reading import Pixels, Reading, layers
+from forestgaps_gaps.summary import summarised
+from forestgaps_gaps.table import Flags, GapTable
+from forestgaps_gaps.writing import write_gaps
+
+FINE = 256  # cells along the longer side in the map of what was surveyed
+STATISTICS = "statistics.json"
+
+
+@define(eq=False)
+class Survey:
+    """Listens to a search and sums up what it found.
+
+    Attributes:
+        cell_m: Side of grid cells, metres; None: none are wanted.
+    """
+
+    search: Search
+    cell_m: float | None = None
+    _coarse: CellCounts = field(init=False)
+    _cells: CellCounts | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        grid = self.search.layer.grid
+        pixel = grid.pixel
+        if self.cell_m is not None:
+            if abs(pixel.width_m - pixel.height_m) > 1e-6 * pixel.width_m:
+                raise DataError(
+                    f"cells are squares of whole pixels, and these are {pixel.width_m:g} x {pixel.height_m:g} m; leave --cells out"
+                )
+            self._cells = CellCounts(grid.rows, grid.columns, pixel.width_m, self.cell_m)
+        self._coarse = CellCounts(grid.rows, grid.columns, 1.0, coarseness(grid.rows, grid.columns))
+        self.search.watch = self._watch
+
+    def _watch(self, row: int, pixels: Pixels, gap: Flags) -> None:
+        self._coarse.add(row, gap, pixels.known)
+        if self._cells is not None:
+            height = pixels.height
+            known = pixels.known if height is None else pixels.known & ~np.isnan(height)
+            self._cells.add(row, gap, known, height)
+
+    @property
+    def table(self) -> GapTable:
+        return self.search.found
+
+    @property
+    def resolution_m(self) -> float:
+        """Side of a square of a pixel's area."""
+        return sqrt(self.search.layer.grid.pixel.area_m2)
+
+    @property
+    def window(self) -> Window:
+        """Where data were."""
+        side = self._coarse.pixels
+        return Window(self._coarse.valid / side**2, side * self.resolution_m)
+
+    def summary(self) -> dict[str, Any]:
+        search = self.search
+        level, most = search.layer.threshold_m, search.criteria.maximum_m2
+        least = search.criteria.pixels(search.layer.grid.pixel.area_m2)[0]
+        return summarised(
+            self.table,
+            surveyed_m2=search.surveyed_m2,
+            resolution_m=self.resolution_m,
+            minimum_area_m2=least * search.layer.grid.pixel.area_m2,
+            maximum_area_m2=None if most == inf else most,
+            threshold_m=level if isfinite(level) else None,
+            at_most=search.layer.at_most,
+            connectivity=search.criteria.connectivity,
+            window=self.window,
+        )
+
+    def write_cells(self, folder: Path, name: str) -> None:
+        """NAME.tif and NAME.csv with the statistics of every cell."""
+        if self._cells is None:
+            return
+        grid = self.search.layer.grid
+        cells = self._cells.finished(self.table)
+        write_cells(cells, folder / f"{name}.tif", crs=grid.crs, transform=grid.transform, gaps=self.search.layer.name)
+        write_cell_table(cells, folder / f"{name}.csv", transform=grid.transform)
+
+
+def coarseness(rows: int, columns: int) -> int:
+    """Pixels along the cells of a map of what was surveyed: few cells, and whole ones where the raster's size allows."""
+    wanted = ceil(max(rows, columns) / FINE)
+    common = gcd(rows, columns)
+    whole = [side for side in range(wanted, min(common, 8 * wanted) + 1) if common % side == 0]
+    return whole[0] if whole else wanted
+
+
+@frozen(kw_only=True)
+class Wish:
+    """What to write; nothing is overwritten.
+
+    Attributes:
+        out: Polygons, in the format of the suffix.
+        statistics: A folder for statistics, or a file if its suffix is .json.
+        cell_m: Side of grid cells, whose statistics go into the folder.
+    """
+
+    out: Path | None = None
+    statistics: Path | None = None
+    cell_m: float | None = None
+
+
+def take_stock(
+    raster: Path, how: Reading, criteria: Criteria, wish: Wish, report: Report = silent
+) -> tuple[dict[str, dict[str, Any]], list[Path]]:
+    """Find the gaps of a raster at all thresholds, and write what is wished.
+
+    Returns:
+        Summaries by name of the layer ("5 m"), and the files written.
+
+    Raises:
+        DataError: The raster cannot be used, or something cannot be written.
+    """
+    folder_wanted = wish.statistics is not None and wish.statistics.suffix.lower() != ".json"
+    if wish.cell_m is not None and not folder_wanted:
+        raise DataError("statistics of grid cells are written to a folder: name one, such as --statistics gap_statistics")
+    written: list[Path] = []
+    with ExitStack() as stack:
+        found = stack.enter_context(layers(raster, how))
+        if wish.statistics is not None:
+            refuse_existing(wish.statistics)
+        nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
+        if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
+            raise DataError(
+                f"{raster}: bands without a threshold cannot be told apart in {wish.out}; use .gpkg, or choose one: --band 1"
+            )
+        surveys = {layer.name: Survey(Search(layer, criteria, report=report), wish.cell_m) for layer in found}
+        if len(surveys) != len(found):
+            raise DataError(
+                f"{raster}: two of its bands are called the same ({', '.join(layer.name for layer in found)}); choose one: --band 1"
+            )
+        if wish.out is not None:
+            parts = {file_name(name): survey.search.parts() for name, survey in surveys.items()}
+            write_gaps(wish.out, parts, found[0].grid.crs)
+            written.append(wish.out)
+        else:
+            for survey in surveys.values():
+                survey.search.table()
+        summaries = {name: survey.summary() for name, survey in surveys.items()}
+        if wish.statistics is not None:
+            content = {"raster": raster.name, "gaps": summaries}
+            written += write_statistics(wish.statistics, content, surveys if folder_wanted else {})
+    return summaries, written
+
+
+def write_statistics(out: Path, content: Mapping[str, Any], surveys: Mapping[str, Survey]) -> list[Path]:
+    """A JSON file; or, with surveys, a folder with it and the maps of their cells."""
+    text = json.dumps(content, indent=1) + "\n"
+    if not surveys:
+        with new_file(out) as path:
+            path.write_text(text, encoding="utf-8")
+        return [out]
+    with new_folder(out) as folder:
+        (folder / STATISTICS).write_text(text, encoding="utf-8")
+        for name, survey in surveys.items():
+            survey.write_cells(folder, file_name(name).replace("gaps", "cells", 1))
+        names = sorted(path.name for path in folder.iterdir())
+    return [out / name for name in names]
+
+
+def file_name(layer: str) -> str:
+    """A layer's name where blanks and slashes are unwelcome: "gaps_5m"."""
+    short = re.sub(r"[^\w.-]+", "", layer)
+    return "gaps" if short in ("", "map") else f"gaps_{short}"
+
+
+def overview(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A short table, a line for each threshold."""
+    rows: list[tuple[str, ...]] = [("", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2")]
+    for name, summary in summaries.items():
+        area, share = summary["area_m2"], summary["gap_share"]
+        numbers = ("-" if area[key] is None else f"{area[key]:,.5g}" for key in ("mean", "median", "largest"))
+        told = "-" if share is None else f"{share:.2%}"
+        rows.append((name, f"{summary['gaps']:,}", f"{summary['gap_area_m2']:,.10g}", told, *numbers))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(word.rjust(wide) for word, wide in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]

@@ -1,0 +1,163 @@
+"""Gaps into files that GIS programs open: GeoPackage, FlatGeobuf, GeoParquet, written as gaps become known."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pyogrio
+import shapely
+from pyogrio.errors import DataSourceError
+from rasterio.crs import CRS
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps.files import new_file
+from forestgaps_gaps.polygons import Geometries
+from forestgaps_gaps.table import GapTable, column_names, kind_of
+
+Parts: TypeAlias = Iterable[tuple[GapTable, Geometries]]
+
+GEOMETRY = "geometry"
+METRES = {"height_mean", "height_max", "height_min", "height_sd"}  # whose unit is not in their name
+KINDS = {np.bool_: pa.bool_(), np.int64: pa.int64(), np.float64: pa.float64()}
+MULTIPOLYGON = "MultiPolygon"
+
+
+def written_name(column: str) -> str:
+    """A column's name in files."""
+    return f"{column}_m" if column in METRES else column
+
+
+SCHEMA = pa.schema(
+    [
+        pa.field("threshold_m", pa.float64()),
+        *(pa.field(written_name(name), KINDS[kind_of(name)]) for name in column_names()),
+        pa.field(GEOMETRY, pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"}),
+    ]
+)
+
+
+def batch(table: GapTable, geometries: Geometries) -> pa.RecordBatch:
+    """Rows of a file; what is not known is null."""
+    columns = [np.full(len(table), table.threshold_m), *table.columns().values()]
+    arrays = [pa.array(column, from_pandas=column.dtype.kind == "f") for column in columns]  # NaN becomes null
+    return pa.RecordBatch.from_arrays([*arrays, pa.array(shapely.to_wkb(geometries), pa.binary())], schema=SCHEMA)
+
+
+def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
+    """Write gaps with their polygons; `out` is there whole or not at all.
+
+    Args:
+        out: Its suffix chooses the format: .gpkg (a layer for each of `layers`), .fgb or .parquet (all in one, told apart by
+            threshold_m).
+        layers: Gaps by the name of their layer, taken in order and as they come.
+
+    Raises:
+        DataError: `out` exists, has another suffix, or cannot be written.
+    """
+    write = writer(out)
+    with new_file(out) as path:
+        write(path, layers, crs)
+
+
+def writer(out: Path) -> Callable[[Path, Mapping[str, Parts], CRS | None], None]:
+    """How files of this suffix are written.
+
+    Raises:
+        DataError: There is no such format.
+    """
+    try:
+        return WRITERS[out.suffix.lower()]
+    except KeyError:
+        raise DataError(
+            f"{out}: polygons are written as GeoPackage (.gpkg), FlatGeobuf (.fgb) or GeoParquet (.parquet), not as "
+            f"{out.suffix or 'a file without suffix'}"
+        ) from None
+
+
+def write_geopackage(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
+    for name, parts in layers.items():
+        write_layer(path, (batch(*part) for part in parts), SCHEMA, crs, driver="GPKG", layer=name)
+
+
+def write_flatgeobuf(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
+    batches = (batch(*part) for parts in layers.values() for part in parts)
+    write_layer(path, batches, SCHEMA, crs, driver="FlatGeobuf", layer="gaps")
+
+
+def write_layer(
+    path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, crs: CRS | None, *, driver: str, layer: str
+) -> None:
+    """One layer through GDAL, a batch at a time as they come; added to a GeoPackage that is there already.
+
+    Args:
+        batches: Of that schema, multipolygons as WKB in `GEOMETRY`.
+
+    Raises:
+        DataError: GDAL could not write it.
+    """
+    failed: list[BaseException] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except BaseException as error:
+            failed.append(error)  # which a stream of Arrow would turn into a sentence
+            raise
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # there is none
+        try:
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(schema, watched()),
+                path,
+                layer=layer,
+                driver=driver,
+                geometry_name=GEOMETRY,
+                geometry_type=MULTIPOLYGON,
+                crs=None if crs is None else crs.to_wkt(),
+            )
+        except Exception as error:
+            if failed:
+                raise failed[0] from None
+            if isinstance(error, DataSourceError | RuntimeError):
+                raise DataError(f"{path.parent}: {driver} could not be written there ({error})") from error
+            raise
+
+
+def write_geoparquet(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
+    """Source of the metadata: GeoParquet specification 1.1.0."""
+    with pa.parquet.ParquetWriter(path, SCHEMA.remove_metadata(), compression="zstd") as file:
+        low, high = np.full(2, np.inf), np.full(2, -np.inf)
+        for parts in layers.values():
+            for table, geometries in parts:
+                file.write_batch(batch(table, geometries))
+                bounds = shapely.total_bounds(geometries)
+                low, high = np.minimum(low, bounds[:2]), np.maximum(high, bounds[2:])
+        file.add_key_value_metadata({"geo": json.dumps(geo_metadata(crs, [*low, *high]))})
+
+
+def geo_metadata(crs: CRS | None, bounds: Iterable[float]) -> dict[str, Any]:
+    box = [float(value) for value in bounds]
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [MULTIPOLYGON],
+        "crs": None if crs is None else crs.to_dict(projjson=True),
+        "edges": "planar",
+    }
+    if np.isfinite(box).all():
+        column["bbox"] = box
+    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+
+
+WRITERS: Mapping[str, Callable[[Path, Mapping[str, Parts], CRS | None], None]] = {
+    ".gpkg": write_geopackage,
+    ".fgb": write_flatgeobuf,
+    ".parquet": write_geoparquet,
+}

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import typer
+from typer.testing import CliRunner
+
+from forestgaps_core.errors import DataError
+from forestgaps_gaps import commands
+
+
+@pytest.fixture
+def run():
+    """Run the command as `forestgaps` would; mistakes of the user come out as errors."""
+    app = typer.Typer()
+    app.command()(commands.gaps)
+
+    def call(*arguments: object):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def test_polygons_statistics_and_cells_of_several_thresholds(run, raster, wood, tmp_path) -> None:
+    chm = raster("chm.tif", wood(80, 60))
+    out, folder = tmp_path / "gaps.gpkg", tmp_path / "statistics"
+    result = run(chm, "-t", 5, "-t", 10, "--out", out, "--statistics", folder, "--cells", 20, "--min-area", 2)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["gaps", "area", "m2", "share", "mean", "m2", "median", "m2", "largest", "m2"]
+    frame = geopandas.read_file(out, layer="gaps_5m")
+    assert lines[1].split()[:4] == ["5", "m", str(len(frame)), f"{frame.area_m2.sum():,.10g}"]
+    assert frame.area_m2.min() >= 2
+    assert [name for name, _ in pyogrio.list_layers(out)] == ["gaps_5m", "gaps_10m"]
+    for name in ("statistics.json", "cells_5m.tif", "cells_5m.csv", "cells_10m.tif", "cells_10m.csv"):
+        assert f"wrote {folder / name}" in result.stdout
+    summaries = json.loads((folder / "statistics.json").read_text())["gaps"]
+    assert summaries["5 m"]["gap_area_m2"] == frame.area_m2.sum()
+    with rasterio.open(folder / "cells_5m.tif") as cells:
+        planes = dict(zip(cells.descriptions, cells.read(), strict=True))
+        assert cells.shape == (4, 3)
+        assert cells.crs.to_epsg() == 32610
+    assert planes["gap_m2"].sum() == frame.area_m2.sum()
+    assert planes["gaps"].sum() == len(frame)
+    assert "gaps of 5 m" in result.stderr, "a bar"
+
+
+def test_json_for_programs(run, raster, wood, tmp_path) -> None:
+    out = tmp_path / "gaps.parquet"
+    result = run(raster("chm.tif", wood(40, 40)), "-t", 8, "--at-most", "--connectivity", 4, "--out", out, "--json")
+    told = json.loads(result.stdout)
+    assert told["files"] == [str(out)]
+    assert list(told["gaps"]) == ["8 m"]
+    summary = told["gaps"]["8 m"]
+    assert (summary["at_most"], summary["connectivity"], summary["threshold_m"]) == (True, 4, 8.0)
+    assert result.stderr == ""
+
+
+def test_a_gap_map_with_its_heights(run, raster, wood) -> None:
+    height = wood(40, 40)
+    mask = (height < 6).astype(np.uint8)
+    arguments = (raster("gaps.tif", mask, nodata=255, descriptions=("gap at 6 m",)), "--chm", raster("chm.tif", height), "--json")
+    from_map = json.loads(run(*arguments).stdout)["gaps"]
+    from_heights = json.loads(run(arguments[2], "-t", 6, "--json").stdout)["gaps"]
+    assert from_map == from_heights
+
+
+def test_statistics_alone_go_to_a_file(run, raster, wood, tmp_path) -> None:
+    run(raster("chm.tif", wood(40, 40)), "-t", 8, "--statistics", tmp_path / "all.json")
+    told = json.loads((tmp_path / "all.json").read_text())
+    assert told["raster"] == "chm.tif"
+    assert told["gaps"]["8 m"]["gaps"] > 0
+
+
+def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
+    height = wood(64, 64)
+    height[:, :32] = np.nan
+    summary = json.loads(run(raster("chm.tif", height), "-t", 8, "--json").stdout)["gaps"]["8 m"]
+    assert summary["surveyed_m2"] == 64 * 32
+    assert summary["gap_share"] == pytest.approx(np.nanmean(height[:, 32:] < 8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--connectivity", 6), "8 neighbours, or 4"),
+        (("--cells", 10), "are written to a folder"),
+        (("--cells", 10, "--statistics", "x.json"), "are written to a folder"),
+        (("--cells", 10.5, "--statistics", "x"), "10 or 11 m would do"),
+        (("--min-area", 5, "--max-area", 2), "none can be both"),
+        (("--out", "gaps.shp"), "not as .shp"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(
+    run, raster, wood, tmp_path, monkeypatch, arguments, message
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chm = raster("chm.tif", wood(40, 40))
+    with pytest.raises(DataError, match=message):
+        run(chm, "-t", 8, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["chm.tif"]
+
+
+def test_existing_statistics_are_noticed_before_the_work(run, raster, wood, tmp_path) -> None:
+    (tmp_path / "statistics").mkdir()
+    with pytest.raises(DataError, match="exists already"):
+        run(raster("chm.tif", wood(40, 40)), "-t", 8, "--statistics", tmp_path / "statistics", "--out", tmp_path / "gaps.fgb")
+    assert not (tmp_path / "gaps.fgb").exists()
+
+
+def test_bands_that_cannot_be_told_apart_are_refused(run, raster, tmp_path) -> None:
+    planes = np.stack([np.eye(5, dtype=np.uint8)] * 2)
+    with pytest.raises(DataError, match="choose one"):
+        run(raster("twins.tif", planes, descriptions=("gap at 5 m",) * 2))
+    path = raster("nameless.tif", planes)
+    with pytest.raises(DataError, match=r"cannot be told apart in .*\.fgb"):
+        run(path, "--out", tmp_path / "gaps.fgb")
+    run(path, "--out", tmp_path / "gaps.gpkg")
+    assert [name for name, _ in pyogrio.list_layers(tmp_path / "gaps.gpkg")] == ["gaps_band1", "gaps_band2"]
+
+
+def test_the_command_line_prints_a_sentence_and_leaves_with_2(tmp_path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "forestgaps_core", "gaps", str(tmp_path / "no.tif")], capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert "no such file" in found.stderr
+    assert "Traceback" not in found.stderr
