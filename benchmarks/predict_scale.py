@@ -1,0 +1,166 @@
+"""What `forestgaps predict` needs for a large raster beside the network: memory, and time.
+
+Two measurements, each in a process of its own.
+
+  memory    A raster of 30,000 x 30,000 pixels of random terrain, mapped with a network that does next to nothing. Peak resident
+            memory of the process and of its children; goal: below 2 GiB. The time is nearly all reading, blending and writing.
+  overhead  A smaller raster, mapped with a small real network on one core. CPU time of the whole call over that of the network
+            alone on the same windows; goal: at most 0.15 beyond it.
+
+CPU times, so that others on the machine count little. `--size` and `--small` are the sides of the rasters in pixels, `--workers`
+as in the command. Needs about 7 bytes of disk a pixel and threshold below `--folder`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+THRESHOLDS = (2.0, 5.0, 10.0)
+STRIP = 512  # rows written at once
+
+
+class Trivial(nn.Module):
+    """A gap is where the surface lies below 400 m: no time, no context."""
+
+    nested = True
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        return (thresholds[:, :, None, None] - (dsm - 400)) / 3
+
+
+class Timed(nn.Module):
+    """Another network, and the CPU seconds it took."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.nested = getattr(network, "nested", False)
+        self.seconds = 0.0
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        start = time.process_time()
+        try:
+            return self.network(dsm, valid, thresholds)
+        finally:
+            self.seconds += time.process_time() - start
+
+
+def terrain(path: Path, size: int) -> None:
+    """Hills with a noisy canopy, some of it unsurveyed, in a tiled, compressed GeoTIFF, strip by strip."""
+    random = np.random.default_rng(0)
+    x = np.arange(size, dtype=np.float32)
+    hills = 8 * np.sin(x / 700)
+    canopy: NDArray[np.float32] = random.gamma(2.0, 4.0, (STRIP, size)).astype(np.float32)
+    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": -9999, "crs": "EPSG:32610", "BIGTIFF": "YES"}
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1}
+    corner = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
+    with rasterio.open(path, "w", height=size, width=size, transform=corner, **profile, **tiles) as file:
+        for row in range(0, size, STRIP):
+            count = min(STRIP, size - row)
+            y = np.arange(row, row + count, dtype=np.float32)[:, None]
+            values = np.round(396 + hills + 6 * np.cos(y / 900) + np.roll(canopy, 37 * (row // STRIP), axis=1)[:count], 1)
+            values[:, size // 3 : size // 3 + 200] = -9999
+            file.write(values, 1, window=rasterio.windows.Window(0, row, size, count))
+
+
+def network_of(name: str) -> nn.Module:
+    """A network of the installed packages with its default settings and weights that nothing was learned with."""
+    from forestgaps_core.components import build
+    from forestgaps_core.plugins import Plugins
+
+    plugins = Plugins.discover()
+    torch.manual_seed(0)
+    norm = build("normalization", plugins.component("normalization", "group").load()(), {"batch_per_device": lambda: 8})
+    made = {"normalization": lambda: norm, "resolution_m": lambda: 0.5, "thresholds": lambda: THRESHOLDS}
+    network: nn.Module = build("model", plugins.component("model", name).load()(), made)
+    return network
+
+
+def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, float]:
+    """Map in this process; what it took."""
+    from forestgaps_core import Environment, Predictor
+    from forestgaps_rasters.executors import InProcess, Processes
+    from forestgaps_rasters.predicting import predict_raster
+
+    network = Trivial() if name == "trivial" else Timed(network_of(name))
+    predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
+    executor = None if workers is None else Processes(workers) if workers > 1 else InProcess()
+    torch.set_num_threads(1)
+    wall, start = time.perf_counter(), cpu()
+    done = predict_raster(predictor, dsm, out, executor=executor)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {
+        "pixels": done.rows * done.columns,
+        "cpu_s": cpu() - start,
+        "wall_s": time.perf_counter() - wall,
+        "network_s": network.seconds if isinstance(network, Timed) else 0.0,
+        "peak_gib": peak[0] / 2**20,
+        "peak_of_a_child_gib": peak[1] / 2**20,
+    }
+
+
+def cpu() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def alone(*arguments: str) -> dict[str, float]:
+    """This script in a process of its own."""
+    line = [sys.executable, __file__, "--child", *arguments]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=30_000)
+    parser.add_argument("--small", type=int, default=2_048)
+    parser.add_argument("--network", default="height_unet")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", nargs=3, metavar=("DSM", "OUT", "NETWORK"), help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.child:
+        dsm, out, name = asked.child
+        print(json.dumps(mapped(Path(dsm), Path(out), name, asked.workers)))
+        return
+    workers = [] if asked.workers is None else ["--workers", str(asked.workers)]
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        place = Path(folder)
+        terrain(place / "small.tif", asked.small)
+        small = alone(str(place / "small.tif"), str(place / "small"), asked.network, "--workers", "1")
+        terrain(place / "large.tif", asked.size)
+        large = alone(str(place / "large.tif"), str(place / "large"), "trivial", *workers)
+    beyond = small["cpu_s"] / small["network_s"] - 1
+    side = f"{asked.size:,}"
+    print(f"{side} x {side} pixels, {len(THRESHOLDS)} thresholds, network that does nothing:")
+    print(f"  peak memory {large['peak_gib']:.2f} GiB (a child {large['peak_of_a_child_gib']:.2f} GiB); goal: below 2 GiB")
+    rate = large["pixels"] / large["cpu_s"] / 1e6
+    print(f"  {large['cpu_s']:.0f} CPU s, {large['wall_s']:.0f} s on the clock, {rate:.1f} Mpx a CPU s")
+    print(f"{asked.small:,} x {asked.small:,} pixels, {asked.network} on one core:")
+    print(
+        f"  {small['cpu_s']:.1f} CPU s, of which the network {small['network_s']:.1f}: {beyond:.1%} beyond it; goal: at most 15 %"
+    )
+    if asked.json:
+        asked.json.write_text(json.dumps({"large": large, "small": small, "beyond": beyond}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
