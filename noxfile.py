@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -18,7 +20,10 @@ PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "
 CONSTRAINTS = ("-c", "constraints.txt")
 TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
 # References the tests hold components against; each test that needs one is skipped without it.
-PEERS = ("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15")
+PEERS = (
+    *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
+    *("geopandas", "lxml", "playwright", "pystac-core", "pystac-ext-mlm", "jsonschema"),
+)
 
 
 def install_all(session: nox.Session, *tools: str) -> None:
@@ -44,7 +49,7 @@ def alone(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, *TEST_TOOLS, "-e", ".")
     base = frozen(session)
     for name in [name for name in PLUGINS if not session.posargs or name in session.posargs]:
-        session.install(*CONSTRAINTS, "-e", f"plugins/{name}{extras(name)}")
+        session.install(*CONSTRAINTS, *editable(name))
         try:
             session.run("python", "-m", "pytest", "-q", f"plugins/{name}")
         finally:
@@ -52,11 +57,14 @@ def alone(session: nox.Session) -> None:
             session.run("python", "-m", "pip", "uninstall", "-q", "-y", *added)
 
 
-def extras(name: str) -> str:
-    """Whatever else a plugin can be installed with, as pip spells it: `[pictures]`."""
+def editable(name: str) -> list[str]:
+    """A plugin with all its extras, and those of the project's own packages that it says it needs, as pip is told."""
     project = tomllib.loads((ROOT / "plugins" / name / "pyproject.toml").read_text())["project"]
     optional = project.get("optional-dependencies", {})
-    return f"[{','.join(optional)}]" if optional else ""
+    extras = f"[{','.join(optional)}]" if optional else ""
+    needed = {re.split(r"[^\w-]", line)[0] for line in chain(project["dependencies"], *optional.values())}
+    own = sorted(needed & set(PLUGINS) - {name})
+    return [part for folder in [f"plugins/{name}{extras}", *(f"plugins/{own_name}" for own_name in own)] for part in ("-e", folder)]
 
 
 def frozen(session: nox.Session) -> set[str]:

@@ -77,7 +77,7 @@ def example(trained: Trained, tallies: Tallies, n: int, why: str, threshold: flo
     draw = int(draws(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
     tiles = SourceDataset(trained.source(tallies.split))[index, draw].to(trained.predictor.device)
     batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tallies.resolution_m)(tiles)
-    predicted = (trained.logits(batch) > 0)[0].cpu().numpy()
+    predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()
     target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
     dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)
     part = bounds(valid)

@@ -202,7 +202,7 @@ def counted(
             tile_px = (tiles.dsm.shape[-2], tiles.dsm.shape[-1])
             shape = counting.cell_shape(*tile_px, CELL_M / maker.resolution_m)
             batch = maker(tiles)
-            probability = trained.logits(batch).sigmoid()
+            probability = trained.logits(batch, levels).sigmoid()
             classes += counting.histogram(probability, batch)
             known, gaps = counting.cells(probability, batch, shape)
             seen = {

@@ -72,13 +72,13 @@ class Trained:
             pin_memory=device.type == "cuda",
         )
 
-    def logits(self, batch: Batch) -> Tensor:
-        """(B, K, H, W) float32 on the device: of the probabilities that `predict` maps, calibrated and nested; +-inf at 1 and 0.
+    def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
+        """(B, K, H, W) float32 on the device, of the probabilities that `predict` maps: calibrated, nested; +-inf at 1 and 0.
 
-        The thresholds are those of the batch's first sample.
+        Args:
+            levels: The batch's thresholds, the same for all its samples; reading them off the device would be a wait.
         """
-        probability = self.predictor(batch.dsm, batch.valid, batch.thresholds[0].tolist())
-        return probability.to(self.predictor.device).logit()
+        return self.predictor.on_device(batch.dsm, batch.valid, levels).logit()
 
     def heights(self, batch: Batch) -> Tensor | None:
         """Canopy height, metres, (B, 1, H, W), of a network that also maps it: one with a method `heights(dsm, valid)`."""

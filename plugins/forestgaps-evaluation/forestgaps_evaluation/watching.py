@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import define, field, fields
 from numpy.typing import NDArray
@@ -22,8 +24,8 @@ class Watched(Trained):
     def of(cls, trained: Trained) -> Watched:
         return cls(**{part.name: getattr(trained, part.name) for part in fields(Trained)})
 
-    def logits(self, batch: Batch) -> Tensor:
-        logits = Trained.logits(self, batch)
+    def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
+        logits = Trained.logits(self, batch, levels)
         predicted, observed = ((plane & batch.valid).cpu().numpy() for plane in (logits > 0, batch.target > 0.5))
         while len(self.seen) < logits.shape[1]:
             self.seen.append(([], []))

@@ -4,12 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from lxml import html
 from scipy.ndimage import gaussian_filter
 
 from forestgaps_core import DataError
 from forestgaps_evaluation.map_page import write_map_report
 from forestgaps_evaluation.map_rasters import counted, is_map_folder, raster, thresholds_of
+
+html = pytest.importorskip("lxml.html")
 
 rasterio = pytest.importorskip("rasterio")
 LEVELS, NODATA = (2, 5, 10), 255

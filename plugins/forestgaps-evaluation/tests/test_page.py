@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-from lxml import html
 
 from forestgaps_core import DataError
 from forestgaps_evaluation.evaluation import evaluated
@@ -15,6 +14,8 @@ from forestgaps_evaluation.page import CARD, Report, main_threshold, usual, writ
 from forestgaps_evaluation.scores import gap_share, scores
 from forestgaps_evaluation.tallies import counted
 from forestgaps_evaluation.trained import opened
+
+html = pytest.importorskip("lxml.html")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import geopandas
 import numpy as np
 import pyogrio
 import pytest
@@ -14,6 +13,8 @@ from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps import commands
+
+geopandas = pytest.importorskip("geopandas")
 
 
 @pytest.fixture

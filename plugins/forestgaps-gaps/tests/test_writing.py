@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import warnings
 
-import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
@@ -16,6 +15,8 @@ from forestgaps_core.errors import DataError
 from forestgaps_gaps.finding import Search
 from forestgaps_gaps.reading import Reading, layers
 from forestgaps_gaps.writing import SCHEMA, write_gaps
+
+geopandas = pytest.importorskip("geopandas")
 
 SUFFIXES = (".gpkg", ".fgb", ".parquet")
 
