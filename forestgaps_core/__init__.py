@@ -21,12 +21,14 @@ _PUBLIC = {
     "Data": "components",
     "DataError": "errors",
     "Environment": "environment",
+    "Executor": "components",
     "ForestgapsError": "errors",
     "Loss": "components",
     "Metric": "components",
     "NormFactory": "components",
     "PluginError": "errors",
     "Predictor": "predictor",
+    "Pretrained": "components",
     "Recipe": "components",
     "Scheduler": "components",
     "Source": "components",
@@ -40,6 +42,7 @@ _PUBLIC = {
     "load_config": "config",
     "load_predictor": "predictor",
     "resume_training": "run",
+    "save_network": "networks",
     "train_model": "run",
 }
 
@@ -52,9 +55,11 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Batch as Batch
     from forestgaps_core.components import Command as Command
     from forestgaps_core.components import Data as Data
+    from forestgaps_core.components import Executor as Executor
     from forestgaps_core.components import Loss as Loss
     from forestgaps_core.components import Metric as Metric
     from forestgaps_core.components import NormFactory as NormFactory
+    from forestgaps_core.components import Pretrained as Pretrained
     from forestgaps_core.components import Recipe as Recipe
     from forestgaps_core.components import Scheduler as Scheduler
     from forestgaps_core.components import Source as Source
@@ -70,6 +75,7 @@ if TYPE_CHECKING:
     from forestgaps_core.errors import PluginError as PluginError
     from forestgaps_core.hookspecs import hookimpl as hookimpl
     from forestgaps_core.loading import TileLoader as TileLoader
+    from forestgaps_core.networks import save_network as save_network
     from forestgaps_core.predictor import Predictor as Predictor
     from forestgaps_core.predictor import load_predictor as load_predictor
     from forestgaps_core.run import evaluate_model as evaluate_model

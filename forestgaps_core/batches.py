@@ -125,7 +125,7 @@ def hills(draw: Tensor, rows: int, columns: int, *, relief_m: float, resolution_
     Spectrum as that of natural relief, a power of the wavelength (Turcotte 1997, Fractals and Chaos in Geology and Geophysics,
     chapter 7). A wave is cos(ax + by), which splits into rows and columns, so all of them together are one matrix product.
     """
-    turn, length, phase = uniform(draw, "hills", 3 * HILLS).to(torch.float32).unflatten(1, (3, HILLS)).unbind(1)
+    turn, length, phase = uniform(draw, "hills", 3 * HILLS).to(torch.float32).reshape(-1, 3, HILLS).unbind(1)
     short, long = WAVELENGTHS_M
     wavelength = short * (long / short) ** length
     number = 2 * torch.pi * resolution_m / wavelength
@@ -133,10 +133,11 @@ def hills(draw: Tensor, rows: int, columns: int, *, relief_m: float, resolution_
     y = torch.arange(rows, device=draw.device) * (number * angle.sin())[..., None] + 2 * torch.pi * phase[..., None]
     x = torch.arange(columns, device=draw.device) * (number * angle.cos())[..., None]
     height = wavelength[..., None] ** ROUGHNESS
-    waves = (height * y.cos()).mT @ x.cos() - (height * y.sin()).mT @ x.sin()
+    waves: Tensor = (height * y.cos()).mT @ x.cos() - (height * y.sin()).mT @ x.sin()
     waves = waves - waves.mean((1, 2), keepdim=True)
     size = uniform(draw, "size", 1).to(torch.float32)[:, :, None].square() * relief_m
-    return (waves / waves.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-6) * size)[:, None]
+    made: Tensor = waves / waves.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-6) * size
+    return made[:, None]
 
 
 def stretched(dsm: Tensor, height: Tensor, draw: Tensor, most: float) -> tuple[Tensor, Tensor]:

@@ -109,3 +109,20 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
         except CheckpointError as error:
             damaged.append(str(error))
     raise CheckpointError("; ".join([f"{folder} holds no checkpoint to go on from", *damaged]))
+
+
+def checkpoint_of(run: Path, which: str | None = None) -> Path:
+    """The checkpoint file of a run folder: `which`, or the best one, or the last; a file stands for itself.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if run.is_file():
+        return run
+    folder = run / "checkpoints"
+    for name in [which] if which else ["best", "last"]:
+        if (folder / f"{name}.pt").is_file():
+            return folder / f"{name}.pt"
+    there = ", ".join(sorted(file.stem for file in folder.glob("*.pt"))) or "none"
+    what = f"no checkpoint {which!r}" if which else "no trained network"
+    raise CheckpointError(f"{what} in {run}; checkpoints there: {there}. `forestgaps train` makes a run folder")

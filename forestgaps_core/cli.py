@@ -77,6 +77,14 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/NAME.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder where it stopped.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NETWORK",
+            help="Begin with its weights: a run or network folder, a checkpoint, or the name of an installed network.",
+        ),
+    ] = None,
     changes: Set = None,
 ) -> None:
     """Train a network."""
@@ -84,10 +92,13 @@ def train(
     from forestgaps_core.run import resume_training, train_model
 
     if resume is not None:
-        if run_file or out or changes:
-            raise ConfigError("--resume takes the run as it is: give no run file, --out or --set with it", "train")
+        if run_file or out or changes or start:
+            raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
         result = resume_training(resume, plugins=plugins())
     else:
+        if start is not None:
+            place = str(Path(start).absolute()) if Path(start).exists() else start
+            changes = [*(changes or []), f"training.start={json.dumps(place)}"]
         config, name = chosen_config(run_file, changes or [])
         result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
     if result.stopped and result.stopped.startswith("interrupted"):
@@ -151,6 +162,48 @@ def test(
         return
     show_scores(scores)
     typer.echo(f"Written: {path}")
+
+
+@app.command()
+def share(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint, or a network to write again.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Network folder to write; must not exist.")],
+    half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit slope and offset of the logits on the run's validation split.")
+    ] = False,
+    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as a folder to hand on: safetensors weights, how to build it, and a card."""
+    from attrs import asdict
+
+    from forestgaps_core.networks import save_network
+
+    summary: dict[str, Any] = {"folder": str(folder)}
+    scale = None
+    if folder.exists():
+        raise ConfigError(f"{folder} exists; give another name", "share")
+    if calibrate:
+        from forestgaps_core.run import calibrated
+
+        found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
+        scale = asdict(found)
+        summary["calibration"] = {**scale, "log_loss_before": before, "log_loss_after": after}
+    save_network(run, folder, half=half, checkpoint=checkpoint, calibration=scale, plugins=plugins())
+    files = {str(path): path.stat().st_size for path in sorted(folder.iterdir())}
+    if as_json:
+        typer.echo(json.dumps({**summary, "files": files}, indent=2))
+        return
+    if scale is not None:
+        typer.echo(f"Calibrated: logits times {scale['slope']:.3f} plus {scale['offset']:.3f}")
+        typer.echo(f"  log loss on the validation split: {before:.4f} before, {after:.4f} after")
+    typer.echo("Written:")
+    for path, size in files.items():
+        typer.echo(f"  {path}  {size / 1e6:.2f} MB")
+    typer.echo(f"\nNext:\n  complete {folder / 'README.md'}: data, scores, licence")
+    if "predict" in plugins().commands():
+        typer.echo(f"  forestgaps predict dsm.tif --network {folder} --out maps")
 
 
 # --- config ---------------------------------------------------------------------------------------------------------
@@ -265,7 +318,7 @@ def facts(plugin: Plugin) -> dict[str, Any]:
 
 @plugins_app.command("show")
 def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution.")]) -> None:
-    """One plugin: version, state, components, commands, recipes."""
+    """One plugin: version, state, components, commands, recipes, networks."""
     plugin = plugin_named(name)
     typer.echo(f"{plugin}")
     typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
@@ -274,7 +327,11 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
             for component in offers:
                 if component.plugin is plugin:
                     typer.echo(f"  {kind}.{component.name}  {component.place}")
-    for what, table in (("command", plugins().commands()), ("recipe", plugins().recipes())):
+    for what, table in (
+        ("command", plugins().commands()),
+        ("recipe", plugins().recipes()),
+        ("network", plugins().networks()),
+    ):
         for entry, (owner, record) in table.items():
             if owner is plugin:
                 typer.echo(f"  {what} {entry}  {record.help}")

@@ -19,7 +19,7 @@ that a new argument never breaks an old plugin.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from attrs import define, field, fields, frozen
@@ -29,6 +29,9 @@ from forestgaps_core.errors import PluginError, nearest
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # --- what travels through a step ------------------------------------------------------------------------------------
 
@@ -170,6 +173,21 @@ class Data(Protocol):
     test: Source
 
 
+class Executor(Protocol):
+    """Runs the same function on many items, somewhere: in processes, on a cluster."""
+
+    def execute(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Each item with its result, as they are done, in any order.
+
+        The function, the items and the results can be pickled; the function goes to each worker once. What a worker was
+        computing when it died is computed again. At most a few results wait to be taken, however slow the taker. The first
+        exception of the function ends the work and is raised here. Closing the iterator ends the work too.
+
+        Raises:
+            ForestgapsError: The workers cannot be reached, or keep dying.
+        """
+
+
 class ComponentConfig(Protocol):
     """A frozen attrs class: fields with validators and `metadata={"help": ...}`, and a `build` as described in `KINDS`."""
 
@@ -272,6 +290,19 @@ class Recipe:
     Attributes:
         target: `package:file.toml`, a file inside the plugin's package.
         help: One line on what it is for and how long it takes.
+    """
+
+    target: str
+    help: str
+
+
+@define(eq=False)
+class Pretrained:
+    """A trained network a plugin brings along.
+
+    Attributes:
+        target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.networks`).
+        help: One line on what it was trained on.
     """
 
     target: str

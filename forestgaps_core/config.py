@@ -38,6 +38,13 @@ class Training:
     max_gradient_value: float = field(
         default=inf, validator=gt(0), metadata={"help": "Each gradient value is clipped to this size; inf leaves them."}
     )
+    start: str | None = field(
+        default=None,
+        metadata={
+            "help": "Trained weights to begin with: a run folder, checkpoint, network folder or the name of an installed network; "
+            "left out: random weights. `train --from` sets it."
+        },
+    )
 
 
 SETTINGS: Mapping[str, type] = {
@@ -131,7 +138,8 @@ class _Reader:
             self.problems.append(f"{section}: found {shown(value)}, expected a table [{section}]")
             return None
         if section in SETTINGS:
-            return self.settings(value, SETTINGS[section], (section,))
+            settings = self.settings(value, SETTINGS[section], (section,))
+            return with_whole_start(settings, self.folder) if isinstance(settings, Training) else settings
         if section in KINDS and KINDS[section].several:
             return {label: self.labelled(section, label, chosen) for label, chosen in value.items()}
         return self.chosen(section, value, (section,))
@@ -183,6 +191,13 @@ def with_whole_paths(config: Any, folder: Path) -> Any:
         elif attrs.has(type(value)):
             changes[attribute.name] = with_whole_paths(value, folder)
     return attrs.evolve(config, **changes) if changes else config
+
+
+def with_whole_start(training: Training, folder: Path | None) -> Training:
+    """The weights to begin with are a path, taken from `folder`, if there is such a thing, and a name otherwise."""
+    if folder is None or training.start is None or not (folder / training.start).exists():
+        return training
+    return attrs.evolve(training, start=str(folder.absolute() / training.start))
 
 
 # --- overrides ------------------------------------------------------------------------------------------------------

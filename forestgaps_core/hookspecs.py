@@ -16,7 +16,7 @@ import pluggy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forestgaps_core.components import Batch, Command, Recipe
+    from forestgaps_core.components import Batch, Command, Pretrained, Recipe
     from forestgaps_core.trainer import Trainer
 
 PROJECT = "forestgaps"
@@ -65,6 +65,18 @@ class PluginHooks:
     @hookspec
     def forestgaps_recipes(self) -> Mapping[str, Recipe]:
         """Complete run files for `forestgaps config init --recipe NAME`, by name."""
+
+    @hookspec
+    def forestgaps_networks(self) -> Mapping[str, Pretrained]:
+        """Trained networks to map with or to start training from, by name, where a run folder would serve."""
+
+    @hookspec
+    def forestgaps_executors(self) -> Mapping[str, str]:
+        """Places to compute, by the scheme of their address: `{"tcp": "package.module:function"}`.
+
+        The function takes the whole address, such as `tcp://host:8786`, and returns an `Executor`. Asked by commands with an
+        option `--scheduler`; imported when such an address is given.
+        """
 
 
 class TrainingEvents:

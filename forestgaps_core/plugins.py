@@ -13,7 +13,7 @@ import importlib.metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from forestgaps_core import __version__
-from forestgaps_core.components import KINDS, Command, Recipe
+from forestgaps_core.components import KINDS, Command, Executor, Pretrained, Recipe
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 
@@ -289,6 +289,23 @@ class Plugins:
 
     def recipes(self) -> Mapping[str, tuple[Plugin, Recipe]]:
         return self._records("forestgaps_recipes", Recipe, NAME)
+
+    def networks(self) -> Mapping[str, tuple[Plugin, Pretrained]]:
+        return self._records("forestgaps_networks", Pretrained, NAME)
+
+    def executors(self) -> Mapping[str, tuple[Plugin, str]]:
+        """Targets by the scheme of the address they serve."""
+        return self._records("forestgaps_executors", str, NAME)
+
+    def executor(self, scheme: str) -> Callable[[str], Executor]:
+        """What makes an executor from an address of this scheme, one of `executors()`.
+
+        Raises:
+            PluginError: It cannot be imported; the message names the package.
+        """
+        plugin, target = self.executors()[scheme]
+        made: Callable[[str], Executor] = load_target(target, f"the executor for {scheme}:// of {plugin}")
+        return made
 
     def _records(self, hook: str, kind: type, spelling: re.Pattern[str]) -> dict[str, tuple[Plugin, Any]]:
         """The first of a name wins here, in the order of the distributions' names; the other plugin's record says so."""

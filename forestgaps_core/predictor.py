@@ -11,11 +11,15 @@ from attrs import define, evolve, field
 from torch import Tensor, nn
 
 from forestgaps_core.batches import fill_invalid
-from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
+from forestgaps_core.calibration import Calibration
+from forestgaps_core.checkpoint import checkpoint_of as checkpoint_of
+from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
+from forestgaps_core.nesting import isotonic, running_maximum
+from forestgaps_core.networks import trained_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured
 
@@ -25,14 +29,20 @@ class Predictor:
     """Probabilities of gap from a DSM.
 
     Attributes:
+        model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights.
         thresholds: Metres, those the network was validated at; others may be asked.
         resolution_m: Pixel size the network was trained at.
+        calibration: Of its logits; None leaves them.
+        flips: Whether to answer with the mean over the eight flips and quarter turns of a tile: somewhat better, eight times
+            the work.
     """
 
     model: nn.Module
     thresholds: tuple[float, ...]
     resolution_m: float
     environment: Environment = field(factory=Environment)
+    calibration: Calibration | None = None
+    flips: bool = False
     device: torch.device = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -52,50 +62,65 @@ class Predictor:
         Returns:
             (B, K, H, W) float32 on the CPU. A gap at one threshold is never less likely at a higher one.
         """
-        asked = torch.tensor(self.thresholds if thresholds is None else tuple(thresholds), dtype=torch.float32)
+        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds).cpu()
+
+    def on_device(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor:
+        """The same, left on the device: nothing waits for it."""
+        asked = torch.tensor(tuple(thresholds), dtype=torch.float32)
         ascending, order = asked.sort()
-        with torch.inference_mode(), self.environment.autocast(self.device):
+        with torch.inference_mode():
             dsm, valid = dsm.to(self.device), valid.to(self.device)
-            planes = ascending.to(self.device).expand(len(dsm), -1)
-            logits = self.model(fill_invalid(dsm, valid), valid, planes).float()
-        # A network that is nested by construction is not changed by the running maximum.
-        nested = logits.cummax(dim=1).values.sigmoid().cpu()
+            surface, planes = fill_invalid(dsm, valid), ascending.to(self.device).expand(len(dsm), -1)
+            turns = TURNS if self.flips else TURNS[:1]
+            found = (turned_back(self._at(turned(surface, turn), turned(valid, turn), planes), turn) for turn in turns)
+            mean = sum(found, start=torch.zeros((), device=self.device)) / len(turns)
+            # By construction but for rounding: the running maximum takes care of that.
+            nested = running_maximum(mean) if getattr(self.model, "nested", False) else isotonic(mean)
         probabilities: Tensor = nested[:, order.argsort()]
         return probabilities
 
+    def _at(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        with self.environment.autocast(self.device):
+            logits: Tensor = self.model(surface, valid, thresholds)
+        return (self.calibration(logits.float()) if self.calibration else logits.float()).sigmoid()
 
-def checkpoint_of(run: Path, which: str | None = None) -> Path:
-    """The checkpoint file of a run folder: `which`, or the best one, or the last; a file stands for itself.
 
-    Raises:
-        CheckpointError: There is none.
-    """
-    if run.is_file():
-        return run
-    folder = run / "checkpoints"
-    for name in [which] if which else ["best", "last"]:
-        if (folder / f"{name}.pt").is_file():
-            return folder / f"{name}.pt"
-    there = ", ".join(sorted(file.stem for file in folder.glob("*.pt"))) or "none"
-    what = f"no checkpoint {which!r}" if which else "no trained network"
-    raise CheckpointError(f"{what} in {run}; checkpoints there: {there}. `forestgaps train` makes a run folder")
+# Quarter turns, after a flip or none: all the ways to lay a square on itself. The first leaves it as it is.
+TURNS = tuple((quarters, flipped) for flipped in (False, True) for quarters in range(4))
+
+
+def turned(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+    quarters, flipped = turn
+    return (planes.flip(-1) if flipped else planes).rot90(quarters, (-2, -1))
+
+
+def turned_back(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+    quarters, flipped = turn
+    upright = planes.rot90(-quarters, (-2, -1))
+    return upright.flip(-1) if flipped else upright
 
 
 def load_predictor(
-    run: Path | str, *, device: str | None = None, checkpoint: str | None = None, plugins: Plugins | None = None
+    run: Path | str,
+    *,
+    device: str | None = None,
+    checkpoint: str | None = None,
+    flips: bool = False,
+    plugins: Plugins | None = None,
 ) -> Predictor:
-    """Load a trained network from a run folder or a checkpoint file.
+    """Load a trained network.
 
     Args:
+        run: A run folder, a checkpoint file, a network folder, or the name of an installed network, such as "pretrained".
         device: As in `[environment]`; by default the best there is.
         checkpoint: Which of the run's checkpoints, such as "last"; by default "best" if there is one.
+        flips: Average over the eight flips and turns of each tile.
 
     Raises:
         CheckpointError: No checkpoint, a damaged one, or the package of its network is missing.
     """
-    path = checkpoint_of(Path(run), checkpoint)
-    state = load_checkpoint(path)
     plugins = plugins or Plugins.discover()
+    path, state = trained_network(run, checkpoint, plugins)
     model = model_of(state, plugins, path)
     table = state["about"]["config"]
     environment, problems = structured(table["environment"], SETTINGS["environment"])
@@ -106,8 +131,24 @@ def load_predictor(
         raise ConfigError(f"found device {device!r}, expected auto, cpu, cuda or mps", "predict")
     environment = evolve(environment, device=device or "auto")
     return Predictor(
-        model=model, thresholds=thresholds.values, resolution_m=state["about"]["resolution_m"], environment=environment
+        model=model,
+        thresholds=thresholds.values,
+        resolution_m=state["about"]["resolution_m"],
+        environment=environment,
+        calibration=calibration_of(state, path),
+        flips=flips,
     )
+
+
+def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
+    said = state.get("calibration")
+    if said is None:
+        return None
+    calibration: Calibration
+    calibration, problems = structured(said, Calibration, ("calibration",))
+    if problems:
+        raise CheckpointError(f"{path}: {'; '.join(problems)}")
+    return calibration
 
 
 def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import tempfile
@@ -19,13 +20,16 @@ from torch import nn
 
 from forestgaps_core import __version__
 from forestgaps_core.batches import BatchMaker, Thresholds
-from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, weights_to_use
+from forestgaps_core.calibration import Calibration, LogitCounts
+from forestgaps_core.checkpoint import checkpoint_of, load_checkpoint, newest_checkpoint, weights_to_use
 from forestgaps_core.components import Data, Source, Tiles, build
 from forestgaps_core.config import Config, components_of, config_from, plugins_of, read_table, table_of
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.loading import TileLoader
+from forestgaps_core.networks import WEIGHTS, digest, is_network, trained_network
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import checkpoint_of
+from forestgaps_core.predictor import chosen_in
+from forestgaps_core.structuring import shown, unstructure
 from forestgaps_core.trainer import Trainer, constant_rate
 
 RUN_FILE = "run.toml"
@@ -170,18 +174,19 @@ def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
 
 
 def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None = None) -> Result:
-    """Train from the start.
+    """Train from the start: from random weights, or from those that `training.start` names.
 
     Args:
         folder: The run folder to make; it must not exist.
 
     Raises:
-        ConfigError: The folder exists.
+        ConfigError: The folder exists, or the weights to start from are of another network.
     """
     plugins, folder = plugins or Plugins.discover(), Path(folder)
     if folder.exists():
         raise ConfigError(f"the run folder {folder} exists; give another, or go on with it by --resume {folder}", "train")
     run = assemble(config, folder, plugins)
+    begin(run, plugins)
     write_run_folder(run, folder, plugins)
     return fit(run, folder)
 
@@ -201,7 +206,68 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
     if any((folder / "checkpoints").glob("*.pt")):
         _, state = newest_checkpoint(folder)
         run.trainer.load_state_dict(state)
+        if started := state["about"].get("start"):  # its weights are no longer needed, where they came from is still told
+            run.trainer.about = {**run.trainer.about, "start": started}
+    else:
+        begin(run, plugins)
     return fit(run, folder)
+
+
+def begin(run: Assembled, plugins: Plugins) -> None:
+    """Put the weights that `training.start` names into the network; optimizer and schedule begin anew.
+
+    Raises:
+        ConfigError: They are of another network; says what differs, and how to make the run file agree.
+        CheckpointError: There are no such weights.
+    """
+    start = run.config.training.start
+    if start is None:
+        return
+    path, state = trained_network(start, plugins=plugins)
+    mine, theirs = run.trainer.about["config"], state["about"]["config"]
+    problems, changes = [], []
+    for kind in ("model", "normalization"):
+        if kind in theirs:
+            config = chosen_in(theirs, kind, state["about"], plugins, path)
+            there = {"name": theirs[kind]["name"].rpartition(":")[2], **unstructure(config)}
+            found, settings = differences(mine.get(kind, {}), there, kind)
+            problems += found
+            changes += settings
+    source = f"training.start = {start!r}"
+    if problems:
+        problems[-1] += f"\n  so that the run file agrees: {' '.join(changes)}"
+        raise ConfigError(problems, source)
+    try:
+        run.trainer.model.load_state_dict(weights_to_use(state))
+    except RuntimeError as error:
+        sizes = mine["training"]["batch_size"], theirs["training"]["batch_size"]
+        reason = f"the weights do not fit: {' '.join(str(error).split())[:300]}"
+        if sizes[0] != sizes[1]:
+            reason += f". A normalization may depend on training.batch_size: found {sizes[0]}, the network has {sizes[1]}"
+        raise ConfigError(reason, source) from error
+    weights = path / WEIGHTS if path.is_dir() else path
+    about = {"place": start, "sha256": digest(weights.read_bytes()), "resolution_m": float(state["about"]["resolution_m"])}
+    run.trainer.about = {**run.trainer.about, "start": about}
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
+    """What differs between two tables of a component: sentences, and the options that make `mine` like `theirs`."""
+    here, there = flat(mine, place), flat(theirs, place)
+    here[f"{place}.name"] = str(here.get(f"{place}.name", "none")).rpartition(":")[2]
+    another = here[f"{place}.name"] != there[f"{place}.name"]
+    differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
+    wanted = there if another else {key: there[key] for key in differing if key in there}
+    told = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
+    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in told]
+    options = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in wanted.items()]
+    return sentences, options if differing else []
+
+
+def flat(table: Mapping[str, Any], place: str) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in table.items():
+        rows |= flat(value, f"{place}.{key}") if isinstance(value, Mapping) else {f"{place}.{key}": value}
+    return rows
 
 
 def fit(run: Assembled, folder: Path) -> Result:
@@ -243,6 +309,8 @@ def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
     folder.mkdir(parents=True)
     used = plugins_of(run.config, plugins)
     versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
+    if start := run.trainer.about.get("start"):
+        versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
     (folder / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
     (folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
     for plugin in plugins.records:
@@ -287,6 +355,8 @@ def evaluate_model(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
+    if is_network(folder):
+        raise CheckpointError(f"{folder} is a network without data to score it on; name the run folder it was made from")
     path = checkpoint_of(folder, checkpoint)
     state = load_checkpoint(path)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
@@ -295,6 +365,25 @@ def evaluate_model(
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
     return run.trainer.evaluate(run.loader(split), split)
+
+
+def calibrated(
+    folder: Path | str, *, checkpoint: str | None = None, plugins: Plugins | None = None
+) -> tuple[Calibration, float, float]:
+    """The calibration of least log loss on a run's validation split, and that loss (nats per pixel) before and after.
+
+    Raises:
+        DataError: The split cannot tell, such as one all of gap.
+    """
+    folder, plugins = Path(folder), plugins or Plugins.discover()
+    if not (folder / RUN_FILE).is_file():
+        raise CheckpointError(f"{folder} is no run folder, so there is no validation split to calibrate on")
+    state = load_checkpoint(checkpoint_of(folder, checkpoint))
+    run = assemble(config_of(folder, plugins), folder, plugins, training=False)
+    run.trainer.model.load_state_dict(weights_to_use(state))
+    run.trainer.metrics = {"calibration": LogitCounts}
+    found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(run.loader("validation")).items()}
+    return Calibration(slope=found["slope"], offset=found["offset"]), found["log_loss_before"], found["log_loss_after"]
 
 
 def cost_per_pixel(trainer: Trainer, tiles: Tiles) -> float:
@@ -312,6 +401,7 @@ def try_one_batch(config: Config, plugins: Plugins) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         run = assemble(config, Path(scratch), plugins)
         trainer = run.trainer
+        begin(run, plugins)
         loader = run.loader("train")
         for split in ("validation", "test"):
             run.loader(split)

@@ -67,6 +67,8 @@ def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path)
         (["train", "nowhere.toml"], "no such file"),
         (["train", "--resume", "nowhere"], "is no run folder"),
         (["train", "a.toml", "--resume", "b"], "--resume takes the run as it is"),
+        (["train", "--resume", "b", "--from", "a"], "--resume takes the run as it is"),
+        (["share", "nowhere", "network"], "no trained network in nowhere"),
         (["test", "nowhere"], "no trained network in nowhere"),
         (["config", "explain", "lss"], "did you mean 'loss'?"),
         (["config", "explain", "loss.binry"], "did you mean 'binary'?"),
@@ -137,3 +139,31 @@ def test_plugins_check_holds_a_plugin_against_the_contract(tmp_path):
 
 def test_an_unknown_command_leaves_with_status_2():
     assert forestgaps("trian").returncode == 2
+
+
+def test_a_network_is_shared_trained_on_and_shared_again(tmp_path):
+    for needed in ("safetensors", "numpy"):
+        pytest.importorskip(needed)
+    (tmp_path / "mine.toml").write_text(RUN_FILE)
+    longer = ["training.epochs=8", "optimizer.name=adamw", "optimizer.learning_rate=0.05", "data.samples=30"]
+    trained = forestgaps(
+        "train", "mine.toml", "--out", "run", *(word for change in longer for word in ("--set", change)), cwd=tmp_path
+    )
+    assert trained.returncode == 0, trained.stderr
+    told = forestgaps("share", "run", "network", "--half", "--calibrate", "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    summary = json.loads(told.stdout)
+    assert sorted(summary["files"]) == ["network/README.md", "network/model.safetensors", "network/network.json"]
+    assert summary["calibration"]["log_loss_after"] <= summary["calibration"]["log_loss_before"]
+    again = forestgaps("share", "run", "network", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "network exists" in again.stderr
+    begun = forestgaps("train", "mine.toml", "--from", "network", "--out", "begun", cwd=tmp_path)
+    assert begun.returncode == 0, begun.stderr
+    assert f'start = "{tmp_path / "network"}"' in (tmp_path / "begun" / "run.toml").read_text()
+    text = forestgaps("share", "begun", "second", cwd=tmp_path).stdout
+    assert "second/model.safetensors" in text
+    wrong = forestgaps("train", "mine.toml", "--from", "network", "--set", "model.width=8", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "--set model.width=4" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from forestgaps_core import load_config, load_predictor, train_model
+from forestgaps_core import Predictor, load_config, load_predictor, train_model
+from forestgaps_core.batches import fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.nesting import isotonic
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.predictor import TURNS, turned, turned_back
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,70 @@ def test_a_folder_without_a_network_and_a_wrong_device_are_told(run, tmp_path, p
         load_predictor(tmp_path, plugins=plugins)
     with pytest.raises(ConfigError, match="found device 'gpu'"):
         load_predictor(run, device="gpu", plugins=plugins)
+
+
+# --- nested maps, flips and calibration -----------------------------------------------------------------------------
+
+
+class Curved(nn.Module):
+    """Answers that depend on direction, on shape, and fall from 5 m to 10 m."""
+
+    def __init__(self):
+        super().__init__()
+        self.looked = nn.Conv2d(1, 1, 3, padding=1)
+        with torch.no_grad():
+            self.looked.weight.copy_(torch.arange(9.0).reshape(1, 1, 3, 3) / 20)
+        self.calls = []
+
+    def forward(self, dsm, valid, thresholds):
+        self.calls.append(tuple(dsm.shape[-2:]))
+        order = torch.sin(thresholds)[:, :, None, None]
+        return self.looked((dsm - 400) / 10) * order + order
+
+
+def test_networks_that_contradict_themselves_are_made_nested_by_least_squares():
+    predictor = Predictor(model=Curved(), thresholds=(2.0, 5.0, 10.0), resolution_m=1.0)
+    dsm, valid = question()
+    with torch.inference_mode():
+        free = predictor.model(fill_invalid(dsm, valid), valid, torch.tensor([[2.0, 5.0, 10.0]]).expand(3, -1)).sigmoid()
+    assert (free.diff(dim=1) < 0).any()
+    assert torch.equal(predictor(dsm, valid), isotonic(free))
+
+
+def test_a_network_nested_by_construction_is_left_as_it_is_but_for_rounding():
+    network = Curved()
+    network.nested = True
+    predictor = Predictor(model=network, thresholds=(2.0, 5.0, 10.0), resolution_m=1.0)
+    dsm, valid = question()
+    found = predictor(dsm, valid)
+    assert (found.diff(dim=1) >= 0).all()
+    with torch.inference_mode():
+        first = network(fill_invalid(dsm, valid), valid, torch.tensor([[2.0]]).expand(3, -1)).sigmoid()
+    assert torch.equal(found[:, :1], first), "no pooling with the thresholds above"
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("shape", [(16, 16), (12, 20)])
+def test_with_flips_the_map_of_a_turned_dsm_is_the_turned_map(turn, shape):
+    generator = torch.Generator().manual_seed(1)
+    dsm = torch.rand((2, 1, *shape), generator=generator) * 20 + 400
+    valid = torch.rand((2, 1, *shape), generator=generator) > 0.1
+    plain, flipped = (Predictor(model=Curved(), thresholds=(5.0, 8.0), resolution_m=1.0, flips=flips) for flips in (False, True))
+    upright, leaning = flipped(dsm, valid), flipped(turned(dsm, turn), turned(valid, turn))
+    assert upright.shape == (2, 2, *shape)
+    torch.testing.assert_close(leaning, turned(upright, turn), atol=1e-6, rtol=0)
+    assert len(flipped.model.calls) == 16
+    if turn != (0, False):
+        assert (plain(turned(dsm, turn), turned(valid, turn)) - turned(plain(dsm, valid), turn)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_turning_back_undoes_a_turn_and_all_turns_differ(turn):
+    planes = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert torch.equal(turned_back(turned(planes, turn), turn), planes)
+    assert sum(torch.equal(turned(planes, turn), turned(planes, other)) for other in TURNS) == 1
+
+
+def test_a_run_is_loaded_with_flips_when_asked(run, plugins):
+    assert load_predictor(run, plugins=plugins).flips is False
+    assert load_predictor(run, flips=True, plugins=plugins)(*question()).shape == (3, 3, 16, 16)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +12,11 @@ import time
 import pytest
 import torch
 
-from forestgaps_core import evaluate_model, load_config, resume_training, train_model
+from forestgaps_core import evaluate_model, load_config, resume_training, save_network, train_model
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import gap_share, try_one_batch
+from forestgaps_core.run import assemble, begin, calibrated, differences, fit, gap_share, try_one_batch, write_run_folder
 
 from .conftest import EXAMPLE_PLUGIN
 
@@ -160,3 +162,138 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path):
     assert f"Go on: forestgaps train --resume {tmp_path / 'run'}" in output
     finished("--resume", tmp_path / "run")
     assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+# --- begun from trained weights -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, plugins):
+    from .conftest import RUN_FILE
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "run.toml").write_text(RUN_FILE)
+    train_model(load_config(folder / "run.toml", plugins=plugins), folder / "run", plugins=plugins)
+    return folder / "run"
+
+
+def begun(run_file, plugins, start, *changes):
+    return load_config(run_file, overrides=[f"training.start={json.dumps(str(start))}", *changes], plugins=plugins)
+
+
+def test_a_run_begins_with_the_weights_it_names_and_says_so(run_file, plugins, trained, tmp_path):
+    slow = ["optimizer.name=sgd", "optimizer.learning_rate=1e-12", "training.epochs=1"]
+    train_model(begun(run_file, plugins, trained, *slow), tmp_path / "run", plugins=plugins)
+    before, after = weights(trained), weights(tmp_path / "run")
+    assert torch.allclose(before["first.weight"], after["first.weight"], atol=1e-6)
+    train_model(load_config(run_file, overrides=slow, plugins=plugins), tmp_path / "random", plugins=plugins)
+    assert not torch.allclose(before["first.weight"], weights(tmp_path / "random")["first.weight"], atol=1e-3)
+    about = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["about"]["start"]
+    digest = hashlib.sha256((trained / "checkpoints" / "last.pt").read_bytes()).hexdigest()
+    assert about == {"place": str(trained), "sha256": digest, "resolution_m": 1.0}
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions[f"weights of {trained}"] == f"sha256:{digest}"
+    again = load_config(tmp_path / "run" / "run.toml", plugins=plugins)
+    train_model(again, tmp_path / "again", plugins=plugins)
+    assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "again"))
+
+
+def test_optimizer_and_schedule_begin_anew(run_file, plugins, trained, tmp_path):
+    train_model(begun(run_file, plugins, trained, "training.epochs=1"), tmp_path / "run", plugins=plugins)
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert state["position"]["step"] == 4
+    assert state["position"]["epoch"] == 1
+
+
+def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file, plugins, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "start")
+    config = begun(run_file, plugins, tmp_path / "start", "callbacks.notes.every=1")
+    train_model(config, tmp_path / "whole", plugins=plugins)
+    run = assemble(config, tmp_path / "part", plugins)
+    begin(run, plugins)
+    write_run_folder(run, tmp_path / "part", plugins)
+    make = run.trainer.train_batch
+
+    def stopping(tiles):
+        if run.trainer.step == 4:  # in the fifth step, of the second epoch
+            run.trainer.stop("as if interrupted", final=False)
+        return make(tiles)
+
+    run.trainer.train_batch = stopping
+    fit(run, tmp_path / "part")
+    assert weights(tmp_path / "part")["first.weight"].ne(weights(tmp_path / "whole")["first.weight"]).any()
+    shutil.rmtree(tmp_path / "start")
+    resume_training(tmp_path / "part", plugins=plugins)
+    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "part"))
+    about = load_checkpoint(tmp_path / "part" / "checkpoints" / "last.pt")["about"]
+    assert about["start"]["place"] == str(tmp_path / "start")
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_with_the_weights_again(run_file, plugins, trained, tmp_path):
+    config = begun(run_file, plugins, trained)
+    run = assemble(config, tmp_path / "part", plugins)
+    begin(run, plugins)
+    write_run_folder(run, tmp_path / "part", plugins)
+    resume_training(tmp_path / "part", plugins=plugins)
+    train_model(config, tmp_path / "whole", plugins=plugins)
+    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "part"))
+
+
+def test_another_network_is_refused_with_what_differs_and_how_to_agree(run_file, plugins, trained, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        train_model(begun(run_file, plugins, trained, "model.width=8", "model.dropout=0.5"), tmp_path / "run", plugins=plugins)
+    text = str(caught.value)
+    assert "model.width: found 8, the network has 4" in text
+    assert "model.dropout: found 0.5, the network has 0.2" in text
+    assert "so that the run file agrees: --set model.width=4 --set model.dropout=0.2" in text
+    assert not (tmp_path / "run").exists()
+    changes = ["model.width=4", "model.dropout=0.2", "training.epochs=1"]
+    train_model(begun(run_file, plugins, trained, "model.width=8", *changes), tmp_path / "run", plugins=plugins)
+
+
+def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugins):
+    sentences, options = differences({"name": "unet", "base": 4}, {"name": "net", "base": 4, "view": {"channels": ["a"]}}, "model")
+    assert sentences == ["model.name: found 'unet', the network has 'net'"]
+    assert options == ["--set 'model.name=\"net\"'", "--set model.base=4", "--set 'model.view.channels=[\"a\"]'"]
+    assert differences({"name": "any:net", "base": 4}, {"name": "net", "base": 4}, "model") == ([], [])
+    assert differences({}, {"name": "adaptive"}, "normalization")[0] == [
+        "normalization.name: found 'none', the network has 'adaptive'"
+    ]
+
+
+def test_weights_that_are_not_there_are_told_and_a_check_looks_for_them(run_file, plugins, trained, tmp_path):
+    with pytest.raises(CheckpointError, match="no trained network in nowhere"):
+        train_model(begun(run_file, plugins, "nowhere"), tmp_path / "run", plugins=plugins)
+    with pytest.raises(ConfigError, match=r"model\.width"):
+        try_one_batch(begun(run_file, plugins, trained, "model.width=8"), plugins)
+    assert try_one_batch(begun(run_file, plugins, trained), plugins)["steps"] == 12
+
+
+def test_a_relative_path_starts_at_the_run_file_and_a_name_stays_a_name(run_file, plugins, trained, tmp_path):
+    (tmp_path / "kept").mkdir()
+    assert begun(run_file, plugins, "kept").training.start == str(tmp_path / "kept")
+    assert begun(run_file, plugins, "pretrained").training.start == "pretrained"
+
+
+def test_a_network_folder_has_no_data_to_be_tested_on_nor_to_calibrate(plugins, trained, tmp_path):
+    pytest.importorskip("safetensors")
+    pytest.importorskip("numpy")
+    network = save_network(trained, tmp_path / "network", plugins=plugins)
+    with pytest.raises(CheckpointError, match="is a network without data to score it on"):
+        evaluate_model(network, plugins=plugins)
+    with pytest.raises(CheckpointError, match="no validation split to calibrate on"):
+        calibrated(network, plugins=plugins)
+
+
+def test_calibrating_lowers_the_log_loss_of_the_validation_split(run_file, plugins, tmp_path):
+    longer = ["optimizer.name=adamw", "optimizer.learning_rate=0.05", "training.epochs=8", "data.samples=30"]
+    train_model(load_config(run_file, overrides=longer, plugins=plugins), tmp_path / "run", plugins=plugins)
+    calibration, before, after = calibrated(tmp_path / "run", plugins=plugins)
+    assert calibration.slope > 0
+    assert 0 < after < before
+    assert calibrated(tmp_path / "run", plugins=plugins)[0] == calibration
+
+
+def test_a_network_that_has_learned_nothing_cannot_be_calibrated(plugins, trained):
+    with pytest.raises(DataError, match="say nothing of them"):
+        calibrated(trained, plugins=plugins)

@@ -114,6 +114,7 @@ class HeightHead(nn.Module):
 class HeightNetwork(Network):
     """A network with a `HeightHead`, which also maps canopy height itself."""
 
+    nested = True  # gaps at one threshold are gaps at any higher one
     head: HeightHead
 
     def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:

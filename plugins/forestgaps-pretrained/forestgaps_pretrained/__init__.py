@@ -1,0 +1,27 @@
+"""A trained network for forestgaps: to map with, and to start training from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from forestgaps_core.components import Pretrained, Recipe
+from forestgaps_core.hookspecs import hookimpl
+
+
+@hookimpl
+def forestgaps_networks() -> Mapping[str, Pretrained]:
+    return {
+        "pretrained": Pretrained(
+            target="forestgaps_pretrained:small", help="Trained at 1 m on simulated landscapes and steep rainforest of New Zealand."
+        )
+    }
+
+
+@hookimpl
+def forestgaps_recipes() -> Mapping[str, Recipe]:
+    return {
+        "finetune": Recipe(
+            target="forestgaps_pretrained:finetune.toml",
+            help="Go on from the network `pretrained` with a folder made by `forestgaps prepare`; less than an hour on a CPU.",
+        )
+    }

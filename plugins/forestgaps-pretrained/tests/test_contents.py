@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+import pluggy
+
+import forestgaps_pretrained
+from forestgaps_core.hookspecs import PROJECT, PluginHooks
+
+
+def table(name: str) -> dict[str, Any]:
+    return tomllib.loads((files("forestgaps_pretrained") / name).read_text(encoding="utf-8"))
+
+
+def test_every_hook_is_one_of_the_core() -> None:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(PluginHooks)
+    manager.register(forestgaps_pretrained)
+    manager.check_pending()
+    assert set(forestgaps_pretrained.forestgaps_networks()) == {"pretrained"}
+
+
+def test_a_fine_tuning_run_has_the_network_of_the_training() -> None:
+    trained, finetune = table("run.toml"), table("finetune.toml")
+    for kind in ("model", "normalization"):
+        assert finetune[kind] == trained[kind]
+    assert finetune["training"]["start"] == "pretrained"
+    assert finetune["optimizer"]["learning_rate"] < trained["optimizer"]["learning_rate"]
+
+
+def test_the_recipe_is_there() -> None:
+    package, name = forestgaps_pretrained.forestgaps_recipes()["finetune"].target.split(":")
+    assert (files(package) / name).is_file()
+
+
+def test_the_table_of_contents_imports_nothing_heavy() -> None:
+    code = "import sys, forestgaps_pretrained; print([n for n in ('torch', 'numpy', 'scipy', 'safetensors') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

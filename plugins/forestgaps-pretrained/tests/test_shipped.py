@@ -1,0 +1,102 @@
+"""What the package ships. Skipped until the trained weights are in it, and never after."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+from forestgaps_core import load_predictor
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.predictor import Predictor
+from forestgaps_pretrained.card import LOST, score_table
+from forestgaps_pretrained.scores import best_filter
+
+SMALL = Path(str(files("forestgaps_pretrained"))) / "small"
+MEGABYTES = 5
+pytestmark = pytest.mark.skipif(not (SMALL / "network.json").is_file(), reason="the trained weights are not in the package yet")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return load_predictor("pretrained", device="cpu")
+
+
+def test_it_is_small_whole_and_of_files_that_hold_data_only() -> None:
+    assert sorted(path.name for path in SMALL.iterdir()) == ["README.md", "model.safetensors", "network.json", "scores.json"]
+    assert sum(path.stat().st_size for path in SMALL.iterdir()) <= MEGABYTES * 1e6
+
+
+def test_the_card_has_every_score_the_credit_and_the_command() -> None:
+    text, scores = (SMALL / "README.md").read_text(encoding="utf-8"), json.loads((SMALL / "scores.json").read_text())
+    for line in score_table(scores):
+        assert line in text
+    assert {"nz_westport, southern half"} < {row["area"] for row in scores}
+    for said in ("CC BY 4.0", "10.5069/G9Z31WV0", "python -m forestgaps_pretrained.retrain", "Where it fails"):
+        assert said in text
+
+
+def test_on_the_real_site_it_beats_one_answer_everywhere_and_no_filter_clearly_beats_it() -> None:
+    scores = json.loads((SMALL / "scores.json").read_text())
+    for row in scores:
+        if row["area"].startswith("nz_westport") and 0.01 <= row["gap_share"] <= 0.95:
+            assert row["network"] > row["trivial"]
+            assert best_filter(row)[1] - row["network"] < LOST, f"at {row['threshold_m']:g} m"
+
+
+def test_fine_tuning_and_training_again_make_this_network() -> None:
+    plan = json.loads((SMALL / "network.json").read_text())
+    for name in ("run.toml", "finetune.toml"):
+        table = tomllib.loads((files("forestgaps_pretrained") / name).read_text(encoding="utf-8"))
+        for key, value in table["model"].items():
+            if not isinstance(value, dict):
+                assert plan["config"]["model"][key] == value, f"{name}: model.{key}"
+        assert plan["config"]["normalization"]["name"] == table["normalization"]["name"]
+        assert plan["config"]["training"]["batch_size"] == table["training"]["batch_size"]
+
+
+def test_it_maps_landscapes_it_never_saw_better_than_one_answer_everywhere(predictor) -> None:
+    plugins = Plugins.discover()
+    if "landscapes" not in plugins.components("data"):
+        pytest.skip("needs forestgaps-landscapes")
+    data = (
+        plugins.component("data", "landscapes").load()(train=1, validation=1, test=4, size_px=192, tile_px=192, seed=2026).build()
+    )
+    thresholds = (2.0, 5.0, 10.0)
+    counts = torch.zeros(2, 2, len(thresholds))  # predicted, true
+    for index in range(len(data.test)):
+        tile = data.test.read(index, 0)
+        gap = (predictor(tile.dsm[None, None], tile.valid[None, None], thresholds)[0] > 0.5)[:, tile.valid]
+        truth = torch.stack([tile.height[tile.valid] < threshold for threshold in thresholds])
+        for said in (0, 1):
+            for true in (0, 1):
+                counts[said, true] += ((gap == bool(said)) & (truth == bool(true))).sum(1)
+    false_gap, missed = counts[1, 0], counts[0, 1]
+    ious = [counts[kind, kind] / (counts[kind, kind] + false_gap + missed) for kind in (0, 1)]
+    share = counts[:, 1].sum(0) / counts.sum((0, 1))
+    assert ((ious[0] + ious[1]) / 2 > torch.maximum(share, 1 - share) / 2 + 0.1).all()
+
+
+def test_maps_are_nested_whatever_the_elevation(predictor) -> None:
+    dsm = torch.rand((1, 1, 96, 80), generator=torch.Generator().manual_seed(0)) * 30 + 1500
+    valid = torch.ones_like(dsm, dtype=torch.bool)
+    probabilities = predictor(dsm, valid, (2.0, 3.5, 5.0, 10.0, 30.0))
+    assert (probabilities.diff(dim=1) >= 0).all()
+    assert (predictor(dsm - 1400, valid, (5.0,)) - predictor(dsm, valid, (5.0,))).abs().max() < 0.02
+
+
+def test_predict_needs_no_run(tmp_path) -> None:
+    for needed in ("rasterio", "forestgaps_rasters", "forestgaps_landscapes"):
+        pytest.importorskip(needed)
+    predict = ["predict", "plot/dsm.tif", "--out", "maps", "-t", "2", "-t", "5"]
+    for words in (["simulate", "plot", "--size", "96"], predict):
+        line = [sys.executable, "-m", "forestgaps_core", *words]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "maps" / "gaps.tif").is_file()
