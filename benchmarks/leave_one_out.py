@@ -1,6 +1,6 @@
 """What each step of the recipe `best` is worth on forest that was never seen: leave sites out, one after the other.
 
-    python benchmarks/leave_one_out.py --prepared FOLDER --out FOLDER [--epochs 5] [--variants 'ground;best']
+    python benchmarks/leave_one_out.py --prepared FOLDER --out FOLDER [--epochs 3] [--variants 'ground;best']
 
 FOLDER of --prepared is what `real_sites.py` prepares. Each variant is trained once for each group of sites, without them, and
 scored on all of them at once, whole, by `forestgaps test`. Groups hold forests that differ. Scores are mean IoU (of gap and canopy)
@@ -34,7 +34,7 @@ GROUPS = (
 SIMULATED = tuple(f"simulated_{forest}" for forest in ("rainforest", "broadleaf", "conifer", "open", "plantation"))
 PLAIN = ("augmentation.tilt=0.1", "augmentation.relief_m=0", "augmentation.stretch=1", "augmentation.swap=0")
 # At full size a network costs several times as much for a tile: smaller tiles, so that all variants take about the same time.
-FULL_SIZE = ("data.tile_size=128", "training.epochs=6")
+FULL_SIZE = ("data.tile_size=128", "training.epochs=4")
 FILTERS_SHOWN = 'model.view.channels=["relief","tophats","ground"]'
 # Each with what it changes in the recipe `best`, from the simplest to the whole, and with the sites it does without.
 VARIANTS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepared", type=Path, required=True, help="folder made by real_sites.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and results; gone on with if it exists")
-    parser.add_argument("--epochs", type=int, default=5, help="of 512 tiles of 256 m")
+    parser.add_argument("--epochs", type=int, default=3, help="of 512 tiles of 256 m")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variants", default=";".join(VARIANTS), help=f"of {'; '.join(VARIANTS)}")
     arguments = parser.parse_args()

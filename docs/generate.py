@@ -27,8 +27,9 @@ DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 FIRST_PARTY = sorted(path.parent.name for path in (DOCS.parent / "plugins").glob("*/pyproject.toml"))
 COMMANDS = (
-    "", "train", "test", "share", "simulate", "prepare", "predict", "config", "config init", "config check", "config explain", "plugins",
-    "plugins list", "plugins show", "plugins check", "plugins new",
+    "", "train", "test", "evaluate", "report", "share", "simulate", "prepare", "predict", "gaps", "change",
+    "config", "config init", "config check", "config explain",
+    "plugins", "plugins list", "plugins show", "plugins check", "plugins new",
 )  # fmt: skip
 NOTE = "<!-- Written by docs/generate.py; change the code it tells of instead. -->"
 

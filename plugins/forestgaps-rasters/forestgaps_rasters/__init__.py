@@ -35,7 +35,10 @@ def forestgaps_commands() -> Mapping[str, Command]:
 
 @hookimpl
 def forestgaps_recipes() -> Mapping[str, Recipe]:
-    return {"rasters": Recipe("forestgaps_rasters:rasters.toml", "Train on a folder made by `forestgaps prepare`; hours on a CPU.")}
+    return {
+        "best": Recipe("forestgaps_rasters:best.toml", "The most accurate maps, from a folder made by `forestgaps prepare`."),
+        "rasters": Recipe("forestgaps_rasters:rasters.toml", "Train on a folder made by `forestgaps prepare`; hours on a CPU."),
+    }
 
 
 _PUBLIC = {"Rasters": "data", "Site": "sites", "predict_raster": "predicting", "prepare_sites": "preparing"}

@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.grids import METRES, Grid, vertical_unit
+from forestgaps_rasters.grids import FEET, FOOT, METRES, Grid, vertical_unit
 
 Plane: TypeAlias = NDArray[np.float32]
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -27,6 +27,8 @@ Report: TypeAlias = Callable[[str, int, int], None]
 CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default, 5 % of the machine's memory, grows with the machine
 STRIP = 2**22  # pixels read at a time
 HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
+LOWEST = -500.0  # metres; the shore of the Dead Sea lies at -430
+MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs, and higher than any land; lower ones lie below LOWEST
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -43,12 +45,17 @@ def gdal() -> Iterator[None]:
 
 @define(eq=False)
 class Band:
-    """The elevations or heights of one file, on the file's own grid."""
+    """The elevations or heights of one file, on the file's own grid.
+
+    Attributes:
+        unit_m: Metres in one unit of the file's values.
+    """
 
     path: Path
     dataset: Any  # rasterio's DatasetReader
     grid: Grid
     nodata: float | None
+    unit_m: float = 1.0
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN where the file has no data."""
@@ -62,6 +69,8 @@ class Band:
         scale, offset = self.dataset.scales[0], self.dataset.offsets[0]
         if (scale, offset) != (1.0, 0.0):
             values = values * np.float32(scale) + np.float32(offset)
+        if self.unit_m != 1.0:
+            values = values * np.float32(self.unit_m)
         if self.nodata is not None:
             values[raw == self.nodata] = np.nan
         if unmasked is not None:
@@ -75,12 +84,13 @@ class Band:
 
 
 @contextmanager
-def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | None = None) -> Iterator[Band]:
+def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | None = None, feet: bool = False) -> Iterator[Band]:
     """A raster of one band in metres.
 
     Args:
         nodata: The value that means no data, where the file does not say so itself.
         pixel_size_m: The pixel size, for a file without CRS; its grid is then taken to be in metres.
+        feet: Its values are in feet and become metres as they are read: of 0.3048 m, or of the kind the file itself names.
 
     Raises:
         DataError: It is not such a raster.
@@ -97,14 +107,18 @@ def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | Non
         if np.dtype(dataset.dtypes[0]).kind not in "fiu":
             raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
         crs = dataset.crs or None
+        unit_m = FOOT if feet else 1.0
         for unit in ((dataset.units[0] or "").strip().lower(), vertical_unit(crs)):
-            if unit not in METRES:
-                raise DataError(f"{path}: its heights are in {unit}; convert them to metres")
+            if feet and unit in FEET:
+                unit_m = FEET[unit]
+            elif unit not in METRES:
+                would = ", or add --feet (feet = true in a site list)" if unit in FEET else ""
+                raise DataError(f"{path}: its heights are in {unit}; convert them to metres{would}")
         transform = dataset.transform
         if crs is None:
             transform = stated(path, transform, pixel_size_m)
         grid = Grid(crs, transform, dataset.height, dataset.width)
-        yield Band(path, dataset, grid, dataset.nodata if nodata is None else nodata)
+        yield Band(path, dataset, grid, dataset.nodata if nodata is None else nodata, unit_m)
 
 
 def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
@@ -150,6 +164,14 @@ def survey(band: Band, report: Report = silent) -> Survey:
             raise DataError(
                 f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is "
                 f"{values[y, x]:g} in column {x}; if that means no data, say so with --nodata={values[y, x]:g}"
+            )
+        hollow = (values < LOWEST) | np.isin(values, np.float32(band.unit_m) * np.array(MARKERS, np.float32))
+        if hollow.any():
+            y, x = (int(place[0]) for place in np.nonzero(hollow))
+            found = values[y, x] / np.float32(band.unit_m)
+            raise DataError(
+                f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found:g} "
+                f"in column {x}; if that means no data, say so with --nodata={found:g} (nodata = {found:g} in a site list)"
             )
         known = values[~np.isnan(values)]
         if known.size:

@@ -127,4 +127,4 @@ def split(rows: int, columns: int, *, part: str, rules: Mapping[str, str], guard
 
 
 def guard_pixels(guard_m: float, resolution_m: float) -> int:
-    return ceil(guard_m / resolution_m - 1e-9)
+    return ceil(guard_m / resolution_m - 1e-3)  # of a pixel: feet make 1 m of 0.999999

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+INTERRUPTED = 130  # as shells report a program ended by SIGINT
+
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Make new pixels where grids or pixel sizes differ.")]
 Crs = Annotated[str | None, typer.Option("--crs", metavar="EPSG:N", help="CRS to bring rasters to, with --resample.")]
@@ -18,6 +20,10 @@ PixelSize = Annotated[
     ),
 ]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
+Feet = Annotated[bool, typer.Option("--feet", help="Elevations are in feet; convert them to metres.")]
+Suspicious = Annotated[
+    bool, typer.Option("--accept-suspicious", help="Go on with rasters that do not look like what they are said to be.")
+]
 
 
 def prepare(
@@ -35,7 +41,10 @@ def prepare(
     ] = None,
     tile: Annotated[int, typer.Option(metavar="PIXELS", min=16, help="Side of the tiles to train on.")] = 256,
     guard: Annotated[
-        float, typer.Option(metavar="METRES", min=0, help="Distance kept between training, validation and test blocks of a site.")
+        float,
+        typer.Option(
+            metavar="METRES", min=0, help="Distance kept between training, validation and test, within and between sites."
+        ),
     ] = 20.0,
     validation: Annotated[
         str, typer.Option(metavar="RULE", help="Block of each site for validation; '' for none. A site list says its own.")
@@ -47,6 +56,8 @@ def prepare(
     crs: Crs = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
+    feet: Feet = False,
+    accept_suspicious: Suspicious = False,
     as_json: Json = False,
 ) -> None:
     """Check rasters and write a folder to train from.
@@ -61,9 +72,16 @@ def prepare(
     from forestgaps_rasters.progress import bar
     from forestgaps_rasters.sites import sites_of
 
-    common = {"validation": validation or None, "test": test or None, "pixel_size_m": pixel_size, "nodata": nodata}
+    common = {"validation": validation or None, "test": test or None, "pixel_size_m": pixel_size, "nodata": nodata, "feet": feet}
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
-    wish = Wish(resolution_m=resolution, crs=parsed_crs(crs) if crs else None, resample=resample, tile=tile, guard_m=guard)
+    wish = Wish(
+        resolution_m=resolution,
+        crs=parsed_crs(crs) if crs else None,
+        resample=resample,
+        tile=tile,
+        guard_m=guard,
+        accept_suspicious=accept_suspicious,
+    )
     with bar(shown=not as_json) as report:
         done = prepare_sites(chosen, out, wish, report)
     index = done.index
@@ -86,52 +104,98 @@ def prepare(
     for path in sorted(out.rglob("*")):
         if path.is_file():
             typer.echo(f"wrote {path}")
-    typer.echo("next: forestgaps config init --recipe rasters, name this folder in it, and forestgaps train")
+    typer.echo("next: forestgaps config init --recipe best, name this folder in it, and forestgaps train")
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
-    dsm: Annotated[Path, typer.Argument(metavar="DSM.tif", help="Surface model, metres.")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[RUN] DSM...",
+            help="Folder of a training run (or a checkpoint, .pt), then surface models in metres: a GeoTIFF or VRT, several, a "
+            "folder of them, or a list (.txt). Without a RUN the network is that of --network.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("gaps"),
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME|RUN", help="Network to map with, by default 'pretrained', where no RUN is given.")
+    ] = None,
     threshold: Annotated[
         list[float] | None,
         typer.Option("--threshold", "-t", metavar="METRES", help="Height below which canopy is gap; repeat for several."),
     ] = None,
-    window: Annotated[int, typer.Option(metavar="PIXELS", help="Side of the windows given to the network.")] = 512,
-    overlap: Annotated[int, typer.Option(metavar="PIXELS", help="Pixels that neighbouring windows share.")] = 128,
-    batch: Annotated[int, typer.Option(metavar="N", help="Windows given to the network at once.")] = 4,
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Side of the windows given to the network; by default what it needs, at least 512."),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Pixels that neighbouring windows share; by default what it needs, at least 128."),
+    ] = None,
     cut: Annotated[float, typer.Option(metavar="SHARE", help="Probability from which a pixel is a gap.")] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes on this machine; by default threads of this one.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Compute there, such as tcp://host:8786 (needs forestgaps-dask).")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on where this map was interrupted.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write a report page (needs forestgaps-evaluation).")] = False,
     resample: Resample = False,
     crs: Crs = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
+    feet: Feet = False,
+    accept_suspicious: Suspicious = False,
     as_json: Json = False,
 ) -> None:
     """Map gaps on a DSM of any size, all thresholds in one pass.
 
     Writes probabilities.tif and gaps.tif, Cloud-Optimized GeoTIFFs with a band per threshold, 255 where the DSM has no data.
-    Probabilities are bytes with a scale of 0.004, which GIS programs apply by themselves.
+    Probabilities are bytes with a scale of 0.004, which GIS programs apply by themselves. Interrupted, the same command goes on
+    where it stopped.
     """
     from forestgaps_core import load_predictor
+    from forestgaps_rasters.asked import network_and_dsm, report_command
+    from forestgaps_rasters.executors import chosen_executor
     from forestgaps_rasters.grids import parsed_crs
     from forestgaps_rasters.predicting import MapOptions, predict_raster
     from forestgaps_rasters.progress import bar
+    from forestgaps_rasters.resuming import partial, refuse_existing
+    from forestgaps_rasters.styles import STYLES
 
+    chosen, dsm = network_and_dsm(places, network)
+    executor = chosen_executor(workers, scheduler)
+    write_report = report_command() if report else None
     how = MapOptions(
         window=window,
         overlap=overlap,
-        batch=batch,
         cut=cut,
         resample=resample,
         crs=parsed_crs(crs) if crs else None,
         pixel_size_m=pixel_size,
         nodata=nodata,
+        feet=feet,
+        accept_suspicious=accept_suspicious,
     )
-    predictor = load_predictor(run, device=device)
-    with bar(shown=not as_json) as report:
-        done = predict_raster(predictor, dsm, out, threshold or (), how, report)
-    files = [str(done.probabilities), str(done.gaps)]
+    refuse_existing(out)
+    predictor = load_predictor(chosen, device=device)
+    try:
+        with bar(shown=not as_json) as progress:
+            done = predict_raster(predictor, dsm, out, threshold or (), how, progress, executor=executor, fresh=fresh)
+    except KeyboardInterrupt:
+        if partial(out).is_dir():
+            typer.echo(
+                f"interrupted; what is finished is kept in {partial(out)}, and the same command goes on from there", err=True
+            )
+        raise typer.Exit(INTERRUPTED) from None
+    files = [
+        str(done.probabilities),
+        str(done.gaps),
+        *(str(out / name) for name in STYLES),
+        *(write_report(out, dsm) if write_report else []),
+    ]
     if as_json:
         say(
             files=files,
@@ -139,10 +203,14 @@ def predict(
             columns=done.columns,
             resolution_m=done.resolution_m,
             gap_share={f"{level:g}": share for level, share in done.gap_share.items()},
+            blocks=done.blocks,
+            resumed=done.resumed,
             notes=list(done.notes),
         )
         return
     warn(done.notes)
+    if done.resumed:
+        typer.echo(f"went on from {done.resumed} of {done.blocks} blocks")
     for level, share in done.gap_share.items():
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     for path in files:

@@ -132,6 +132,16 @@ class Grid:
         site, window = self.windows[index]
         return self.maps.tile(site, window, self.size)
 
+    def site(self, index: int) -> str:
+        """The site of a window."""
+        return self.maps.names[self.windows[index][0]]
+
+    def block(self, index: int) -> str:
+        """Site and square of two tiles a side in which the middle of a window lies: windows of one are no independent witnesses."""
+        window = self.windows[index][1]
+        row, column = window.row + window.rows // 2, window.column + window.columns // 2
+        return f"{self.site(index)} {row // (2 * self.size)} {column // (2 * self.size)}"
+
 
 def pieces(block: Block, size: int) -> Iterator[Block]:
     """Windows of nearly one size, at most `size` pixels a side, that cover the block, each pixel once."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import and_, ge, le, optional
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import DataError, nearest
 from forestgaps_core.strata import Strata, classed, stratified
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import Crops, Grid, Maps, Place, pieces, places_of
@@ -26,6 +26,31 @@ class RasterData:
     train: Crops
     validation: Grid
     test: Grid
+
+
+def without(index: Index, names: Sequence[str], folder: Path) -> Index:
+    """The index with these sites, whole, as the test, and the others for training and validation only.
+
+    Raises:
+        DataError: There is no such site.
+    """
+    if not names:
+        return index
+    there = {site.name for site in index.sites}
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise DataError(
+            f"{folder}: data.leave_out names {missing[0]!r}{nearest(missing[0], there)}; there is: {', '.join(sorted(there))}"
+        )
+    return evolve(
+        index,
+        sites=tuple(
+            evolve(site, blocks={"train": (), "validation": (), "test": (Block(0, 0, site.rows, site.columns),)})
+            if site.name in names
+            else evolve(site, blocks={**site.blocks, "test": ()})
+            for site in index.sites
+        ),
+    )
 
 
 @frozen(kw_only=True)
@@ -59,11 +84,18 @@ class Rasters:
         default="area",
         metadata={"help": "Where crops come from: 'area', each hectare as often; 'site', each site as often, whatever its size."},
     )
+    leave_out: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Sites to keep out of training and validation. They, whole, are then the test, and nothing else is: the score "
+            "on forest that the network has never seen."
+        },
+    )
     sampling: Sampling = field(factory=Sampling, metadata={"help": "Balances crops over classes of gap share or of slope."})
 
     def build(self) -> RasterData:
         store = self.folder
-        index = read_index(store)
+        index = without(read_index(store), self.leave_out, store)
         size = self.tile_size or index.tile
         maps = Maps(store.absolute(), tuple(site.name for site in index.sites))
         train = self.crops(index, maps, size)

@@ -15,11 +15,16 @@ from forestgaps_core.errors import DataError
 
 NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
 METRES = ("", "m", "metre", "meter", "metres", "meters")
+FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937  # metres; the second is that of the United States, longer by 2 millionths
+FEET = {
+    **dict.fromkeys(("ft", "foot", "feet", "international foot"), FOOT),
+    **dict.fromkeys(("us survey foot", "us-ft", "us-foot", "ftus", "us_survey_foot", "foot_us", "sfoot"), SURVEY_FOOT),
+}
 
 
 @frozen
 class Grid:
-    """Rows and columns on the ground. `crs` is None for a site without one, whose transform is then in metres."""
+    """Rows and columns on the ground, in the unit of the CRS. `crs` is None for a site without one, whose unit is the metre."""
 
     crs: CRS | None
     transform: Affine
@@ -28,8 +33,8 @@ class Grid:
 
     @property
     def resolution(self) -> float:
-        """Pixel width in units of the CRS."""
-        return abs(float(self.transform.a))
+        """Pixel width in metres, also where the CRS counts in feet; degrees of a geographic CRS are left as they are."""
+        return abs(float(self.transform.a)) * metres(self.crs)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -85,17 +90,29 @@ def vertical_unit(crs: CRS | None) -> str:
     return ""
 
 
+def metres(crs: CRS | None) -> float:
+    """Metres in one unit of the CRS; 1 where it has no unit of length."""
+    if crs is None:
+        return 1.0
+    try:
+        return float(crs.linear_units_factor[1])
+    except CRSError:
+        return 1.0
+
+
+def unit(crs: CRS | None) -> str:
+    """What the CRS counts in, 'metre' where it does not say."""
+    if crs is None:
+        return "metre"
+    try:
+        return str(crs.linear_units_factor[0])
+    except CRSError:
+        return "metre"
+
+
 def wrong_unit(crs: CRS | None) -> str | None:
     """Why pixels of this CRS cannot be counted in metres."""
-    if crs is None:
-        return None
-    if crs.is_geographic:
-        return f"its grid is in degrees ({name(crs)})"
-    try:
-        unit, factor = crs.linear_units_factor
-    except CRSError:
-        return None
-    return None if abs(factor - 1) < 1e-9 else f"its grid is in {unit} ({name(crs)})"
+    return f"its grid is in degrees ({name(crs)})" if crs is not None and crs.is_geographic else None
 
 
 def crooked(transform: Affine) -> str | None:
@@ -145,7 +162,8 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
             raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
         if not resample:
             raise DataError(f"{place}: {change}; add --resample, or ask for --resolution {source.resolution:g}")
-        transform = Affine(wanted, 0, source.transform.c, 0, -wanted, source.transform.f)
+        side = wanted / metres(source.crs)
+        transform = Affine(side, 0, source.transform.c, 0, -side, source.transform.f)
         fitting = Grid(source.crs, transform, floor(source.rows / ratio + 1e-6), floor(source.columns / ratio + 1e-6))
         if not (fitting.rows and fitting.columns):
             raise DataError(f"{place}: {source.columns} x {source.rows} pixels are less than one of {wanted:g} m")
@@ -157,9 +175,10 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
     left, bottom, right, top = source.bounds
     if moved:
         left, bottom, right, top = transform_bounds(source.crs, crs, left, bottom, right, top)
-    column, row = floor(left / resolution_m), -floor(-top / resolution_m)
-    columns, rows = -floor(-right / resolution_m) - column, row - floor(bottom / resolution_m)
-    transform = Affine(resolution_m, 0, column * resolution_m, 0, -resolution_m, row * resolution_m)
+    side = resolution_m / metres(crs if moved else source.crs)
+    column, row = floor(left / side), -floor(-top / side)
+    columns, rows = -floor(-right / side) - column, row - floor(bottom / side)
+    transform = Affine(side, 0, column * side, 0, -side, row * side)
     return Grid(crs if moved else source.crs, transform, rows, columns)
 
 

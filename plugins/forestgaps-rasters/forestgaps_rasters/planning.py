@@ -8,17 +8,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import frozen
-from rasterio import Affine
 from rasterio.crs import CRS
 
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import Band, Report, opened, survey
+from forestgaps_rasters.bands import Band, Report, survey
 from forestgaps_rasters.blocks import guard_pixels, split
 from forestgaps_rasters.grids import Grid, common, crooked, same_place, target_grid
+from forestgaps_rasters.mosaics import listed, opened_place
+from forestgaps_rasters.pairing import of_pair
 from forestgaps_rasters.resampling import onto
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite
+from forestgaps_rasters.suspicion import of_surface, settled
 
 
 @frozen(kw_only=True)
@@ -30,16 +32,18 @@ class Wish:
     resample: bool = False
     tile: int = 256  # pixels
     guard_m: float = 20.0
+    accept_suspicious: bool = False  # take rasters that do not look like what they are said to be
 
 
 @frozen(eq=False)
 class Plan:
-    """A site that can be prepared: its files, the grid of the result, and the blocks."""
+    """A site that can be prepared: its files, the grid of the result, the blocks, and what a person should know of it."""
 
     site: Site
     grid: Grid
     derived: Grid | None  # where the ground is to be derived from DSM and CHM first, because heights cannot be resampled
     stored: StoredSite
+    notes: tuple[str, ...] = ()
 
 
 def planned(site: Site, wish: Wish, report: Report) -> Plan:
@@ -48,7 +52,8 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
     layer = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
         surface, other = (
-            stack.enter_context(opened(path, nodata=site.nodata, pixel_size_m=site.pixel_size_m)) for path in files.values()
+            stack.enter_context(opened_place(path, nodata=site.nodata, pixel_size_m=site.pixel_size_m, feet=site.feet))
+            for path in files.values()
         )
         target = target_grid(surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample)
         target = overlap(target, surface, other, resample=wish.resample)
@@ -57,11 +62,15 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
             derived = overlap(surface.grid, surface, other, resample=False)
         lower = derived or target
         stack.enter_context(onto(surface, target, "maximum", resample=wish.resample))
-        stack.enter_context(onto(other, lower, "mean", resample=wish.resample and layer == "dtm"))
+        below = stack.enter_context(onto(other, lower, "mean", resample=wish.resample and layer == "dtm"))
         survey(surface, report)
         if survey(other, report).canopy_share < 0.5 and layer == "chm":
             raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
-        sources = tuple(source(name, path) for name, path in files.items())
+        top = stack.enter_context(onto(surface, lower, "maximum", resample=wish.resample))
+        names = str(surface.path), str(other.path)
+        suspicious = [*of_surface(surface), *of_pair(top, below, is_ground=layer == "dtm", names=names)]
+        notes = settled(suspicious, accepted=wish.accept_suspicious)
+        sources = tuple(source(name, path) for name, place in files.items() for path in listed([place]))
     try:
         guard = guard_pixels(wish.guard_m, target.resolution)
         blocks = split(target.rows, target.columns, part=site.part, rules=site.rules, guard=guard)
@@ -77,7 +86,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         blocks=blocks,
         sources=sources,
     )
-    return Plan(site, target, derived, stored)
+    return Plan(site, target, derived, stored, notes)
 
 
 def surface_moves(surface: Band, target: Grid) -> bool:
@@ -110,14 +119,15 @@ def source(layer: str, path: Path) -> SourceFile:
 
 
 def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
-    sizes = {round(plan.grid.resolution, 6): plan.site.name for plan in plans}
+    # Four figures: a pixel of 3.28084 feet is one of 1 m.
+    sizes = {float(f"{plan.grid.resolution:.4g}"): plan.site.name for plan in plans}
     if len(sizes) > 1:
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
         raise DataError(f"the sites differ in pixel size: {said}; --resolution METRES --resample brings them to one")
     index = Index(
         format=FORMAT,
         made_by=f"forestgaps {__version__}",
-        resolution_m=next(iter(sizes)),
+        resolution_m=round(plans[0].grid.resolution, 6),
         tile=wish.tile,
         guard_m=wish.guard_m,
         sites=tuple(plan.stored for plan in plans),
@@ -129,25 +139,3 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
                 f'or say --validation "south 0.25" for all sites'
             )
     return index
-
-
-def check_apart(index: Index) -> None:
-    """No ground may be in two parts, also where sites overlap."""
-    placed = [
-        (site, part, Grid(CRS.from_wkt(site.crs), Affine(*site.transform), site.rows, site.columns), block)
-        for site in index.sites
-        if site.crs is not None
-        for part, blocks in site.blocks.items()
-        for block in blocks
-    ]
-    for one, part, grid, block in placed:
-        for other, other_part, other_grid, other_block in placed:
-            if one.name >= other.name or part == other_part or not same_place(grid.crs, other_grid.crs):
-                continue
-            here = grid.window(block.row, block.column, block.rows, block.columns)
-            there = other_grid.window(other_block.row, other_block.column, other_block.rows, other_block.columns)
-            if common(here, there) is not None:
-                raise DataError(
-                    f"sites {one.name!r} and {other.name!r} overlap, where the one is for {part} and the other for {other_part}; "
-                    "give both the same part, or cut one"
-                )

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from math import isfinite
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
-from numpy.typing import NDArray
+from attrs import evolve, frozen
 from rasterio.crs import CRS
-from torch import Tensor
 
-from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_rasters.bands import Plane, Report, gdal, opened, silent, survey
-from forestgaps_rasters.blending import Windows, blended
-from forestgaps_rasters.cloud import NODATA, CloudOptimized
-from forestgaps_rasters.folders import new_folder
+from forestgaps_core import __version__
+from forestgaps_core.components import Executor
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import Report, gdal, silent, survey
+from forestgaps_rasters.blending import NODATA, assembled
+from forestgaps_rasters.cloud import CloudOptimized
+from forestgaps_rasters.executors import InProcess, cores
 from forestgaps_rasters.grids import Grid, target_grid
+from forestgaps_rasters.lattice import FEATHER, STRIDE, Lattice, rounded_up
+from forestgaps_rasters.mapping import STEPS, BlockMapper, Predictor, Surface, context_of, identity, torch_threads_kept
+from forestgaps_rasters.mosaics import Source, source_of
 from forestgaps_rasters.resampling import onto
+from forestgaps_rasters.resuming import WorkFolder, refuse_existing, work_folder
+from forestgaps_rasters.styles import write_styles
+from forestgaps_rasters.suspicion import of_dsm, settled
 
-STEPS = 250  # of a probability in a byte: value / 250, so that steps (0.004) are far below any error and 255 stays free
-
-
-class Predictor(Protocol):
-    """What `forestgaps_core.load_predictor` returns, as far as it is used here."""
-
-    @property
-    def thresholds(self) -> tuple[float, ...]: ...
-
-    @property
-    def resolution_m(self) -> float: ...
-
-    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor: ...
+WINDOW, OVERLAP = 512, 128  # pixels, of a network that does not say how far it looks
+PIXEL_BYTES = 512  # rough memory a network of moderate width takes for each pixel of a window
 
 
 @frozen(kw_only=True)
@@ -43,24 +39,28 @@ class MapOptions:
     """How a map is made.
 
     Attributes:
-        window: Side of the windows given to the network, pixels.
-        overlap: Pixels neighbouring windows share, at most half a window.
-        batch: Windows given to the network at once.
+        window: Side of the windows given to the network, pixels, a multiple of 64; None: what the network needs, at least 512.
+        overlap: Pixels neighbouring windows share, a multiple of 64, at most half a window; None: what the network needs, at
+            least 128.
         cut: Probability from which a pixel is a gap.
-        resample: Bring the DSM to the network's pixel size (highest value of the pixels that fall together).
+        resample: Bring the DSM to the network's pixel size (highest value of the pixels that fall together), and files of a mosaic
+            to the grid of the first.
         crs: CRS to bring it to, with `resample`.
         pixel_size_m: Pixel size of a DSM without CRS.
         nodata: Value that means no data, where the file does not say so.
+        feet: The DSM's values are in feet.
+        accept_suspicious: Map a DSM that does not look like one.
     """
 
-    window: int = 512
-    overlap: int = 128
-    batch: int = 4
+    window: int | None = None
+    overlap: int | None = None
     cut: float = 0.5
     resample: bool = False
     crs: CRS | None = None
     pixel_size_m: float | None = None
     nodata: float | None = None
+    feet: bool = False
+    accept_suspicious: bool = False
 
 
 @frozen
@@ -69,6 +69,8 @@ class GapMap:
 
     Attributes:
         gap_share: Share of the pixels with data that are gaps, by threshold in metres.
+        blocks: How many the map is made of.
+        resumed: How many of them an earlier process had finished.
     """
 
     probabilities: Path
@@ -78,41 +80,83 @@ class GapMap:
     resolution_m: float
     gap_share: Mapping[float, float]
     notes: tuple[str, ...]
+    blocks: int
+    resumed: int
 
 
 def predict_raster(
     predictor: Predictor,
-    dsm: Path,
+    dsm: Path | Sequence[Path],
     out: Path,
     thresholds: Sequence[float] = (),
     how: MapOptions | None = None,
     report: Report = silent,
+    *,
+    executor: Executor | None = None,
+    fresh: bool = False,
 ) -> GapMap:
     """Map the gaps of a DSM into the new folder `out`.
 
-    `probabilities.tif` holds a band per threshold of bytes, probability times 250 (its scale, 0.004, says so), `gaps.tif` 1 for gap
-    and 0 for canopy; both are Cloud-Optimized, on the DSM's grid, with 255 where it has no data.
+    `probabilities.tif` holds a band per threshold of bytes, probability times 250 (its scale, 0.004, says so), `gaps.tif` 1 where
+    that reaches the cut and 0 elsewhere; both are Cloud-Optimized, on the DSM's grid, with 255 where it has no data. The bytes
+    do not depend on the executor. Interrupted, the same call goes on from what it left in `OUT.partial`.
 
     Args:
+        dsm: A file; or files, folders of GeoTIFFs and lists, which make one mosaic.
         thresholds: Metres; without any, those of the training.
+        executor: Who computes the blocks; None: threads of this process.
+        fresh: Throw away what an interrupted call left.
 
     Raises:
         DataError: The DSM cannot be used as it is. Nothing is then left on disk.
     """
-    how = how or MapOptions()
+    how = with_windows(how or MapOptions(), predictor)
     levels = checked(thresholds or predictor.thresholds, how)
-    if out.exists():
-        raise DataError(f"{out}: exists already; nothing is overwritten, so name another folder or remove this one")
-    with gdal(), ExitStack() as stack:
-        band = stack.enter_context(opened(dsm, nodata=how.nodata, pixel_size_m=how.pixel_size_m))
+    refuse_existing(out)
+    options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet}
+    with gdal(), torch_threads_kept(), ExitStack() as stack:
+        source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
+        band = stack.enter_context(source.opened())
         wanted = predictor.resolution_m if how.resample else None
-        grid = target_grid(band.grid, str(dsm), resolution_m=wanted, crs=how.crs, resample=how.resample)
-        surface = stack.enter_context(onto(band, grid, "maximum", resample=how.resample))
+        grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
+        with onto(band, grid, "maximum", resample=how.resample):
+            pass
+        suspicious = of_dsm(band, grid.resolution, predictor.resolution_m)
+        notes = (*settled(suspicious, accepted=how.accept_suspicious), *remarks(predictor, grid, levels))
+        lattice = Lattice.over(grid.rows, grid.columns, how.window or WINDOW, how.overlap or 0)
+        mapper = BlockMapper(predictor, Surface(source, grid, how.resample), lattice, levels)
+        stack.callback(mapper.close)
+        about = ingredients(mapper, source, how)
         survey(band, report)
-        notes = tuple(remarks(predictor, grid, levels))
-        folder = stack.enter_context(new_folder(out, room(grid, len(levels))))
-        share = mapped(asked(predictor, levels), surface.read, grid, folder, levels, how, report)
-    return GapMap(out / "probabilities.tif", out / "gaps.tif", grid.rows, grid.columns, grid.resolution, share, notes)
+        work = stack.enter_context(work_folder(out, about, room(grid, len(levels)), fresh=fresh))
+        resumed = len(work.finished())
+        compute(mapper, work, executor or InProcess(at_once(predictor, lattice)), report)
+        share = written(work, mapper, how.cut, report)
+        work.complete()
+    return GapMap(
+        out / "probabilities.tif",
+        out / "gaps.tif",
+        grid.rows,
+        grid.columns,
+        grid.resolution,
+        share,
+        notes,
+        len(lattice),
+        resumed,
+    )
+
+
+def with_windows(how: MapOptions, predictor: Predictor) -> MapOptions:
+    """Windows where they are not said: so wide that what is kept of one lies as far from its edge as the network looks.
+
+    Of a window of a network that looks far, half its side is kept, so that a pixel is computed four times.
+    """
+    context = context_of(predictor)
+    overlap = how.overlap if how.overlap is not None else max(OVERLAP, rounded_up(2 * (context + FEATHER)) if context else 0)
+    window = how.window if how.window is not None else max(WINDOW, 2 * overlap)
+    if how.overlap is None:
+        overlap = min(overlap, window // 2 // STRIDE * STRIDE)
+    return evolve(how, window=window, overlap=overlap)
 
 
 def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
@@ -121,10 +165,11 @@ def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
         raise DataError(f"a threshold of {wrong[0]:g} m: a gap is canopy lower than the threshold, so it must be above 0")
     if not 0 < how.cut < 1:
         raise DataError(f"a cut at probability {how.cut:g}: it must lie between 0 and 1")
-    if how.window < 32 or how.batch < 1 or not 0 <= how.overlap <= how.window // 2:
+    window, overlap = how.window or WINDOW, how.overlap or 0
+    if window < STRIDE or window % STRIDE or overlap % STRIDE or not 0 <= overlap <= window // 2:
         raise DataError(
-            f"windows of {how.window} pixels with {how.overlap} shared, {how.batch} at once: windows have at least 32 pixels, "
-            "at most half of them shared, and at least one goes at once"
+            f"windows of {window} pixels with {overlap} shared: both are multiples of {STRIDE}, so that a network's halvings fall "
+            "on the same pixels in every window, and at most half a window is shared"
         )
     return tuple(sorted(set(thresholds)))
 
@@ -132,11 +177,6 @@ def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
 def remarks(predictor: Predictor, grid: Grid, levels: Sequence[float]) -> list[str]:
     """What a person should know but need not mend."""
     found = []
-    if abs(grid.resolution / predictor.resolution_m - 1) > 0.05:
-        found.append(
-            f"the DSM has pixels of {grid.resolution:g} m, the network learned at {predictor.resolution_m:g} m: expect a worse map"
-            + ("; --resample brings it there" if grid.resolution < predictor.resolution_m else "")
-        )
     low, high = min(predictor.thresholds), max(predictor.thresholds)
     beyond = [f"{level:g}" for level in levels if not low <= level <= high]
     if beyond:
@@ -146,64 +186,75 @@ def remarks(predictor: Predictor, grid: Grid, levels: Sequence[float]) -> list[s
     return found
 
 
+def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[str, Any]:
+    """All that a block depends on, to tell an interrupted map from another one."""
+    files = [(str(path.absolute()), about.st_size, about.st_mtime_ns) for path in source.files for about in [path.stat()]]
+    return {
+        "program": f"forestgaps {__version__}, torch {torch.__version__}",
+        "network": identity(mapper.predictor),
+        "device": str(getattr(mapper.predictor, "device", "cpu")),
+        "input files": files,
+        "grid": str(mapper.surface.grid),
+        "thresholds": ", ".join(f"{level:g}" for level in mapper.levels),
+        "window": how.window,
+        "overlap": how.overlap,
+        "nodata": how.nodata,
+        "feet": how.feet,
+    }
+
+
 def room(grid: Grid, planes: int) -> int:
-    """Bytes the folder needs while it is made: two drafts, and results that take no more, with overviews, than 4/3 of them."""
+    """Bytes the folder needs while it is made.
+
+    Blocks and what neighbours share of them, two drafts, and results that take no more, with overviews, than 4/3 of them; GDAL
+    makes overviews in a file of their own first.
+    """
     tiled = (-(-grid.rows // 512) * 512) * (-(-grid.columns // 512) * 512)
-    return int(2 * planes * tiled * (1 + 4 / 3))
+    return int(planes * tiled * (1.2 + 2 + 2 * 4 / 3 + 1 / 3))
 
 
-def asked(predictor: Predictor, levels: Sequence[float]) -> Windows:
-    """The predictor for arrays: (B, h, w) to (B, K, h, w)."""
-
-    def predict(surface: Plane, valid: NDArray[np.bool_]) -> Plane:
-        dsm = torch.from_numpy(np.where(valid, surface, np.float32(0)))[:, None]
-        known = torch.from_numpy(valid)[:, None]
-        probabilities = predictor(dsm, known, levels)
-        if not torch.where(known, probabilities, 0.0).isfinite().all():
-            raise ForestgapsError(
-                "the network gives probabilities that are not numbers; its training diverged, so use another checkpoint"
-            )
-        found: Plane = torch.where(known, probabilities, 0.0).numpy()
-        return found
-
-    return predict
+def at_once(predictor: Predictor, lattice: Lattice) -> int:
+    """Blocks to compute at the same time in this process: as many as it has cores, within an eighth of the machine's memory."""
+    if getattr(predictor, "device", torch.device("cpu")).type != "cpu":
+        return 2  # one is computed while another is read
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+    each = lattice.down.size * lattice.right.size * PIXEL_BYTES
+    return max(min(cores(), len(lattice), memory // 8 // each, 16), 1)
 
 
-def mapped(
-    predict: Windows,
-    read: Callable[[int, int], Plane],
-    grid: Grid,
-    folder: Path,
-    levels: Sequence[float],
-    how: MapOptions,
-    report: Report,
-) -> dict[float, float]:
-    """Write both maps; the share of gaps by threshold."""
+def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: Report) -> None:
+    """Finish the blocks that are not there yet."""
+    lattice, finished = mapper.lattice, work.finished()
+    rows, count = lattice.down.extent, len(finished)
+    report("mapping", rows * count // len(lattice), rows)
+    missing = [item for item in lattice if item not in finished]
+    with closing(executor.execute(mapper, missing)) as results:  # type: ignore[type-var]  # what is asked of it is only a generator
+        for item, values in results:
+            work.keep(item, values)
+            count += 1
+            report("mapping", rows * count // len(lattice), rows)
+
+
+def written(work: WorkFolder, mapper: BlockMapper, cut: float, report: Report) -> dict[float, float]:
+    """Both maps from the blocks; the share of gaps by threshold."""
+    grid, levels, lattice = mapper.surface.grid, mapper.levels, mapper.lattice
+    is_gap = np.where(np.arange(256) / STEPS >= cut - 1e-9, np.uint8(1), np.uint8(0))
+    is_gap[NODATA] = NODATA
     gaps, pixels = np.zeros(len(levels), np.int64), 0
     chances, kinds = [f"gap probability at {t:g} m" for t in levels], [f"gap at {t:g} m" for t in levels]
     with (
-        CloudOptimized(folder / "probabilities.tif", grid, chances, scale=1 / STEPS, overviews="AVERAGE") as probability_file,
-        CloudOptimized(folder / "gaps.tif", grid, kinds, overviews="MODE") as gap_file,
+        CloudOptimized(work.result / "probabilities.tif", grid, chances, scale=1 / STEPS) as probability_file,
+        CloudOptimized(work.result / "gaps.tif", grid, kinds) as gap_file,
     ):
-        report("mapping", 0, grid.rows)
-        for strip in blended(
-            read,
-            predict,
-            rows=grid.rows,
-            columns=grid.columns,
-            planes=len(levels),
-            window=how.window,
-            overlap=how.overlap,
-            batch=how.batch,
-        ):
-            valid = np.isfinite(strip.surface)
-            gap = (strip.probabilities >= how.cut) & valid
-            gaps += gap.sum((1, 2))
-            pixels += int(valid.sum())
-            scaled = np.rint(strip.probabilities * STEPS).astype(np.uint8)
-            probability_file.write(strip.row, np.where(valid, scaled, np.uint8(NODATA)))
-            gap_file.write(strip.row, np.where(valid, gap.astype(np.uint8), np.uint8(NODATA)))
-            report("mapping", strip.row + valid.shape[0], grid.rows)
+        report("writing", 0, grid.rows)
+        for strip in assembled(lattice, len(levels), lambda item: work.block(item, (len(levels), *lattice.shape(item)))):
+            gap = is_gap[strip.values]
+            gaps += (gap == 1).sum((1, 2))
+            pixels += int((strip.values[0] != NODATA).sum())
+            probability_file.write(strip.row, strip.values)
+            gap_file.write(strip.row, gap)
+            report("writing", strip.row + gap.shape[1], grid.rows)
     if not pixels:
         raise DataError("no pixel of the new grid has data")
+    write_styles(work.result, levels, grid.crs)
     return {level: float(count / pixels) for level, count in zip(levels, gaps, strict=True)}

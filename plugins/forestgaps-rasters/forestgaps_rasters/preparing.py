@@ -6,23 +6,31 @@ are drawn. Then each site is written strip by strip into a folder that gets its 
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from attrs import evolve, frozen
 
+from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
+from forestgaps_rasters.apart import check_apart
 from forestgaps_rasters.bands import STRIP, Band, Report, gdal, opened, silent
 from forestgaps_rasters.blocks import PARTS
-from forestgaps_rasters.folders import new_folder
 from forestgaps_rasters.grids import Grid
-from forestgaps_rasters.planning import Plan, Wish, check_apart, indexed, planned
+from forestgaps_rasters.mosaics import opened_place
+from forestgaps_rasters.planning import Plan, Wish, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto
+from forestgaps_rasters.resuming import DRAFT, WorkFolder, work_folder
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import Index, LayerFile, StoredSite, layer_path, write_index
+
+SHARE = "share.json"  # in the folder of a finished site, while others are not
 
 
 @frozen
@@ -37,6 +45,8 @@ class Prepared:
 def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, report: Report = silent) -> Prepared:
     """Check the sites and write them into the new folder `out`.
 
+    Interrupted, the same call goes on from the sites that it had finished.
+
     Raises:
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
     """
@@ -47,17 +57,51 @@ def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, re
         plans = [planned(site, wish, report) for site in sites]
         index = indexed(plans, wish)
         check_apart(index)
-        with new_folder(out, room(plans)) as folder:
-            done = tuple(written(plan, folder, wish, report) for plan in plans)
+        with work_folder(out, {"work": "prepare"}, room(plans)) as work:
+            done = tuple(finished(plan, work, wish, report) for plan in plans)
+            for site in done:
+                (work.blocks / site.name / SHARE).unlink()
+                (work.blocks / site.name).rename(work.result / site.name)
             index = evolve(index, sites=done)
-            write_index(folder, index)
-    return Prepared(out, index, tuple(notes(index)))
+            write_index(work.result, index)
+            work.complete()
+    return Prepared(out, index, (*(note for plan in plans for note in plan.notes), *notes(index)))
 
 
 def room(plans: Sequence[Plan]) -> int:
     """Bytes of the folder while it is made."""
     layers = sum(8 * plan.grid.rows * plan.grid.columns + 4096 for plan in plans)
     return layers + max((4 * plan.derived.rows * plan.derived.columns for plan in plans if plan.derived), default=0)
+
+
+def finished(plan: Plan, work: WorkFolder, wish: Wish, report: Report) -> StoredSite:
+    """The site, written now or by a call that was interrupted, with its share of valid pixels."""
+    folder, about = work.blocks / plan.site.name, ingredients(plan, wish)
+    if (folder / SHARE).is_file():
+        before = json.loads((folder / SHARE).read_text(encoding="utf-8"))
+        if before["about"] == about:
+            return evolve(plan.stored, valid_share=before["valid_share"])
+        shutil.rmtree(folder)
+    draft = work.blocks / f"{plan.site.name}{DRAFT}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    done = written(plan, draft, wish, report)
+    (draft / plan.site.name / SHARE).write_text(json.dumps({"about": about, "valid_share": done.valid_share}), encoding="utf-8")
+    (draft / plan.site.name).rename(folder)
+    draft.rmdir()
+    return done
+
+
+def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
+    """All that the layers of a site depend on."""
+    return {
+        "program": __version__,
+        "sources": [[source.layer, source.sha256] for source in plan.stored.sources],
+        "grid": str(plan.grid),
+        "resample": wish.resample,
+        "nodata": plan.site.nodata,
+        "feet": plan.site.feet,
+    }
 
 
 def written(plan: Plan, folder: Path, wish: Wish, report: Report) -> StoredSite:
@@ -93,17 +137,17 @@ def strips(grid: Grid) -> Iterator[tuple[int, int]]:
 def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strips, bool]]:
     """The DSM, and the ground or the heights, on the target grid; True where it is the ground."""
     files = plan.site.files()
-    options = {"nodata": plan.site.nodata, "pixel_size_m": plan.site.pixel_size_m}
+    options: dict[str, Any] = {"nodata": plan.site.nodata, "pixel_size_m": plan.site.pixel_size_m, "feet": plan.site.feet}
     ground = folder / "ground.tif"
     with ExitStack() as stack:
-        surface = stack.enter_context(opened(files["dsm"], **options))
+        surface = stack.enter_context(opened_place(files["dsm"], **options))
         if plan.derived is not None:
-            with opened(files["chm"], **options) as heights:
+            with opened_place(files["chm"], **options) as heights:
                 derive_ground(surface, heights, plan.derived, ground)
             stack.callback(ground.unlink)
             other = stack.enter_context(opened(ground, pixel_size_m=plan.site.pixel_size_m))
         else:
-            other = stack.enter_context(opened(files.get("dtm") or files["chm"], **options))
+            other = stack.enter_context(opened_place(files.get("dtm") or files["chm"], **options))
         yield (
             stack.enter_context(onto(surface, plan.grid, "maximum", resample=wish.resample)),
             stack.enter_context(onto(other, plan.grid, "mean", resample=wish.resample)),
@@ -128,7 +172,8 @@ def notes(index: Index) -> Iterator[str]:
     """What a person should know but need not mend."""
     bare = [site.name for site in index.sites if site.crs is None]
     if bare:
-        yield f"without CRS, taken to be in metres as stated: {', '.join(bare)}"
+        lost = ", and how far from other sites cannot be checked" if len(index.sites) > 1 else ""
+        yield f"without CRS, taken to be in metres as stated{lost}: {', '.join(bare)}"
     small = [site.name for site in index.sites if min(site.rows, site.columns) < index.tile]
     if small:
         yield f"smaller than a tile of {index.tile} pixels, so padded with pixels without data: {', '.join(small)}"

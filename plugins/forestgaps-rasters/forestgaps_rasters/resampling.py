@@ -16,12 +16,12 @@ from attrs import frozen
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform
 from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_rasters.bands import Band, Plane
-from forestgaps_rasters.grids import Grid, blocks_of, same_place
+from forestgaps_rasters.grids import Grid, at, blocks_of, metres, same_place
 
 How: TypeAlias = Literal["maximum", "mean"]
 
@@ -43,16 +43,28 @@ def gathered(values: Plane, k: int, how: How) -> Plane:
 
 @frozen(eq=False)
 class Strips:
-    """Rows of a target grid, (count, columns) float32, NaN where there is no data."""
+    """A target grid's pixels, float32, NaN where there is no data.
+
+    Attributes:
+        window: (row, column, rows, columns) to (rows, columns), all inside the grid.
+        exact: Made of whole pixels, none interpolated or moved.
+    """
 
     grid: Grid
-    read: Callable[[int, int], Plane]
-    exact: bool  # made of whole pixels, none interpolated or moved
+    window: Callable[[int, int, int, int], Plane]
+    exact: bool
+
+    def read(self, start: int, count: int) -> Plane:
+        """Whole rows, (count, columns)."""
+        return self.window(start, 0, count, self.grid.columns)
 
 
 @contextmanager
-def onto(band: Band, target: Grid, how: How, *, resample: bool) -> Iterator[Strips]:
+def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float = 0.125) -> Iterator[Strips]:
     """The band on the target grid.
+
+    Args:
+        tolerance: Pixels by which a place on another CRS may be off. Within it GDAL's answer depends on the window that is read.
 
     Raises:
         DataError: The grids do not fit and resampling was not asked, or the band is coarser than the target.
@@ -61,10 +73,10 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool) -> Iterator[Stri
     if fit is not None and (fit[2] == 1 or resample):
         row, column, k = fit
 
-        def read(start: int, count: int) -> Plane:
-            return gathered(band.read(row + start * k, column, count * k, target.columns * k), k, how)
+        def gathered_window(first: int, left: int, rows: int, columns: int) -> Plane:
+            return gathered(band.read(row + first * k, column + left * k, rows * k, columns * k), k, how)
 
-        yield Strips(target, read, exact=True)
+        yield Strips(target, gathered_window, exact=True)
         return
     if not resample:
         raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}); add --resample")
@@ -74,27 +86,29 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool) -> Iterator[Stri
             "finer pixels than there are would be invented"
         )
     scale, offset = (np.float32(factor[0]) for factor in (band.dataset.scales, band.dataset.offsets))
-    with warped(band, target, how) as vrt:
+    with warped(band, target, how, tolerance) as vrt:
 
-        def read_warped(start: int, count: int) -> Plane:
+        def warped_window(first: int, left: int, rows: int, columns: int) -> Plane:
             try:
-                values: Plane = vrt.read(1, window=Window(0, start, target.columns, count))
+                values: Plane = vrt.read(1, window=Window(left, first, columns, rows))
             except RasterioError as error:
                 raise DataError(f"{band.path}: cannot be brought to the grid {target} ({error})") from error
-            return values * scale + offset
+            return (values * scale + offset) * np.float32(band.unit_m)
 
-        yield Strips(target, read_warped, exact=False)
+        yield Strips(target, warped_window, exact=False)
 
 
 def pixel_size(source: Grid, target: Grid) -> float:
-    """The side of a source pixel in units of the target's CRS, as a square of the same area."""
+    """The side of a source pixel in metres, as a square of the same area, measured in the target's CRS at the source's middle."""
     if same_place(source.crs, target.crs):
-        return sqrt(abs(source.transform.determinant))
-    left, bottom, right, top = transform_bounds(source.crs, target.crs, *source.bounds)
-    return sqrt((right - left) * (top - bottom) / (source.rows * source.columns))
+        return sqrt(abs(source.transform.determinant)) * metres(target.crs)
+    x, y = source.columns / 2, source.rows / 2
+    corners = [at(source.transform, *place) for place in ((x, y), (x + 1, y), (x, y + 1))]
+    (x0, x1, x2), (y0, y1, y2) = transform(source.crs, target.crs, *zip(*corners, strict=True))
+    return sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) * metres(target.crs)
 
 
-def warped(band: Band, target: Grid, how: How) -> Any:
+def warped(band: Band, target: Grid, how: How, tolerance: float = 0.125) -> Any:
     crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain metres, and one name for both says so
     nodata = band.nodata if band.nodata is not None else np.nan
     return WarpedVRT(
@@ -110,4 +124,5 @@ def warped(band: Band, target: Grid, how: How) -> Any:
         nodata=np.nan,
         dtype="float32",
         warp_mem_limit=64,
+        tolerance=tolerance,
     )

@@ -27,10 +27,15 @@ class Site:
     """A DSM with a CHM or a DTM; `folder` stands for a folder with `dsm.tif` and `dtm.tif` or `chm.tif`."""
 
     name: str = field(default="site", validator=plain_name, metadata={"help": "Name of the site in the prepared folder."})
-    folder: Path | None = field(default=None, metadata={"help": "Folder with dsm.tif and dtm.tif or chm.tif."})
-    dsm: Path | None = field(default=None, metadata={"help": "Surface model, metres."})
-    dtm: Path | None = field(default=None, metadata={"help": "Terrain model, metres."})
-    chm: Path | None = field(default=None, metadata={"help": "Canopy height model, metres above ground."})
+    folder: Path | None = field(
+        default=None, metadata={"help": "Folder with dsm.tif and dtm.tif or chm.tif, or a .vrt or a folder of GeoTIFFs for each."}
+    )
+    dsm: Path | None = field(
+        default=None,
+        metadata={"help": "Surface model, metres; a GeoTIFF, a VRT, a folder or a list (.txt) of GeoTIFFs on one grid."},
+    )
+    dtm: Path | None = field(default=None, metadata={"help": "Terrain model, metres; likewise."})
+    chm: Path | None = field(default=None, metadata={"help": "Canopy height model, metres above ground; likewise."})
     part: Part = field(default="train", metadata={"help": "What the site is for, but for the blocks named below."})
     train: str | None = field(default=None, metadata={"help": 'A block for training, such as "north 0.5".'})
     validation: str | None = field(default=None, metadata={"help": 'A block for validation, such as "south-east 0.25".'})
@@ -39,6 +44,7 @@ class Site:
         default=None, validator=optional(gt(0)), metadata={"help": "Pixel size, metres, where the rasters have no CRS."}
     )
     nodata: float | None = field(default=None, metadata={"help": "Value that means no data, where the files do not say so."})
+    feet: bool = field(default=False, metadata={"help": "The rasters hold feet, to be converted to metres."})
 
     @property
     def rules(self) -> Mapping[str, str]:
@@ -56,9 +62,9 @@ class Site:
             if not self.folder.is_dir():
                 raise DataError(f"{self.folder}: no such folder")
             for layer in ("dsm", "dtm", "chm"):
-                path = self.folder / f"{layer}.tif"
-                if path.is_file():
-                    found.setdefault(layer, path)
+                for path in (self.folder / f"{layer}.tif", self.folder / f"{layer}.vrt", self.folder / layer):
+                    if path.is_file() if path.suffix else path.is_dir():
+                        found.setdefault(layer, path)
         if "dsm" not in found or not found.keys() & {"dtm", "chm"}:
             has = " and ".join(f"{layer}.tif" for layer in found) or "none of them"
             where = f"{self.folder}: a site folder" if self.folder is not None else f"site {self.name!r}: it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
+
+sys.path.insert(0, str(Path(__file__).parent))  # `small_network`, for the tests and for processes they start
 
 Raster = Callable[..., Path]
 

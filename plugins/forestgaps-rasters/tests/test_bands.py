@@ -75,10 +75,41 @@ def test_several_bands_are_no_elevations(tmp_path) -> None:
 
 
 def test_feet_are_refused(raster) -> None:
-    refused(raster("a.tif", FLAT, unit="ft"), "heights are in ft; convert them to metres")
+    refused(raster("a.tif", FLAT, unit="ft"), "heights are in ft; convert them to metres, or add --feet")
     refused(raster("b.tif", FLAT, crs="EPSG:26910+6360"), "heights are in us survey foot")
+    refused(raster("d.tif", FLAT, unit="fathom"), "heights are in fathom; convert them to metres$", feet=True)
     with gdal(), opened(raster("c.tif", FLAT, unit="metre")) as band:
         assert survey(band).valid == 30
+
+
+@pytest.mark.parametrize(
+    ("declared", "metres"),
+    [({}, 30.48), ({"unit": "ft"}, 30.48), ({"crs": "EPSG:26910+6360"}, 100 * 1200 / 3937), ({"unit": "metre"}, 30.48)],
+)
+def test_feet_become_metres_where_asked(raster, declared, metres: float) -> None:
+    values = FLAT.copy()
+    values[0, 0] = np.nan
+    with gdal(), opened(raster("a.tif", values, **declared), feet=True) as band:
+        found = survey(band)
+    assert (found.valid, found.low, found.high) == (29, pytest.approx(metres, rel=1e-6), pytest.approx(metres, rel=1e-6))
+
+
+@pytest.mark.parametrize("feet", [False, True])
+@pytest.mark.parametrize("value", [-9999, 9999])
+def test_undeclared_nodata_is_told_by_its_value(raster, value: float, feet: bool) -> None:
+    values = np.full((60, 50), 100, np.float32)
+    values[40, 7] = value
+    path = raster("a.tif", values, nodata=None)
+    refused(path, rf"1 pixels near row 40 are no elevation .*the first is {value} in column 7; .*--nodata={value} ", feet=feet)
+    with gdal(), opened(path, nodata=value, feet=feet) as band:
+        assert survey(band).valid == 2999
+
+
+def test_elevations_below_the_sea_are_no_nodata(raster) -> None:
+    shore = raster("a.tif", np.full((6, 5), -430.5, np.float32))
+    with gdal(), opened(shore) as band:
+        assert survey(band).valid == 30
+    refused(raster("b.tif", np.full((6, 5), -999, np.float32)), "30 pixels near row 0 are no elevation of any land")
 
 
 def test_without_crs_the_pixel_size_must_be_said(raster) -> None:

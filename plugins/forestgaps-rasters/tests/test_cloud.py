@@ -22,7 +22,7 @@ def values(seed: int = 0) -> np.ndarray:
 def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_path) -> None:
     path = tmp_path / "map.tif"
     whole = values()
-    with gdal(), CloudOptimized(path, GRID, ["at 2 m", "at 5 m"], scale=0.004, overviews="AVERAGE", origin="test") as file:
+    with gdal(), CloudOptimized(path, GRID, ["at 2 m", "at 5 m"], scale=0.004, origin="test") as file:
         for row in range(0, GRID.rows, 90):
             file.write(row, whole[:, row : row + 90])
     with rasterio.open(path) as found:
@@ -38,7 +38,7 @@ def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_pa
 
 def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None:
     def write() -> None:
-        with gdal(), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE") as file:
+        with gdal(), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"]) as file:
             file.write(0, values())
             file.sums[1] += 1
 
@@ -47,7 +47,7 @@ def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None
 
 
 def test_an_error_inside_makes_no_file(tmp_path) -> None:
-    with gdal(), pytest.raises(KeyError), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE"):
+    with gdal(), pytest.raises(KeyError), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"]):
         raise KeyError
     assert not (tmp_path / "map.tif").exists()
 
@@ -57,7 +57,7 @@ def test_what_gdal_could_not_write_is_unwritten(tmp_path, monkeypatch) -> None:
         raise RasterioError("Write failed")
 
     monkeypatch.setattr(rasterio.shutil, "copy", full)
-    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE")
+    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"])
     with gdal(), pytest.raises(UnwrittenError, match=r"map\.tif: Write failed"), draft:
         pass
 
@@ -67,6 +67,6 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> No
         raise TypeError("a bug")
 
     monkeypatch.setattr(rasterio.shutil, "copy", wrong)
-    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"], overviews="MODE")
+    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"])
     with gdal(), pytest.raises(TypeError, match="a bug"), draft:
         pass

@@ -11,13 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 import forestgaps_core
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_rasters import commands
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run a command as `forestgaps` would; mistakes of the user come out as errors."""
+def run(monkeypatch, tmp_path):
+    """Run a command as `forestgaps` would; mistakes of the user come out as errors. There is a run folder `run`."""
 
     class Flat:
         thresholds = (2.0, 5.0)
@@ -26,7 +26,14 @@ def run(monkeypatch):
         def __call__(self, dsm, valid, thresholds):
             return torch.full((len(dsm), len(thresholds), *dsm.shape[2:]), 0.8)
 
-    monkeypatch.setattr(forestgaps_core, "load_predictor", lambda run, device: Flat(), raising=False)
+    def load(run, device):
+        loaded.append(str(run))
+        return Flat()
+
+    loaded: list[str] = []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.toml").touch()
+    monkeypatch.setattr(forestgaps_core, "load_predictor", load, raising=False)
     app = typer.Typer()
     app.command()(commands.prepare)
     app.command()(commands.predict)
@@ -37,6 +44,7 @@ def run(monkeypatch):
             raise result.exception
         return result
 
+    call.loaded = loaded
     return call
 
 
@@ -89,6 +97,39 @@ def test_predict_tells_programs_in_json(run, raster, tmp_path) -> None:
     summary = json.loads(run("predict", tmp_path / "run", dsm, "-o", tmp_path / "map", "--json").stdout)
     assert summary["gap_share"] == {"2": 1.0, "5": 1.0}
     assert (summary["rows"], summary["columns"]) == (40, 50)
+
+
+def test_without_a_run_the_network_is_named_or_the_pretrained_one(run, raster, tmp_path) -> None:
+    dsm = raster("tiles/dsm.tif", np.full((40, 50), 400, np.float32))
+    run("predict", dsm, "-o", tmp_path / "one")
+    run("predict", dsm.parent, "--network", "mine", "-o", tmp_path / "two")
+    run("predict", tmp_path / "run", dsm, "-o", tmp_path / "three", "--workers", 1)
+    assert run.loaded == ["pretrained", "mine", str(tmp_path / "run")]
+
+
+def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatch) -> None:
+    class Interrupted:
+        def execute(self, function, items):
+            for item in items:
+                yield item, function(item)
+                raise KeyboardInterrupt
+
+    dsm = raster("dsm.tif", np.full((40, 700), 400, np.float32))
+    with monkeypatch.context() as patch:
+        patch.setattr("forestgaps_rasters.executors.chosen_executor", lambda workers, scheduler: Interrupted())
+        result = run("predict", dsm, "-o", tmp_path / "map")
+    assert result.exit_code == 130
+    assert f"kept in {tmp_path / 'map.partial'}, and the same command goes on from there" in result.stderr
+    assert "went on from 1 of 2 blocks" in run("predict", dsm, "-o", tmp_path / "map").stdout
+
+
+def test_what_is_not_installed_is_told_before_any_work(run, raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
+    with pytest.raises(ConfigError, match="no installed package serves"):
+        run("predict", dsm, "-o", tmp_path / "map", "--scheduler", "nowhere://host")
+    with pytest.raises(DataError, match="no such file or folder"):
+        run("predict", tmp_path / "runs" / "frist", dsm, "-o", tmp_path / "map")
+    assert not (tmp_path / "map").exists()
 
 
 def test_the_table_of_contents_and_the_commands_import_nothing_heavy() -> None:

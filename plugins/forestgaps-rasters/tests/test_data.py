@@ -34,7 +34,7 @@ def prepared(raster, tmp_path) -> Path:
         folder = raster(f"s{number}/dsm.tif", 1000 * number + y, **place).parent
         raster(f"s{number}/chm.tif", np.where((x == 7) & (y > 20), np.nan, x), **place)
         sites.append(Site(name=f"s{number}", folder=folder, **(SPLIT if number == 0 else {})))
-    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5))
+    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5, accept_suspicious=True))
     return tmp_path / "prepared"
 
 
@@ -126,7 +126,7 @@ def test_fixed_tiles_hold_each_pixel_of_their_blocks_once(prepared, part, tile_s
 def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
     heights = np.ones((64, 64), np.float32)
     heights[40:, :32] = np.nan
-    folder = raster("s/dsm.tif", np.ones((64, 64), np.float32)).parent
+    folder = raster("s/dsm.tif", np.full((64, 64), 400, np.float32)).parent
     raster("s/chm.tif", heights)
     prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "out", Wish(tile=32, guard_m=0))
     assert len(Rasters(folder=tmp_path / "out").build().validation) == 1
@@ -140,7 +140,7 @@ def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
 def test_training_looks_for_a_place_with_data(raster, tmp_path) -> None:
     heights = np.full((100, 100), np.nan, np.float32)
     heights[:40, :40], heights[90:] = 1, 1
-    folder = raster("s/dsm.tif", np.ones((100, 100), np.float32)).parent
+    folder = raster("s/dsm.tif", np.full((100, 100), 400, np.float32)).parent
     raster("s/chm.tif", heights)
     prepare_sites([Site(name="s", folder=folder, validation="south 0.1")], tmp_path / "out", Wish(tile=16, guard_m=0))
 
@@ -161,6 +161,18 @@ def test_pieces_cover_a_block_once_and_are_alike(rows, columns, size) -> None:
         plane[piece.row : piece.ends[0], piece.column : piece.ends[1]] += 1
     assert (plane == 1).all()
     assert max(p.rows for p in cuts) - min(p.rows for p in cuts) <= 1
+
+
+def test_neighbouring_windows_of_a_site_share_a_spatial_block(prepared) -> None:
+    grid = Rasters(folder=prepared, tile_size=16).build().validation
+    blocks = [grid.block(n) for n in range(len(grid))]
+    for (site, window), block in zip(grid.windows, blocks, strict=True):
+        name, row, column = block.split(" ")
+        assert name == grid.maps.names[site]
+        assert grid.site(grid.windows.index((site, window))) == name
+        assert int(row) * 32 <= window.row + window.rows // 2 < (int(row) + 1) * 32
+        assert int(column) * 32 <= window.column + window.columns // 2 < (int(column) + 1) * 32
+    assert 1 < len(set(blocks)) < len(blocks)
 
 
 def test_a_source_travels_to_a_process_without_its_pixels(prepared) -> None:
@@ -200,3 +212,19 @@ def test_an_epoch_covers_the_training_blocks_unless_said_otherwise(prepared) -> 
 def test_a_missing_folder_is_told_so(tmp_path) -> None:
     with pytest.raises(DataError, match=r"none: is no prepared folder"):
         Rasters(folder=tmp_path / "none").build()
+
+
+def test_a_site_left_out_is_the_whole_test_and_nothing_else(prepared) -> None:
+    data = Rasters(folder=prepared, tile_size=32, samples_per_epoch=30, leave_out=("s1",), minimum_valid=0.0).build()
+    # The DSM of site s1 starts at 1000.
+    assert all((tile.dsm[tile.valid] < 1000).all() for tile in (data.train.read(index, index) for index in range(30)))
+    assert all((tile.dsm[tile.valid] < 1000).all() for tile in map(data.validation.read, range(len(data.validation)), [0] * 99))
+    tested = [data.test.read(index, 0) for index in range(len(data.test))]
+    assert all((tile.dsm[tile.valid] >= 1000).all() for tile in tested)
+    height = np.load(prepared / "s1" / "height.npy")
+    assert sum(int(tile.valid.sum()) for tile in tested) == np.isfinite(height).sum()
+
+
+def test_a_site_to_leave_out_must_be_there(prepared) -> None:
+    with pytest.raises(DataError, match=r"'s7'.*there is: s0, s1"):
+        Rasters(folder=prepared, leave_out=("s7",)).build()

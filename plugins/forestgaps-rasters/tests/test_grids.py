@@ -50,10 +50,36 @@ def test_degrees_are_refused_and_a_grid_in_metres_is_proposed() -> None:
     assert 36 < moved.columns < 46
 
 
-def test_feet_are_refused() -> None:
-    feet = Grid(CRS.from_epsg(2285), Affine(3, 0, 1_200_000, 0, -3, 200_000), 10, 10)
-    with pytest.raises(DataError, match="in US survey foot"):
-        wanted(feet)
+FEET = CRS.from_epsg(2285)  # Washington North, in feet of 1200/3937 m
+
+
+def test_pixels_of_a_grid_in_feet_are_told_in_metres() -> None:
+    feet = Grid(FEET, Affine(3, 0, 1_200_000, 0, -3, 200_000), 10, 10)
+    assert feet.resolution == pytest.approx(3 * 1200 / 3937, rel=1e-12)
+    assert wanted(feet, resample=False) is feet
+    yard_by_metre = Grid(FEET, Affine(3937 / 1200, 0, 0, 0, -3937 / 1200, 0), 10, 10)
+    assert wanted(yard_by_metre, resolution_m=1.0, resample=False) is yard_by_metre
+    with pytest.raises(DataError, match=r"has pixels of 0.914402 m, 1 m were asked"):
+        wanted(feet, resolution_m=1.0, resample=False)
+
+
+def test_coarser_pixels_on_a_grid_in_feet_have_the_metres_asked() -> None:
+    side = 0.5 * 3937 / 1200
+    feet = Grid(FEET, Affine(side, 0, 1_200_000, 0, -side, 200_000), 40, 30)
+    coarse = wanted(feet, resolution_m=1.0)
+    assert (coarse.rows, coarse.columns) == (20, 15)
+    assert coarse.transform.a == pytest.approx(2 * side)
+    assert coarse.resolution == pytest.approx(1.0)
+    assert blocks_of(feet, coarse) == (0, 0, 2)
+
+
+def test_a_grid_may_be_brought_to_one_in_feet() -> None:
+    moved = wanted(crs=FEET, resolution_m=1.0)
+    assert moved.crs == FEET
+    assert moved.resolution == pytest.approx(1.0)
+    left, bottom, right, top = moved.bounds
+    assert (right - left) * 1200 / 3937 == pytest.approx(15, abs=3)
+    assert (top - bottom) * 1200 / 3937 == pytest.approx(20, abs=3)
 
 
 @pytest.mark.parametrize(

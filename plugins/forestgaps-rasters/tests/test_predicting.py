@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,15 +16,18 @@ import rasterio
 import torch
 from attrs import frozen
 from rasterio import Affine
+from small_network import small
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, ForestgapsError
 from forestgaps_rasters.bands import gdal, opened
+from forestgaps_rasters.executors import InProcess, Processes
 from forestgaps_rasters.grids import parsed_crs
-from forestgaps_rasters.predicting import STEPS, MapOptions, predict_raster
+from forestgaps_rasters.mapping import STEPS
+from forestgaps_rasters.predicting import MapOptions, predict_raster, with_windows
 from forestgaps_rasters.resampling import gathered
 
-SMALL = MapOptions(window=64, overlap=16, batch=3)
+SMALL = MapOptions(window=128, overlap=64)
 
 
 @frozen
@@ -46,7 +53,7 @@ def expected(surface: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
 def terrain(rows: int = 150, columns: int = 210) -> np.ndarray:
     random = np.random.default_rng(4)
     surface = random.normal(404, 8, (rows, columns)).astype(np.float32)
-    surface[random.random(surface.shape) < 0.1] = np.nan
+    surface[random.random(surface.shape) < 0.03] = np.nan
     surface[20:90, 100:190] = np.nan
     return surface
 
@@ -75,8 +82,7 @@ def test_one_pass_maps_all_thresholds_without_a_seam(raster, tmp_path) -> None:
     with rasterio.open(done.gaps) as file:
         gaps = file.read()
         assert file.descriptions == ("gap at 2 m", "gap at 5 m")
-    clear = np.abs(truth - 0.5) > 1e-5
-    assert ((gaps == (truth >= 0.5)) | ~clear)[:, valid].all()
+    assert np.array_equal(gaps == 1, (scaled != 255) & (scaled >= 0.5 * STEPS)), "what a reader of the probabilities would get"
     assert (gaps[:, ~valid] == 255).all()
     assert done.gap_share == pytest.approx({2.0: (gaps[0] == 1).sum() / valid.sum(), 5.0: (gaps[1] == 1).sum() / valid.sum()})
 
@@ -90,18 +96,19 @@ def test_maps_lie_where_the_dsm_lies(raster, tmp_path) -> None:
                 assert (found.crs, found.transform, found.shape) == (source.crs, source.transform, source.shape)
                 assert (found.nodata, found.dtypes[0]) == (255, "uint8")
                 assert found.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-    assert sorted(path.name for path in (tmp_path / "map").iterdir()) == ["gaps.tif", "probabilities.tif"]
+    files = ["gaps.qlr", "gaps.qml", "gaps.tif", "probabilities.qml", "probabilities.tif"]
+    assert sorted(path.name for path in (tmp_path / "map").iterdir()) == files
 
 
 def test_windows_of_any_size_give_one_map(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", terrain())
     maps = []
-    for number, (window, overlap, batch) in enumerate([(512, 128, 4), (64, 0, 1), (48, 24, 7)]):
-        how = MapOptions(window=window, overlap=overlap, batch=batch)
+    for number, (window, overlap) in enumerate([(512, 128), (64, 0), (128, 64), (192, 64)]):
+        how = MapOptions(window=window, overlap=overlap)
         done = predict_raster(Local(), dsm, tmp_path / str(number), [2, 10], how)
         with rasterio.open(done.probabilities) as file:
-            maps.append(file.read().astype(int))
-    assert all(np.abs(other - maps[0]).max() <= 1 for other in maps[1:])
+            maps.append(file.read())
+    assert all(np.array_equal(other, maps[0]) for other in maps[1:])
 
 
 def test_without_thresholds_those_of_the_training_are_mapped(raster, tmp_path) -> None:
@@ -124,7 +131,7 @@ def test_a_finer_dsm_is_noted_and_resampled_where_asked(raster, tmp_path) -> Non
     assert done.notes == (
         "the DSM has pixels of 0.5 m, the network learned at 1 m: expect a worse map; --resample brings it there",
     )
-    done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(window=64, overlap=16, resample=True))
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(window=64, overlap=0, resample=True))
     assert (done.rows, done.columns, done.resolution_m, done.notes) == (40, 30, 1.0, ())
     top = gathered(surface[:, :60], 2, "maximum")
     with rasterio.open(done.probabilities) as file:
@@ -150,7 +157,7 @@ def test_a_degree_based_dsm_is_mapped_in_metres_where_asked(raster, tmp_path, re
     dsm = raster("dsm.tif", np.full((90, 90), 402, np.float32), crs="EPSG:4326",
                  transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
     refused(dsm, "in degrees .*--resample --crs EPSG:32610")
-    how = MapOptions(window=64, overlap=16, resample=True, crs=parsed_crs("EPSG:32610"))
+    how = MapOptions(window=64, overlap=0, resample=True, crs=parsed_crs("EPSG:32610"))
     done = predict_raster(Local(resolution_m=1.5), dsm, tmp_path / "map", [2], how)
     with rasterio.open(done.probabilities) as file:
         assert (file.crs.to_epsg(), file.res) == (32610, (1.5, 1.5))
@@ -196,9 +203,42 @@ def test_finer_pixels_than_there_are_are_refused(raster, refused) -> None:
     refused(raster("dsm.tif", terrain(40, 40), resolution=2.0), "would be invented", how=MapOptions(resample=True))
 
 
-@pytest.mark.parametrize("how", [MapOptions(window=8), MapOptions(overlap=300), MapOptions(batch=0), MapOptions(cut=1.0)])
+@pytest.mark.parametrize(
+    "how", [MapOptions(window=8), MapOptions(window=500), MapOptions(window=512, overlap=320), MapOptions(cut=1.0)]
+)
 def test_impossible_windows_and_cuts_are_refused(raster, refused, how) -> None:
     refused(raster("dsm.tif", terrain(40, 40)), "at most half|between 0 and 1", how=how)
+
+
+def canopy() -> np.ndarray:
+    """A CHM: ground of every 20 m at zero, crowns between."""
+    y, x = np.mgrid[:150, :210]
+    return (10 * np.abs(np.sin(x / 6) * np.sin(y / 6)) + np.random.default_rng(0).normal(0, 0.05, (150, 210))).astype(np.float32)
+
+
+def test_canopy_heights_are_refused_unless_a_person_insists(raster, tmp_path, refused) -> None:
+    chm = raster("chm.tif", canopy())
+    refused(chm, "chm.tif: the ground is near zero everywhere.*looks like canopy heights(.|\n)*--accept-suspicious")
+    done = predict_raster(Local(), chm, tmp_path / "map", [2], MapOptions(accept_suspicious=True))
+    assert "looks like canopy heights" in done.notes[0]
+
+
+def test_pixels_far_from_those_of_the_training_are_refused(raster, tmp_path, refused) -> None:
+    dsm = raster("dsm.tif", terrain(60, 60), resolution=5.0)
+    refused(dsm, "pixels of 5 m, the network learned at 1 m, more than 4 times apart.*take a finer DSM")
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(accept_suspicious=True))
+    assert "more than 4 times apart" in done.notes[0]
+
+
+def test_feet_are_mapped_as_metres_where_asked(raster, tmp_path) -> None:
+    surface = terrain(40, 40)
+    dsm = raster("dsm.tif", surface / np.float32(0.3048), unit="ft")
+    feet = MapOptions(window=128, overlap=64, feet=True)
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2], feet)
+    with rasterio.open(done.probabilities) as file:
+        found = file.read(1)
+    valid = np.isfinite(surface)
+    assert np.abs(found / STEPS - expected(surface, [2])[0])[valid].max() < 0.5 / STEPS + 1e-4
 
 
 def test_a_network_that_diverged_is_refused(raster, refused) -> None:
@@ -211,7 +251,7 @@ def test_a_network_that_diverged_is_refused(raster, refused) -> None:
 
 def test_too_little_room_is_told_before(raster, refused, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    refused(raster("dsm.tif", terrain(40, 40)), "map: the disk is full; up to 1.22 MB are needed and 1 KB are free")
+    refused(raster("dsm.tif", terrain(40, 40)), "map: the disk is full; up to 1.63 MB are needed and 1 KB are free")
 
 
 @contextmanager
@@ -226,13 +266,124 @@ def disk_of(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", [10_000, 300_000])
-def test_a_disk_that_fills_on_the_way_leaves_nothing(raster, tmp_path, untouched, room) -> None:
+def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_path, untouched) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
     untouched()
-    with disk_of(room), pytest.raises(DataError, match="the disk is full"):
+    with disk_of(10_000), pytest.raises(DataError, match=r"the disk is full.*Nothing was left behind"):
         predict_raster(Local(), dsm, tmp_path / "map", [2, 5], MapOptions(window=256))
     assert untouched()
+
+
+def test_a_disk_that_fills_on_the_way_keeps_what_is_finished(raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
+    how = MapOptions(window=256)
+    with disk_of(300_000), pytest.raises(DataError, match=r"the disk is full.*16 finished parts are kept"):
+        predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
+    assert not (tmp_path / "map").exists()
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
+    assert (done.blocks, done.resumed) == (16, 16)
+
+
+# --- the same bytes, however they are computed ------------------------------------------------------------------------
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("executor", [InProcess(3), Processes(2)])
+def test_the_maps_do_not_depend_on_who_computes_them(raster, tmp_path, executor) -> None:
+    dsm = raster("dsm.tif", terrain(300, 260))
+    predict_raster(small(), dsm, tmp_path / "alone", how=SMALL, executor=InProcess())
+    predict_raster(small(), dsm, tmp_path / "many", how=SMALL, executor=executor)
+    assert content(tmp_path / "alone") == content(tmp_path / "many")
+
+
+def test_a_mosaic_is_mapped_as_the_one_raster_it_is(raster, tmp_path) -> None:
+    whole = terrain(300, 260)
+    for name, columns in (("1.tif", slice(0, 130)), ("2.tif", slice(130, 260))):
+        corner = Affine(1, 0, 500_000 + (columns.start or 0), 0, -1, 5_200_000)
+        raster(f"tiles/{name}", whole[:, columns], transform=corner)
+    predict_raster(small(), raster("dsm.tif", whole), tmp_path / "one", how=SMALL)
+    predict_raster(small(), tmp_path / "tiles", tmp_path / "folder", how=SMALL)
+    predict_raster(small(), sorted((tmp_path / "tiles").iterdir()), tmp_path / "files", how=SMALL)
+    assert content(tmp_path / "one") == content(tmp_path / "folder") == content(tmp_path / "files")
+
+
+def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", terrain(400, 380))
+    maps = []
+    for number, (window, overlap) in enumerate([(512, 128), (128, 64), (192, 64), (256, 128)]):
+        done = predict_raster(small(), dsm, tmp_path / str(number), how=MapOptions(window=window, overlap=overlap))
+        with rasterio.open(done.probabilities) as file:
+            maps.append(file.read()[:, 16:-16, 16:-16].astype(int))
+    assert np.std(maps[0][maps[0] != 255]) > 5, "a map that could differ"
+    assert max(np.abs(other - maps[0]).max() for other in maps[1:]) < 0.02 * STEPS
+
+
+def test_windows_are_as_wide_as_the_network_looks() -> None:
+    predictor = small()
+    assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (512, 128)
+    predictor.model.context_pixels = 200
+    wide = with_windows(MapOptions(), predictor)
+    assert (wide.window, wide.overlap) == (1024, 512), "half of it less the feather, 32, is more than 200"
+    assert with_windows(MapOptions(window=256), predictor).overlap == 128, "what is asked is done"
+    assert with_windows(MapOptions(window=640, overlap=64), predictor) == MapOptions(window=640, overlap=64)
+
+
+# --- interrupted ------------------------------------------------------------------------------------------------------
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from small_network import small
+from forestgaps_rasters.executors import InProcess
+from forestgaps_rasters.predicting import MapOptions, predict_raster
+how = MapOptions(window=128, overlap=64)
+predict_raster(small(pause=0.02), Path(sys.argv[2]), Path(sys.argv[3]), how=how, executor=InProcess())
+"""
+
+
+def test_killed_the_same_call_goes_on_to_the_same_bytes(raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", terrain(500, 460))
+    line = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(dsm), str(tmp_path / "map")]
+    blocks = tmp_path / "map.partial" / "blocks"
+    with subprocess.Popen(line) as process:
+        while process.poll() is None and len(list(blocks.glob("*.block"))) < 8:
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode != 0, "it was killed on the way"
+    assert not (tmp_path / "map").exists()
+    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+    assert 8 <= done.resumed < done.blocks
+    predict_raster(small(), dsm, tmp_path / "whole", how=SMALL)
+    assert content(tmp_path / "map") == content(tmp_path / "whole")
+    assert not (tmp_path / "map.partial").exists()
+
+
+class Interrupted:
+    """Computes some blocks, then is interrupted."""
+
+    def execute(self, function, items):
+        for item in list(items)[:5]:
+            yield item, function(item)
+        raise KeyboardInterrupt
+
+
+def test_interrupted_with_another_network_or_dsm_it_is_refused(raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", terrain(300, 260))
+    with pytest.raises(KeyboardInterrupt):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
+    with pytest.raises(DataError, match=r"map.partial: was begun with something else.*: network; --fresh"):
+        predict_raster(small(seed=1), dsm, tmp_path / "map", how=SMALL)
+    with pytest.raises(DataError, match=r"thresholds \(2, 5, now 2\)"):
+        predict_raster(small(), dsm, tmp_path / "map", [2], SMALL)
+    raster("dsm.tif", terrain(300, 260) + 1)
+    with pytest.raises(DataError, match=": input files; --fresh"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+    assert predict_raster(small(), dsm, tmp_path / "map", how=SMALL, fresh=True).resumed == 0
 
 
 def test_the_summary_is_plain_enough_for_json(raster, tmp_path) -> None:

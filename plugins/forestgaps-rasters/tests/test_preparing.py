@@ -135,7 +135,7 @@ def test_a_person_is_told_once_what_is_missing_or_small(site, tmp_path) -> None:
     sites = [Site(name=n, folder=site(n, 40, 40, crs=None), pixel_size_m=1.0, validation="south 0.3") for n in ("a", "b")]
     done = prepare_sites(sites, tmp_path / "out", Wish(tile=64, guard_m=2))
     assert done.notes == (
-        "without CRS, taken to be in metres as stated: a, b",
+        "without CRS, taken to be in metres as stated, and how far from other sites cannot be checked: a, b",
         "smaller than a tile of 64 pixels, so padded with pixels without data: a, b",
         "no block is for test",
     )
@@ -237,6 +237,119 @@ def test_sites_that_overlap_may_not_be_in_two_parts(site, refused) -> None:
     refused(sites, "sites 'a' and 'b' overlap, where the one is for train and the other for test")
 
 
+def test_sites_that_neighbour_keep_the_guard_between_their_parts(site, tmp_path, refused) -> None:
+    def beside(metres: float) -> list[Site]:
+        there = site("b", transform=Affine(1, 0, 500_070 + metres, 0, -1, 5_200_000))
+        return [Site(name="a", folder=site("a"), validation="south 0.3"), Site(name="b", folder=there, part="test")]
+
+    refused(
+        beside(3), r"sites 'a' and 'b' are 3.0 m apart, where the one is for train and the other for test: .*guard distance of 5 m"
+    )
+    prepare_sites(beside(5), tmp_path / "out", WISH)
+
+
+def test_one_site_under_two_names_in_two_parts_is_refused_also_without_crs(site, refused) -> None:
+    folder = site("a", crs=None)
+    sites = [Site(name="a", folder=folder, pixel_size_m=1.0, validation="south 0.3")]
+    refused([*sites, Site(name="b", folder=folder, pixel_size_m=1.0, part="test")], "'a' and 'b' overlap")
+
+
+def test_sites_of_one_grid_written_in_feet_and_in_metres_are_one_size(site, tmp_path) -> None:
+    feet = site("feet", crs="EPSG:2285", transform=Affine(3.28083333, 0, 1_200_000, 0, -3.28083333, 200_000))
+    sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="feet", folder=feet, **SPLIT)]
+    done = prepare_sites(sites, tmp_path / "out", WISH)
+    assert done.index.resolution_m == 1.0
+    assert [note.split(": ")[1] for note in done.notes] == [
+        "its grid is in US survey foot, so its elevations may be in feet; if they are, add --feet"
+    ]
+    a, b = done.index.sites
+    assert a.blocks == b.blocks, "the guard of 5 m is as many pixels in both"
+
+
+@pytest.mark.parametrize("layers", ["dsm dtm", "dsm chm"])
+def test_feet_become_metres_in_both_layers(site, tmp_path, layers) -> None:
+    folder = site("ridge", layers=layers, unit="ft")
+    prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", WISH)
+    whole = site("whole")
+    for layer, source in (("dsm", "dsm"), ("height", "chm")):
+        assert np.allclose(
+            stored(tmp_path / "out", "ridge", layer), original(whole / f"{source}.tif") * 0.3048, atol=1e-4, equal_nan=True
+        )
+
+
+def test_feet_survive_being_brought_to_a_coarser_grid(site, tmp_path) -> None:
+    folder = site("ridge", layers="dsm chm", unit="ft", **FINE)
+    prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", TO_METRES)
+    top = gathered(original(site("whole", **FINE) / "dsm.tif"), 2, "maximum") * 0.3048
+    assert np.allclose(stored(tmp_path / "out", "ridge", "dsm"), top, atol=1e-3, equal_nan=True)
+    assert np.nanmin(stored(tmp_path / "out", "ridge", "height")) >= -1e-3
+
+
+def test_what_does_not_look_like_it_is_refused_unless_a_person_insists(site, raster, tmp_path, refused) -> None:
+    folder = site("ridge", layers="dtm")
+    heights = original(site("whole") / "chm.tif")
+    raster("ridge/dsm.tif", heights)
+    sites = [Site(name="ridge", folder=folder, **SPLIT)]
+    refused(
+        sites, "looks like canopy heights.*\n.*the DTM .*ridge/dtm.tif lies more than 1 m above the DSM(.|\n)*--accept-suspicious"
+    )
+    done = prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, accept_suspicious=True))
+    assert any("looks like canopy heights" in note for note in done.notes)
+
+
+def test_dsm_and_dtm_the_wrong_way_round_are_refused(site, raster, refused) -> None:
+    folder = site("ridge", layers="dtm")
+    (folder / "dtm.tif").rename(folder / "other.tif")
+    sites = [Site(name="ridge", dsm=folder / "other.tif", dtm=site("whole") / "dsm.tif", **SPLIT)]
+    refused(sites, "the wrong way round")
+
+
 def test_a_crs_that_is_none_is_refused() -> None:
     with pytest.raises(DataError, match="names no CRS"):
         parsed_crs("EPSG:nonsense")
+
+
+# --- several files, and interrupted -----------------------------------------------------------------------------------
+
+
+def test_a_site_may_be_made_of_many_files(site, raster, tmp_path) -> None:
+    whole = site("whole", layers="dsm dtm")
+    for layer in ("dsm", "dtm"):
+        values = original(whole / f"{layer}.tif")
+        for number, columns in enumerate((slice(0, 30), slice(30, 70))):
+            corner = Affine(1, 0, 500_000 + columns.start, 0, -1, 5_200_000)
+            raster(f"tiled/{layer}/{number}.tif", values[:, columns], transform=corner)
+    prepare_sites([Site(name="ridge", folder=whole, **SPLIT)], tmp_path / "one", WISH)
+    done = prepare_sites([Site(name="ridge", folder=tmp_path / "tiled", **SPLIT)], tmp_path / "many", WISH)
+    for layer in ("dsm", "height"):
+        assert np.array_equal(stored(tmp_path / "one", "ridge", layer), stored(tmp_path / "many", "ridge", layer), equal_nan=True)
+    names = [Path(source.path).relative_to(tmp_path / "tiled").as_posix() for source in done.index.sites[0].sources]
+    assert names == ["dsm/0.tif", "dsm/1.tif", "dtm/0.tif", "dtm/1.tif"]
+
+
+def test_interrupted_it_goes_on_from_the_sites_that_were_finished(site, tmp_path) -> None:
+    sites = [Site(name=name, folder=site(name, seed=seed), **SPLIT) for seed, name in enumerate(("hill", "ridge", "valley"))]
+    told: list[str] = []
+
+    def stop_at_valley(what: str, done: int, total: int) -> None:
+        told.append(what)
+        if what == "writing valley" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sites(sites, tmp_path / "out", WISH, stop_at_valley)
+    assert not (tmp_path / "out").exists()
+    site("ridge", seed=9)  # a site that has changed is written again
+    again: list[str] = []
+    done = prepare_sites(sites, tmp_path / "out", WISH, lambda what, *_: again.append(what))
+    assert "writing hill" in told
+    assert "writing hill" not in again
+    assert {"writing ridge", "writing valley"} <= set(again)
+    prepare_sites(sites, tmp_path / "whole", WISH)
+    assert done.index == read_index(tmp_path / "out") == read_index(tmp_path / "whole")
+    for name in ("hill", "ridge", "valley"):
+        for layer in ("dsm", "height"):
+            parts = [stored(tmp_path / folder, name, layer) for folder in ("out", "whole")]
+            assert np.array_equal(*parts, equal_nan=True)
+    assert sorted(path.name for path in (tmp_path / "out" / "hill").iterdir()) == ["dsm.npy", "height.npy"]
+    assert not (tmp_path / "out.partial").exists()

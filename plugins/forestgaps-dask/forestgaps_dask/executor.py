@@ -1,0 +1,161 @@
+"""The same function on many items, by the workers of a Dask cluster.
+
+The function is a plugin of the workers: the scheduler keeps it and hands it to each of them once, also to those that come later or
+come back. Tasks carry an item only. Results come back to this process as they are done, with a bounded number of tasks under way.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from math import inf
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from attrs import frozen
+from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker
+
+from forestgaps_core.errors import ForestgapsError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WAIT = 15.0  # seconds for the scheduler to answer
+WORKER_WAIT = 60.0  # seconds for a worker to be there, at first or when all are gone
+PATIENCE = 10.0  # seconds between two looks at whether there are still workers
+RECOUNT = 5.0  # seconds between two looks at how many threads the cluster has
+AHEAD = 2  # tasks under way for each thread of the cluster: one computed, one waiting
+
+
+class Function(WorkerPlugin):
+    """The function on a worker; unpickled there when it is first called, so that what it lacks is told with the task."""
+
+    def __init__(self, name: str, sent: bytes) -> None:
+        self.name = name
+        self.sent = sent
+        self.function: Callable[[Any], Any] | None = None
+
+    def __getstate__(self) -> tuple[str, bytes]:
+        return self.name, self.sent
+
+    def __setstate__(self, state: tuple[str, bytes]) -> None:
+        self.name, self.sent = state
+        self.function = None
+
+    def __call__(self, item: Any) -> Any:
+        if self.function is None:
+            self.function = pickle.loads(self.sent)
+        return self.function(item)
+
+
+def called(name: str, item: Any) -> Any:
+    """On a worker: the function of that name on an item."""
+    function: Any = get_worker().plugins[name]
+    return function(item)
+
+
+@frozen
+class DaskExecutor:
+    """Computes on the cluster of a scheduler.
+
+    Attributes:
+        address: Of the scheduler, such as `tcp://host:8786`.
+    """
+
+    address: str
+
+    def execute(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Each item with its result, in any order.
+
+        Raises:
+            ForestgapsError: No scheduler or no worker is there, or workers keep dying.
+        """
+        try:
+            client = Client(self.address, timeout=WAIT, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise ForestgapsError(f"no Dask scheduler answers at {self.address} ({error}); `dask scheduler` starts one") from error
+        with client:
+            yield from self.computed(client, function, items)
+
+    def computed(self, client: Client, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        try:
+            client.wait_for_workers(1, timeout=WORKER_WAIT)
+        except TimeoutError as error:
+            raise ForestgapsError(
+                f"the scheduler at {self.address} has no worker; `dask worker {self.address}` starts one"
+            ) from error
+        name = f"forestgaps-{uuid4().hex[:12]}"
+        client.register_plugin(Function(name, pickle.dumps(function)), name=name)
+        waiting = iter(items)
+        under_way: dict[str, tuple[Item, Future[Any]]] = {}
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
+
+        threads, counted = 0, -inf
+
+        def submit() -> None:
+            """As many as the cluster has room for; it may grow and shrink."""
+            nonlocal threads, counted
+            if monotonic() - counted > RECOUNT:
+                threads, counted = sum(client.nthreads().values()), monotonic()
+            for item in islice(waiting, max(AHEAD * max(threads, 1) - len(under_way), 0)):
+                key = f"{name}-{uuid4().hex}"
+                future = client.submit(called, name, item, key=key, pure=False)
+                under_way[key] = item, future
+                future.add_done_callback(done.put)
+
+        try:
+            submit()
+            while under_way:
+                future = self.next_done(client, done)
+                item, _ = under_way.pop(str(future.key))
+                result = self.taken(client, future)
+                future.release()
+                submit()
+                yield item, result
+        finally:
+            client.cancel([future for _, future in under_way.values()], force=True)
+            client.unregister_worker_plugin(name)
+
+    def next_done(self, client: Client, done: SimpleQueue[Future[Any]]) -> Future[Any]:
+        future: Future[Any] = self.patient(client, Empty, lambda seconds: done.get(timeout=seconds))
+        return future
+
+    def taken(self, client: Client, future: Future[Any]) -> Any:
+        """The result of a task that is done. If its worker died meanwhile with the result, it is computed again first."""
+        try:
+            return self.patient(client, TimeoutError, lambda seconds: future.result(timeout=seconds), own=future)
+        except KilledWorker as error:
+            raise ForestgapsError(
+                f"workers of {self.address} died at one block again and again, most likely for want of memory; give them more, or "
+                "map with a smaller --window"
+            ) from error
+
+    def patient(
+        self,
+        client: Client,
+        late: type[Exception],
+        wait: Callable[[float], Any],
+        own: Future[Any] | None = None,
+    ) -> Any:
+        """Wait for something, as long as there are workers that may bring it.
+
+        Args:
+            late: What `wait` raises when the seconds are over.
+            own: A task whose function may raise the same.
+        """
+        since = monotonic()
+        while True:
+            try:
+                return wait(PATIENCE)
+            except late:
+                if own is not None and own.status == "error":
+                    raise
+                if client.nthreads():
+                    since = monotonic()
+                elif monotonic() - since > WORKER_WAIT:
+                    raise ForestgapsError(
+                        f"all workers of {self.address} are gone; start some, and the same command goes on from what is finished"
+                    ) from None

@@ -1,0 +1,162 @@
+"""One block of a map: read a window, ask the network, keep the middle as bytes.
+
+The answer depends on the pixels of the window and on nothing else: not on the process, not on what was computed before. So that
+this holds to the last bit, the network always computes with one thread, for the order of a sum depends on their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from attrs import define, field, fields, has
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forestgaps_core.errors import ForestgapsError
+from forestgaps_rasters.bands import Plane, gdal
+from forestgaps_rasters.blending import NODATA, Bytes
+from forestgaps_rasters.grids import Grid
+from forestgaps_rasters.lattice import Item, Lattice
+from forestgaps_rasters.mosaics import Source
+from forestgaps_rasters.resampling import Strips, onto
+
+STEPS = 250  # of a probability in a byte: value / 250, so that steps (0.004) are far below any error and 255 stays free
+
+
+class Predictor(Protocol):
+    """What `forestgaps_core.load_predictor` returns, as far as it is used here."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]: ...
+
+    @property
+    def resolution_m(self) -> float: ...
+
+    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor: ...
+
+
+@define(eq=False)
+class Surface:
+    """A DSM on the grid of the map, opened when it is first read, in each process anew. Threads take turns.
+
+    Attributes:
+        grid: Of the map.
+        resample: Whether the DSM may be brought to it.
+    """
+
+    source: Source
+    grid: Grid
+    resample: bool
+    _open: ExitStack | None = field(default=None, init=False)
+    _strips: Strips | None = field(default=None, init=False)
+    _turn: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
+        """Float32 metres, NaN without data."""
+        with self._turn:
+            if self._strips is None:
+                self._open = ExitStack()
+                with gdal():
+                    band = self._open.enter_context(self.source.opened())
+                    # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
+                    onto_map = onto(band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
+                    self._strips = self._open.enter_context(onto_map)
+            return self._strips.window(row, column, rows, columns)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open = self._strips = None
+
+    def __getstate__(self) -> tuple[Source, Grid, bool]:
+        return self.source, self.grid, self.resample
+
+    def __setstate__(self, state: tuple[Source, Grid, bool]) -> None:
+        self.source, self.grid, self.resample = state
+        self._open, self._strips, self._turn = None, None, threading.Lock()
+
+
+@define(eq=False)
+class BlockMapper:
+    """Called with the place of a block, returns what is kept of it: (K, h, w) bytes, probability times `STEPS`, 255 without data.
+
+    None stands for a block without any data. Goes to other processes by pickle; threads may share it.
+    """
+
+    predictor: Predictor
+    surface: Surface
+    lattice: Lattice
+    levels: tuple[float, ...]
+
+    def __call__(self, item: Item) -> Bytes | None:
+        down, right = self.lattice.down, self.lattice.right
+        (top, bottom), (left, end) = down.seen(item[0]), right.seen(item[1])
+        window = np.full((down.size, right.size), np.nan, np.float32)
+        window[: bottom - top, : end - left] = self.surface.read(top, left, bottom - top, end - left)
+        (first, last), (begin, stop) = down.kept(item[0]), right.kept(item[1])
+        kept = (slice(first - top, last - top), slice(begin - left, stop - left))
+        valid = np.isfinite(window)
+        if not valid[kept].any():
+            return None
+        window[~valid] = 0
+        return self.bytes_of(window, valid, kept)
+
+    def bytes_of(self, window: Plane, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> Bytes:
+        if torch.get_num_threads() != 1:  # of this thread; each asks for itself
+            torch.set_num_threads(1)
+        known = torch.from_numpy(valid)
+        seen = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.levels)[0]
+        probabilities, known = seen[:, kept[0], kept[1]], known[kept]
+        with torch.inference_mode():
+            scaled = torch.where(known, probabilities, 0.0) * STEPS
+            if not scaled.isfinite().all():
+                raise ForestgapsError(
+                    "the network gives probabilities that are not numbers; its training diverged, so use another checkpoint"
+                )
+            found: Bytes = torch.where(known, scaled.clamp_(0, STEPS).round_(), float(NODATA)).to(torch.uint8).numpy()
+        return found
+
+    def close(self) -> None:
+        self.surface.close()
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Leave torch with as many threads as it had."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def identity(predictor: Predictor) -> str:
+    """A checksum of the network: its weights and whatever else it says of itself."""
+    sum_ = hashlib.sha256(f"{type(predictor).__module__}.{type(predictor).__qualname__}".encode())
+    network = getattr(predictor, "model", predictor)
+    if isinstance(network, torch.nn.Module):
+        sum_.update(str(network).encode())
+        for name, tensor in network.state_dict().items():
+            sum_.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            sum_.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    kind: Any = type(predictor)
+    if has(kind):
+        told = {about.name: getattr(predictor, about.name) for about in fields(kind) if about.name != "model"}
+        sum_.update(repr(told).encode())
+    return sum_.hexdigest()
+
+
+def context_of(predictor: Predictor) -> float:
+    """Pixels from which a network's answer for a pixel depends on its surroundings, as far as it says; 0 where it does not."""
+    network: Any = getattr(predictor, "model", predictor)
+    if (pixels := getattr(network, "context_pixels", None)) is not None:
+        return float(pixels)
+    if (metres := getattr(network, "context_m", None)) is not None:
+        return float(metres) / predictor.resolution_m
+    return 0.0

@@ -1,0 +1,268 @@
+"""Many files seen as one raster.
+
+The files of a folder or a list, on one grid, are laid into a GDAL virtual raster that exists as a text only: GDAL opens a file
+when one of its pixels is read and keeps at most so many open (`GDAL_MAX_DATASET_POOL_SIZE`, 100 or more), and the text goes to
+other processes as it is. Where files overlap, the first one named counts where it has data; between them there is no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil, floor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.warp
+from attrs import frozen
+from rasterio import Affine
+from rasterio.errors import RasterioError
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import Band, opened
+from forestgaps_rasters.grids import NEAR, Grid, at, crooked, name, same_place
+from forestgaps_rasters.resampling import pixel_size, warped
+
+RASTERS = (".tif", ".tiff")
+LISTS = (".txt", ".lst")
+
+
+@frozen
+class Source:
+    """What can be opened as one raster, here or in another process.
+
+    Attributes:
+        place: What it is called.
+        files: The files it is made of.
+        text: The virtual raster; None for a single file, opened as it is.
+        grid: Its grid, known beforehand for a virtual raster.
+        unit_m: Metres in one unit of its values, likewise.
+    """
+
+    place: Path
+    files: tuple[Path, ...]
+    text: str | None = None
+    grid: Grid | None = None
+    unit_m: float = 1.0
+    nodata: float | None = None
+    pixel_size_m: float | None = None
+    feet: bool = False
+
+    @contextmanager
+    def opened(self) -> Iterator[Band]:
+        """
+        Raises:
+            DataError: It cannot be opened as a raster of one band in metres.
+        """
+        if self.text is None or self.grid is None:
+            with opened(self.files[0], nodata=self.nodata, pixel_size_m=self.pixel_size_m, feet=self.feet) as band:
+                yield band
+            return
+        try:
+            dataset = rasterio.open(self.text)
+        except RasterioError as error:
+            raise DataError(f"{self.place}: cannot be opened as one raster ({error})") from error
+        with dataset:
+            yield Band(self.place, dataset, self.grid, np.nan, self.unit_m)
+
+
+def listed(places: Sequence[Path]) -> tuple[Path, ...]:
+    """The files that places name: rasters themselves, folders of GeoTIFFs by name, lists line by line.
+
+    Raises:
+        DataError: There is none.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = sorted(path for path in place.iterdir() if path.suffix.lower() in RASTERS and not path.name.startswith("."))
+            if not inside:
+                raise DataError(f"{place}: a folder without GeoTIFFs ({', '.join(RASTERS)}), and no run folder (run.toml)")
+            found += inside
+        elif place.suffix.lower() in LISTS:
+            found += named_in(place)
+        elif not place.exists():
+            raise DataError(f"{place}: no such file or folder")
+        else:
+            found.append(place)
+    twice = {path for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
+    if twice:
+        raise DataError(f"{sorted(twice)[0]}: is named more than once")
+    return tuple(found)
+
+
+def named_in(path: Path) -> list[Path]:
+    """The paths of a list, one a line; relative ones start at its folder, empty lines and those with # are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of rasters ({error})") from error
+    found = [path.parent / line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise DataError(f"{path}: names no raster; a list has a path on each line")
+    return found
+
+
+def source_of(
+    places: Sequence[Path],
+    *,
+    nodata: float | None = None,
+    pixel_size_m: float | None = None,
+    feet: bool = False,
+    resample: bool = False,
+    offer: str = "; --resample brings it there",
+) -> Source:
+    """One raster of these files, folders and lists.
+
+    Args:
+        resample: Bring files that do not fit the grid of the first onto it, by the highest value of the pixels that fall together.
+        offer: What is said of `resample` to those who did not ask for it.
+
+    Raises:
+        DataError: A file cannot be used, or does not fit and resampling was not asked.
+    """
+    files = listed(places)
+    options: dict[str, Any] = {"nodata": nodata, "pixel_size_m": pixel_size_m, "feet": feet}
+    if len(files) == 1:
+        return Source(files[0], files, **options)
+    with opened(files[0], **options) as band:
+        first, unit_m = band.grid, band.unit_m
+        if fault := crooked(first.transform):
+            raise DataError(f"{files[0]}: {fault}, so no other file can be laid beside it")
+    members: list[tuple[int, int, Grid, str]] = []
+    for path in files:
+        with opened(path, **options) as band:
+            if band.dataset.crs is None and band.dataset.transform == Affine.identity():
+                raise DataError(f"{path}: does not say where it lies, so it cannot be laid beside others")
+            if band.unit_m != unit_m:
+                raise DataError(f"{path}: is in another unit of height than {files[0]}; convert one of them")
+            members.append(member(band, first, resample=resample, offer=offer))
+    top, left = min(row for row, *_ in members), min(column for _, column, *_ in members)
+    bottom = max(row + grid.rows for row, _, grid, _ in members)
+    right = max(column + grid.columns for _, column, grid, _ in members)
+    whole = first.window(top, left, bottom - top, right - left)
+    place = places[0] if len(places) == 1 else Path(f"{files[0]} and {len(files) - 1} more")
+    placed = [text.format(row=row - top, column=column - left) for row, column, _, text in members]
+    return Source(place, files, virtual(whole, placed), whole, unit_m, **options)
+
+
+@contextmanager
+def opened_place(place: Path, **options: Any) -> Iterator[Band]:
+    """A file, a folder of files on one grid, or a list of them, as one raster; options are those of `opened`."""
+    with source_of([place], **options, offer="").opened() as band:
+        yield band
+
+
+def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int, int, Grid, str]:
+    """Row and column of a file on the first one's grid, its own grid there, and its part of the virtual raster."""
+    where = offset(band.grid, first)
+    if where is not None:
+        nodata = None if band.nodata is None else repr(float(band.nodata))
+        return *where, band.grid, part(str(band.path.absolute()), band.grid, nodata, band)
+    if not resample:
+        raise DataError(f"{band.path}: {misfit(band.grid, first)}{offer}")
+    window = covering(band.grid, first)
+    if pixel_size(band.grid, window) > 1.02 * first.resolution:
+        raise DataError(
+            f"{band.path}: its pixels ({band.grid.resolution:g}) are coarser than those of the first file ({first.resolution:g}); "
+            "finer pixels than there are would be invented"
+        )
+    row, column = offset(window, first) or (0, 0)
+    return row, column, window, part(warped_text(band, window), window, "nan", None)
+
+
+def offset(grid: Grid, first: Grid) -> tuple[int, int] | None:
+    """Row and column of a grid's corner on the first one's; None where its pixels are not the same."""
+    if not same_place(grid.crs, first.crs) or crooked(grid.transform):
+        return None
+    inverse = ~first.transform
+    (x, y), (far_x, far_y) = (at(inverse, *at(grid.transform, *corner)) for corner in ((0, 0), (grid.columns, grid.rows)))
+    column, row = round(x), round(y)
+    off = max(abs(x - column), abs(y - row), abs(far_x - column - grid.columns), abs(far_y - row - grid.rows))
+    return (row, column) if off < NEAR else None
+
+
+def misfit(grid: Grid, first: Grid) -> str:
+    if not same_place(grid.crs, first.crs):
+        return f"is in {name(grid.crs)}, the first file in {name(first.crs)}"
+    if fault := crooked(grid.transform):
+        return fault
+    if abs(grid.resolution / first.resolution - 1) > 1e-4:
+        return f"has pixels of {grid.resolution:g} m, the first file of {first.resolution:g} m"
+    return "its pixels do not lie on the grid of the first file"
+
+
+def covering(grid: Grid, first: Grid) -> Grid:
+    """The pixels of the first one's grid, continued, that a raster of another grid touches."""
+    left, bottom, right, top = grid.bounds
+    if not same_place(grid.crs, first.crs):
+        if grid.crs is None or first.crs is None:
+            raise DataError(f"a file in {name(grid.crs)} cannot be brought to {name(first.crs)}")
+        left, bottom, right, top = rasterio.warp.transform_bounds(grid.crs, first.crs, left, bottom, right, top)
+    inverse = ~first.transform
+    (x, y), (far_x, far_y) = at(inverse, left, top), at(inverse, right, bottom)
+    row, column = floor(y + NEAR), floor(x + NEAR)
+    return first.window(row, column, ceil(far_y - NEAR) - row, ceil(far_x - NEAR) - column)
+
+
+def warped_text(band: Band, window: Grid) -> str:
+    """The file on another grid, as the text of a virtual raster of its own."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "warped.vrt"
+        absolute = Band(band.path.absolute(), rasterio.open(band.path.absolute()), band.grid, band.nodata)
+        with absolute.dataset, warped(absolute, window, "maximum", tolerance=1e-6) as view:
+            rasterio.shutil.copy(view, path, driver="VRT")
+        return path.read_text(encoding="utf-8")
+
+
+def part(file: str, grid: Grid, nodata: str | None, band: Band | None) -> str:
+    """A source of the virtual raster; `{row}` and `{column}` are left to be filled in."""
+    size = f'xSize="{grid.columns}" ySize="{grid.rows}"'
+    lines = [
+        "<ComplexSource>",
+        f'<SourceFilename relativeToVRT="0">{plain(escape(file))}</SourceFilename><SourceBand>1</SourceBand>',
+    ]
+    if band is not None:  # with these GDAL need not open the file before it is read
+        rows, columns = band.dataset.block_shapes[0]
+        kind = {"float32": "Float32", "float64": "Float64", "uint8": "Byte"}.get(
+            band.dataset.dtypes[0], band.dataset.dtypes[0].title()
+        )
+        kind = kind.replace("Uint", "UInt")
+        lines.append(
+            f'<SourceProperties RasterXSize="{grid.columns}" RasterYSize="{grid.rows}" DataType="{kind}" '
+            f'BlockXSize="{columns}" BlockYSize="{rows}"/>'
+        )
+        scale, shift = band.dataset.scales[0], band.dataset.offsets[0]
+        if (scale, shift) != (1.0, 0.0):
+            lines.append(f"<ScaleOffset>{shift!r}</ScaleOffset><ScaleRatio>{scale!r}</ScaleRatio>")
+        if band.has_mask:
+            lines.append("<UseMaskBand>true</UseMaskBand>")
+    lines.append(f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{{column}}" yOff="{{row}}" {size}/>')
+    if nodata is not None:
+        lines.append(f"<NODATA>{nodata}</NODATA>")
+    return "\n".join([*lines, "</ComplexSource>"])
+
+
+def plain(text: str) -> str:
+    """Text that stays as it is when places are filled in."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def virtual(grid: Grid, parts: Sequence[str]) -> str:
+    """The virtual raster. GDAL lays sources over each other in their order, so the first file comes last."""
+    a, b, c, d, e, f = tuple(grid.transform)[:6]
+    crs = "" if grid.crs is None else f"<SRS>{escape(grid.crs.to_wkt())}</SRS>"
+    lines = [
+        f'<VRTDataset rasterXSize="{grid.columns}" rasterYSize="{grid.rows}">',
+        crs,
+        f"<GeoTransform>{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}</GeoTransform>",
+        '<VRTRasterBand dataType="Float32" band="1"><NoDataValue>nan</NoDataValue>',
+        *reversed(parts),
+        "</VRTRasterBand></VRTDataset>",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""Do a DSM and its DTM, or its CHM, belong together? Judged by the heights between them, in some dozens of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from attrs import frozen
+
+from forestgaps_rasters.bands import Plane
+from forestgaps_rasters.glimpses import cell_side, extremes, pixel_m, windows
+from forestgaps_rasters.resampling import Strips
+from forestgaps_rasters.suspicion import Finding, Severity, share
+
+TALLEST = 110.0  # metres; few trees known are taller, and none by much
+
+
+@frozen(eq=False, kw_only=True)
+class Stand:
+    """Heights above ground, measured in windows.
+
+    Attributes:
+        pixels: With data in both rasters.
+        same: Of them, those where both rasters hold one value.
+        below: Those where the height is under -1 m.
+        tall: Those where it is over `TALLEST`.
+        lows: The lowest height of each cell of 64 m.
+        offset: Median height of the windows, metres; the middle one.
+    """
+
+    pixels: int
+    same: int
+    below: int
+    tall: int
+    lows: Plane
+    offset: float
+
+
+def of_pair(surface: Strips, other: Strips, *, is_ground: bool, names: tuple[str, str]) -> list[Finding]:
+    """What is suspicious in a DSM with its DTM, or with its CHM.
+
+    Args:
+        surface: The DSM.
+        other: On the same grid, the DTM if `is_ground`, else the CHM.
+        names: Of the two files, for the sentences.
+    """
+    stand = measured(surface, other, is_ground=is_ground)
+    if not stand.pixels:
+        return []
+    check = with_ground if is_ground else with_heights
+    return list(check(stand, *names))
+
+
+def measured(surface: Strips, other: Strips, *, is_ground: bool) -> Stand:
+    grid = surface.grid
+    side = cell_side(grid.rows, grid.columns, pixel_m(grid))
+    pixels = same = below = tall = 0
+    lows: list[Plane] = [np.zeros(0, np.float32)]
+    middles: list[float] = []
+    for window in windows(grid.rows, grid.columns):
+        dsm, values = surface.window(*window), other.window(*window)
+        height = dsm - values if is_ground else np.where(np.isfinite(dsm), values, np.float32(np.nan))
+        known = height[np.isfinite(height)]
+        if not known.size:
+            continue
+        pixels += known.size
+        same += int((np.abs(dsm - values) < 1e-3).sum())
+        below += int((known < -1).sum())
+        tall += int((known > TALLEST).sum())
+        lows.append(extremes(height, side)[0])
+        middles.append(float(np.median(known)))
+    return Stand(
+        pixels=pixels,
+        same=same,
+        below=below,
+        tall=tall,
+        lows=np.concatenate(lows),
+        offset=float(np.median(middles)) if middles else 0.0,
+    )
+
+
+def with_ground(stand: Stand, dsm: str, dtm: str) -> Iterator[Finding]:
+    """A DSM and a DTM that are one, the wrong way round, or do not belong together."""
+    same, below = stand.same / stand.pixels, stand.below / stand.pixels
+    numbers = {"same": same, "below": below, "offset_m": stand.offset}
+    if same > 0.99:
+        sentence = f"{dsm} and {dtm} hold the same elevations ({share(same)} of pixels); is the one a copy of the other?"
+        yield Finding(kind="same raster", severity="refused", sentence=sentence, numbers=numbers)
+    elif below > 0.1:
+        said = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {share(below)} of pixels"
+        why = "they are probably the wrong way round" if below > 0.3 and stand.offset < 0 else "they do not belong together"
+        would = f"; the median of DSM less DTM is {stand.offset:.1f} m. Check which is which, and their units and vertical datum"
+        yield Finding(kind="ground above surface", severity="refused", sentence=f"{said}: {why}{would}", numbers=numbers)
+    elif below > 0.01:
+        sentence = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {share(below)} of pixels; heights there are negative"
+        yield Finding(kind="ground above surface", severity="noted", sentence=sentence, numbers=numbers)
+    yield from floating(stand, f"{dsm} less {dtm}", "the two differ in vertical datum or unit, or one is another place")
+
+
+def with_heights(stand: Stand, dsm: str, chm: str) -> Iterator[Finding]:
+    """A CHM that is something else."""
+    same, below = stand.same / stand.pixels, stand.below / stand.pixels
+    numbers = {"same": same, "below": below, "offset_m": stand.offset}
+    if same > 0.99:
+        sentence = f"{chm} holds the same values as the DSM {dsm}, so it is no canopy height model"
+        yield Finding(kind="same raster", severity="refused", sentence=sentence, numbers=numbers)
+    elif below > 0.1:
+        why = "so it is no canopy height model, or was made from a wrong ground"
+        sentence = f"{chm}: {share(below)} of its pixels are under -1 m, {why}"
+        yield Finding(kind="negative heights", severity="refused", sentence=sentence, numbers=numbers)
+    else:
+        if below > 0.01:
+            sentence = f"{chm}: {share(below)} of its pixels are under -1 m; such heights count as gap"
+            yield Finding(kind="negative heights", severity="noted", sentence=sentence, numbers=numbers)
+        yield from floating(stand, chm, "it holds elevations (give a DTM by --dtm), or was made from a wrong ground")
+
+
+def floating(stand: Stand, heights: str, why: str) -> Iterator[Finding]:
+    """Heights that never come down to the ground, or beyond those of trees."""
+    low = float(np.median(stand.lows)) if stand.lows.size else 0.0
+    if low > 12:
+        refused = low > 30
+        often = "never" if refused else "seldom"
+        said = f"{heights}: heights {often} come near the ground, in half the places none is under {low:.0f} m"
+        sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
+        severity: Severity = "refused" if refused else "noted"
+        yield Finding(kind="no ground", severity=severity, sentence=sentence, numbers={"low_50": low})
+    if low <= 30 and stand.tall > 0.001 * stand.pixels:
+        part = stand.tall / stand.pixels
+        said = f"{heights}: {share(part)} of heights are over {TALLEST:g} m, more than trees grow"
+        sentence = f"{said}; are they in feet (--feet), or do they hold towers, cables or clouds?"
+        yield Finding(kind="too tall", severity="noted", sentence=sentence, numbers={"share": part})

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import pytest
+import typer
+
+from forestgaps_core import Command, hookimpl
+from forestgaps_core.errors import ConfigError
+from forestgaps_core.plugins import Plugin, Plugins
+from forestgaps_rasters.asked import is_run, network_and_dsm, report_command
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> Path:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.toml").touch()
+    return tmp_path / "run"
+
+
+def test_the_first_word_is_the_network_where_it_is_one(run_folder, tmp_path) -> None:
+    dsm = tmp_path / "dsm.tif"
+    checkpoint = tmp_path / "best.pt"
+    checkpoint.touch()
+    assert network_and_dsm([run_folder, dsm], None) == (run_folder, [dsm])
+    assert network_and_dsm([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])
+    assert network_and_dsm([dsm, run_folder], None) == ("pretrained", [dsm, run_folder])
+    assert network_and_dsm([dsm], "mine") == ("mine", [dsm])
+    assert not is_run(tmp_path)
+
+
+def test_two_networks_and_no_dsm_are_refused(run_folder) -> None:
+    with pytest.raises(ConfigError, match="give one of the two"):
+        network_and_dsm([run_folder, run_folder], "mine")
+    with pytest.raises(ConfigError, match="no DSM follows it"):
+        network_and_dsm([run_folder], None)
+
+
+def test_a_report_needs_a_package_that_writes_one() -> None:
+    with pytest.raises(ConfigError, match="pip install forestgaps-evaluation"):
+        report_command(Plugins())
+
+
+def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch, capsys) -> None:
+    def report(what, dsm=None, as_json=False) -> None:
+        (what / "report.html").write_text(" ".join(path.name for path in dsm or []))
+        typer.echo(json.dumps({"files": [str(what / "report.html")]}))
+
+    report.__annotations__ = {"what": Path, "dsm": Annotated[list[Path] | None, typer.Option()],
+                              "as_json": Annotated[bool, typer.Option("--json")]}  # fmt: skip
+    module = ModuleType("some_reports")
+    module.report = report  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "some_reports", module)
+
+    class Offering:
+        @hookimpl
+        def forestgaps_commands(self):
+            return {"report": Command("some_reports:report", "A page.")}
+
+    plugins, plugin = Plugins(), Plugin("some-reports", "1.0")
+    plugins.register(Offering(), plugin)
+    plugins.records.append(plugin)
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).touch()
+    assert report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"]) == [str(tmp_path / "report.html")]
+    assert (tmp_path / "report.html").read_text() == "a.tif b.tif"
+    assert capsys.readouterr().out == "", "predict tells what was written, in its own way"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.resuming import partial, work_folder
+
+ABOUT = {"network": "abc", "window": 512, "input files": [["a.tif", 1, 2]]}
+BLOCK = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def begun(out, *items, about=ABOUT) -> None:
+    """Work that was interrupted after these blocks."""
+
+    def work_on() -> None:
+        with work_folder(out, about, 0) as work:
+            for item in items:
+                work.keep(item, BLOCK)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work_on()
+
+
+def test_finished_work_becomes_the_result_and_nothing_else_is_left(tmp_path) -> None:
+    with work_folder(tmp_path / "deep" / "out", ABOUT, 0) as work:
+        assert not work.resumed
+        work.keep((0, 0), BLOCK)
+        (work.result / "map").write_text("done")
+        work.complete()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    assert (tmp_path / "deep" / "out" / "map").read_text() == "done"
+
+
+def test_interrupted_work_is_found_again(tmp_path) -> None:
+    begun(tmp_path / "out", (0, 0), (12, 345))
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        assert work.resumed
+        assert work.finished() == {(0, 0), (12, 345)}
+        assert np.array_equal(work.block((12, 345), BLOCK.shape), BLOCK)
+        work.keep((0, 1), None)
+        assert work.block((0, 1), BLOCK.shape) is None
+        work.complete()
+    assert not partial(tmp_path / "out").exists()
+
+
+def test_work_without_a_finished_block_leaves_nothing(tmp_path) -> None:
+    begun(tmp_path / "deep" / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_work_in_its_place_is_refused_and_thrown_away_where_asked(tmp_path) -> None:
+    begun(tmp_path / "out", (0, 0))
+    other = ABOUT | {"window": 768, "input files": [["a.tif", 1, 3]]}
+    sentence = r"out.partial: was begun with something else.*window \(512, now 768\), input files; --fresh"
+    with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "out", other, 0):
+        pass
+    assert (partial(tmp_path / "out") / "blocks" / "00000-00000.block").exists(), "refused, not destroyed"
+    with work_folder(tmp_path / "out", other, 0, fresh=True) as work:
+        assert work.finished() == set()
+        work.complete()
+
+
+def test_work_that_says_nothing_of_itself_is_refused(tmp_path) -> None:
+    begun(tmp_path / "out", (0, 0))
+    (partial(tmp_path / "out") / "work.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be gone on with"), work_folder(tmp_path / "out", ABOUT, 0):
+        pass
+    (tmp_path / "mine.partial").mkdir()
+    (tmp_path / "mine.partial" / "file").write_text("mine")
+    with pytest.raises(DataError, match="is in the way"), work_folder(tmp_path / "mine", ABOUT, 0):
+        pass
+    assert (tmp_path / "mine.partial" / "file").read_text() == "mine"
+
+
+def test_an_existing_result_is_refused(tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match="exists already"), work_folder(tmp_path / "out", ABOUT, 0):
+        pass
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="is a file"), work_folder(tmp_path / "file" / "out", ABOUT, 0):
+        pass
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: b"x" + content[1:], lambda content: content[:2]])
+def test_a_damaged_block_is_told_and_made_again(tmp_path, change) -> None:
+    begun(tmp_path / "out", (0, 0), (0, 1))
+    path = partial(tmp_path / "out") / "blocks" / "00000-00000.block"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError, match="is damaged and was removed"), work_folder(tmp_path / "out", ABOUT, 0) as work:
+        work.block((0, 0), BLOCK.shape)
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        assert work.finished() == {(0, 1)}
+
+
+def test_a_half_written_block_is_no_block(tmp_path) -> None:
+    begun(tmp_path / "out", (0, 0))
+    (partial(tmp_path / "out") / "blocks" / "00000-00001.draft").write_bytes(b"half")
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        assert work.finished() == {(0, 0)}
+
+
+def test_too_little_room_is_told_before_anything_is_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
+    sentence = r"out: the disk is full; up to 3 GB are needed and 2 MB are free"
+    with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "deep" / "out", ABOUT, 3_000_000_000):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_on_a_full_disk_finished_blocks_are_kept(tmp_path) -> None:
+    sentence = r"disk is full.*1 finished parts are kept in .*out.partial; with more room the same command goes on"
+
+    def work_on() -> None:
+        with work_folder(tmp_path / "out", ABOUT, 0) as work:
+            work.keep((0, 0), BLOCK)
+            (work.result / "draft").write_text("big")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DataError, match=sentence):
+        work_on()
+    assert not (partial(tmp_path / "out") / "result").exists(), "what can be made again quickly gives its room back"
+
+
+def test_two_processes_are_not_at_it_at_once(tmp_path) -> None:
+    pytest.importorskip("fcntl")
+    code = (
+        "import sys, json\nfrom pathlib import Path\nfrom forestgaps_rasters.resuming import work_folder\n"
+        "try:\n    with work_folder(Path(sys.argv[1]), json.loads(sys.argv[2]), 0):\n        print('in')\n"
+        "except Exception as error:\n    print(error)\n"
+    )
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        work.keep((0, 0), BLOCK)
+        line = [sys.executable, "-c", code, str(tmp_path / "out"), json.dumps(ABOUT)]
+        assert "another process is working in it" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        assert work.finished() == {(0, 0)}, "the other one has touched nothing"
+        work.complete()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+
+from forestgaps_rasters.mapping import STEPS
+from forestgaps_rasters.styles import VIRIDIS, along, write_styles
+
+UTM = CRS.from_epsg(32610)
+
+
+@pytest.fixture
+def styles(tmp_path):
+    write_styles(tmp_path, (2.0, 5.0, 7.5), UTM)
+    return {path.name: ElementTree.fromstring(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()}
+
+
+def test_styles_have_the_names_of_their_rasters(styles) -> None:
+    assert styles.keys() == {"gaps.qml", "probabilities.qml", "gaps.qlr"}
+
+
+def test_gaps_are_coloured_and_canopy_is_seen_through(styles) -> None:
+    (renderer,) = styles["gaps.qml"].findall("pipe/rasterrenderer")
+    assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
+    entries = {e.get("value"): (e.get("alpha"), e.get("label")) for e in renderer.findall("colorPalette/paletteEntry")}
+    assert entries == {"0": ("0", "canopy"), "1": ("255", "gap at 2 m")}
+
+
+def test_probabilities_are_ramped_over_real_values_not_bytes(styles) -> None:
+    (renderer,) = styles["probabilities.qml"].findall("pipe/rasterrenderer")
+    assert (renderer.get("type"), renderer.get("classificationMin"), renderer.get("classificationMax")) == (
+        "singlebandpseudocolor",
+        "0",
+        "1",
+    )
+    items = [float(item.get("value")) for item in renderer.findall(".//colorrampshader/item")]
+    assert items[0] == 0
+    assert items == sorted(items)
+    assert items[-1] == 1 == STEPS * (1 / STEPS)
+    assert 0 < float(renderer.get("opacity")) < 1
+    stops = next(option.get("value") for option in renderer.iter("Option") if option.get("name") == "stops")
+    assert [float(stop.split(";")[0]) for stop in stops.split(":")] == items[1:-1]
+
+
+def test_the_layer_definition_shows_each_band_of_both_rasters(styles) -> None:
+    root = styles["gaps.qlr"]
+    layers = {layer.findtext("id"): layer for layer in root.findall("maplayers/maplayer")}
+    assert len(layers) == 6
+    groups = root.findall("layer-tree-group/layer-tree-group")
+    assert [group.get("checked") for group in groups] == ["Qt::Checked", "Qt::Unchecked"]
+    for group, file in zip(groups, ("./gaps.tif", "./probabilities.tif"), strict=True):
+        entries = group.findall("layer-tree-layer")
+        assert [entry.get("name")[-5:].strip() for entry in entries] == ["t 2 m", "t 5 m", "7.5 m"]
+        for band, entry in enumerate(entries, start=1):
+            layer = layers[entry.get("id")]
+            assert layer.findtext("datasource") == entry.get("source") == file
+            assert layer.find("pipe/rasterrenderer").get("band") == str(band)
+            assert layer.findtext("srs/spatialrefsys/authid") == "EPSG:32610"
+            assert CRS.from_wkt(layer.findtext("srs/spatialrefsys/wkt")) == UTM
+    colours = {e.get("color") for e in root.iter("paletteEntry") if e.get("value") == "1"}
+    assert len(colours) == 3
+
+
+def test_a_map_without_crs_has_a_layer_definition_without_one(tmp_path) -> None:
+    write_styles(tmp_path, (2.0,), None)
+    root = ElementTree.fromstring((tmp_path / "gaps.qlr").read_text(encoding="utf-8"))
+    assert root.find(".//srs") is None
+    assert len(root.findall("maplayers/maplayer")) == 2
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
+def test_colours_along_the_ramp_grow_lighter_as_any_eye_sees(shares: list[float]) -> None:
+    seen = [luminance(along(VIRIDIS, share)) for share in sorted(shares)]
+    assert all(later >= sooner - 0.003 for sooner, later in pairwise(seen))
+    assert along(VIRIDIS, 0) == VIRIDIS[0]
+    assert along(VIRIDIS, 1) == VIRIDIS[-1]
+
+
+def test_a_style_beside_the_raster_changes_nothing_for_gdal(styles, tmp_path) -> None:
+    with rasterio.open(tmp_path / "gaps.tif", "w", driver="GTiff", width=4, height=4, count=3, dtype="uint8", crs=UTM,
+                       transform=rasterio.Affine(1, 0, 5, 0, -1, 5)) as file:  # fmt: skip
+        file.write(np.ones((3, 4, 4), np.uint8))
+    with rasterio.open(tmp_path / "gaps.tif") as file:
+        assert file.read().sum() == 48
