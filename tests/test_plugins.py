@@ -197,3 +197,30 @@ def test_a_folder_that_holds_no_plugin_is_told(tmp_path, site):
     assert Plugins().add_folder(tmp_path).failed == "import"
     (tmp_path / "pyproject.toml").write_text(PROJECT + 'second = "t_folder"\n')
     assert Plugins().add_folder(tmp_path).failed == "hooks"
+
+
+def test_a_place_to_compute_is_found_by_the_scheme_of_its_address(site):
+    source = """
+        from forestgaps_core import hookimpl
+
+        @hookimpl
+        def forestgaps_executors():
+            return {"far": "MODULE:connect", "lost": "MODULE:nothing"}
+
+        def connect(address):
+            return f"connected to {address}"
+    """
+    site("t-far", source)
+    plugins = Plugins.discover()
+    owner, _ = plugins.executors()["far"]
+    assert str(owner) == "t-far 1.0"
+    assert plugins.executor("far")("far://host:1") == "connected to far://host:1"
+    with pytest.raises(PluginError, match=r"executor for lost:// of t-far 1.0.*has no 'nothing'"):
+        plugins.executor("lost")
+
+
+def test_a_place_to_compute_that_is_no_target_is_kept_as_a_record(site):
+    site("t-far", "from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_executors():\n    return {'far': 7}\n")
+    plugins = Plugins.discover()
+    assert "far" not in plugins.executors()
+    assert "forestgaps_executors offers 'far'" in record(plugins, "t-far").reason

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rasterio.errors import RasterioError
@@ -17,49 +14,14 @@ from forestgaps_core.errors import DataError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@contextmanager
-def new_folder(out: Path, room: int) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its name when the block ends, and vanishes with all in it on any error.
-
-    Args:
-        room: Bytes the folder will need at most, checked before anything is written.
+def finish(temporary: Path, out: Path) -> None:
+    """Give the folder its name when all of it is on the disk.
 
     Raises:
-        DataError: `out` exists, there is too little room, or the disk ran full on the way.
+        DataError: Something of that name has appeared meanwhile.
     """
-    if out.exists() or out.is_symlink():
-        raise DataError(f"{out}: exists already; nothing is overwritten, so name another folder or remove this one")
-    existing = next(parent for parent in out.absolute().parents if parent.exists())
-    if not existing.is_dir():
-        raise DataError(f"{out}: cannot be made, {existing} is a file")
-    if (free := shutil.disk_usage(existing).free) < room:
-        raise DataError(too_full(out, room, free))
-    made = [parent for parent in out.absolute().parents if not parent.exists()]
-    temporary: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        yield temporary
-        finish(temporary, out)
-    except BaseException as error:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-        for parent in made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-        if ran_full(error, existing):
-            raise DataError(too_full(out, room, shutil.disk_usage(existing).free)) from error
-        if isinstance(error, PermissionError):
-            raise DataError(f"{out}: may not be written ({error.strerror})") from error
-        raise
-
-
-def finish(temporary: Path, out: Path) -> None:
     for path in (*temporary.rglob("*"), temporary):
         synced(path)
-    mask = os.umask(0)
-    os.umask(mask)
-    temporary.chmod(0o777 & ~mask)  # mkdtemp's is for the owner alone
     try:
         temporary.rename(out)
     except OSError as error:

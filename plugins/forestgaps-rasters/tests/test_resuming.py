@@ -143,3 +143,9 @@ def test_two_processes_are_not_at_it_at_once(tmp_path) -> None:
         assert "another process is working in it" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
         assert work.finished() == {(0, 0)}, "the other one has touched nothing"
         work.complete()
+
+
+def test_a_folder_that_may_not_be_written_is_told_so(tmp_path) -> None:
+    with pytest.raises(DataError, match="may not be written"), work_folder(tmp_path / "out", ABOUT, 0):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert not list(tmp_path.iterdir())
