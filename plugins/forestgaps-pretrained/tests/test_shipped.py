@@ -1,4 +1,4 @@
-"""What the package ships. Skipped until the trained weights are in it, and never after."""
+"""What the package ships."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +21,6 @@ from forestgaps_pretrained.scores import best_filter
 
 SMALL = Path(str(files("forestgaps_pretrained"))) / "small"
 MEGABYTES = 5
-pytestmark = pytest.mark.skipif(not (SMALL / "network.json").is_file(), reason="the trained weights are not in the package yet")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,26 @@ def test_maps_are_nested_whatever_the_elevation(predictor) -> None:
     probabilities = predictor(dsm, valid, (2.0, 3.5, 5.0, 10.0, 30.0))
     assert (probabilities.diff(dim=1) >= 0).all()
     assert (predictor(dsm - 1400, valid, (5.0,)) - predictor(dsm, valid, (5.0,))).abs().max() < 0.02
+
+
+def test_where_a_window_ends_and_what_else_is_in_the_batch_does_not_matter(predictor) -> None:
+    plugins = Plugins.discover()
+    if "landscapes" not in plugins.components("data"):
+        pytest.skip("needs forestgaps-landscapes")
+    data = plugins.component("data", "landscapes").load()(train=1, validation=1, test=1, size_px=576, tile_px=576, seed=7).build()
+    tile, thresholds = data.test.read(0, 0), (2.0, 5.0, 10.0, 20.0)
+    dsm, valid = tile.dsm[None, None], tile.valid[None, None]
+    whole = predictor(dsm, valid, thresholds)
+    margin = round(predictor.model.context_m)
+    for begin, size in ((0, 384), (128, 448), (192, 384)):
+        part = np.s_[..., begin : begin + size, begin : begin + size]
+        alone = predictor(dsm[part], valid[part], thresholds)
+        inner = slice(margin if begin else 0, size if begin + size == 576 else size - margin)
+        apart = torch.where(valid[part], (alone - whole[part]).abs(), 0.0)[..., inner, inner]
+        assert apart.numel() > 0
+        assert apart.max() < 0.02
+        together = predictor(torch.cat([dsm[part], dsm[part] + 500]), valid[part].expand(2, -1, -1, -1), thresholds)
+        assert (together[:1] - alone).abs().max() < 1e-4
 
 
 def test_predict_needs_no_run(tmp_path) -> None:

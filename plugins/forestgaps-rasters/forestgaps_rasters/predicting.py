@@ -149,11 +149,12 @@ def predict_raster(
 def with_windows(how: MapOptions, predictor: Predictor) -> MapOptions:
     """Windows where they are not said: so wide that what is kept of one lies as far from its edge as the network looks.
 
-    Of a window of a network that looks far, half its side is kept, so that a pixel is computed four times.
+    Of a window of a network that looks far, two thirds of the side are kept, so that a pixel is computed 2.25 times; with larger
+    windows it would be less often, for more memory.
     """
     context = context_of(predictor)
     overlap = how.overlap if how.overlap is not None else max(OVERLAP, rounded_up(2 * (context + FEATHER)) if context else 0)
-    window = how.window if how.window is not None else max(WINDOW, 2 * overlap)
+    window = how.window if how.window is not None else max(WINDOW, 3 * overlap)
     if how.overlap is None:
         overlap = min(overlap, window // 2 // STRIDE * STRIDE)
     return evolve(how, window=window, overlap=overlap)

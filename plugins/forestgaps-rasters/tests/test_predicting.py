@@ -326,7 +326,7 @@ def test_windows_are_as_wide_as_the_network_looks() -> None:
     assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (512, 128)
     predictor.model.context_pixels = 200
     wide = with_windows(MapOptions(), predictor)
-    assert (wide.window, wide.overlap) == (1024, 512), "half of it less the feather, 32, is more than 200"
+    assert (wide.window, wide.overlap) == (1536, 512), "half of it less the feather, 32, is more than 200"
     assert with_windows(MapOptions(window=256), predictor).overlap == 128, "what is asked is done"
     assert with_windows(MapOptions(window=640, overlap=64), predictor) == MapOptions(window=640, overlap=64)
 
