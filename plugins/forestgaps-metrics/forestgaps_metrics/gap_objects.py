@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from attrs import define, field, frozen
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]  # scipy ships no types
+from scipy import ndimage
 from torch import Tensor
 
 from forestgaps_core.components import Batch

@@ -108,7 +108,7 @@ def test_where_a_window_ends_and_what_else_is_in_the_batch_does_not_matter(predi
         assert apart.numel() > 0
         assert apart.max() < 0.02
         together = predictor(torch.cat([dsm[part], dsm[part] + 500]), valid[part].expand(2, -1, -1, -1), thresholds)
-        assert (together[:1] - alone).abs().max() < 1e-4
+        assert (together[:1] - alone).abs().max() < 1e-3
 
 
 def test_predict_needs_no_run(tmp_path) -> None:
