@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filters import FILTERS
 from numpy.typing import NDArray
 from real_sites import RESOLUTION_M, THRESHOLDS, scores
 
 from forestgaps_core import load_predictor
+from forestgaps_pretrained.filters import FILTERS
 
 GROUPS = (
     ("nz_westport", "fr_lidarhd_west", "us_foxisland"),

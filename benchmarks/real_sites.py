@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from filters import FILTERS
 from numpy.typing import NDArray
+
+from forestgaps_pretrained.filters import FILTERS
 
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
 RESOLUTION_M = 1.0

@@ -148,6 +148,9 @@ class Source(Protocol):
 
     `read` must depend on nothing but its arguments: `draw` is the randomness of this sample in this epoch. It runs in
     loader processes. All tiles of a source have one size.
+
+    May also have `block(index)`, what names the spatial block of a tile (tiles of one are no independent witnesses, so
+    intervals of scores draw blocks), and `site(index)`, the name of its site.
     """
 
     def __len__(self) -> int:

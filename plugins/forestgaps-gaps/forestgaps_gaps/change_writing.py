@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyogrio
 import rasterio
-from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
-from forestgaps_core.errors import DataError
 from forestgaps_gaps.changes import CLASSES, KINDS, NODATA, Bytes, Changes, GapFate
 from forestgaps_gaps.finding import Search
 from forestgaps_gaps.grids import Grid
 from forestgaps_gaps.polygons import Geometries
 from forestgaps_gaps.reading import Layer
 from forestgaps_gaps.table import GapTable
-from forestgaps_gaps.writing import GEOMETRY, MULTIPOLYGON, SCHEMA, batch
+from forestgaps_gaps.writing import GEOMETRY, SCHEMA, batch, write_layer
 
 COLOURS = {0: (232, 236, 228, 255), 1: (148, 148, 148, 255), 2: (213, 94, 0, 255), 3: (0, 114, 178, 255)}  # told apart by all eyes
 FATES = (("change", pa.int64()), ("class", pa.string()), ("other_date_m2", pa.float64()))
@@ -105,30 +101,4 @@ def write_gap_fates(path: Path, rows: Iterable[pa.RecordBatch], crs: CRS | None,
     Raises:
         DataError: It cannot be written.
     """
-    failed: list[BaseException] = []
-
-    def watched() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from rows
-        except BaseException as error:
-            failed.append(error)  # which a stream of Arrow would turn into a sentence
-            raise
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="'crs' was not provided")  # there is none
-        try:
-            pyogrio.write_arrow(
-                pa.RecordBatchReader.from_batches(FATE_SCHEMA, watched()),
-                path,
-                layer=layer,
-                driver="GPKG",
-                geometry_name=GEOMETRY,
-                geometry_type=MULTIPOLYGON,
-                crs=None if crs is None else crs.to_wkt(),
-            )
-        except Exception as error:
-            if failed:
-                raise failed[0] from None
-            if isinstance(error, DataSourceError | RuntimeError):
-                raise DataError(f"{path.parent}: GeoPackage could not be written there ({error})") from error
-            raise
+    write_layer(path, rows, FATE_SCHEMA, crs, driver="GPKG", layer=layer)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,18 +12,11 @@ from hypothesis import strategies as st
 from forestgaps_core.testing import example_batch
 from forestgaps_models.ground import block_minima, ground_by_envelope, ground_by_opening, low_percentile, smoothed
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
 def filters() -> ModuleType:
     pytest.importorskip("scipy")
-    spec = importlib.util.spec_from_file_location("filters", BENCHMARKS / "filters.py")
-    if spec is None or spec.loader is None or not (BENCHMARKS / "filters.py").is_file():
-        pytest.skip("needs the repository's benchmarks")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["filters"] = module
-    spec.loader.exec_module(module)
+    module: ModuleType = pytest.importorskip("forestgaps_pretrained.filters")
     return module
 
 
