@@ -114,25 +114,22 @@ def compared(run: Path, prepared: Path, out: Path) -> list[dict[str, object]]:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """Markdown: a row for each area and threshold, mean IoU (gap IoU, canopy IoU, gap F1) for each method."""
+    """Markdown: a row for each area and threshold, mean IoU of each method, the best in bold; gap IoU of the network beside it."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    lines = [f"| site | m | gap share | {' | '.join(methods)} | best |", "|---" * (4 + len(methods)) + "|"]
+    lines = [f"| site | m | gap share | trivial | {' | '.join(methods)} | gap IoU |", "|---" * (5 + len(methods)) + "|"]
     wins = judged = 0
     for site, threshold in dict.fromkeys((row["site"], row["threshold"]) for row in rows):
         found = {row["method"]: row for row in rows if (row["site"], row["threshold"]) == (site, threshold)}
-        share = float(str(found["network"]["share"]))
+        share, gap_iou = (float(str(found["network"][score])) for score in ("share", "gap_iou"))
         mean = {m: (float(str(found[m]["gap_iou"])) + float(str(found[m]["canopy_iou"]))) / 2 for m in methods}
-        cells = [
-            f"{mean[m]:.3f} ({float(str(found[m]['gap_iou'])):.2f}, {float(str(found[m]['canopy_iou'])):.2f}, "
-            f"{float(str(found[m]['gap_f1'])):.2f})"
-            for m in methods
-        ]
-        one_sided = not 0.01 <= share <= 0.95
-        best = "one-sided" if one_sided else max(mean, key=lambda m: mean[m])
-        judged, wins = judged + (not one_sided), wins + (best == "network")
-        lines.append(f"| {site} | {threshold:g} | {share:.3f} | {' | '.join(cells)} | {best} |")
+        one_sided, best = not 0.01 <= share <= 0.95, max(mean, key=lambda m: mean[m])
+        cells = [f"**{mean[m]:.3f}**" if m == best and not one_sided else f"{mean[m]:.3f}" for m in methods]
+        name = f"{site}, not judged" if one_sided else site
+        trivial = max(share, 1 - share) / 2
+        lines.append(f"| {name} | {threshold:g} | {share:.3f} | {trivial:.3f} | {' | '.join(cells)} | {gap_iou:.2f} |")
+        judged, wins = judged + (not one_sided), wins + (best == "network" and not one_sided)
     summary = f"The network is best at {wins} of {judged} judged pairs of site and threshold, a filter at {judged - wins}."
-    return "\n".join([*lines, "", "Cells: mean IoU (gap IoU, canopy IoU, gap F1).", "", summary])
+    return "\n".join([*lines, "", summary])
 
 
 def main() -> None:
