@@ -36,7 +36,7 @@ def install_all(session: nox.Session, *tools: str) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, with branch coverage, as many at once as there are cores."""
     install_all(session, *TEST_TOOLS, *PEERS, "pytest-cov>=6", "pytest-xdist>=3.6")
-    session.env["OMP_THREAD_LIMIT"] = "1"  # threads of processes that share cores wait for each other
+    session.env["OMP_WAIT_POLICY"] = "PASSIVE"  # threads of processes that share cores would wait in each other's way
     data = os.environ.get("FORESTGAPS_DATA")
     if not data and (ROOT.parent / "shared" / "data").is_dir():
         session.env["FORESTGAPS_DATA"] = str(ROOT.parent / "shared" / "data")
