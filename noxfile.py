@@ -22,7 +22,7 @@ TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.
 # References the tests hold components against; each test that needs one is skipped without it.
 PEERS = (
     *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
-    *("geopandas", "lxml", "playwright", "pystac-core", "pystac-ext-mlm", "jsonschema"),
+    *("geopandas", "shapely", "lxml", "playwright", "pystac-core", "pystac-ext-mlm", "jsonschema"),
 )
 
 

@@ -9,9 +9,6 @@ from hypothesis import strategies as st
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
-from shapely import box as rectangle
-from shapely import polygons
-from shapely import transform as moved
 
 from forestgaps_core.errors import DataError
 from forestgaps_rasters.apart import apart, between, check_apart, holds, near, outline, over_ground
@@ -95,14 +92,15 @@ def test_feet_are_told_in_metres() -> None:
 @pytest.mark.parametrize("crs", [CRS.from_epsg(32611), CRS.from_epsg(3857), CRS.from_epsg(2285), CRS.from_epsg(3005)])
 @pytest.mark.parametrize("east", [50, 108, 115, 140, 100_000])
 def test_sites_of_different_crs_are_measured_on_the_ground(crs: CRS, east: float) -> None:
+    shapely = pytest.importorskip("shapely")
     # A block whose middle is so far from the first one's, in a CRS that is turned against the first and has other units.
     (x,), (y,) = transform(UTM, crs, [500_050 + east], [5_199_950])
     (tip_x,), (tip_y,) = transform(UTM, crs, [500_051 + east], [5_199_950])
     side = float(np.hypot(tip_x - x, tip_y - y))
     there = stored("there", x - 50 * side, y + 50 * side, "test", crs=crs, side=side)
-    square = rectangle(x - 50 * side, y - 50 * side, x + 50 * side, y + 50 * side).segmentize(side)
-    shape = moved(square, lambda points: np.array(transform(crs, UTM, *points.T)).T)
-    true = rectangle(500_000, 5_199_900, 500_100, 5_200_000).distance(shape)
+    square = shapely.box(x - 50 * side, y - 50 * side, x + 50 * side, y + 50 * side).segmentize(side)
+    shape = shapely.transform(square, lambda points: np.array(transform(crs, UTM, *points.T)).T)
+    true = shapely.box(500_000, 5_199_900, 500_100, 5_200_000).distance(shape)
     if true >= 20:
         check(HERE, there)
         return
@@ -138,13 +136,16 @@ sides = st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(1, 50), st.flo
 
 @given(sides, sides)
 def test_distances_of_rectangles_are_those_of_shapely(one, other) -> None:
-    found, true = between(one, other, 1.0), rectangle(*one).distance(rectangle(*other))
+    shapely = pytest.importorskip("shapely")
+    found, true = between(one, other, 1.0), shapely.box(*one).distance(shapely.box(*other))
     assert found == pytest.approx(true, abs=1e-9) if found >= 0 else true == 0
 
 
 @given(sides, sides, st.floats(0, 6))
 @settings(max_examples=50)
 def test_distances_of_turned_blocks_are_those_of_shapely(one, other, angle: float) -> None:
+    shapely = pytest.importorskip("shapely")
+
     def turned(points):
         return points @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
@@ -152,7 +153,7 @@ def test_distances_of_turned_blocks_are_those_of_shapely(one, other, angle: floa
         outline(Grid(UTM, Affine((b[2] - b[0]) / 9, 0, b[0], 0, -(b[3] - b[1]) / 9, b[3]), 9, 9), UTM) for b in (one, other)
     )
     second = turned(second)
-    shapes = polygons(first), moved(rectangle(*other), turned)
+    shapes = shapely.polygons(first), shapely.transform(shapely.box(*other), turned)
     true = shapes[0].distance(shapes[1])
     if true > 0:
         assert not holds(first, second) and not holds(second, first)
