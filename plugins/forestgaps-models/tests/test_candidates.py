@@ -113,7 +113,7 @@ def test_minima_of_four_cells_leave_out_the_unknown() -> None:
 def test_support_is_the_share_of_near_cells() -> None:
     lowest, grounds = torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5)
     lowest[..., :2, :] = 3.0
-    assert support(lowest, grounds, torch.ones(1, 1, 5, 5, dtype=torch.bool))[0, 0, 2, 2] == pytest.approx(15 / 25)
+    assert support(lowest, grounds, torch.ones(1, 1, 5, 5, dtype=torch.bool))[0, 0, 2, 2].item() == pytest.approx(15 / 25)
 
 
 def test_steepness_of_a_plane_is_its_slope() -> None:

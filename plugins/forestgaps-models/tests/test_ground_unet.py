@@ -27,7 +27,7 @@ def test_it_begins_as_a_mean_of_its_guesses_and_its_height_is_what_stands_above(
     dsm = torch.full((1, 1, 96, 96), 512.0)
     dsm[..., 40:52, 40:52] += 18.0  # a tree narrower than every window but the first
     height = network(trained=False).heights(dsm, torch.ones_like(dsm, dtype=torch.bool)).detach()
-    assert height[..., 44:48, 44:48].mean() == pytest.approx(18.0, abs=1.5)
+    assert height[..., 44:48, 44:48].mean().item() == pytest.approx(18.0, abs=1.5)
     assert height[..., :20, :20].abs().max() < 0.3
 
 
