@@ -12,7 +12,7 @@ np = pytest.importorskip("numpy")
 rasterio = pytest.importorskip("rasterio")
 predicting = pytest.importorskip("forestgaps_rasters.predicting")
 
-from forestgaps_dask.executor import DaskExecutor  # noqa: E402
+from forestgaps_dask.executor import DaskExecutor  # noqa: E402 - after what it needs was seen to be there
 
 
 class KillsOneWorker:

@@ -35,12 +35,12 @@ class Line:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.1234 as '12.3 %'; a dash where there is no number."""
-    return "–" if missing(share) else f"{100 * share:.{digits}f}{SPACE}%"  # type: ignore[operator]
+    return "–" if share is None or missing(share) else f"{100 * share:.{digits}f}{SPACE}%"
 
 
 def points(share: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return "–" if missing(share) else f"{100 * share:+.1f}".replace("-", "−")  # type: ignore[operator]
+    return "–" if share is None or missing(share) else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def score(value: float | None, digits: int = 2) -> str:
@@ -57,16 +57,16 @@ def metres(value: float | None) -> str:
 
 def hectares(value: float | None) -> str:
     """Three digits are enough for an area."""
-    if missing(value):
+    if value is None or missing(value):
         return "–"
-    return f"{value:,.0f}".replace(",", SPACE) + f"{SPACE}ha" if value >= 100 else f"{value:.3g}{SPACE}ha"  # type: ignore[operator]
+    return f"{value:,.0f}".replace(",", SPACE) + f"{SPACE}ha" if value >= 100 else f"{value:.3g}{SPACE}ha"
 
 
 def area(value_m2: float | None) -> str:
     """Square metres, or hectares from one on."""
-    if missing(value_m2):
+    if value_m2 is None or missing(value_m2):
         return "–"
-    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{value_m2:,.0f}".replace(",", SPACE) + f"{SPACE}m²"  # type: ignore[operator]
+    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{value_m2:,.0f}".replace(",", SPACE) + f"{SPACE}m²"
 
 
 def missing(value: float | None) -> bool:
