@@ -1,68 +1,82 @@
-"""Checkpoints: written whole or not at all, loaded as data only."""
+"""Checkpoints: written whole or not at all, sealed by a checksum, loaded as data only.
+
+A checkpoint is what `torch.save` writes, followed by 48 bytes: the SHA-256 of all that stands before, and the word `SEAL`. Readers
+of torch files skip the tail.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import hashlib
+import io
 import os
-import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
+from forestgaps_core.plain import not_plain
+from forestgaps_core.writing import new_file
 
-FORMAT = 1
+FORMAT = 2
+SEAL = b"forestgaps seal\n"
+DIGEST = hashlib.sha256().digest_size
+EARLIER = "earlier checkpoints are untouched"
+# What must stand where, for everything that reads checkpoints; more may stand there.
+POSITION = ("epoch", "batch", "step")
+TABLES = ("model", "thresholds", "training", "environment")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` (tensors and plain values) under a temporary name, sync, then rename: the file is whole or absent.
+    """Write `state` (tensors and plain values); the file is whole or absent.
 
     Raises:
-        CheckpointError: It could not be written; whatever stood at `path` before still stands.
+        DiskError: It could not be written; whatever stood at `path` before still stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        discard(temporary)
-        raise CheckpointError(
-            f"{path} could not be written: {why(error, path.parent)}; earlier checkpoints are untouched"
-        ) from error
-    except BaseException:
-        discard(temporary)
-        raise
+    needed = bytes_of(state)
+    with new_file(path, needed=needed, after=EARLIER) as file:
+        sealed = Sealing(file)
+        try:
+            torch.save({"format": FORMAT, **state}, sealed)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
+        except RuntimeError as error:  # torch's zip writer hides what the disk said
+            if sealed.failed is None:
+                raise
+            raise sealed.failed from error
+        file.write(sealed.digest.digest() + SEAL)
 
 
-def discard(file: Path) -> None:
-    with contextlib.suppress(OSError):
-        file.unlink(missing_ok=True)
+class Sealing(io.RawIOBase):
+    """A file that is summed up while it is written; keeps what the disk said."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+        self.failed: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
 
 
-def why(error: Exception, folder: Path) -> str:
-    if isinstance(error, OSError) and error.errno != errno.ENOSPC:
-        return error.strerror or str(error)
-    free = shutil.disk_usage(folder).free / 1e6
-    return f"{error} ({free:.0f} MB free on its disk)"
+def bytes_of(state: Any) -> int:
+    """Memory of the tensors in a state, near enough the size of its file."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(map(bytes_of, state.values()))
+    return sum(map(bytes_of, state)) if isinstance(state, list | tuple) else 0
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+# --- loading --------------------------------------------------------------------------------------------------------
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -74,20 +88,113 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
+        check_seal(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch raises whatever the damaged part happens to break
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: {first}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
+    check_state(state, str(path))
     return state
+
+
+def check_seal(path: Path) -> None:
+    """Refuse a file that is not, byte for byte, what was written, and one that unpacks to more than it holds."""
+    with open(path, "rb") as file:
+        length = os.fstat(file.fileno()).st_size - DIGEST - len(SEAL)
+        file.seek(max(length, 0))
+        digest, seal = file.read(DIGEST), file.read()
+        if seal != SEAL:
+            raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: its seal is missing, so it may be cut short")
+        file.seek(0)
+        found = hashlib.sha256()
+        while length > 0 and (part := file.read(min(length, 1 << 20))):
+            found.update(part)
+            length -= len(part)
+    if found.digest() != digest:
+        raise CheckpointError(f"{path} is damaged: its contents do not have the checksum that was written with them")
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(entry.file_size for entry in entries) > size:
+        raise CheckpointError(f"{path} is no checkpoint of forestgaps: it holds compressed parts, or parts that overlap")
+
+
+def check_state(state: Mapping[str, Any], source: str) -> None:
+    """Refuse a state with parts missing or of another type.
+
+    Raises:
+        CheckpointError: Names each.
+    """
+    if reason := not_plain(state):
+        raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {reason}")
+    wrong = wrong_parts(state.get("about"))
+    if not isinstance(state.get("model"), Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()
+    ):
+        wrong.append("model")
+    if not isinstance(state.get("callbacks"), Mapping):
+        wrong.append("callbacks")
+    position = state.get("position", dict.fromkeys(POSITION, 0))
+    if not isinstance(position, Mapping) or not all(
+        type(position.get(key)) is int and 0 <= position[key] < 1 << 62 for key in POSITION
+    ):
+        wrong.append("position")
+    elif not isinstance(position.get("stopped"), str | None):
+        wrong.append("position.stopped")
+    if wrong:
+        raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {', '.join(wrong)} missing or of another type")
+
+
+def wrong_parts(about: Any) -> list[str]:
+    """What is missing or of another type in the part of a checkpoint that says how to build its network again."""
+    if not isinstance(about, Mapping):
+        return ["about"]
+    if not about:  # of a Trainer that was given none: good for resuming, not for mapping
+        return []
+    size = about.get("resolution_m")
+    right: dict[str, bool] = {
+        "about.resolution_m": isinstance(size, int | float) and not isinstance(size, bool) and 0 < size < float("inf"),
+        "about.versions": isinstance(about.get("versions"), Mapping),
+        "about.components": isinstance(about.get("components"), Mapping)
+        and all(isinstance(component, Mapping) for component in about["components"].values()),
+    }
+    config = about.get("config")
+    tables = config if isinstance(config, Mapping) else {}
+    for name in TABLES:
+        right[f"about.config.{name}"] = isinstance(tables.get(name), Mapping)
+    for name in ("model", "normalization"):
+        if name in tables:
+            right[f"about.config.{name}"] = isinstance(tables[name], Mapping) and isinstance(tables[name].get("name"), str)
+    if right["about.config.training"]:
+        count = tables["training"].get("batch_size")
+        right["about.config.training.batch_size"] = type(count) is int and count > 0
+    return [place for place, is_right in right.items() if not is_right]
 
 
 def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """The weights the run was validated with: the average a callback keeps under `averaged_weights`, or else the trained ones."""
     kept = (part.get("averaged_weights") for part in state["callbacks"].values() if isinstance(part, Mapping))
-    return next((average for average in kept if average), state["model"])
+    weights: Mapping[str, Any] = next((average for average in kept if isinstance(average, Mapping) and average), state["model"])
+    return weights
+
+
+def loaded(what: str, load: Callable[[Any], object], state: Any) -> None:
+    """Give a part its state.
+
+    Raises:
+        CheckpointError: It does not take it: the checkpoint is of something else.
+    """
+    try:
+        load(state)
+    except Exception as error:  # a part of a plugin may raise anything
+        raise CheckpointError(
+            f"the checkpoint does not fit the {what} of this run: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,17 +202,17 @@ def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
     return {"about": state["about"], "model": dict(weights_to_use(state)), "callbacks": {}}
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The intact checkpoint of a run folder that was written last.
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """The intact checkpoint of a run folder that was written last, and sentences about newer ones that are damaged.
 
     Raises:
         CheckpointError: There is none; damaged ones are named.
     """
     files = sorted((folder / "checkpoints").glob("*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    damaged = []
+    damaged: list[str] = []
     for file in files:
         try:
-            return file, load_checkpoint(file)
+            return file, load_checkpoint(file), damaged
         except CheckpointError as error:
             damaged.append(str(error))
     raise CheckpointError("; ".join([f"{folder} holds no checkpoint to go on from", *damaged]))
@@ -120,9 +227,30 @@ def checkpoint_of(run: Path, which: str | None = None) -> Path:
     if run.is_file():
         return run
     folder = run / "checkpoints"
+    there = sorted(file.stem for file in folder.glob("*.pt"))
     for name in [which] if which else ["best", "last"]:
-        if (folder / f"{name}.pt").is_file():
+        if name in there:
             return folder / f"{name}.pt"
-    there = ", ".join(sorted(file.stem for file in folder.glob("*.pt"))) or "none"
     what = f"no checkpoint {which!r}" if which else "no trained network"
-    raise CheckpointError(f"{what} in {run}; checkpoints there: {there}. `forestgaps train` makes a run folder")
+    raise CheckpointError(
+        f"{what} in {run}; checkpoints there: {', '.join(there) or 'none'}. `forestgaps train` makes a run folder"
+    )
+
+
+def load_chosen(run: Path, which: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """What `checkpoint_of` finds, loaded.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged; then names one of the run that is intact.
+    """
+    path = checkpoint_of(run, which)
+    try:
+        return path, load_checkpoint(path)
+    except CheckpointError as error:
+        if run.is_dir():
+            try:
+                intact, _, _ = newest_checkpoint(run)
+            except CheckpointError:
+                raise error from None
+            raise CheckpointError(f"{error}; {intact} is intact: --checkpoint {intact.stem}") from error
+        raise

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import re
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +19,7 @@ import typer
 
 from forestgaps_core import __version__
 from forestgaps_core.components import KINDS
-from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError, nearest
+from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError, nearest, printable
 from forestgaps_core.plugins import Plugin, Plugins, load_target, normalized
 
 if TYPE_CHECKING:
@@ -20,7 +27,10 @@ if TYPE_CHECKING:
     from forestgaps_core.config import Config
 
 DEFAULT_RECIPE = "quick"
-INTERRUPTED = 130  # as shells report a program ended by SIGINT
+INTERRUPTED, TERMINATED = 130, 143  # as shells report a program ended by SIGINT and by SIGTERM
+# What a terminal obeys: all but tabs and ends of lines, and marks that turn the direction of a text.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+PATIENCE = 5.0  # seconds for what a plugin left running
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Set = Annotated[
@@ -103,7 +113,7 @@ def train(
         result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
     if result.stopped and result.stopped.startswith("interrupted"):
         typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
     typer.echo(f"\nTrained {result.epoch} epochs ({ended}). Written to {result.folder}:")
     for line in written(result.folder):
@@ -152,11 +162,13 @@ def test(
     """Score a trained network on the split held back."""
     from forestgaps_core.display import show_scores
     from forestgaps_core.run import evaluate_model
+    from forestgaps_core.writing import write_text
 
-    scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
+    with contextlib.redirect_stdout(sys.stderr):  # what components print must not get into the JSON
+        scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
     path = run / f"{split}.json"
-    text = json.dumps({name: value if value == value else None for name, value in scores.items()}, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({name: value if isfinite(value) else None for name, value in scores.items()}, indent=2)
+    write_text(path, text + "\n")
     if as_json:
         typer.echo(text)
         return
@@ -187,7 +199,8 @@ def share(
     if calibrate:
         from forestgaps_core.run import calibrated
 
-        found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
+        with contextlib.redirect_stdout(sys.stderr):
+            found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
         scale = asdict(found)
         summary["calibration"] = {**scale, "log_loss_before": before, "log_loss_after": after}
     save_network(run, folder, half=half, checkpoint=checkpoint, calibration=scale, plugins=plugins())
@@ -221,8 +234,9 @@ def init(
         return
     if path.exists():
         raise ConfigError(f"{path} exists; give another name", "config init")
-    text = recipe_path(recipe).read_text(encoding="utf-8")
-    path.write_text(text, encoding="utf-8")
+    from forestgaps_core.writing import write_text
+
+    write_text(path, recipe_path(recipe).read_text(encoding="utf-8"))
     typer.echo(f"Written: {path}\n\nNext:\n  forestgaps config check {path}\n  forestgaps train {path}")
 
 
@@ -252,7 +266,8 @@ def check(
     from forestgaps_core.run import try_one_batch
 
     config = load_config(path, overrides=changes or [], plugins=plugins())
-    facts = try_one_batch(config, plugins())
+    with contextlib.redirect_stdout(sys.stderr):
+        facts = try_one_batch(config, plugins())
     if as_json:
         typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
         return
@@ -415,17 +430,91 @@ def add_plugin_commands() -> None:
         )(plugin_command(name, plugin, command))
 
 
+class Terminated(KeyboardInterrupt):  # treated as an interruption everywhere, told apart by its status
+    """SIGTERM came."""
+
+
+_signals: list[int] = []  # SIGTERMs that came, for the status
+
+
+def terminated(number: int, frame: object) -> None:
+    _signals.append(number)
+    raise Terminated
+
+
 def main() -> None:
-    """Run the command line: status 0, 2 for a mistake of the user, 130 when interrupted; bugs keep their traceback."""
+    """Run the command line.
+
+    Status: 0; 2 for a mistake that the user can mend; 130 when interrupted and 143 when terminated. Bugs of the program keep
+    their traceback; so does everything with FORESTGAPS_TRACEBACK=1 in the environment.
+    """
+    signal.signal(signal.SIGTERM, terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8, nor terminals know every sign
+    status: object = 0
     try:
+        refuse_control_characters(sys.argv[1:])
         add_plugin_commands()
         app(prog_name="forestgaps")
+    except SystemExit as error:
+        status = error.code or 0
     except ForestgapsError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        if os.environ.get("FORESTGAPS_TRACEBACK"):
+            raise
+        say_error(str(error))
+        status = 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        status = INTERRUPTED
+    except MemoryError:
+        say_error("not enough memory; smaller tiles, batches, windows or fewer workers take less")
+        status = 2
+    except OSError as error:  # of a path that was given: too long a name, no permission, a file for a folder
+        if error.filename is None or os.environ.get("FORESTGAPS_TRACEBACK"):
+            raise
+        say_error(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        status = 2
+    if _signals and status == INTERRUPTED:
+        status = TERMINATED
+    leave(status)
+
+
+def refuse_control_characters(arguments: list[str]) -> None:
+    """They would reach the terminal with the first message that repeats them."""
+    for argument in arguments:
+        if CONTROL.search(argument):
+            raise ConfigError(f"found {argument!r}, which has control characters", "command line")
+
+
+def say_error(sentence: str) -> None:
+    print(f"Error: {printable(sentence)}", file=sys.stderr)
+
+
+def leave(status: object) -> None:
+    """End this process with a status, whatever threads and processes a plugin left running."""
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    processes = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
+    processes = [process for process in processes if not process.daemon]
+    for thing in [*left, *processes]:
+        thing.join(PATIENCE / (len(left) + len(processes)))
+    running = [thing for thing in [*left, *processes] if thing.is_alive()]
+    if not running:
+        raise SystemExit(status)
+    names = ", ".join(f"{thing.name} ({kind_of(thing)})" for thing in running)
+    print(f"Left running by a plugin, and ended: {names}", file=sys.stderr)
+    for thing in processes:
+        thing.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
+def kind_of(thing: Any) -> str:
+    """What a thread or process runs, as far as it says."""
+    target = getattr(thing, "_target", None)
+    place = f" of {target.__module__}.{getattr(target, '__qualname__', '')}" if hasattr(target, "__module__") else ""
+    return f"{'thread' if isinstance(thing, threading.Thread) else 'process'}{place}"
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ class Source(Protocol):
     loader processes. All tiles of a source have one size.
 
     May also have `block(index)`, what names the spatial block of a tile (tiles of one are no independent witnesses, so
-    intervals of scores draw blocks), and `site(index)`, the name of its site.
+    intervals of scores draw blocks), `site(index)`, the name of its site, and `place(index, draw)`, a phrase that tells
+    people where a sample was taken, such as "site ridge, rows 512-768, columns 0-256".
     """
 
     def __len__(self) -> int:

@@ -6,15 +6,16 @@ label, `[metrics.gaps]`. All mistakes of a file are reported at once, each with 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen
-from attrs.validators import ge, gt
+from attrs.validators import and_, ge, gt, le, optional
 
 from forestgaps_core.batches import Augmentation, Thresholds
 from forestgaps_core.components import KINDS
@@ -22,24 +23,39 @@ from forestgaps_core.environment import Environment
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.optimizers import OPTIMIZERS, AdamW
 from forestgaps_core.plugins import Component, Plugin, Plugins, load_target
-from forestgaps_core.structuring import shown, structured, unstructure
+from forestgaps_core.structuring import WHOLE, first, nameable, shown, spelt, structured, unstructure
 
 
 @frozen(kw_only=True)
 class Training:
     """Length of a run and what happens in a step."""
 
-    epochs: int = field(default=10, validator=ge(1), metadata={"help": "Passes over the training split."})
-    batch_size: int = field(default=8, validator=ge(1), metadata={"help": "Tiles the device sees at once."})
-    accumulate: int = field(default=1, validator=ge(1), metadata={"help": "Batches to an optimizer step."})
+    epochs: int = field(default=10, validator=and_(ge(1), le(1_000_000)), metadata={"help": "Passes over the training split."})
+    batch_size: int = field(default=8, validator=and_(ge(1), le(65_536)), metadata={"help": "Tiles the device sees at once."})
+    accumulate: int = field(default=1, validator=and_(ge(1), le(65_536)), metadata={"help": "Batches to an optimizer step."})
     max_gradient_norm: float = field(
         default=1.0, validator=gt(0), metadata={"help": "Gradients are scaled down to this norm; inf leaves them."}
     )
     max_gradient_value: float = field(
         default=inf, validator=gt(0), metadata={"help": "Each gradient value is clipped to this size; inf leaves them."}
     )
+    bad_numbers: Literal["stop", "skip"] = field(
+        default="stop",
+        metadata={
+            "help": "At a step whose loss or gradient is not finite: stop the run, its weights as they were before, or skip the "
+            "step. Either way its batch is kept in the folder `faults` of the run."
+        },
+    )
+    check_every: int = field(
+        default=50, validator=ge(1), metadata={"help": "Steps from one look for such steps to the next; each waits for the device."}
+    )
+    callback_errors: Literal["stop", "go_on"] = field(
+        default="stop",
+        metadata={"help": "When a callback fails: stop the run, or go_on without what it does. A full disk never stops training."},
+    )
     start: str | None = field(
         default=None,
+        validator=optional(nameable),
         metadata={
             "help": "Trained weights to begin with: a run folder, checkpoint, network folder or the name of an installed network; "
             "left out: random weights. `train --from` sets it."
@@ -54,6 +70,16 @@ SETTINGS: Mapping[str, type] = {
     "environment": Environment,
 }
 REQUIRED = ("data", "model", "loss")
+# Far more than any run file has, and little enough that none keeps a machine busy; measured in docs/promises/bad-input.md.
+LARGEST = 1_000_000  # bytes of a file
+DEEPEST = 32  # tables and lists in one another
+MOST = 10_000  # values, tables and lists
+# Names joined by more dots than that take the parser time that grows with the square of their number.
+MANY_DOTS = re.compile(rf"""(?:\.[ \t]*+(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+){{{DEEPEST}}}""")
+LONGEST_NAME = 200  # characters of a component's, with its distribution
+# Labels stand in names of files and scores.
+LABEL = re.compile(r"\w[\w-]{0,47}")
+
 SECTIONS = (
     "data", "thresholds", "augmentation", "model", "normalization", "loss", "optimizer", "scheduler", "training", "metrics",
     "callbacks", "environment",
@@ -94,18 +120,72 @@ def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plu
 
 
 def read_table(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file of at most `LARGEST` bytes, `DEEPEST` levels and `MOST` values.
+
+    Raises:
+        ConfigError: There is no such file, it is not TOML, or it is more than that.
+    """
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"is no run file: it has more than {LARGEST:,} bytes", str(path))
+        return parsed(content.decode("utf-8-sig"))
     except FileNotFoundError:
         near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
         raise ConfigError(f"no such file{near}", str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not TOML: byte {error.start} is not UTF-8", str(path)) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML: {error}", str(path)) from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"is not TOML: {type(error).__name__}", str(path)) from None
+        raise ConfigError(f"is not TOML: {error}"[:300], str(path)) from None
+    except ValueError as error:
+        raise ConfigError(f"is no run file: {error}", str(path)) from None
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The tables of a text in TOML.
+
+    Raises:
+        ValueError: It is not TOML, or more than a run file may be.
+    """
+    if many := MANY_DOTS.search(text):
+        raise ValueError(f"more than {DEEPEST} names joined by dots (at line {text.count(chr(10), 0, many.start()) + 1})")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(f"tables and lists in one another, more than {DEEPEST} deep") from None
+    except ValueError:  # Python's own limit on digits
+        raise ValueError(f"a whole number beyond {WHOLE}") from None
+    measure(table)
+    return table
+
+
+def measure(table: Mapping[str, Any]) -> None:
+    """Without recursion, whose depth is one of the things that are measured.
+
+    Raises:
+        ValueError: Too many values, too deep, or too large a whole number.
+    """
+    values: list[Any] = [table]
+    count = depth = 0
+    while values:
+        count, depth = count + len(values), depth + 1
+        if depth > DEEPEST + 1:
+            raise ValueError(f"tables and lists in one another, more than {DEEPEST} deep")
+        if count > MOST:
+            raise ValueError(f"more than {MOST:,} values")
+        if any(isinstance(value, int) and value.bit_length() > 63 for value in values):
+            raise ValueError(f"a whole number beyond {WHOLE}")
+        values = [
+            inner
+            for value in values
+            if isinstance(value, Mapping | list)
+            for inner in (value.values() if isinstance(value, Mapping) else value)
+        ]
 
 
 def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "run file", folder: Path | None = None) -> Config:
@@ -114,7 +194,7 @@ def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "ru
     fields: dict[str, Any] = {}
     for key in table:
         if key not in SECTIONS:
-            reader.problems.append(f"{key}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
+            reader.problems.append(f"{spelt(key)}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
     for section in SECTIONS:
         if section in table:
             fields[section] = reader.section(section, table[section])
@@ -122,7 +202,7 @@ def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "ru
             known = ", ".join(plugins.components(section)) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
     if reader.problems:
-        raise ConfigError(reader.problems, source)
+        raise ConfigError(first(reader.problems), source)
     return Config(**fields)
 
 
@@ -147,7 +227,12 @@ class _Reader:
     def labelled(self, kind: str, label: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             self.problems.append(
-                f'{kind}.{label}: found {shown(value)}, expected a table; {kind} are labelled: [{kind}.LABEL] with name = "..."'
+                f'{kind}.{spelt(label)}: found {shown(value)}, expected a table; {kind} are labelled: [{kind}.LABEL] with name = "..."'
+            )
+            return None
+        if not LABEL.fullmatch(label):
+            self.problems.append(
+                f"{kind}.{spelt(label)}: a label has letters, digits, _ and -, at most 48: it names files and scores"
             )
             return None
         return self.chosen(kind, value, (kind, label))
@@ -155,7 +240,7 @@ class _Reader:
     def chosen(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
         name = value.get("name")
         where = ".".join(place)
-        if not isinstance(name, str):
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
             found = "is missing" if name is None else f"found {shown(name)}"
             known = OPTIMIZERS if kind == "optimizer" else self.plugins.components(kind)
             self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
@@ -195,9 +280,16 @@ def with_whole_paths(config: Any, folder: Path) -> Any:
 
 def with_whole_start(training: Training, folder: Path | None) -> Training:
     """The weights to begin with are a path, taken from `folder`, if there is such a thing, and a name otherwise."""
-    if folder is None or training.start is None or not (folder / training.start).exists():
+    if folder is None or training.start is None or not there(folder / training.start):
         return training
     return attrs.evolve(training, start=str(folder.absolute() / training.start))
+
+
+def there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long a name for this disk, or a folder that may not be looked into
+        return False
 
 
 # --- overrides ------------------------------------------------------------------------------------------------------
@@ -218,14 +310,14 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
     # Names first, whatever the order on the command line: they empty their tables.
     for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
         *path, last = key.strip().split(".")
-        if not equals or not path or not all((*path, last)):
-            problems.append(f"{key}{equals}{text}: write table.key=value, such as loss.focus=1.5")
+        if not equals or not path or not all((*path, last)) or len(path) > DEEPEST:
+            problems.append(f"{shown(key + equals + text)}: write table.key=value, such as loss.focus=1.5")
             continue
         inner: Any = changed
         for part in path:
             inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner
         if not isinstance(inner, dict):
-            problems.append(f"{key.strip()}: {'.'.join(path)} is no table")
+            problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is no table")
             continue
         value = value_of(text.strip())
         if last == "name" and inner.get("name") != value:
@@ -242,9 +334,10 @@ def copied(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def value_of(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = parsed(f"value = {text}")
+    except ValueError:
         return text
+    return table["value"] if len(table) == 1 else text
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

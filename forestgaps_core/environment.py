@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from attrs import field, frozen
-from attrs.validators import ge, optional
+from attrs.validators import and_, ge, le, optional
 
 from forestgaps_core.errors import ConfigError
+
+log = logging.getLogger("forestgaps")
 
 
 @frozen(kw_only=True)
@@ -26,11 +30,13 @@ class Environment:
     )
     seed: int = field(default=0, validator=ge(0), metadata={"help": "Everything random in a run follows from it."})
     threads: int | None = field(
-        default=None, validator=optional(ge(1)), metadata={"help": "CPU threads; by default as many as this process may use."}
+        default=None,
+        validator=optional(and_(ge(1), le(1024))),
+        metadata={"help": "CPU threads; by default as many as this process may use."},
     )
     workers: int | None = field(
         default=None,
-        validator=optional(ge(0)),
+        validator=optional(and_(ge(0), le(256))),
         metadata={
             "help": "Loader processes; by default none on a CPU, whose cores the network needs, and up to four beside a GPU."
         },
@@ -64,10 +70,62 @@ class Environment:
         return torch.autocast(device.type, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
     def start(self) -> torch.device:
-        """Set threads and seed for this process; returns the device."""
+        """Set threads, seed and the default type for this process; returns the device."""
+        torch.set_default_dtype(torch.float32)
         torch.set_num_threads(self.threads or usable_cpus())
         torch.manual_seed(self.seed)
         return self.torch_device()
+
+
+TorchState = tuple[Any, ...]
+
+
+def torch_state() -> TorchState:
+    """Settings of torch that hold for the whole process, and that no component may change: a quarter of a microsecond."""
+    return (
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_grad_enabled(),
+    )
+
+
+SETTERS: tuple[tuple[str, Callable[[Any], object]], ...] = (
+    ("the default dtype", torch.set_default_dtype),
+    ("the number of threads", torch.set_num_threads),
+    ("deterministic algorithms", torch.use_deterministic_algorithms),
+    ("gradients", torch.set_grad_enabled),
+)
+
+
+def restore_torch(state: TorchState) -> list[str]:
+    """Put the settings back; what had been changed, in words."""
+    changed = []
+    for (what, put), before, now in zip(SETTERS, state, torch_state(), strict=True):
+        if before != now:
+            put(before)
+            changed.append(f"{what} (to {now}, put back to {before})")
+    return changed
+
+
+@contextmanager
+def torch_kept(what: str) -> Iterator[None]:
+    """Put torch's settings back after the block, and say that `what` changed them."""
+    before = torch_state()
+    try:
+        yield
+    finally:
+        if torch_state() != before:
+            log.warning("%s changed %s", what, ", ".join(restore_torch(before)))
+
+
+def reseed(device: torch.device, number: int) -> None:
+    """Begin torch's own random numbers anew, of the CPU and of this device."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
 
 
 def usable_cpus() -> int:

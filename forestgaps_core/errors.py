@@ -41,8 +41,30 @@ class CheckpointError(ForestgapsError):
     """A checkpoint that is missing, damaged, or made for something else."""
 
 
+class DiskError(ForestgapsError):
+    """Something could not be written; the message names the path, the reason, and the room needed and free where that matters."""
+
+
+class BusyError(ForestgapsError):
+    """Another process works in this folder."""
+
+
+class NumbersError(ForestgapsError):
+    """A number that is none (NaN, infinite) in inputs, loss, gradients or weights; the message names step, batch and tiles."""
+
+
+LONGEST_WORD = 64  # characters; comparing takes time that grows with their product, and no name here is as long
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey or hide (escape codes, marks of direction) written out; ends of lines stay."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """' (did you mean x?)' for the known word nearest to `word`, or '' when none is near."""
+    if len(word) > LONGEST_WORD:
+        return ""
     names = list(known)
     folded = word.lower().replace("-", "_")
     close = [name for name in names if name.lower().replace("-", "_") == folded] or difflib.get_close_matches(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,9 +14,13 @@ from attrs import define, field
 from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
+from forestgaps_core.contracts import check_tile
+from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import draws
 
 ORDER = 0x0DDE5  # another sequence than the samples' own draws
+LIVES = 3  # how often loader processes that die at one place are started
+log = logging.getLogger("forestgaps")
 
 
 @define(eq=False)
@@ -23,6 +31,8 @@ class SourceDataset(Dataset[Tiles]):
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tiles:
         tiles = [self.source.read(index, draw) for index, draw in keys]
+        for tile, (index, _) in zip(tiles, keys, strict=True):
+            check_tile(tile, self.source, index)
         return Tiles(
             dsm=torch.stack([tile.dsm for tile in tiles])[:, None],
             height=torch.stack([tile.height for tile in tiles])[:, None],
@@ -80,7 +90,10 @@ class TileLoader:
 
     def __attrs_post_init__(self) -> None:
         self._keys = Keys(len(self.source), self.batch_size, self.seed, self.shuffle)
-        self._loader = DataLoader(
+        self._loader = self._new_loader()
+
+    def _new_loader(self) -> DataLoader[Tiles]:
+        return DataLoader(
             SourceDataset(self.source),
             batch_sampler=self._keys,
             collate_fn=as_it_is,
@@ -96,5 +109,62 @@ class TileLoader:
     def seek(self, epoch: int, batch: int = 0) -> None:
         self._keys.epoch, self._keys.start = epoch, batch
 
+    def read(self, epoch: int, batch: int) -> Tiles:
+        """One batch of an epoch, read here and now, whatever else is being read."""
+        keys = Keys(self._keys.samples, self.batch_size, self.seed, self.shuffle, epoch, batch)
+        return SourceDataset(self.source).__getitems__(next(iter(keys)))
+
     def __iter__(self) -> Iterator[Tiles]:
-        return iter(self._loader)
+        """The batches; loader processes that die are started again, where they were, up to `LIVES` times.
+
+        Raises:
+            DataError: They keep dying.
+        """
+        lives, done, first = LIVES, 0, self._keys.start
+        try:
+            while True:
+                self._keys.start = first + done
+                try:
+                    with child_signals_kept():
+                        batches = iter(self._loader)
+                    for tiles in batches:
+                        done, lives = done + 1, LIVES
+                        yield tiles
+                    return
+                except RuntimeError as error:
+                    if not died(error):
+                        raise
+                    lives -= 1
+                    if not lives:
+                        raise DataError(
+                            f"loader processes died {LIVES} times at batch {first + done + 1}, most likely for want of memory "
+                            f"({one_line(error)}); use fewer environment.workers, smaller tiles or a smaller training.batch_size"
+                        ) from error
+                    log.warning("a loader process died (%s), most likely for want of memory; starting anew", one_line(error))
+                    self._loader = self._new_loader()
+        finally:
+            self._keys.start = first
+
+
+@contextmanager
+def child_signals_kept() -> Iterator[None]:
+    """Undo what torch does to SIGCHLD when it starts loader processes: its handler raises in whatever code is running when one
+    of them dies, such as an optimizer step. Without it a death is noticed in waiting for the next batch.
+    """
+    number = getattr(signal, "SIGCHLD", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    yield
+    if signal.getsignal(number) is not before:
+        signal.signal(number, before if before is not None else signal.SIG_DFL)
+
+
+def died(error: RuntimeError) -> bool:
+    """Whether torch says that a loader process ended on its own; what a source raised comes with its own words."""
+    return "DataLoader worker" in str(error) and ("killed by signal" in str(error) or "exited unexpectedly" in str(error))
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -22,21 +22,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
 
-from forestgaps_core.checkpoint import checkpoint_of, load_checkpoint, weights_to_use, why
+from forestgaps_core.batches import Thresholds
+from forestgaps_core.calibration import Calibration
+from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
+from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, nearest
+from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.structuring import structured, unstructure
+from forestgaps_core.writing import new_folder
 
 WEIGHTS, PLAN, CARD = "model.safetensors", "network.json", "README.md"
 FORMAT = 1
-NEEDED: Mapping[str, type | tuple[type, ...]] = {
-    "config": dict,
-    "resolution_m": (int, float),
-    "components": dict,
-    "versions": dict,
-    "weights": dict,
-}
+SPARE = 1_000_000  # values of buffers that a network makes itself and does not keep among its weights
 
 
 def trained_network(
@@ -58,8 +59,7 @@ def trained_network(
     if path.name in (WEIGHTS, PLAN):
         path = path.parent
     if not is_network(path):
-        file = checkpoint_of(path, checkpoint)
-        return file, load_checkpoint(file)
+        return load_chosen(path, checkpoint)
     if checkpoint is not None:
         raise CheckpointError(f"{path} is a network, which has one set of weights; leave out the checkpoint {checkpoint!r}")
     return path, read_network(path)
@@ -103,7 +103,7 @@ def read_network(folder: Path) -> dict[str, Any]:
         CheckpointError: Damaged, incomplete, of another format, or safetensors is not installed.
     """
     plan = read_plan(folder)
-    path = folder / WEIGHTS
+    path = folder / WEIGHTS  # never a name that the plan gives
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -123,14 +123,14 @@ def read_plan(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({str(error).splitlines()[0]})") from error
+    if wrong := not_plain(plan):
+        raise CheckpointError(f"{path} is damaged: {wrong}")
     found = plan.get("format") if isinstance(plan, dict) else type(plan).__name__
     if found != FORMAT:
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
-    missing = [key for key, kind in NEEDED.items() if not isinstance(plan.get(key), kind)]
-    tables = plan.get("config") if isinstance(plan.get("config"), dict) else {}
-    missing += [
-        f"config.{key}" for key in ("model", "thresholds", "training", "environment") if not isinstance(tables.get(key), dict)
-    ]
+    missing = [place.removeprefix("about.") for place in wrong_parts(plan)]
+    if not isinstance(plan.get("weights"), dict):
+        missing.append("weights")
     if missing:
         raise CheckpointError(f"{path} is incomplete or damaged: {', '.join(missing)}")
     return dict(plan)
@@ -152,6 +152,32 @@ def safetensors() -> Any:
         raise CheckpointError(
             f'network folders need safetensors and numpy: pip install "forestgaps-core[networks]" ({error})'
         ) from error
+
+
+@contextmanager
+def no_larger_than(weights: Mapping[str, Tensor], source: Path | str) -> Iterator[None]:
+    """While a network is built: refuses one with more values than its weights, before their memory is filled.
+
+    A file of some bytes could otherwise ask for a network of any size.
+
+    Raises:
+        CheckpointError: It has more.
+    """
+    room = sum(tensor.numel() for tensor in weights.values())
+    found = 0
+
+    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
+        nonlocal found
+        found += value.numel() if isinstance(value, Tensor) else 0
+        if found > room + SPARE:
+            raise CheckpointError(f"{source} asks for a network of more than {room:,} values, and holds weights for no more")
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def digest(data: bytes) -> str:
@@ -181,9 +207,10 @@ def save_network(
         card: Text of its README.md; by default the facts.
 
     Raises:
-        CheckpointError: No network in `run`, `folder` exists, or it cannot be written. Nothing is then left on disk.
+        CheckpointError: No network in `run`.
+        DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
-    _, state = trained_network(run, checkpoint, plugins)
+    path, state = trained_network(run, checkpoint, plugins)
     folder = Path(folder)
     weights = {name: stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
     with new_folder(folder) as draft:
@@ -193,7 +220,7 @@ def save_network(
             raise CheckpointError(f'writing safetensors needs numpy: pip install "forestgaps-core[networks]" ({error})') from error
         plan = {
             "format": FORMAT,
-            **plan_of(state["about"]),
+            **plan_of(state["about"], path),
             "weights": {
                 "file": WEIGHTS,
                 "sha256": digest(data),
@@ -203,9 +230,9 @@ def save_network(
             },
         }
         if scale := calibration or state.get("calibration"):
-            plan["calibration"] = {key: float(scale[key]) for key in ("slope", "offset")}
+            plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", run))
         (draft / WEIGHTS).write_bytes(data)
-        (draft / PLAN).write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
         (draft / CARD).write_text(card if card is not None else facts_card(folder.name, plan), encoding="utf-8")
     return folder
 
@@ -225,54 +252,65 @@ def stored(tensor: Tensor, name: str, half: bool) -> Tensor:
     return tensor.float().contiguous().clone()
 
 
-def plan_of(about: Mapping[str, Any]) -> dict[str, Any]:
+def checked(said: Any, kind: type, place: str, source: Path | str) -> Any:
+    """A config of what a file says.
+
+    Raises:
+        CheckpointError: It says something else.
+    """
+    config, problems = structured(said, kind, (place,))
+    if problems:
+        raise CheckpointError(f"{source}: {'; '.join(problems)}")
+    return config
+
+
+def plan_of(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What of a checkpoint's `about` builds the network again. Paths and all that only training needs stay behind."""
+    if not about:
+        raise CheckpointError(f"{path} does not say how to build its network again, so it cannot be shared")
     config = about["config"]
     tables = {kind: config[kind] for kind in ("model", "normalization") if kind in config}
-    environment = {key: config["environment"][key] for key in ("precision", "channels_last") if key in config["environment"]}
+    environment = checked(config["environment"], Environment, "environment", path)
     return {
         "resolution_m": float(about["resolution_m"]),
         "config": {
             **tables,
-            "thresholds": {"values": list(config["thresholds"]["values"])},
+            "thresholds": {"values": list(checked(config["thresholds"], Thresholds, "thresholds", path).values)},
             "training": {"batch_size": config["training"]["batch_size"]},
-            "environment": environment,
+            "environment": {"precision": environment.precision, "channels_last": environment.channels_last},
         },
-        "components": {kind: about["components"][kind] for kind in tables if kind in about["components"]},
-        "versions": dict(about["versions"]),
+        "components": {
+            kind: {key: str(about["components"][kind].get(key, "unknown")) for key in ("name", "distribution", "version")}
+            for kind in tables
+            if kind in about["components"]
+        },
+        "versions": {str(name): str(version) for name, version in about["versions"].items()},
     }
 
 
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name when the block ends, and vanishes on any error."""
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists; nothing is overwritten, so name another folder")
-    draft: Path | None = None
+def text_of(plan: Mapping[str, Any], path: Path) -> str:
+    """JSON.
+
+    Raises:
+        CheckpointError: A setting is no value of a run file, such as a tensor.
+    """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-        yield draft
-        draft.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
-        draft.rename(folder)
-    except BaseException as error:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise CheckpointError(f"{folder} could not be written: {why(error, folder.absolute().parent)}") from error
-        raise
+        return json.dumps(plan, indent=2) + "\n"
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: a setting of its network is no plain value ({error})") from error
 
 
 def facts_card(name: str, plan: Mapping[str, Any]) -> str:
     """A card for those who write none: what the program knows."""
     made_with = "; ".join(
-        f"{kind} `{about['name']}` of {about['distribution']} {about['version']}" for kind, about in plan["components"].items()
+        f"{kind} `{plainly(about['name'])}` of {plainly(about['distribution'])} {plainly(about['version'])}"
+        for kind, about in plan["components"].items()
     )
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     weights = plan["weights"]
     return "\n".join(
         [
-            f"# {name}",
+            f"# {plainly(name)}",
             "",
             "A network that maps forest canopy gaps from a digital surface model (DSM), made with forestgaps.",
             "",
@@ -284,10 +322,15 @@ def facts_card(name: str, plan: Mapping[str, Any]) -> str:
             f"| needs | {made_with} |",
             "",
             "```bash",
-            f"forestgaps predict dsm.tif --network {name} --out maps -t 2 -t 5 -t 10",
+            f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --out maps -t 2 -t 5 -t 10",
             "```",
             "",
             "Data it was trained on, scores, where it fails, and licence: to be written by whoever shares it.",
             "",
         ]
     )
+
+
+def plainly(text: str) -> str:
+    """Words of a file as they stand in Markdown: letters, digits and what names are joined with, and nothing that marks up."""
+    return re.sub(r"[^\w.:+ -]", "_", text)[:80]

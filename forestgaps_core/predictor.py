@@ -17,9 +17,9 @@ from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
 from forestgaps_core.environment import Environment
-from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
+from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
 from forestgaps_core.nesting import isotonic, running_maximum
-from forestgaps_core.networks import trained_network
+from forestgaps_core.networks import checked, no_larger_than, trained_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured
 
@@ -123,10 +123,8 @@ def load_predictor(
     path, state = trained_network(run, checkpoint, plugins)
     model = model_of(state, plugins, path)
     table = state["about"]["config"]
-    environment, problems = structured(table["environment"], SETTINGS["environment"])
-    thresholds, more = structured(table["thresholds"], SETTINGS["thresholds"])
-    if problems or more:
-        raise CheckpointError(f"{path} holds settings this version cannot read: {'; '.join(problems + more)}")
+    environment = checked(table["environment"], SETTINGS["environment"], "environment", path)
+    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
     if device is not None and device not in ("auto", "cpu", "cuda", "mps"):
         raise ConfigError(f"found device {device!r}, expected auto, cpu, cuda or mps", "predict")
     environment = evolve(environment, device=device or "auto")
@@ -142,37 +140,33 @@ def load_predictor(
 
 def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
     said = state.get("calibration")
-    if said is None:
-        return None
-    calibration: Calibration
-    calibration, problems = structured(said, Calibration, ("calibration",))
-    if problems:
-        raise CheckpointError(f"{path}: {'; '.join(problems)}")
-    return calibration
+    return None if said is None else checked(said, Calibration, "calibration", path)
 
 
 def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights."""
-    about = state["about"]
-    table = about["config"]
-    resolution_m, thresholds = about["resolution_m"], tuple(table["thresholds"]["values"])
-    model: nn.Module = build(
-        "model",
-        chosen_in(table, "model", about, plugins, path),
-        {
-            "resolution_m": lambda: resolution_m,
-            "thresholds": lambda: thresholds,
-            "normalization": lambda: build(
-                "normalization",
-                chosen_in(table, "normalization", about, plugins, path),
-                {"batch_per_device": lambda: table["training"]["batch_size"]},
-            ),
-        },
-    )
+    about, weights = state["about"], weights_to_use(state)
+    if not about:
+        raise CheckpointError(f"{path} does not say how to build its network again")
+    table, resolution_m = about["config"], about["resolution_m"]
+    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
+
+    def normalization() -> Any:
+        if "normalization" not in table:
+            raise CheckpointError(f"{path} does not name the normalization of its network")
+        chosen = chosen_in(table, "normalization", about, plugins, path)
+        return build("normalization", chosen, {"batch_per_device": lambda: table["training"]["batch_size"]})
+
+    chosen = chosen_in(table, "model", about, plugins, path)
+    available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
     try:
-        model.load_state_dict(weights_to_use(state))
-    except RuntimeError as error:
-        found = str(error).splitlines()[0]
+        with no_larger_than(weights, path):
+            model: nn.Module = build("model", chosen, available)
+        model.load_state_dict(weights)
+    except ForestgapsError:
+        raise
+    except Exception as error:  # a network is made of what the file says, and may find anything wrong with it
+        found = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: the weights do not fit the network its plugin makes now: {found}") from error
     return model
 

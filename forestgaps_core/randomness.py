@@ -42,6 +42,21 @@ def draws(seed: int, epoch: int, index: Tensor) -> Tensor:
     return mix(start.to(index.device) ^ mix(index.to(torch.int64)))
 
 
+def seed_of_step(seed: int, step: int, stream: int = 0) -> int:
+    """The seed of torch's own generator in one step, for dropout and whatever else draws from it: 0 to 2^63.
+
+    Plain integers, since it is asked at every step; the same function as `mix`.
+    """
+    return mixed(mixed(mixed(seed) ^ step) ^ stream) >> 1
+
+
+def mixed(word: int) -> int:
+    word = (word + GOLDEN) % WORD
+    word = (word ^ (word >> 30)) * MULTIPLIERS[0] % WORD
+    word = (word ^ (word >> 27)) * MULTIPLIERS[1] % WORD
+    return word ^ (word >> 31)
+
+
 def uniform(draw: Tensor, stream: str, count: int) -> Tensor:
     """`count` numbers in [0, 1) from each draw: (B,) int64 to (B, count) float64.
 

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import json
-import shlex
+import logging
 import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import define, frozen
-from torch import nn
+from attrs import frozen
 
-from forestgaps_core import __version__
-from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.assembly import Assembled, assemble, begin
 from forestgaps_core.calibration import Calibration, LogitCounts
-from forestgaps_core.checkpoint import checkpoint_of, load_checkpoint, newest_checkpoint, weights_to_use
-from forestgaps_core.components import Data, Source, Tiles, build
-from forestgaps_core.config import Config, components_of, config_from, plugins_of, read_table, table_of
-from forestgaps_core.errors import CheckpointError, ConfigError, DataError
-from forestgaps_core.loading import TileLoader
-from forestgaps_core.networks import WEIGHTS, digest, is_network, trained_network
+from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_to_use
+from forestgaps_core.components import Tiles
+from forestgaps_core.config import Config, config_from, plugins_of, read_table
+from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.locking import held
+from forestgaps_core.networks import is_network
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import chosen_in
-from forestgaps_core.structuring import shown, unstructure
-from forestgaps_core.trainer import Trainer, constant_rate
+from forestgaps_core.trainer import Trainer
+from forestgaps_core.writing import new_folder, sweep
 
 RUN_FILE = "run.toml"
-SAMPLED_TILES = 256  # enough for a gap share to two digits
+log = logging.getLogger("forestgaps")
 
 
 @frozen(kw_only=True)
@@ -51,123 +47,6 @@ class Result:
     epoch: int
     stopped: str | None
     scores: Mapping[str, float]
-
-
-@define(eq=False, kw_only=True)
-class Assembled:
-    """A run with all its parts."""
-
-    config: Config
-    data: Data
-    trainer: Trainer
-    device: torch.device
-
-    def loader(self, split: str) -> TileLoader:
-        source: Source = getattr(self.data, split)
-        if len(source) == 0:
-            raise DataError(f"the {split} split of the data is empty")
-        training = split == "train"
-        environment = self.config.environment
-        return TileLoader(
-            source,
-            batch_size=self.config.training.batch_size,
-            seed=environment.seed,
-            shuffle=training,
-            workers=environment.loader_processes(self.device),
-            pin_memory=self.device.type == "cuda",
-        )
-
-
-def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool = True) -> Assembled:
-    """Build data, network, loss, optimizer, schedule, metrics and callbacks.
-
-    Args:
-        folder: Where callbacks may write.
-        training: False leaves out what only training needs.
-    """
-    device = config.environment.start()
-    data: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
-    levels, length = config.thresholds.values, config.training
-    model = build(
-        "model",
-        config.model,
-        {
-            "resolution_m": lambda: data.resolution_m,
-            "thresholds": lambda: levels,
-            "normalization": lambda: normalization_of(config),
-        },
-    ).to(device)
-    maker = partial(BatchMaker, resolution_m=data.resolution_m)
-    parts: dict[str, Any] = {}
-    if training:
-        share = partial(gap_share, data.train, levels)
-        loss = build("loss", config.loss, {"thresholds": lambda: levels, "gap_share": lambda: share})
-        if isinstance(loss, nn.Module):
-            loss.to(device)
-        batches = -(-len(data.train) // length.batch_size)
-        steps = -(-batches // length.accumulate)
-        parts = {
-            "loss": loss,
-            "optimizer": config.optimizer.build([model, loss]),
-            "scheduler": build(
-                "scheduler", config.scheduler, {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
-            )
-            if config.scheduler
-            else constant_rate,
-            "callbacks": {
-                label: build("callbacks", chosen, {"run_folder": lambda: folder, "label": partial(str, label)})
-                for label, chosen in config.callbacks.items()
-            },
-        }
-    trainer = Trainer(
-        model=model,
-        last=folder / "checkpoints" / "last.pt",
-        data=data,
-        metrics={
-            label: partial(build, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
-            for label, chosen in config.metrics.items()
-        },
-        train_batch=maker(thresholds=config.thresholds, augmentation=config.augmentation),
-        evaluation_batch=maker(thresholds=Thresholds(values=levels)),
-        environment=config.environment,
-        accumulate=length.accumulate,
-        max_gradient_norm=length.max_gradient_norm,
-        max_gradient_value=length.max_gradient_value,
-        about=about(config, plugins, data),
-        **parts,
-    )
-    return Assembled(config=config, data=data, trainer=trainer, device=device)
-
-
-def normalization_of(config: Config) -> Any:
-    if config.normalization is None:
-        raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
-    return build("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
-
-
-def gap_share(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
-    """Share of valid pixels below each threshold, over up to `SAMPLED_TILES` samples; NaN without a valid pixel."""
-    below, pixels = torch.zeros(len(thresholds), dtype=torch.int64), 0
-    stride = max(1, len(source) // SAMPLED_TILES)
-    for index in range(0, len(source), stride):
-        tile = source.read(index, index)
-        heights = tile.height[tile.valid]
-        below += (heights[:, None] < torch.tensor(thresholds)).sum(0)
-        pixels += heights.numel()
-    return tuple((below / pixels).tolist()) if pixels else (float("nan"),) * len(thresholds)
-
-
-def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
-    """Plain values for checkpoints: enough to build the network again and to say what is missing when that fails."""
-    return {
-        "config": table_of(config, plugins),
-        "resolution_m": float(data.resolution_m),
-        "components": {
-            place: {"name": component.name, "distribution": component.plugin.distribution, "version": component.plugin.version}
-            for place, component in components_of(config, plugins).items()
-        },
-        "versions": {"forestgaps-core": __version__, "torch": str(torch.__version__)},
-    }
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -188,7 +67,8 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
     run = assemble(config, folder, plugins)
     begin(run, plugins)
     write_run_folder(run, folder, plugins)
-    return fit(run, folder)
+    with held(folder, "train"):
+        return fit(run, folder)
 
 
 def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Result:
@@ -196,82 +76,30 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
 
     Raises:
         CheckpointError: Not a run folder, or its checkpoint belongs to something else.
+        BusyError: Another process trains in it.
     """
     folder = Path(folder)
     if not (folder / RUN_FILE).is_file():
         raise CheckpointError(f"{folder} is no run folder: there is no {RUN_FILE}")
     plugins = plugins or Plugins.discover()
     config = config_of(folder, plugins)
-    run = assemble(config, folder, plugins)
-    if any((folder / "checkpoints").glob("*.pt")):
-        _, state = newest_checkpoint(folder)
-        run.trainer.load_state_dict(state)
-        if started := state["about"].get("start"):  # its weights are no longer needed, where they came from is still told
-            run.trainer.about = {**run.trainer.about, "start": started}
-    else:
-        begin(run, plugins)
-    return fit(run, folder)
-
-
-def begin(run: Assembled, plugins: Plugins) -> None:
-    """Put the weights that `training.start` names into the network; optimizer and schedule begin anew.
-
-    Raises:
-        ConfigError: They are of another network; says what differs, and how to make the run file agree.
-        CheckpointError: There are no such weights.
-    """
-    start = run.config.training.start
-    if start is None:
-        return
-    path, state = trained_network(start, plugins=plugins)
-    mine, theirs = run.trainer.about["config"], state["about"]["config"]
-    problems, changes = [], []
-    for kind in ("model", "normalization"):
-        if kind in theirs:
-            config = chosen_in(theirs, kind, state["about"], plugins, path)
-            there = {"name": theirs[kind]["name"].rpartition(":")[2], **unstructure(config)}
-            found, settings = differences(mine.get(kind, {}), there, kind)
-            problems += found
-            changes += settings
-    source = f"training.start = {start!r}"
-    if problems:
-        problems[-1] += f"\n  so that the run file agrees: {' '.join(changes)}"
-        raise ConfigError(problems, source)
-    try:
-        run.trainer.model.load_state_dict(weights_to_use(state))
-    except RuntimeError as error:
-        sizes = mine["training"]["batch_size"], theirs["training"]["batch_size"]
-        reason = f"the weights do not fit: {' '.join(str(error).split())[:300]}"
-        if sizes[0] != sizes[1]:
-            reason += f". A normalization may depend on training.batch_size: found {sizes[0]}, the network has {sizes[1]}"
-        raise ConfigError(reason, source) from error
-    weights = path / WEIGHTS if path.is_dir() else path
-    about = {"place": start, "sha256": digest(weights.read_bytes()), "resolution_m": float(state["about"]["resolution_m"])}
-    run.trainer.about = {**run.trainer.about, "start": about}
-
-
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
-    """What differs between two tables of a component: sentences, and the options that make `mine` like `theirs`."""
-    here, there = flat(mine, place), flat(theirs, place)
-    here[f"{place}.name"] = str(here.get(f"{place}.name", "none")).rpartition(":")[2]
-    another = here[f"{place}.name"] != there[f"{place}.name"]
-    differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
-    wanted = there if another else {key: there[key] for key in differing if key in there}
-    told = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
-    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in told]
-    options = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in wanted.items()]
-    return sentences, options if differing else []
-
-
-def flat(table: Mapping[str, Any], place: str) -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in table.items():
-        rows |= flat(value, f"{place}.{key}") if isinstance(value, Mapping) else {f"{place}.{key}": value}
-    return rows
+    with held(folder, "train"):
+        run = assemble(config, folder, plugins)
+        if any((folder / "checkpoints").glob("*.pt")):
+            path, state, damaged = newest_checkpoint(folder)
+            for sentence in damaged:
+                log.warning("%s; going on from %s instead", sentence, path)
+            run.trainer.load_state_dict(state)
+            if started := state["about"].get("start"):  # its weights are no longer needed, where they came from is still told
+                run.trainer.about = {**run.trainer.about, "start": started}
+        else:
+            begin(run, plugins)
+        return fit(run, folder)
 
 
 def fit(run: Assembled, folder: Path) -> Result:
     trainer = run.trainer
+    sweep(folder, folder / "checkpoints", folder / "faults")
     with stopping_on_signals(trainer):
         trainer.fit(run.loader("train"), run.loader("validation"), epochs=run.config.training.epochs)
     return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)
@@ -303,20 +131,20 @@ def stopping_on_signals(trainer: Trainer) -> Iterator[None]:
 
 
 def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
-    """The resolved run file, the versions it ran with, and local plugin code: enough to run it again."""
+    """The resolved run file, the versions it ran with, and local plugin code: enough to run it again. All of it, or no folder."""
     import tomli_w
 
-    folder.mkdir(parents=True)
     used = plugins_of(run.config, plugins)
     versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
     if start := run.trainer.about.get("start"):
         versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
-    (folder / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
-    (folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
-    for plugin in plugins.records:
-        if plugin.path is not None and plugin.path.is_file():
-            (folder / "plugins").mkdir(exist_ok=True)
-            shutil.copyfile(plugin.path, folder / "plugins" / plugin.path.name)
+    with new_folder(folder) as draft:
+        (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
+        (draft / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+        for plugin in plugins.records:
+            if plugin.path is not None and plugin.path.is_file():
+                (draft / "plugins").mkdir(exist_ok=True)
+                shutil.copyfile(plugin.path, draft / "plugins" / plugin.path.name)
 
 
 def config_of(folder: Path, plugins: Plugins) -> Config:
@@ -357,8 +185,7 @@ def evaluate_model(
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
     if is_network(folder):
         raise CheckpointError(f"{folder} is a network without data to score it on; name the run folder it was made from")
-    path = checkpoint_of(folder, checkpoint)
-    state = load_checkpoint(path)
+    path, state = load_chosen(folder, checkpoint)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
     try:
         run.trainer.model.load_state_dict(weights_to_use(state))
@@ -378,7 +205,7 @@ def calibrated(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     if not (folder / RUN_FILE).is_file():
         raise CheckpointError(f"{folder} is no run folder, so there is no validation split to calibrate on")
-    state = load_checkpoint(checkpoint_of(folder, checkpoint))
+    _, state = load_chosen(folder, checkpoint)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
     run.trainer.model.load_state_dict(weights_to_use(state))
     run.trainer.metrics = {"calibration": LogitCounts}

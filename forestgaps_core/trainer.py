@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from itertools import islice
-from math import inf
+from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from attrs import define, field
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, in_
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
-from forestgaps_core.checkpoint import save_checkpoint
-from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
-from forestgaps_core.environment import Environment
-from forestgaps_core.errors import CheckpointError
+from forestgaps_core.checkpoint import loaded, save_checkpoint
+from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler, Tiles
+from forestgaps_core.contracts import check_logits, check_loss, checked_factor, checked_scores, named_as
+from forestgaps_core.environment import Environment, reseed
+from forestgaps_core.errors import CheckpointError, DiskError, NumbersError
 from forestgaps_core.events import Events
+from forestgaps_core.faults import Finding, Moment, listed, looked_at, placed, saved
+from forestgaps_core.optimizers import load_optimizer
+from forestgaps_core.randomness import seed_of_step
+from forestgaps_core.watch import Watch, blank, step_if
 
 MakeBatch = Callable[[Any], Batch]
+EVALUATION = 1  # another stream of random numbers than the step's own
+log = logging.getLogger("forestgaps")
+
+
+STATE = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
 
 
 def unchanged(batch: Any) -> Any:
@@ -29,6 +41,10 @@ def unchanged(batch: Any) -> Any:
 
 def constant_rate(step: int) -> float:
     return 1.0
+
+
+class InterruptedPassError(Exception):
+    """A pass over a split was left because the run is to be saved and ended."""
 
 
 @define(eq=False, kw_only=True)
@@ -48,15 +64,22 @@ class Trainer:
         accumulate: Batches to an optimizer step.
         max_gradient_norm: Gradients are scaled down to this norm; inf leaves them.
         max_gradient_value: Each gradient value is clipped to this size; inf leaves them.
+        bad_numbers: What to do at a step whose loss or gradient is not finite: "stop" the run, its weights as they were before the
+            step, or "skip" the step and go on.
+        check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
+        callback_errors: What to do when a callback fails: "stop" the run, or "go_on" and say so once. A disk that fails a callback
+            never stops the run.
+        faults: Folder for what bad steps were made of; None keeps nothing.
         about: Plain values that go into every checkpoint (the resolved config, versions).
         data: What the loaders read from, for callbacks that look at it.
         last: Where `fit` leaves a checkpoint when it ends without an error, just before `fit_end`.
         epoch: Completed epochs.
         batch: Batches of the current epoch that are done.
         step: Completed optimizer steps.
-        gradient_norm: Of the last step before clipping, on the device; None where nothing asks for it.
+        gradient_norm: Of the last step before clipping to it, on the device; None before the first step.
         stopped: Why training stopped before its end, or None.
         scores: Of the last epoch completed by this object.
+        unwritten: Checkpoints asked for that the disk did not take; told once, and no more here once a later writing succeeds.
     """
 
     model: nn.Module
@@ -71,6 +94,10 @@ class Trainer:
     accumulate: int = field(default=1, validator=ge(1))
     max_gradient_norm: float = field(default=1.0, validator=gt(0))
     max_gradient_value: float = field(default=inf, validator=gt(0))
+    bad_numbers: Literal["stop", "skip"] = field(default="stop", validator=in_(("stop", "skip")))
+    check_every: int = field(default=50, validator=ge(1))
+    callback_errors: Literal["stop", "go_on"] = field(default="stop", validator=in_(("stop", "go_on")))
+    faults: Path | None = None
     about: Mapping[str, Any] = field(factory=dict)
     last: Path | None = None
     data: Data | None = None
@@ -85,12 +112,18 @@ class Trainer:
     gradient_norm: Tensor | None = field(default=None, init=False)
     stopped: str | None = field(default=None, init=False)
     scores: dict[str, float] = field(factory=dict, init=False)
+    unwritten: set[Path] = field(factory=set, init=False)
     _stopped_for_good: bool = field(default=False, init=False)
     _forward: Callable[..., Tensor] = field(init=False)
     _scaler: torch.amp.GradScaler = field(init=False)
     _base_rates: list[float] = field(factory=list, init=False)
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
+    _parameters: list[Tensor] = field(factory=list, init=False)
+    _watch: Watch = field(init=False)
+    _watched_from: Moment = field(init=False)  # the first step since the watch was read
+    _train: Iterable[Any] = field(default=(), init=False)
+    _fitting: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.device = self.environment.torch_device()
@@ -101,10 +134,17 @@ class Trainer:
         if isinstance(self.loss, nn.Module):
             self.loss.to(self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.environment.precision == "16")
-        self._base_rates = [group["lr"] for group in self.optimizer.param_groups] if self.optimizer else []
+        groups = self.optimizer.param_groups if self.optimizer else []
+        self._base_rates = [group["lr"] for group in groups]
+        self._parameters = [parameter for group in groups for parameter in group["params"]]
+        self._watch = Watch(self.device, skip=self.bad_numbers == "skip")
+        self._watched_from = Moment(step=0, epoch=0, batch=0)
         self._loss_sum = self._zero()
         self.callbacks = labelled(self.callbacks)
-        self.events = Events(self.callbacks)
+        self.events = Events(self.callbacks, on_error=self.callback_errors, owner=self._named)
+
+    def _named(self, place: str, thing: object) -> Callable[[], str]:
+        return named_as(self.about.get("components"), place, thing)
 
     # --- what callbacks may ask -------------------------------------------------------------------------------------
 
@@ -118,6 +158,14 @@ class Trainer:
         """
         if path not in self._requested:
             self._requested.append(path)
+
+    def forget_bad_numbers(self) -> None:
+        """Weights of an earlier step were put back: what was not finite since then is no fault any more."""
+        self._watch.forget()
+        self._watched_from = self._now()
+
+    def _now(self) -> Moment:
+        return Moment(step=self.step, epoch=self.epoch, batch=self.batch)
 
     @property
     def total_steps(self) -> int | None:
@@ -142,15 +190,25 @@ class Trainer:
             raise ValueError("Trainer.fit needs a loss and an optimizer")
         self.epochs = epochs
         self.steps_per_epoch = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
+        self._train, self._fitting = train, True
+        self.forget_bad_numbers()
         try:
             self.events.fit_start(trainer=self)
             while self.epoch < epochs and self.stopped is None:
                 if self._train_epoch(train):
                     self._finish_epoch(validation)
             if self.last is not None:
+                self._check_numbers()
                 save_checkpoint(self.last, self.state_dict())
-        finally:
-            self.events.fit_end(trainer=self)
+        except BaseException as error:
+            self._fitting = False
+            try:
+                self.events.fit_end(trainer=self)
+            except Exception as another:  # must not hide the first
+                error.add_note(f"then, at fit_end: {another}")
+            raise
+        self._fitting = False
+        self.events.fit_end(trainer=self)
 
     def _train_epoch(self, train: Iterable[Any]) -> bool:
         """Train to the end of the epoch, or until asked to stop; says whether the epoch is complete."""
@@ -158,10 +216,12 @@ class Trainer:
         self.events.epoch_start(trainer=self)
         for group in grouped(self._on_device(self._from_here(train)), self.accumulate):
             loss = self.train_step(group)
-            self._loss_sum += loss
+            self._loss_sum += loss if self.bad_numbers == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
             self.batch += len(group)
             self.step += 1
             self.events.step_end(trainer=self, loss=loss)
+            if self.step % self.check_every == 0:
+                self._check_numbers()
             self._write_checkpoints()
             if self.stopped is not None:
                 return False
@@ -170,54 +230,137 @@ class Trainer:
     def train_step(self, group: Sequence[Any]) -> Tensor:
         """One optimizer step on these batches; their mean loss, a scalar on the device."""
         assert self.optimizer is not None
-        assert self.loss is not None
         self._set_rates()
+        reseed(self.device, seed_of_step(self.environment.seed, self.step))
         self.optimizer.zero_grad()
+        statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.bad_numbers == "skip" else ()
         total = self._zero(torch.float32)
         for batch in map(self.train_batch, group):
-            logits = self._logits(batch)
-            loss = self.loss(logits, batch) / len(group)
+            loss = self._loss(self._logits(batch), batch) / len(group)
             torch.autograd.backward(self._scaler.scale(loss))
             total += loss.detach()
-        self._scaler.unscale_(self.optimizer)
-        self._clip()
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
+        good = self._move(total)
+        for buffer, before in statistics:
+            buffer.copy_(torch.where(good, buffer, before))
         return total
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        assert self.loss is not None
+        loss = self.loss(logits, batch)
+        check_loss(loss, self._named("loss", self.loss))
+        return loss
+
+    def _move(self, loss: Tensor) -> Tensor:
+        """Clip the gradients and let the optimizer step, if loss and gradients are numbers; whether they are, on the device."""
+        assert self.optimizer is not None
+        if self._scaler.is_enabled():  # which leaves out steps whose gradients overflow, by itself
+            good = self._watch.see(loss, torch.zeros_like(loss))
+            blank([p.grad for p in self._parameters if p.grad is not None], ~good, nan)
+            self._scaler.unscale_(self.optimizer)
+            self._clip()
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            good = self._watch.see(loss, self._clip())
+            step_if(good, self.optimizer, self._parameters)
+        return good
 
     def _logits(self, batch: Batch) -> Tensor:
         with self.environment.autocast(self.device):
             logits = self._forward(batch.dsm, batch.valid, batch.thresholds)
+        check_logits(logits, batch, self._named("model", self.model))
         return logits.float()  # losses and metrics are computed in float32, whatever the network's precision
 
     def _set_rates(self) -> None:
         assert self.optimizer is not None
-        factor = self.scheduler(self.step)
+        factor = checked_factor(self.scheduler(self.step), self.step, self._named("scheduler", self.scheduler))
         momentum = getattr(self.scheduler, "momentum", None)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
             if momentum is not None:
                 set_momentum(group, momentum(self.step))
 
-    def _clip(self) -> None:
-        assert self.optimizer is not None
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+    def _clip(self) -> Tensor:
+        """Clip the gradients; their norm."""
         if self.max_gradient_value < inf:
-            clip_grad_value_(parameters, self.max_gradient_value)
+            clip_grad_value_(self._parameters, self.max_gradient_value)
         if self.max_gradient_norm < inf:
-            self.gradient_norm = clip_grad_norm_(parameters, self.max_gradient_norm).detach()
+            norm = clip_grad_norm_(self._parameters, self.max_gradient_norm).detach()
+        else:
+            norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        self.gradient_norm = norm
+        return norm
 
     def _finish_epoch(self, validation: Iterable[Any] | None) -> None:
+        self._check_numbers()
         steps = -(-self.batch // self.accumulate)
-        # The only wait for the device in an epoch of training.
-        scores = {"train/loss": (self._loss_sum / steps).item() if steps else float("nan"), "train/rate": self.rate}
+        # With the watch, the only waits for the device in an epoch of training.
+        scores = {"train/loss": (self._loss_sum / steps).item() if steps else nan, "train/rate": self.rate}
         if validation is not None:
-            scores |= self.evaluate(validation)
+            try:
+                scores |= self.evaluate(validation)
+            except InterruptedPassError:
+                return  # the epoch is not complete: resumed, the run begins its validation again
             if hasattr(self.scheduler, "observe"):
                 self.scheduler.observe(scores)
         self.epoch, self.batch, self._loss_sum, self.scores = self.epoch + 1, 0, self._zero(), scores
+        self._watched_from = self._now()
         self.events.epoch_end(trainer=self, scores=scores)
         self._write_checkpoints()
+
+    # --- numbers that are none --------------------------------------------------------------------------------------
+
+    def _check_numbers(self) -> None:
+        """Ask the watch for the steps since it was last asked.
+
+        Raises:
+            NumbersError: A step was not finite, and the run is to stop then.
+        """
+        since, steps = self._watched_from, self.step - self._watched_from.step
+        self._watched_from = self._now()
+        good = self._watch.read()
+        if good is None:
+            return
+        moment = Moment(step=since.step + good, epoch=since.epoch, batch=since.batch + good * self.accumulate)
+        finding = self._looked_at(moment)
+        kept = saved(finding, self.faults)
+        sentence = finding.sentence() + (f"; kept in {kept}" if kept else "")
+        skipped = int(self._watch.skipped.item())
+        self._watch.skipped.zero_()
+        if self.bad_numbers == "skip" and skipped < max(steps, 2):
+            log.warning("%s; left out, with %d such steps of the last %d", sentence, skipped, steps)
+            return
+        advice = "its data, a lower rate, or training.bad_numbers = 'skip' may help" if not skipped else "so were all steps since"
+        raise NumbersError(f"{sentence}; {advice}. The weights were not moved; checkpoints of before are whole")
+
+    def _looked_at(self, moment: Moment) -> Finding:
+        """The step's batches made again, if the loader can, and taken apart."""
+        tiles = self._read_again(moment)
+        if not tiles:
+            return Finding(moment=moment)
+        draws = {
+            index: draw
+            for t in tiles
+            if isinstance(t, Tiles)
+            for index, draw in zip(t.index.tolist(), t.draw.tolist(), strict=True)
+        }
+        source = getattr(self._train, "source", None)
+        self.model.train()
+        reseed(self.device, seed_of_step(self.environment.seed, moment.step))
+        return looked_at(
+            [self.train_batch(part.to(self.device)) for part in tiles],
+            moment,
+            self.model,
+            self._logits,
+            self._loss,
+            lambda index: placed(source, index, draws.get(index, 0)),
+        )
+
+    def _read_again(self, moment: Moment) -> list[Any]:
+        numbers = range(moment.batch, moment.batch + self.accumulate)
+        if hasattr(self._train, "read"):
+            return [self._train.read(moment.epoch, number) for number in numbers if number < len(self._train)]  # type: ignore[arg-type]
+        return list(self._train[numbers.start : numbers.stop]) if isinstance(self._train, Sequence) else []
 
     # --- evaluation and prediction ----------------------------------------------------------------------------------
 
@@ -225,22 +368,43 @@ class Trainer:
         """Scores named `split/label/value`, and `split/loss`, the mean over batches."""
         metrics = {label: make() for label, make in self.metrics.items()}
         losses: list[Tensor] = []
+        numbers: list[tuple[Tensor, Tensor | None]] = []  # whether the logits of a batch are, and its samples
         self.model.eval()
+        reseed(self.device, seed_of_step(self.environment.seed, self.step, EVALUATION))
         count = len(batches) if isinstance(batches, Sized) else None
         self.events.evaluation_start(trainer=self, split=split, batches=count)
         with torch.inference_mode():
             for batch in map(self.evaluation_batch, self._on_device(batches)):
                 logits = self._logits(batch)
+                numbers.append((logits.isfinite().all(), batch.index))
                 if self.loss is not None:
-                    losses.append(self.loss(logits, batch))
+                    losses.append(self._loss(logits, batch))
                 for metric in metrics.values():
                     metric.update(logits, batch)
                 self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
+                if self._fitting and self.stopped is not None and not self._stopped_for_good:
+                    raise InterruptedPassError
             scores = {f"{split}/loss": torch.stack(losses).mean().item()} if losses else {}
             for label, metric in metrics.items():
-                scores |= {f"{split}/{label}/{name}": value for name, value in metric.compute().items()}
+                found = checked_scores(metric.compute(), self._named(f"metrics.{label}", metric))
+                scores |= {f"{split}/{label}/{name}": value for name, value in found.items()}
+        self._check_logits_seen(numbers, split, getattr(batches, "source", None))
         self.events.evaluation_end(trainer=self, split=split, scores=scores, metrics=metrics)
         return scores
+
+    def _check_logits_seen(self, numbers: Sequence[tuple[Tensor, Tensor | None]], split: str, source: Any) -> None:
+        """Raises:
+        NumbersError: The network returned something not finite; in a validation while training it is only told.
+        """
+        if not numbers or all(torch.stack([finite for finite, _ in numbers]).tolist()):
+            return
+        bad = [(batch, index) for batch, (finite, index) in enumerate(numbers) if not finite]
+        tiles = [placed(source, sample, 0) for _, index in bad if index is not None for sample in index.tolist()]
+        where = f"batch {listed([str(batch + 1) for batch, _ in bad])} of the {split} split, with {listed(tiles)}"
+        sentence = f"what the network returns is not finite in {where}"
+        if not self._fitting:
+            raise NumbersError(f"{sentence}; look at these tiles, or use a checkpoint of before")
+        log.warning("%s", sentence)
 
     def validate(self, batches: Iterable[Any]) -> dict[str, float]:
         return self.evaluate(batches, "validation")
@@ -258,8 +422,10 @@ class Trainer:
     # --- state ------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a bit-identical continuation needs, at the border of a step. Plain values and tensors only."""
-        on_gpu = self.device.type == "cuda"
+        """All that a bit-identical continuation needs, at the border of a step. Plain values and tensors only.
+
+        No state of a generator: torch's own is begun anew in each step, from (seed, step).
+        """
         return {
             "about": dict(self.about),
             "position": {
@@ -276,10 +442,6 @@ class Trainer:
             "schedule": self._fingerprint(),
             "scaler": self._scaler.state_dict(),
             "callbacks": {label: state_of(callback) for label, callback in self.events.callbacks.items()},
-            "generators": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state(self.device) if on_gpu else None,
-            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -290,30 +452,33 @@ class Trainer:
         """
         try:
             self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint belongs to another network: {str(error).splitlines()[0]}") from error
         unknown = set(state["callbacks"]) ^ set(self.events.callbacks)
         if unknown:
             raise CheckpointError(f"the checkpoint was made with other callbacks: {', '.join(sorted(unknown))}")
+        missing = [key for key in STATE if key not in state]
+        if missing:
+            raise CheckpointError(
+                f"the checkpoint is incomplete: {', '.join(missing)} missing; it serves to map with, not to resume"
+            )
         if self.optimizer is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
-        load_state(self.loss, state["loss"])
-        load_state(self.scheduler, state["scheduler"])
+            loaded("optimizer", partial(load_optimizer, self.optimizer), state["optimizer"])
+        loaded("loss", partial(load_state, self.loss), state["loss"])
+        loaded("scheduler", partial(load_state, self.scheduler), state["scheduler"])
         if state["schedule"] != self._fingerprint():
             raise CheckpointError(
                 "the learning-rate schedule differs from the checkpoint's; resume with the settings it was made with"
             )
         if self._scaler.is_enabled():
-            self._scaler.load_state_dict(state["scaler"])
+            loaded("loss scaling", self._scaler.load_state_dict, state["scaler"])
         for label, callback in self.events.callbacks.items():
-            load_state(callback, state["callbacks"][label])
-        self._loss_sum = state["loss_sum"].to(self.device)
+            loaded(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
+        loaded("sum of losses", self._loss_sum.copy_, state["loss_sum"])
         position = state["position"]
         self.epoch, self.batch, self.step = position["epoch"], position["batch"], position["step"]
         self.stopped, self._stopped_for_good = position["stopped"], position["stopped"] is not None
-        torch.set_rng_state(state["generators"]["cpu"])
-        if self.device.type == "cuda" and state["generators"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["generators"]["cuda"], self.device)
+        self.forget_bad_numbers()
 
     def _fingerprint(self) -> list[float]:
         """The schedule at a few steps: enough to notice that it is another one. A schedule that follows the scores has its
@@ -322,9 +487,19 @@ class Trainer:
         return [] if hasattr(self.scheduler, "observe") else [self.scheduler(step) for step in (0, 1, 10, 100, 1_000, 10_000)]
 
     def _write_checkpoints(self) -> None:
+        """Write those asked for. A disk that fails is told, once, and does not end the run: the next one may be written."""
+        if self._requested:
+            self._check_numbers()
         while self._requested:
-            save_checkpoint(self._requested[0], self.state_dict())
-            del self._requested[0]
+            path = self._requested.pop(0)
+            try:
+                save_checkpoint(path, self.state_dict())
+            except DiskError as error:
+                if path not in self.unwritten:
+                    log.warning("%s; training goes on", error)
+                self.unwritten.add(path)
+            else:
+                self.unwritten.discard(path)
 
     # --- batches ----------------------------------------------------------------------------------------------------
 

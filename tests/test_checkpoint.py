@@ -7,16 +7,31 @@ import pytest
 import torch
 
 from forestgaps_core.checkpoint import load_checkpoint, network_of, newest_checkpoint, save_checkpoint, weights_to_use
-from forestgaps_core.errors import CheckpointError
+from forestgaps_core.errors import CheckpointError, DiskError
+
+LEAST = {"about": {}, "model": {"w": torch.arange(3)}, "callbacks": {}}
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
-    save_checkpoint(path, {"model": {"w": torch.arange(3)}, "position": {"step": 4}})
+    save_checkpoint(path, {**LEAST, "position": {"epoch": 1, "batch": 2, "step": 4}})
     state = load_checkpoint(path)
     assert torch.equal(state["model"]["w"], torch.arange(3))
-    assert state["position"] == {"step": 4}
+    assert state["position"] == {"epoch": 1, "batch": 2, "step": 4}
     assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_every_flipped_bit_and_every_length_is_noticed(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, LEAST)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(path)
+        path.write_bytes(whole[:place])
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * len(data)])
@@ -52,8 +67,8 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
 
 
 def test_another_format_and_a_missing_file_are_told(tmp_path):
-    torch.save({"format": 99}, tmp_path / "future.pt")
-    with pytest.raises(CheckpointError, match="found format 99, this version reads 1"):
+    save_checkpoint(tmp_path / "future.pt", {**LEAST, "format": 99})
+    with pytest.raises(CheckpointError, match="found format 99, this version reads 2"):
         load_checkpoint(tmp_path / "future.pt")
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load_checkpoint(tmp_path / "nowhere.pt")
@@ -61,35 +76,42 @@ def test_another_format_and_a_missing_file_are_told(tmp_path):
 
 def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "last.pt"
-    save_checkpoint(path, {"step": 1})
+    save_checkpoint(path, {**LEAST, "step": 1})
     with pytest.raises(Exception, match="pickle"):
-        save_checkpoint(path, {"step": lambda: 2})
+        save_checkpoint(path, {**LEAST, "step": lambda: 2})
     assert load_checkpoint(path)["step"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(DiskError, match="could not be written"):
         save_checkpoint(tmp_path / "file" / "last.pt", {"step": 1})
 
 
-def test_a_full_disk_is_told_with_the_room_left(tmp_path):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
+def test_a_disk_without_room_is_told_with_the_room_needed_and_free(tmp_path):
+    resource = pytest.importorskip("resource")
     path = tmp_path / "last.pt"
-    (tmp_path / f".last.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
-    with pytest.raises(CheckpointError, match=r"last.pt could not be written: .*MB free"):
-        save_checkpoint(path, {"w": torch.zeros(100_000)})
-    assert not path.exists()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(
+            DiskError, match=r"last.pt could not be written: file too large \(400 kB needed, .*B free on its disk\)"
+        ):
+            save_checkpoint(path, {"w": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_newest_intact_checkpoint_is_found(tmp_path):
     folder = tmp_path / "checkpoints"
     for age, name in enumerate(["last", "best", "older"]):
-        save_checkpoint(folder / f"{name}.pt", {"name": name})
+        save_checkpoint(folder / f"{name}.pt", {**LEAST, "name": name})
         os.utime(folder / f"{name}.pt", (1000 - age, 1000 - age))
     (folder / "last.pt").write_bytes(b"broken")
     os.utime(folder / "last.pt", (2000, 2000))
-    path, state = newest_checkpoint(tmp_path)
+    path, state, damaged = newest_checkpoint(tmp_path)
     assert (path.name, state["name"]) == ("best.pt", "best")
+    assert len(damaged) == 1
+    assert "last.pt is damaged" in damaged[0]
 
 
 def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
+import torch
 
 from forestgaps_core import hookimpl
 from forestgaps_core.errors import PluginError
@@ -92,9 +95,55 @@ class Failing:
 
 
 def test_an_exception_says_which_callback_and_when():
-    with pytest.raises(ZeroDivisionError) as caught:
+    with pytest.raises(
+        PluginError, match=r"callbacks.broken \(.*Failing\) failed at step_end: ZeroDivisionError: in here"
+    ) as caught:
         Events({"broken": Failing()}).step_end(trainer=None, loss=None)
-    assert caught.value.__notes__ == ["in callback 'broken' (" + f"{Failing.__module__}.Failing), at step_end"]
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_failing_callback_is_told_once_where_the_run_is_to_go_on(caplog):
+    told = []
+
+    class After:
+        @hookimpl
+        def step_end(self):
+            told.append("after")
+
+    events = Events({"broken": Failing(), "after": After()}, on_error="go_on")
+    for _ in range(3):
+        events.step_end(trainer=None, loss=None)
+    assert told == ["after"] * 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "callbacks.broken" in caplog.text
+
+
+def test_a_full_disk_under_a_callback_never_ends_the_run(caplog):
+    class Writing:
+        @hookimpl
+        def step_end(self):
+            raise OSError(errno.ENOSPC, "No space left on device", "log.csv")
+
+    events = Events({"log": Writing()})
+    events.step_end(trainer=None, loss=None)
+    events.step_end(trainer=None, loss=None)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"callbacks.log ({Writing.__module__}.{Writing.__qualname__}), at step_end: No space left on device: log.csv; training goes on"
+    ]
+
+
+def test_what_a_callback_changes_in_torch_is_put_back_and_told(caplog):
+    class Changing:
+        @hookimpl
+        def step_end(self):
+            torch.set_default_dtype(torch.float64)
+            torch.set_num_threads(threads + 1)
+
+    threads = torch.get_num_threads()
+    Events({"greedy": Changing()}).step_end(trainer=None, loss=None)
+    assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, threads)
+    assert "callbacks.greedy" in caplog.text
+    assert "the default dtype (to torch.float64" in caplog.text
 
 
 def test_an_event_that_does_not_exist_is_told():

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from forestgaps_core import Predictor, Pretrained, hookimpl, load_config, load_predictor, save_network, train_model
-from forestgaps_core.checkpoint import load_checkpoint
-from forestgaps_core.errors import CheckpointError
+from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.errors import CheckpointError, DiskError
 from forestgaps_core.networks import CARD, PLAN, WEIGHTS, read_network
 from forestgaps_core.plugins import Plugin, Plugins
 
@@ -96,7 +96,7 @@ def test_a_calibration_scales_the_logits_and_is_kept(run, plugins, tmp_path):
 
 def test_an_existing_folder_is_left_alone_and_a_failed_one_leaves_nothing(run, network, plugins, tmp_path):
     before = (network / PLAN).read_bytes()
-    with pytest.raises(CheckpointError, match="exists; nothing is overwritten"):
+    with pytest.raises(DiskError, match="exists; nothing is overwritten"):
         save_network(run, network, plugins=plugins)
     assert (network / PLAN).read_bytes() == before
     with pytest.raises(TypeError):
@@ -108,11 +108,11 @@ def test_a_diverged_network_is_not_shared(run, plugins, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     state = load_checkpoint(run / "checkpoints" / "last.pt")
     state["model"]["first.weight"][0] = torch.nan
-    torch.save(state, tmp_path / "run" / "checkpoints" / "last.pt")
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt", state)
     with pytest.raises(CheckpointError, match=r"'first.weight' are not all numbers"):
         save_network(tmp_path / "run", tmp_path / "network", plugins=plugins)
     state["model"]["first.weight"][0] = 1e6
-    torch.save(state, tmp_path / "run" / "checkpoints" / "last.pt")
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt", state)
     with pytest.raises(CheckpointError, match="beyond the range of float16"):
         save_network(tmp_path / "run", tmp_path / "network", half=True, plugins=plugins)
 

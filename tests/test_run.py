@@ -16,7 +16,8 @@ from forestgaps_core import evaluate_model, load_config, resume_training, save_n
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import assemble, begin, calibrated, differences, fit, gap_share, try_one_batch, write_run_folder
+from forestgaps_core.assembly import assemble, begin, differences, gap_share
+from forestgaps_core.run import calibrated, fit, try_one_batch, write_run_folder
 
 from .conftest import EXAMPLE_PLUGIN
 
@@ -158,7 +159,7 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path):
         assert process.poll() is None, process.communicate()[0]
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    assert process.returncode == 143, output
     assert f"Go on: forestgaps train --resume {tmp_path / 'run'}" in output
     finished("--resume", tmp_path / "run")
     assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))

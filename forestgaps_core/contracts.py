@@ -1,0 +1,97 @@
+"""Whether components return what their kind says. Shapes and types only: nothing here reads a tensor's values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forestgaps_core.components import Batch, Tile
+from forestgaps_core.errors import PluginError
+
+Name = Callable[[], str]  # of the component, asked for only when something is wrong
+
+
+def check_logits(logits: object, batch: Batch, name: Name) -> None:
+    """(B, K, H, W), floating point.
+
+    Raises:
+        PluginError: With the shape found and the shape expected.
+    """
+    expected = (*batch.thresholds.shape, *batch.dsm.shape[-2:])
+    if not isinstance(logits, Tensor):
+        raise PluginError(f"{name()} returned a {type(logits).__name__}, expected logits, a tensor of shape {expected}")
+    if logits.shape != expected:
+        raise PluginError(
+            f"{name()} returned logits of shape {tuple(logits.shape)}, expected {expected}: samples, thresholds, rows, columns"
+        )
+    if not logits.is_floating_point():
+        raise PluginError(f"{name()} returned logits of {logits.dtype}, expected a floating-point type")
+
+
+def check_loss(loss: object, name: Name) -> None:
+    """A scalar tensor that gradients flow from."""
+    if not isinstance(loss, Tensor):
+        raise PluginError(f"{name()} returned a {type(loss).__name__}, expected a tensor without dimensions")
+    if loss.dim():
+        raise PluginError(f"{name()} returned a tensor of shape {tuple(loss.shape)}, expected one without dimensions: a mean, say")
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise PluginError(f"{name()} returned a value that no gradient flows from; compute it from the logits, in torch")
+
+
+def checked_factor(factor: object, step: int, name: Name) -> float:
+    """A finite number, 0 or more."""
+    if not isinstance(factor, Real) or not isfinite(factor) or factor < 0:
+        raise PluginError(f"{name()} gave {factor!r} at step {step}, expected a factor on the learning rate, 0 or more")
+    return float(factor)
+
+
+def checked_scores(scores: object, name: Name) -> Mapping[str, float]:
+    """Numbers by name."""
+    if not isinstance(scores, Mapping):
+        raise PluginError(f"{name()}: compute returned a {type(scores).__name__}, expected numbers by name")
+    for key, value in scores.items():
+        if not isinstance(key, str) or not isinstance(value, Real):
+            raise PluginError(f"{name()}: compute returned {type(value).__name__} for {key!r}, expected a number under a name")
+    return {key: float(value) for key, value in scores.items()}
+
+
+def check_tile(tile: object, source: object, index: int) -> None:
+    """Three planes of one size, float32, float32 and bool.
+
+    Raises:
+        PluginError: Names the source and the sample.
+    """
+    if isinstance(tile, Tile):
+        planes = (tile.dsm, tile.height, tile.valid)
+        if all(isinstance(plane, Tensor) for plane in planes):
+            right = tile.dsm.dtype == tile.height.dtype == torch.float32 and tile.valid.dtype == torch.bool
+            if right and tile.dsm.dim() == 2 and tile.dsm.shape == tile.height.shape == tile.valid.shape:
+                return
+            found = ", ".join(f"{plane.dtype} {tuple(plane.shape)}" for plane in planes)
+        else:
+            found = ", ".join(type(plane).__name__ for plane in planes)
+    else:
+        found = type(tile).__name__
+    kind = type(source)
+    raise PluginError(
+        f"{kind.__module__}.{kind.__qualname__} read sample {index} as {found}; expected a Tile with dsm and height of float32 and "
+        "valid of bool, all of one shape (rows, columns)"
+    )
+
+
+def named_as(components: Any, place: str, thing: object) -> Name:
+    """Words for a component: its name and package where the run knows them, its class otherwise."""
+
+    def name() -> str:
+        about = components.get(place) if isinstance(components, Mapping) else None
+        if isinstance(about, Mapping):
+            return f"{place} {about.get('name')!r} of {about.get('distribution')} {about.get('version')}"
+        kind = thing if isinstance(thing, type) else type(thing)
+        return f"{place} {kind.__module__}.{getattr(kind, '__qualname__', kind.__name__)}"
+
+    return name
