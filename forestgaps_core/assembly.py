@@ -22,10 +22,11 @@ from forestgaps_core.config import Config, components_of, table_of
 from forestgaps_core.environment import torch_kept
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.faults import FOLDER as FAULTS
-from forestgaps_core.loading import TileLoader
+from forestgaps_core.loading import Share, TileLoader
 from forestgaps_core.networks import WEIGHTS, digest, trained_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import chosen_in
+from forestgaps_core.processes import ALONE, processes_here
 from forestgaps_core.structuring import shown, unstructure
 from forestgaps_core.trainer import Trainer, constant_rate
 
@@ -45,7 +46,7 @@ class Assembled:
         source: Source = getattr(self.data, split)
         if len(source) == 0:
             raise DataError(f"the {split} split of the data is empty")
-        training = split == "train"
+        training, here = split == "train", self.trainer.processes
         environment = self.config.environment
         return TileLoader(
             source,
@@ -54,6 +55,7 @@ class Assembled:
             shuffle=training,
             workers=environment.loader_processes(self.device),
             pin_memory=self.device.type == "cuda",
+            share=Share("samples" if training else "batches", here.rank, here.count),
         )
 
 
@@ -116,6 +118,7 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
         check_every=length.check_every,
         callback_errors=length.callback_errors,
         faults=folder / FAULTS,
+        processes=processes_here() if training else ALONE,
         about=about(config, plugins, data),
         **parts,
     )

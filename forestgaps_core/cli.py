@@ -99,6 +99,7 @@ def train(
 ) -> None:
     """Train a network."""
     from forestgaps_core.display import written
+    from forestgaps_core.processes import processes_here
     from forestgaps_core.run import resume_training, train_model
 
     if resume is not None:
@@ -111,6 +112,8 @@ def train(
             changes = [*(changes or []), f"training.start={json.dumps(place)}"]
         config, name = chosen_config(run_file, changes or [])
         result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
+    if processes_here().rank:
+        raise typer.Exit(0)  # the first process tells
     if result.stopped and result.stopped.startswith("interrupted"):
         typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
         raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, le, optional
 
 from forestgaps_core.errors import ConfigError
+from forestgaps_core.processes import processes_here
 
 log = logging.getLogger("forestgaps")
 
@@ -52,11 +53,11 @@ class Environment:
         """
         there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if self.device == "auto":
-            return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+            return device_of("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
         if not there[self.device]:
             found = ", ".join(name for name, is_there in there.items() if is_there)
             raise ConfigError(f"environment.device: found {self.device!r}, which this machine lacks; there is: {found}")
-        return torch.device(self.device)
+        return device_of(self.device)
 
     def loader_processes(self, device: torch.device) -> int:
         if self.workers is not None:
@@ -72,9 +73,16 @@ class Environment:
     def start(self) -> torch.device:
         """Set threads, seed and the default type for this process; returns the device."""
         torch.set_default_dtype(torch.float32)
-        torch.set_num_threads(self.threads or usable_cpus())
+        here = processes_here()
+        torch.set_num_threads(self.threads or max(usable_cpus() // here.local_count, 1))
         torch.manual_seed(self.seed)
         return self.torch_device()
+
+
+def device_of(kind: str) -> torch.device:
+    """The device of this kind; of several GPUs that of this process."""
+    here = processes_here()
+    return torch.device(kind, here.local) if kind == "cuda" and here.count > 1 else torch.device(kind)
 
 
 TorchState = tuple[Any, ...]

@@ -34,6 +34,7 @@ class Events:
         callbacks: By label, in the order they are told. Labels name them in errors and checkpoints.
         on_error: Whether the failure of a callback ends the run, or is told once. A disk that fails never ends it.
         owner: Words for the callback at a place of the run file, with its package.
+        everywhere_only: Tell only those with an attribute `everywhere` that is true, as in every process of a run but its first.
 
     Raises:
         PluginError: A callback has an event or an argument that does not exist.
@@ -45,6 +46,7 @@ class Events:
         *,
         on_error: Literal["stop", "go_on"] = "stop",
         owner: Callable[[str, object], Callable[[], str]] = named_as_class,
+        everywhere_only: bool = False,
     ) -> None:
         self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
         self.told: set[tuple[str, str]] = set()  # (label, reason) that was reported
@@ -52,6 +54,8 @@ class Events:
         manager.add_hookspecs(TrainingEvents)
         for label, callback in reversed(self.callbacks.items()):  # pluggy calls the last one registered first
             check_events(manager, label, callback)
+            if everywhere_only and not getattr(callback, "everywhere", False):
+                continue
             try:
                 manager.register(callback, name=label)
             except pluggy.PluginValidationError as error:
@@ -74,7 +78,7 @@ class Events:
     def _failed(self, event: str, label: str, error: Exception) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
         if is_of_the_disk(error):
-            self._once(label, one_line(error), "%s, at %s: %s; training goes on", self._words(label), event, one_line(error))
+            self._once(label, reason_of(error), "%s, at %s: %s; training goes on", self._words(label), event, one_line(error))
             return
         if isinstance(error, ForestgapsError):
             error.add_note(f"in {self._words(label)}, at {event}")
@@ -96,6 +100,12 @@ class Events:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
+
+
+def reason_of(error: Exception) -> str:
+    """The same words for the same reason: a sentence about a full disk says how full it is, which changes by the step."""
+    number = getattr(error.__cause__ or error, "errno", None)
+    return one_line(error) if number is None else f"errno {number}"
 
 
 def one_line(error: Exception) -> str:

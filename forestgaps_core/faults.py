@@ -92,7 +92,7 @@ def looked_at(
             value = loss(logits, batch)
             if not bool(value.isfinite()):
                 finding.causes.append(
-                    f"the loss{f' of batch {number + 1} of the step' if len(batches) > 1 else ''} is {float(value)}"
+                    f"the loss{f' of batch {number + 1} of the step' if len(batches) > 1 else ''} is {float(value.detach())}"
                 )
             elif value.requires_grad:
                 torch.autograd.backward(value)
@@ -140,11 +140,12 @@ def placed(source: Any, index: int, draw: int) -> str:
     return f"tile {index}"
 
 
-def saved(finding: Finding, folder: Path | None) -> Path | None:
+def saved(finding: Finding, folder: Path | None, rank: int = 0) -> Path | None:
     """Keep the batches and the finding in the folder; the tensors' file, or None where that is not possible."""
     if folder is None:
         return None
-    path = folder / f"step-{finding.moment.step + 1:06d}.pt"
+    of = f"-process-{rank}" if rank else ""
+    path = folder / f"step-{finding.moment.step + 1:06d}{of}.pt"
     try:
         with new_file(path) as file:
             torch.save([as_plain(batch) for batch in finding.batches], file)

@@ -94,6 +94,9 @@ class TrainingEvents:
     Events return nothing. Callbacks hear them in the order of the run file. A callback may read every attribute of
     `trainer`, and call `trainer.stop` and `trainer.checkpoint`. Tensors are on the run's device: reading one (`.item()`)
     waits for the device, so read at intervals, not at every step.
+
+    In a run of several processes the first one tells all its callbacks; the others tell those with a class attribute
+    `everywhere = True`, which are those that change the network or the optimizer.
     """
 
     @hookspec
@@ -118,7 +121,9 @@ class TrainingEvents:
 
     @hookspec
     def evaluation_end(self, trainer: Trainer, split: str, scores: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
-        """The pass is over. `scores` are named `split/label/value`; `metrics` holds the metric objects by label."""
+        """The pass is over. `scores` are named `split/label/value`; `metrics` holds the metric objects by label. Both are empty
+        if the pass was interrupted.
+        """
 
     @hookspec
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:

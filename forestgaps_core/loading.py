@@ -7,10 +7,10 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
@@ -45,9 +45,35 @@ class SourceDataset(Dataset[Tiles]):
         return self.__getitems__([key])
 
 
+@frozen
+class Share:
+    """What one of several processes reads.
+
+    Attributes:
+        of: Its samples of every batch, or every so manieth batch, whole.
+        part: Which of the shares.
+        parts: How many there are.
+    """
+
+    of: Literal["samples", "batches"] = "samples"
+    part: int = 0
+    parts: int = 1
+
+    def within(self, size: int) -> slice:
+        """Which samples of a batch of this size; the last shares of a short batch may be empty."""
+        each = -(-size // self.parts)
+        return slice(self.part * each, (self.part + 1) * each)
+
+
+WHOLE = Share()
+
+
 @define(eq=False)
 class Keys:
-    """(index, draw) of every sample of an epoch, batch by batch, from batch `start` on."""
+    """(index, draw) of every sample of an epoch, batch by batch, from batch `start` on, or of this process's share of them.
+
+    A share of a batch without samples is given one that counts nothing: every process takes every step.
+    """
 
     samples: int
     batch_size: int
@@ -55,6 +81,7 @@ class Keys:
     shuffle: bool
     epoch: int = 0
     start: int = 0
+    share: Share = WHOLE
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
@@ -65,7 +92,18 @@ class Keys:
             index = draws(self.seed ^ ORDER, self.epoch, index).argsort()
         keys = list(zip(index.tolist(), draws(self.seed, self.epoch, index).tolist(), strict=True))
         for batch in range(self.start, len(self)):
-            yield keys[batch * self.batch_size : (batch + 1) * self.batch_size]
+            whole = keys[batch * self.batch_size : (batch + 1) * self.batch_size]
+            if self.share.of == "batches":
+                if batch % self.share.parts == self.share.part:
+                    yield whole
+            else:
+                yield whole[self.share.within(len(whole))] or whole[:1]
+
+    def weight(self, batch: int) -> float:
+        """What the mean over this share of a batch counts in the mean over shares, so that every sample counts the same."""
+        size = min(self.batch_size, self.samples - batch * self.batch_size)
+        mine = self.share.within(size)
+        return len(range(size)[mine]) * self.share.parts / size
 
 
 def as_it_is(tiles: Any) -> Any:
@@ -85,11 +123,12 @@ class TileLoader:
     shuffle: bool = False
     workers: int = 0
     pin_memory: bool = False
+    share: Share = WHOLE
     _keys: Keys = field(init=False)
     _loader: DataLoader[Tiles] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._keys = Keys(len(self.source), self.batch_size, self.seed, self.shuffle)
+        self._keys = Keys(len(self.source), self.batch_size, self.seed, self.shuffle, share=self.share)
         self._loader = self._new_loader()
 
     def _new_loader(self) -> DataLoader[Tiles]:
@@ -104,14 +143,19 @@ class TileLoader:
         )
 
     def __len__(self) -> int:
-        return len(self._keys)
+        """Batches of an epoch; where it reads every so manieth of them, those of its share."""
+        share = self.share
+        return len(range(share.part, len(self._keys), share.parts)) if share.of == "batches" else len(self._keys)
+
+    def weight(self, batch: int) -> float:
+        return self._keys.weight(batch)
 
     def seek(self, epoch: int, batch: int = 0) -> None:
         self._keys.epoch, self._keys.start = epoch, batch
 
     def read(self, epoch: int, batch: int) -> Tiles:
         """One batch of an epoch, read here and now, whatever else is being read."""
-        keys = Keys(self._keys.samples, self.batch_size, self.seed, self.shuffle, epoch, batch)
+        keys = evolve(self._keys, epoch=epoch, start=batch)
         return SourceDataset(self.source).__getitems__(next(iter(keys)))
 
     def __iter__(self) -> Iterator[Tiles]:

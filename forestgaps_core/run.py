@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_t
 from forestgaps_core.components import Tiles
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
 from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.locking import held
 from forestgaps_core.networks import is_network
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.processes import joined, processes_here
 from forestgaps_core.trainer import Trainer
 from forestgaps_core.writing import new_folder, sweep
 
@@ -61,14 +63,17 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
     Raises:
         ConfigError: The folder exists, or the weights to start from are of another network.
     """
-    plugins, folder = plugins or Plugins.discover(), Path(folder)
-    if folder.exists():
-        raise ConfigError(f"the run folder {folder} exists; give another, or go on with it by --resume {folder}", "train")
-    run = assemble(config, folder, plugins)
-    begin(run, plugins)
-    write_run_folder(run, folder, plugins)
-    with held(folder, "train"):
-        return fit(run, folder)
+    plugins, folder, here = plugins or Plugins.discover(), Path(folder), processes_here()
+    with joined(here, config.environment.torch_device()):
+        folder = here.of_first(folder)
+        if here.first and folder.exists():
+            raise ConfigError(f"the run folder {folder} exists; give another, or go on with it by --resume {folder}", "train")
+        run = assemble(config, folder, plugins)
+        begin(run, plugins)
+        if here.first:
+            write_run_folder(run, folder, plugins)
+        with held(folder, "train") if here.first else nullcontext():
+            return fit(run, folder)
 
 
 def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Result:
@@ -82,8 +87,8 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
     if not (folder / RUN_FILE).is_file():
         raise CheckpointError(f"{folder} is no run folder: there is no {RUN_FILE}")
     plugins = plugins or Plugins.discover()
-    config = config_of(folder, plugins)
-    with held(folder, "train"):
+    config, here = config_of(folder, plugins), processes_here()
+    with joined(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
         run = assemble(config, folder, plugins)
         if any((folder / "checkpoints").glob("*.pt")):
             path, state, damaged = newest_checkpoint(folder)
@@ -99,7 +104,8 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
 
 def fit(run: Assembled, folder: Path) -> Result:
     trainer = run.trainer
-    sweep(folder, folder / "checkpoints", folder / "faults")
+    if trainer.processes.first:
+        sweep(folder, folder / "checkpoints", folder / FAULTS)
     with stopping_on_signals(trainer):
         trainer.fit(run.loader("train"), run.loader("validation"), epochs=run.config.training.epochs)
     return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from forestgaps_core.errors import CheckpointError, DiskError, NumbersError
 from forestgaps_core.events import Events
 from forestgaps_core.faults import Finding, Moment, listed, looked_at, placed, saved
 from forestgaps_core.optimizers import load_optimizer
+from forestgaps_core.processes import ALONE, Processes
 from forestgaps_core.randomness import seed_of_step
 from forestgaps_core.watch import Watch, blank, step_if
 
@@ -69,6 +70,7 @@ class Trainer:
         check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
         callback_errors: What to do when a callback fails: "stop" the run, or "go_on" and say so once. A disk that fails a callback
             never stops the run.
+        processes: Those of the run; a training batch is this one's share of the whole batch.
         faults: Folder for what bad steps were made of; None keeps nothing.
         about: Plain values that go into every checkpoint (the resolved config, versions).
         data: What the loaders read from, for callbacks that look at it.
@@ -97,6 +99,7 @@ class Trainer:
     bad_numbers: Literal["stop", "skip"] = field(default="stop", validator=in_(("stop", "skip")))
     check_every: int = field(default=50, validator=ge(1))
     callback_errors: Literal["stop", "go_on"] = field(default="stop", validator=in_(("stop", "go_on")))
+    processes: Processes = ALONE
     faults: Path | None = None
     about: Mapping[str, Any] = field(factory=dict)
     last: Path | None = None
@@ -141,7 +144,9 @@ class Trainer:
         self._watched_from = Moment(step=0, epoch=0, batch=0)
         self._loss_sum = self._zero()
         self.callbacks = labelled(self.callbacks)
-        self.events = Events(self.callbacks, on_error=self.callback_errors, owner=self._named)
+        self.events = Events(
+            self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
+        )
 
     def _named(self, place: str, thing: object) -> Callable[[], str]:
         return named_as(self.about.get("components"), place, thing)
@@ -197,8 +202,8 @@ class Trainer:
             while self.epoch < epochs and self.stopped is None:
                 if self._train_epoch(train):
                     self._finish_epoch(validation)
-            if self.last is not None:
-                self._check_numbers()
+            self._check_numbers()
+            if self.last is not None and self.processes.first:
                 save_checkpoint(self.last, self.state_dict())
         except BaseException as error:
             self._fitting = False
@@ -220,6 +225,7 @@ class Trainer:
             self.batch += len(group)
             self.step += 1
             self.events.step_end(trainer=self, loss=loss)
+            self._agree()
             if self.step % self.check_every == 0:
                 self._check_numbers()
             self._write_checkpoints()
@@ -235,14 +241,32 @@ class Trainer:
         self.optimizer.zero_grad()
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.bad_numbers == "skip" else ()
         total = self._zero(torch.float32)
-        for batch in map(self.train_batch, group):
-            loss = self._loss(self._logits(batch), batch) / len(group)
+        weights = self._weights(len(group))
+        for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
+            loss = self._loss(self._logits(batch), batch) * weight
             torch.autograd.backward(self._scaler.scale(loss))
             total += loss.detach()
+        if self.processes.count > 1:
+            self.processes.sum([total, *(p.grad for p in self._parameters if p.grad is not None)])
         good = self._move(total)
         for buffer, before in statistics:
             buffer.copy_(torch.where(good, buffer, before))
         return total
+
+    def _weights(self, batches: int) -> list[float]:
+        """What each batch of a step counts: the mean over them and, where each process has a share, over all samples of each."""
+        shares = self.processes.count
+        if shares == 1:
+            return [1 / batches] * batches
+        return [self._train.weight(self.batch + place) / (batches * shares) for place in range(batches)]  # type: ignore[attr-defined]
+
+    def _agree(self) -> None:
+        """What one process was asked to stop for, all do."""
+        if self.processes.count > 1:
+            before, self.stopped = self.stopped, self.processes.any_of(self.stopped)
+            if before is None and self.stopped is not None:
+                self._stopped_for_good = False
+            self._stopped_for_good = self.processes.of_first(self._stopped_for_good) if self.stopped else False
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert self.loss is not None
@@ -323,8 +347,9 @@ class Trainer:
             return
         moment = Moment(step=since.step + good, epoch=since.epoch, batch=since.batch + good * self.accumulate)
         finding = self._looked_at(moment)
-        kept = saved(finding, self.faults)
-        sentence = finding.sentence() + (f"; kept in {kept}" if kept else "")
+        kept = saved(finding, self.faults, self.processes.rank)
+        sentences = self.processes.gathered(finding.sentence() + (f"; kept in {kept}" if kept else ""))
+        sentence = "; ".join(dict.fromkeys(sentences))
         skipped = int(self._watch.skipped.item())
         self._watch.skipped.zero_()
         if self.bad_numbers == "skip" and skipped < max(steps, 2):
@@ -370,6 +395,7 @@ class Trainer:
         losses: list[Tensor] = []
         numbers: list[tuple[Tensor, Tensor | None]] = []  # whether the logits of a batch are, and its samples
         self.model.eval()
+        self.processes.follow_first(self.model)
         reseed(self.device, seed_of_step(self.environment.seed, self.step, EVALUATION))
         count = len(batches) if isinstance(batches, Sized) else None
         self.events.evaluation_start(trainer=self, split=split, batches=count)
@@ -382,8 +408,10 @@ class Trainer:
                 for metric in metrics.values():
                     metric.update(logits, batch)
                 self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
-                if self._fitting and self.stopped is not None and not self._stopped_for_good:
+                if self.processes.count == 1 and self._fitting and self.stopped is not None and not self._stopped_for_good:
+                    self.events.evaluation_end(trainer=self, split=split, scores={}, metrics={})
                     raise InterruptedPassError
+            losses, metrics = self._of_all(losses, metrics)
             scores = {f"{split}/loss": torch.stack(losses).mean().item()} if losses else {}
             for label, metric in metrics.items():
                 found = checked_scores(metric.compute(), self._named(f"metrics.{label}", metric))
@@ -392,11 +420,25 @@ class Trainer:
         self.events.evaluation_end(trainer=self, split=split, scores=scores, metrics=metrics)
         return scores
 
+    def _of_all(self, losses: list[Tensor], metrics: dict[str, Metric]) -> tuple[list[Tensor], dict[str, Metric]]:
+        """Losses in the order of the batches, and metrics, over all processes."""
+        if self.processes.count == 1:
+            return losses, metrics
+        every = self.processes.gathered(([loss.cpu() for loss in losses], metrics))
+        first, *others = [found for _, found in every]
+        for other in others:
+            for label, metric in first.items():
+                metric.merge(other[label])
+        # Batch b was read by process b modulo their number.
+        ordered = [loss for row in zip_longest(*(found for found, _ in every)) for loss in row if loss is not None]
+        return ordered, first
+
     def _check_logits_seen(self, numbers: Sequence[tuple[Tensor, Tensor | None]], split: str, source: Any) -> None:
         """Raises:
         NumbersError: The network returned something not finite; in a validation while training it is only told.
         """
-        if not numbers or all(torch.stack([finite for finite, _ in numbers]).tolist()):
+        good = not numbers or all(torch.stack([finite for finite, _ in numbers]).tolist())
+        if good:
             return
         bad = [(batch, index) for batch, (finite, index) in enumerate(numbers) if not finite]
         tiles = [placed(source, sample, 0) for _, index in bad if index is not None for sample in index.tolist()]
@@ -488,8 +530,8 @@ class Trainer:
 
     def _write_checkpoints(self) -> None:
         """Write those asked for. A disk that fails is told, once, and does not end the run: the next one may be written."""
-        if self._requested:
-            self._check_numbers()
+        if not self.processes.first:
+            self._requested.clear()
         while self._requested:
             path = self._requested.pop(0)
             try:

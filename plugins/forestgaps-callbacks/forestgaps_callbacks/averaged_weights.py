@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from attrs import define, field, frozen
@@ -40,6 +40,8 @@ class AveragedWeightsConfig:
 
 @define(eq=False)
 class AveragedWeights:
+    everywhere: ClassVar = True  # of several processes, each has the network
+
     decay: float = 0.999
     warmup: float = 10.0
     average: dict[str, Tensor] | None = field(default=None, init=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import define, field, frozen
 from attrs.validators import ge, lt
@@ -35,6 +35,8 @@ class DropPathScheduleConfig:
 
 @define(eq=False)
 class DropPathSchedule:
+    everywhere: ClassVar = True  # of several processes, each has the network
+
     """A function of the completed epochs, so it has no state of its own."""
 
     first: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from attrs import define, field, frozen
@@ -48,6 +48,8 @@ class GuardConfig:
 
 @define(eq=False)
 class Guard:
+    everywhere: ClassVar = True  # of several processes, each has the network
+
     every: int = 20
     action: Literal["stop", "go_back"] = "stop"
     ratio: float | None = None
@@ -108,6 +110,7 @@ class Guard:
         assert self.good is not None
         for name, part in stateful(trainer).items():
             part.load_state_dict(copy.deepcopy(self.good[name]))
+        trainer.forget_bad_numbers()
         self.returns += 1
 
     def lower_rates(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from attrs import define, field, frozen
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from forestgaps_core import hookimpl
+from forestgaps_core.writing import write_text
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -50,6 +51,8 @@ class RateFinderConfig:
 
 @define(eq=False)
 class RateFinder:
+    everywhere: ClassVar = True  # of several processes, each has the network
+
     path: Path
     low: float = 1e-6
     high: float = 1.0
@@ -99,11 +102,10 @@ class RateFinder:
         losses = torch.stack(self.losses).tolist() if self.losses else []
         rates = [self.rate(step) for step in range(len(losses))]
         best = suggestion(rates, smoothed(losses, self.smoothing))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         known = [loss if math.isfinite(loss) else None for loss in losses]
-        self.path.write_text(json.dumps({"suggested": best, "rates": rates, "losses": known}) + "\n", encoding="utf-8")
         said = "no rate made the loss fall" if best is None else f"the loss falls fastest at a learning rate of {best:.1e}"
         trainer.stop(f"{said}; see {self.path}")
+        write_text(self.path, json.dumps({"suggested": best, "rates": rates, "losses": known}) + "\n")
 
 
 def parts(trainer: Trainer) -> dict[str, nn.Module | torch.optim.Optimizer]:

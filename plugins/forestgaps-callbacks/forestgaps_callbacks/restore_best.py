@@ -41,7 +41,7 @@ class RestoreBest:
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer, split: str, scores: Mapping[str, float]) -> None:
-        if split != "validation":
+        if split != "validation" or not scores:  # no scores: interrupted
             return
         value = score_of(scores, self.score, f"callbacks.{self.label}.score")
         if value is not None and improves(value, self.best, self.mode):
