@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from typing import Any
 
@@ -45,6 +45,8 @@ def check_loss(loss: object, name: Name) -> None:
 
 def checked_factor(factor: object, step: int, name: Name) -> float:
     """A finite number, 0 or more."""
+    if type(factor) is float and 0.0 <= factor < inf:
+        return factor
     if not isinstance(factor, Real) or not isfinite(factor) or factor < 0:
         raise PluginError(f"{name()} gave {factor!r} at step {step}, expected a factor on the learning rate, 0 or more")
     return float(factor)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf, isfinite
 from typing import Any
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len
+from attrs.validators import and_, deep_iterable, ge, gt, le, lt, max_len, min_len
 from torch import Tensor, nn
 
 OPTIMIZERS: Mapping[str, str] = {
@@ -16,6 +17,8 @@ OPTIMIZERS: Mapping[str, str] = {
     "sgd": "forestgaps_core.optimizers:SGD",
 }
 
+RATE: Any = and_(gt(0), le(1000))
+DECAY: Any = and_(ge(0), le(1000))
 BETAS: Any = and_(min_len(2), max_len(2), deep_iterable(and_(ge(0), lt(1))))
 
 
@@ -33,6 +36,18 @@ def parameter_groups(modules: Iterable[object], weight_decay: float) -> list[dic
     return [group for group in groups if group["params"]]
 
 
+def clip(gradients: list[Tensor], largest: float) -> Tensor:
+    """Scale gradients down, in place, to a norm of at most `largest`; their norm before, (), on the device.
+
+    As `torch.nn.utils.clip_grad_norm_`, whose bookkeeping costs more than the kernels where networks are small. All on one device.
+    Source: Pascanu et al. 2013, algorithm 1, arXiv:1211.5063
+    """
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if largest < inf:
+        torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp_(max=1.0))
+    return norm
+
+
 def fused(groups: list[dict[str, Any]]) -> bool:
     """One kernel for all parameters, where torch has it (a third of the default's time on a CPU)."""
     return all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for group in groups for p in group["params"])
@@ -42,8 +57,8 @@ def fused(groups: list[dict[str, Any]]) -> bool:
 class Adam:
     """Adam with L2 regularization. Source: Kingma & Ba 2015, algorithm 1, arXiv:1412.6980"""
 
-    learning_rate: float = field(default=1e-3, validator=gt(0), metadata={"help": "Base rate, before the schedule's factor."})
-    weight_decay: float = field(default=0.0, validator=ge(0), metadata={"help": "Added to the gradient of weights."})
+    learning_rate: float = field(default=1e-3, validator=RATE, metadata={"help": "Base rate, before the schedule's factor."})
+    weight_decay: float = field(default=0.0, validator=DECAY, metadata={"help": "Added to the gradient of weights."})
     betas: tuple[float, ...] = field(default=(0.9, 0.999), validator=BETAS, metadata={"help": "Decay of the two moments."})
 
     def build(self, modules: Iterable[object]) -> torch.optim.Optimizer:
@@ -55,8 +70,8 @@ class Adam:
 class AdamW:
     """Adam with decoupled weight decay. Source: Loshchilov & Hutter 2019, algorithm 2, arXiv:1711.05101"""
 
-    learning_rate: float = field(default=1e-3, validator=gt(0), metadata={"help": "Base rate, before the schedule's factor."})
-    weight_decay: float = field(default=1e-2, validator=ge(0), metadata={"help": "Share of a weight lost a step, times the rate."})
+    learning_rate: float = field(default=1e-3, validator=RATE, metadata={"help": "Base rate, before the schedule's factor."})
+    weight_decay: float = field(default=1e-2, validator=DECAY, metadata={"help": "Share of a weight lost a step, times the rate."})
     betas: tuple[float, ...] = field(default=(0.9, 0.999), validator=BETAS, metadata={"help": "Decay of the two moments."})
 
     def build(self, modules: Iterable[object]) -> torch.optim.Optimizer:
@@ -68,8 +83,8 @@ class AdamW:
 class SGD:
     """Stochastic gradient descent with momentum. Source: Sutskever et al. 2013, section 2, PMLR 28(3):1139"""
 
-    learning_rate: float = field(default=1e-2, validator=gt(0), metadata={"help": "Base rate, before the schedule's factor."})
-    weight_decay: float = field(default=0.0, validator=ge(0), metadata={"help": "Added to the gradient of weights."})
+    learning_rate: float = field(default=1e-2, validator=RATE, metadata={"help": "Base rate, before the schedule's factor."})
+    weight_decay: float = field(default=0.0, validator=DECAY, metadata={"help": "Added to the gradient of weights."})
     momentum: float = field(default=0.9, validator=and_(ge(0), lt(1)), metadata={"help": "Share of the last step kept."})
     nesterov: bool = field(default=False, metadata={"help": "Look ahead along the momentum; needs momentum above 0."})
 
@@ -80,3 +95,40 @@ class SGD:
     def build(self, modules: Iterable[object]) -> torch.optim.Optimizer:
         groups = parameter_groups(modules, self.weight_decay)
         return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov, fused=fused(groups))
+
+
+# --- resuming -------------------------------------------------------------------------------------------------------
+
+
+MOMENTS: Mapping[type, set[str]] = dict.fromkeys((torch.optim.Adam, torch.optim.AdamW), {"step", "exp_avg", "exp_avg_sq"})
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
+    """What `optimizer.load_state_dict` does, for a state that comes from a file: torch takes anything, and fails steps later.
+
+    Raises:
+        ValueError: A setting is of another type than that of this optimizer, or a moment does not fit its weights.
+    """
+    mine, theirs = optimizer.state_dict()["param_groups"], state["param_groups"]
+    for own, other in zip(mine, theirs, strict=True):
+        wrong = [key for key in own if key not in other or not alike(own[key], other[key])]
+        if wrong or other.keys() - own.keys():
+            raise ValueError(f"its settings differ: {', '.join(wrong) or ', '.join(map(str, other.keys() - own.keys()))}")
+    optimizer.load_state_dict(state)
+    for parameter, kept in optimizer.state.items():
+        if kept.keys() != MOMENTS.get(type(optimizer), kept.keys()):
+            raise ValueError("it lacks moments of the weights, or has others")
+        for name, value in kept.items():
+            shape = () if name == "step" else parameter.shape
+            fits = isinstance(value, Tensor) and value.shape == shape and value.is_floating_point() and value.isfinite().all()
+            if not fits and (name, value) != ("momentum_buffer", None):  # which SGD without momentum keeps
+                raise ValueError(f"its {name} does not fit the weights")
+
+
+def alike(own: Any, other: Any) -> bool:
+    """Of one type, part for part; a number that is not finite is none."""
+    if isinstance(own, list | tuple) and isinstance(other, list | tuple):
+        return len(own) == len(other) and all(map(alike, own, other))
+    if isinstance(own, float):
+        return isinstance(other, int | float) and not isinstance(other, bool) and isfinite(other)
+    return type(own) is type(other)

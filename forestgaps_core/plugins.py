@@ -8,12 +8,13 @@ strings, imported when a run file says their name.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from forestgaps_core import __version__
 from forestgaps_core.components import KINDS, Command, Executor, Pretrained, Recipe
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
+from forestgaps_core.importing import contained, seconds_allowed
 
 CORE = "forestgaps-core"
 GROUP = "forestgaps"
@@ -88,19 +90,35 @@ class Component:
 
 
 def load_target(target: str, what: str) -> Any:
+    """What `module:attribute` names, imported as `contained` says.
+
+    Raises:
+        PluginError: It cannot be had; begins with `what`.
+    """
     module_name, _, attribute = target.partition(":")
     try:
-        module = import_module(module_name)
+        with contained(what), torch_kept(what):
+            module = import_module(module_name)
+            if hasattr(module, attribute):
+                return getattr(module, attribute)
     except Exception as error:
         raise PluginError(f"{what} cannot be imported from {target}: {one_line(error)}; reinstall or update the package") from error
-    if not hasattr(module, attribute):
-        raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
-    return getattr(module, attribute)
+    raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
+
+
+def torch_kept(what: str) -> AbstractContextManager[None]:
+    """Torch's settings are put back after the block, where torch is imported already."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from forestgaps_core.environment import torch_kept as kept
+
+    return kept(what)
 
 
 def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text if len(text) <= 200 else text[:197] + '...'}"
+    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+    return kind + (text if len(text) <= 200 else text[:197] + "...")
 
 
 def normalized(distribution: str) -> str:
@@ -129,7 +147,9 @@ class Plugins:
 
         Raises:
             PluginError: A local file cannot be used. Installed plugins never raise.
+            ConfigError: The time that an import may take is no number.
         """
+        seconds_allowed()
         plugins = cls()
         found = importlib.metadata.entry_points(group=GROUP)
         for point in sorted(found, key=lambda point: (normalized(point.dist.name if point.dist else point.name), point.name)):
@@ -152,13 +172,7 @@ class Plugins:
         elif wrong := unmet_requirement(distribution.requires or [] if distribution else []):
             plugin.fail("requirement", wrong)
         else:
-            try:
-                with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the command, which may print JSON
-                    module = point.load()
-            except (Exception, SystemExit) as error:
-                plugin.fail("import", one_line(error))
-            else:
-                self.register(module, plugin)
+            self.register(point.load, plugin)
         self.records.append(plugin)
 
     def add_file(self, path: Path) -> None:
@@ -176,13 +190,15 @@ class Plugins:
             raise PluginError(f"-p {path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # attrs and pickle look classes up by their module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise PluginError(f"-p {path}: {one_line(error)}") from error
-        self.register(module, plugin)
+        loader = spec.loader
+
+        def load() -> ModuleType:
+            loader.exec_module(module)
+            return module
+
+        self.register(load, plugin)
         if plugin.failed:
+            del sys.modules[name]
             raise PluginError(f"-p {path}: {plugin.reason}")
         self.records.append(plugin)
 
@@ -207,28 +223,26 @@ class Plugins:
         elif len(points) != 1:
             plugin.fail("hooks", f"has {len(points)} entry points in the group {GROUP!r}; one is allowed")
         else:
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    module = import_module(next(iter(points.values())))
-            except (Exception, SystemExit) as error:
-                plugin.fail("import", one_line(error))
-            else:
-                self.register(module, plugin)
+            self.register(partial(import_module, next(iter(points.values()))), plugin)
         self.records.append(plugin)
         return plugin
 
-    def register(self, module: ModuleType, plugin: Plugin) -> None:
-        if wrong := misspelt_hooks(self._manager, module):
-            plugin.fail("hooks", wrong)
-            return
+    def register(self, load: Callable[[], ModuleType], plugin: Plugin) -> None:
+        """Import a plugin's module and take its hooks; on failure nothing of it stays but the record."""
+        stage = "import"
         try:
-            self._manager.register(module, name=plugin.distribution)
-            if not self._manager.get_hookcallers(module):
-                raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
+            with contained(f"the plugin {plugin}"), torch_kept(f"the plugin {plugin}"):
+                module = load()
+                stage = "hooks"
+                if wrong := misspelt_hooks(self._manager, module):
+                    raise PluginError(wrong)
+                self._manager.register(module, name=plugin.distribution)
+                if not self._manager.get_hookcallers(module):
+                    raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
                 self._manager.unregister(name=plugin.distribution)
-            plugin.fail("hooks", str(error) if isinstance(error, PluginError) else one_line(error))
+            plugin.fail(stage, one_line(error))
         self._tables.clear()
 
     # --- looking up -------------------------------------------------------------------------------------------------
@@ -328,7 +342,8 @@ class Plugins:
             if plugin is None:
                 continue
             try:
-                rows = list(implementation.function().items())
+                with contained(f"the plugin {plugin}, {hook}"):
+                    rows = list(implementation.function().items())
             except Exception as error:
                 plugin.fail("table", f"{hook}: {one_line(error)}")
                 continue

@@ -14,19 +14,19 @@ import torch
 from attrs import define, field
 from attrs.validators import ge, gt, in_
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+from torch.nn.utils import clip_grad_value_
 
 from forestgaps_core.checkpoint import loaded, save_checkpoint
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler, Tiles
-from forestgaps_core.contracts import check_logits, check_loss, checked_factor, checked_scores, named_as
+from forestgaps_core.contracts import Name, check_logits, check_loss, checked_factor, checked_scores, named_as
 from forestgaps_core.environment import Environment, reseed
 from forestgaps_core.errors import CheckpointError, DiskError, NumbersError
 from forestgaps_core.events import Events
 from forestgaps_core.faults import Finding, Moment, listed, looked_at, placed, saved
-from forestgaps_core.optimizers import load_optimizer
+from forestgaps_core.optimizers import clip, load_optimizer
 from forestgaps_core.processes import ALONE, Processes
 from forestgaps_core.randomness import seed_of_step
-from forestgaps_core.watch import Watch, blank, step_if
+from forestgaps_core.watch import Watch, blank, step_unless
 
 MakeBatch = Callable[[Any], Batch]
 EVALUATION = 1  # another stream of random numbers than the step's own
@@ -123,6 +123,7 @@ class Trainer:
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
     _parameters: list[Tensor] = field(factory=list, init=False)
+    _names: dict[str, Name] = field(factory=dict, init=False)  # of the components, for messages
     _watch: Watch = field(init=False)
     _watched_from: Moment = field(init=False)  # the first step since the watch was read
     _train: Iterable[Any] = field(default=(), init=False)
@@ -140,6 +141,8 @@ class Trainer:
         groups = self.optimizer.param_groups if self.optimizer else []
         self._base_rates = [group["lr"] for group in groups]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
+        for place, part in (("model", self.model), ("loss", self.loss), ("scheduler", self.scheduler)):
+            self._names[place] = self._named(place, part)
         self._watch = Watch(self.device, skip=self.bad_numbers == "skip")
         self._watched_from = Moment(step=0, epoch=0, batch=0)
         self._loss_sum = self._zero()
@@ -148,7 +151,7 @@ class Trainer:
             self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
         )
 
-    def _named(self, place: str, thing: object) -> Callable[[], str]:
+    def _named(self, place: str, thing: object) -> Name:
         return named_as(self.about.get("components"), place, thing)
 
     # --- what callbacks may ask -------------------------------------------------------------------------------------
@@ -238,20 +241,26 @@ class Trainer:
         assert self.optimizer is not None
         self._set_rates()
         reseed(self.device, seed_of_step(self.environment.seed, self.step))
-        self.optimizer.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.bad_numbers == "skip" else ()
-        total = self._zero(torch.float32)
-        weights = self._weights(len(group))
-        for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
-            loss = self._loss(self._logits(batch), batch) * weight
+        losses: list[Tensor] = []
+        for batch, weight in zip(map(self.train_batch, group), self._weights(len(group)), strict=True):
+            loss = self._loss(self._logits(batch), batch)
+            if weight != 1:
+                loss = loss * weight
             torch.autograd.backward(self._scaler.scale(loss))
-            total += loss.detach()
+            losses.append(loss.detach())
+        total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         if self.processes.count > 1:
-            self.processes.sum([total, *(p.grad for p in self._parameters if p.grad is not None)])
-        good = self._move(total)
+            self.processes.sum([total, *self._gradients()])
+        bad = self._move(total)
         for buffer, before in statistics:
-            buffer.copy_(torch.where(good, buffer, before))
+            buffer.copy_(torch.where(bad > 0, before, buffer))
         return total
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
 
     def _weights(self, batches: int) -> list[float]:
         """What each batch of a step counts: the mean over them and, where each process has a share, over all samples of each."""
@@ -271,33 +280,33 @@ class Trainer:
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert self.loss is not None
         loss = self.loss(logits, batch)
-        check_loss(loss, self._named("loss", self.loss))
+        check_loss(loss, self._names["loss"])
         return loss
 
     def _move(self, loss: Tensor) -> Tensor:
-        """Clip the gradients and let the optimizer step, if loss and gradients are numbers; whether they are, on the device."""
+        """Clip the gradients and let the optimizer step unless loss or gradients are no numbers: then 1, on the device."""
         assert self.optimizer is not None
         if self._scaler.is_enabled():  # which leaves out steps whose gradients overflow, by itself
-            good = self._watch.see(loss, torch.zeros_like(loss))
-            blank([p.grad for p in self._parameters if p.grad is not None], ~good, nan)
+            bad = self._watch.see(loss, torch.zeros_like(loss))
+            blank(self._gradients(), bad, nan)
             self._scaler.unscale_(self.optimizer)
             self._clip()
             self._scaler.step(self.optimizer)
             self._scaler.update()
         else:
-            good = self._watch.see(loss, self._clip())
-            step_if(good, self.optimizer, self._parameters)
-        return good
+            bad = self._watch.see(loss, self._clip())
+            step_unless(bad, self.optimizer, self._parameters)
+        return bad
 
     def _logits(self, batch: Batch) -> Tensor:
         with self.environment.autocast(self.device):
             logits = self._forward(batch.dsm, batch.valid, batch.thresholds)
-        check_logits(logits, batch, self._named("model", self.model))
+        check_logits(logits, batch, self._names["model"])
         return logits.float()  # losses and metrics are computed in float32, whatever the network's precision
 
     def _set_rates(self) -> None:
         assert self.optimizer is not None
-        factor = checked_factor(self.scheduler(self.step), self.step, self._named("scheduler", self.scheduler))
+        factor = checked_factor(self.scheduler(self.step), self.step, self._names["scheduler"])
         momentum = getattr(self.scheduler, "momentum", None)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
@@ -308,10 +317,7 @@ class Trainer:
         """Clip the gradients; their norm."""
         if self.max_gradient_value < inf:
             clip_grad_value_(self._parameters, self.max_gradient_value)
-        if self.max_gradient_norm < inf:
-            norm = clip_grad_norm_(self._parameters, self.max_gradient_norm).detach()
-        else:
-            norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        norm = clip(self._gradients(), self.max_gradient_norm)
         self.gradient_norm = norm
         return norm
 

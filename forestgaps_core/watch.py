@@ -24,58 +24,58 @@ class Watch:
     def __init__(self, device: torch.device, *, skip: bool) -> None:
         self.skip = skip
         self.seen = 0  # steps since the last reading
-        self.good = torch.ones((), dtype=torch.bool, device=device)
-        self.count = torch.zeros((), dtype=torch.int64, device=device)  # good steps before the first bad one
-        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad = torch.zeros((), device=device)  # 1 from the first bad step on
+        self.count = torch.zeros((), device=device)  # bad steps, with all since the first
+        self.skipped = torch.zeros((), device=device)
 
     def see(self, loss: Tensor, norm: Tensor) -> Tensor:
-        """Whether this step may move the weights: a bool on the device.
+        """1 if this step must not move the weights, 0 if it may: (), float32, on the device.
 
         Args:
             loss: Of the step, ().
             norm: Of its gradients, (); inf or NaN if any of them is.
         """
-        good = (loss + norm).isfinite()
+        number = loss + norm
+        bad = number.sub_(number).nan_to_num_(1.0)  # infinity less itself is no number either
         self.seen += 1
-        before = self.good
-        self.good = before & good
-        self.count += self.good
+        torch.maximum(self.bad, bad, out=self.bad)
+        self.count += self.bad
         if not self.skip:
-            return self.good
-        self.skipped += ~good
-        return good
+            return self.bad
+        self.skipped += bad
+        return bad
 
     def read(self) -> int | None:
         """Steps since the last reading that came before the first bad one; None if all were good. Waits for the device."""
-        count, seen = int(self.count.item()), self.seen
+        bad, seen = int(self.count.item()), self.seen
         self.forget()
-        return None if count == seen else count
+        return seen - bad if bad else None
 
     def forget(self) -> None:
         """Begin anew, as after weights of an earlier step were put back."""
         self.seen = 0
-        self.good = torch.ones_like(self.good)
-        self.count = torch.zeros_like(self.count)
+        self.bad.zero_()
+        self.count.zero_()
 
 
-def step_if(good: Tensor, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
-    """One step of the optimizer where `good`, and none elsewhere.
+def step_unless(bad: Tensor, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
+    """One step of the optimizer, or none where `bad`, (), float32, is 1.
 
     Fused optimizers have a switch for it. For any other the gradients become 0: weights may then still move by momentum and decay.
     """
     if getattr(optimizer, "_step_supports_amp_scaling", False):
-        optimizer.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]  # how torch's own scaler tells it
-        optimizer.grad_scale = None  # type: ignore[attr-defined]
+        optimizer.found_inf, optimizer.grad_scale = bad, None  # type: ignore[attr-defined]  # how torch's own scaler tells it
         try:
             optimizer.step()
         finally:
             del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
     else:
-        blank([p.grad for p in parameters if p.grad is not None], ~good, 0.0)
+        blank([p.grad for p in parameters if p.grad is not None], bad, 0.0)
         optimizer.step()
 
 
-def blank(tensors: Sequence[Tensor], where: Tensor, value: float) -> None:
-    """Fill these with `value` if `where`, a bool on the device, holds."""
+def blank(tensors: Sequence[Tensor], bad: Tensor, value: float) -> None:
+    """Fill these with `value` where `bad` is 1."""
+    where = bad > 0
     for tensor in tensors:
         tensor.masked_fill_(where, value)
