@@ -538,6 +538,8 @@ class Trainer:
         """Write those asked for. A disk that fails is told, once, and does not end the run: the next one may be written."""
         if not self.processes.first:
             self._requested.clear()
+        if self._requested and self.processes.count == 1:  # several look at intervals, all of them at once
+            self._check_numbers()
         while self._requested:
             path = self._requested.pop(0)
             try:
