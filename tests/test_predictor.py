@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core import Predictor, load_config, load_predictor, train_model
+from forestgaps_core import Environment, Predictor, load_config, load_predictor, train_model
 from forestgaps_core.batches import fill_invalid
+from forestgaps_core.calibration import Calibration
+from forestgaps_core.components import build
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.nesting import isotonic
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import TURNS, turned, turned_back
+from forestgaps_core.testing import example_batch
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +141,33 @@ def test_turning_back_undoes_a_turn_and_all_turns_differ(turn):
 def test_a_run_is_loaded_with_flips_when_asked(run, plugins):
     assert load_predictor(run, plugins=plugins).flips is False
     assert load_predictor(run, flips=True, plugins=plugins)(*question()).shape == (3, 3, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["unet", "height_unet", "ground_unet"])
+@pytest.mark.parametrize("flips", [False, True])
+def test_what_is_kept_of_an_answer_is_that_part_of_the_whole_and_that_of_the_network(name, flips):
+    installed = Plugins.discover()
+    if name not in installed.components("model"):
+        pytest.skip("needs forestgaps-models")
+    torch.manual_seed(0)
+    norm = installed.component("normalization", "group").load()().build()
+    offered = {"normalization": lambda: norm, "resolution_m": lambda: 1.0, "thresholds": lambda: (2.0, 5.0)}
+    model = build("model", installed.component("model", name).load()(), offered)
+    calibration = Calibration(slope=1.3, offset=-0.2)
+    predictor = Predictor(
+        model=model,
+        thresholds=(2.0, 5.0),
+        resolution_m=1.0,
+        environment=Environment(device="cpu"),
+        flips=flips,
+        calibration=calibration,
+    )
+    batch = example_batch(samples=1, size=64, seed=3)
+    whole = predictor(batch.dsm, batch.valid, (10.0, 2.0, 5.0))
+    kept = predictor(batch.dsm, batch.valid, (10.0, 2.0, 5.0), (slice(11, 50), slice(0, 33)))
+    torch.testing.assert_close(kept, whole[..., 11:50, 0:33], rtol=0, atol=1e-6)
+    if not flips and getattr(model, "nested", False):
+        with torch.inference_mode():
+            surface, levels = fill_invalid(batch.dsm, batch.valid), torch.tensor([[2.0, 5.0, 10.0]])
+            plain = calibration(model(surface, batch.valid, levels)).sigmoid()[:, [2, 0, 1]]
+        torch.testing.assert_close(whole, plain, rtol=0, atol=1e-6)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
+from attrs.validators import and_, deep_iterable, ge, gt, le, lt, max_len, min_len
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, softplus
 
@@ -52,16 +52,18 @@ class GroundUNet:
 
     openings_m: tuple[float, ...] = field(
         default=(12.0, 20.0, 44.0, 60.0, 92.0),
-        validator=and_(min_len(1), deep_iterable(gt(0)), ascending),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), ascending),
         metadata={"help": "Windows of the openings of the surface, metres, ascending."},
     )
     over_trend_m: tuple[float, ...] = field(
         default=(20.0, 44.0, 76.0),
-        validator=and_(min_len(1), deep_iterable(gt(0)), ascending),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), ascending),
         metadata={"help": "Windows of the openings of the surface over its trend, metres, ascending."},
     )
     base: int = field(
-        default=16, validator=ge(4), metadata={"help": "Feature planes of the U-Net at its first level, doubled below."}
+        default=16,
+        validator=and_(ge(4), le(1024)),
+        metadata={"help": "Feature planes of the U-Net at its first level, doubled below."},
     )
     depth: int = field(
         default=3,
@@ -134,6 +136,11 @@ class GroundNetwork(nn.Module):
 
     def distribution(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Height and scale, metres, and log-weight of each component: (B, C, H, W) float32 each."""
+        ground, scale, weight = self.parts(dsm, valid).chunk(3, dim=1)
+        return ground, scale, weight
+
+    def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """All that thresholds are read off, pixel by pixel: (B, 3 C, H, W) float32, `distribution` in one piece."""
         rows, columns = dsm.shape[-2:]
         multiple = self.candidates.coarse * self.body.multiple
         margin = (0, -columns % multiple, 0, -rows % multiple)
@@ -148,10 +155,14 @@ class GroundNetwork(nn.Module):
         coarse = torch.cat([ground, out[:, :, count + 1], out[:, :, count + 2]], dim=1)
         fine = interpolate(coarse, scale_factor=self.candidates.coarse, mode="bilinear", align_corners=False)
         ground, spread, weight = fine[..., :rows, :columns].chunk(3, dim=1)
-        return dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)
+        return torch.cat([dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)], dim=1)
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        height, scale, weight = (plane[:, :, None] for plane in self.distribution(dsm, valid))
+        return self.logits_of(self.parts(dsm, valid), thresholds)
+
+    def logits_of(self, parts: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, h, w) from the parts (B, 3 C, h, w) of some pixels."""
+        height, scale, weight = (plane[:, :, None] for plane in parts.chunk(3, dim=1))
         score = (thresholds.float()[:, None, :, None, None] - height) / scale
         if self.components == 1:
             return score[:, 0]

@@ -98,11 +98,14 @@ class HeightHead(nn.Module):
         )
 
     def forward(self, features: Tensor, thresholds: Tensor) -> Tensor:
-        weights = torch.exp(self.scores(features)).flatten(2)  # (B, N, H * W)
-        with torch.autocast(features.device.type, enabled=False):
+        return self.logits_of(torch.exp(self.scores(features)), thresholds)
+
+    def logits_of(self, weights: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, h, w) from e^s (B, N, h, w) of some pixels."""
+        with torch.autocast(weights.device.type, enabled=False):
             below, above = self.shares(thresholds)
-            mass = torch.log(torch.cat([below, above], dim=1) @ weights)
-            under, over = mass.reshape(mass.shape[0], 2, thresholds.shape[1], *features.shape[-2:]).unbind(1)
+            mass = torch.log(torch.cat([below, above], dim=1) @ weights.flatten(2))
+            under, over = mass.reshape(mass.shape[0], 2, thresholds.shape[1], *weights.shape[-2:]).unbind(1)
             return under - over
 
     def heights(self, features: Tensor) -> Tensor:
@@ -116,6 +119,14 @@ class HeightNetwork(Network):
 
     nested = True  # gaps at one threshold are gaps at any higher one
     head: HeightHead
+
+    def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """All that thresholds are read off, pixel by pixel: (B, N, H, W) float32."""
+        return torch.exp(self.head.scores(self.features(dsm, valid)))
+
+    def logits_of(self, parts: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, h, w) from the parts (B, N, h, w) of some pixels."""
+        return self.head.logits_of(parts, thresholds)
 
     def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The expected canopy height, metres, (B, 1, H, W) float32."""

@@ -23,8 +23,8 @@ def run(monkeypatch, tmp_path):
         thresholds = (2.0, 5.0)
         resolution_m = 1.0
 
-        def __call__(self, dsm, valid, thresholds):
-            return torch.full((len(dsm), len(thresholds), *dsm.shape[2:]), 0.8)
+        def __call__(self, dsm, valid, thresholds, kept):
+            return torch.full((len(dsm), len(thresholds), *dsm.shape[2:]), 0.8)[..., *kept]
 
     def load(run, device):
         loaded.append(str(run))

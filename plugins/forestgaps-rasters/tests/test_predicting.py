@@ -20,7 +20,8 @@ from small_network import small
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_rasters.bands import gdal, opened
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.bands import opened
 from forestgaps_rasters.executors import InProcess, Processes
 from forestgaps_rasters.grids import parsed_crs
 from forestgaps_rasters.mapping import STEPS
@@ -37,13 +38,14 @@ class Local:
     thresholds: tuple[float, ...] = (2.0, 5.0, 10.0)
     resolution_m: float = 1.0
 
-    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor:
+    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: tuple[slice, slice]) -> Tensor:
         assert dsm.dtype == torch.float32
         assert valid.dtype == torch.bool
         assert dsm.shape == valid.shape
         assert dsm.isfinite().all(), "no NaN may reach a network"
         levels = torch.tensor(thresholds)[None, :, None, None]
-        return torch.sigmoid((levels - (dsm - 400)) / 5)
+        answer: Tensor = torch.sigmoid((levels - (dsm - 400)) / 5)
+        return answer[..., *kept]
 
 
 def expected(surface: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
@@ -243,8 +245,8 @@ def test_feet_are_mapped_as_metres_where_asked(raster, tmp_path) -> None:
 
 def test_a_network_that_diverged_is_refused(raster, refused) -> None:
     class Diverged(Local):
-        def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor:
-            return super().__call__(dsm, valid, thresholds) * torch.nan
+        def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: tuple[slice, slice]) -> Tensor:
+            return super().__call__(dsm, valid, thresholds, kept) * torch.nan
 
     refused(raster("dsm.tif", terrain(40, 40)), "not numbers", predictor=Diverged())
 
@@ -326,7 +328,7 @@ def test_windows_are_as_wide_as_the_network_looks() -> None:
     assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (512, 128)
     predictor.model.context_pixels = 200
     wide = with_windows(MapOptions(), predictor)
-    assert (wide.window, wide.overlap) == (1536, 512), "half of it less the feather, 32, is more than 200"
+    assert (wide.window, wide.overlap) == (2048, 512), "half of it less the feather, 32, is more than 200"
     assert with_windows(MapOptions(window=256), predictor).overlap == 128, "what is asked is done"
     assert with_windows(MapOptions(window=640, overlap=64), predictor) == MapOptions(window=640, overlap=64)
 
