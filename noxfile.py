@@ -1,13 +1,16 @@
-"""Everything the project can do to itself. `nox -l` lists it; every environment is made through constraints.txt."""
+"""Everything the project can do to itself. `nox -l` lists it; environments are made of the versions in requirements/tested.txt."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -17,30 +20,50 @@ nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "pyproject.toml").is_file())
-CONSTRAINTS = ("-c", "constraints.txt")
+TESTED = Path("requirements", "tested.txt")
+CONSTRAINTS = ("-c", str(TESTED))
+NEWEST = ("-c", "constraints.txt")  # of everything but torch; to find versions, not to test with
 TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
 # References the tests hold components against; each test that needs one is skipped without it.
 PEERS = (
     *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
     *("geopandas", "shapely", "lxml", "playwright", "pystac-core", "pystac-ext-mlm", "jsonschema"),
 )
+RUNNERS = ("pytest-cov>=6", "pytest-xdist>=3.6")
+LINTERS = ("ruff>=0.12", "import-linter>=2")
+DOCS = ("mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<2")
 
 
-def install_all(session: nox.Session, *tools: str) -> None:
+def install_all(session: nox.Session, *tools: str, constraints: Iterable[str] = CONSTRAINTS) -> None:
     """The core and every plugin, editable, with these tools, in one resolution."""
     editable = [part for name in PLUGINS for part in ("-e", f"plugins/{name}")]
-    session.install(*CONSTRAINTS, "-e", ".", *editable, *tools)
+    session.install(*constraints, "-e", ".", *editable, *tools)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests, with branch coverage, as many at once as there are cores."""
-    install_all(session, *TEST_TOOLS, *PEERS, "pytest-cov>=6", "pytest-xdist>=3.6")
+    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS)
+    prepare_to_test(session)
+    session.run("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+def prepare_to_test(session: nox.Session) -> None:
     session.env["OMP_WAIT_POLICY"] = "PASSIVE"  # threads of processes that share cores would wait in each other's way
     data = os.environ.get("FORESTGAPS_DATA")
     if not data and (ROOT.parent / "shared" / "data").is_dir():
         session.env["FORESTGAPS_DATA"] = str(ROOT.parent / "shared" / "data")
-    session.run("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """The tests that break things on purpose, at full size: hours rather than seconds."""
+    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS)
+    prepare_to_test(session)
+    session.run("pytest", "--durations=20", *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
+
+
+FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORESTGAPS_KILLS": "200"}
 
 
 @nox.session
@@ -59,12 +82,21 @@ def alone(session: nox.Session) -> None:
 
 def editable(name: str) -> list[str]:
     """A plugin with all its extras, and those of the project's own packages that it says it needs, as pip is told."""
-    project = tomllib.loads((ROOT / "plugins" / name / "pyproject.toml").read_text())["project"]
+    project = project_of(ROOT / "plugins" / name)
     optional = project.get("optional-dependencies", {})
-    extras = f"[{','.join(optional)}]" if optional else ""
     needed = {re.split(r"[^\w-]", line)[0] for line in chain(project["dependencies"], *optional.values())}
     own = sorted(needed & set(PLUGINS) - {name})
-    return [part for folder in [f"plugins/{name}{extras}", *(f"plugins/{own_name}" for own_name in own)] for part in ("-e", folder)]
+    return [part for folder in [with_extras(name), *(f"plugins/{own_name}" for own_name in own)] for part in ("-e", folder)]
+
+
+def project_of(folder: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def with_extras(name: str) -> str:
+    optional = project_of(ROOT / "plugins" / name).get("optional-dependencies", {})
+    return f"plugins/{name}[{','.join(optional)}]" if optional else f"plugins/{name}"
 
 
 def frozen(session: nox.Session) -> set[str]:
@@ -76,7 +108,7 @@ def frozen(session: nox.Session) -> set[str]:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and simple mistakes."""
-    session.install("ruff>=0.12")
+    session.install(*CONSTRAINTS, *LINTERS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -94,7 +126,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def imports(session: nox.Session) -> None:
     """Who may import whom; reads the sources, so nothing of the project is installed."""
-    session.install("import-linter>=2")
+    session.install(*CONSTRAINTS, *LINTERS)
     folders = [".", *(f"plugins/{name}" for name in PLUGINS)]
     session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
 
@@ -117,5 +149,102 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, with broken links as errors."""
-    install_all(session, "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<2")
+    install_all(session, *DOCS)
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+# --- dependencies ---------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements/tested.txt anew: the newest version of everything that the ranges admit. Then run the tests."""
+    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS, "mypy>=1.15", *AUDITORS, constraints=NEWEST)
+    session.run("python", "-m", "pip", "check")
+    listed = str(session.run("python", "-m", "pip", "list", "--format=freeze", "--exclude-editable", silent=True)).splitlines()
+    pins = sorted({line.partition("+")[0] for line in listed if "==" in line and not line.startswith("pip==")}, key=str.lower)
+    TESTED.write_text("\n".join([*LOCK_HEADER, *pins, ""]), encoding="utf-8")
+    session.log(f"{len(pins)} versions written to {TESTED}; now: nox -s tests")
+
+
+LOCK_HEADER = (
+    "# The tested set: the exact version of everything the tests, the checks and the documentation ran with.",
+    "# Written by `nox -s lock` (Python 3.11, Linux); every other session takes its versions from here.",
+)
+AUDITORS = ("pip-audit>=2.7", "cyclonedx-bom>=7")
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """All tests with the oldest versions the packages say they work with; torch as in constraints.txt, see docs/promises."""
+    bounds = Path(session.create_tmp(), "oldest.txt")
+    bounds.write_text("\n".join([*lowest_versions(), *Path("constraints.txt").read_text().splitlines(), ""]), encoding="utf-8")
+    everything = [part for name in PLUGINS for part in editable(name)]
+    session.install("-c", str(bounds), "-e", ".[networks,tracking]", *everything, *TEST_TOOLS, *OLD_PEERS)
+    session.run("python", "-m", "pip", "check")
+    prepare_to_test(session)
+    for folder in session.posargs or ["tests", *(f"plugins/{name}" for name in PLUGINS)]:
+        session.run("python", "-m", "pytest", "-q", *OLD_WARNINGS, folder)
+
+
+OLD_WARNINGS = ("-W", "ignore::DeprecationWarning")  # of old packages about the new ones beneath them
+OLD_PEERS = ("scikit-learn", "geopandas", "ruff>=0.12", "mypy>=1.15", "pystac-core", "pystac-ext-mlm", "jsonschema")
+
+
+def dependencies() -> Iterator[tuple[str, str]]:
+    """Each package of others that one of the project's packages says it needs, with what it says: `numpy`, `numpy>=1.26`."""
+    for project in map(project_of, [ROOT, *(ROOT / "plugins" / name for name in PLUGINS)]):
+        for line in chain(project["dependencies"], *project.get("optional-dependencies", {}).values()):
+            name = re.split(r"[^\w-]", line)[0]
+            if not name.startswith("forestgaps-"):
+                yield name, line
+
+
+def lowest_versions() -> list[str]:
+    """`numpy==1.26` for `numpy>=1.26`, of everything but torch."""
+    return sorted({f"{name}=={line.partition('>=')[2].split(',')[0]}" for name, line in dependencies() if name != "torch"})
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known weaknesses of the tested set, where the advisory service can be reached."""
+    session.install(*CONSTRAINTS, "pip-audit>=2.7")
+    told = Path(session.create_tmp(), "audit.json")
+    told.unlink(missing_ok=True)
+    command = ("pip-audit", "--requirement", str(TESTED), "--no-deps", "--disable-pip", "--format=json", f"--output={told}")
+    output = str(session.run(*command, "--progress-spinner=off", "--timeout=10", success_codes=[0, 1], silent=True))
+    rows = json.loads(told.read_text(encoding="utf-8"))["dependencies"] if told.is_file() else []
+    asked = [row for row in rows if "skip_reason" not in row]
+    unreachable = re.search(r"connect|timed? ?out|resolve|unreachable|proxy|service", output, re.I)
+    if not asked and (rows or unreachable):  # a mirror without advisories answers that it knows no package at all
+        session.skip("the advisory service cannot be reached from here: nothing was audited")
+    if not asked:
+        session.error(output[-2000:])
+    session.log(f"{len(asked)} of {len(rows)} packages audited; not known to the service: {len(rows) - len(asked)}")
+    found = [(row, weakness) for row in asked for weakness in row["vulns"]]
+    for row, weakness in found:
+        mended = ", ".join(weakness["fix_versions"]) or "no version yet"
+        session.log(f"{row['name']} {row['version']}: {weakness['id']}, mended in {mended}")
+    if found:
+        session.error(f"{len(found)} known weaknesses in {TESTED}")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """The bill of materials of a release: what `forestgaps-core` and all plugins bring along, as CycloneDX in dist/."""
+    session.install(*CONSTRAINTS, "cyclonedx-bom>=7")
+    place = Path(session.create_tmp(), "release")
+    session.run("python", "-m", "venv", "--clear", str(place))
+    python = next(path for path in (place / "bin" / "python", place / "Scripts" / "python.exe") if path.exists())
+    parts = [".[networks,tracking]", *(f"./{with_extras(name)}" for name in PLUGINS)]
+    session.run(str(python), "-m", "pip", "install", "--quiet", *CONSTRAINTS, *parts, external=True)
+    version = project_of(ROOT)["version"]
+    (ROOT / "dist").mkdir(exist_ok=True)
+    file = ROOT / "dist" / f"forestgaps-{version}.cdx.json"
+    about = ("--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "--output-file", str(file))
+    session.run("cyclonedx-py", "environment", *about, str(python))
+    listed = {part["name"].lower().replace("_", "-"): part["version"] for part in json.loads(file.read_text())["components"]}
+    needed = {*PLUGINS, *(name for name, _ in dependencies())}
+    if missing := sorted(name for name in needed if name not in listed):
+        session.error(f"{file} lacks {', '.join(missing)}")
+    session.log(f"{file}: {len(listed)} packages")

@@ -19,7 +19,7 @@ from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import Data, Source
 from forestgaps_core.components import build as built
 from forestgaps_core.config import Config, components_of, table_of
-from forestgaps_core.environment import torch_kept
+from forestgaps_core.contracts import Blamed, LayerFactory, check_made
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.loading import Share, TileLoader
@@ -126,15 +126,23 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
 
 
 def made(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
-    """`built`, with torch's settings put back if the component changes them."""
-    with torch_kept(f"building {kind} {type(config).__module__}.{type(config).__qualname__}"):
-        return built(kind, config, offered)
+    """`built`, held against its contract; what goes wrong is told with the component's name."""
+    name = partial(class_of, kind, config)
+    with Blamed(name):
+        thing = built(kind, config, offered)
+    check_made(kind, thing, name)
+    return thing
+
+
+def class_of(kind: str, config: Any) -> str:
+    return f"{kind} {type(config).__module__}.{type(config).__qualname__}"
 
 
 def normalization_of(config: Config) -> Any:
     if config.normalization is None:
         raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
-    return made("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
+    factory = made("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
+    return LayerFactory(factory, partial(class_of, "normalization", config.normalization))
 
 
 def gap_share(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:

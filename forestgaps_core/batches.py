@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
+from attrs.validators import and_, deep_iterable, ge, le, lt, max_len, min_len
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Tiles
@@ -29,12 +29,12 @@ class Thresholds:
 
     values: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0, 15.0, 20.0),
-        validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(200))), ascending),
+        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), ascending),
         metadata={"help": "Thresholds of validation, test and prediction, metres, ascending."},
     )
     drawn: int = field(
         default=0,
-        validator=ge(0),
+        validator=and_(ge(0), le(64)),
         metadata={
             "help": "Thresholds drawn anew for each training sample, log-uniform between the smallest and the largest of `values`; "
             "0: train at `values`."
@@ -48,7 +48,9 @@ class Augmentation:
 
     turns: bool = field(default=True, metadata={"help": "One of the eight flips and quarter turns."})
     offset_m: float = field(
-        default=100.0, validator=ge(0), metadata={"help": "Raise or lower the whole tile by up to so many metres."}
+        default=100.0,
+        validator=and_(ge(0), le(10_000)),
+        metadata={"help": "Raise or lower the whole tile by up to so many metres."},
     )
     tilt: float = field(
         default=0.1,
@@ -57,7 +59,7 @@ class Augmentation:
     )
     relief_m: float = field(
         default=0.0,
-        validator=ge(0),
+        validator=and_(ge(0), le(1000)),
         metadata={"help": "Add random hills under the canopy, of a standard deviation of up to so many metres."},
     )
     stretch: float = field(

@@ -12,6 +12,7 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO, Any
 
 import torch
@@ -93,8 +94,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # torch raises whatever the damaged part happens to break
+        # torch's own words on what is not data advise to load it all the same.
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: {first}") from error
+        reason = "it holds more than data, and was not read" if isinstance(error, UnpicklingError) else first
+        raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: {reason}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
@@ -132,7 +135,7 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
     """
     if reason := not_plain(state):
         raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {reason}")
-    wrong = wrong_parts(state.get("about"))
+    wrong = [] if isinstance(state.get("about"), Mapping) else ["about"]
     if not isinstance(state.get("model"), Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()
     ):
@@ -154,8 +157,6 @@ def wrong_parts(about: Any) -> list[str]:
     """What is missing or of another type in the part of a checkpoint that says how to build its network again."""
     if not isinstance(about, Mapping):
         return ["about"]
-    if not about:  # of a Trainer that was given none: good for resuming, not for mapping
-        return []
     size = about.get("resolution_m")
     right: dict[str, bool] = {
         "about.resolution_m": isinstance(size, int | float) and not isinstance(size, bool) and 0 < size < float("inf"),
@@ -203,12 +204,17 @@ def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
-    """The intact checkpoint of a run folder that was written last, and sentences about newer ones that are damaged.
+    """The intact checkpoint of a run folder to go on from, and sentences about better ones that are damaged: `last.pt`, or else
+    what was written last.
+
+    A newer one beside `last.pt` is of an epoch that ended while not all of its checkpoints were written; from `last.pt` they all
+    are, again.
 
     Raises:
         CheckpointError: There is none; damaged ones are named.
     """
-    files = sorted((folder / "checkpoints").glob("*.pt"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    there = (folder / "checkpoints").glob("*.pt")
+    files = sorted(there, key=lambda file: (file.stem == "last", file.stat().st_mtime_ns), reverse=True)
     damaged: list[str] = []
     for file in files:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -20,6 +19,7 @@ import typer
 from forestgaps_core import __version__
 from forestgaps_core.components import KINDS
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError, nearest, printable
+from forestgaps_core.importing import to_stderr
 from forestgaps_core.plugins import Plugin, Plugins, load_target, normalized
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test(
     from forestgaps_core.run import evaluate_model
     from forestgaps_core.writing import write_text
 
-    with contextlib.redirect_stdout(sys.stderr):  # what components print must not get into the JSON
+    with to_stderr():  # what components print must not get into the JSON
         scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
     path = run / f"{split}.json"
     text = json.dumps({name: value if isfinite(value) else None for name, value in scores.items()}, indent=2)
@@ -202,7 +202,7 @@ def share(
     if calibrate:
         from forestgaps_core.run import calibrated
 
-        with contextlib.redirect_stdout(sys.stderr):
+        with to_stderr():
             found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
         scale = asdict(found)
         summary["calibration"] = {**scale, "log_loss_before": before, "log_loss_after": after}
@@ -266,10 +266,11 @@ def check(
 ) -> None:
     """Read a run file, build all of it, and put one batch through."""
     from forestgaps_core.config import load_config, table_of
+    from forestgaps_core.memory import within_memory
     from forestgaps_core.run import try_one_batch
 
     config = load_config(path, overrides=changes or [], plugins=plugins())
-    with contextlib.redirect_stdout(sys.stderr):
+    with to_stderr(), within_memory():
         facts = try_one_batch(config, plugins())
     if as_json:
         typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
@@ -366,7 +367,7 @@ def check_plugins(
     if name and Path(name, "pyproject.toml").is_file():
         chosen = [plugins().add_folder(Path(name))]
     else:
-        chosen = [plugin_named(name)] if name else plugins().records
+        chosen = [plugin_named(name)] if name is not None else plugins().records
     for plugin in chosen:
         if plugin.failed:
             typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
@@ -470,13 +471,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         status = INTERRUPTED
-    except MemoryError:
-        say_error("not enough memory; smaller tiles, batches, windows or fewer workers take less")
-        status = 2
-    except OSError as error:  # of a path that was given: too long a name, no permission, a file for a folder
-        if error.filename is None or os.environ.get("FORESTGAPS_TRACEBACK"):
+    except (MemoryError, RuntimeError, OSError) as error:
+        sentence = mendable(error)
+        if sentence is None or os.environ.get("FORESTGAPS_TRACEBACK"):
             raise
-        say_error(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        say_error(sentence)
         status = 2
     if _signals and status == INTERRUPTED:
         status = TERMINATED
@@ -488,6 +487,18 @@ def refuse_control_characters(arguments: list[str]) -> None:
     for argument in arguments:
         if CONTROL.search(argument):
             raise ConfigError(f"found {argument!r}, which has control characters", "command line")
+
+
+def mendable(error: Exception) -> str | None:
+    """What to say of an error of Python or torch that the user can mend: memory, and paths that were given; None for others."""
+    from forestgaps_core.memory import ADVICE, is_of_memory
+    from forestgaps_core.writing import is_of_the_disk
+
+    if is_of_memory(error):
+        return f"not enough memory: {ADVICE}"
+    if isinstance(error, OSError) and (error.filename is not None or is_of_the_disk(error)):
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror)
+    return None
 
 
 def say_error(sentence: str) -> None:

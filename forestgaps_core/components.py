@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from forestgaps_core.engines import Program
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -189,6 +191,29 @@ class Executor(Protocol):
 
         Raises:
             ForestgapsError: The workers cannot be reached, or keep dying.
+        """
+
+
+class Engine(Protocol):
+    """Runs exported networks: what `forestgaps_engines` names makes one, without arguments.
+
+    Attributes:
+        data_only: Whether opening a file executes nothing of it. Files of other engines are opened only for who names the engine.
+    """
+
+    data_only: bool
+
+    def open(self, data: bytes, program: Program) -> nn.Module:
+        """A module called as (dsm, valid, thresholds) that returns logits, on the CPU, as its network would.
+
+        It can be pickled, threads may share it, and it computes with as many threads as torch would where it is called.
+
+        Args:
+            data: What the file holds; its checksum is that of the program.
+            program: What its folder says of it.
+
+        Raises:
+            ForestgapsError: It cannot be run here.
         """
 
 

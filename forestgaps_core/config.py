@@ -227,7 +227,8 @@ class _Reader:
     def labelled(self, kind: str, label: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             self.problems.append(
-                f'{kind}.{spelt(label)}: found {shown(value)}, expected a table; {kind} are labelled: [{kind}.LABEL] with name = "..."'
+                f"{kind}.{spelt(label)}: found {shown(value)}, expected a table; "
+                f'{kind} are labelled: [{kind}.LABEL] with name = "..."'
             )
             return None
         if not LABEL.fullmatch(label):

@@ -1,19 +1,105 @@
-"""Whether components return what their kind says. Shapes and types only: nothing here reads a tensor's values."""
+"""Whether components are and return what their kind says, and by which name they are told of when they fail.
+
+Shapes and types only: nothing here reads a tensor's values.
+"""
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from forestgaps_core.components import Batch, Tile
-from forestgaps_core.errors import PluginError
+from forestgaps_core.components import KINDS, Batch, Tile
+from forestgaps_core.environment import TorchState, restore_torch, torch_state
+from forestgaps_core.errors import ForestgapsError, PluginError
 
 Name = Callable[[], str]  # of the component, asked for only when something is wrong
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "metrics": ("update", "merge", "compute"),
+    "data": ("resolution_m", "train", "validation", "test"),
+    "callbacks": (),  # their events are checked where they are told
+}
+log = logging.getLogger("forestgaps")
+
+
+class Blamed:
+    """Around calls of a component: what it raises becomes a `PluginError` with its name, and torch's settings are put back.
+
+    Costs about a microsecond. Errors that say themselves what to do, and want of memory, come out as they are.
+    """
+
+    before: TorchState
+
+    def __init__(self, name: Name) -> None:
+        self.name, self.told = name, False
+
+    def __enter__(self) -> None:
+        self.before = torch_state()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if torch_state() != self.before:
+            changed = ", ".join(restore_torch(self.before))
+            if not self.told:
+                log.warning("%s changed %s", self.name(), changed)
+            self.told = True
+        if error is None or isinstance(error, ForestgapsError | MemoryError | torch.OutOfMemoryError):
+            return
+        if isinstance(error, Exception | SystemExit):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise PluginError(f"{self.name()} failed: {what} ({place.filename}, line {place.lineno})") from error
+
+
+def check_made(kind: str, thing: object, name: Name) -> None:
+    """Whether `build` of a component of this kind returned what `KINDS` says.
+
+    Raises:
+        PluginError: It returned something else.
+    """
+    what = f"{name()} made a {type(thing).__name__}, expected {KINDS[kind].makes}"
+    if missing := [part for part in PARTS.get(kind, ()) if not hasattr(thing, part)]:
+        raise PluginError(f"{what}; it has no {', '.join(missing)}")
+    if kind not in PARTS and not (isinstance(thing, nn.Module) if kind == "model" else callable(thing)):
+        raise PluginError(what)
+    if kind == "data":
+        check_data(thing, name)
+
+
+class LayerFactory:
+    """A normalization that a network gets: what goes wrong in it is told as its own fault, not the network's."""
+
+    def __init__(self, factory: Callable[[int], nn.Module], name: Name) -> None:
+        self.factory, self.blamed = factory, Blamed(name)
+
+    def __call__(self, channels: int) -> nn.Module:
+        with self.blamed:
+            layer = self.factory(channels)
+        if not isinstance(layer, nn.Module):
+            raise PluginError(f"{self.blamed.name()} made a {type(layer).__name__} for {channels} channels, expected an nn.Module")
+        return layer
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # what copying asks of an object that has nothing yet
+            raise AttributeError(attribute)
+        return getattr(self.factory, attribute)
+
+
+def check_data(data: Any, name: Name) -> None:
+    size = data.resolution_m
+    if not isinstance(size, Real) or not isfinite(size) or size <= 0:
+        raise PluginError(f"{name()} has resolution_m {size!r}, expected metres, more than 0")
+    for split in ("train", "validation", "test"):
+        source = getattr(data, split)
+        if not hasattr(source, "read") or not hasattr(source, "__len__"):
+            raise PluginError(f"{name()}: {split} is a {type(source).__name__}, expected a source, with a length and `read`")
+        with Blamed(name):
+            len(source)
 
 
 def check_logits(logits: object, batch: Batch, name: Name) -> None:

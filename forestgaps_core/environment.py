@@ -17,6 +17,7 @@ from forestgaps_core.errors import ConfigError
 from forestgaps_core.processes import processes_here
 
 log = logging.getLogger("forestgaps")
+CROWD = 4  # threads for a CPU; a few too many are slow, hundreds of them stand still
 
 
 @frozen(kw_only=True)
@@ -32,12 +33,12 @@ class Environment:
     seed: int = field(default=0, validator=ge(0), metadata={"help": "Everything random in a run follows from it."})
     threads: int | None = field(
         default=None,
-        validator=optional(and_(ge(1), le(1024))),
+        validator=optional(and_(ge(1), le(512))),
         metadata={"help": "CPU threads; by default as many as this process may use."},
     )
     workers: int | None = field(
         default=None,
-        validator=optional(and_(ge(0), le(256))),
+        validator=optional(and_(ge(0), le(64))),
         metadata={
             "help": "Loader processes; by default none on a CPU, whose cores the network needs, and up to four beside a GPU."
         },
@@ -71,7 +72,17 @@ class Environment:
         return torch.autocast(device.type, dtype=torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
     def start(self) -> torch.device:
-        """Set threads, seed and the default type for this process; returns the device."""
+        """Set threads, seed and the default type for this process; returns the device.
+
+        Raises:
+            ConfigError: The device is not there, or cannot bear so many threads.
+        """
+        most = CROWD * (os.cpu_count() or 1)
+        if self.threads is not None and self.threads > most:
+            raise ConfigError(
+                f"environment.threads: found {self.threads}, more than {CROWD} for each of this machine's {os.cpu_count()} CPUs, "
+                f"which would wait for one another; at most {most}, or leave it out"
+            )
         torch.set_default_dtype(torch.float32)
         here = processes_here()
         torch.set_num_threads(self.threads or max(usable_cpus() // here.local_count, 1))

@@ -70,12 +70,12 @@ class Events:
         for function, names, label in calls:
             try:
                 function(*[arguments[name] for name in names])
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed(event, label, error)
             if torch_state() != before:
                 self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch(before)))
 
-    def _failed(self, event: str, label: str, error: Exception) -> None:
+    def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
         if is_of_the_disk(error):
             self._once(label, reason_of(error), "%s, at %s: %s; training goes on", self._words(label), event, one_line(error))
@@ -102,13 +102,13 @@ class Events:
         raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: Exception | SystemExit) -> str:
     """The same words for the same reason: a sentence about a full disk says how full it is, which changes by the step."""
     number = getattr(error.__cause__ or error, "errno", None)
     return one_line(error) if number is None else f"errno {number}"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | SystemExit) -> str:
     text = getattr(error, "strerror", None) or str(error)
     path = getattr(error, "filename", None)
     return " ".join(f"{text}{f': {path}' if path else ''}".split())[:300]

@@ -34,6 +34,7 @@ class StandInTrainer:
     Attributes:
         final: Whether the last `stop` was for good; None before any.
         written: Where checkpoints were asked for; none is written.
+        unwritten: Those of them that the disk did not take.
     """
 
     epochs: int = 10
@@ -51,6 +52,7 @@ class StandInTrainer:
     loss: Any = None
     max_gradient_norm: float = 1.0
     written: list[Path] = field(factory=list)
+    unwritten: set[Path] = field(factory=set)
     about: dict[str, Any] = field(factory=dict)
     scores: dict[str, float] = field(factory=dict)
 

@@ -78,6 +78,13 @@ class PluginHooks:
         option `--scheduler`; imported when such an address is given.
         """
 
+    @hookspec
+    def forestgaps_engines(self) -> Mapping[str, str]:
+        """What runs exported networks, by name: `{"onnxruntime": "package.module:Class"}`, where `Class()` is an `Engine`.
+
+        Asked by `load_predictor`, and so by commands with an option `--engine`; imported when such a network is loaded.
+        """
+
 
 class TrainingEvents:
     """What happens in a run, in this order.

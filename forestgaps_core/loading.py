@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,8 @@ from attrs import define, evolve, field, frozen
 from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
-from forestgaps_core.contracts import check_tile
-from forestgaps_core.errors import DataError
+from forestgaps_core.contracts import Blamed, check_tile
+from forestgaps_core.errors import DataError, ForestgapsError, PluginError
 from forestgaps_core.randomness import draws
 
 ORDER = 0x0DDE5  # another sequence than the samples' own draws
@@ -28,11 +29,19 @@ class SourceDataset(Dataset[Tiles]):
     """A source as torch's loader asks: a whole batch at once, by (index, draw)."""
 
     source: Source
+    blamed: Blamed = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.blamed = Blamed(partial(named, self.source))
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tiles:
-        tiles = [self.source.read(index, draw) for index, draw in keys]
+        with self.blamed:
+            tiles = [self.source.read(index, draw) for index, draw in keys]
         for tile, (index, _) in zip(tiles, keys, strict=True):
             check_tile(tile, self.source, index)
+            if tile.dsm.shape != tiles[0].dsm.shape:
+                sizes = f"{tuple(tiles[0].dsm.shape)} and {tuple(tile.dsm.shape)}"
+                raise PluginError(f"{named(self.source)} has tiles of different sizes, {sizes}; all tiles of a source have one")
         return Tiles(
             dsm=torch.stack([tile.dsm for tile in tiles])[:, None],
             height=torch.stack([tile.height for tile in tiles])[:, None],
@@ -175,6 +184,10 @@ class TileLoader:
                         done, lives = done + 1, LIVES
                         yield tiles
                     return
+                except ForestgapsError as error:
+                    if sentence := of_loader_process(error):
+                        raise type(error)(sentence) from error
+                    raise
                 except RuntimeError as error:
                     if not died(error):
                         raise
@@ -188,6 +201,16 @@ class TileLoader:
                     self._loader = self._new_loader()
         finally:
             self._keys.start = first
+
+
+def named(source: object) -> str:
+    return f"the data source {type(source).__module__}.{type(source).__qualname__}"
+
+
+def of_loader_process(error: ForestgapsError) -> str:
+    """The sentence of an error that torch has wrapped into the traceback of a loader process; '' if it has not."""
+    head, mark, sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")
+    return sentence.strip() if mark and "DataLoader worker process" in head else ""
 
 
 @contextmanager

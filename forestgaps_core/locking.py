@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forestgaps_core.errors import BusyError
+from forestgaps_core.errors import BusyError, DiskError
 from forestgaps_core.writing import disk_errors
 
 LOCK = "lock"
@@ -44,8 +44,12 @@ def held(folder: Path, purpose: str) -> Iterator[None]:
     with disk_errors(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
+        if os.fstat(handle).st_nlink > 1:  # what is written here would stand in another file too
+            raise DiskError(f"{path} is a link to another file, which will not be written to; remove it")
         if not locked(handle):
             raise BusyError(busy(folder, os.read(handle, 4096).decode("utf-8", "replace")))
+        if not is_of(path, handle):
+            raise BusyError(f"{folder} was being removed by the process that held it; try again")
         _held[path] = text = description(purpose)
         try:
             with contextlib.suppress(OSError):  # a full disk; who holds it is a courtesy
@@ -57,7 +61,16 @@ def held(folder: Path, purpose: str) -> Iterator[None]:
                 os.ftruncate(handle, 0)
             del _held[path]
     finally:
-        os.close(handle)
+        with contextlib.suppress(OSError):  # closed all the same; what the disk says of a lock is of no interest
+            os.close(handle)
+
+
+def is_of(path: Path, handle: int) -> bool:
+    """Whether an open file still stands there: a lock on one that was removed keeps nobody out."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def locked(handle: int) -> bool:

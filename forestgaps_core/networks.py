@@ -36,6 +36,7 @@ from forestgaps_core.structuring import structured, unstructure
 from forestgaps_core.writing import new_folder
 
 WEIGHTS, PLAN, CARD = "model.safetensors", "network.json", "README.md"
+PROGRAM = "program"  # in the place of the plan's weights, where a network was exported; see `forestgaps_core.engines`
 FORMAT = 1
 SPARE = 1_000_000  # values of buffers that a network makes itself and does not keep among its weights
 
@@ -53,16 +54,30 @@ def trained_network(
     Raises:
         CheckpointError: There is no such thing, or it is damaged.
     """
-    path = Path(place)
-    if not path.exists() and len(path.parts) == 1:
-        path = installed_network(path.name, plugins or Plugins.discover())
-    if path.name in (WEIGHTS, PLAN):
-        path = path.parent
+    path = place_of(place, plugins)
     if not is_network(path):
-        return load_chosen(path, checkpoint)
+        file, state = load_chosen(path, checkpoint)
+        if wrong := wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
+            raise CheckpointError(
+                f"{file} does not say how to build its network again: {', '.join(wrong)} missing or of another type"
+            )
+        return file, state
     if checkpoint is not None:
         raise CheckpointError(f"{path} is a network, which has one set of weights; leave out the checkpoint {checkpoint!r}")
     return path, read_network(path)
+
+
+def place_of(place: Path | str, plugins: Plugins | None = None) -> Path:
+    """The folder or file of a trained network; see `trained_network`.
+
+    Raises:
+        CheckpointError: There is nothing of that name, on disk or installed.
+    """
+    path = Path(place)
+    if not path.exists() and len(path.parts) == 1:
+        path = installed_network(path.name, plugins or Plugins.discover())
+    # A file of a network folder stands for the folder.
+    return path.parent if path.name in (WEIGHTS, PLAN) or (path.is_file() and is_network(path.parent)) else path
 
 
 def is_network(path: Path) -> bool:
@@ -103,6 +118,8 @@ def read_network(folder: Path) -> dict[str, Any]:
         CheckpointError: Damaged, incomplete, of another format, or safetensors is not installed.
     """
     plan = read_plan(folder)
+    if PROGRAM in plan:
+        raise CheckpointError(f"{folder} holds an exported network, to map with; for all else take the run it was exported from")
     path = folder / WEIGHTS  # never a name that the plan gives
     try:
         data = path.read_bytes()
@@ -129,7 +146,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
     missing = [place.removeprefix("about.") for place in wrong_parts(plan)]
-    if not isinstance(plan.get("weights"), dict):
+    if not isinstance(plan.get("weights", plan.get(PROGRAM)), dict):
         missing.append("weights")
     if missing:
         raise CheckpointError(f"{path} is incomplete or damaged: {', '.join(missing)}")
@@ -266,8 +283,6 @@ def checked(said: Any, kind: type, place: str, source: Path | str) -> Any:
 
 def plan_of(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What of a checkpoint's `about` builds the network again. Paths and all that only training needs stay behind."""
-    if not about:
-        raise CheckpointError(f"{path} does not say how to build its network again, so it cannot be shared")
     config = about["config"]
     tables = {kind: config[kind] for kind in ("model", "normalization") if kind in config}
     environment = checked(config["environment"], Environment, "environment", path)

@@ -100,7 +100,7 @@ class SGD:
 # --- resuming -------------------------------------------------------------------------------------------------------
 
 
-MOMENTS: Mapping[type, set[str]] = dict.fromkeys((torch.optim.Adam, torch.optim.AdamW), {"step", "exp_avg", "exp_avg_sq"})
+MOMENTS: Mapping[type, set[str]] = {kind: {"step", "exp_avg", "exp_avg_sq"} for kind in (torch.optim.Adam, torch.optim.AdamW)}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:

@@ -24,7 +24,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from forestgaps_core import __version__
-from forestgaps_core.components import KINDS, Command, Executor, Pretrained, Recipe
+from forestgaps_core.components import KINDS, Command, Engine, Executor, Pretrained, Recipe
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.importing import contained, seconds_allowed
@@ -182,7 +182,10 @@ class Plugins:
 
         if not path.is_file():
             raise PluginError(f"-p {path}: no such file")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise PluginError(f"-p {path}: cannot be read: {error.strerror}") from error
         plugin = Plugin(path.name, f"sha256:{digest[:12]}", path=path)
         name = f"forestgaps_local_{path.stem}_{digest[:12]}"
         spec = importlib.util.spec_from_file_location(name, path)
@@ -319,6 +322,24 @@ class Plugins:
         """
         plugin, target = self.executors()[scheme]
         made: Callable[[str], Executor] = load_target(target, f"the executor for {scheme}:// of {plugin}")
+        return made
+
+    def engines(self) -> Mapping[str, tuple[Plugin, str]]:
+        """Targets by the engine's name."""
+        return self._records("forestgaps_engines", str, NAME)
+
+    def engine(self, name: str) -> Engine:
+        """The engine of this name.
+
+        Raises:
+            PluginError: There is none, or it cannot be imported; the message names the package.
+        """
+        table = self.engines()
+        if name not in table:
+            there = ", ".join(table) or "none; forestgaps-export brings some"
+            raise PluginError(f"no engine named {name!r}{nearest(name, table)}; installed engines: {there}")
+        plugin, target = table[name]
+        made: Engine = load_target(target, f"the engine {name!r} of {plugin}")()
         return made
 
     def _records(self, hook: str, kind: type, spelling: re.Pattern[str]) -> dict[str, tuple[Plugin, Any]]:

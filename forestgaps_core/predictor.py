@@ -16,12 +16,18 @@ from forestgaps_core.checkpoint import checkpoint_of as checkpoint_of
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
+from forestgaps_core.engines import TORCH, is_exported, opened
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
+from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.nesting import isotonic, running_maximum
-from forestgaps_core.networks import checked, no_larger_than, trained_network
+from forestgaps_core.networks import checked, no_larger_than, place_of, trained_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured
+
+Kept = tuple[slice, slice]
+WHOLE: Kept = (slice(None), slice(None))
+STRIP_ROWS = 16  # of 1,000 columns and seven thresholds: half a megabyte, which fits a core's own cache
 
 
 @define(eq=False, kw_only=True)
@@ -29,7 +35,8 @@ class Predictor:
     """Probabilities of gap from a DSM.
 
     Attributes:
-        model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights.
+        model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights. It may have the methods
+            `parts(dsm, valid)`, (B, C, H, W), and `logits_of(parts, thresholds)`, pixel by pixel, which together do what it does.
         thresholds: Metres, those the network was validated at; others may be asked.
         resolution_m: Pixel size the network was trained at.
         calibration: Of its logits; None leaves them.
@@ -51,38 +58,63 @@ class Predictor:
         if self.environment.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
 
-    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float] | None = None) -> Tensor:
+    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float] | None = None, kept: Kept = WHOLE) -> Tensor:
         """Probability that canopy is lower than each threshold.
 
         Args:
             dsm: (B, 1, H, W) metres; anything may stand at invalid pixels.
             valid: (B, 1, H, W) bool.
             thresholds: Metres, in any order.
+            kept: Rows and columns to answer for; all by default.
 
         Returns:
-            (B, K, H, W) float32 on the CPU. A gap at one threshold is never less likely at a higher one.
+            (B, K, rows, columns) float32 on the CPU. A gap at one threshold is never less likely at a higher one.
         """
-        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds).cpu()
+        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds, kept).cpu()
 
-    def on_device(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor:
+    def on_device(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: Kept = WHOLE) -> Tensor:
         """The same, left on the device: nothing waits for it."""
         asked = torch.tensor(tuple(thresholds), dtype=torch.float32)
         ascending, order = asked.sort()
         with torch.inference_mode():
             dsm, valid = dsm.to(self.device), valid.to(self.device)
-            surface, planes = fill_invalid(dsm, valid), ascending.to(self.device).expand(len(dsm), -1)
-            turns = TURNS if self.flips else TURNS[:1]
-            found = (turned_back(self._at(turned(surface, turn), turned(valid, turn), planes), turn) for turn in turns)
-            mean = sum(found, start=torch.zeros((), device=self.device)) / len(turns)
-            # By construction but for rounding: the running maximum takes care of that.
-            nested = running_maximum(mean) if getattr(self.model, "nested", False) else isotonic(mean)
-        probabilities: Tensor = nested[:, order.argsort()]
+            # On a CPU it costs nothing to ask; a GPU would be waited for.
+            surface = dsm if self.device.type == "cpu" and bool(valid.all()) else fill_invalid(dsm, valid)
+            planes = ascending.to(self.device).expand(len(dsm), -1)
+            nested = self._by_turns(surface, valid, planes)[..., *kept] if self.flips else self._once(surface, valid, planes, kept)
+        probabilities: Tensor = nested if torch.equal(asked, ascending) else nested[:, order.argsort()]
         return probabilities
 
-    def _at(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+    def _once(self, surface: Tensor, valid: Tensor, thresholds: Tensor, kept: Kept) -> Tensor:
+        """Probabilities of the pixels that are kept.
+
+        Where a network says all that thresholds are read off (`parts`), they are read for those pixels only, a few rows at a time
+        so that what is between stays in the cache.
+        """
         with self.environment.autocast(self.device):
-            logits: Tensor = self.model(surface, valid, thresholds)
-        return (self.calibration(logits.float()) if self.calibration else logits.float()).sigmoid()
+            model: Any = self.model
+            if not hasattr(model, "parts"):
+                return self._nested(self._probabilities(model(surface, valid, thresholds)[..., *kept]))
+            parts = model.parts(surface, valid)[..., *kept]
+            step = STRIP_ROWS if self.device.type == "cpu" else parts.shape[-2]
+            strips = parts.split(step, dim=-2)
+            return torch.cat([self._nested(self._probabilities(model.logits_of(strip, thresholds))) for strip in strips], dim=-2)
+
+    def _by_turns(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        total = torch.zeros((), device=self.device)
+        for turn in TURNS:
+            with self.environment.autocast(self.device):
+                logits = self.model(turned(surface, turn), turned(valid, turn), thresholds)
+            total = total + turned_back(self._probabilities(logits), turn)
+        return self._nested(total / len(TURNS))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        return (self.calibration(logits) if self.calibration else logits).sigmoid()
+
+    def _nested(self, probabilities: Tensor) -> Tensor:
+        # By construction but for rounding: the running maximum takes care of that.
+        return running_maximum(probabilities) if getattr(self.model, "nested", False) else isotonic(probabilities)
 
 
 # Quarter turns, after a flip or none: all the ways to lay a square on itself. The first leaves it as it is.
@@ -106,6 +138,8 @@ def load_predictor(
     device: str | None = None,
     checkpoint: str | None = None,
     flips: bool = False,
+    engine: str | None = None,
+    fold: bool = False,
     plugins: Plugins | None = None,
 ) -> Predictor:
     """Load a trained network.
@@ -115,13 +149,26 @@ def load_predictor(
         device: As in `[environment]`; by default the best there is.
         checkpoint: Which of the run's checkpoints, such as "last"; by default "best" if there is one.
         flips: Average over the eight flips and turns of each tile.
+        engine: What runs an exported network, such as "onnxruntime"; by default what it was exported for, unless that is code,
+            which must be asked for by name. "torch" for weights.
+        fold: Fold batch norms into convolutions: faster, the same function but for rounding, and no longer the module as it
+            was trained.
 
     Raises:
-        CheckpointError: No checkpoint, a damaged one, or the package of its network is missing.
+        CheckpointError: No checkpoint, a damaged one, one for another engine, or the package of its network is missing.
     """
     plugins = plugins or Plugins.discover()
-    path, state = trained_network(run, checkpoint, plugins)
+    path = place_of(run, plugins)
+    if is_exported(path):
+        return exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
+    if engine not in (None, TORCH):
+        raise CheckpointError(
+            f"{path} holds weights, which torch runs; for the engine {engine} export them first: forestgaps export {run} --to ..."
+        )
+    path, state = trained_network(path, checkpoint, plugins)
     model = model_of(state, plugins, path)
+    if fold:
+        fold_batch_norms(model.eval())
     table = state["about"]["config"]
     environment = checked(table["environment"], SETTINGS["environment"], "environment", path)
     thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
@@ -138,6 +185,30 @@ def load_predictor(
     )
 
 
+def exported_predictor(
+    path: Path, engine: str | None, plugins: Plugins, *, device: str | None, checkpoint: str | None, flips: bool
+) -> Predictor:
+    """That of an exported network, on the CPU in float32.
+
+    Raises:
+        CheckpointError: As `forestgaps_core.engines.opened`, or a checkpoint was named.
+        ConfigError: Another device was asked for.
+    """
+    if checkpoint is not None:
+        raise CheckpointError(f"{path} is an exported network, which has no checkpoint {checkpoint!r}")
+    if device not in (None, "auto", "cpu"):
+        raise ConfigError(f"found device {device!r}; an exported network computes on the cpu", "predict")
+    model, plan = opened(path, engine, plugins)
+    return Predictor(
+        model=model,
+        thresholds=checked(plan["config"]["thresholds"], SETTINGS["thresholds"], "thresholds", path).values,
+        resolution_m=plan["resolution_m"],
+        environment=Environment(device="cpu", channels_last=False),
+        calibration=calibration_of(plan, path),
+        flips=flips,
+    )
+
+
 def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
     said = state.get("calibration")
     return None if said is None else checked(said, Calibration, "calibration", path)
@@ -146,8 +217,6 @@ def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
 def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     about, weights = state["about"], weights_to_use(state)
-    if not about:
-        raise CheckpointError(f"{path} does not say how to build its network again")
     table, resolution_m = about["config"], about["resolution_m"]
     thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
 

@@ -167,7 +167,7 @@ def config_of(folder: Path, plugins: Plugins) -> Config:
         note = f"the run was made with {made_with}" if made_with else "the run does not say what it was made with"
         local = sorted(file.name for file in (folder / "plugins").glob("*.py"))
         if local:
-            note += f"; give its local code again: -p {folder / 'plugins' / local[0]}"
+            note += f"; if you trust it, give its local code again: -p {folder / 'plugins' / local[0]}"
         raise ConfigError([*error.problems, note], error.source) from error
 
 
@@ -175,7 +175,7 @@ def versions_of(folder: Path) -> str:
     try:
         versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
         return ", ".join(f"{name} {version}" for name, version in versions.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return ""
 
 

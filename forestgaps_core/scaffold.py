@@ -21,6 +21,7 @@ from forestgaps_core import __version__
 from forestgaps_core.components import KINDS
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.plugins import CORE
+from forestgaps_core.writing import new_folder
 
 SOURCE = "plugins new"
 DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -82,6 +83,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
 
     Raises:
         ConfigError: A name cannot be used, or the folder exists.
+        DiskError: It could not be written; nothing of it is left.
     """
     component = name.removeprefix("forestgaps-").replace("-", "_") if component is None else component
     folder = Path(name) if folder is None else folder
@@ -91,14 +93,12 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
         problems = [f"--folder: {folder} exists, and nothing is written over; give a folder that does not: --folder DIR"]
     if problems:
         raise ConfigError(problems, SOURCE)
-    texts = {folder / path: text for path, text in rendered(placeholders(name, SINGULAR[kind], component)).items()}
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--folder: {error.filename} cannot be written: {error.strerror}; give another folder", SOURCE) from None
-    return list(texts)
+    texts = {path: text.encode() for path, text in rendered(placeholders(name, SINGULAR[kind], component)).items()}
+    with new_folder(folder, needed=sum(map(len, texts.values()))) as draft:
+        for path, data in texts.items():
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            (draft / path).write_bytes(data)
+    return [folder / path for path in texts]
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

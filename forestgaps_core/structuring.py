@@ -6,8 +6,9 @@ stops at the first validator that fails, so this converter replaces the hooks fo
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -19,6 +20,12 @@ from cattrs.gen import make_dict_unstructure_fn
 from forestgaps_core.errors import ConfigError, nearest
 
 T = TypeVar("T")
+
+LISTED = 100  # mistakes told; nobody reads more
+LONGEST = 300  # characters of what a validator says
+WHOLE = "64 bits"  # of whole numbers: what TOML promises and tensors hold
+BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as Linux, macOS and most disks have it
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path (text)", dict: "a table"}
 
@@ -37,17 +44,38 @@ def mistake(sentence: str) -> MistakesError:
 
 def shown(value: Any) -> str:
     """A value as it stands in TOML, near enough, and short."""
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    try:
+        text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists of lists of lists
+        text = f"a {type(value).__name__} too long to show"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def spelt(key: str) -> str:
+    """A key as TOML has it: in quotation marks unless it is plain, so that its dots and control characters show."""
+    return key if BARE.fullmatch(key) else shown(key)
+
+
+def first(problems: Sequence[str]) -> list[str]:
+    """The first of many mistakes, and how many more there are."""
+    more = len(problems) - LISTED
+    return [*problems[:LISTED], f"and {more} more"] if more > 0 else list(problems)
+
+
+def beyond(value: Any) -> bool:
+    """Whether a whole number is more than 64 bits hold."""
+    return isinstance(value, int) and value.bit_length() > 63
 
 
 def plain(kind: type) -> Callable[[Any, Any], Any]:
     """Accept exactly this kind of value; a whole number is a fine `float`."""
 
     def structure(value: Any, _: Any) -> Any:
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if beyond(value):
+            raise mistake(f"found a whole number beyond {WHOLE}, expected {NAMES[kind]}")
+        if kind is float and type(value) is int:
             return float(value)
-        if type(value) is not kind:
+        if type(value) is not kind or value != value:
             raise mistake(f"found {shown(value)}, expected {NAMES[kind]}")
         return value
 
@@ -59,14 +87,31 @@ def structure_path(value: Any, _: Any) -> Path:
         return value
     if not isinstance(value, str) or not value:
         raise mistake(f"found {shown(value)}, expected {NAMES[Path]}")
+    if wrong := unusable(value):
+        raise mistake(f"found {shown(value)}, which {wrong}")
     return Path(value)
 
 
+def unusable(path: str) -> str:
+    """Why no disk would take this path, or ''."""
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in path):
+        return "has control characters"
+    if len(whole := path.encode("utf-8", "surrogatepass")) > LONGEST_PATH:
+        return f"is longer than {LONGEST_PATH} bytes"
+    return f"has a name of more than {LONGEST_NAME} bytes" if any(len(name) > LONGEST_NAME for name in whole.split(b"/")) else ""
+
+
+def nameable(instance: Any, attribute: Any, path: str) -> None:
+    """Validates a text that may be a path."""
+    if wrong := unusable(path):
+        raise ValueError(wrong)
+
+
 def structure_enum(value: Any, kind: Any) -> Any:
-    known = [member.value for member in kind]
-    if value not in known:
-        raise mistake(one_of(value, known))
-    return kind(value)
+    for member in kind:
+        if type(member.value) is type(value) and member.value == value:
+            return member
+    raise mistake(one_of(value, [member.value for member in kind]))
 
 
 def one_of(value: Any, known: list[Any]) -> str:
@@ -137,14 +182,14 @@ class StrictConverter(cattrs.Converter):
             with attrs.validators.disabled():
                 try:
                     instance = kind(**arguments)
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, ArithmeticError):
                     instance = None  # raised again below, once the fields are known to be right
         for name, value in arguments.items():
             if fields[name].validator is None:
                 continue
             try:
                 fields[name].validator(instance, fields[name], value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, ArithmeticError) as error:
                 found.append(((name,), f"found {shown(value)}; {reason(error, name, value)}"))
             except AttributeError:  # a validator that compares fields, of an instance that could not be made
                 if instance is not None:
@@ -152,7 +197,7 @@ class StrictConverter(cattrs.Converter):
         if not found and complete:
             try:
                 kind(**arguments)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, ArithmeticError) as error:
                 found.append(((), reason(error)))
         return found
 
@@ -222,7 +267,8 @@ def without_none(unstructure: Callable[[Any], dict[str, Any]]) -> Callable[[Any]
 def reason(error: Exception, name: str = "", value: Any = None) -> str:
     """What a validator said, without the field's name and value that the sentence tells already."""
     text = str(error.args[0]) if error.args else type(error).__name__
-    return text.removeprefix(f"'{name}' ").removesuffix(f": {value}")
+    text = text.removeprefix(f"'{name}' ").removesuffix(f": {value}")
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def structured(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
@@ -230,7 +276,9 @@ def structured(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any
     try:
         return StrictConverter().structure(value, kind), []
     except MistakesError as error:
-        return None, [f"{'.'.join((*place, *path)) or 'the file'}: {sentence}" for path, sentence in sorted(error.found)]
+        return None, [
+            f"{'.'.join(map(spelt, (*place, *path))) or 'the file'}: {sentence}" for path, sentence in sorted(error.found)
+        ]
 
 
 def structure(value: Any, kind: type[T], source: str = "run file") -> T:
@@ -241,7 +289,7 @@ def structure(value: Any, kind: type[T], source: str = "run file") -> T:
     """
     config, problems = structured(value, kind)
     if problems:
-        raise ConfigError(problems, source)
+        raise ConfigError(first(problems), source)
     made: T = config
     return made
 

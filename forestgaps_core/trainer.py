@@ -18,12 +18,13 @@ from torch.nn.utils import clip_grad_value_
 
 from forestgaps_core.checkpoint import loaded, save_checkpoint
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler, Tiles
-from forestgaps_core.contracts import Name, check_logits, check_loss, checked_factor, checked_scores, named_as
+from forestgaps_core.contracts import Blamed, Name, check_logits, check_loss, checked_factor, checked_scores, named_as
 from forestgaps_core.environment import Environment, reseed
-from forestgaps_core.errors import CheckpointError, DiskError, NumbersError
+from forestgaps_core.errors import CheckpointError, DiskError, NumbersError, PluginError
 from forestgaps_core.events import Events
 from forestgaps_core.faults import Finding, Moment, listed, looked_at, placed, saved
-from forestgaps_core.optimizers import clip, load_optimizer
+from forestgaps_core.optimizers import alike, clip, load_optimizer
+from forestgaps_core.plain import not_plain
 from forestgaps_core.processes import ALONE, Processes
 from forestgaps_core.randomness import seed_of_step
 from forestgaps_core.watch import Watch, blank, step_unless
@@ -123,7 +124,7 @@ class Trainer:
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
     _parameters: list[Tensor] = field(factory=list, init=False)
-    _names: dict[str, Name] = field(factory=dict, init=False)  # of the components, for messages
+    _blamed: dict[str, Blamed] = field(factory=dict, init=False)  # the components that are called at each step
     _watch: Watch = field(init=False)
     _watched_from: Moment = field(init=False)  # the first step since the watch was read
     _train: Iterable[Any] = field(default=(), init=False)
@@ -142,7 +143,7 @@ class Trainer:
         self._base_rates = [group["lr"] for group in groups]
         self._parameters = [parameter for group in groups for parameter in group["params"]]
         for place, part in (("model", self.model), ("loss", self.loss), ("scheduler", self.scheduler)):
-            self._names[place] = self._named(place, part)
+            self._blamed[place] = Blamed(self._named(place, part))
         self._watch = Watch(self.device, skip=self.bad_numbers == "skip")
         self._watched_from = Moment(step=0, epoch=0, batch=0)
         self._loss_sum = self._zero()
@@ -279,8 +280,9 @@ class Trainer:
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert self.loss is not None
-        loss = self.loss(logits, batch)
-        check_loss(loss, self._names["loss"])
+        with self._blamed["loss"]:
+            loss = self.loss(logits, batch)
+        check_loss(loss, self._blamed["loss"].name)
         return loss
 
     def _move(self, loss: Tensor) -> Tensor:
@@ -299,14 +301,16 @@ class Trainer:
         return bad
 
     def _logits(self, batch: Batch) -> Tensor:
-        with self.environment.autocast(self.device):
+        with self._blamed["model"], self.environment.autocast(self.device):
             logits = self._forward(batch.dsm, batch.valid, batch.thresholds)
-        check_logits(logits, batch, self._names["model"])
+        check_logits(logits, batch, self._blamed["model"].name)
         return logits.float()  # losses and metrics are computed in float32, whatever the network's precision
 
     def _set_rates(self) -> None:
         assert self.optimizer is not None
-        factor = checked_factor(self.scheduler(self.step), self.step, self._names["scheduler"])
+        with self._blamed["scheduler"]:
+            factor = self.scheduler(self.step)
+        factor = checked_factor(factor, self.step, self._blamed["scheduler"].name)
         momentum = getattr(self.scheduler, "momentum", None)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
@@ -398,6 +402,7 @@ class Trainer:
     def evaluate(self, batches: Iterable[Any], split: str = "validation") -> dict[str, float]:
         """Scores named `split/label/value`, and `split/loss`, the mean over batches."""
         metrics = {label: make() for label, make in self.metrics.items()}
+        blamed = {label: Blamed(self._named(f"metrics.{label}", metric)) for label, metric in metrics.items()}
         losses: list[Tensor] = []
         numbers: list[tuple[Tensor, Tensor | None]] = []  # whether the logits of a batch are, and its samples
         self.model.eval()
@@ -411,8 +416,9 @@ class Trainer:
                 numbers.append((logits.isfinite().all(), batch.index))
                 if self.loss is not None:
                     losses.append(self._loss(logits, batch))
-                for metric in metrics.values():
-                    metric.update(logits, batch)
+                for label, metric in metrics.items():
+                    with blamed[label]:
+                        metric.update(logits, batch)
                 self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
                 if self.processes.count == 1 and self._fitting and self.stopped is not None and not self._stopped_for_good:
                     self.events.evaluation_end(trainer=self, split=split, scores={}, metrics={})
@@ -420,7 +426,9 @@ class Trainer:
             losses, metrics = self._of_all(losses, metrics)
             scores = {f"{split}/loss": torch.stack(losses).mean().item()} if losses else {}
             for label, metric in metrics.items():
-                found = checked_scores(metric.compute(), self._named(f"metrics.{label}", metric))
+                with blamed[label]:
+                    computed = metric.compute()
+                found = checked_scores(computed, blamed[label].name)
                 scores |= {f"{split}/{label}/{name}": value for name, value in found.items()}
         self._check_logits_seen(numbers, split, getattr(batches, "source", None))
         self.events.evaluation_end(trainer=self, split=split, scores=scores, metrics=metrics)
@@ -489,8 +497,18 @@ class Trainer:
             "scheduler": state_of(self.scheduler),
             "schedule": self._fingerprint(),
             "scaler": self._scaler.state_dict(),
-            "callbacks": {label: state_of(callback) for label, callback in self.events.callbacks.items()},
+            "callbacks": {label: self._state_of_callback(label) for label in self.events.callbacks},
         }
+
+    def _state_of_callback(self, label: str) -> Any:
+        """Refused here what would be refused when the checkpoint is read."""
+        callback = self.events.callbacks[label]
+        name = self._named(f"callbacks.{label}", callback)
+        with Blamed(name):
+            state = state_of(callback)
+        if reason := not_plain(state):
+            raise PluginError(f"{name()}: its state_dict cannot be kept, {reason}")
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, with the model, loss, optimizer, schedule and callbacks it was made with.
@@ -514,7 +532,8 @@ class Trainer:
             loaded("optimizer", partial(load_optimizer, self.optimizer), state["optimizer"])
         loaded("loss", partial(load_state, self.loss), state["loss"])
         loaded("scheduler", partial(load_state, self.scheduler), state["scheduler"])
-        if state["schedule"] != self._fingerprint():
+        fingerprint = self._fingerprint()
+        if not alike(fingerprint, state["schedule"]) or state["schedule"] != fingerprint:
             raise CheckpointError(
                 "the learning-rate schedule differs from the checkpoint's; resume with the settings it was made with"
             )

@@ -130,8 +130,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, *, needed: int | None = None) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its name when the block ends, and vanishes on any error.
+
+    Args:
+        folder: Its name.
+        needed: Bytes of its files, if that is known.
 
     Raises:
         DiskError: It exists, or could not be written.
@@ -139,11 +143,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() or folder.is_symlink():
         raise DiskError(f"{folder} exists; nothing is overwritten, so name another folder")
     draft: Path | None = None
-    with disk_errors(folder):
+    with disk_errors(folder, needed=needed):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
             yield draft
+            for path in draft.rglob("*"):
+                if path.is_file():
+                    sync_file(path)
             draft.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
             draft.rename(folder)
             sync_folder(folder.parent)
@@ -163,6 +170,15 @@ def sweep(*folders: Path) -> None:
 def discard(file: Path) -> None:
     with contextlib.suppress(OSError):
         file.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Onto the disk, not only into the system's memory; what it could not take is told here at the latest."""
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_metric_without_a_label_is_told(run_file, plugins):
     [
         (b"[data\n", "is not TOML"),
         (b"\xff\xfe", "is not TOML"),
-        (b"a = " + b"[" * 3000, "is not TOML"),
+        (b"a = " + b"[" * 3000, "more than 32 deep"),
         (b"seed: 1", "is not TOML"),
     ],
 )

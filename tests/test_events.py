@@ -127,9 +127,9 @@ def test_a_full_disk_under_a_callback_never_ends_the_run(caplog):
     events = Events({"log": Writing()})
     events.step_end(trainer=None, loss=None)
     events.step_end(trainer=None, loss=None)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"callbacks.log ({Writing.__module__}.{Writing.__qualname__}), at step_end: No space left on device: log.csv; training goes on"
-    ]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("callbacks.log (")
+    assert record.getMessage().endswith(", at step_end: No space left on device: log.csv; training goes on")
 
 
 def test_what_a_callback_changes_in_torch_is_put_back_and_told(caplog):

@@ -185,7 +185,7 @@ def bringing(network, tmp_path, monkeypatch):
     found.add_file(EXAMPLE_PLUGIN)
     plugin = Plugin("forestgaps-bringing", "1.0")
     found.records.append(plugin)
-    found.register(module, plugin)
+    found.register(lambda: module, plugin)
     assert plugin.failed is None, plugin.reason
     yield found
     sys.modules.pop("forestgaps_bringing", None)

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from forestgaps_core import evaluate_model, load_config, resume_training, save_network, train_model
+from forestgaps_core.assembly import assemble, begin, differences, gap_share
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.assembly import assemble, begin, differences, gap_share
 from forestgaps_core.run import calibrated, fit, try_one_batch, write_run_folder
 
 from .conftest import EXAMPLE_PLUGIN

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli import app
 from forestgaps_core.components import KINDS
-from forestgaps_core.errors import ConfigError
+from forestgaps_core.errors import ConfigError, DiskError
 from forestgaps_core.plugins import Plugins, unmet_requirement
 from forestgaps_core.scaffold import EXAMPLES, FILES, SINGULAR, next_steps, write_plugin
 from forestgaps_core.structuring import structured
@@ -173,9 +173,9 @@ def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_a_mistake_of_the_user(tmp_path):
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot be written: .*give another folder"):
+    with pytest.raises(DiskError, match=r"file/canopy-extras could not be written: .*write elsewhere"):
         write_plugin("canopy-extras", "loss", folder=tmp_path / "file" / "canopy-extras")
 
 

@@ -90,7 +90,7 @@ def test_a_whole_number_is_a_number():
 settings = st.builds(
     Settings,
     focus=st.floats(0, 1e6),
-    count=st.integers(),
+    count=st.integers(-(2**63) + 1, 2**63 - 1),
     on=st.booleans(),
     mode=st.sampled_from(["auto", "cpu"]),
     workers=st.one_of(st.integers(0, 64), st.just("auto")),

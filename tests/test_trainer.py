@@ -351,6 +351,28 @@ def test_a_step_reads_nothing_from_the_device():
     assert reads.count == 0
 
 
+class ReadsOfSteps:
+    def __init__(self, reads):
+        self.reads, self.seen = reads, []
+
+    @hookimpl
+    def step_end(self):
+        self.seen.append(self.reads.count)
+
+
+def test_steps_between_looks_read_nothing_from_the_device():
+    data = batches(7)
+    with Reads() as reads:
+        steps = ReadsOfSteps(reads)
+        run = trainer(callbacks=[Losses(), steps], scheduler=lambda step: 1 / (1 + step), accumulate=1, check_every=5)
+        run.fit(data, epochs=2)
+    assert run.max_gradient_norm < inf
+    took = [after - before for before, after in zip(steps.seen, steps.seen[1:], strict=False)]
+    looks = {5, 7, 10}  # counted before the look that follows the step
+    assert all(count == 0 for step, count in enumerate(took, 1) if step not in looks)
+    assert all(took[step - 1] > 0 for step in looks)
+
+
 def test_predictions_are_probabilities():
     run = trainer()
     (first, *_) = list(run.predict(batches(2)))

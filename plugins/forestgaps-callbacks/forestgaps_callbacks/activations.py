@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, field, frozen
-from attrs.validators import ge, min_len
+from attrs.validators import and_, ge, le, min_len
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -33,7 +33,7 @@ class ActivationsConfig:
     layers: tuple[str, ...] = field(
         validator=min_len(1), metadata={"help": "Names of layers as in the network's named_modules(), such as encoder.0."}
     )
-    channels: int = field(default=8, validator=ge(1), metadata={"help": "Channels to draw of each layer."})
+    channels: int = field(default=8, validator=and_(ge(1), le(1000)), metadata={"help": "Channels to draw of each layer."})
     every: int = field(default=5, validator=ge(1), metadata={"help": "Epochs from one set of pictures to the next."})
 
     def build(self, run_folder: Path, label: str) -> Activations:

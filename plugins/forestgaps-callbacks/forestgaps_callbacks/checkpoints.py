@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from attrs.validators import ge, gt, optional
 
 from forestgaps_callbacks.scores import Mode, improves, score_of
 from forestgaps_core import hookimpl
+from forestgaps_core.errors import DiskError
+from forestgaps_core.writing import disk_errors
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -69,13 +72,16 @@ class Checkpoints:
     mode: Mode = "max"
     best: int = 1
     label: str = "checkpoints"
-    ranking: list[tuple[float, int]] = field(factory=list, init=False)  # (score, epoch), the best first
+    ranking: list[tuple[float, int]] = field(factory=list, init=False)  # (score, epoch), the best first; a tail yet to be removed
+    asked: int | None = field(default=None, init=False)  # epoch that best.pt was last asked for
+    trainer: Trainer | None = field(default=None, init=False)
     saved_at: float = field(factory=time.monotonic, init=False)  # seconds, of last.pt
 
     @hookimpl
     def fit_start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.saved_at = time.monotonic()
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     # Told last, so as to know whether another callback has stopped the run.
     @hookimpl(trylast=True)
@@ -87,6 +93,9 @@ class Checkpoints:
 
     @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        with suppress(DiskError):  # tried again at the next end of an epoch
+            self.settle()
+        self.trainer = trainer
         # The best first: a run resumed from last.pt then finds the best its state speaks of.
         if self.score is not None:
             value = score_of(scores, self.score, f"callbacks.{self.label}.score")
@@ -96,28 +105,52 @@ class Checkpoints:
         if due or trainer.epoch >= trainer.epochs or trainer.stopped is not None:
             self.save_last(trainer)
 
+    @hookimpl
+    def fit_end(self) -> None:
+        self.settle()
+
     def save_last(self, trainer: Trainer) -> None:
         trainer.checkpoint(self.folder / "last.pt")
         self.saved_at = time.monotonic()
 
     def rank(self, trainer: Trainer, value: float) -> None:
         place = sum(not improves(value, score, self.mode) for score, _ in self.ranking)
-        if place == self.best or not improves(value, None, self.mode):
+        if place >= self.best or not improves(value, None, self.mode):
             return
         self.ranking.insert(place, (value, trainer.epoch))
         if place == 0:
+            self.asked = trainer.epoch
             trainer.checkpoint(self.folder / "best.pt")
         if self.best > 1:
             trainer.checkpoint(self.path(trainer.epoch))
-        for _, epoch in self.ranking[self.best :]:
-            self.path(epoch).unlink(missing_ok=True)
+
+    def written(self) -> list[tuple[float, int]]:
+        """The ranking without the states that the disk did not take: they are not kept, so that lesser ones are the best."""
+        failed = self.trainer.unwritten if self.trainer is not None else set()
+        lost = {self.asked} if self.folder / "best.pt" in failed else set()
+        return [entry for entry in self.ranking if entry[1] not in lost and self.path(entry[1]) not in failed]
+
+    def settle(self) -> None:
+        """Remove the states that are no longer among the best, once those that took their places are on disk.
+
+        Raises:
+            DiskError: One cannot be removed.
+        """
+        kept = self.written()
+        gone = [entry for entry in self.ranking if entry not in kept] + kept[self.best :]
+        self.ranking = kept
+        if self.best > 1 and all(self.path(epoch).exists() for _, epoch in kept[: self.best]):
+            for path in (self.path(epoch) for _, epoch in gone):
+                with disk_errors(path):
+                    if path.exists():
+                        path.unlink()
         del self.ranking[self.best :]
 
     def path(self, epoch: int) -> Path:
         return self.folder / f"best-epoch-{epoch:04d}.pt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"ranking": [list(entry) for entry in self.ranking]}
+        return {"ranking": [list(entry) for entry in self.written()]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ranking = [(score, epoch) for score, epoch in state["ranking"]]

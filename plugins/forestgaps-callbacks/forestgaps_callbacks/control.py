@@ -15,6 +15,7 @@ from attrs import Attribute, define, field, frozen
 from attrs.validators import gt
 
 from forestgaps_core import hookimpl
+from forestgaps_core.writing import disk_errors
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -60,6 +61,7 @@ class Control:
     seconds: float = 5.0
     signals: tuple[str, ...] = ()
     looked: float = field(default=-inf, init=False)  # seconds
+    stuck: str | None = field(default=None, init=False)  # a word that was obeyed, and whose file could not be removed
     received: str | None = field(default=None, init=False)  # a signal not yet obeyed
     handlers: dict[int, Any] = field(factory=dict, init=False)  # those before ours
 
@@ -88,12 +90,17 @@ class Control:
         while word == "pause" and self.received is None and trainer.stopped is None:
             time.sleep(min(self.seconds, 1.0))
             word = self.read()
-        if word in WORDS:
-            self.file.unlink(missing_ok=True)
+        if word == self.stuck:
+            return
         if word == "checkpoint":
             trainer.checkpoint(self.last)
         elif word in ("stop", "finish"):
             self.leave(trainer, f"{self.file.name}: {word}", final=word == "finish")
+        self.stuck = word
+        if word is not None:
+            with disk_errors(self.file, after=f"{word!r} is obeyed once only"):
+                self.file.unlink(missing_ok=True)
+            self.stuck = None
 
     def read(self) -> str | None:
         """The word in the file; None if there is no file or another word, as while it is being written."""

@@ -64,8 +64,15 @@ class CsvLog:
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         self.epochs.add({"step": trainer.step, "epoch": trainer.epoch, **scores})
 
+    @hookimpl
+    def fit_end(self) -> None:
+        self.steps.close()
+        self.epochs.close()
+
     def state_dict(self) -> dict[str, Any]:
-        return self.interval.state_dict()
+        return {**self.interval.state_dict(), "steps_table": self.steps.state_dict(), "epochs_table": self.epochs.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.interval.load_state_dict(state)
+        self.steps.load_state_dict(state.get("steps_table", {}))
+        self.epochs.load_state_dict(state.get("epochs_table", {}))

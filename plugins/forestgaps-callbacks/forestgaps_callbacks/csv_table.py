@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
-from forestgaps_callbacks.rows import append_line, replace_text, whole_lines
+from forestgaps_callbacks.rows import Lines, readable
+
+Row = Mapping[str, Any]
 
 
 @define(eq=False)
@@ -20,31 +22,62 @@ class CsvTable:
     Attributes:
         path: The file.
         columns: The header; a value under a new name adds a column at the right end.
+        place: The columns that no two rows share.
     """
 
     path: Path
     columns: list[str]
+    place: tuple[str, ...] = ("step", "epoch")
+    lines: Lines = field(init=False)
+    restored: list[str] = field(factory=list, init=False)  # header and rows that waited to be written when the checkpoint was
 
-    def reopen(self, keep: Callable[[Mapping[str, str]], bool]) -> None:
+    def __attrs_post_init__(self) -> None:
+        self.lines = Lines(self.path)
+
+    def reopen(self, keep: Callable[[Row], bool]) -> None:
         """Go on with the file, if there is one, without the rows that `keep` refuses."""
-        reader = csv.DictReader(whole_lines(self.path))
-        rows = [row for row in reader if keep(row)]
-        if rows:  # otherwise nothing says that the columns of the file will come again
-            self.columns += [name for name in reader.fieldnames or () if name not in self.columns]
-        self.rewrite(rows)
+        rows: list[Row] = []
+        for lines in (self.lines.read(), self.restored):
+            there = {tuple(row[name] for name in self.place) for row in rows}
+            more = readable(csv.DictReader(lines), lambda row: whole(row) and keep(row), self.path)
+            rows += [row for row in more if tuple(row[name] for name in self.place) not in there]
+        for row in rows:  # where there is none, nothing says that the columns of the file will come again
+            self.columns += [name for name in row if name not in self.columns]
+        self.lines.replace([self.header(), *map(self.line, rows)])
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         new = [name for name in row if name not in self.columns]
         if new:
+            there = list(csv.DictReader(self.lines.read()))
             self.columns += new
-            self.rewrite(csv.DictReader(whole_lines(self.path)))
-        append_line(self.path, self.line(row))
+            self.lines.replace([self.header(), *map(self.line, there), self.line(row)])
+        else:
+            self.lines.add(self.line(row))
 
-    def rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        lines = [self.line({name: name for name in self.columns}), *(self.line(row) for row in rows)]
-        replace_text(self.path, "".join(line + "\n" for line in lines))
+    def close(self) -> None:
+        """Write what the disk did not take before."""
+        self.lines.write()
 
-    def line(self, row: Mapping[str, Any]) -> str:
+    def header(self) -> str:
+        return self.line({name: name for name in self.columns})
+
+    def line(self, row: Row) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(row.get(name) for name in self.columns)
         return text.getvalue()
+
+    def state_dict(self) -> dict[str, Any]:
+        waiting = self.lines.unwritten()
+        return {"waiting": waiting if self.lines.anew is not None or not waiting else [self.header(), *waiting]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.restored = list(state.get("waiting", ()))
+
+
+def whole(row: Row) -> bool:
+    """Raises:
+    ValueError: The row has fewer cells than the header, or more.
+    """
+    if None in row or None in row.values():
+        raise ValueError("a row in part")
+    return True

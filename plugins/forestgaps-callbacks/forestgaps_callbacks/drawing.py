@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forestgaps_core import PluginError
+from forestgaps_core.writing import new_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,13 @@ def require_matplotlib(label: str) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A PNG, whole or not at all.
+
+    Raises:
+        DiskError: It could not be written.
+    """
+    drawn = io.BytesIO()
     # Without the date and version that matplotlib would write, the same picture is the same file.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(drawn, format="png", dpi=110, metadata={"Software": None})
+    with new_file(path, needed=drawn.tell()) as file:
+        file.write(drawn.getbuffer())

@@ -45,11 +45,15 @@ class JsonLines:
     path: Path
     every: int = 50
     timestamps: bool = False
+    rows: JsonRows = field(init=False)
     interval: Interval = field(factory=Interval, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rows = JsonRows(self.path)
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
-        JsonRows(self.path).reopen(trainer)
+        self.rows.reopen(trainer)
 
     @hookimpl
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
@@ -63,10 +67,15 @@ class JsonLines:
 
     def write(self, row: str, trainer: Trainer, values: Mapping[str, float | None]) -> None:
         time = {"time": datetime.now(UTC).isoformat(timespec="seconds")} if self.timestamps else {}
-        JsonRows(self.path).add(row, trainer, {**time, **values})
+        self.rows.add(row, trainer, {**time, **values})
+
+    @hookimpl
+    def fit_end(self) -> None:
+        self.rows.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return self.interval.state_dict()
+        return {**self.interval.state_dict(), **self.rows.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.interval.load_state_dict(state)
+        self.rows.load_state_dict(state)

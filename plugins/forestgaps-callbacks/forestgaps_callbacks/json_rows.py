@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field
 
-from forestgaps_callbacks.rows import append_line, is_past, replace_text, whole_lines
+from forestgaps_callbacks.rows import Lines, is_past, readable
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -19,17 +19,32 @@ if TYPE_CHECKING:
 @define(eq=False)
 class JsonRows:
     path: Path
+    lines: Lines = field(init=False)
+    restored: list[str] = field(factory=list, init=False)  # waited to be written when the checkpoint was
+
+    def __attrs_post_init__(self) -> None:
+        self.lines = Lines(self.path)
 
     def reopen(self, trainer: Trainer) -> None:
         """Go on with the file, if there is one, without the rows that a resumed run writes again."""
-        kept = [line for line in whole_lines(self.path) if of_the_past(line, trainer)]
-        replace_text(self.path, "".join(line + "\n" for line in kept))
+        there = readable(self.lines.read(), lambda line: of_the_past(line, trainer), self.path)
+        self.lines.replace([*there, *(line for line in self.restored if line not in there)])
 
     def add(self, row: str, trainer: Trainer, values: Mapping[str, Any]) -> None:
         """A row about an "epoch" or a "step". A number that is not finite is written as null."""
         place = {"row": row, "step": trainer.step, "epoch": trainer.epoch}
         finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
-        append_line(self.path, json.dumps(place | finite, allow_nan=False))
+        self.lines.add(json.dumps(place | finite, allow_nan=False))
+
+    def close(self) -> None:
+        """Write what the disk did not take before."""
+        self.lines.write()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"waiting": self.lines.unwritten()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.restored = list(state.get("waiting", ()))
 
 
 def of_the_past(line: str, trainer: Trainer) -> bool:

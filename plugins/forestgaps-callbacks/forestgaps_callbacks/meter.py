@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import define, field, frozen
@@ -33,14 +34,18 @@ class MeterConfig:
 @define(eq=False)
 class Meter:
     path: Path
+    rows: JsonRows = field(init=False)
     began: float = field(default=0.0, init=False)
     validation_began: float | None = field(default=None, init=False)
     validation: float | None = field(default=None, init=False)  # seconds
     first_step: int = field(default=0, init=False)  # of the epoch, in this session
 
+    def __attrs_post_init__(self) -> None:
+        self.rows = JsonRows(self.path)
+
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
-        JsonRows(self.path).reopen(trainer)
+        self.rows.reopen(trainer)
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
@@ -67,7 +72,17 @@ class Meter:
             "memory/process_mb": process_mb(),
             "memory/gpu_mb": torch.cuda.max_memory_allocated(trainer.device) / 1e6 if trainer.device.type == "cuda" else None,
         }
-        JsonRows(self.path).add("epoch", trainer, values)
+        self.rows.add("epoch", trainer, values)
+
+    @hookimpl
+    def fit_end(self) -> None:
+        self.rows.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.rows.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rows.load_state_dict(state)
 
 
 def process_mb() -> float | None:

@@ -38,11 +38,15 @@ class MonitorConfig:
 class Monitor:
     path: Path
     every: int = 50
+    rows: JsonRows = field(init=False)
     norms: list[Tensor] = field(factory=list, init=False)  # since the last row, on the device
+
+    def __attrs_post_init__(self) -> None:
+        self.rows = JsonRows(self.path)
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
-        JsonRows(self.path).reopen(trainer)
+        self.rows.reopen(trainer)
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
@@ -52,14 +56,19 @@ class Monitor:
             clipped = (norms > trainer.max_gradient_norm).double()
             mean, largest, share = torch.stack([norms.mean(), norms.max(), clipped.mean()]).tolist()  # waits for the device
             values = {"gradient_norm/mean": mean, "gradient_norm/max": largest, "clipped": share}
-            JsonRows(self.path).add("step", trainer, rates(trainer) | values)
             self.norms.clear()
+            self.rows.add("step", trainer, rates(trainer) | values)
+
+    @hookimpl
+    def fit_end(self) -> None:
+        self.rows.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"norms": list(self.norms)}
+        return {"norms": list(self.norms), **self.rows.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.norms = list(state["norms"])
+        self.rows.load_state_dict(state)
 
 
 def gradient_norm(trainer: Trainer) -> Tensor:

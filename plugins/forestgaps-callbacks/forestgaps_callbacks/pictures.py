@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import define, field, frozen
-from attrs.validators import ge
+from attrs.validators import and_, ge, le
 from torch import Tensor
 
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
@@ -32,7 +32,7 @@ class PicturesConfig:
     probability of gap, and the errors. White is where the survey has no data. Needs matplotlib.
     """
 
-    tiles: int = field(default=2, validator=ge(1), metadata={"help": "Tiles of the validation to draw."})
+    tiles: int = field(default=2, validator=and_(ge(1), le(1000)), metadata={"help": "Tiles of the validation to draw."})
     every: int = field(default=1, validator=ge(1), metadata={"help": "Epochs from one set of pictures to the next."})
 
     def build(self, run_folder: Path, label: str) -> Pictures:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from attrs.validators import ge
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from forestgaps_core import hookimpl
+from forestgaps_core.writing import TEMPORARY, discard, disk_errors, write_text
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -52,9 +55,10 @@ class Profiler:
     @hookimpl
     def step_end(self) -> None:
         if self.running is not None:
-            self.running.step()
             self.left -= 1
-            if self.left == 0:
+            if self.left:
+                self.running.step()
+            else:
                 self.finish()
 
     @hookimpl
@@ -62,12 +66,30 @@ class Profiler:
         self.finish()
 
     def finish(self) -> None:
-        if self.running is not None:
-            self.running.stop()
-            self.running = None
+        running, self.running = self.running, None  # also where the disk does not take what was recorded
+        if running is not None:
+            running.stop()
 
     def write(self, recorded: profile) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        recorded.export_chrome_trace(str(self.folder / "trace.json"))
-        table = recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
-        (self.folder / "operators.txt").write_text(table, encoding="utf-8")
+        write_text(self.folder / "operators.txt", recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=40))
+        trace = self.folder / "trace.json"
+        draft = trace.with_name(f".{trace.name}{TEMPORARY}")
+        with disk_errors(trace):
+            try:
+                recorded.export_chrome_trace(str(draft))
+                check_whole(draft)
+                draft.replace(trace)
+            finally:
+                discard(draft)
+
+
+def check_whole(trace: Path) -> None:
+    """Torch does not say when the disk did not take all of it.
+
+    Raises:
+        OSError: The file is missing or does not end as such a file does.
+    """
+    with trace.open("rb") as file:
+        file.seek(-min(64, trace.stat().st_size), os.SEEK_END)
+        if not file.read().rstrip().endswith(b"}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

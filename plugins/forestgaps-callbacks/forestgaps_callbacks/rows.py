@@ -1,13 +1,22 @@
-"""Rows of a log file, and those a resumed run must write again."""
+"""Rows of a log file, on a disk that may fail, and those a resumed run must write again."""
 
 from __future__ import annotations
 
-import os
+import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define, field
+
+from forestgaps_core.writing import disk_errors, new_file
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
+
+WAIT = "its rows wait in memory and are written with the next one"
+Row = TypeVar("Row")
+log = logging.getLogger("forestgaps")
 
 
 def is_past(trainer: Trainer, *, step: int, epoch: int | None) -> bool:
@@ -18,22 +27,83 @@ def is_past(trainer: Trainer, *, step: int, epoch: int | None) -> bool:
     return step <= trainer.step and (epoch is None or epoch <= trainer.epoch)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write the file anew, in one move: whoever reads it meanwhile sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="")
-    os.replace(part, path)
+@define(eq=False)
+class Lines:
+    """A text file that grows by lines.
+
+    Each line is handed to the system at once, so that killing the program loses none. What the disk did not take waits here and is
+    written with the next line, so that a disk that comes back has every line once, and none in part.
+
+    Attributes:
+        path: The file.
+        anew: What the file is to hold instead of what it holds, where that could not yet be written.
+        waiting: Lines still to be added to it.
+        whole: Bytes of the file before a line that the disk may have taken in part.
+    """
+
+    path: Path
+    anew: list[str] | None = field(default=None, init=False)
+    waiting: list[str] = field(factory=list, init=False)
+    whole: int | None = field(default=None, init=False)
+
+    def read(self) -> list[str]:
+        """The lines without their ends. A last line cut off in writing is left out."""
+        if self.anew is not None:
+            return self.unwritten()
+        with disk_errors(self.path):
+            data = self.path.read_bytes() if self.path.exists() else b""
+        return [*data[: self.whole].decode("utf-8", "replace").split("\n")[:-1], *self.waiting]
+
+    def replace(self, lines: Iterable[str]) -> None:
+        """Write the file anew, in one move: whoever reads it meanwhile sees the old text or the new one.
+
+        Raises:
+            DiskError: It could not be written, and will be with the next line.
+        """
+        self.anew, self.waiting = list(lines), []
+        self.write()
+
+    def add(self, line: str) -> None:
+        """Raises:
+        DiskError: It could not be written, and will be with the next line.
+        """
+        self.waiting.append(line)
+        self.write()
+
+    def write(self) -> None:
+        """Write what is not yet written."""
+        data = "".join(line + "\n" for line in self.unwritten()).encode()
+        if self.anew is not None:
+            with new_file(self.path, needed=len(data), after=WAIT) as file:
+                file.write(data)
+        elif data:
+            self.append(data)
+        self.anew, self.waiting, self.whole = None, [], None
+
+    def unwritten(self) -> list[str]:
+        """The lines that the file does not hold yet, among them perhaps some that it does."""
+        return [*(self.anew or ()), *self.waiting]
+
+    def append(self, data: bytes) -> None:
+        with disk_errors(self.path, needed=len(data), after=WAIT), self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            if self.whole is not None and end > self.whole:
+                end = file.truncate(self.whole)
+            self.whole = end
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add a line and hand it to the system at once, so that killing the program loses no row."""
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(line + "\n")
-
-
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file without their ends; [] if there is no file. A last line cut off in writing is left out."""
-    if not path.exists():
-        return []
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+def readable(rows: Iterable[Row], keep: Callable[[Row], bool], path: Path) -> list[Row]:
+    """The rows that `keep` wants; those it cannot read (ValueError, KeyError, TypeError) are left out, and told."""
+    kept, damaged = [], 0
+    for row in rows:
+        try:
+            if keep(row):
+                kept.append(row)
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged:
+        log.warning("%s: %d rows could not be read and were left out", path, damaged)
+    return kept

@@ -89,7 +89,7 @@ def told(keeper: Checkpoints, values: list[float]) -> None:
     """Write what is asked, as the trainer would."""
 
     class Writes:
-        epoch, step, epochs, stopped = 0, 0, 99, None
+        epoch, step, epochs, stopped, unwritten = 0, 0, 99, None, frozenset[Path]()
 
         def checkpoint(self, path: Path) -> None:
             path.write_text(str(self.epoch))
@@ -97,6 +97,7 @@ def told(keeper: Checkpoints, values: list[float]) -> None:
     trainer: Any = Writes()
     for trainer.epoch, value in enumerate(values, start=1):
         keeper.epoch_end(trainer, {NAME: value})
+    keeper.fit_end()
 
 
 @given(
@@ -144,3 +145,40 @@ def test_a_resumed_run_ends_with_the_same_weights_and_the_same_files(tmp_path: P
         one, other = (load_checkpoint(tmp_path / run / name) for run in "ab")
         assert all(torch.equal(one["model"][key], other["model"][key]) for key in one["model"]), name
         assert one["callbacks"] == other["callbacks"]
+
+
+class FullDisk:
+    """A trainer of whose checkpoints the disk does not take some."""
+
+    step, epochs, stopped = 0, 99, None
+
+    def __init__(self, refused: set[tuple[int, str]]) -> None:
+        self.refused, self.unwritten, self.epoch = refused, set[Path](), 0
+
+    def checkpoint(self, path: Path) -> None:
+        if (self.epoch, path.name) in self.refused:
+            self.unwritten.add(path)
+        else:
+            path.write_text(str(self.epoch))
+            self.unwritten.discard(path)
+
+
+def kept(folder: Path, values: list[float], refused: set[tuple[int, str]]) -> tuple[dict[str, int], Checkpoints]:
+    keeper = Checkpoints(folder, score=NAME, best=2, every_epochs=0)
+    trainer: Any = FullDisk(refused)
+    for trainer.epoch, value in enumerate(values, start=1):
+        keeper.epoch_end(trainer, {NAME: value})
+    keeper.fit_end()
+    return {path.name: int(path.read_text()) for path in folder.iterdir()}, keeper
+
+
+def test_a_best_state_the_disk_refused_does_not_displace_the_one_before(tmp_path: Path) -> None:
+    files, keeper = kept(tmp_path, [0.1, 0.5, 0.9], {(3, "best.pt"), (3, "best-epoch-0003.pt")})
+    assert files == {"best.pt": 2, "best-epoch-0001.pt": 1, "best-epoch-0002.pt": 2}
+    assert keeper.state_dict() == {"ranking": [[0.5, 2], [0.1, 1]]}
+
+
+def test_after_a_refusal_the_next_best_is_measured_by_what_is_on_disk(tmp_path: Path) -> None:
+    files, keeper = kept(tmp_path, [0.1, 0.9, 0.5], {(2, "best.pt"), (2, "best-epoch-0002.pt")})
+    assert files == {"best.pt": 3, "best-epoch-0001.pt": 1, "best-epoch-0003.pt": 3}
+    assert keeper.state_dict() == {"ranking": [[0.5, 3], [0.1, 1]]}

@@ -44,7 +44,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="data.KEY=VALUE", help="Judge on other data, such as data.folder=elsewhere."),
     ] = None,
-    resamples: Annotated[int, typer.Option(metavar="N", min=100, help="Of the spatial blocks, for the intervals.")] = 2000,
+    resamples: Annotated[
+        int, typer.Option(metavar="N", min=100, max=100_000, help="Of the spatial blocks, for the intervals.")
+    ] = 2000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:

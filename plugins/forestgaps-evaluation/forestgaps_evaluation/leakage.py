@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from attrs import define, evolve, frozen
 
+from forestgaps_core.assembly import assemble
 from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config import Config
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import checkpoint_of, load_predictor
 from forestgaps_core.randomness import draws, uniform
-from forestgaps_core.run import assemble, fit
+from forestgaps_core.run import fit
+from forestgaps_core.writing import write_json
 from forestgaps_evaluation.blocks import Blocked
 from forestgaps_evaluation.evaluation import Leakage, differences
 from forestgaps_evaluation.tallies import Tallies, counted
@@ -121,7 +123,7 @@ def leakage(trained: Trained, spatial: Tallies, folder: Path, plugins: Plugins, 
     record = {"run": str(Path(trained.run).absolute()), "seed": trained.seed, "not_a_score": "trained on half of its test tiles"}
     if not folder.exists():
         train_mixed(trained.config, data, folder, plugins)
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / RECORD, record)
     elif recorded(folder) != record:
         raise ConfigError(f"{folder} exists and is no finished leakage run of {trained.run}; give another folder", "--leakage")
     predictor = load_predictor(checkpoint_of(folder), device=trained.predictor.environment.device, plugins=plugins)

@@ -69,7 +69,7 @@ def write_run_report(
         DataError: A file to write is there already, or the split is empty.
         CheckpointError: No trained network there.
     """
-    beside = out.with_name(CARD)
+    beside = out.parent / CARD
     refuse(out)
     refuse(beside)
     trained = opened(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
@@ -329,5 +329,5 @@ def versions(trained: Trained, network: Network) -> dict[str, str]:
     try:
         found = json.loads((Path(trained.run) / "versions.json").read_text(encoding="utf-8"))
         return {str(name): str(number) for name, number in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {str(name): str(number) for name, number in network.about["versions"].items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,11 @@ from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.writing import write_text
 
 SPACE = "\u202f"  # narrow, and does not break: between a number and its unit
+# What no page needs and a reader cannot see: control characters, and marks that turn the direction of the words after them.
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @frozen
@@ -86,34 +88,19 @@ def environment() -> Environment:
 
 
 def rendered(template: str, facts: Mapping[str, Any]) -> str:
-    return environment().get_template(template).render(facts)
+    """The page. What a template is told is words to it, never markup, and what cannot be seen of them is shown as a sign."""
+    return UNSEEN.sub("\ufffd", environment().get_template(template).render(facts))
 
 
 def write_new(path: Path, text: str) -> None:
     """A new file, whole or not at all.
 
     Raises:
-        DataError: There is one of this name, or it cannot be written.
+        DataError: There is one of this name.
+        DiskError: It cannot be written.
     """
     refuse(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        refuse(path)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    write_text(path, text)
 
 
 def refuse(path: Path) -> None:

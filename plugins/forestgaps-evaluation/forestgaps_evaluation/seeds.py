@@ -15,10 +15,13 @@ from forestgaps_evaluation.trained import Trained
 SEED = "environment.seed"
 
 
+DIGITS = 18  # of a seed: what 64 bits hold
+
+
 def parsed_seeds(text: str) -> tuple[int, ...]:
     """Raises: ConfigError: Not whole numbers, or one twice."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+    if not all(part.isdecimal() and len(part) <= DIGITS for part in parts) or len(set(map(int, parts))) < len(parts):
         raise ConfigError(f"found {text!r}, expected different whole numbers such as 1,2,3", "--seeds")
     return tuple(map(int, parts))
 

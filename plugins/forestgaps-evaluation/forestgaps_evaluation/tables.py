@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
 from collections.abc import Iterator
 from math import isnan
 from typing import Any
@@ -13,7 +15,9 @@ import attrs
 from attrs import frozen
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
+from forestgaps_core.errors import printable
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
 
 ONE_SIDED, OUTSIDE = "†", "‡"
@@ -155,12 +159,12 @@ def show(evaluation: Evaluation, console: Console) -> None:
     for cells in tables(evaluation):
         wide = any("\n" in cell for row in cells.rows for cell in row)
         first, *others = (Column(name, no_wrap=True) for name in cells.head)
-        table = Table(first, *others, title=cells.title, title_justify="left", show_lines=wide)
+        table = Table(first, *others, title=Text(printable(cells.title)), title_justify="left", show_lines=wide)
         for row in cells.rows:
-            table.add_row(*row, style="dim" if ONE_SIDED in row[0] else None)
+            table.add_row(*map(Text, row), style="dim" if ONE_SIDED in row[0] else None)
         console.print(table)
         for line in cells.foot:
-            console.print(line, highlight=False, markup=False)
+            console.print(printable(line), highlight=False, markup=False)
         console.print()
 
 
@@ -170,8 +174,13 @@ def markdown(evaluation: Evaluation) -> str:
     for cells in tables(evaluation):
         lines = [cells.head, tuple("---" for _ in cells.head), *cells.rows]
         body = "\n".join(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in lines)
-        parts.append("\n\n".join([f"## {cells.title}", body, *cells.foot]))
+        parts.append("\n\n".join([f"## {unmarked(cells.title)}", body, *map(unmarked, cells.foot)]))
     return "\n\n".join(parts) + "\n"
+
+
+def unmarked(text: str) -> str:
+    """Words that may hold names of files, as words in Markdown."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def comma_separated(evaluation: Evaluation) -> str:

@@ -11,6 +11,8 @@ from attrs import frozen
 
 from forestgaps_evaluation.charts import Chart, Scale, counted, scores
 
+LARGEST = 1e30  # beyond, neither a score nor an epoch
+
 
 @frozen(eq=False)
 class TrainingLog:
@@ -37,12 +39,12 @@ def training_log(run: Path) -> TrainingLog | None:
     """The rows of epochs in the run's JSON lines; None if there is no such log, or nothing in it."""
     for path in sorted(run.glob("*.jsonl")) if run.is_dir() else []:
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:  # a line cut short by a crash
+            except (ValueError, RecursionError):  # a line cut short by a crash, or none of ours
                 continue
-            if isinstance(row, dict) and row.get("row") == "epoch" and isinstance(row.get("epoch"), int):
+            if isinstance(row, dict) and row.get("row") == "epoch" and type(row.get("epoch")) is int and 0 < row["epoch"] < LARGEST:
                 rows.append(row)
         if rows:
             names = list(dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and number(value)))
@@ -52,7 +54,7 @@ def training_log(run: Path) -> TrainingLog | None:
 
 
 def number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and (value != value or abs(value) < LARGEST)
 
 
 def training_charts(log: TrainingLog, best: int | None) -> list[Chart]:

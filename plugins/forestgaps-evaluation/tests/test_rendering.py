@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from forestgaps_core import DataError
+from forestgaps_core.errors import DiskError
 from forestgaps_evaluation import rendering
 
 
@@ -38,5 +39,5 @@ def test_a_file_is_written_whole_and_never_over_another(tmp_path):
 
 def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="could not be written"):
+    with pytest.raises(DiskError, match="could not be written"):
         rendering.write_new(tmp_path / "file" / "a.html", "one")

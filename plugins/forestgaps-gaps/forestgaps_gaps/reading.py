@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import isfinite, nan
@@ -11,20 +10,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import rasterio
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from forestgaps_core import rasterfiles
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.grids import Grid, grid_of, same_grid
 from forestgaps_gaps.table import Flags
 
 Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
 
-CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default grows with the machine
 UNKNOWN = 255  # in the gap maps of `forestgaps predict`
 METRES = ("", "m", "metre", "meter", "metres", "meters")
 LOOKS = 16  # windows looked at to tell a gap map from heights
@@ -59,11 +56,9 @@ class Band:
     def read(self, row: int, rows: int, column: int = 0, columns: int | None = None) -> tuple[NDArray[Any], Flags]:
         """Values as they are in the file, and where they mean something."""
         window = Window(column, row, self.dataset.width - column if columns is None else columns, rows)
-        try:
+        with rasterfiles.reading(self.path, f"cannot be read from row {row} on"):
             values = self.dataset.read(self.number, window=window)
             known = self.dataset.read_masks(self.number, window=window) != 0 if self._has_mask else np.ones(values.shape, bool)
-        except RasterioError as error:
-            raise DataError(f"{self.path}: cannot be read from row {row} on; the file is damaged ({error})") from error
         if self.nodata is not None:
             known &= values != self.nodata
         if values.dtype.kind == "f":
@@ -206,11 +201,15 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
         if not isfinite(level):
             raise DataError(f"a threshold of {level} m was given; thresholds are heights in metres, such as -t 5")
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE))
-        dataset = stack.enter_context(opened(path))
-        grid = grid_of(path, dataset, how.pixel_size_m)
-        bands = [Band(path, dataset, number, nodata_of(dataset, number, how.nodata)) for number in chosen(path, dataset, how.band)]
-        if is_map(bands[0]):
+        stack.enter_context(rasterfiles.gdal())
+        dataset = stack.enter_context(rasterfiles.opened(path))
+        with rasterfiles.reading(path, "has a damaged header"):
+            grid = grid_of(path, dataset, how.pixel_size_m)
+            bands = [
+                Band(path, dataset, number, nodata_of(dataset, number, how.nodata)) for number in chosen(path, dataset, how.band)
+            ]
+            a_map = is_map(bands[0])
+        if a_map:
             heights = None if how.chm is None else companion(stack, how, grid)
             yield map_layers(bands, grid, how, heights)
         else:
@@ -219,22 +218,8 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
             yield height_layers(bands, grid, how)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # judged with the grid
-        try:
-            dataset = rasterio.open(path)
-        except RasterioError as error:
-            raise DataError(f"{path}: is no raster that can be read ({error})") from error
-    with dataset:
-        yield dataset
-
-
 def chosen(path: Path, dataset: Any, band: int | None) -> list[int]:
-    numbers = [n for n in range(1, dataset.count + 1) if dataset.colorinterp[n - 1].name != "alpha"]
+    numbers = [number for number, kind in enumerate(dataset.colorinterp, start=1) if kind.name != "alpha"]
     if band is None:
         return numbers
     if band not in numbers:
@@ -254,7 +239,7 @@ def is_map(band: Band) -> bool:
     """
     if "probability" in band.description:
         raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
-    if np.dtype(band.dataset.dtypes[band.number - 1]).kind not in "fiub":
+    if band.dataset.dtypes[band.number - 1] not in rasterfiles.REAL:
         raise DataError(f"{band.path}: holds {band.dataset.dtypes[band.number - 1]}; heights and gap maps are real numbers")
     if level_in(band.description) is not None:
         return True
@@ -318,7 +303,7 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
     """The heights that go with a gap map."""
     path = how.chm
     assert path is not None
-    dataset = stack.enter_context(opened(path))
+    dataset = stack.enter_context(rasterfiles.opened(path))
     numbers = chosen(path, dataset, None)
     if len(numbers) != 1:
         raise DataError(f"{path}: has {len(numbers)} bands; a CHM has one")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import DataError, DiskError
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
 from forestgaps_gaps.files import new_file, new_folder, refuse_existing
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
@@ -162,7 +162,13 @@ def take_stock(
         summaries = {name: survey.summary() for name, survey in surveys.items()}
         if wish.statistics is not None:
             content = {"raster": raster.name, "gaps": summaries}
-            written += write_statistics(wish.statistics, content, surveys if folder_wanted else {})
+            try:
+                written += write_statistics(wish.statistics, content, surveys if folder_wanted else {})
+            except DiskError as error:
+                if wish.out is None:
+                    raise
+                told = f"{error}. The polygons in {wish.out} are whole: without --out, statistics alone are made"
+                raise DiskError(told) from error
     return summaries, written
 
 

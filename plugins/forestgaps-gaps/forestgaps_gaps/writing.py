@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -103,10 +104,13 @@ def write_layer(
         DataError: GDAL could not write it.
     """
     failed: list[BaseException] = []
+    given: Counter[str] = Counter()
 
     def watched() -> Iterator[pa.RecordBatch]:
         try:
-            yield from batches
+            for part in batches:
+                given.update(sums(part, GEOMETRY))
+                yield part
         except BaseException as error:
             failed.append(error)  # which a stream of Arrow would turn into a sentence
             raise
@@ -127,8 +131,41 @@ def write_layer(
             if failed:
                 raise failed[0] from None
             if isinstance(error, DataSourceError | RuntimeError):
-                raise DataError(f"{path.parent}: {driver} could not be written there ({error})") from error
+                raise OSError(f"{driver}: {error}") from error  # GDAL tells in words only; `new_file` adds what is known
             raise
+    check_written(path, layer, given)
+
+
+def check_written(path: Path, layer: str, given: Counter[str]) -> None:
+    """GDAL does not always tell that the disk did not take something, so the layer is read once.
+
+    Raises:
+        OSError: It does not hold what was given.
+    """
+    found: Counter[str] = Counter()
+    try:
+        with pyogrio.open_arrow(path, layer=layer, use_pyarrow=True) as (about, stream):
+            for part in stream:
+                found.update(sums(part, about["geometry_name"] or "wkb_geometry"))
+    except (DataSourceError, RuntimeError, pa.ArrowException) as error:
+        raise OSError(f"what was written cannot be read: {error}") from error
+    if any((found[name] - count) % 2**64 for name, count in given.items()):
+        raise OSError("the file does not hold what was written")
+
+
+def sums(part: pa.RecordBatch, geometry: str) -> dict[str, int]:
+    """For each column the sum of the bits of its numbers, which does not depend on the order of rows; strings are left out."""
+    found = {"rows": part.num_rows}
+    for field, column in zip(part.schema, part.columns, strict=True):
+        if field.name == geometry:
+            numbers = shapely.get_coordinates(shapely.from_wkb(column.to_numpy(zero_copy_only=False)))
+        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            continue
+        else:
+            numbers = column.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
+        name = GEOMETRY if field.name == geometry else field.name
+        found[name] = int((np.ascontiguousarray(numbers, np.float64) + 0.0).view(np.uint64).sum())  # -0.0 and 0.0 are the same
+    return found
 
 
 def write_geoparquet(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:

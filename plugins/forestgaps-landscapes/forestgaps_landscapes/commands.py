@@ -60,23 +60,49 @@ def corner(seed: int) -> tuple[float, float]:
 def written(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> list[Path]:
     """The three rasters in the folder: all of them, or none."""
     from forestgaps_core.errors import DataError
+    from forestgaps_core.writing import new_folder
 
     try:
-        from rasterio.errors import RasterioError
+        import rasterio  # noqa: F401  # before anything is written
     except ImportError:
         raise DataError('writing GeoTIFFs needs rasterio: pip install "forestgaps-landscapes[geotiff]"') from None
-    planes = (made.dsm, made.dtm, made.height)
+    if not folder.exists():
+        with new_folder(folder, needed=bytes_of(made)) as draft:
+            write_rasters(draft, made, resolution_m, corner)
+    else:
+        write_rasters(folder, made, resolution_m, corner)
+    return [folder / name for name in FILES]
+
+
+def write_rasters(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> None:
+    from rasterio.errors import RasterioError
+
+    from forestgaps_core.errors import DiskError
+    from forestgaps_core.writing import discard, disk_errors, free_at, size, sync_file, sync_folder
+
     unfinished = [folder / f".{name}.part" for name in FILES]
+    done: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, plane in zip(unfinished, planes, strict=True):
-            write_raster(path, plane.where(made.valid, NODATA), resolution_m, corner)
-        return [path.rename(folder / name) for path, name in zip(unfinished, FILES, strict=True)]
-    except (OSError, RasterioError) as error:
-        raise DataError(f"cannot write to {folder}: {error}") from error
-    finally:
-        for path in unfinished:
-            path.unlink(missing_ok=True)
+        with disk_errors(folder, needed=bytes_of(made)):
+            for path, plane in zip(unfinished, (made.dsm, made.dtm, made.height), strict=True):
+                try:
+                    write_raster(path, plane.where(made.valid, NODATA), resolution_m, corner)
+                except RasterioError as error:  # GDAL tells why in words only
+                    room = f"up to {size(bytes_of(made))} needed, {size(free_at(folder) or 0)} free on its disk"
+                    raise DiskError(f"{folder} could not be written: {error} ({room}); make room, or write elsewhere") from error
+                sync_file(path)
+            for path, name in zip(unfinished, FILES, strict=True):
+                done.append(path.rename(folder / name))
+            sync_folder(folder)
+    except BaseException:
+        for path in (*unfinished, *done):
+            discard(path)
+        raise
+
+
+def bytes_of(made: Landscape) -> int:
+    """Of the three rasters, at most."""
+    return len(FILES) * made.dsm.numel() * made.dsm.element_size()
 
 
 def write_raster(path: Path, plane: Tensor, resolution_m: float, corner: tuple[float, float]) -> None:

@@ -45,10 +45,18 @@ class RandomCrops:
         return self.samples
 
     def read(self, index: int, draw: int) -> Tile:
+        return self.landscapes.tile(*self.drawn(draw), self.tile_px)
+
+    def place(self, index: int, draw: int) -> str:
+        """Where a tile was taken, for people."""
+        return told(*self.drawn(draw), self.tile_px)
+
+    def drawn(self, draw: int) -> tuple[int, int, int]:
+        """Landscape, row and column."""
         where, y, x, kind = uniform(torch.tensor([draw]), "crop", 4)[0].tolist()
         place = self.strata.place(self.strata.stratum(kind), where)
         landscape, row, column, rows, columns = self.places[place].tolist()
-        return self.landscapes.tile(landscape, row + int(y * rows), column + int(x * columns), self.tile_px)
+        return landscape, row + int(y * rows), column + int(x * columns)
 
 
 @frozen(eq=False)
@@ -67,9 +75,18 @@ class FixedTiles:
         landscape, row, column = self.places[index].tolist()
         return self.landscapes.tile(landscape, row, column, self.tile_px)
 
+    def place(self, index: int, draw: int) -> str:
+        """Where a tile lies, for people."""
+        landscape, row, column = self.places[index].tolist()
+        return told(landscape, row, column, self.tile_px)
+
     def block(self, index: int) -> int:
         """The landscape of a tile: tiles of one are alike, those of two are not."""
         return int(self.places[index, 0])
+
+
+def told(landscape: int, row: int, column: int, size: int) -> str:
+    return f"landscape {landscape}, rows {row}-{row + size}, columns {column}-{column + size}"
 
 
 @frozen(eq=False)
@@ -80,6 +97,9 @@ class LandscapeData:
     train: RandomCrops
     validation: FixedTiles
     test: FixedTiles
+
+
+MOST_PIXELS = 2**30  # of all landscapes: 10 GB, and half an hour to make them
 
 
 @frozen(kw_only=True)
@@ -100,7 +120,9 @@ class Landscapes:
     tile_px: int = field(
         default=128, validator=[ge(16), le(8192)], metadata={"help": "Pixels on a side of a tile, at most `size_px`."}
     )
-    samples_per_epoch: int = field(default=256, validator=ge(1), metadata={"help": "Random tiles in an epoch of training."})
+    samples_per_epoch: int = field(
+        default=256, validator=[ge(1), le(10_000_000)], metadata={"help": "Random tiles in an epoch of training."}
+    )
     resolution_m: float = field(default=1.0, validator=[ge(0.25), le(5)], metadata={"help": "Pixel size, 0.25 to 5 metres."})
     forest: Forest = field(
         default="any", validator=in_(("any", *FORESTS)), metadata={"help": f"Kind of forest: {', '.join(FORESTS)}, or any of them."}
@@ -123,6 +145,13 @@ class Landscapes:
     def __attrs_post_init__(self) -> None:
         if self.tile_px > self.size_px:
             raise ValueError(f"tile_px = {self.tile_px} is more than size_px = {self.size_px}")
+        pixels = (self.train + self.validation + self.test) * self.size_px**2
+        if pixels > MOST_PIXELS:
+            count = self.train + self.validation + self.test
+            raise ValueError(
+                f"{count} landscapes of {self.size_px} x {self.size_px} pixels are {pixels / 1e6:,.0f} million pixels in memory; "
+                f"at most {MOST_PIXELS / 1e6:,.0f} million can be asked for"
+            )
 
     def build(self) -> LandscapeData:
         train, validation, test = (self.landscapes(split) for split in SPLITS)

@@ -77,7 +77,7 @@ def test_when_writing_fails_nothing_is_left(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("forestgaps_landscapes.commands.write_raster", full)
-    with pytest.raises(ForestgapsError, match="No space left"):
+    with pytest.raises(ForestgapsError, match="no space left"):
         simulate(tmp_path, size=32)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 import torch
@@ -87,3 +88,14 @@ def test_any_forest_means_all_of_them():
 def test_mistakes_in_a_run_file_are_told(table, told):
     with pytest.raises(ConfigError, match=told):
         structure(table, Landscapes)
+
+
+def test_a_place_is_told_as_it_was_read():
+    data = SMALL.build()
+    for source in (data.train, data.validation, data.test):
+        for index in range(min(len(source), 5)):
+            told = re.fullmatch(r"landscape (\d+), rows (\d+)-(\d+), columns (\d+)-(\d+)", source.place(index, 17 * index))
+            assert told, source.place(index, 17 * index)
+            landscape, top, bottom, left, right = map(int, told.groups())
+            window = source.landscapes.dsm[landscape, top:bottom, left:right]
+            assert torch.equal(window, source.read(index, 17 * index).dsm)

@@ -273,3 +273,16 @@ def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -
     tracker = MlflowTracker(tmp_path)
     tracker.evaluation_start(trainer, "validation")
     assert tracker.showing is None
+
+
+@pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7])
+def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
+    tracker = MlflowTracker(tmp_path)
+    good = tracker.state_dict()
+    tracker.load_state_dict(good | {"run": "0123456789abcdef" * 2})
+    with pytest.raises((ValueError, TypeError)):
+        tracker.load_state_dict(good | {"run": run})
+    with pytest.raises((ValueError, TypeError)):
+        tracker.load_state_dict(good | {"waiting": [["x", "no number", 1, 2]]})
+    tracker.load_state_dict(good | {"waiting": [["../<x>", 1.0, 1, 2]]})
+    assert tracker.store.waiting == [("../_x_", 1.0, 1, 2)]

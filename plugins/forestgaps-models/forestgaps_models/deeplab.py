@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, le, min_len
+from attrs.validators import and_, deep_iterable, ge, le, max_len, min_len
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -117,7 +117,7 @@ class DeepLabV3Plus(EitherHead):
     blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Residual blocks per level."})
     rates: tuple[int, ...] = field(
         default=(2, 4, 6),
-        validator=and_(min_len(1), deep_iterable(ge(1))),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(ge(1), le(1024)))),
         metadata={"help": "Dilations of the pyramid's convolutions, in steps of 8 pixels (their distance from the centre)."},
     )
     tile_mean: bool = field(

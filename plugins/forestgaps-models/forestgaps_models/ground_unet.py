@@ -27,6 +27,7 @@ from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.candidates import GroundCandidates
 from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
 from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
+from forestgaps_models.network import margin_to
 
 RESIDUAL_M = 5.0  # metres that an output of 1 adds to the ground
 SPREAD_M = 1.5  # scale of the distribution at an output of 0 is this times log 2, plus the least
@@ -142,8 +143,7 @@ class GroundNetwork(nn.Module):
     def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """All that thresholds are read off, pixel by pixel: (B, 3 C, H, W) float32, `distribution` in one piece."""
         rows, columns = dsm.shape[-2:]
-        multiple = self.candidates.coarse * self.body.multiple
-        margin = (0, -columns % multiple, 0, -rows % multiple)
+        margin = margin_to(dsm, self.candidates.coarse * self.body.multiple)
         planes, grounds = self.candidates(pad(dsm, margin), pad(valid, margin))
         out = self.last(self.body(planes.contiguous(memory_format=torch.channels_last))).float()
         out = out.unflatten(1, (self.components, -1))

@@ -51,9 +51,18 @@ class Network(nn.Module):
 
 
 def padded_to(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until height and width are multiples of `multiple`.
+    """Repeat the last row and column of (B, C, H, W) until height and width are as `margin_to` says.
 
     Of the view, not of the DSM: the view's windows end where the survey ends.
     """
+    margin = margin_to(x, multiple)
+    return pad(x, margin, mode="replicate") if any(margin) else x
+
+
+def margin_to(x: Tensor, multiple: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below, so that height and width are multiples of `multiple`, and one twice that.
+
+    Twice, since a body makes one pixel of `multiple`, and a single pixel of a single tile cannot be normalized.
+    """
     rows, columns = (-size % multiple for size in x.shape[-2:])
-    return pad(x, (0, columns, 0, rows), mode="replicate") if rows or columns else x
+    return 0, columns, 0, rows + (multiple if max(x.shape[-2:]) <= multiple else 0)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, in_, lt
+from attrs.validators import and_, ge, in_, le, lt
 
 from forestgaps_core import NormFactory
 from forestgaps_models.drop_path import DropPath, Rule, depth_shares
@@ -20,7 +20,9 @@ class NetworkConfig(ABC):
     """View, width and regularization; a subclass adds its body and chooses a head."""
 
     view: View = field(factory=View, metadata={"help": "What the network sees of the DSM; a table of its own."})
-    base: int = field(default=16, validator=ge(4), metadata={"help": "Feature planes at full size; doubled at each halving."})
+    base: int = field(
+        default=16, validator=and_(ge(4), le(1024)), metadata={"help": "Feature planes at full size; doubled at each halving."}
+    )
     drop_path: float = field(
         default=0.0,
         validator=and_(ge(0), lt(1)),

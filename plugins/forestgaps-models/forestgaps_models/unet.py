@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, in_, le, min_len
+from attrs.validators import and_, ge, in_, le, max_len, min_len
 
 from forestgaps_core import NormFactory
 from forestgaps_core.batches import ascending
@@ -104,7 +104,7 @@ class HeightUNet(UNetBody):
 
     edges_m: tuple[float, ...] = field(
         default=EDGES_M,
-        validator=and_(min_len(3), ascending),
+        validator=and_(min_len(3), max_len(1024), ascending),
         metadata={"help": "Edges of the height bins, metres, ascending; fine where thresholds lie. Both ends are open."},
     )
 

@@ -80,7 +80,9 @@ class UNetPlusPlus(EitherHead):
     Source: Zhou et al. 2018, arXiv:1807.10165
     """
 
-    base: int = field(default=8, validator=ge(4), metadata={"help": "Feature planes at full size; doubled at each halving."})
+    base: int = field(
+        default=8, validator=and_(ge(4), le(1024)), metadata={"help": "Feature planes at full size; doubled at each halving."}
+    )
     depth: int = field(
         default=4, validator=and_(ge(1), le(6)), metadata={"help": "How many times the tile is halved; each doubles the context."}
     )

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import torch
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, gt, in_, min_len
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, max_len, min_len
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError
@@ -63,14 +63,16 @@ class View:
         },
     )
     relief_m: float = field(
-        default=61.0, validator=gt(0), metadata={"help": "Width of the square whose mean the relief is measured from, metres."}
+        default=61.0,
+        validator=and_(gt(0), le(2000)),
+        metadata={"help": "Width of the square whose mean the relief is measured from, metres."},
     )
     tophats_m: tuple[float, ...] = field(
         default=(7.0, 15.0, 31.0, 61.0),
-        validator=and_(min_len(1), deep_iterable(gt(0)), unique),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), unique),
         metadata={"help": "Widths of the squares of the openings, metres."},
     )
-    scale_m: float = field(default=10.0, validator=gt(0), metadata={"help": "Metres that become 1."})
+    scale_m: float = field(default=10.0, validator=and_(ge(1e-3), le(1e6)), metadata={"help": "Metres that become 1."})
 
     def build(self, resolution_m: float) -> ViewLayer:
         return ViewLayer(

@@ -40,10 +40,11 @@ class BlendedNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        from_batch = self.training and x.numel() > x.shape[1]  # a single value to a channel has no variance
         batch = functional.batch_norm(
-            x, self.running_mean, self.running_var, training=self.training, momentum=self.momentum, eps=self.eps
+            x, self.running_mean, self.running_var, training=from_batch, momentum=self.momentum, eps=self.eps
         )
-        group = functional.group_norm(x, self.num_groups, eps=self.eps)
+        group = torch.group_norm(x, self.num_groups, eps=self.eps)
         mixed = group + self.gate.sigmoid()[:, None, None] * (batch - group)
         if self.weight is not None:
             mixed = mixed * self.weight[:, None, None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from attrs import frozen
-from torch import nn
+from torch import Tensor, nn
 
 from forestgaps_core.components import NormFactory
 from forestgaps_normalization.fields import eps_field, groups_field
@@ -16,8 +17,15 @@ def groups_for(channels: int, groups: int) -> int:
     return max(divisor for divisor in range(1, min(groups, channels) + 1) if channels % divisor == 0)
 
 
+class GroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` that also takes a single value to a group, where torch's refuses: it is its own mean, so the bias is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def group_norm(channels: int, *, groups: int, eps: float) -> nn.GroupNorm:
-    return nn.GroupNorm(groups_for(channels, groups), channels, eps=eps)
+    return GroupNorm(groups_for(channels, groups), channels, eps=eps)
 
 
 @frozen(kw_only=True)

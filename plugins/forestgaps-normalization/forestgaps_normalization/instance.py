@@ -9,11 +9,12 @@ from torch import nn
 
 from forestgaps_core.components import NormFactory
 from forestgaps_normalization.fields import eps_field
+from forestgaps_normalization.group import GroupNorm
 
 
 def instance_norm(channels: int, *, eps: float) -> nn.GroupNorm:
     """Group norm with a channel to a group: the same values as `nn.InstanceNorm2d`, which loses the channels-last layout."""
-    return nn.GroupNorm(channels, channels, eps=eps)
+    return GroupNorm(channels, channels, eps=eps)
 
 
 @frozen(kw_only=True)

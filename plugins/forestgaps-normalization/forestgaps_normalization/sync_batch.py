@@ -55,7 +55,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
         centred = values - mean[:, None, None]
         # A second message rather than the mean of squares: that loses the variance of channels far from 0.
         variance = over_processes(centred.square().sum((0, 2, 3))) / count
-        self.follow(mean.detach(), (variance * count / (count - 1)).detach())
+        self.follow(mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
         y = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.weight is not None:
             y = y * self.weight[:, None, None]

@@ -17,7 +17,7 @@ from forestgaps_normalization.adaptive import Adaptive
 def test_the_samples_of_a_device_decide(batch: int, chosen: str, kind: type) -> None:
     factory = built("normalization", Adaptive(small_batch=8), batch_per_device=batch)
     assert factory.chosen == chosen
-    assert type(factory(16)) is kind
+    assert isinstance(factory(16), kind)
 
 
 def test_the_decision_can_be_read() -> None:

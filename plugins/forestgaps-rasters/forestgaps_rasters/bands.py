@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import rasterio
 from attrs import define, frozen
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from forestgaps_core import rasterfiles
 from forestgaps_core.errors import DataError
+from forestgaps_core.virtual_rasters import plain
 from forestgaps_rasters.grids import FEET, FOOT, METRES, Grid, vertical_unit
 
 Plane: TypeAlias = NDArray[np.float32]
 Report: TypeAlias = Callable[[str, int, int], None]
 """Told (what, done, total) when work begins, with 0 done, and while it goes on."""
 
-CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default, 5 % of the machine's memory, grows with the machine
 STRIP = 2**22  # pixels read at a time
 HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
 LOWEST = -500.0  # metres; the shore of the Dead Sea lies at -430
@@ -33,14 +31,6 @@ MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs, and higher t
 
 def silent(what: str, done: int, total: int) -> None:
     """Nobody watches."""
-
-
-@contextmanager
-def gdal() -> Iterator[None]:
-    """GDAL with a bounded cache. A missing georeference is judged with the grid, so its warning would say it twice."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 @define(eq=False)
@@ -60,17 +50,16 @@ class Band:
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN where the file has no data."""
         window = Window(column, row, columns, rows)
-        try:
+        with rasterfiles.reading(self.path, f"cannot be read from row {row} on"):
             raw = self.dataset.read(1, window=window)
             unmasked = self.dataset.read_masks(1, window=window) != 0 if self.has_mask else None
-        except RasterioError as error:
-            raise DataError(f"{self.path}: cannot be read from row {row} on; the file is damaged ({error})") from error
-        values: Plane = raw.astype(np.float32)
-        scale, offset = self.dataset.scales[0], self.dataset.offsets[0]
-        if (scale, offset) != (1.0, 0.0):
-            values = values * np.float32(scale) + np.float32(offset)
-        if self.unit_m != 1.0:
-            values = values * np.float32(self.unit_m)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is infinite then is no elevation, and told by `survey`
+            values: Plane = raw.astype(np.float32, copy=False)
+            scale, offset = self.dataset.scales[0], self.dataset.offsets[0]
+            if (scale, offset) != (1.0, 0.0):
+                values = values * np.float32(scale) + np.float32(offset)
+            if self.unit_m != 1.0:
+                values = values * np.float32(self.unit_m)
         if self.nodata is not None:
             values[raw == self.nodata] = np.nan
         if unmasked is not None:
@@ -95,30 +84,29 @@ def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | Non
     Raises:
         DataError: It is not such a raster.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
-    try:
-        dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise DataError(f"{path}: is no raster that can be read ({error})") from error
-    with dataset:
-        if dataset.count != 1 and not (dataset.count == 2 and MaskFlags.alpha in dataset.mask_flag_enums[0]):
-            raise DataError(f"{path}: has {dataset.count} bands; a raster of elevations or heights has one")
-        if np.dtype(dataset.dtypes[0]).kind not in "fiu":
-            raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
-        crs = dataset.crs or None
-        unit_m = FOOT if feet else 1.0
-        for unit in ((dataset.units[0] or "").strip().lower(), vertical_unit(crs)):
-            if feet and unit in FEET:
-                unit_m = FEET[unit]
-            elif unit not in METRES:
-                would = ", or add --feet (feet = true in a site list)" if unit in FEET else ""
-                raise DataError(f"{path}: its heights are in {unit}; convert them to metres{would}")
-        transform = dataset.transform
-        if crs is None:
-            transform = stated(path, transform, pixel_size_m)
-        grid = Grid(crs, transform, dataset.height, dataset.width)
-        yield Band(path, dataset, grid, dataset.nodata if nodata is None else nodata, unit_m)
+    with rasterfiles.opened(path) as dataset:
+        with rasterfiles.reading(path, "has a damaged header"):
+            band = described(path, dataset, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet)
+        yield band
+
+
+def described(path: Path, dataset: Any, *, nodata: float | None, pixel_size_m: float | None, feet: bool) -> Band:
+    """The band of an open raster, if it is one of metres."""
+    if dataset.count != 1 and not (dataset.count == 2 and MaskFlags.alpha in dataset.mask_flag_enums[0]):
+        raise DataError(f"{path}: has {dataset.count} bands; a raster of elevations or heights has one")
+    if dataset.dtypes[0] not in rasterfiles.REAL:
+        raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
+    crs = dataset.crs or None
+    unit_m = FOOT if feet else 1.0
+    for unit in ((dataset.units[0] or "").strip().lower(), vertical_unit(crs)):
+        if feet and unit in FEET:
+            unit_m = FEET[unit]
+        elif unit not in METRES:
+            would = ", or add --feet (feet = true in a site list)" if unit in FEET else ""
+            raise DataError(f"{path}: its heights are in {plain(unit)}; convert them to metres{would}")
+    transform = dataset.transform if crs is not None else stated(path, dataset.transform, pixel_size_m)
+    grid = Grid(crs, transform, dataset.height, dataset.width)
+    return Band(path, dataset, grid, dataset.nodata if nodata is None else nodata, unit_m)
 
 
 def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
@@ -158,26 +146,35 @@ def survey(band: Band, report: Report = silent) -> Survey:
     report(what, 0, rows)
     for row in range(0, rows, step):
         values = band.read(row, 0, min(step, rows - row), columns)
-        absurd = np.abs(values) > HIGHEST  # False for NaN, True for infinity
-        if absurd.any():
-            y, x = (int(place[0]) for place in np.nonzero(absurd))
-            raise DataError(
-                f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is "
-                f"{values[y, x]:g} in column {x}; if that means no data, say so with --nodata={values[y, x]:g}"
-            )
-        hollow = (values < LOWEST) | np.isin(values, np.float32(band.unit_m) * np.array(MARKERS, np.float32))
-        if hollow.any():
-            y, x = (int(place[0]) for place in np.nonzero(hollow))
-            found = values[y, x] / np.float32(band.unit_m)
-            raise DataError(
-                f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found:g} "
-                f"in column {x}; if that means no data, say so with --nodata={found:g} (nodata = {found:g} in a site list)"
-            )
         known = values[~np.isnan(values)]
         if known.size:
-            valid, low, high = valid + known.size, min(low, float(known.min())), max(high, float(known.max()))
-            canopy += int(((known > -20) & (known < 120)).sum())
+            least, most = float(known.min()), float(known.max())
+            if least < LOWEST or most > 0.99 * band.unit_m * min(MARKERS):  # only then look closer
+                plausible(band, values, row)
+            valid, low, high = valid + known.size, min(low, least), max(high, most)
+            canopy += int(np.count_nonzero((known > -20) & (known < 120)))
         report(what, min(row + step, rows), rows)
     if not valid:
         raise DataError(f"{band.path}: has no data at all, every pixel is nodata")
     return Survey(valid, low, high, canopy / valid)
+
+
+def plausible(band: Band, values: Plane, row: int) -> None:
+    """Raises:
+    DataError: Some of these values, of the rows from `row` on, are no elevation; names the first.
+    """
+    absurd = np.abs(values) > HIGHEST  # False for NaN, True for infinity
+    if absurd.any():
+        y, x = (int(place[0]) for place in np.nonzero(absurd))
+        raise DataError(
+            f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is "
+            f"{values[y, x]:g} in column {x}; if that means no data, say so with --nodata={values[y, x]:g}"
+        )
+    hollow = (values < LOWEST) | np.isin(values, np.float32(band.unit_m) * np.array(MARKERS, np.float32))
+    if hollow.any():
+        y, x = (int(place[0]) for place in np.nonzero(hollow))
+        found = values[y, x] / np.float32(band.unit_m)
+        raise DataError(
+            f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found:g} "
+            f"in column {x}; if that means no data, say so with --nodata={found:g} (nodata = {found:g} in a site list)"
+        )

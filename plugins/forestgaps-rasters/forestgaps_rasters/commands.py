@@ -39,7 +39,7 @@ def prepare(
         float | None,
         typer.Option(metavar="METRES", min=0.01, help="Pixel size; left out: that of the rasters."),
     ] = None,
-    tile: Annotated[int, typer.Option(metavar="PIXELS", min=16, help="Side of the tiles to train on.")] = 256,
+    tile: Annotated[int, typer.Option(metavar="PIXELS", min=16, max=4096, help="Side of the tiles to train on.")] = 256,
     guard: Annotated[
         float,
         typer.Option(
@@ -58,6 +58,9 @@ def prepare(
     nodata: Nodata = None,
     feet: Feet = False,
     accept_suspicious: Suspicious = False,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Only tell whether this prepared folder still holds what was written.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check rasters and write a folder to train from.
@@ -72,6 +75,9 @@ def prepare(
     from forestgaps_rasters.progress import bar
     from forestgaps_rasters.sites import sites_of
 
+    if check is not None:
+        checked(check, as_json=as_json)
+        return
     common = {"validation": validation or None, "test": test or None, "pixel_size_m": pixel_size, "nodata": nodata, "feet": feet}
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
     wish = Wish(
@@ -134,6 +140,14 @@ def predict(
     ] = None,
     cut: Annotated[float, typer.Option(metavar="SHARE", help="Probability from which a pixel is a gap.")] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What runs a network that `forestgaps export` wrote, such as onnxruntime; by default what it was written for, "
+            "unless that is compiled code (aoti), which must be named.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes on this machine; by default threads of this one.")
     ] = None,
@@ -180,7 +194,7 @@ def predict(
         accept_suspicious=accept_suspicious,
     )
     refuse_existing(out)
-    predictor = load_predictor(chosen, device=device)
+    predictor = load_predictor(chosen, device=device, engine=engine, fold=True)
     try:
         with bar(shown=not as_json) as progress:
             done = predict_raster(predictor, dsm, out, threshold or (), how, progress, executor=executor, fresh=fresh)
@@ -215,6 +229,20 @@ def predict(
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     for path in files:
         typer.echo(f"wrote {path}")
+
+
+def checked(folder: Path, *, as_json: bool) -> None:
+    from forestgaps_rasters.checking import check_folder
+    from forestgaps_rasters.progress import bar
+
+    with bar(shown=not as_json) as report:
+        found = check_folder(folder, report)
+    if as_json:
+        say(folder=str(folder), sites=[site.name for site in found.index.sites], layers=found.layers, unknown=found.unknown)
+    elif found.unknown:
+        typer.echo(f"{folder}: fits its index; {found.unknown} layers were written without checksums, which cannot be compared")
+    else:
+        typer.echo(f"{folder}: all {found.layers} layers of {len(found.index.sites)} sites hold what was written")
 
 
 def say(**summary: Any) -> None:

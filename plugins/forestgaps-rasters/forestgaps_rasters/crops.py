@@ -15,8 +15,10 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core import Tile
+from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import uniform
 from forestgaps_core.strata import Strata
+from forestgaps_rasters.bands import HIGHEST
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import LAYERS, mapped
 
@@ -42,18 +44,33 @@ class Maps:
         return self.planes[site, layer][window.row : bottom, window.column : right]
 
     def valid_share(self, site: int, window: Block) -> float:
-        return 1 - float(np.isnan(self.crop(site, "height", window)).mean())
+        return 1 - np.count_nonzero(np.isnan(self.crop(site, "height", window))) / window.area
+
+    def place(self, site: int, window: Block) -> str:
+        bottom, right = window.ends
+        return f"site {self.names[site]}, rows {window.row}-{bottom}, columns {window.column}-{right}"
 
     def tile(self, site: int, window: Block, size: int, *, down: int = 0, right: int = 0) -> Tile:
         """The window as a tile of `size` pixels, that far down and right in it, invalid around; (size, size) each."""
         inside = slice(down, down + window.rows), slice(right, right + window.columns)
-        planes = {}
-        for layer in LAYERS:
-            plane = np.full((size, size), np.nan, np.float32)
+        dsm, height = planes = [np.empty((size, size), np.float32) for _ in LAYERS]
+        for plane, layer in zip(planes, LAYERS, strict=True):
+            if window.area < size * size:
+                plane.fill(np.nan)
             plane[inside] = self.crop(site, layer, window)
-            planes[layer] = torch.from_numpy(plane)
-        valid = ~planes["height"].isnan()
-        return Tile(dsm=torch.where(valid, planes["dsm"], 0.0), height=torch.where(valid, planes["height"], 0.0), valid=valid)
+        # In NumPy, which looks at so few pixels five times as fast as torch; a minimum with a NaN is NaN.
+        missing = np.isnan(height)
+        some = missing.any()
+        for plane in planes:
+            if some:
+                np.copyto(plane, 0.0, where=missing)
+            if not (plane.min() >= -2 * HIGHEST and plane.max() <= 2 * HIGHEST):
+                raise DataError(
+                    f"{self.folder}: {self.place(site, window)}: holds values that are no elevation, so its layers are damaged; "
+                    f"forestgaps prepare --check {self.folder} tells which"
+                )
+        valid = np.logical_not(missing, out=missing)
+        return Tile(dsm=torch.from_numpy(dsm), height=torch.from_numpy(height), valid=torch.from_numpy(valid))
 
 
 @frozen
@@ -90,18 +107,7 @@ class Crops:
         return self.samples
 
     def read(self, index: int, draw: int) -> Tile:
-        numbers = uniform(torch.tensor([draw]), "crop", 3 * TRIES + 3)[0].tolist()
-        down, right, kind = numbers[-3:]
-        stratum = self.strata.stratum(kind)
-        best, most = self.place(stratum, *numbers[:3]), -1.0
-        for attempt in range(TRIES):  # of the same stratum, so that places without data do not upset the balance
-            site, window = self.place(stratum, *numbers[3 * attempt : 3 * attempt + 3])
-            share = self.maps.valid_share(site, window) * window.area / self.size**2
-            if share > most:
-                best, most = (site, window), share
-            if share >= self.minimum_valid:
-                break
-        site, window = best
+        site, window, down, right = self.drawn(draw)
         return self.maps.tile(
             site,
             window,
@@ -110,7 +116,27 @@ class Crops:
             right=int(right * (self.size - window.columns + 1)),
         )
 
-    def place(self, stratum: int, where: float, y: float, x: float) -> tuple[int, Block]:
+    def place(self, index: int, draw: int) -> str:
+        """Where a crop was taken, for people."""
+        site, window, *_ = self.drawn(draw)
+        return self.maps.place(site, window)
+
+    def drawn(self, draw: int) -> tuple[int, Block, float, float]:
+        """Site and window, and where the window lies in a tile that is larger, down and right, in [0, 1)."""
+        numbers = uniform(torch.tensor([draw]), "crop", 3 * TRIES + 3)[0].tolist()
+        down, right, kind = numbers[-3:]
+        stratum = self.strata.stratum(kind)
+        best, most = self.window(stratum, *numbers[:3]), -1.0
+        for attempt in range(TRIES):  # of the same stratum, so that places without data do not upset the balance
+            site, window = self.window(stratum, *numbers[3 * attempt : 3 * attempt + 3])
+            share = self.maps.valid_share(site, window) * window.area / self.size**2
+            if share > most:
+                best, most = (site, window), share
+            if share >= self.minimum_valid:
+                break
+        return *best, down, right
+
+    def window(self, stratum: int, where: float, y: float, x: float) -> tuple[int, Block]:
         """A window of the stratum for three numbers in [0, 1)."""
         place = self.places[self.strata.place(stratum, where)]
         return place.site, place.window(y, x)
@@ -131,6 +157,10 @@ class Grid:
     def read(self, index: int, draw: int) -> Tile:
         site, window = self.windows[index]
         return self.maps.tile(site, window, self.size)
+
+    def place(self, index: int, draw: int) -> str:
+        """Where a tile lies, for people."""
+        return self.maps.place(*self.windows[index])
 
     def site(self, index: int) -> str:
         """The site of a window."""

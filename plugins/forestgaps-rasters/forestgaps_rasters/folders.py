@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from pathlib import Path
 
 from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.writing import NO_ROOM, sync_file, sync_folder
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 
 
 def finish(temporary: Path, out: Path) -> None:
@@ -20,45 +20,27 @@ def finish(temporary: Path, out: Path) -> None:
     Raises:
         DataError: Something of that name has appeared meanwhile.
     """
-    for path in (*temporary.rglob("*"), temporary):
-        synced(path)
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+        else:
+            sync_folder(path)
+    sync_folder(temporary)
     try:
         temporary.rename(out)
     except OSError as error:
+        if error.errno not in TAKEN:
+            raise
         raise DataError(f"{out}: appeared while its content was being made ({error.strerror})") from error
-    synced(out.parent)
-
-
-def synced(path: Path) -> None:
-    """On the disk, not only in the system's memory; Windows cannot do this for folders."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(out.parent)
 
 
 def ran_full(error: BaseException, place: Path) -> bool:
     """GDAL does not tell why a write failed, so its errors count where hardly any room is left."""
     if isinstance(error, RasterioError | UnwrittenError):
         return shutil.disk_usage(place).free < 2**20 or isinstance(error, UnwrittenError)
-    return isinstance(error, OSError) and error.errno in FULL
+    return isinstance(error, OSError) and error.errno in NO_ROOM
 
 
 class UnwrittenError(Exception):
     """A file does not hold what was written to it."""
-
-
-def too_full(out: Path, room: int, free: int) -> str:
-    return f"{out}: the disk is full; up to {size(room)} are needed and {size(free)} are free. Nothing was left behind"
-
-
-def size(count: int) -> str:
-    value = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, {"bytes": "KB", "KB": "MB", "MB": "GB", "GB": "TB"}[unit]
-    return f"{value:.3g} {unit}"

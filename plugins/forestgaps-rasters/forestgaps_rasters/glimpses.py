@@ -203,7 +203,7 @@ def jumps(values: Plane) -> Jumps:
     if full.sum() < 32:
         return none
     medians = np.full(steps.shape[::2], np.nan)
-    medians[:, full] = np.nanmedian(steps[:, :, full], axis=1)
+    medians[:, full] = medians_of(steps[:, :, full].transpose(0, 2, 1))
     medians -= np.nanmedian(medians, axis=1, keepdims=True)
     mean = medians.mean(0)
     apart = np.abs(medians - mean)
@@ -219,3 +219,12 @@ def jumps(values: Plane) -> Jumps:
         )  # fmt: skip
     places = np.nonzero(found)[0]
     return Jumps(places, mean[places])
+
+
+def medians_of(values: Plane) -> Plane:
+    """Of the numbers along the last axis, NaN left out; there is at least one in each. NumPy's own takes four times as long."""
+    ordered = np.sort(values, axis=-1)  # NaN comes last
+    count = np.isfinite(values).sum(-1, keepdims=True)
+    low, high = (np.take_along_axis(ordered, place, axis=-1)[..., 0] for place in ((count - 1) // 2, count // 2))
+    middle: Plane = (low + high) * np.float32(0.5)
+    return middle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, isfinite
 from typing import Any
 
 from attrs import evolve, frozen
@@ -12,6 +12,7 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.virtual_rasters import plain
 
 NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
 METRES = ("", "m", "metre", "meter", "metres", "meters")
@@ -126,9 +127,25 @@ def crooked(transform: Affine) -> str | None:
     return None
 
 
+def bounds_in(grid: Grid, crs: CRS | str) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top of a grid in another CRS.
+
+    Raises:
+        DataError: It does not lie where that CRS is defined, or there is no way from one to the other.
+    """
+    told = name(crs) if isinstance(crs, CRS) else crs
+    try:
+        left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
+    except Exception as error:  # some of GDAL's errors are of no public class
+        raise DataError(f"a grid ({grid}) cannot be brought to {told} ({plain(error)})") from error
+    if not all(isfinite(value) for value in (left, bottom, right, top)):
+        raise DataError(f"a grid ({grid}) does not lie where {told} is defined")
+    return left, bottom, right, top
+
+
 def metric_crs(grid: Grid) -> str:
     """The UTM zone of the grid's middle, to propose."""
-    left, bottom, right, top = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+    left, bottom, right, top = bounds_in(grid, "EPSG:4326")
     zone = min(max(floor(((left + right) / 2 + 180) / 6) + 1, 1), 60)
     return f"EPSG:{(32600 if bottom + top >= 0 else 32700) + zone}"
 
@@ -174,7 +191,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
         raise DataError(f"{place}: {fault or 'changes its CRS'}, so say the pixel size of the new grid: --resolution METRES")
     left, bottom, right, top = source.bounds
     if moved:
-        left, bottom, right, top = transform_bounds(source.crs, crs, left, bottom, right, top)
+        left, bottom, right, top = bounds_in(source, crs)
     side = resolution_m / metres(crs if moved else source.crs)
     column, row = floor(left / side), -floor(-top / side)
     columns, rows = -floor(-right / side) - column, row - floor(bottom / side)

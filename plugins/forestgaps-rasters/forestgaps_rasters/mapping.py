@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_rasters.bands import Plane, gdal
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.bands import Plane
 from forestgaps_rasters.blending import NODATA, Bytes
 from forestgaps_rasters.grids import Grid
 from forestgaps_rasters.lattice import Item, Lattice
@@ -38,7 +39,7 @@ class Predictor(Protocol):
     @property
     def resolution_m(self) -> float: ...
 
-    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor: ...
+    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: tuple[slice, slice]) -> Tensor: ...
 
 
 @define(eq=False)
@@ -59,14 +60,13 @@ class Surface:
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN without data."""
-        with self._turn:
+        with self._turn, gdal():
             if self._strips is None:
                 self._open = ExitStack()
-                with gdal():
-                    band = self._open.enter_context(self.source.opened())
-                    # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
-                    onto_map = onto(band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
-                    self._strips = self._open.enter_context(onto_map)
+                band = self._open.enter_context(self.source.opened())
+                # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
+                onto_map = onto(band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
+                self._strips = self._open.enter_context(onto_map)
             return self._strips.window(row, column, rows, columns)
 
     def close(self) -> None:
@@ -111,15 +111,16 @@ class BlockMapper:
         if torch.get_num_threads() != 1:  # of this thread; each asks for itself
             torch.set_num_threads(1)
         known = torch.from_numpy(valid)
-        seen = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.levels)[0]
-        probabilities, known = seen[:, kept[0], kept[1]], known[kept]
+        # Answered for what is kept, one plane a threshold.
+        chances = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.levels, kept)[0]
+        known = known[kept]
         with torch.inference_mode():
-            scaled = torch.where(known, probabilities, 0.0) * STEPS
-            if not scaled.isfinite().all():
+            if not chances.sum().isfinite() and not torch.where(known, chances, 0.0).isfinite().all():
                 raise ForestgapsError(
                     "the network gives probabilities that are not numbers; its training diverged, so use another checkpoint"
                 )
-            found: Bytes = torch.where(known, scaled.clamp_(0, STEPS).round_(), float(NODATA)).to(torch.uint8).numpy()
+            steps = chances.mul_(STEPS).round_().clamp_(0, STEPS).to(torch.uint8)
+            found: Bytes = steps.masked_fill_(~known, NODATA).numpy()
         return found
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ other processes as it is. Where files overlap, the first one named counts where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil, floor
@@ -16,20 +17,19 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
-import rasterio
 import rasterio.shutil
-import rasterio.warp
 from attrs import frozen
 from rasterio import Affine
-from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.rasterfiles import opened_text
 from forestgaps_rasters.bands import Band, opened
-from forestgaps_rasters.grids import NEAR, Grid, at, crooked, name, same_place
+from forestgaps_rasters.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_rasters.resampling import pixel_size, warped
 
 RASTERS = (".tif", ".tiff")
 LISTS = (".txt", ".lst")
+LONGEST = 2**24  # bytes of a list
 
 
 @frozen
@@ -63,11 +63,7 @@ class Source:
             with opened(self.files[0], nodata=self.nodata, pixel_size_m=self.pixel_size_m, feet=self.feet) as band:
                 yield band
             return
-        try:
-            dataset = rasterio.open(self.text)
-        except RasterioError as error:
-            raise DataError(f"{self.place}: cannot be opened as one raster ({error})") from error
-        with dataset:
+        with opened_text(self.place, self.text, sum(path.stat().st_size for path in self.files)) as dataset:
             yield Band(self.place, dataset, self.grid, np.nan, self.unit_m)
 
 
@@ -90,15 +86,16 @@ def listed(places: Sequence[Path]) -> tuple[Path, ...]:
             raise DataError(f"{place}: no such file or folder")
         else:
             found.append(place)
-    twice = {path for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
-    if twice:
-        raise DataError(f"{sorted(twice)[0]}: is named more than once")
+    if twice := [path for path, times in Counter(found).items() if times > 1]:
+        raise DataError(f"{min(twice)}: is named more than once")
     return tuple(found)
 
 
 def named_in(path: Path) -> list[Path]:
     """The paths of a list, one a line; relative ones start at its folder, empty lines and those with # are left out."""
     try:
+        if (length := path.stat().st_size) > LONGEST:
+            raise DataError(f"{path}: a list of {length:,} bytes; at most {LONGEST:,} are read")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of rasters ({error})") from error
@@ -163,7 +160,7 @@ def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int,
     where = offset(band.grid, first)
     if where is not None:
         nodata = None if band.nodata is None else repr(float(band.nodata))
-        return *where, band.grid, part(str(band.path.absolute()), band.grid, nodata, band)
+        return *where, band.grid, part(band.dataset.name, band.grid, nodata, band)
     if not resample:
         raise DataError(f"{band.path}: {misfit(band.grid, first)}{offer}")
     window = covering(band.grid, first)
@@ -203,7 +200,7 @@ def covering(grid: Grid, first: Grid) -> Grid:
     if not same_place(grid.crs, first.crs):
         if grid.crs is None or first.crs is None:
             raise DataError(f"a file in {name(grid.crs)} cannot be brought to {name(first.crs)}")
-        left, bottom, right, top = rasterio.warp.transform_bounds(grid.crs, first.crs, left, bottom, right, top)
+        left, bottom, right, top = bounds_in(grid, first.crs)
     inverse = ~first.transform
     (x, y), (far_x, far_y) = at(inverse, left, top), at(inverse, right, bottom)
     row, column = floor(y + NEAR), floor(x + NEAR)
@@ -214,8 +211,7 @@ def warped_text(band: Band, window: Grid) -> str:
     """The file on another grid, as the text of a virtual raster of its own."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "warped.vrt"
-        absolute = Band(band.path.absolute(), rasterio.open(band.path.absolute()), band.grid, band.nodata)
-        with absolute.dataset, warped(absolute, window, "maximum", tolerance=1e-6) as view:
+        with warped(band, window, "maximum", tolerance=1e-6) as view:
             rasterio.shutil.copy(view, path, driver="VRT")
         return path.read_text(encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ from forestgaps_rasters.mosaics import listed, opened_place
 from forestgaps_rasters.pairing import of_pair
 from forestgaps_rasters.resampling import onto
 from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite
+from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite, file_sum
 from forestgaps_rasters.suspicion import of_surface, settled
 
 
@@ -113,9 +112,7 @@ def overlap(target: Grid, surface: Band, other: Band, *, resample: bool) -> Grid
 
 
 def source(layer: str, path: Path) -> SourceFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SourceFile(layer=layer, path=str(path), bytes=path.stat().st_size, sha256=digest)
+    return SourceFile(layer=layer, path=str(path), bytes=path.stat().st_size, sha256=file_sum(path))
 
 
 def indexed(plans: Sequence[Plan], wish: Wish) -> Index:

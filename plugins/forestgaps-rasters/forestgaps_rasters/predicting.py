@@ -17,7 +17,8 @@ from rasterio.crs import CRS
 from forestgaps_core import __version__
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import Report, gdal, silent, survey
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.bands import Report, silent, survey
 from forestgaps_rasters.blending import NODATA, assembled
 from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
@@ -149,12 +150,12 @@ def predict_raster(
 def with_windows(how: MapOptions, predictor: Predictor) -> MapOptions:
     """Windows where they are not said: so wide that what is kept of one lies as far from its edge as the network looks.
 
-    Of a window of a network that looks far, two thirds of the side are kept, so that a pixel is computed 2.25 times; with larger
+    Of a window of a network that looks far, three quarters of the side are kept, so that a pixel is computed 1.8 times; with larger
     windows it would be less often, for more memory.
     """
     context = context_of(predictor)
     overlap = how.overlap if how.overlap is not None else max(OVERLAP, rounded_up(2 * (context + FEATHER)) if context else 0)
-    window = how.window if how.window is not None else max(WINDOW, 3 * overlap)
+    window = how.window if how.window is not None else max(WINDOW, 4 * overlap)
     if how.overlap is None:
         overlap = min(overlap, window // 2 // STRIDE * STRIDE)
     return evolve(how, window=window, overlap=overlap)

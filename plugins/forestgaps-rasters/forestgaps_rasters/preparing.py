@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from attrs import evolve, frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_core.writing import write_json
 from forestgaps_rasters.apart import check_apart
-from forestgaps_rasters.bands import STRIP, Band, Report, gdal, opened, silent
+from forestgaps_rasters.bands import STRIP, Band, Report, opened, silent
 from forestgaps_rasters.blocks import PARTS
 from forestgaps_rasters.grids import Grid
 from forestgaps_rasters.mosaics import opened_place
@@ -28,7 +30,7 @@ from forestgaps_rasters.planning import Plan, Wish, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto
 from forestgaps_rasters.resuming import DRAFT, WorkFolder, work_folder
 from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import Index, LayerFile, StoredSite, layer_path, write_index
+from forestgaps_rasters.store import LAYERS, Index, LayerFile, StoredSite, file_sum, layer_path, write_index
 
 SHARE = "share.json"  # in the folder of a finished site, while others are not
 
@@ -57,7 +59,7 @@ def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, re
         plans = [planned(site, wish, report) for site in sites]
         index = indexed(plans, wish)
         check_apart(index)
-        with work_folder(out, {"work": "prepare"}, room(plans)) as work:
+        with work_folder(out, {"work": "prepare"}, room(plans), purpose="prepare") as work:
             done = tuple(finished(plan, work, wish, report) for plan in plans)
             for site in done:
                 (work.blocks / site.name / SHARE).unlink()
@@ -77,19 +79,29 @@ def room(plans: Sequence[Plan]) -> int:
 def finished(plan: Plan, work: WorkFolder, wish: Wish, report: Report) -> StoredSite:
     """The site, written now or by a call that was interrupted, with its share of valid pixels."""
     folder, about = work.blocks / plan.site.name, ingredients(plan, wish)
-    if (folder / SHARE).is_file():
-        before = json.loads((folder / SHARE).read_text(encoding="utf-8"))
-        if before["about"] == about:
-            return evolve(plan.stored, valid_share=before["valid_share"])
+    if folder.exists():
+        if (before := as_left(folder, about)) is not None:
+            return evolve(plan.stored, **before)
         shutil.rmtree(folder)
     draft = work.blocks / f"{plan.site.name}{DRAFT}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     done = written(plan, draft, wish, report)
-    (draft / plan.site.name / SHARE).write_text(json.dumps({"about": about, "valid_share": done.valid_share}), encoding="utf-8")
+    write_json(draft / plan.site.name / SHARE, {"about": about, "valid_share": done.valid_share, "sums": dict(done.sums)})
     (draft / plan.site.name).rename(folder)
     draft.rmdir()
     return done
+
+
+def as_left(folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an interrupted call said of a site that it finished; None where its files no longer hold what it wrote."""
+    try:
+        before = json.loads((folder / SHARE).read_text(encoding="utf-8"))
+        said = {"valid_share": before["valid_share"], "sums": before["sums"]}
+        whole = all(file_sum(folder / f"{layer}.npy") == before["sums"][layer] for layer in LAYERS)
+        return said if before["about"] == about and whole else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
@@ -122,9 +134,10 @@ def written(plan: Plan, folder: Path, wish: Wish, report: Report) -> StoredSite:
             dsm_file.write(np.where(known, dsm, np.float32(np.nan)))
             height_file.write(np.where(known, height, np.float32(np.nan)))
             report(f"writing {name}", start + count, grid.rows)
+    sums = {"dsm": dsm_file.digest.hexdigest(), "height": height_file.digest.hexdigest()}
     if not valid:
         raise DataError(f"site {name!r}: DSM and heights have no pixel in common where both have data")
-    return evolve(plan.stored, valid_share=valid / (grid.rows * grid.columns))
+    return evolve(plan.stored, valid_share=valid / (grid.rows * grid.columns), sums=sums)
 
 
 def strips(grid: Grid) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ way, the same command finds it and goes on; anything else is refused. When the r
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,15 +17,20 @@ from typing import Any
 
 import numpy as np
 from attrs import define
+from rasterio.errors import RasterioError
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import BusyError, DataError, DiskError
+from forestgaps_core.locking import LOCK, held
+from forestgaps_core.writing import free_at, is_of_the_disk, size, write_json
 from forestgaps_rasters.blending import Bytes
-from forestgaps_rasters.folders import finish, ran_full, size, too_full
+from forestgaps_rasters.folders import finish, ran_full
 from forestgaps_rasters.lattice import Item
 
 WORK = "work.json"
 DRAFT = ".draft"  # how names of what is not finished end
 SUM = 4  # bytes of the checksum at the end of a block's file
+NOTHING = b"no data"  # in the file of a block without any; an empty file is what a power failure leaves
+NAME = re.compile(r"(\d{5,})-(\d{5,})\.block")
 
 
 @define(eq=False)
@@ -64,8 +69,8 @@ class WorkFolder:
         if self.resumed:
             refuse_other(self.folder, json.loads(json.dumps(about)))
         there = sum(path.stat().st_size for path in self.blocks.rglob("*"))
-        if (free := shutil.disk_usage(disk).free) < self.room - there:
-            raise DataError(too_full(self.out, self.room - there, free))
+        if (found := shutil.disk_usage(disk).free) < self.room - there:
+            raise DiskError(full(self.out, self.room - there, size(found), "Nothing was written"))
         self.blocks.mkdir(exist_ok=True)
         if not self.resumed:
             write_json(self.folder / WORK, about)
@@ -73,8 +78,8 @@ class WorkFolder:
 
     def finished(self) -> set[Item]:
         """The blocks that are there."""
-        names = (path.stem.split("-") for path in self.blocks.glob("*.block"))
-        return {(int(down), int(right)) for down, right in names}
+        names = (NAME.fullmatch(path.name) for path in self.blocks.glob("*.block"))
+        return {(int(name[1]), int(name[2])) for name in names if name}
 
     def kept(self) -> int:
         """How many parts are there."""
@@ -85,7 +90,9 @@ class WorkFolder:
         path = self.file(item)
         draft = path.with_suffix(DRAFT)
         with draft.open("wb") as file:
-            if values is not None:
+            if values is None:
+                file.write(NOTHING)
+            else:
                 content = np.ascontiguousarray(values).data
                 file.write(content)
                 file.write(zlib.crc32(content).to_bytes(SUM, "little"))
@@ -99,7 +106,7 @@ class WorkFolder:
         """
         path = self.file(item)
         content = path.read_bytes()
-        if not content:
+        if content == NOTHING:
             return None
         values = np.frombuffer(content, np.uint8, count=max(len(content) - SUM, 0))
         if values.size != np.prod(shape) or zlib.crc32(values.data) != int.from_bytes(content[-SUM:], "little"):
@@ -115,6 +122,12 @@ class WorkFolder:
         finish(self.result, self.out)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def interrupted(self) -> None:
+        """Leave what is finished; without any, nothing."""
+        shutil.rmtree(self.result, ignore_errors=True)
+        if not self.kept():
+            self.drop()
+
     def drop(self) -> None:
         """Leave nothing."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -128,45 +141,72 @@ def partial(out: Path) -> Path:
 
 
 @contextmanager
-def work_folder(out: Path, about: Mapping[str, Any], room: int, *, fresh: bool = False) -> Iterator[WorkFolder]:
+def work_folder(
+    out: Path, about: Mapping[str, Any], room: int, *, fresh: bool = False, purpose: str = "predict"
+) -> Iterator[WorkFolder]:
     """The folder of a work, new or found. On an error it is left for the same command if any part is finished, else removed.
 
     Args:
         about: All that the blocks depend on, fit for JSON, by words for messages.
         room: Bytes the folder will need at most, checked before anything is written.
         fresh: Throw away what an earlier process left.
+        purpose: What for, for the message of another process that wants the same folder.
 
     Raises:
-        DataError: `out` exists, other work stands in its place, or there is too little room.
+        DataError: `out` exists, or other work stands in its place.
+        BusyError: Another process is at it; says which, and since when.
+        DiskError: There is too little room, or the disk fails; says what is kept.
     """
     refuse_existing(out)
     folder = partial(out)
     existing = next(parent for parent in out.absolute().parents if parent.exists())
     if not existing.is_dir():
         raise DataError(f"{out}: cannot be made, {existing} is a file")
-    ours = (folder.is_dir() and {path.name for path in folder.iterdir()} <= {"lock"}) or (folder / WORK).is_file()
-    if folder.exists() and not ours:
+    if folder.exists() and not is_ours(folder):
         raise DataError(f"{folder}: is in the way and was not left by this command; remove or rename it")
-    made = tuple(parent for parent in out.absolute().parents if not parent.exists())
-    work = WorkFolder(out, folder, room, made)
+    work = WorkFolder(out, folder, room, made=tuple(parent for parent in out.absolute().parents if not parent.exists()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            work.begin(about, existing, fresh=fresh)
-            yield work
-    except NotOursError:
+        with held(folder, purpose):
+            refuse_existing(out)  # which another process may have finished meanwhile
+            try:
+                work.begin(about, existing, fresh=fresh)
+                yield work
+            except NotOursError:
+                raise
+            except BaseException:
+                work.interrupted()  # while nobody else can begin
+                raise
+    except (BusyError, NotOursError):
         raise
     except BaseException as error:
-        shutil.rmtree(work.result, ignore_errors=True)
-        left = work.kept()
-        if not left:
-            work.drop()
-        if ran_full(error, existing):
-            kept = f"{left} finished parts are kept in {folder}; with more room the same command goes on from there"
-            raise DataError(full(out, room, existing, kept if left else "Nothing was left behind")) from error
-        if isinstance(error, PermissionError):
-            raise DataError(f"{out}: may not be written ({error.strerror})") from error
+        if sentence := of_the_disk(error, work, existing):
+            raise DiskError(sentence) from error
         raise
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a work was begun there, be it that its process was killed before it could say which."""
+    if not folder.is_dir():
+        return False
+    files = {path.name for path in folder.rglob("*") if not path.is_dir()}
+    return WORK in files or all(name == LOCK or name.startswith(f".{WORK}.") for name in files)
+
+
+def of_the_disk(error: BaseException, work: WorkFolder, place: Path) -> str:
+    """What to say where the disk failed, '' where something else did."""
+    left = work.kept()
+    kept = f"{left} finished parts are kept in {work.folder}" if left else "Nothing was left behind"
+    if ran_full(error, place):
+        return full(
+            work.out, work.room, free(place), kept + ("; with more room the same command goes on from there" if left else "")
+        )
+    if isinstance(error, OSError | RasterioError):  # rasterio's tell why in words only
+        why = " ".join(str(error.strerror if is_of_the_disk(error) else error).split())[:300]
+        needs = f"up to {size(work.room)} needed, {free(place)} free"
+        after = "; the same command goes on from there" if left else ""
+        return f"{work.out}: may not be written or its disk fails ({why}; {needs}). {kept}{after}"
+    return ""
 
 
 def refuse_existing(out: Path) -> None:
@@ -174,14 +214,21 @@ def refuse_existing(out: Path) -> None:
         raise DataError(f"{out}: exists already; nothing is overwritten, so name another folder or remove this one")
 
 
-def full(out: Path, room: int, place: Path, after: str) -> str:
-    return f"{out}: the disk is full; up to {size(room)} are needed and {size(shutil.disk_usage(place).free)} are free. {after}"
+def full(out: Path, room: int, free: str, after: str) -> str:
+    return f"{out}: the disk is full; up to {size(room)} are needed and {free} are free. {after}"
+
+
+def free(place: Path) -> str:
+    found = free_at(place)
+    return "an unknown amount" if found is None else size(found)
 
 
 def refuse_other(folder: Path, about: Mapping[str, Any]) -> None:
     try:
         before = json.loads((folder / WORK).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(before, dict):
+            raise ValueError("it is no table")
+    except (OSError, ValueError, RecursionError) as error:
         raise NotOursError(f"{folder}: cannot be gone on with ({error}); --fresh starts anew") from error
     other = [name for name in {**before, **about} if before.get(name) != about.get(name)]
     if other:
@@ -197,30 +244,5 @@ def difference(name: str, before: Any, now: Any) -> str:
     return f"{name} ({before}, now {now})" if simple else name
 
 
-def write_json(path: Path, content: Any) -> None:
-    draft = path.with_suffix(DRAFT)
-    draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
-
-
 class NotOursError(DataError):
-    """Other work, or another process at it: nothing may be touched."""
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """For this process alone. The system takes the lock away when the process ends, however it does."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise NotOursError(f"{folder}: another process is working in it; wait for it, or name another --out") from error
-        yield
-    finally:
-        os.close(handle)
+    """Other work: nothing may be touched."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
+from forestgaps_core.config import parsed
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.structuring import structure
 
@@ -87,10 +88,10 @@ def read_sites(path: Path) -> list[Site]:
         ConfigError: With all mistakes of the file.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not UTF-8, not TOML, or more of it than any list of sites has
         raise ConfigError(str(error), str(path)) from error
     listed = structure(table, SiteList, str(path)).sites
     if not listed:
@@ -114,7 +115,7 @@ def sites_of(places: Sequence[Path], dsm: Sequence[Path], dtm: Sequence[Path], c
         if place.suffix.lower() == ".toml":
             sites += read_sites(place)
         else:
-            sites.append(Site(name=named(place.resolve().name), folder=place, **common))
+            sites.append(Site(name=named(Path(os.path.abspath(place)).name), folder=place, **common))
     for option, heights in (("dtm", dtm), ("chm", chm)):
         if heights and len(heights) != len(dsm):
             raise DataError(f"--dsm is given {len(dsm)} times and --{option} {len(heights)} times; each DSM needs its own")

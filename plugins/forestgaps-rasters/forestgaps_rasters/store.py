@@ -2,26 +2,47 @@
 
 The layers are plain float32 arrays, rows from north to south, NaN in both where either has no data. They are memory-mapped:
 reading a window of a compressed GeoTIFF instead costs 18 to 57 times as much CPU. Nothing is stored per threshold.
+
+A folder may come from elsewhere, so the index is taken for what it is, a text: its numbers are compared with each other and with
+the files, its names are names of folders in this one, and a layer's header says what the index says, or it is not read.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping
+from itertools import combinations
+from math import isfinite
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from attrs.validators import and_, ge, gt, le, max_len, min_len
 from numpy.typing import NDArray
 
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.structuring import structure, unstructure
+from forestgaps_core.writing import write_json
 from forestgaps_rasters.blocks import PARTS, Block, covered
+from forestgaps_rasters.sites import plain_name
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, 2)  # that are read; the first had no checksums
 INDEX = "index.json"
 LAYERS = ("dsm", "height")
+LONGEST = 2**26  # bytes of an index
+BLOCKS = 64  # of a site in each part; rules make at most a dozen
+LARGEST = 4096  # pixels a side of a tile
+DAMAGED = "prepare the folder again"
+
+
+def finite(instance: Any, attribute: Any, value: float | tuple[float, ...]) -> None:
+    if not all(isfinite(number) for number in (value if isinstance(value, tuple) else (value,))):
+        raise ValueError("must be finite")
 
 
 @frozen(kw_only=True)
@@ -38,17 +59,19 @@ class SourceFile:
 class StoredSite:
     """One site: two layers on one grid, and what its blocks are for.
 
-    `transform` holds the six numbers a, b, c, d, e, f of the affine transform from (column, row) to the CRS.
+    `transform` holds the six numbers a, b, c, d, e, f of the affine transform from (column, row) to the CRS, `sums` the SHA-256 of
+    each layer's file.
     """
 
-    name: str
+    name: str = field(validator=and_(plain_name, max_len(200)))
     crs: str | None = None
-    transform: tuple[float, ...]
-    rows: int
-    columns: int
-    valid_share: float
+    transform: tuple[float, ...] = field(validator=and_(min_len(6), max_len(6), finite))
+    rows: int = field(validator=and_(ge(1), le(2**31)))
+    columns: int = field(validator=and_(ge(1), le(2**31)))
+    valid_share: float = field(validator=and_(ge(0), le(1)))
     blocks: Mapping[str, tuple[Block, ...]]
     sources: tuple[SourceFile, ...]
+    sums: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -57,9 +80,9 @@ class Index:
 
     format: int
     made_by: str
-    resolution_m: float
-    tile: int  # pixels
-    guard_m: float
+    resolution_m: float = field(validator=and_(gt(0), finite))
+    tile: int = field(validator=and_(ge(1), le(LARGEST)))  # pixels
+    guard_m: float = field(validator=and_(ge(0), finite))
     sites: tuple[StoredSite, ...] = field()
 
     def area(self, part: str) -> int:
@@ -68,7 +91,7 @@ class Index:
 
 
 def write_index(folder: Path, index: Index) -> None:
-    (folder / INDEX).write_text(json.dumps(unstructure(index), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / INDEX, unstructure(index))
 
 
 def read_index(folder: Path) -> Index:
@@ -81,16 +104,21 @@ def read_index(folder: Path) -> Index:
     if not path.is_file():
         raise DataError(f"{folder}: is no prepared folder ({INDEX} is missing); `forestgaps prepare` makes one")
     try:
+        if (length := path.stat().st_size) > LONGEST:
+            raise DataError(f"{path}: has {length:,} bytes, of which at most {LONGEST:,} are read; {DAMAGED}")
         table: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: is damaged ({error}); prepare the folder again") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise DataError(f"{path}: is damaged ({error}); {DAMAGED}") from error
     found = table.get("format") if isinstance(table, dict) else None
-    if found != FORMAT:
-        raise DataError(f"{path}: has format {found!r}, this version reads {FORMAT}; prepare the folder again")
+    if type(found) is not int or found not in FORMATS:
+        raise DataError(f"{path}: has format {str(found)[:40]}, this version reads {FORMAT}; {DAMAGED}")
     try:
         index = structure(table, Index, str(path))
     except ConfigError as error:
-        raise DataError(f"{path}: is damaged; prepare the folder again\n{error}") from error
+        raise DataError(f"{path}: is damaged; {DAMAGED}\n{error}") from error
+    names = {site.name for site in index.sites}
+    if not names or len(names) < len(index.sites):
+        raise DataError(f"{path}: is damaged, it names {'a site twice' if names else 'no site'}; {DAMAGED}")
     for site in index.sites:
         check_site(folder, site)
     return index
@@ -98,12 +126,16 @@ def read_index(folder: Path) -> Index:
 
 def check_site(folder: Path, site: StoredSite) -> None:
     whole = Block(0, 0, site.rows, site.columns)
-    if site.blocks.keys() != set(PARTS) or not all(whole.holds(block) for part in site.blocks.values() for block in part):
-        raise DataError(f"{folder / INDEX}: the blocks of site {site.name!r} do not fit it; prepare the folder again")
+    blocks = [block for part in site.blocks.values() for block in part]
+    inside = all(whole.holds(block) and block.rows > 0 and block.columns > 0 for block in blocks)
+    if site.blocks.keys() != set(PARTS) or not inside or any(len(part) > BLOCKS for part in site.blocks.values()):
+        raise DataError(f"{folder / INDEX}: the blocks of site {site.name!r} do not fit it; {DAMAGED}")
+    for one, other in combinations(PARTS, 2):
+        if any(block.meets(foreign) for block in site.blocks[one] for foreign in site.blocks[other]):
+            raise DataError(f"{folder / INDEX}: site {site.name!r} has the same ground for {one} and {other}; {DAMAGED}")
     for layer in LAYERS:
-        plane = mapped(folder, site.name, layer)
-        if plane.shape != (site.rows, site.columns) or plane.dtype != np.float32:
-            raise DataError(f"{layer_path(folder, site.name, layer)}: does not fit {INDEX}; prepare the folder again")
+        if mapped(folder, site.name, layer).shape != (site.rows, site.columns):
+            raise DataError(f"{layer_path(folder, site.name, layer)}: does not fit {INDEX}; {DAMAGED}")
 
 
 def layer_path(folder: Path, site: str, layer: str) -> Path:
@@ -111,13 +143,29 @@ def layer_path(folder: Path, site: str, layer: str) -> Path:
 
 
 def mapped(folder: Path, site: str, layer: str) -> NDArray[np.float32]:
-    """A layer as a memory map: pages are read when touched, and shared between processes."""
+    """A layer as a memory map: pages are read when touched, and shared between processes.
+
+    Raises:
+        DataError: The file is not what `LayerFile` writes.
+    """
     path = layer_path(folder, site, layer)
     try:
-        plane: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); prepare the folder again") from error
-    return plane
+        if not path.is_file():
+            raise DataError(f"{path}: cannot be read (no such file); {DAMAGED}")
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"format {version} of NumPy")
+            shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
+            start, length = file.tell(), path.stat().st_size
+        if len(shape) != 2 or min(shape) < 1 or fortran or kind != np.dtype("<f4"):
+            raise ValueError(f"an array of {kind} and shape {shape}")
+        if (whole := start + 4 * shape[0] * shape[1]) != length:
+            raise ValueError(f"{length:,} bytes instead of {whole:,}")
+        return np.memmap(path, np.float32, "r", start, shape)
+    # NumPy reads a header as Python's literals, and fails as those do.
+    except (OSError, ValueError, EOFError, TypeError, OverflowError, RecursionError, SyntaxError, TokenError) as error:
+        raise DataError(f"{path}: cannot be read ({str(error)[:300]}); {DAMAGED}") from error
 
 
 class LayerFile:
@@ -125,14 +173,26 @@ class LayerFile:
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
         self.file = path.open("wb")
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
-        np.lib.format.write_array_header_1_0(self.file, header)
+        self.digest = hashlib.sha256()
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)})
+        self.put(header.getvalue())
 
     def write(self, values: NDArray[np.float32]) -> None:
-        self.file.write(np.ascontiguousarray(values, "<f4").data)
+        self.put(np.ascontiguousarray(values, "<f4").data)
+
+    def put(self, content: bytes | memoryview) -> None:
+        self.digest.update(content)
+        self.file.write(content)
 
     def __enter__(self) -> LayerFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

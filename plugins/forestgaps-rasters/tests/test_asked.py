@@ -62,7 +62,7 @@ def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch,
             return {"report": Command("some_reports:report", "A page.")}
 
     plugins, plugin = Plugins(), Plugin("some-reports", "1.0")
-    plugins.register(Offering(), plugin)
+    plugins.register(Offering, plugin)
     plugins.records.append(plugin)
     for name in ("a.tif", "b.tif"):
         (tmp_path / name).touch()

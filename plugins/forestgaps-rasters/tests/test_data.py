@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.structuring import structure
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import pieces
@@ -228,3 +230,82 @@ def test_a_site_left_out_is_the_whole_test_and_nothing_else(prepared) -> None:
 def test_a_site_to_leave_out_must_be_there(prepared) -> None:
     with pytest.raises(DataError, match=r"'s7'.*there is: s0, s1"):
         Rasters(folder=prepared, leave_out=("s7",)).build()
+
+
+# --- where a sample was taken, and odd data ---------------------------------------------------------------------------
+
+
+def test_a_place_is_told_as_it_was_read(prepared) -> None:
+    """The DSM is 1000 * site + row, the height the column."""
+    data = Rasters(folder=prepared).build()
+    for source in (data.train, data.validation, data.test):
+        for index in range(min(len(source), 6)):
+            told = re.fullmatch(r"site s(\d), rows (\d+)-(\d+), columns (\d+)-(\d+)", source.place(index, 31 * index))
+            assert told, source.place(index, 31 * index)
+            site, top, bottom, left, right = map(int, told.groups())
+            tile = source.read(index, 31 * index)
+            rows, columns = tile.dsm[tile.valid] - 1000 * site, tile.height[tile.valid]
+            assert (rows.min(), rows.max()) == (top, bottom - 1)
+            assert left <= columns.min() <= columns.max() < right
+            assert columns.max() - columns.min() > (right - left) / 2
+
+
+def odd(raster, tmp_path, heights: np.ndarray, **wish) -> Path:
+    y = np.arange(len(heights), dtype=np.float32)[:, None]
+    folder = raster("odd/dsm.tif", 400 + y + np.nan_to_num(heights, nan=0)).parent
+    raster("odd/chm.tif", heights)
+    site = Site(name="odd", folder=folder, **SPLIT)
+    prepare_sites([site], tmp_path / "prepared", Wish(**({"tile": 32, "guard_m": 5, "accept_suspicious": True} | wish)))
+    return tmp_path / "prepared"
+
+
+@pytest.mark.parametrize("height", [0.0, 30.0])
+def test_all_gap_and_no_gap_are_data_as_any(raster, tmp_path, height) -> None:
+    data = Rasters(folder=odd(raster, tmp_path, np.full((100, 90), height, np.float32)), samples_per_epoch=3).build()
+    for source in (data.train, data.validation, data.test):
+        tile = source.read(0, 0)
+        assert tile.valid.any()
+        assert (tile.height[tile.valid] == height).all()
+
+
+@pytest.mark.parametrize("height", [0.0, 30.0])
+def test_one_class_cannot_be_balanced(raster, tmp_path, height) -> None:
+    folder = odd(raster, tmp_path, np.full((100, 90), height, np.float32))
+    with pytest.raises(DataError, match="all training places are of one class; change thresholds or gap_shares"):
+        Rasters(folder=folder, sampling=Sampling(balance="gaps")).build()
+
+
+def test_a_constant_dsm_is_noted_and_read(raster, tmp_path) -> None:
+    folder = raster("flat/dsm.tif", np.full((100, 90), 400, np.float32)).parent
+    raster("flat/chm.tif", np.full((100, 90), 5, np.float32))
+    wish = Wish(tile=32, guard_m=5)
+    done = prepare_sites([Site(name="flat", folder=folder, **SPLIT)], tmp_path / "prepared", wish)
+    assert any("has one value, 400 m" in note for note in done.notes)
+    tile = Rasters(folder=tmp_path / "prepared").build().train.read(0, 0)
+    assert tile.dsm[tile.valid].unique().tolist() == [400]
+
+
+def test_data_without_a_valid_pixel_is_refused(raster, tmp_path) -> None:
+    with pytest.raises(DataError, match="has no data at all"):
+        odd(raster, tmp_path, np.full((100, 90), np.nan, np.float32))
+    heights = np.full((100, 90), np.nan, np.float32)
+    heights[:20] = 5  # the test block alone
+    folder = odd(raster, tmp_path, heights)
+    with pytest.raises(DataError, match="no training block has any data"):
+        Rasters(folder=folder).build()
+
+
+def test_an_epoch_of_one_sample(raster, tmp_path) -> None:
+    data = Rasters(folder=odd(raster, tmp_path, np.full((100, 90), 5, np.float32)), samples_per_epoch=1).build()
+    assert len(data.train) == 1
+    assert data.train.read(0, 0).valid.any()
+
+
+def test_a_part_without_samples_is_empty_or_told(raster, tmp_path) -> None:
+    heights = np.full((100, 90), 5, np.float32)
+    heights[:20] = np.nan
+    folder = odd(raster, tmp_path, heights)
+    with pytest.raises(DataError, match="no test tile has 5% of its pixels valid"):
+        Rasters(folder=folder).build()
+    with pytest.raises(ConfigError, match="samples_per_epoch"):
+        structure({"folder": "x", "samples_per_epoch": 0}, Rasters, "run file")

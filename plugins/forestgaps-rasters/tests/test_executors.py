@@ -118,7 +118,7 @@ def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
     assert chosen_executor(3, None) == Processes(3)
     plugins = Plugins()
     plugin = Plugin("echoing", "1.0")
-    plugins.register(Offering(), plugin)
+    plugins.register(Offering, plugin)
     plugins.records.append(plugin)
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or pytest.importorskip(__name__))
     executor = chosen_executor(None, "echo://far", plugins)

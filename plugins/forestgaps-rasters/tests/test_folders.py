@@ -7,7 +7,7 @@ import pytest
 from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.folders import UnwrittenError, finish, ran_full, size
+from forestgaps_rasters.folders import UnwrittenError, finish, ran_full
 
 
 def made(folder: Path) -> Path:
@@ -35,7 +35,3 @@ def test_a_full_disk_is_known_by_its_errors(tmp_path) -> None:
     assert not ran_full(OSError(errno.EACCES, "Permission denied"), tmp_path)
     assert not ran_full(RasterioError("damaged"), tmp_path), "there is room"
     assert not ran_full(ValueError("a bug"), tmp_path)
-
-
-def test_sizes_are_readable() -> None:
-    assert [size(n) for n in (12, 1500, 2_500_000, 7 * 10**12)] == ["12 bytes", "1.5 KB", "2.5 MB", "7 TB"]

@@ -19,7 +19,7 @@ from rasterio import Affine
 from small_network import small
 from torch import Tensor
 
-from forestgaps_core.errors import DataError, ForestgapsError
+from forestgaps_core.errors import DataError, DiskError, ForestgapsError
 from forestgaps_core.rasterfiles import gdal
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.executors import InProcess, Processes
@@ -253,7 +253,7 @@ def test_a_network_that_diverged_is_refused(raster, refused) -> None:
 
 def test_too_little_room_is_told_before(raster, refused, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    refused(raster("dsm.tif", terrain(40, 40)), "map: the disk is full; up to 1.63 MB are needed and 1 KB are free")
+    refused(raster("dsm.tif", terrain(40, 40)), "map: the disk is full; up to 1.6 MB are needed and 1.0 kB are free")
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def disk_of(size: int):
 def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_path, untouched) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
     untouched()
-    with disk_of(10_000), pytest.raises(DataError, match=r"the disk is full.*Nothing was left behind"):
+    with disk_of(10_000), pytest.raises(DiskError, match=r"the disk is full.*Nothing was left behind"):
         predict_raster(Local(), dsm, tmp_path / "map", [2, 5], MapOptions(window=256))
     assert untouched()
 
@@ -279,7 +279,7 @@ def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_pat
 def test_a_disk_that_fills_on_the_way_keeps_what_is_finished(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
     how = MapOptions(window=256)
-    with disk_of(300_000), pytest.raises(DataError, match=r"the disk is full.*16 finished parts are kept"):
+    with disk_of(300_000), pytest.raises(DiskError, match=r"the disk is full.*16 finished parts are kept"):
         predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
     assert not (tmp_path / "map").exists()
     done = predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)

@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from rasterio import Affine
 
-from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import gdal, opened
+from forestgaps_core.errors import DataError, ForestgapsError
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.bands import opened
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.grids import parsed_crs
 from forestgaps_rasters.planning import Wish
@@ -39,7 +40,7 @@ def original(path: Path) -> np.ndarray:
 def refused(tmp_path, untouched):
     def check(sites: list[Site], match: str, wish: Wish = WISH) -> None:
         untouched()
-        with pytest.raises(DataError, match=match):
+        with pytest.raises(ForestgapsError, match=match):
             prepare_sites(sites, tmp_path / "out", wish)
         assert untouched(), "something was left on disk"
 
@@ -208,7 +209,7 @@ def test_a_full_disk_is_told_before_and_on_the_way(site, refused, monkeypatch) -
     sites = [Site(name="ridge", folder=site("ridge"), **SPLIT)]
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-        refused(sites, r"out: the disk is full; up to 54.5 KB are needed and 1 KB are free")
+        refused(sites, r"out: the disk is full; up to 54.5 kB are needed and 1.0 kB are free")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import BusyError, DataError, DiskError
 from forestgaps_rasters.resuming import partial, work_folder
 
 ABOUT = {"network": "abc", "window": 512, "input files": [["a.tif", 1, 2]]}
@@ -110,8 +111,8 @@ def test_a_half_written_block_is_no_block(tmp_path) -> None:
 
 def test_too_little_room_is_told_before_anything_is_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
-    sentence = r"out: the disk is full; up to 3 GB are needed and 2 MB are free"
-    with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "deep" / "out", ABOUT, 3_000_000_000):
+    sentence = r"out: the disk is full; up to 3.0 GB are needed and 2.0 MB are free"
+    with pytest.raises(DiskError, match=sentence), work_folder(tmp_path / "deep" / "out", ABOUT, 3_000_000_000):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -125,27 +126,78 @@ def test_on_a_full_disk_finished_blocks_are_kept(tmp_path) -> None:
             (work.result / "draft").write_text("big")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(DiskError, match=sentence):
         work_on()
     assert not (partial(tmp_path / "out") / "result").exists(), "what can be made again quickly gives its room back"
 
 
+HOLD = (
+    "import sys, json, time\nfrom pathlib import Path\nfrom forestgaps_rasters.resuming import work_folder\n"
+    "try:\n    with work_folder(Path(sys.argv[1]), json.loads(sys.argv[2]), 0) as work:\n        print(work.resumed, flush=True)\n"
+    "        work.keep((0, 7), None)\n        print('kept', flush=True)\n        sys.stdin.read()\n        work.complete()\n"
+    "except Exception as error:\n    print(type(error).__name__, error)\n"
+)
+
+
+def another(out) -> subprocess.Popen[str]:
+    """A process that does the same work, and waits in it until its input ends."""
+    line = [sys.executable, "-c", HOLD, str(out), json.dumps(ABOUT)]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def test_two_processes_are_not_at_it_at_once(tmp_path) -> None:
-    pytest.importorskip("fcntl")
-    code = (
-        "import sys, json\nfrom pathlib import Path\nfrom forestgaps_rasters.resuming import work_folder\n"
-        "try:\n    with work_folder(Path(sys.argv[1]), json.loads(sys.argv[2]), 0):\n        print('in')\n"
-        "except Exception as error:\n    print(error)\n"
-    )
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
         work.keep((0, 0), BLOCK)
-        line = [sys.executable, "-c", code, str(tmp_path / "out"), json.dumps(ABOUT)]
-        assert "another process is working in it" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        said, _ = another(tmp_path / "out").communicate(timeout=60)
+        assert said.startswith("BusyError")
+        assert f"in use by process {os.getpid()} on " in said
+        assert " since 20" in said, "the time it was begun"
         assert work.finished() == {(0, 0)}, "the other one has touched nothing"
+        work.complete()
+    assert not partial(tmp_path / "out").exists()
+
+
+def test_a_killed_process_leaves_its_work_and_no_lock(tmp_path) -> None:
+    other = another(tmp_path / "out")
+    assert [other.stdout.readline(), other.stdout.readline()] == ["False\n", "kept\n"]
+    with pytest.raises(BusyError, match=f"in use by process {other.pid} on .* since 20"), work_folder(tmp_path / "out", ABOUT, 0):
+        pass
+    other.kill()
+    other.communicate(timeout=60)
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        assert work.resumed
+        assert work.finished() == {(0, 7)}
         work.complete()
 
 
+@pytest.mark.parametrize("left", [["lock"], ["lock", ".work.json.77.tmp"], ["lock", "blocks/", "result/"]])
+def test_work_killed_before_it_said_what_it_is_is_begun_anew(tmp_path, left) -> None:
+    for name in left:
+        path = partial(tmp_path / "out") / name
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_text("{")
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        assert not work.resumed
+        work.complete()
+
+
+def test_a_block_that_a_power_failure_emptied_is_not_taken_for_one_without_data(tmp_path) -> None:
+    begun(tmp_path / "out", (0, 0))
+    (partial(tmp_path / "out") / "blocks" / "00000-00000.block").write_bytes(b"")
+    with pytest.raises(DataError, match="is damaged and was removed"), work_folder(tmp_path / "out", ABOUT, 0) as work:
+        work.block((0, 0), BLOCK.shape)
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, "null", '"x"', "{}" * 2])
+def test_a_damaged_account_of_the_work_is_refused(tmp_path, content) -> None:
+    begun(tmp_path / "out", (0, 0))
+    (partial(tmp_path / "out") / "work.json").write_text(content)
+    (partial(tmp_path / "out") / "blocks" / "x.block").write_text("")
+    with pytest.raises(DataError, match="cannot be gone on with"), work_folder(tmp_path / "out", ABOUT, 0):
+        pass
+
+
 def test_a_folder_that_may_not_be_written_is_told_so(tmp_path) -> None:
-    with pytest.raises(DataError, match="may not be written"), work_folder(tmp_path / "out", ABOUT, 0):
+    with pytest.raises(DiskError, match="may not be written"), work_folder(tmp_path / "out", ABOUT, 0):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert not list(tmp_path.iterdir())

@@ -42,7 +42,7 @@ def test_what_is_no_prepared_folder_is_told_so(tmp_path) -> None:
     [
         (lambda folder: (folder / "index.json").write_text("{"), "is damaged"),
         (lambda folder: (folder / "index.json").write_text("[]"), "format None"),
-        (lambda folder: changed(folder, '"format": 1', '"format": 99'), "format 99, this version reads 1"),
+        (lambda folder: changed(folder, '"format": 2', '"format": 99'), "format 99, this version reads 2"),
         (lambda folder: changed(folder, '"guard_m"', '"guard"'), "unknown key"),
         (lambda folder: changed(folder, '"rows": 90', '"rows": 91'), "dsm.npy: does not fit"),
         (lambda folder: changed(folder, '"columns": 70', '"columns": 7'), "blocks of site 'ridge' do not fit"),

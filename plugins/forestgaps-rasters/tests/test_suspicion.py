@@ -10,7 +10,8 @@ import pytest
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import gdal, opened
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.bands import opened
 from forestgaps_rasters.suspicion import Finding, of_resolution, of_surface, settled
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))

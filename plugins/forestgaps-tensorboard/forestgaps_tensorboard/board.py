@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from forestgaps_core import hookimpl
+from forestgaps_core.errors import printable
 from forestgaps_core.tracking import LEGEND, Interval, Showing, weights_and_gradients
+from forestgaps_tensorboard.event_file import BoardWriter
 from forestgaps_tensorboard.hyperparameters import add_hyperparameters
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class TensorBoard:
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
-        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step + 1 if trainer.step else None)
+        self.writer = BoardWriter(str(self.folder), purge_step=trainer.step + 1 if trainer.step else None)
         self.graph_is_due = self.config.graph and not trainer.epoch
         if self.config.images and not trainer.step:
             self.writer.add_text("images", LEGEND, 0)
@@ -116,7 +118,7 @@ class TensorBoard:
             file_writer: Any = writer.file_writer  # torch types it as None
             file_writer.add_event(graph_event(trainer.model, inputs))
         except Exception as error:  # torch.export names what it cannot follow by many kinds of errors; none is worth a run
-            writer.add_text("graph", f"This network cannot be drawn: {error}", trainer.step)
+            writer.add_text("graph", f"This network cannot be drawn:\n\n{as_code(str(error))}", trainer.step)
 
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
@@ -137,14 +139,19 @@ class TensorBoard:
             config = trainer.about.get("config")
             if config and trainer.scores:
                 add_hyperparameters(self.writer, config, {tag(name): value for name, value in trainer.scores.items()})
-            self.writer.close()
-            self.writer = None
+            writer, self.writer = self.writer, None
+            writer.close()
 
     def state_dict(self) -> dict[str, Any]:
         return self.interval.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.interval.load_state_dict(state)
+
+
+def as_code(text: str) -> str:
+    """Lines that TensorBoard, which reads texts as Markdown, shows as they are."""
+    return "\n".join(f"    {line}" for line in printable(text).splitlines())
 
 
 def tag(name: str) -> str:

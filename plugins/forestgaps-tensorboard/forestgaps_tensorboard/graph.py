@@ -9,12 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from tensorboard.compat.proto import (  # type: ignore[import-untyped]  # tensorboard has no types
-    event_pb2,
-    graph_pb2,
-    node_def_pb2,
-    versions_pb2,
-)
+from tensorboard.compat.proto import event_pb2, graph_pb2, node_def_pb2, versions_pb2
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram, export
 

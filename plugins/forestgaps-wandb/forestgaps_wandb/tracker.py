@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -157,5 +158,7 @@ class WandbTracker:
         return {"run": self.session.run_id, **self.interval.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if not re.fullmatch(r"\w[\w-]{0,63}", state["run"], re.ASCII):  # it becomes part of a path and of an address
+            raise ValueError(f"found {state['run'][:80]!r}, which is no id of a run")
         self.session.run_id = state["run"]
         self.interval.load_state_dict(state)

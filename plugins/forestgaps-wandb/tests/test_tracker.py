@@ -276,3 +276,12 @@ def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -
     tracker = WandbTracker(tmp_path)
     tracker.evaluation_start(trainer, "validation")
     assert tracker.showing is None
+
+
+@pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7, None])
+def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
+    tracker = WandbTracker(tmp_path)
+    good = tracker.state_dict()
+    tracker.load_state_dict(good)
+    with pytest.raises((ValueError, TypeError)):
+        tracker.load_state_dict(good | {"run": run})

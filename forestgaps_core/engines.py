@@ -1,0 +1,114 @@
+"""Networks exported for another engine than torch: a folder as of any network, with a program in the place of its weights.
+
+    model.onnx, model.pt2   the program, or another name that its engine chooses
+    network.json            resolution, thresholds, calibration, what the program needs, and its checksum
+    README.md               what it is, for people
+
+Which engines there are, plugins say (the hook `forestgaps_engines`). Where a program is data, its folder is opened like any
+other network. Where it is compiled code, opening it runs whatever its maker put there, so the user must name the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
+from torch import Tensor, nn
+
+from forestgaps_core.errors import CheckpointError, DataError
+from forestgaps_core.networks import PLAN, PROGRAM, checked, digest, is_network, read_plan
+from forestgaps_core.plugins import Plugins
+
+TORCH = "torch"  # the name of no engine: weights and the network's own code
+
+
+@frozen(kw_only=True)
+class Program:
+    """What a network's folder says of its program.
+
+    Attributes:
+        multiple: Rows and columns of what it is given are multiples of this.
+        nested: Whether its logits rise with the threshold whatever it is given.
+        context_m: How far a pixel's answer depends on its surroundings, metres; None where the network does not say.
+        made_with: What its engine wants to know of where it was made, such as versions.
+    """
+
+    engine: str = field(validator=matches_re(r"[a-z][a-z0-9_]{0,63}"))
+    file: str = field(validator=matches_re(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"))  # in the folder itself
+    sha256: str = field(validator=matches_re(r"[0-9a-f]{64}"))
+    bytes: int = field(validator=gt(0))
+    multiple: int = field(default=1, validator=and_(ge(1), le(4096)))
+    nested: bool = False
+    context_m: float | None = field(default=None, validator=optional(and_(ge(0), le(1e6))))
+    made_with: Mapping[str, str] = field(factory=dict, validator=max_len(64))
+
+
+class ExportedNetwork(nn.Module):
+    """What an engine's modules have in common; a subclass gives `answer`.
+
+    Args:
+        data: The program. It is kept, so that the module can be pickled and opened elsewhere.
+    """
+
+    def __init__(self, data: bytes, program: Program) -> None:
+        super().__init__()
+        self.data, self.program = data, program
+        self.nested, self.context_m = program.nested, program.context_m
+
+    def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of contiguous tensors on the CPU."""
+        raise NotImplementedError
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        multiple = self.program.multiple
+        if any(size % multiple for size in dsm.shape[-2:]):
+            raise DataError(
+                f"a tile of {dsm.shape[-2]} x {dsm.shape[-1]} pixels, and the network was exported for multiples of {multiple}; "
+                "give it wider tiles, without data at their margin, or use the network it was exported from"
+            )
+        return self.answer(dsm.contiguous(), valid.contiguous(), thresholds.contiguous())
+
+    def extra_repr(self) -> str:
+        """What tells it from any other network; resumed maps rely on it."""
+        return f"engine={self.program.engine}, sha256={self.program.sha256}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.data, self.program)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a network folder holds a program instead of weights."""
+    return is_network(path) and PROGRAM in read_plan(path)
+
+
+def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Module, dict[str, Any]]:
+    """The module of an exported network, and its plan.
+
+    Args:
+        engine: As the user named it; None for the one the folder names, if its programs are data.
+
+    Raises:
+        CheckpointError: Damaged, of another engine, or code that the user must ask for by its engine's name.
+        PluginError: The engine is not installed.
+    """
+    plan = read_plan(folder)
+    program = checked(plan[PROGRAM], Program, PROGRAM, folder / PLAN)
+    if engine not in (None, program.engine):
+        raise CheckpointError(f"{folder} was exported for the engine {program.engine}, found --engine {engine}")
+    runs = plugins.engine(program.engine)
+    if engine is None and not runs.data_only:
+        raise CheckpointError(
+            f"{folder / program.file} is compiled code, which can do whatever its maker wanted; if you trust where it comes from, "
+            f"say --engine {program.engine}"
+        )
+    path = folder / program.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
+    if digest(data) != program.sha256:
+        raise CheckpointError(f"{path} does not have the checksum that {PLAN} names: it is damaged, or belongs to another network")
+    return runs.open(data, program), plan

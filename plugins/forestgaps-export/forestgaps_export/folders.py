@@ -1,0 +1,171 @@
+"""From a trained network to a folder for another engine: traced, compared with torch, written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from forestgaps_core.calibration import Calibration
+from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.engines import Program, is_exported
+from forestgaps_core.errors import CheckpointError
+from forestgaps_core.folding import fold_batch_norms
+from forestgaps_core.networks import (
+    CARD,
+    FORMAT,
+    PLAN,
+    PROGRAM,
+    checked,
+    digest,
+    place_of,
+    plainly,
+    plan_of,
+    text_of,
+    trained_network,
+)
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.predictor import model_of
+from forestgaps_core.structuring import unstructure
+from forestgaps_core.writing import new_folder
+from forestgaps_export import aoti, onnx_program, onnx_runtime
+from forestgaps_export.tracing import Traced, question, traced
+
+Format = Literal["onnx", "pt2"]
+# Of a probability, where there is data. The rounding of elevations of 400 m to float32 alone moves those of the trained network by
+# 0.7 of it.
+TOLERANCE = 1e-4
+TRIED = ((1, 4, 6, 1), (3, 6, 3, 5), (2, 8, 8, 2))  # samples, rows and columns in multiples, thresholds: none as traced
+
+
+@frozen
+class Exported:
+    """What was written; `difference` is the largest of a probability, before calibration, to that of torch, over `TRIED`."""
+
+    program: Program
+    difference: float
+
+
+def export_network(
+    run: Path | str, folder: Path | str, to: Format, *, checkpoint: str | None = None, plugins: Plugins | None = None
+) -> Exported:
+    """Write a trained network for another engine into a new folder.
+
+    Args:
+        run: What `load_predictor` takes.
+        to: onnx, for onnxruntime and other programs; pt2, compiled for machines like this one.
+
+    Raises:
+        CheckpointError: No network in `run`, or it cannot be exported, or the result differs from torch by more than `TOLERANCE`.
+        DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
+    """
+    plugins = plugins or Plugins.discover()
+    path = place_of(run, plugins)
+    if is_exported(path):
+        raise CheckpointError(f"{path} is exported already; name the run it was exported from")
+    path, state = trained_network(path, checkpoint, plugins)
+    plan = {"format": FORMAT, **plan_of(state["about"], path)}
+    plan["config"]["environment"] = {"precision": "32", "channels_last": False}
+    if scale := state.get("calibration"):
+        plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", path))
+    with new_folder(Path(folder)) as draft:
+        network = model_of(state, plugins, path).eval()
+        parameters = sum(tensor.numel() for tensor in weights_to_use(state).values() if tensor.is_floating_point())
+        program, data, difference = made(network, to, plan)
+        plan[PROGRAM] = unstructure(program)
+        (draft / program.file).write_bytes(data)
+        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
+        (draft / CARD).write_text(card(Path(folder).name, plan, program, parameters, difference), encoding="utf-8")
+    return Exported(program, difference)
+
+
+def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Program, bytes, float]:
+    """The program of a network, what its file holds, and how far its logits are from those of torch.
+
+    Raises:
+        CheckpointError: It cannot be made, or is too far.
+    """
+    folded = deepcopy(network)
+    fold_batch_norms(folded)
+    graph = traced(folded)
+    about = {key: plan[key] for key in ("resolution_m", "config", "calibration") if key in plan} | {"multiple": graph.multiple}
+    if to == "onnx":
+        data, made_with = onnx_program.onnx_program(graph, about), {"torch": str(torch.__version__)}
+    else:
+        data, made_with = aoti.aoti_program(graph), aoti.machine()
+    context_m = getattr(network, "context_m", None)
+    program = Program(
+        engine="onnxruntime" if to == "onnx" else "aoti",
+        file=onnx_program.FILE if to == "onnx" else aoti.FILE,
+        sha256=digest(data),
+        bytes=len(data),
+        multiple=graph.multiple,
+        nested=bool(getattr(network, "nested", False)),
+        context_m=None if context_m is None else float(context_m),
+        made_with=made_with,
+    )
+    engine = onnx_runtime.OnnxRuntime() if to == "onnx" else aoti.Aoti()
+    return program, data, largest_difference(network, engine.open(data, program), graph)
+
+
+def largest_difference(network: nn.Module, exported: nn.Module, graph: Traced) -> float:
+    """Of a probability where there is data, over sizes and thresholds the network was not traced with.
+
+    Raises:
+        CheckpointError: It is more than `TOLERANCE`, or no number.
+    """
+    worst = 0.0
+    with torch.inference_mode():
+        for samples, down, across, count in TRIED:
+            asked = question(samples, down * graph.multiple, across * graph.multiple, count, seed=samples)
+            found, expected = exported(*asked).sigmoid(), network(*asked).sigmoid()
+            difference = ((found - expected).abs() * asked[1]).max().item()
+            if not difference <= TOLERANCE:
+                raise CheckpointError(
+                    f"the exported network differs from torch by {difference:.2g} in a probability, for {samples} tiles of "
+                    f"{down * graph.multiple} x {across * graph.multiple} pixels; at most {TOLERANCE:g} is accepted, so nothing "
+                    "was written. Try the other format, or map with torch"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, difference: float) -> str:
+    """README.md of the folder: what the program knows."""
+    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
+    model = plan["components"].get("model", {})
+    kind, owner, version = (plainly(model.get(key, "unknown")) for key in ("name", "distribution", "version"))
+    slope, offset = (plan.get("calibration", {}).get(key, default) for key, default in (("slope", 1.0), ("offset", 0.0)))
+    runs = (
+        "Machine code: opening it runs it. For the torch and the processor that network.json names, and no other."
+        if program.engine == "aoti"
+        else "Data: a graph of known operations, with its weights, in one file."
+    )
+    return "\n".join(
+        [
+            f"# {plainly(name)}",
+            "",
+            f"A network that maps forest canopy gaps from a digital surface model (DSM), exported with forestgaps. {runs}",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| network | `{kind}` of {owner} {version}, {parameters:,} parameters |",
+            f"| `dsm` | (B, 1, H, W) float32, metres, pixels of {plan['resolution_m']:g} m; the median where there is no data |",
+            "| `valid` | (B, 1, H, W) bool, False where there is no data |",
+            f"| `thresholds` | (B, K) float32, metres, ascending; validated at {levels} m |",
+            f"| `logits` | (B, K, H, W) float32; a gap has the probability 1 / (1 + exp(-({slope:.6g} * logit + {offset:.6g}))) |",
+            f"| sizes | B and K any; H and W multiples of {program.multiple} |",
+            f"| probabilities differ from those of torch by | at most {difference:.1g} |",
+            "",
+            "```bash",
+            f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --engine {program.engine} --out maps",
+            "```",
+            "",
+        ]
+    )

@@ -1,0 +1,95 @@
+"""The engine `onnxruntime`: ONNX networks on the CPU, by Microsoft's runtime."""
+
+from __future__ import annotations
+
+import threading
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forestgaps_core.engines import ExportedNetwork, Program
+from forestgaps_core.errors import CheckpointError
+
+EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
+
+
+class OnnxRuntime:
+    """Opens ONNX files. They are data: a graph of known operations, and weights."""
+
+    data_only = True
+
+    def open(self, data: bytes, program: Program) -> nn.Module:
+        network = OnnxNetwork(data, program)
+        network.session(torch.get_num_threads())
+        return network
+
+
+class OnnxNetwork(ExportedNetwork):
+    """An ONNX network with a session for each number of threads it was asked to compute with.
+
+    Raises:
+        CheckpointError: No ONNX, one that names other files, or onnxruntime is not installed.
+    """
+
+    def __init__(self, data: bytes, program: Program) -> None:
+        super().__init__(data, program)
+        refuse_other_files(data)
+        self.sessions: dict[int, Any] = {}
+        self.turn = threading.Lock()
+
+    def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        session = self.session(torch.get_num_threads())
+        given = {"dsm": dsm.float().numpy(), "valid": valid.numpy(), "thresholds": thresholds.float().numpy()}
+        return torch.from_numpy(session.run(["logits"], given)[0])
+
+    def session(self, threads: int) -> Any:
+        with self.turn:
+            if threads not in self.sessions:
+                self.sessions[threads] = self.new_session(threads)
+            return self.sessions[threads]
+
+    def new_session(self, threads: int) -> Any:
+        runtime = needed("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; they are raised too
+        # Waiting threads sleep: others need the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            return runtime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's own, which share no class
+            found = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"onnxruntime cannot run {self.program.file}: {found}") from error
+
+
+def needed(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise CheckpointError(f'the engine onnxruntime needs {module}: pip install "forestgaps-export[onnx]" ({error})') from error
+
+
+def refuse_other_files(data: bytes) -> None:
+    """ONNX may keep weights in other files, named by their paths; such a network could have any file read.
+
+    Raises:
+        CheckpointError: It names one, or is no ONNX.
+    """
+    onnx = needed("onnx")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # protobuf's own, which moved from module to module
+        raise CheckpointError(f"the network is damaged or no ONNX: {error}") from error
+    messages = [model]
+    while messages:
+        message = messages.pop()
+        if isinstance(message, onnx.TensorProto) and (message.data_location == EXTERNAL or message.external_data):
+            raise CheckpointError(
+                f"the network keeps the weights {message.name!r} in another file, which is refused: export it in one file"
+            )
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                messages.extend([value] if hasattr(value, "ListFields") else value)

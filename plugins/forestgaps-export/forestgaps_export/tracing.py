@@ -1,0 +1,104 @@
+"""A network as a graph: traced once, for all sizes and thresholds.
+
+`torch.export` follows the network with symbols in the place of sizes. What a network decides by its input's size, it decides for
+good there; so rows and columns are declared multiples of some number, the smallest for which nothing is left to decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from forestgaps_core.errors import CheckpointError
+
+MULTIPLES = (16, 32, 64, 128, 256)
+# Rows and columns, in multiples: a graph may come with conditions on sizes, such as odd multiples only, and refuses the others.
+FOLLOWED = ((2, 1), (1, 4), (5, 3))
+MOST = 2**15  # pixels on a side, samples, thresholds: far beyond what memory holds
+
+Tensors = tuple[Tensor, Tensor, Tensor]
+
+
+@frozen(eq=False)
+class Traced:
+    """A graph of (dsm, valid, thresholds) to logits, and the number that rows and columns are multiples of."""
+
+    graph: ExportedProgram
+    multiple: int
+
+
+def traced(network: nn.Module) -> Traced:
+    """The graph of a network in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: It cannot be traced; the message has the reason torch gives.
+    """
+    reason = ""
+    for multiple in MULTIPLES:
+        try:
+            with torch.no_grad(), quiet():
+                graph = torch.export.export(network, question(2, 3 * multiple, 4 * multiple, 3), dynamic_shapes=sizes(multiple))
+                follow = graph.module()
+                for rows, columns in FOLLOWED:
+                    follow(*question(1, rows * multiple, columns * multiple, 2))
+            return Traced(graph, multiple)
+        except Exception as error:  # torch raises what the operation at hand raises
+            reason = first_line(error)
+            if not decided_by_size(error):
+                break
+    raise CheckpointError(
+        f"{type(network).__name__} cannot be exported: {reason}. Torch must be able to follow its forward pass without running "
+        "it: no decision on values of tensors, no NumPy, and only operations of torch; rewrite that operation, or map with torch"
+    )
+
+
+def decided_by_size(error: BaseException) -> bool:
+    """Whether a graph for larger multiples may still come about."""
+    return any(said in str(error) for said in ("Constraints violated", "specialized", "Guard failed"))
+
+
+def sizes(multiple: int) -> tuple[dict[int, object], ...]:
+    samples, count = Dim("samples", min=1, max=MOST), Dim("count", min=1, max=MOST)
+    rows, columns = (multiple * Dim(name, min=1, max=MOST // multiple) for name in ("row_steps", "column_steps"))
+    return ({0: samples, 2: rows, 3: columns}, {0: samples, 2: rows, 3: columns}, {0: samples, 1: count})
+
+
+def question(samples: int, rows: int, columns: int, count: int, seed: int = 0) -> Tensors:
+    """A rough surface at 400 m with holes, and ascending thresholds, other ones for each sample."""
+    random = torch.Generator().manual_seed(seed)
+    slope = torch.linspace(0, 30, columns)
+    dsm = 400 + slope + 25 * torch.rand((samples, 1, rows, columns), generator=random)
+    valid = torch.rand((samples, 1, rows, columns), generator=random) > 0.1
+    valid[..., : rows // 4, : columns // 4] = False
+    # As the predictor fills them: with the median of what is known.
+    filled = torch.where(valid, dsm, dsm[valid].median())
+    thresholds = 0.5 + (30 * torch.rand((samples, count), generator=random)).sort(dim=1).values
+    return filled, valid, thresholds
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what tracers and compilers tell their own developers."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

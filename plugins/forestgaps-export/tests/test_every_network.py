@@ -1,0 +1,74 @@
+"""Every network that ships, traced and as ONNX and compiled: the same probabilities at sizes and thresholds it was not traced with.
+
+Compiling all of them takes minutes; without FORESTGAPS_EXPORTS=all it is done for one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from networks_of_tests import SMALL, network
+from torch import Tensor, nn
+
+from forestgaps_core.engines import Program
+from forestgaps_core.networks import digest
+from forestgaps_export import aoti
+from forestgaps_export.tracing import Traced, question, traced
+
+TOLERANCE = 1e-4  # of a probability, where there is data
+ASKED = [(1, 64, 64, 1), (3, 96, 64, 5), (2, 64, 160, 2), (1, 160, 96, 9)]
+EVERYTHING = os.environ.get("FORESTGAPS_EXPORTS") == "all"
+
+
+@cache
+def graph(name: str) -> Traced:
+    return traced(network(name))
+
+
+def program(name: str, engine: str, data: bytes, made_with: dict[str, str]) -> Program:
+    return Program(
+        engine=engine, file=name, sha256=digest(data), bytes=len(data), multiple=graph(name).multiple, made_with=made_with
+    )
+
+
+def largest_difference(name: str, exported: Callable[[Tensor, Tensor, Tensor], Tensor]) -> float:
+    original, worst = network(name), 0.0
+    with torch.inference_mode():
+        for samples, rows, columns, count in ASKED:
+            asked = question(samples, rows, columns, count, seed=rows)
+            expected, found = original(*asked), exported(*asked)
+            assert found.shape == (samples, count, rows, columns)
+            assert expected.std() > 1e-3, "logits that say nothing compare nothing"
+            worst = max(worst, ((found.sigmoid() - expected.sigmoid()).abs() * asked[1]).max().item())
+    return worst
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_traced(name: str) -> None:
+    assert graph(name).multiple <= 64  # windows of `predict` are multiples of 64
+    assert largest_difference(name, graph(name).graph.module()) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_as_onnx(name: str) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from forestgaps_export.onnx_program import onnx_program
+    from forestgaps_export.onnx_runtime import OnnxRuntime
+
+    data = onnx_program(graph(name), {})
+    exported: nn.Module = OnnxRuntime().open(data, program(name, "onnxruntime", data, {}))
+    assert largest_difference(name, exported) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SMALL if EVERYTHING else ["ground_unet"])
+def test_compiled(name: str) -> None:
+    if not aoti.compiler():
+        pytest.skip("no C++ compiler")
+    data = aoti.aoti_program(graph(name))
+    exported = aoti.Aoti().open(data, program(name, "aoti", data, aoti.machine()))
+    assert largest_difference(name, exported) <= TOLERANCE

@@ -1,0 +1,48 @@
+"""`forestgaps prepare --check`: whether a prepared folder still holds what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from forestgaps_core.errors import DataError
+from forestgaps_rasters.bands import Report, silent
+from forestgaps_rasters.store import LAYERS, Index, file_sum, layer_path, read_index
+
+
+@frozen
+class Checked:
+    """A folder that is whole.
+
+    Attributes:
+        layers: Files that hold what was written.
+        unknown: Files of an older format, which has no checksums.
+    """
+
+    index: Index
+    layers: int
+    unknown: int
+
+
+def check_folder(folder: Path, report: Report = silent) -> Checked:
+    """Compare every layer with its checksum.
+
+    Raises:
+        DataError: The folder is damaged; names every file that is.
+    """
+    index = read_index(folder)
+    total, damaged, unknown, done = len(index.sites) * len(LAYERS), [], 0, 0
+    for site in index.sites:
+        for layer in LAYERS:
+            report(f"checking {folder.name}", done, total)
+            path = layer_path(folder, site.name, layer)
+            if layer not in site.sums:
+                unknown += 1
+            elif file_sum(path) != site.sums[layer]:
+                damaged.append(f"{path}: is damaged, it does not hold what was written")
+            done += 1
+    report(f"checking {folder.name}", done, total)
+    if damaged:
+        raise DataError("\n".join([*damaged, "take them from a copy, or prepare the folder again"]))
+    return Checked(index, total - unknown, unknown)

@@ -1,0 +1,111 @@
+"""`kill -9` at random moments: the next start works, and the end is that of a run left in peace. `run_kills.py` is the big run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .kill import Strike, Zygote
+from .trials import PREPARED, Figures, Workshop, once, same_folder
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    with Zygote() as zygote:
+        yield Workshop(zygote, tmp_path_factory.mktemp("workshop"))
+
+
+def kills(workshop: Workshop) -> int:
+    return sum(workshop.figures.kills.values())
+
+
+def test_a_training_killed_again_and_again_ends_as_if_undisturbed(workshop):
+    trial, before = workshop.training(), kills(workshop)
+    moments = random.Random(5)
+    strikes = [Strike(after=moments.uniform(0, 0.3 * trial.seconds), since="run/log.jsonl") for _ in range(4)]
+    trial.until_it_ends(iter([*strikes, None]))
+    assert kills(workshop) - before >= 3  # the last may come after the end
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_killed_while_the_run_folder_is_made(number, workshop):
+    """It is there whole or not at all, and the training is begun again."""
+    trial, before = workshop.training(), workshop.figures.kills["train", "run folder"]
+    trial.until_it_ends(once(Strike(file=number)))
+    assert workshop.figures.kills["train", "run folder"] == before + 1
+
+
+@pytest.mark.parametrize("number", [37, 38, 39])
+def test_killed_in_the_writing_of_a_checkpoint(number, workshop):
+    """Before the file calls of one `last.pt`: the opening of its draft, and its taking the name."""
+    trial, before = workshop.training(), workshop.figures.kills["train", "checkpoint"]
+    trial.until_it_ends(once(Strike(file=number)))
+    assert workshop.figures.kills["train", "checkpoint"] == before + 1
+
+
+@pytest.mark.parametrize(("make", "number"), [("preparing", 4), ("preparing", 9), ("predicting", 6), ("predicting", 14)])
+def test_killed_and_begun_again(make, number, workshop):
+    trial, before = getattr(workshop, make)(), kills(workshop)
+    trial.until_it_ends(once(Strike(file=number)))
+    assert kills(workshop) == before + 1
+
+
+def test_a_loader_process_that_is_killed_is_reported_and_started_again(workshop):
+    trial = workshop.training(*PREPARED)
+    trial.place.mkdir(parents=True)
+    end = trial.start(Strike(after=0.1, since="run/log.jsonl", worker=True))
+    assert end.status == 0, end.output
+    assert end.struck
+    assert "a loader process died" in end.output
+    same_folder(trial.folder, trial.reference)
+
+
+def test_no_process_is_left_by_a_training_that_was_killed(workshop):
+    trial = workshop.training(*PREPARED)
+    trial.until_it_ends(once(Strike(after=0.1, since="run/log.jsonl")))
+    until = time.monotonic() + 30
+    while left := loaders(trial.place):
+        assert time.monotonic() < until, left
+        time.sleep(0.2)
+
+
+def loaders(place: Path) -> list[str]:
+    """Processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True) == place.resolve():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_the_installed_command_does_the_same(workshop, tmp_path):
+    """No forked child but a process of its own, killed once after its first checkpoint."""
+    trial = workshop.training()
+    command = [sys.executable, "-m", "forestgaps_core"]
+    process = subprocess.Popen([*command, *trial.first], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run([*command, *trial.again], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    same_folder(tmp_path / "run", trial.reference)
+
+
+def test_the_comparison_notices_a_difference(workshop, tmp_path):
+    trial = workshop.training()
+    run = tmp_path / "run"
+    assert workshop.zygote.run(*trial.first, "--set", "environment.seed=1", cwd=tmp_path).status == 0
+    (run / "run.toml").write_bytes((trial.reference / "run.toml").read_bytes())
+    with pytest.raises(AssertionError):
+        same_folder(run, trial.reference)
+    assert Figures().table()["kills"] == 0

@@ -1,0 +1,146 @@
+"""A checkpoint is data: whoever made it, loading it runs nothing, and takes no more than it holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import torch
+
+from forestgaps_core import load_predictor, save_network
+from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from forestgaps_core.errors import CheckpointError, ForestgapsError
+from forestgaps_core.run import evaluate_model, resume_training
+
+from .payloads import TOO_MUCH, WAYS_IN, archive, called, path, sealed
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_nothing_in_a_checkpoint_is_executed(way, state, tmp_path, trap):
+    data = WAYS_IN[way](state, trap)
+    for name, content in {"sealed.pt": sealed(data), "bare.pt": data}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / name)
+        assert not trap.exists(), f"{way} was executed"
+
+
+def test_the_payloads_do_what_they_say_where_they_are_let(state, tmp_path, trap):
+    for name, data in {
+        "archive.pt": archive(called("os", "mkdir", path(trap))),
+        "legacy.pt": WAYS_IN["legacy format"](state, trap),
+        "state.pt": WAYS_IN["reduce in callbacks.notes"](state, trap),
+        "code.pt": WAYS_IN["builtins.eval by call"](state, trap),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        torch.load(tmp_path / name, weights_only=False)
+        assert trap.exists(), name
+        trap.rmdir()
+
+
+@pytest.mark.parametrize("way", ["reduce in callbacks.notes", "legacy tar", "os.system by call"])
+def test_nor_by_any_command_that_reads_one(way, run, state, tmp_path, trap, local_plugins):
+    file = run / "checkpoints" / "last.pt"
+    file.write_bytes(sealed(WAYS_IN[way](state, trap)))
+    for use in (
+        lambda: load_predictor(run, plugins=local_plugins),
+        lambda: load_predictor(file, plugins=local_plugins),
+        lambda: evaluate_model(run, plugins=local_plugins),
+        lambda: resume_training(run, plugins=local_plugins),
+        lambda: save_network(run, tmp_path / "shared", plugins=local_plugins),
+        lambda: newest_checkpoint(run),
+    ):
+        with pytest.raises(CheckpointError):
+            use()
+    assert not trap.exists()
+    assert not (tmp_path / "shared").exists()
+
+
+def test_the_command_line_says_so_and_leaves_with_status_2(run, state, trap, tmp_path):
+    (run / "checkpoints" / "last.pt").write_bytes(sealed(WAYS_IN["os.mkdir by call"](state, trap)))
+    command = [sys.executable, "-m", "forestgaps_core", "share", str(run), str(tmp_path / "shared")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_a_checkpoint_that_asks_for_more_than_it_holds_is_refused(what, tmp_path):
+    (tmp_path / "last.pt").write_bytes(sealed(TOO_MUCH[what]()))
+    with pytest.raises(CheckpointError, match=r"last\.pt") as told:
+        load_checkpoint(tmp_path / "last.pt")
+    assert len(str(told.value)) < 1000
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.pt"]
+    assert not (tmp_path.parent / "outside").exists()
+
+
+def test_those_of_the_payloads_that_torch_can_read_are_refused_by_us(tmp_path):
+    """So that the checks above are seen to be needed."""
+    for what in ("holding_itself", "laughs", "expanded", "meta", "overwritten_method", "function", "bomb", "long_number"):
+        (tmp_path / "last.pt").write_bytes(TOO_MUCH[what]())
+        assert isinstance(torch.load(tmp_path / "last.pt", weights_only=True), dict), what
+
+
+def test_a_network_has_no_more_values_than_its_weights(run, state, local_plugins):
+    """A file of kilobytes that asks for a network of hundreds of megabytes, or of any size."""
+    state["about"]["config"]["model"]["width"] = 10_000_000
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    with pytest.raises(CheckpointError, match="asks for a network of more than"):
+        load_predictor(run, plugins=local_plugins)
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+NAMES = (
+    "trap:Config",
+    "trap.Config",
+    "trap",
+    "trap:Config.build",
+    "forestgaps-core:trap",
+    "os:system",
+    "../../trap",
+    "__import__('trap')",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["model", "normalization"])
+def test_no_name_in_a_checkpoint_is_imported(kind, name, run, state, trap, local_plugins):
+    """As in CVE-2026-58659, where a hyperparameter named what to import."""
+    state["about"]["config"][kind]["name"] = name
+    state["about"]["components"][kind] = {"name": name, "distribution": "trap", "version": name}
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    with pytest.raises(CheckpointError, match=r"no .* named"):
+        load_predictor(run, plugins=local_plugins)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["_target_", "class_path", "_class_path", "_instantiator", "__class__", "__reduce__", "py/object", "!!python/object", "target"],
+)
+def test_no_setting_in_a_checkpoint_is_imported(key, run, state, trap, local_plugins):
+    for kind in ("model", "normalization", "environment", "thresholds"):
+        about = dict(state["about"])
+        config = {**about["config"], kind: {**about["config"][kind], key: "trap.Config"}}
+        save_checkpoint(run / "checkpoints" / "last.pt", {**state, "about": {**about, "config": config}})
+        with pytest.raises(CheckpointError, match="unknown key"):
+            load_predictor(run, plugins=local_plugins)
+    assert not trap.exists()
+
+
+def test_a_checkpoint_is_asked_for_by_name_and_not_by_path(run, tmp_path, local_plugins):
+    (tmp_path / "elsewhere.pt").write_bytes((run / "checkpoints" / "last.pt").read_bytes())
+    for name in ("../../elsewhere", str(tmp_path / "elsewhere"), "..", ""):
+        with pytest.raises(ForestgapsError):
+            load_predictor(run, checkpoint=name or "../checkpoints/../../elsewhere", plugins=local_plugins)
+
+
+def test_the_archive_is_what_we_think_it_is(pristine):
+    """Stored parts and a seal: the checks of size and checksum rest on it."""
+    with zipfile.ZipFile(pristine / "checkpoints" / "last.pt") as made:
+        assert {entry.compress_type for entry in made.infolist()} == {zipfile.ZIP_STORED}

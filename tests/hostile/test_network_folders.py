@@ -1,0 +1,164 @@
+"""A network folder from elsewhere: JSON and safetensors, whatever they say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from forestgaps_core import load_predictor, save_network
+from forestgaps_core.checkpoint import save_checkpoint
+from forestgaps_core.errors import CheckpointError, ForestgapsError
+from forestgaps_core.networks import CARD, PLAN, WEIGHTS
+
+from .payloads import WAYS_IN
+
+ENTRY = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+
+
+def safetensors(header: object, data: bytes = bytes(16), *, length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+WEIGHTS_FROM_HELL = {
+    "header longer than the file": safetensors({"w": ENTRY}, length=1 << 20),
+    "header of exabytes": safetensors({"w": ENTRY}, length=(1 << 63) - 1),
+    "header without end": safetensors({"w": ENTRY}, length=(1 << 64) - 1),
+    "header of nothing": safetensors(b"", b""),
+    "header that is no JSON": safetensors(b"{'w': 1}"),
+    "header that is no table": safetensors([1]),
+    "header of absurd depth": safetensors(b"[" * 100_000 + b"]" * 100_000),
+    "offsets beyond the end": safetensors({"w": {**ENTRY, "data_offsets": [0, 1 << 40]}}),
+    "offsets backwards": safetensors({"w": {**ENTRY, "data_offsets": [16, 0]}}),
+    "offsets below nought": safetensors({"w": {**ENTRY, "data_offsets": [-16, 0]}}),
+    "offsets that overlap": safetensors({"v": ENTRY, "w": {**ENTRY, "data_offsets": [8, 24]}}, bytes(24)),
+    "offsets of the same data": safetensors({"v": ENTRY, "w": ENTRY}),
+    "a hole for something else": safetensors({"w": ENTRY}, bytes(1000)),
+    "a shape that does not fit": safetensors({"w": {**ENTRY, "shape": [1 << 20, 1 << 20]}}),
+    "a shape that wraps around": safetensors({"w": {**ENTRY, "shape": [1 << 33, 1 << 33]}}),
+    "a shape below nought": safetensors({"w": {**ENTRY, "shape": [-2, -2]}}),
+    "a type nobody knows": safetensors({"w": {**ENTRY, "dtype": "PICKLE"}}),
+    "a type that is code": safetensors({"w": {**ENTRY, "dtype": "os:system"}}),
+    "no file at all": b"",
+}
+
+
+def with_weights(network: Path, data: bytes) -> None:
+    """And the right checksum: it keeps accidents out, not people."""
+    (network / WEIGHTS).write_bytes(data)
+    plan = json.loads((network / PLAN).read_text())
+    changed(network, weights={**plan["weights"], "sha256": hashlib.sha256(data).hexdigest()})
+
+
+def changed(network: Path, **parts: object) -> None:
+    plan = json.loads((network / PLAN).read_text())
+    (network / PLAN).write_text(json.dumps(plan | parts))
+
+
+def config_with(network: Path, table: str, **settings: object) -> None:
+    config = json.loads((network / PLAN).read_text())["config"]
+    changed(network, config={**config, table: {**config.get(table, {}), **settings}})
+
+
+@pytest.mark.parametrize("what", WEIGHTS_FROM_HELL)
+def test_weights_that_lie_are_refused(what, network, local_plugins):
+    with_weights(network, WEIGHTS_FROM_HELL[what])
+    with pytest.raises(CheckpointError):
+        load_predictor(network, plugins=local_plugins)
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_weights_that_are_code_are_not_run(way, network, state, trap, local_plugins):
+    with_weights(network, WAYS_IN[way](state, trap))
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        load_predictor(network, plugins=local_plugins)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"format": 1, "config": ' * 500 + "1" + "}" * 500,
+        "1" * 10_000,
+        '{"format": 1e999}',
+        '{"format": 1, "resolution_m": NaN}',
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+        "null",
+        '"trap"',
+    ],
+    ids=["lists", "tables", "digits", "infinity", "no number", "surrogate", "null", "text"],
+)
+def test_a_plan_that_is_none_is_refused(text, network, local_plugins):
+    (network / PLAN).write_text(text, encoding="latin-1")
+    with pytest.raises(CheckpointError):
+        load_predictor(network, plugins=local_plugins)
+
+
+@pytest.mark.parametrize("name", ["trap:Config", "trap.Config", "os:system", "../../trap", "forestgaps-core:load_target"])
+def test_no_name_in_a_plan_is_imported(name, network, trap, local_plugins):
+    for table in ("model", "normalization"):
+        config_with(network, table, name=name)
+        with pytest.raises(CheckpointError, match=r"no .* named"):
+            load_predictor(network, plugins=local_plugins)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("file", ["../secret.safetensors", "/etc/passwd", "trap:Config", "model.safetensors\0.pt", ["x"], None])
+def test_the_file_of_the_weights_is_not_for_the_plan_to_choose(file, network, tmp_path, local_plugins):
+    (tmp_path / "secret.safetensors").write_bytes(b"secret")
+    plan = json.loads((network / PLAN).read_text())
+    changed(network, weights={**plan["weights"], "file": file})
+    assert load_predictor(network, plugins=local_plugins).thresholds == (2.0, 5.0, 10.0)
+
+
+def test_settings_out_of_range_are_refused(network, local_plugins):
+    whole = (network / PLAN).read_text()
+    for table, settings in (
+        ("model", {"width": 10_000_000}),
+        ("model", {"width": 1 << 70}),
+        ("model", {"width": "4"}),
+        ("model", {"_target_": "trap.Config"}),
+        ("thresholds", {"values": []}),
+        ("thresholds", {"values": [5, 2]}),
+        ("thresholds", {"values": [float("nan")]}),
+        ("thresholds", {"values": ["2"]}),
+        ("environment", {"precision": "os:system"}),
+        ("environment", {"device": "trap"}),
+        ("training", {"batch_size": -1}),
+        ("training", {"batch_size": "8"}),
+    ):
+        (network / PLAN).write_text(whole)
+        config_with(network, table, **settings)
+        with pytest.raises(ForestgapsError):
+            load_predictor(network, plugins=local_plugins)
+    for parts in ({"resolution_m": -1}, {"resolution_m": float("inf")}, {"calibration": {"slope": 1e9}}, {"calibration": "x"}):
+        (network / PLAN).write_text(whole)
+        changed(network, **parts)
+        with pytest.raises(ForestgapsError):
+            load_predictor(network, plugins=local_plugins)
+
+
+def test_what_a_checkpoint_says_of_itself_marks_nothing_up_in_the_card(run, state, tmp_path, local_plugins):
+    evil = "`<script>alert(1)</script>` | [x](javascript:alert(1))\n# heading\x1b[2J {{7*7}}"
+    state["about"]["components"] = {"model": {"name": evil, "distribution": evil, "version": evil}}
+    state["about"]["versions"] = {evil: evil}
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    card = (save_network(run, tmp_path / "shared", plugins=local_plugins) / CARD).read_text()
+    (row,) = [line for line in card.splitlines() if line.startswith("| needs")]
+    assert row.count("|") == 3
+    assert row.count("`") == 2
+    assert not set("<>[](){}\x1b*#") & set(row)
+    assert sum(line.startswith("#") for line in card.splitlines()) == 1
+
+
+def test_a_checkpoint_whose_settings_are_no_plain_values_is_not_shared(run, state, tmp_path, local_plugins):
+    state["about"]["config"]["model"]["width"] = state["model"]["last.bias"]
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    with pytest.raises(CheckpointError, match="no plain value"):
+        save_network(run, tmp_path / "shared", plugins=local_plugins)
+    assert not (tmp_path / "shared").exists()

@@ -1,0 +1,87 @@
+"""What could run a text or a file is used in few places, each known: this list is the review of the next one."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# Calls that run what they are given, or import it by name, or unpickle it.
+RUNNING = {
+    "eval", "exec", "compile", "__import__", "import_module", "exec_module", "load_module", "run_path", "run_module",
+    "pickle.loads", "pickle.load", "marshal.loads", "marshal.load", "shelve.open", "joblib.load", "dill.loads", "cloudpickle.loads",
+    "yaml.load", "os.system", "os.popen", "subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_output",
+    "torch.load", "np.load", "numpy.load", "torch.hub.load", "torch.jit.load", "jsonpickle.decode", "extractall", "unpack_archive",
+}  # fmt: skip
+# Where they are used, how often, and of what.
+KNOWN = {
+    ("forestgaps_core/__init__.py", "import_module"): 1,  # of its own modules
+    ("forestgaps_core/checkpoint.py", "torch.load"): 1,  # of weights only, after the seal
+    ("forestgaps_core/networks.py", "import_module"): 2,  # safetensors; a package that brings a network along
+    ("forestgaps_core/plugins.py", "exec_module"): 1,  # of a file given with -p
+    ("forestgaps_core/plugins.py", "import_module"): 2,  # targets of installed plugins; `plugins check FOLDER`
+    ("forestgaps_dask/executor.py", "pickle.loads"): 1,  # on the user's own cluster, of what this program sent
+    ("forestgaps_rasters/executors.py", "pickle.loads"): 1,  # in this program's own worker processes
+    ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
+    ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
+    ("forestgaps_losses/mixtures.py", "import_module"): 1,  # of a table in its own source
+    ("forestgaps_pretrained/retrain.py", "subprocess.run"): 1,  # this program's own commands
+}
+
+
+def sources() -> list[Path]:
+    return [*ROOT.glob("forestgaps_core/**/*.py"), *ROOT.glob("plugins/*/forestgaps_*/**/*.py")]
+
+
+def words(function: ast.expr) -> str:
+    """`torch.load` of `torch.load(...)`; of what is deeper, its end."""
+    if isinstance(function, ast.Name):
+        return function.id
+    if isinstance(function, ast.Attribute):
+        inner = function.value.id if isinstance(function.value, ast.Name) else ""
+        whole = f"{inner}.{function.attr}"
+        return whole if whole in RUNNING else function.attr
+    return ""
+
+
+def uses(path: Path) -> Iterator[str]:
+    """Each mention, called or handed on."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load) and words(node) in RUNNING:
+            if words(node) in ("compile", "eval") and isinstance(node, ast.Attribute):
+                continue  # `re.compile`, and networks told to evaluate
+            yield words(node)
+
+
+def found() -> Counter[tuple[str, str]]:
+    table: Counter[tuple[str, str]] = Counter()
+    for path in sources():
+        place = path.relative_to(next(parent for parent in path.parents if (parent / "pyproject.toml").is_file())).as_posix()
+        if path.name == "__init__.py" and place != "forestgaps_core/__init__.py":
+            continue  # tables of contents that import their own modules: the test below
+        table.update((place, name) for name in uses(path))
+    return table
+
+
+def test_nothing_else_runs_what_it_is_given():
+    there = {path.parent.name + "/" + path.name for path in sources()}
+    assert dict(found()) == {key: count for key, count in KNOWN.items() if key[0] in there}
+
+
+def test_tables_of_contents_import_their_own_modules_only():
+    for path in sources():
+        if path.name == "__init__.py" and path.parent.name != "forestgaps_core":
+            assert set(uses(path)) <= {"import_module"}, path
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and words(node.func) == "import_module"):
+                argument = ast.unparse(call.args[0])
+                assert argument in ("f'{__name__}.{_PUBLIC[name]}'", "_PUBLIC[name]", "CLASSES[name]"), f"{path}: {argument}"
+
+
+def test_torch_is_told_to_read_weights_only():
+    tree = ast.parse((ROOT / "forestgaps_core" / "checkpoint.py").read_text(encoding="utf-8"))
+    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and words(node.func) == "torch.load"]
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
+    assert given["weights_only"] is True

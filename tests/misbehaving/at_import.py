@@ -1,0 +1,63 @@
+"""Does at import, at listing, or at loading what the environment says. Read by a test as the module of an installed plugin too."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from attrs import frozen
+
+from forestgaps_core import hookimpl
+
+HOW = os.environ.get("MISBEHAVE", "")
+
+
+class Odd(BaseException):
+    pass
+
+
+def misbehave(how):
+    if how == "raises":
+        raise ValueError("broken on purpose")
+    if how == "hangs":
+        time.sleep(30)
+    if how == "hangs_on":
+        for _ in range(30):
+            try:
+                time.sleep(1)
+            except Exception:
+                time.sleep(1)
+    if how == "prints":
+        print("printed by Python")
+        os.write(1, b"printed below Python\n")
+        subprocess.run([sys.executable, "-c", "print('printed by a child')"], check=True)
+    if how == "exits":
+        sys.exit(0)
+    if how == "interrupts":
+        raise KeyboardInterrupt
+    if how == "odd":
+        raise Odd("neither error nor exit")
+    if how == "moves":
+        os.chdir("/")
+    if how == "thread":
+        threading.Thread(target=time.sleep, args=(60,), name="endless").start()
+    if how == "quiet_thread":
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+misbehave(HOW)
+
+
+@frozen(kw_only=True)
+class Good:
+    """A loss."""
+
+    def build(self):
+        return lambda logits, batch: logits.mean()
+
+
+@hookimpl
+def forestgaps_losses():
+    misbehave(os.environ.get("MISBEHAVE_WHEN_LISTED", ""))
+    return {"misbehaving": Good}

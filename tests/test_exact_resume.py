@@ -1,0 +1,170 @@
+"""A run stopped in the middle of an epoch and resumed ends bit for bit as one left in peace, whatever reads and computes it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from forestgaps_core import load_config, resume_training, train_model
+from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.plugins import Plugins
+
+# All that is drawn at random in training is switched on: order, crops, thresholds, augmentation, dropout, drop-path.
+RUN = """
+[data]
+name = "landscapes"
+train = 1
+validation = 1
+test = 1
+size_px = 48
+tile_px = 32
+samples_per_epoch = 14
+
+[thresholds]
+values = [2, 5, 10]
+drawn = 2
+
+[augmentation]
+turns = true
+offset_m = 100
+tilt = 0.1
+stretch = 1.3
+relief_m = 3
+exchange = 0.3
+blend = 0.3
+swap = 0.2
+
+[model]
+name = "unet"
+base = 4
+depth = 2
+dropout = 0.2
+drop_path = 0.3
+
+[normalization]
+name = "batch"
+
+[loss]
+name = "focal_dice"
+
+[scheduler]
+name = "warmup_cosine"
+
+[training]
+epochs = 2
+batch_size = 2
+
+[metrics.gaps]
+name = "segmentation"
+
+[callbacks.average]
+name = "averaged_weights"
+
+[callbacks.log]
+name = "json_lines"
+every = 1
+
+[callbacks.interrupt]
+name = "interrupt"
+
+[environment]
+device = "cpu"
+threads = 1
+"""
+INTERRUPT = Path(__file__).with_name("interrupting.py")
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return Plugins.discover([INTERRUPT])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(plugins, tmp_path_factory):
+    """The end of a run never stopped, with no loader processes, by its other settings; each is made once."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(changes: tuple[str, ...]) -> Path:
+        if changes not in made:
+            made[changes] = tmp_path_factory.mktemp("undisturbed") / "run"
+            train(made[changes], plugins, [*changes, "environment.workers=0"])
+        return made[changes]
+
+    return run
+
+
+def train(folder: Path, plugins: Plugins, changes: list[str]) -> Any:
+    path = folder.with_suffix(".toml")
+    path.write_text(RUN)
+    return train_model(load_config(path, overrides=changes, plugins=plugins), folder, plugins=plugins)
+
+
+def with_workers(folder: Path, count: int) -> None:
+    path = folder / "run.toml"
+    text, found = re.subn(r"(?m)^workers = \d+$", f"workers = {count}", path.read_text())
+    assert found == 1
+    path.write_text(text)
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    left, right = (load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (one, other))
+    for part in ("position", "model", "optimizer", "loss_sum", "callbacks", "scheduler", "scaler"):
+        assert_same(left[part], right[part], part)
+    assert (one / "log.jsonl").read_bytes() == (other / "log.jsonl").read_bytes()
+
+
+def assert_same(one: Any, other: Any, place: str) -> None:
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_same(one[key], other[key], f"{place}.{key}")
+    else:
+        assert one == other, place
+
+
+ACCUMULATION = ([], ["training.accumulate=3"])
+PRECISION = ([], ["environment.precision=bf16"])
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.parametrize("precision", PRECISION, ids=["fp32", "bf16"])
+@pytest.mark.parametrize("accumulation", ACCUMULATION, ids=["each", "accumulated"])
+@pytest.mark.parametrize(("first", "then"), [(0, 0), (2, 2), (4, 4), (0, 2), (4, 0)])
+def test_a_resume_in_the_middle_of_an_epoch_is_exact(first, then, accumulation, precision, plugins, undisturbed, tmp_path):
+    changes = (*accumulation, *precision)
+    steps = 3 if accumulation else 7
+    folder = tmp_path / "run"
+    at = steps + 2  # in the middle of the second epoch
+    stopped = train(folder, plugins, [*changes, f"environment.workers={first}", f"callbacks.interrupt.at={at}"])
+    assert stopped.stopped == "interrupted by the test"
+    position = load_checkpoint(folder / "checkpoints" / "last.pt")["position"]
+    assert (position["epoch"], position["step"]) == (1, at)
+    with_workers(folder, then)
+    assert resume_training(folder, plugins=plugins).stopped is None
+    assert_same_end(folder, undisturbed(changes))
+
+
+def test_a_run_stopped_after_every_step_is_exact(plugins, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    result, starts = train(folder, plugins, ["environment.workers=0", "callbacks.interrupt.every=1"]), 1
+    while result.stopped == "interrupted by the test":
+        result, starts = resume_training(folder, plugins=plugins), starts + 1
+    assert starts == 15  # one more than steps
+    assert_same_end(folder, undisturbed(()))
+
+
+def test_without_reseeding_dropout_would_differ(plugins, undisturbed, tmp_path):
+    """The comparison above sees the randomness it is about: another seed in the resumed part is another end."""
+    folder = tmp_path / "run"
+    train(folder, plugins, ["environment.workers=0", "callbacks.interrupt.at=9"])
+    path = folder / "run.toml"
+    path.write_text(path.read_text().replace("seed = 0\nthreads", "seed = 1\nthreads"))
+    resume_training(folder, plugins=plugins)
+    with pytest.raises(AssertionError, match="model"):
+        assert_same_end(folder, undisturbed(()))
