@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from forestgaps_core.errors import ConfigError, PluginError
 
 PATIENCE_S = 5.0  # then it is told what is being waited for
-LIMIT_S = 20.0  # then it is given up
+LIMIT_S = 60.0  # then it is given up: torch alone may take half of that to come over a network
 LIMIT = "FORESTGAPS_IMPORT_SECONDS"
 AGAIN_S = 1.0  # for code that catches everything
 
@@ -39,7 +39,7 @@ def contained(what: str) -> Iterator[None]:
         what: Words for it, such as "the plugin forestgaps-losses 0.1.0".
 
     Raises:
-        PluginError: It took longer than `FORESTGAPS_IMPORT_SECONDS`, by default 20, or wanted to end the process.
+        PluginError: It took longer than `FORESTGAPS_IMPORT_SECONDS`, by default 60, or wanted to end the process.
     """
     folder = working_folder()
     try:

@@ -224,3 +224,21 @@ def test_a_place_to_compute_that_is_no_target_is_kept_as_a_record(site):
     plugins = Plugins.discover()
     assert "far" not in plugins.executors()
     assert "forestgaps_executors offers 'far'" in record(plugins, "t-far").reason
+
+
+def test_an_engine_is_found_by_its_name(site):
+    source = """
+        from forestgaps_core import hookimpl
+
+        @hookimpl
+        def forestgaps_engines():
+            return {"paper": "MODULE:Paper"}
+
+        class Paper:
+            data_only = True
+    """
+    site("t-paper", source)
+    plugins = Plugins.discover()
+    assert plugins.engine("paper").data_only
+    with pytest.raises(PluginError, match=r"no engine named 'papers' \(did you mean 'paper'\?\); installed engines: .*paper"):
+        plugins.engine("papers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 
@@ -10,8 +11,8 @@ import pytest
 
 from forestgaps_core.checkpoint import load_checkpoint
 
-from .kill import Strike, Zygote
-from .trials import PREPARED, Workshop, same_folder
+from .kill import Strike
+from .trials import PREPARED, same_folder
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -43,10 +44,8 @@ def forestgaps_callbacks():
 '''
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    with Zygote() as zygote:
-        yield Workshop(zygote, tmp_path_factory.mktemp("workshop"))
+ALL = os.environ.get("FORESTGAPS_FAULTS") == "all"
+SIGNALS = list(STATUS) if ALL else [signal.SIGTERM]
 
 
 def asked_to_end(status: int, number: signal.Signals) -> bool:
@@ -54,14 +53,14 @@ def asked_to_end(status: int, number: signal.Signals) -> bool:
     return status in (STATUS[number], -number)
 
 
-@pytest.mark.parametrize("changes", [(), PREPARED], ids=["in memory", "prepared, two loader processes"])
+@pytest.mark.parametrize("changes", [(), PREPARED] if ALL else [PREPARED])
 @pytest.mark.parametrize("number", STATUS)
 def test_a_training_asked_to_end_saves_its_state_and_goes_on_exactly(number, changes, workshop):
     trial = workshop.training(*changes)
     trial.place.mkdir(parents=True)
     moments = random.Random(int(number) + len(changes))
     met = 0
-    for _ in range(3):
+    for _ in range(2):
         strike = Strike(after=moments.uniform(0, 0.3 * trial.seconds), signal=number, since="run/log.jsonl")
         end = trial.start(strike)
         if end.status == 0:
@@ -72,16 +71,16 @@ def test_a_training_asked_to_end_saves_its_state_and_goes_on_exactly(number, cha
         kept = load_checkpoint(trial.folder / "checkpoints" / "last.pt")["position"]["step"]
         assert kept == max(done, default=0)  # nothing is done again
         met += 1
-    assert met >= 2
+    assert met
     if end.status:
         assert trial.start(None).status == 0
     trial.compare()
 
 
-@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_in_validation_the_pass_is_left_and_begun_again(number, workshop):
     """The network then holds averaged weights: they must not be saved as those being trained."""
-    for after in (0.0, 0.004, 0.02):
+    for after in (0.0, 0.004, 0.02) if ALL else (0.004,):
         trial = workshop.training("training.epochs=1")
         trial.place.mkdir(parents=True)
         end = trial.start(Strike(after=after, signal=number, since="run/table_epochs.csv"))
@@ -91,7 +90,7 @@ def test_in_validation_the_pass_is_left_and_begun_again(number, workshop):
         trial.compare()
 
 
-@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_second_signal_leaves_at_once(number, workshop, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     trial = workshop.training()
@@ -106,7 +105,7 @@ def test_a_second_signal_leaves_at_once(number, workshop, tmp_path):
 
 
 @pytest.mark.parametrize("make", ["training", "preparing", "predicting"])
-@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_any_command_ends_by_it_and_is_begun_again(number, make, workshop):
     trial = getattr(workshop, make)()
     trial.place.mkdir(parents=True)

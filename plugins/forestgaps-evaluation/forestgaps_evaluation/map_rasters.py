@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil, floor
@@ -36,19 +35,12 @@ def is_map_folder(folder: Path) -> bool:
 def raster(path: Path) -> Iterator[DatasetReader]:
     """Opened to be read; what is missing is told in a sentence."""
     try:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+        from forestgaps_core import rasterfiles
     except ImportError as error:
         raise DataError(
             'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
         ) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # maps without CRS are told of on the page
-            dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise DataError(f"{path}: cannot be read as a raster ({' '.join(str(error).split())})") from error
-    with dataset:
+    with rasterfiles.opened(path) as dataset:
         yield dataset
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def wrong_trees(draw: st.DrawFn, tree: Any) -> Any:
             parent = parent[key]
         what = draw(st.sampled_from(["other", "other", "other", "missing", "twice", "deeper", "added", "foreign"]))
         if what == "other":
-            parent[place[-1]] = draw(st.sampled_from(WRONG))
+            parent[place[-1]] = deepcopy(draw(st.sampled_from(WRONG)))
         elif what == "missing":
             del parent[place[-1]]
         elif what == "deeper":
@@ -96,7 +97,7 @@ def wrong_trees(draw: st.DrawFn, tree: Any) -> Any:
                 value = value[key]
             parent[place[-1]] = json.loads(json.dumps(value))
         elif isinstance(parent, dict):
-            parent[draw(st.sampled_from(["x", "rows", "name", "__class__", "format", ""]))] = draw(st.sampled_from(WRONG))
+            parent[draw(st.sampled_from(["x", "rows", "name", "__class__", "format", ""]))] = deepcopy(draw(st.sampled_from(WRONG)))
     return tree
 
 
