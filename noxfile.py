@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ LINTERS = ("ruff>=0.12", "import-linter>=2")
 DOCS = ("mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<2")
 
 
-def install_all(session: nox.Session, *tools: str, constraints: Iterable[str] = CONSTRAINTS) -> None:
+def install_all(session: nox.Session, *tools: str) -> None:
     """The core and every plugin, editable, with these tools, in one resolution."""
     editable = [part for name in PLUGINS for part in ("-e", f"plugins/{name}")]
-    session.install(*constraints, "-e", ".", *editable, *tools)
+    session.install(*CONSTRAINTS, "-e", ".", *editable, *tools)
 
 
 @nox.session
@@ -159,7 +159,9 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements/tested.txt anew: the newest version of everything that the ranges admit. Then run the tests."""
-    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS, "mypy>=1.15", *AUDITORS, constraints=NEWEST)
+    everything = [part for name in PLUGINS for part in editable(name)]
+    tools = (*TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS, "mypy>=1.15", *AUDITORS)
+    session.install(*NEWEST, "-e", ".[networks,tracking]", *everything, *tools)
     session.run("python", "-m", "pip", "check")
     listed = str(session.run("python", "-m", "pip", "list", "--format=freeze", "--exclude-editable", silent=True)).splitlines()
     pins = sorted({line.partition("+")[0] for line in listed if "==" in line and not line.startswith("pip==")}, key=str.lower)

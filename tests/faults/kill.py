@@ -43,7 +43,8 @@ class Strike:
     Attributes:
         after: Seconds of its own computing time, which do not depend on how busy the machine is; None: never, and `file` says when.
         wait: Seconds to wait from then on, by the clock, so that it may also be met in waiting for the disk.
-        file: Before so many calls of the system about files below the working folder, instead of a time; from 1.
+        file: Before a call of the system about files below the working folder, the how many-th, from 1, instead of a time.
+        of: Only of calls whose path has this in it.
         signal: Which is sent.
         again: Seconds until the signal is sent a second time; None: it is not.
         worker: Strike a child of the child, as the system does when memory runs out, and not the child itself.
@@ -53,6 +54,7 @@ class Strike:
     after: float | None = None
     wait: float = 0.0
     file: int | None = None
+    of: str = ""
     signal: int = signal.SIGKILL
     again: float | None = None
     worker: bool = False
@@ -183,7 +185,7 @@ def become(order: dict[str, Any], printed: Path, dumped: Path) -> None:
     sys.argv = ["forestgaps", *order["arguments"]]
     strike = order["strike"]
     if strike and strike["file"]:
-        strike_at_file(strike["file"], strike["signal"], order["cwd"])
+        strike_at_file(strike["file"], strike["of"], strike["signal"], order["cwd"])
 
 
 FILE_EVENTS = (
@@ -192,7 +194,7 @@ FILE_EVENTS = (
 )
 
 
-def strike_at_file(number: int, what: int, cwd: str) -> None:
+def strike_at_file(number: int, of: str, what: int, cwd: str) -> None:
     """Strike this process itself before its file call of this number that may change something in the working folder."""
     count = 0
 
@@ -202,7 +204,8 @@ def strike_at_file(number: int, what: int, cwd: str) -> None:
             return
         if event == "open" and not (arguments[2] & (os.O_WRONLY | os.O_RDWR)):
             return
-        if not os.path.abspath(arguments[0]).startswith(cwd):
+        path = os.path.abspath(arguments[0])
+        if not path.startswith(cwd) or of not in path:
             return
         count += 1
         if count == number:

@@ -39,26 +39,23 @@ def test_killed_at_many_moments(make, share, workshop):
     assert workshop.figures.failed == 0
 
 
-@pytest.mark.parametrize("number", [2, 4] if ALL else [2])
-def test_killed_while_the_run_folder_is_made(number, workshop):
-    """It is there whole or not at all, and the training is begun again."""
-    trial, before = workshop.training(), workshop.figures.kills["train", "run folder"]
-    trial.until_it_ends(once(Strike(file=number)))
-    assert workshop.figures.kills["train", "run folder"] == before + 1
-
-
-@pytest.mark.parametrize("number", [37, 38, 39] if ALL else [38])
-def test_killed_in_the_writing_of_a_checkpoint(number, workshop):
-    """Before the file calls of one `last.pt`: the opening of its draft, and its taking the name."""
-    trial, before = workshop.training(), workshop.figures.kills["train", "checkpoint"]
-    trial.until_it_ends(once(Strike(file=number)))
-    assert workshop.figures.kills["train", "checkpoint"] == before + 1
-
-
-@pytest.mark.parametrize(("make", "number"), [("preparing", 4), ("preparing", 9), ("predicting", 6), ("predicting", 14)])
-def test_killed_and_begun_again(make, number, workshop):
+@pytest.mark.parametrize(
+    ("make", "of", "number"),
+    [
+        ("training", "/.run.", 2),  # the run folder before it has its name
+        ("training", "last.pt", 1),  # the first checkpoint: no draft of it yet
+        ("training", "last.pt", 3),  # its draft is there, and does not take the name
+        ("training", "last.pt", 6),  # the second, which is to take the place of the first
+        ("preparing", "prepared.partial", 4),
+        ("preparing", "prepared.partial", 12),
+        ("predicting", "maps.partial", 6),
+        ("predicting", "maps.partial", 20),
+    ][:: 1 if ALL else 2],
+)
+def test_killed_before_a_file_call(make, of, number, workshop):
+    """What was being made is there whole or not at all, and the same command, or --resume, ends as if undisturbed."""
     trial, before = getattr(workshop, make)(), kills(workshop)
-    trial.until_it_ends(once(Strike(file=number)))
+    trial.until_it_ends(once(Strike(file=number, of=of)))
     assert kills(workshop) == before + 1
 
 

@@ -95,7 +95,7 @@ def test_a_second_signal_leaves_at_once(number, workshop, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     trial = workshop.training()
     train = [*trial.first, "--set", "callbacks.slow.name=slow"]
-    strike = Strike(after=0.05, signal=number, again=0.5, since="run/slept")
+    strike = Strike(after=0.0, wait=0.3, signal=number, again=0.5, since="run/slept")
     end = workshop.zygote.run("-p", "slow.py", *train, cwd=tmp_path, strike=strike)
     assert asked_to_end(end.status, number), end.output
     assert end.left < 30  # of the 600 seconds that the step takes

@@ -21,9 +21,9 @@ def misbehave(how):
     if how == "raises":
         raise ValueError("broken on purpose")
     if how == "hangs":
-        time.sleep(30)
+        time.sleep(90)
     if how == "hangs_on":
-        for _ in range(30):
+        for _ in range(90):
             try:
                 time.sleep(1)
             except Exception:

@@ -136,7 +136,7 @@ def opened_page(browser, file, *, without_policy):
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("dialog", lambda dialog: said.append(dialog.message))
     page.goto(file.as_uri())
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     return page, said
 
 
