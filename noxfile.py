@@ -147,6 +147,14 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """All ratios, goal and result, in one table, with JSON in bench/; with `-- --full` large and often, for hours."""
+    install_all(session, "matplotlib>=3.8")
+    session.install(*NEWEST, "-r", "benchmarks/requirements.txt")  # peers; they may want other versions than the tested ones
+    session.run("python", "benchmarks/bench.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, with broken links as errors."""
     install_all(session, *DOCS)

@@ -198,3 +198,12 @@ def test_drawn_thresholds_are_log_uniform():
 def test_thresholds_that_make_no_sense_are_refused(values):
     with pytest.raises(ValueError, match=r"must|'values'|Length"):
         Thresholds(values=values)
+
+
+@pytest.mark.parametrize("drawn", [0, 4])
+def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(drawn):
+    every = Augmentation(tilt=0.5, relief_m=12, stretch=1.5, swap=0.2, exchange=0.2, blend=0.2)
+    maker = BatchMaker(thresholds=Thresholds(drawn=drawn), augmentation=every)
+    batch = maker(tiles().to("meta"))  # a device that holds no numbers: reading one from it raises
+    made = (batch.dsm, batch.height, batch.valid, batch.thresholds, batch.target, batch.index)
+    assert {tensor.device.type for tensor in made} == {"meta"}
