@@ -27,7 +27,7 @@ DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 FIRST_PARTY = sorted(path.parent.name for path in (DOCS.parent / "plugins").glob("*/pyproject.toml"))
 COMMANDS = (
-    "", "train", "test", "evaluate", "report", "share", "simulate", "prepare", "predict", "gaps", "change",
+    "", "train", "test", "evaluate", "report", "share", "simulate", "prepare", "predict", "gaps", "change", "export",
     "config", "config init", "config check", "config explain",
     "plugins", "plugins list", "plugins show", "plugins check", "plugins new",
 )  # fmt: skip

@@ -18,6 +18,7 @@ DEPTH = 64  # of elements
 BANDS = 1000
 OVERLAP = 64  # sources that may lie over a pixel, on average
 MEMORY_MB = 512  # to warp in
+LONGEST = 4096  # letters of a path
 
 ALLOWED = """
 VRTDataset SRS GeoTransform Metadata MDI VRTRasterBand ColorInterp NoDataValue HideNoDataValue Description UnitType Offset Scale
@@ -133,7 +134,7 @@ def number(text: str | None) -> float:
 def named_by(path: Path, element: Element) -> Path:
     """The file that a VRT names."""
     name = element.text or ""
-    if not name or re.match(r"[<&]|/vsi|\\|[A-Za-z][\w+.-]+:", name):
+    if not 0 < len(name) <= LONGEST or re.match(r"[<&]|/vsi|\\|[A-Za-z][\w+.-]+:", name):
         raise DataError(f"{path}: names {plain(name)!r}, which is no file on this machine; download it, and name the copy")
     relative = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
     return (path.parent / name if relative else Path(name)).absolute()

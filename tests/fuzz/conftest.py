@@ -18,7 +18,7 @@ from attrs import define
 from hypothesis import HealthCheck, settings
 
 VARIABLE = "FORESTGAPS_FUZZ_CASES"
-CASES = int(os.environ.get(VARIABLE, "500"))
+CASES = int(os.environ.get(VARIABLE, "300"))
 CPU_SECONDS = 10.0  # of a case, before it is called a hang
 CLOCK_SECONDS = 120.0  # of a case, before the process is ended with a traceback of where it stands
 

@@ -24,7 +24,7 @@ NEEDED = {"score": "validation/gaps/gap_iou", "layers": ["head"], "minutes": 1.0
 UNTRIED = {("data", "rasters")}  # needs a folder of rasters
 # The work that is asked for: landscapes are made before a run, and the most that can be asked for takes half an hour.
 LONG = {("data", "landscapes", name) for name in ("train", "validation", "test", "size_px")}
-EVERY = max(round(20_000 / max(CASES, 1)), 1)  # of the settings, in a run of a few hundred cases
+EVERY = max(round(10_000 / max(CASES, 1)), 1)  # of the settings, in a run of a few hundred cases
 
 pytestmark = pytest.mark.skipif("landscapes" not in Plugins.discover().components("data"), reason="needs simulated landscapes")
 

@@ -425,7 +425,7 @@ def test_every_command_is_known_with_what_it_declares():
 
 
 def test_any_command_line_works_or_is_refused_with_a_sentence(workshop):
-    @fuzzing(0.25)
+    @fuzzing(0.15)
     @given(arguments=asked())
     def run(arguments):
         with case("commands") as outcome:

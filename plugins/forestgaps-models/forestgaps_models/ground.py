@@ -38,7 +38,9 @@ def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Ten
 
 
 def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
-    """Gaussian mean over known cells; beyond the edge the outermost ones repeat. 0 where nothing is known within reach."""
+    """Gaussian mean over known cells; beyond the edge the outermost ones repeat. Where nothing is known within reach, the mean of
+    all known cells of the tile (0 without any): a constant there would tell elevations above the sea apart.
+    """
     reach = int(TRUNCATE * sigma + 0.5)
     place = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
     kernel = torch.exp(-0.5 * (place / sigma) ** 2)
@@ -51,7 +53,7 @@ def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     planes = conv2d(conv2d(planes, kernel), kernel.transpose(-1, -2))
     samples = cells.shape[0]
     total, count = planes[:samples], planes[samples:]  # a chunk would fix the number of samples when the network is exported
-    return torch.where(count > 1e-6, anchor + total / count.clamp(min=1e-6), 0.0)
+    return torch.where(count > 1e-6, anchor + total / count.clamp(min=1e-6), anchor)
 
 
 def low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:

@@ -120,3 +120,15 @@ def test_steepness_of_a_plane_is_its_slope() -> None:
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
     plane = (4 * (0.3 * y + 0.4 * x))[None, None]
     torch.testing.assert_close(steepness(plane, 4.0)[..., 1:-1, 1:-1], torch.full((1, 1, 4, 5), 0.5))
+
+
+@pytest.mark.parametrize("shift", [-350.0, 1500.0])
+def test_elevation_above_the_sea_changes_nothing_beside_a_hole_in_the_data_either(shift: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    dsm = forest(torch.full((1, 1, 256, 256), 400.0)) + torch.rand((1, 1, 256, 256), generator=generator)
+    valid = torch.ones_like(dsm, dtype=torch.bool)
+    valid[..., 60:188, 90:218] = False
+    planes, grounds = candidates()(dsm, valid)
+    planes_above, grounds_above = candidates()(dsm + shift, valid)
+    torch.testing.assert_close(grounds_above - shift, grounds, rtol=0, atol=5e-3)
+    torch.testing.assert_close(planes_above, planes, rtol=0, atol=5e-2)  # shares of cells may flip by a cell
