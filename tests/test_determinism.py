@@ -33,7 +33,7 @@ validation = 1
 test = 1
 size_px = 48
 tile_px = 32
-samples_per_epoch = 6
+samples_per_epoch = 4
 
 [thresholds]
 values = [2, 5, 10]
@@ -88,8 +88,9 @@ SETTINGS = {
     "balanced sampling": ["data.sampling.balance=gaps"],
     "averaged weights": ["callbacks.it.name=averaged_weights"],
 }
+ALL = os.environ.get("FORESTGAPS_FAULTS") == "all"
 # Networks move apart when sums are taken in another order, as more threads take them. Measured by `threads` below.
-APART = 0.02  # of the largest weight, after 3 steps on 2 threads instead of 1
+APART = 0.02  # of the largest weight, after 2 steps on 2 threads instead of 1
 
 
 def trainings() -> dict[str, list[str]]:
@@ -117,7 +118,7 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in weights.items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(bytes(tensor.contiguous().flatten().view(torch.uint8).tolist()))
+        found.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
 
 
@@ -168,7 +169,7 @@ def test_other_processes_with_other_hashes_end_with_the_same_bytes(once, tmp_pat
         assert json.loads(done.stdout.splitlines()[-1]) == {name: once[name] for name in half}
 
 
-@pytest.mark.parametrize("name", [name for name in trainings() if name.startswith("model.")])
+@pytest.mark.parametrize("name", [name for name in trainings() if name.startswith("model.")] if ALL else ["model.unet"])
 def test_two_threads_end_near_one(name, tmp_path):
     plugins, changes = Plugins.discover(), trainings()[name]
     one, two = (trained(tmp_path / f"{n}", [*changes, f"environment.threads={n}"], plugins) for n in (1, 2))

@@ -253,13 +253,14 @@ def same_value(one: Any, other: Any, place: str) -> None:
             same_value(left, right, f"{place}.{number}")
     elif isinstance(one, torch.Tensor):
         assert one.dtype == other.dtype and one.shape == other.shape, place
-        assert bits(one) == bits(other), place
+        assert torch.equal(bits(one), bits(other)), place
     else:
         assert repr(one) == repr(other), place  # NaN equals itself in writing
 
 
-def bits(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.detach().contiguous().flatten().view(torch.uint8).tolist()) if tensor.numel() else b""
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Its bytes, in which NaN equals itself and 0 is not -0."""
+    return tensor.detach().contiguous().flatten().view(torch.uint8)
 
 
 @define(eq=False)

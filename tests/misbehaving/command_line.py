@@ -7,6 +7,8 @@ arguments, files for stdout and stderr, a folder, an environment and folders to 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import signal
@@ -19,6 +21,7 @@ from typing import Any
 from attrs import define, frozen
 
 PATIENCE_S = 120.0
+SLOW_TO_IMPORT = ("torch._dynamo", "forestgaps_core.run", "forestgaps_core.display")  # optimizers need the first
 
 
 @frozen
@@ -97,10 +100,9 @@ def status_of(child: int) -> int | None:
 
 
 def serve() -> None:
-    import torch  # noqa: F401
-
-    import forestgaps_core.run  # noqa: F401
-
+    for name in SLOW_TO_IMPORT:
+        importlib.import_module(name)
+    gc.freeze()  # or each child would copy the memory of all these modules
     for line in sys.stdin:
         child = os.fork()
         if not child:

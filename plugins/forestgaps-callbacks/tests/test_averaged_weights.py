@@ -13,7 +13,7 @@ from torch import nn
 
 from forestgaps_callbacks.averaged_weights import AveragedWeights, AveragedWeightsConfig
 from forestgaps_callbacks.checkpoints import Checkpoints
-from forestgaps_core import hookimpl
+from forestgaps_core import PluginError, hookimpl
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.testing import check_callback
 
@@ -87,7 +87,7 @@ def test_an_error_in_validation_leaves_the_trained_weights(train: Callable[..., 
             raise OSError("broken")
 
     breaks = Breaks()
-    with pytest.raises(OSError, match="broken"):
+    with pytest.raises(PluginError, match=r"callbacks\.breaks .* failed at evaluation_batch: OSError: broken"):
         train({"averaged": AveragedWeights(decay=0.9), "breaks": breaks})
     assert all(torch.equal(tensor, breaks.trained[name]) for name, tensor in breaks.trainer.model.state_dict().items())
 

@@ -41,6 +41,8 @@ def network(name: str, normalization: Any = nn.BatchNorm2d, **settings: Any) -> 
         for weights in made.parameters():
             if not weights.any():
                 weights.normal_(std=0.1)
+            elif weights.dim() > 1:
+                weights.mul_(2.0)  # as torch begins, what is deep inside hardly reaches the logits
         for layer in made.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.running_mean.normal_(std=0.2)

@@ -26,7 +26,7 @@ def run(monkeypatch, tmp_path):
         def __call__(self, dsm, valid, thresholds, kept):
             return torch.full((len(dsm), len(thresholds), *dsm.shape[2:]), 0.8)[..., *kept]
 
-    def load(run, device, engine=None):
+    def load(run, device, **how):
         loaded.append(str(run))
         return Flat()
 
