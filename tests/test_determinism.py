@@ -155,10 +155,10 @@ def test_no_two_trainings_are_alike(once):
 
 def test_other_processes_with_other_hashes_end_with_the_same_bytes(once, tmp_path):
     names = shuffled()
-    for number, seed in enumerate(("1", "4242")):
+    for number, seed in enumerate(("1", "4242") if ALL else ("1",)):
         place = tmp_path / seed
         place.mkdir()
-        half = names[number::2]
+        half = names[number :: 2 if ALL else 4]
         done = subprocess.run(
             [sys.executable, __file__, "digests", str(place), json.dumps(half)],
             env={**os.environ, "PYTHONHASHSEED": seed},

@@ -113,7 +113,9 @@ def test_any_command_ends_by_it_and_is_begun_again(number, make, workshop):
     for share in (0.1, 0.5):
         end = trial.start(Strike(after=share * trial.seconds * moments.uniform(0.5, 1.0), signal=number))
         assert end.status == 0 or asked_to_end(end.status, number), end.output
-        assert "Traceback" not in end.output
+        # Python drops an exception that a signal raises inside some calls of C libraries, and says so; the command then goes on.
+        swallowed = end.status == 0 and "Exception ignored in" in end.output
+        assert swallowed or "Traceback" not in end.output
         if trial.folder.exists() and (end.status == 0 or trial.command != "train"):
             break
     else:
