@@ -67,6 +67,15 @@ FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORE
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten thousand new cases of bad input; FORESTGAPS_FUZZ_CASES for another number."""
+    install_all(session, *TEST_TOOLS)
+    session.env["FORESTGAPS_FUZZ_CASES"] = os.environ.get("FORESTGAPS_FUZZ_CASES", "10000")
+    session.env["OMP_NUM_THREADS"] = "1"
+    session.run("pytest", "-q", "tests/fuzz", *session.posargs)
+
+
+@nox.session
 def alone(session: nox.Session) -> None:
     """Each plugin alone with the core: proves what it says it depends on."""
     session.install(*CONSTRAINTS, *TEST_TOOLS, "-e", ".")
