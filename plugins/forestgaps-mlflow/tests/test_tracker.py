@@ -14,6 +14,7 @@ from attrs import evolve
 
 from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
+from forestgaps_core.errors import PluginError
 from forestgaps_core.testing import check_callback
 from forestgaps_mlflow.store import DATABASE, Store
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
@@ -253,7 +254,7 @@ def test_a_run_that_ends_by_an_error_is_marked_as_failed(make: Callable[..., Any
             raise OSError("disk")
 
     tracker = make()
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(PluginError, match="disk"):
         train({"tracker": tracker, "breaks": Breaks()})
     assert client_of(tracker).get_run(tracker.store.run_id).info.status == "FAILED"
 

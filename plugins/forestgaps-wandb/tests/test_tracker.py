@@ -14,6 +14,7 @@ from attrs import evolve
 
 from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
+from forestgaps_core.errors import PluginError
 from forestgaps_core.testing import check_callback
 from forestgaps_wandb.tracker import WandbConfig, WandbTracker
 
@@ -260,7 +261,7 @@ def test_a_run_that_ends_by_an_error_is_marked_as_failed(make: Callable[..., Any
             raise OSError("disk")
 
     tracker = make()
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(PluginError, match="disk"):
         train({"tracker": tracker, "breaks": Breaks()})
     assert only_run(tracker).of("exit")[0].exit_code == 1
 
