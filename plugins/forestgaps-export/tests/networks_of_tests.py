@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from forestgaps_core.components import build
 from forestgaps_core.plugins import Plugins
+
+pytest.importorskip("forestgaps_models")  # tested with the networks that ship, not alone
 
 VIEW = {"channels": ["relief", "tophats"], "relief_m": 9.0, "tophats_m": [5.0]}
 U = {"view": VIEW, "base": 4, "depth": 2}
