@@ -35,9 +35,9 @@ DOCS = ("mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<
 
 
 def install_all(session: nox.Session, *tools: str) -> None:
-    """The core and every plugin, editable, with these tools, in one resolution."""
-    editable = [part for name in PLUGINS for part in ("-e", f"plugins/{name}")]
-    session.install(*CONSTRAINTS, "-e", ".", *editable, *tools)
+    """The core and every plugin with all extras, editable, with these tools, in one resolution."""
+    everything = [part for name in PLUGINS for part in ("-e", with_extras(name))]
+    session.install(*CONSTRAINTS, "-e", ".", *everything, *tools)
 
 
 @nox.session
@@ -125,7 +125,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, strictly: the core, then each plugin."""
-    install_all(session, "mypy>=1.15", "matplotlib>=3.8")
+    install_all(session, "mypy>=1.15")
     session.run("mypy", "forestgaps_core")
     for name in PLUGINS:
         package = name.replace("-", "_")
@@ -143,7 +143,7 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The first run: train on a simulated landscape, test, map a GeoTIFF, draw a picture. Leaves a folder `demo`."""
-    install_all(session, "matplotlib>=3.8")
+    install_all(session)
     folder = ROOT / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -158,7 +158,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """All ratios, goal and result, in one table, with JSON in bench/; with `-- --full` large and often, for hours."""
-    install_all(session, "matplotlib>=3.8")
+    install_all(session)
     session.install(*NEWEST, "-r", "benchmarks/requirements.txt")  # peers; they may want other versions than the tested ones
     session.run("python", "benchmarks/bench.py", *session.posargs)
 
