@@ -188,8 +188,8 @@ class TileLoader:
                     if sentence := of_loader_process(error):
                         raise type(error)(sentence) from error
                     raise
-                except RuntimeError as error:
-                    if not died(error):
+                except (RuntimeError, OSError, EOFError) as error:
+                    if not (self.workers and died(error)):
                         raise
                     lives -= 1
                     if not lives:
@@ -228,9 +228,15 @@ def child_signals_kept() -> Iterator[None]:
         signal.signal(number, before if before is not None else signal.SIG_DFL)
 
 
-def died(error: RuntimeError) -> bool:
-    """Whether torch says that a loader process ended on its own; what a source raised comes with its own words."""
-    return "DataLoader worker" in str(error) and ("killed by signal" in str(error) or "exited unexpectedly" in str(error))
+def died(error: RuntimeError | OSError | EOFError) -> bool:
+    """Whether a loader process ended on its own: torch says so, or it was gone before the tensors it had announced were fetched.
+
+    What a source raised comes with words of its own and says where: caught in a DataLoader worker process.
+    """
+    said = str(error)
+    if isinstance(error, ConnectionError | EOFError | FileNotFoundError):  # its socket is closed, or not there any more
+        return "DataLoader worker" not in said
+    return "DataLoader worker" in said and ("killed by signal" in said or "exited unexpectedly" in said)
 
 
 def one_line(error: Exception) -> str:

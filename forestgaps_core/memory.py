@@ -1,8 +1,12 @@
-"""How much memory there is, and staying within it: what asks for more gets an error instead of the whole process its end."""
+"""How much memory there is, and staying within it: what asks for more gets an error instead of the whole process its end.
+
+And how it is taken: see `reuse_memory`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +55,27 @@ def within_memory() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+# Of glibc's <malloc.h>.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def reuse_memory() -> bool:
+    """Let this process keep what it frees for what it takes next; whether that could be arranged (Linux with glibc).
+
+    The system gives memory page by page and clears each. glibc returns every block above 32 MiB when it is freed, so a network on
+    windows of 512 x 512 pixels would be given all its planes anew in each layer: 0.1 to 0.4 of the time. Its price is a tenth
+    to a fifth more memory (1.08 instead of 0.97 GiB to map with `ground_unet`), since aligned blocks leave gaps before they fit.
+    For programs, before they begin; a library leaves it to its caller. Does nothing where the environment tunes glibc already.
+    """
+    tuned = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if tuned or "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
+        return False
+    import ctypes
+
+    glibc = ctypes.CDLL(None)
+    return bool(glibc.mallopt(M_MMAP_MAX, 0)) and bool(glibc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def bytes_of(line: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import cli, load_config, load_predictor
+from forestgaps_core.commands import installed
 from forestgaps_core.errors import BusyError, ConfigError, DiskError, PluginError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.run import evaluate_model, resume_training
@@ -124,7 +125,7 @@ def test_a_checkpoint_that_is_a_link_is_replaced_and_not_followed(name, run, vic
 @pytest.mark.parametrize("where", ["test.json", ".test.json.PROCESS.tmp"])
 def test_scores_are_not_written_through_a_link(where, run, victim, local_plugins, monkeypatch, capsys):
     (run / where.replace("PROCESS", str(os.getpid()))).symlink_to(victim)
-    monkeypatch.setattr(cli, "_found", [local_plugins])
+    monkeypatch.setattr(installed, "_found", [local_plugins])
     cli.test(run)
     assert victim.read_text() == "precious\n"
     assert not (run / "test.json").is_symlink()

@@ -1,0 +1,68 @@
+"""`forestgaps config`: make, check and explain run files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forestgaps_core.commands.installed import plugins
+from forestgaps_core.commands.options import Json, Set
+from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
+from forestgaps_core.errors import ConfigError
+from forestgaps_core.importing import to_stderr
+
+config_app = typer.Typer(help="Make, check and explain run files.", no_args_is_help=True)
+
+
+@config_app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file to write.")] = Path("run.toml"),
+    recipe: Annotated[str, typer.Option(help="Which complete run file to start from; --recipe list names them.")] = DEFAULT_RECIPE,
+) -> None:
+    """Write a complete run file to start from."""
+    if recipe == "list":
+        for name, (plugin, entry) in plugins().recipes().items():
+            typer.echo(f"{name}  {entry.help}  ({plugin})")
+        return
+    if path.exists():
+        raise ConfigError(f"{path} exists; give another name", "config init")
+    from forestgaps_core.writing import write_text
+
+    write_text(path, recipe_path(recipe).read_text(encoding="utf-8"))
+    typer.echo(f"Written: {path}\n\nNext:\n  forestgaps config check {path}\n  forestgaps train {path}")
+
+
+@config_app.command()
+def check(
+    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")],
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Read a run file, build all of it, and put one batch through."""
+    from forestgaps_core.config import load_config, table_of
+    from forestgaps_core.memory import within_memory
+    from forestgaps_core.run import try_one_batch
+
+    config = load_config(path, overrides=changes or [], plugins=plugins())
+    with to_stderr(), within_memory():
+        facts = try_one_batch(config, plugins())
+    if as_json:
+        typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
+        return
+    typer.echo(f"{path} is right.")
+    for name, value in facts.items():
+        typer.echo(f"  {name}: {value}")
+
+
+@config_app.command()
+def explain(
+    topic: Annotated[str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables.")] = "",
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the schedules: scheduler, or scheduler.NAME.")] = False,
+) -> None:
+    """Say what a table of a run file may hold."""
+    from forestgaps_core.explain import explanation, plotted
+
+    typer.echo(plotted(topic, plugins()) if plot else explanation(topic, plugins()))

@@ -1,0 +1,159 @@
+"""Train, test and share: what makes a run, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forestgaps_core.commands.installed import plugins
+from forestgaps_core.commands.options import Json, Set
+from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
+from forestgaps_core.ending import INTERRUPTED, TERMINATED
+from forestgaps_core.errors import ConfigError
+from forestgaps_core.importing import to_stderr
+
+if TYPE_CHECKING:
+    from forestgaps_core.config import Config
+
+
+def train(
+    run_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; without it, a first run on a simulated landscape.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/NAME.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder where it stopped.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NETWORK",
+            help="Begin with its weights: a run or network folder, a checkpoint, or the name of an installed network.",
+        ),
+    ] = None,
+    changes: Set = None,
+) -> None:
+    """Train a network."""
+    from forestgaps_core.display import written
+    from forestgaps_core.processes import processes_here
+    from forestgaps_core.run import resume_training, train_model
+
+    if resume is not None:
+        if run_file or out or changes or start:
+            raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
+        result = resume_training(resume, plugins=plugins())
+    else:
+        if start is not None:
+            place = str(Path(start).absolute()) if Path(start).exists() else start
+            changes = [*(changes or []), f"training.start={json.dumps(place)}"]
+        config, name = chosen_config(run_file, changes or [])
+        result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
+    if processes_here().rank:
+        raise typer.Exit(0)  # the first process tells
+    if result.stopped and result.stopped.startswith("interrupted"):
+        typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
+        raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
+    ended = f"stopped: {result.stopped}" if result.stopped else "complete"
+    typer.echo(f"\nTrained {result.epoch} epochs ({ended}). Written to {result.folder}:")
+    for line in written(result.folder):
+        typer.echo(f"  {line}")
+    say_next(result.folder)
+
+
+def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
+    """The config to train and a name for its run folder."""
+    from forestgaps_core.config import load_config
+
+    if run_file is not None:
+        return load_config(run_file, overrides=changes, plugins=plugins()), run_file.stem
+    return load_config(recipe_path(DEFAULT_RECIPE), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3` ... that is free."""
+    folder, count = parent / name, 1
+    while folder.exists():
+        count += 1
+        folder = parent / f"{name}-{count}"
+    return folder
+
+
+def say_next(folder: Path) -> None:
+    suggestions = {
+        "test": f"forestgaps test {folder}",
+        "simulate": "forestgaps simulate landscape",
+        "predict": f"forestgaps predict {folder} landscape/dsm.tif --out maps",
+    }
+    there = {"test", *plugins().commands()}
+    typer.echo("\nNext:")
+    for name, line in suggestions.items():
+        if name in there:
+            typer.echo(f"  {line}")
+
+
+def test(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a trained network on the split held back."""
+    from forestgaps_core.display import show_scores
+    from forestgaps_core.run import evaluate_model
+    from forestgaps_core.writing import write_text
+
+    with to_stderr():  # what components print must not get into the JSON
+        scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
+    path = run / f"{split}.json"
+    text = json.dumps({name: value if isfinite(value) else None for name, value in scores.items()}, indent=2)
+    write_text(path, text + "\n")
+    if as_json:
+        typer.echo(text)
+        return
+    show_scores(scores)
+    typer.echo(f"Written: {path}")
+
+
+def share(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint, or a network to write again.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Network folder to write; must not exist.")],
+    half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit slope and offset of the logits on the run's validation split.")
+    ] = False,
+    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as a folder to hand on: safetensors weights, how to build it, and a card."""
+    from attrs import asdict
+
+    from forestgaps_core.networks import save_network
+
+    summary: dict[str, Any] = {"folder": str(folder)}
+    scale = None
+    if folder.exists():
+        raise ConfigError(f"{folder} exists; give another name", "share")
+    if calibrate:
+        from forestgaps_core.run import calibrated
+
+        with to_stderr():
+            found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
+        scale = asdict(found)
+        summary["calibration"] = {**scale, "log_loss_before": before, "log_loss_after": after}
+    save_network(run, folder, half=half, checkpoint=checkpoint, calibration=scale, plugins=plugins())
+    files = {str(path): path.stat().st_size for path in sorted(folder.iterdir())}
+    if as_json:
+        typer.echo(json.dumps({**summary, "files": files}, indent=2))
+        return
+    if scale is not None:
+        typer.echo(f"Calibrated: logits times {scale['slope']:.3f} plus {scale['offset']:.3f}")
+        typer.echo(f"  log loss on the validation split: {before:.4f} before, {after:.4f} after")
+    typer.echo("Written:")
+    for path, size in files.items():
+        typer.echo(f"  {path}  {size / 1e6:.2f} MB")
+    typer.echo(f"\nNext:\n  complete {folder / 'README.md'}: data, scores, licence")
+    if "predict" in plugins().commands():
+        typer.echo(f"  forestgaps predict dsm.tif --network {folder} --out maps")
