@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forestgaps_core import cli
+from forestgaps_core.commands import installed
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_evaluation.commands import evaluate
 
@@ -17,7 +17,7 @@ NAMES = ["evaluation.csv", "evaluation.json", "evaluation.md"]
 
 @pytest.fixture
 def call(plugins, monkeypatch):
-    monkeypatch.setattr(cli, "_found", [plugins])
+    monkeypatch.setattr(installed, "_found", [plugins])
     app = typer.Typer()
     app.command()(evaluate)
 

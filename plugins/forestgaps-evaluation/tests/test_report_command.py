@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from forestgaps_core import ConfigError, DataError
-from forestgaps_core import cli as core_cli
+from forestgaps_core.commands import installed
 from forestgaps_core.plugins import Plugins, load_target
 from forestgaps_evaluation.report_command import report, text_of_notes
 
@@ -19,7 +19,7 @@ APP.command()(report)
 
 @pytest.fixture(autouse=True)
 def known(plugins, monkeypatch):
-    monkeypatch.setattr(core_cli, "_found", [plugins])
+    monkeypatch.setattr(installed, "_found", [plugins])
 
 
 def run_it(*arguments):

@@ -15,6 +15,8 @@ The logit of a gap is log F - log(1 - F). It rises with t: gaps are nested whate
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, le, lt, max_len, min_len
@@ -33,6 +35,7 @@ RESIDUAL_M = 5.0  # metres that an output of 1 adds to the ground
 SPREAD_M = 1.5  # scale of the distribution at an output of 0 is this times log 2, plus the least
 LEAST_SPREAD_M = 0.1  # below, a logit would overflow half precision at 60 m
 SCORE_CAP = 60.0  # nats; exp(-60) is far from the smallest float32, so no logarithm is of 0
+ODDS_CAP = 40.0  # nats, where no gradient is asked; so that odds multiplied by odds stay far from the largest float32
 # Windows whose margin is so wide change no probability by 0.02, as measured by benchmarks/window_consistency.py; the tails of the
 # Gaussians reach farther, with weights that do not matter.
 CONTEXT_M = 160.0
@@ -113,10 +116,12 @@ class GroundNetwork(nn.Module):
     Attributes:
         nested: Gaps at one threshold are gaps at any higher one, by construction.
         context_m: What lies farther than this from a pixel hardly matters to it, metres; see `CONTEXT_M`.
+        pixel_bytes: Memory it takes for each pixel when it predicts, bytes, measured.
     """
 
     nested = True
     context_m = CONTEXT_M
+    pixel_bytes = 160
 
     def __init__(self, candidates: GroundCandidates, body: EncoderDecoder, components: int) -> None:
         super().__init__()
@@ -167,8 +172,16 @@ class GroundNetwork(nn.Module):
         if self.components == 1:
             return score[:, 0]
         # Both sums run over positive numbers, so each has the relative precision of float32 also next to 0 and 1.
-        share, score = weight.exp(), score.clamp(-SCORE_CAP, SCORE_CAP)
-        return (share * score.sigmoid()).sum(1).log() - (share * (-score).sigmoid()).sum(1).log()
+        share = weight.exp()
+        if torch.is_grad_enabled():
+            score = score.clamp(-SCORE_CAP, SCORE_CAP)
+            return (share * score.sigmoid()).sum(1).log() - (share * (-score).sigmoid()).sum(1).log()
+        # The same from the odds e of each component, F/(1 - F) = sum p e/(1 + e) over sum p/(1 + e): half the passes over memory.
+        # Its gradients would be lost far from 0.
+        odds = score.clamp_(-ODDS_CAP, ODDS_CAP).exp_()
+        above = share / (odds + 1)
+        below = odds.mul_(above)
+        return (reduce(torch.add, below.unbind(1)) / reduce(torch.add, above.unbind(1))).log_()
 
     def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The expected canopy height, metres, (B, 1, H, W) float32."""

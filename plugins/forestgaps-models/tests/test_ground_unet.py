@@ -63,6 +63,22 @@ def test_logits_are_those_of_the_mixture_written_out() -> None:
     torch.testing.assert_close(logits[sure], torch.logit(below)[sure], atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("components", [1, 2, 4])
+def test_logits_without_gradients_are_those_of_training(components: int) -> None:
+    made = network(components=components)
+    height = torch.linspace(-30, 60, 400).reshape(1, 1, 20, 20) + torch.arange(components).reshape(1, -1, 1, 1)
+    scale = torch.full_like(height, 0.1) + torch.arange(components).reshape(1, -1, 1, 1)
+    weight = torch.linspace(-30, 0, components).reshape(1, -1, 1, 1).expand_as(height).log_softmax(dim=1)
+    parts, thresholds = torch.cat([height, scale, weight], dim=1), torch.tensor([[0.5, 5.0, 30.0, 90.0]])
+    trained = made.logits_of(parts.requires_grad_(), thresholds).detach()
+    with torch.no_grad():
+        read = made.logits_of(parts, thresholds)
+    torch.testing.assert_close(read.sigmoid(), trained.sigmoid(), atol=3e-7, rtol=0)
+    within = trained.abs() < 38
+    assert within.any()
+    torch.testing.assert_close(read[within], trained[within], atol=1e-5, rtol=1e-5)
+
+
 def test_it_learns_that_the_ground_is_deeper_than_every_filter_says() -> None:
     """Under a canopy without a hole all openings are wrong by its height; only the residual can say so."""
     torch.manual_seed(0)

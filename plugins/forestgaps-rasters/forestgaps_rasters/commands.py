@@ -132,7 +132,7 @@ def predict(
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(metavar="PIXELS", help="Side of the windows given to the network; by default what it needs, at least 512."),
+        typer.Option(metavar="PIXELS", help="Side of the windows given to the network; by default what it needs, at least 768."),
     ] = None,
     overlap: Annotated[
         int | None,

@@ -21,6 +21,7 @@ from attrs import frozen
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import ConfigError, ForestgapsError
+from forestgaps_core.memory import reuse_memory
 from forestgaps_core.plugins import Plugins
 
 Item = TypeVar("Item")
@@ -121,6 +122,7 @@ _function: list[Callable[[Any], Any]] = []
 
 def started(sent: bytes) -> None:
     """Leave interruptions to the parent, end when it ends, and take the function."""
+    reuse_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     _function[:] = [pickle.loads(sent)]

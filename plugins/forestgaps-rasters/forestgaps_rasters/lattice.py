@@ -50,11 +50,13 @@ class Axis:
     def over(cls, extent: int, window: int, overlap: int) -> Axis:
         """
         Args:
-            window: Side of the windows, a multiple of `STRIDE`.
+            window: Side of the windows, a multiple of `STRIDE`; they are narrower where no more of them then cover the raster.
             overlap: Pixels two windows share, a multiple of `STRIDE`, at most half a window.
         """
         if extent <= window:
             return cls(extent, rounded_up(extent), (0,), (), 0)
+        needed = -(-(extent - overlap) // (window - overlap))
+        window = min(window, rounded_up((extent + (needed - 1) * overlap) / needed))
         step = window - overlap
         count = 1 + -(-(extent - window) // step)
         begins = (*range(0, (count - 1) * step, step), rounded_up(extent) - window)

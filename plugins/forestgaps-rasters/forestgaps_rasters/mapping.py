@@ -161,3 +161,9 @@ def context_of(predictor: Predictor) -> float:
     if (metres := getattr(network, "context_m", None)) is not None:
         return float(metres) / predictor.resolution_m
     return 0.0
+
+
+def pixel_bytes_of(predictor: Predictor) -> int | None:
+    """Bytes of memory a network takes for each pixel of a window, as far as it says."""
+    said: int | None = getattr(getattr(predictor, "model", predictor), "pixel_bytes", None)
+    return said

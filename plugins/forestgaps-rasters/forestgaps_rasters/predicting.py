@@ -24,15 +24,24 @@ from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
 from forestgaps_rasters.grids import Grid, target_grid
 from forestgaps_rasters.lattice import FEATHER, STRIDE, Lattice, rounded_up
-from forestgaps_rasters.mapping import STEPS, BlockMapper, Predictor, Surface, context_of, identity, torch_threads_kept
+from forestgaps_rasters.mapping import (
+    STEPS,
+    BlockMapper,
+    Predictor,
+    Surface,
+    context_of,
+    identity,
+    pixel_bytes_of,
+    torch_threads_kept,
+)
 from forestgaps_rasters.mosaics import Source, source_of
 from forestgaps_rasters.resampling import onto
 from forestgaps_rasters.resuming import WorkFolder, refuse_existing, work_folder
 from forestgaps_rasters.styles import write_styles
 from forestgaps_rasters.suspicion import of_dsm, settled
 
-WINDOW, OVERLAP = 512, 128  # pixels, of a network that does not say how far it looks
-PIXEL_BYTES = 512  # rough memory a network of moderate width takes for each pixel of a window
+WINDOW, OVERLAP = 768, 128  # pixels, of a network that does not say how far it looks
+PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of a window, where it does not say
 
 
 @frozen(kw_only=True)
@@ -40,7 +49,8 @@ class MapOptions:
     """How a map is made.
 
     Attributes:
-        window: Side of the windows given to the network, pixels, a multiple of 64; None: what the network needs, at least 512.
+        window: Side of the windows given to the network, pixels, a multiple of 64; None: what the network needs, at least 768.
+            They are narrower where no more of them then cover the raster.
         overlap: Pixels neighbouring windows share, a multiple of 64, at most half a window; None: what the network needs, at
             least 128.
         cut: Probability from which a pixel is a gap.
@@ -220,7 +230,7 @@ def at_once(predictor: Predictor, lattice: Lattice) -> int:
     if getattr(predictor, "device", torch.device("cpu")).type != "cpu":
         return 2  # one is computed while another is read
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
-    each = lattice.down.size * lattice.right.size * PIXEL_BYTES
+    each = lattice.down.size * lattice.right.size * (pixel_bytes_of(predictor) or PIXEL_BYTES)
     return max(min(cores(), len(lattice), memory // 8 // each, 16), 1)
 
 

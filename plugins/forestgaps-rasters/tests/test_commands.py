@@ -114,7 +114,7 @@ def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatc
                 yield item, function(item)
                 raise KeyboardInterrupt
 
-    dsm = raster("dsm.tif", np.full((40, 700), 400, np.float32))
+    dsm = raster("dsm.tif", np.full((40, 1000), 400, np.float32))
     with monkeypatch.context() as patch:
         patch.setattr("forestgaps_rasters.executors.chosen_executor", lambda workers, scheduler: Interrupted())
         result = run("predict", dsm, "-o", tmp_path / "map")

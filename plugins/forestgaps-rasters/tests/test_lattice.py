@@ -44,24 +44,36 @@ def test_what_is_kept_lies_far_from_the_window_s_edge(extent, sizes) -> None:
         assert last == seen_last == extent or seen_last - last >= halo
 
 
+@given(extent=st.integers(1, 5000), sizes=windows)
+def test_windows_are_no_wider_than_as_many_must_be(extent, sizes) -> None:
+    window, overlap = sizes
+    axis = Axis.over(extent, window, overlap)
+    as_asked = 1 + max(-(-(extent - window) // (window - overlap)), 0)
+    assert len(axis) <= as_asked
+    if len(axis) == as_asked > 1:
+        beyond = axis.size * as_asked - overlap * (as_asked - 1) - extent
+        assert beyond < STRIDE * as_asked, "each could be narrower by a stride"
+
+
 def test_a_lattice_by_hand() -> None:
     axis = Axis.over(1300, 512, 128)
-    assert axis.begins == (0, 384, 768, 832), "the last is moved back: 832 + 512 reaches beyond 1300 by 44"
-    assert axis.borders == (448, 832, 1216)
+    assert axis.size == 448, "four windows of 512 would cover 1664 pixels; of 448, 1408"
+    assert axis.begins == (0, 320, 640, 896), "the last is moved back: 896 + 448 reaches beyond 1300 by 44"
+    assert axis.borders == (384, 704, 1024)
     assert axis.feather == 16
-    assert [axis.kept(place) for place in range(4)] == [(0, 464), (432, 848), (816, 1232), (1200, 1300)]
+    assert [axis.kept(place) for place in range(4)] == [(0, 400), (368, 720), (688, 1040), (1008, 1300)]
 
 
 def test_a_raster_smaller_than_a_window_is_one_window() -> None:
     assert Axis.over(10, 512, 128) == Axis(10, 64, (0,), (), 0)
     assert Axis.over(512, 512, 128).begins == (0,)
-    assert Axis.over(513, 512, 128).begins == (0, 64)
+    assert Axis.over(513, 512, 128).begins == (0, 192)
 
 
 def test_blocks_go_row_by_row() -> None:
     lattice = Lattice.over(600, 900, 512, 128)
-    assert list(lattice) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)][: len(lattice)]
-    assert lattice.shape((0, 0)) == (464, 464)
+    assert list(lattice) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert lattice.shape((0, 0)) == (336, 400), "of windows of 384 by 448"
 
 
 def test_pixels_are_rounded_up_to_the_stride() -> None:

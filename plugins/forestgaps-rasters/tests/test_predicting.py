@@ -21,11 +21,13 @@ from torch import Tensor
 
 from forestgaps_core.errors import DataError, DiskError, ForestgapsError
 from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters import predicting
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.executors import InProcess, Processes
 from forestgaps_rasters.grids import parsed_crs
+from forestgaps_rasters.lattice import Lattice
 from forestgaps_rasters.mapping import STEPS
-from forestgaps_rasters.predicting import MapOptions, predict_raster, with_windows
+from forestgaps_rasters.predicting import MapOptions, at_once, predict_raster, with_windows
 from forestgaps_rasters.resampling import gathered
 
 SMALL = MapOptions(window=128, overlap=64)
@@ -325,12 +327,21 @@ def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_pat
 
 def test_windows_are_as_wide_as_the_network_looks() -> None:
     predictor = small()
-    assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (512, 128)
+    assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (768, 128)
     predictor.model.context_pixels = 200
     wide = with_windows(MapOptions(), predictor)
     assert (wide.window, wide.overlap) == (2048, 512), "half of it less the feather, 32, is more than 200"
     assert with_windows(MapOptions(window=256), predictor).overlap == 128, "what is asked is done"
     assert with_windows(MapOptions(window=640, overlap=64), predictor) == MapOptions(window=640, overlap=64)
+
+
+def test_as_many_windows_at_once_as_fit_the_memory_a_network_says_it_takes(monkeypatch) -> None:
+    monkeypatch.setattr(predicting, "cores", lambda: 64)
+    predictor, lattice = small(), Lattice.over(8192, 8192, 1024, 128)
+    predictor.model.pixel_bytes = 1
+    assert at_once(predictor, lattice) == 16, "more would wait for one another"
+    predictor.model.pixel_bytes = 2**40
+    assert at_once(predictor, lattice) == 1, "there must be one"
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------------
