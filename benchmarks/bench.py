@@ -42,6 +42,7 @@ BENCHES = (
     Bench("losses_and_metrics.py", ("--rounds", "5"), ("--rounds", "31")),
     Bench("data_speed.py", ("--rounds", "2", "--batches", "4", "--side", "4096"), ("--rounds", "7")),
     Bench("prepare_speed.py", ("--rounds", "2", "--size", "3000"), ("--rounds", "7", "--size", "8000")),
+    Bench("predict_speed.py", ("--rounds", "1", "--side", "1024"), ("--rounds", "5", "--side", "4096")),
     Bench("gap_vectors.py", ("--rounds", "2", "--size", "2048"), ("--rounds", "3", "--size", "16384")),
     Bench("engines.py", ("--rounds", "3", "--networks", "ground_unet", "--ways", "folded", "bf16", "--sizes", "256"), ()),
     Bench("startup.py", ("--rounds", "5"), ("--rounds", "21")),

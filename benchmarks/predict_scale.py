@@ -1,14 +1,10 @@
 """What `forestgaps predict` needs for a large raster beside the network: memory, and time.
 
-Two measurements, each in a process of its own.
+A raster of 30,000 x 30,000 pixels of random terrain is mapped, in a process of its own, with a network that does next to nothing:
+the time is nearly all reading, blending and writing. Peak resident memory of the process and of its children; goal: below 2 GiB.
 
-  memory    A raster of 30,000 x 30,000 pixels of random terrain, mapped with a network that does next to nothing. Peak resident
-            memory of the process and of its children; goal: below 2 GiB. The time is nearly all reading, blending and writing.
-  overhead  A smaller raster, mapped with a small real network on one core. CPU time of the whole call over that of the network
-            alone on the same windows; goal: at most 0.15 beyond it.
-
-CPU times, so that others on the machine count little. `--size` and `--small` are the sides of the rasters in pixels, `--workers`
-as in the command. Needs about 7 bytes of disk a pixel and threshold below `--folder`.
+`--size` is the side of the raster in pixels, `--workers` as in the command. Needs about 7 bytes of disk a pixel and threshold below
+`--folder`. What `predict` takes beside real networks is in `predict_speed.py`.
 """
 
 from __future__ import annotations
@@ -43,25 +39,9 @@ class Trivial(nn.Module):
         return (thresholds[:, :, None, None] - (dsm - 400)) / 3
 
 
-class Timed(nn.Module):
-    """Another network, and the CPU seconds it took."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.nested = getattr(network, "nested", False)
-        self.seconds = 0.0
-
-    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        start = time.process_time()
-        try:
-            return self.network(dsm, valid, thresholds)
-        finally:
-            self.seconds += time.process_time() - start
-
-
-def terrain(path: Path, size: int) -> None:
-    """Hills with a noisy canopy, some of it unsurveyed, in a tiled, compressed GeoTIFF, strip by strip."""
+def terrain(path: Path, size: int, rows: int | None = None) -> None:
+    """Hills with a noisy canopy, some of it unsurveyed, in a tiled, compressed GeoTIFF, strip by strip; square by default."""
+    rows = rows or size
     random = np.random.default_rng(0)
     x = np.arange(size, dtype=np.float32)
     hills = 8 * np.sin(x / 700)
@@ -69,9 +49,9 @@ def terrain(path: Path, size: int) -> None:
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": -9999, "crs": "EPSG:32610", "BIGTIFF": "YES"}
     tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1}
     corner = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
-    with rasterio.open(path, "w", height=size, width=size, transform=corner, **profile, **tiles) as file:
-        for row in range(0, size, STRIP):
-            count = min(STRIP, size - row)
+    with rasterio.open(path, "w", height=rows, width=size, transform=corner, **profile, **tiles) as file:
+        for row in range(0, rows, STRIP):
+            count = min(STRIP, rows - row)
             y = np.arange(row, row + count, dtype=np.float32)[:, None]
             values = np.round(396 + hills + 6 * np.cos(y / 900) + np.roll(canopy, 37 * (row // STRIP), axis=1)[:count], 1)
             values[:, size // 3 : size // 3 + 200] = -9999
@@ -94,13 +74,15 @@ def network_of(name: str) -> nn.Module:
 def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, float]:
     """Map in this process; what it took."""
     from forestgaps_core import Environment, Predictor
+    from forestgaps_core.memory import reuse_memory
     from forestgaps_rasters.executors import InProcess, Processes
     from forestgaps_rasters.predicting import predict_raster
 
-    network = Trivial() if name == "trivial" else Timed(network_of(name))
+    network = Trivial() if name == "trivial" else network_of(name)
     predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
     executor = None if workers is None else Processes(workers) if workers > 1 else InProcess()
     torch.set_num_threads(1)
+    reuse_memory()  # as the program does
     wall, start = time.perf_counter(), cpu()
     done = predict_raster(predictor, dsm, out, executor=executor)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -108,7 +90,6 @@ def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, fl
         "pixels": done.rows * done.columns,
         "cpu_s": cpu() - start,
         "wall_s": time.perf_counter() - wall,
-        "network_s": network.seconds if isinstance(network, Timed) else 0.0,
         "peak_gib": peak[0] / 2**20,
         "peak_of_a_child_gib": peak[1] / 2**20,
     }
@@ -130,8 +111,6 @@ def alone(*arguments: str) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=30_000)
-    parser.add_argument("--small", type=int, default=2_048)
-    parser.add_argument("--network", default="height_unet")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
     parser.add_argument("--json", type=Path)
@@ -144,22 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     workers = [] if asked.workers is None else ["--workers", str(asked.workers)]
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         place = Path(folder)
-        terrain(place / "small.tif", asked.small)
-        small = alone(str(place / "small.tif"), str(place / "small"), asked.network, "--workers", "1")
         terrain(place / "large.tif", asked.size)
         large = alone(str(place / "large.tif"), str(place / "large"), "trivial", *workers)
-    beyond = small["cpu_s"] / small["network_s"] - 1
     side = f"{asked.size:,}"
     print(f"{side} x {side} pixels, {len(THRESHOLDS)} thresholds, network that does nothing:")
     print(f"  peak memory {large['peak_gib']:.2f} GiB (a child {large['peak_of_a_child_gib']:.2f} GiB); goal: below 2 GiB")
     rate = large["pixels"] / large["cpu_s"] / 1e6
     print(f"  {large['cpu_s']:.0f} CPU s, {large['wall_s']:.0f} s on the clock, {rate:.1f} Mpx a CPU s")
-    print(f"{asked.small:,} x {asked.small:,} pixels, {asked.network} on one core:")
-    print(
-        f"  {small['cpu_s']:.1f} CPU s, of which the network {small['network_s']:.1f}: {beyond:.1%} beyond it; goal: at most 15 %"
-    )
     if asked.json:
-        asked.json.write_text(json.dumps({"large": large, "small": small, "beyond": beyond}, indent=1) + "\n")
+        asked.json.write_text(json.dumps(large, indent=1) + "\n")
 
 
 if __name__ == "__main__":

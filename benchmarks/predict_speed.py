@@ -1,0 +1,151 @@
+"""What `forestgaps predict` takes beside the network, held against the network alone and against MONAI.
+
+On a raster with holes in a tiled, compressed GeoTIFF, three thresholds, one thread, these take turns:
+
+  forward passes   the network on every window of the map, as `predict` lays them; nothing is read, kept or written
+  map in memory    windows read from the file, computed, blended into bytes: what of `predict` is comparable with MONAI
+  predict          the whole: also look at the raster, two Cloud-Optimized GeoTIFFs, read again to be sure
+  MONAI            `sliding_window_inference` over the same raster in memory, same windows and overlap, Gaussian weights; nothing
+                   is read or written
+
+for `height_unet`, a U-Net of usual cost, and for `ground_unet`, whose network is so quick that everything else is seen.
+
+Then, with a network that does nothing: million pixels a CPU second, and peak memory of a map of so many rows beside that of
+four times as many, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from interleaved import Comparison, interleaved, record, save, surroundings, table
+from predict_scale import THRESHOLDS, alone, network_of, terrain
+from torch import Tensor, nn
+
+from forestgaps_core import Environment, Predictor
+from forestgaps_core.memory import reuse_memory
+from forestgaps_core.rasterfiles import gdal
+from forestgaps_rasters.blending import assembled
+from forestgaps_rasters.executors import InProcess
+from forestgaps_rasters.lattice import Lattice
+from forestgaps_rasters.mapping import BlockMapper, Surface
+from forestgaps_rasters.mosaics import source_of
+from forestgaps_rasters.predicting import MapOptions, predict_raster, with_windows
+
+GOALS = {"predict": 1.05}  # of the forward passes
+OVER_MONAI = 1.0
+MEMORY_GROWTH = 1.1
+
+
+def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object]]:
+    network = network_of(name).eval()
+    predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
+    with rasterio.open(dsm) as file:
+        read = file.read(1)
+    surface = torch.from_numpy(np.where(read < -9000, 400, read))[None, None]
+    how = with_windows(MapOptions(), predictor)
+    lattice = Lattice.over(*read.shape, how.window, how.overlap)
+    levels = torch.tensor([THRESHOLDS])
+    size = (lattice.down.size, lattice.right.size)
+
+    def answered(window: Tensor) -> Tensor:
+        logits: Tensor = network(window, torch.ones_like(window, dtype=torch.bool), levels.expand(len(window), -1))
+        return logits
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for down, right in lattice:
+                (top, _), (left, _) = lattice.down.seen(down), lattice.right.seen(right)
+                window = surface[..., top : top + size[0], left : left + size[1]].clone()
+                answered(nn.functional.pad(window, (0, size[1] - window.shape[-1], 0, size[0] - window.shape[-2])))
+
+    def in_memory() -> None:
+        with gdal():
+            source = source_of([dsm])
+            with source.opened() as band:
+                mapper = BlockMapper(predictor, Surface(source, band.grid, False), lattice, THRESHOLDS)
+            with closing(mapper):
+                blocks = {item: mapper(item) for item in lattice}
+            for strip in assembled(lattice, len(THRESHOLDS), blocks.get):
+                strip.values.max()
+
+    def predict() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        predict_raster(predictor, dsm, folder, executor=InProcess())
+
+    jobs: dict[str, Callable[[], object]] = {
+        "forward passes": forward,
+        "map in memory": in_memory,
+        "predict": predict,
+    }
+    try:
+        from monai.inferers.utils import sliding_window_inference
+    except ImportError:
+        return jobs
+
+    def monai() -> None:
+        with torch.inference_mode():
+            share = (how.overlap / size[0], how.overlap / size[1])
+            sliding_window_inference(surface, size, 1, answered, overlap=share, mode="gaussian").sigmoid()
+
+    return {**jobs, "MONAI": monai}
+
+
+def alone_and_beside(side: int, rounds: int, names: list[str], place: Path) -> list[Comparison]:
+    """Each network's comparison with its own forward passes, and with MONAI where that is installed."""
+    terrain(place / "dsm.tif", side)
+    found = []
+    for name in names:
+        seconds = interleaved(jobs_of(name, place / "dsm.tif", place / "map"), rounds=rounds, clock=time.process_time)
+        title = f"{side} x {side} pixels, {name}"
+        ours = {job: taken for job, taken in seconds.items() if job != "MONAI"}
+        found.append(Comparison(title, ours, "forward passes", GOALS))
+        if "MONAI" in seconds:
+            both = {job: seconds[job] for job in ("MONAI", "map in memory", "predict")}
+            found.append(Comparison(title, both, "MONAI", {"map in memory": OVER_MONAI}))
+    return found
+
+
+def memory(side: int, place: Path) -> list[dict[str, Any]]:
+    """Of a network that does nothing."""
+    peaks = []
+    for rows in (side, 4 * side):
+        terrain(place / "tall.tif", side, rows)
+        told = alone(str(place / "tall.tif"), str(place / f"tall-{rows}"), "trivial", "--workers", "1")
+        shutil.rmtree(place / f"tall-{rows}")
+        peaks.append(told["peak_gib"])
+        rate = told["pixels"] / told["cpu_s"] / 1e6
+        print(f"{rows} rows of {side} pixels, a network that does nothing: {rate:.1f} Mpx a CPU second, {peaks[-1]:.2f} GiB")
+    return [{"what": f"peak memory, {4 * side} rows to {side}", "value": peaks[1] / peaks[0], "goal": MEMORY_GROWTH}]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=4096, help="pixels")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", default=["height_unet", "ground_unet"])
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    reuse_memory()  # as the program does
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = memory(arguments.side, Path(folder))  # first: a process begins with the peak of the one that starts it
+        comparisons = alone_and_beside(arguments.side, arguments.rounds, arguments.networks, Path(folder))
+        for comparison in comparisons:
+            print(table(comparison))
+    about = surroundings(["torch", "monai", "rasterio"])
+    save(arguments.json, {"about": about, "comparisons": [record(one) for one in comparisons], "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
