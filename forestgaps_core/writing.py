@@ -101,7 +101,7 @@ def new_file(
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     with disk_errors(path, needed=needed, after=after):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)  # but not those above: they would be made anew where a disk has gone
             discard(temporary)  # of a process that was killed; or a link that somebody put there, which must not be followed
             with open(temporary, "xb") as file:
                 yield file

@@ -220,6 +220,8 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
 
 def chosen(path: Path, dataset: Any, band: int | None) -> list[int]:
     numbers = [number for number, kind in enumerate(dataset.colorinterp, start=1) if kind.name != "alpha"]
+    if not numbers:
+        raise DataError(f"{path}: has no band of values ({dataset.count} in all, which only say where there is data)")
     if band is None:
         return numbers
     if band not in numbers:
