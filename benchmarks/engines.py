@@ -13,10 +13,14 @@ enough for a default.
 - **folded**: the same with batch norms folded into convolutions, as `forestgaps predict` does.
 - **compiled**: folded, by `torch.compile` for the one size. Needs a C++ compiler.
 - **bf16**: folded, convolutions in bfloat16; whether the processor has instructions for that is told above the table.
+- **int8**: folded, convolutions of 32 planes or more with 8-bit integers, as `forestgaps quantize` writes them, their ranges seen
+  on two other tiles.
 - **onnxruntime**, **aoti**: as `forestgaps export` writes them.
 
-Networks: the trained `ground_unet` that ships, and `height_unet` and `unet` of the default width, as they are initialized.
-Needs forestgaps-models, forestgaps-normalization and forestgaps-pretrained; forestgaps-export[onnx] for the last two ways.
+Networks: the trained `ground_unet` that ships, and `height_unet` and `unet` of the default width, as they are initialized: their
+speed is that of trained ones, and their difference says less, since they answer nearly the same everywhere. A run folder may stand
+in the place of a name. Needs forestgaps-models, forestgaps-normalization and forestgaps-pretrained; forestgaps-quantization for
+int8, forestgaps-export[onnx] for the last two ways.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from forestgaps_core.folding import fold_batch_norms
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # metres
 SIZES = (256, 512)  # pixels
 TOLERANCE = 1e-3  # of a probability
-WAYS = ("eager", "channels_last", "folded", "compiled", "bf16", "onnxruntime", "aoti")
+WAYS = ("eager", "channels_last", "folded", "compiled", "bf16", "int8", "onnxruntime", "aoti")
 
 Tensors = tuple[Tensor, Tensor, Tensor]
 Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -57,9 +61,9 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
     }
 
 
-def tile(size: int) -> Tensors:
+def tile(size: int, seed: int = 0) -> Tensors:
     """A smooth hill with rough canopy and some holes in the survey, (1, 1, size, size)."""
-    random = torch.Generator().manual_seed(size)
+    random = torch.Generator().manual_seed(size + seed)
     hill = 400 + 30 * torch.linspace(-1, 1, size)[:, None] * torch.linspace(0, 1, size)
     crowns = nn.functional.interpolate(torch.rand((1, 1, size // 8, size // 8), generator=random), scale_factor=8, mode="bilinear")
     dsm = hill + 25 * crowns + torch.rand((1, 1, size, size), generator=random)
@@ -93,6 +97,8 @@ def answers(network: nn.Module, ways: Iterable[str], example: Tensors) -> Iterat
                     yield way, made
                 case "bf16":
                     yield way, partial(in_bf16, folded)
+                case "int8":
+                    yield way, in_int8(folded, example[0].shape[-1])
                 case _:
                     yield way, exported(network, way)
         except Exception as error:
@@ -103,6 +109,17 @@ def in_bf16(network: nn.Module, dsm: Tensor, valid: Tensor, thresholds: Tensor) 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits: Tensor = network(dsm, valid, thresholds)
     return logits.float()
+
+
+def in_int8(folded: nn.Module, size: int) -> nn.Module:
+    from forestgaps_quantization.convolution import replaced
+    from forestgaps_quantization.ranges import observed
+    from forestgaps_quantization.surfaces import Surface
+
+    network = copy.deepcopy(folded)
+    seen = [Surface(*tile(size, seed)[:2]) for seed in (1, 2)]
+    replaced(network, observed(network, seen, THRESHOLDS, frozenset()))
+    return network
 
 
 def exported(network: nn.Module, way: str) -> nn.Module:
@@ -143,28 +160,29 @@ def compared(name: str, ways: Mapping[str, Answer], size: int, rounds: int, cali
 
 
 def instructions() -> str:
-    """Which of the processor's bfloat16 instructions there are."""
+    """Which of the processor's instructions for bfloat16 and 8-bit integers there are."""
     try:
         words = Path("/proc/cpuinfo").read_text().split()
     except OSError:
         return "unknown"
-    return " ".join(word for word in ("avx512_bf16", "amx_bf16", "bf16") if word in words) or "none"
+    return " ".join(word for word in ("avx512_bf16", "amx_bf16", "bf16", "avx512_vnni", "amx_int8") if word in words) or "none"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11, help="rounds of each comparison")
-    parser.add_argument("--networks", nargs="*", default=["ground_unet", "height_unet", "unet"])
+    parser.add_argument("--networks", nargs="*", default=["ground_unet", "height_unet", "unet"], help="or run folders")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS, help="eager is always among them")
     parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
     parser.add_argument("--json", type=Path, help="file for the seconds of every round")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    about = surroundings(["torch", "onnxruntime", "forestgaps-models"]) | {"bfloat16 instructions": instructions()}
+    about = surroundings(["torch", "torchao", "onnxruntime", "forestgaps-models"]) | {"instructions": instructions()}
     print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {arguments.rounds} rounds, 1 thread\n")
     wanted, comparisons = dict.fromkeys(["eager", *arguments.ways]), []
     for name in arguments.networks:
-        network = networks()[name]().eval()
+        made = networks().get(name)
+        network = (made() if made else load_predictor(name, device="cpu").model).eval()
         calibration = load_predictor("pretrained", device="cpu").calibration if name == "ground_unet" else None
         ways: dict[str, Answer] = {}
         for size in arguments.sizes:

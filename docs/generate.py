@@ -28,6 +28,7 @@ REFERENCE = DOCS / "reference"
 FIRST_PARTY = sorted(path.parent.name for path in (DOCS.parent / "plugins").glob("*/pyproject.toml"))
 COMMANDS = (
     "", "train", "test", "evaluate", "report", "share", "simulate", "prepare", "predict", "gaps", "change", "export",
+    "quantize",
     "config", "config init", "config check", "config explain",
     "plugins", "plugins list", "plugins show", "plugins check", "plugins new",
 )  # fmt: skip

@@ -27,6 +27,7 @@ from forestgaps_core.structuring import structured
 
 Kept = tuple[slice, slice]
 WHOLE: Kept = (slice(None), slice(None))
+DEVICES, PRECISIONS = ("auto", "cpu", "cuda", "mps"), ("32", "bf16", "16")
 STRIP_ROWS = 16  # of 1,000 columns and seven thresholds: half a megabyte, which fits a core's own cache
 
 
@@ -136,6 +137,7 @@ def load_predictor(
     run: Path | str,
     *,
     device: str | None = None,
+    precision: str | None = None,
     checkpoint: str | None = None,
     flips: bool = False,
     engine: str | None = None,
@@ -147,6 +149,7 @@ def load_predictor(
     Args:
         run: A run folder, a checkpoint file, a network folder, or the name of an installed network, such as "pretrained".
         device: As in `[environment]`; by default the best there is.
+        precision: As in `[environment]`; by default that of the training.
         checkpoint: Which of the run's checkpoints, such as "last"; by default "best" if there is one.
         flips: Average over the eight flips and turns of each tile.
         engine: What runs an exported network, such as "onnxruntime"; by default what it was exported for, unless that is code,
@@ -159,7 +162,12 @@ def load_predictor(
     """
     plugins = plugins or Plugins.discover()
     path = place_of(run, plugins)
+    for what, found, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+        if found is not None and found not in known:
+            raise ConfigError(f"found {what} {found!r}, expected {', '.join(known[:-1])} or {known[-1]}", "predict")
     if is_exported(path):
+        if precision not in (None, "32"):
+            raise ConfigError(f"found precision {precision!r}; an exported network computes as it was exported", "predict")
         return exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
     if engine not in (None, TORCH):
         raise CheckpointError(
@@ -172,9 +180,7 @@ def load_predictor(
     table = state["about"]["config"]
     environment = checked(table["environment"], SETTINGS["environment"], "environment", path)
     thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
-    if device is not None and device not in ("auto", "cpu", "cuda", "mps"):
-        raise ConfigError(f"found device {device!r}, expected auto, cpu, cuda or mps", "predict")
-    environment = evolve(environment, device=device or "auto")
+    environment = evolve(environment, device=device or "auto", precision=precision or environment.precision)
     return Predictor(
         model=model,
         thresholds=thresholds.values,

@@ -74,6 +74,17 @@ def test_a_folder_without_a_network_and_a_wrong_device_are_told(run, tmp_path, p
         load_predictor(tmp_path, plugins=plugins)
     with pytest.raises(ConfigError, match="found device 'gpu'"):
         load_predictor(run, device="gpu", plugins=plugins)
+    with pytest.raises(ConfigError, match="found precision 'half', expected 32, bf16 or 16"):
+        load_predictor(run, precision="half", plugins=plugins)
+
+
+def test_a_network_maps_in_another_precision_than_it_was_trained_in(run, plugins):
+    dsm = 400 + 20 * torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    exact, rounded = (
+        load_predictor(run, precision=precision, plugins=plugins)(dsm, torch.ones_like(dsm, dtype=torch.bool))
+        for precision in (None, "bf16")
+    )
+    assert 0 < (exact - rounded).abs().max() < 0.05
 
 
 # --- nested maps, flips and calibration -----------------------------------------------------------------------------

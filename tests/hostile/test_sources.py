@@ -27,6 +27,7 @@ KNOWN = {
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
     ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
     ("forestgaps_losses/mixtures.py", "import_module"): 1,  # of a table in its own source
+    ("forestgaps_quantization/ranges.py", "import_module"): 1,  # of torchao, if it is installed
     ("forestgaps_pretrained/retrain.py", "subprocess.run"): 1,  # this program's own commands
 }
 

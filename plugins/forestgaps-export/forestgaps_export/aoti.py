@@ -33,11 +33,7 @@ def aoti_program(traced: Traced) -> bytes:
     Raises:
         CheckpointError: There is no C++ compiler, or the graph cannot be compiled.
     """
-    if not compiler():
-        raise CheckpointError(
-            f"--to pt2 needs a C++ compiler, and none of {', '.join(COMPILERS)} is on the path; install one (package g++ or "
-            "build-essential), name it in the environment variable CXX, or choose --to onnx"
-        )
+    refuse_without_compiler()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, FILE)
         try:
@@ -48,6 +44,18 @@ def aoti_program(traced: Traced) -> bytes:
         except Exception as error:  # of the compiler it calls, too
             raise CheckpointError(f"the network cannot be compiled: {first_line(error)}; --to onnx needs no compiler") from error
         return file.read_bytes()
+
+
+def refuse_without_compiler() -> None:
+    """
+    Raises:
+        CheckpointError: There is no C++ compiler.
+    """
+    if not compiler():
+        raise CheckpointError(
+            f"--to pt2 needs a C++ compiler, and none of {', '.join(COMPILERS)} is on the path; install one (package g++ or "
+            "build-essential), name it in the environment variable CXX, or choose --to onnx"
+        )
 
 
 def compiler() -> str | None:

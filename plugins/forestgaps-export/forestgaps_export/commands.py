@@ -23,6 +23,7 @@ def export(
     Tiles of any size (rows and columns multiples of a number that is told) and any thresholds may be asked of it. Its answers are
     compared with those of torch before the folder is written, at sizes and thresholds it was not traced with.
     """
+    from forestgaps_export.comparison import said
     from forestgaps_export.folders import export_network
 
     done = export_network(run, out, to, checkpoint=checkpoint)
@@ -35,13 +36,14 @@ def export(
                     "engine": done.program.engine,
                     "bytes": done.program.bytes,
                     "multiple": done.program.multiple,
-                    "largest_difference": done.difference,
+                    "largest_difference": done.difference.largest,
+                    "difference_beyond_rounding": done.difference.beyond,
                 },
                 indent=1,
             )
         )
         return
-    typer.echo(f"probabilities differ from those of torch by at most {done.difference:.1g}")
+    typer.echo(f"probabilities differ from those of torch by {said(done.difference)}")
     typer.echo(f"tiles may have any rows and columns that are multiples of {done.program.multiple}")
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
     typer.echo(f"next: forestgaps predict DSM.tif --network {out} --engine {done.program.engine} --out maps")

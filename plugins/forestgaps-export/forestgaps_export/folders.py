@@ -35,21 +35,18 @@ from forestgaps_core.predictor import model_of
 from forestgaps_core.structuring import unstructure
 from forestgaps_core.writing import new_folder
 from forestgaps_export import aoti, onnx_program, onnx_runtime
-from forestgaps_export.tracing import Traced, question, traced
+from forestgaps_export.comparison import Difference, compared, said
+from forestgaps_export.tracing import traced
 
 Format = Literal["onnx", "pt2"]
-# Of a probability, where there is data. The rounding of elevations of 400 m to float32 alone moves those of the trained network by
-# 0.7 of it.
-TOLERANCE = 1e-4
-TRIED = ((1, 4, 6, 1), (3, 6, 3, 5), (2, 8, 8, 2))  # samples, rows and columns in multiples, thresholds: none as traced
 
 
 @frozen
 class Exported:
-    """What was written; `difference` is the largest of a probability, before calibration, to that of torch, over `TRIED`."""
+    """What was written, and how far it is from torch."""
 
     program: Program
-    difference: float
+    difference: Difference
 
 
 def export_network(
@@ -62,7 +59,7 @@ def export_network(
         to: onnx, for onnxruntime and other programs; pt2, compiled for machines like this one.
 
     Raises:
-        CheckpointError: No network in `run`, or it cannot be exported, or the result differs from torch by more than `TOLERANCE`.
+        CheckpointError: No network in `run`, or it cannot be exported, or the result differs from torch; see `comparison`.
         DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
     plugins = plugins or Plugins.discover()
@@ -85,12 +82,14 @@ def export_network(
     return Exported(program, difference)
 
 
-def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Program, bytes, float]:
-    """The program of a network, what its file holds, and how far its logits are from those of torch.
+def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Program, bytes, Difference]:
+    """The program of a network, what its file holds, and how far its answers are from those of torch.
 
     Raises:
         CheckpointError: It cannot be made, or is too far.
     """
+    if to == "pt2":
+        aoti.refuse_without_compiler()  # before the minute that all else takes
     folded = deepcopy(network)
     fold_batch_norms(folded)
     graph = traced(folded)
@@ -111,32 +110,10 @@ def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Progr
         made_with=made_with,
     )
     engine = onnx_runtime.OnnxRuntime() if to == "onnx" else aoti.Aoti()
-    return program, data, largest_difference(network, engine.open(data, program), graph)
+    return program, data, compared(network, engine.open(data, program), graph)
 
 
-def largest_difference(network: nn.Module, exported: nn.Module, graph: Traced) -> float:
-    """Of a probability where there is data, over sizes and thresholds the network was not traced with.
-
-    Raises:
-        CheckpointError: It is more than `TOLERANCE`, or no number.
-    """
-    worst = 0.0
-    with torch.inference_mode():
-        for samples, down, across, count in TRIED:
-            asked = question(samples, down * graph.multiple, across * graph.multiple, count, seed=samples)
-            found, expected = exported(*asked).sigmoid(), network(*asked).sigmoid()
-            difference = ((found - expected).abs() * asked[1]).max().item()
-            if not difference <= TOLERANCE:
-                raise CheckpointError(
-                    f"the exported network differs from torch by {difference:.2g} in a probability, for {samples} tiles of "
-                    f"{down * graph.multiple} x {across * graph.multiple} pixels; at most {TOLERANCE:g} is accepted, so nothing "
-                    "was written. Try the other format, or map with torch"
-                )
-            worst = max(worst, difference)
-    return worst
-
-
-def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, difference: float) -> str:
+def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, difference: Difference) -> str:
     """README.md of the folder: what the program knows."""
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     model = plan["components"].get("model", {})
@@ -161,7 +138,7 @@ def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, 
             f"| `thresholds` | (B, K) float32, metres, ascending; validated at {levels} m |",
             f"| `logits` | (B, K, H, W) float32; a gap has the probability 1 / (1 + exp(-({slope:.6g} * logit + {offset:.6g}))) |",
             f"| sizes | B and K any; H and W multiples of {program.multiple} |",
-            f"| probabilities differ from those of torch by | at most {difference:.1g} |",
+            f"| probabilities differ from those of torch by | {said(difference)} |",
             "",
             "```bash",
             f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --engine {program.engine} --out maps",

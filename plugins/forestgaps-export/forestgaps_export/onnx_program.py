@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import torch
+from torch.fx import GraphModule
 
 from forestgaps_core.errors import CheckpointError
 from forestgaps_export.corrections import corrected
@@ -29,6 +30,7 @@ def onnx_program(traced: Traced, about: Mapping[str, Any]) -> bytes:
             import_module(needed)
         except ImportError as error:
             raise CheckpointError(f'ONNX needs {needed}: pip install "forestgaps-export[onnx]" ({error})') from error
+    with_bounds_of_one_type(traced)
     try:
         with quiet():
             program = torch.onnx.export(
@@ -46,3 +48,14 @@ def onnx_program(traced: Traced, about: Mapping[str, Any]) -> bytes:
         proto.metadata_props.add(key=key, value=value)
     file = BytesIO(proto.SerializeToString())
     return file.getvalue()
+
+
+def with_bounds_of_one_type(traced: Traced) -> None:
+    """Write the whole bounds of clamps of floats as floats, in place: torch's exporter makes tensors of those, which clamps with
+    another bound that is a number do not take.
+    """
+    graphs = [module for module in traced.graph.graph_module.modules() if isinstance(module, GraphModule)]  # also those within
+    for node in (node for module in graphs for node in module.graph.nodes):
+        if node.target is torch.ops.aten.clamp.default and node.args[0].meta["val"].is_floating_point():
+            node.args = (node.args[0], *(float(bound) if isinstance(bound, int) else bound for bound in node.args[1:]))
+            node.kwargs = {name: float(bound) if isinstance(bound, int) else bound for name, bound in node.kwargs.items()}

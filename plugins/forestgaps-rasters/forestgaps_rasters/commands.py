@@ -140,6 +140,13 @@ def predict(
     ] = None,
     cut: Annotated[float, typer.Option(metavar="SHARE", help="Probability from which a pixel is a gap.")] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32, bf16 or 16; by default that of the training. bf16 halves the time of U-Nets where the processor has it (AMX, "
+            "AVX512-BF16), and moves probabilities by up to 0.02."
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -194,7 +201,7 @@ def predict(
         accept_suspicious=accept_suspicious,
     )
     refuse_existing(out)
-    predictor = load_predictor(chosen, device=device, engine=engine, fold=True)
+    predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)
     try:
         with bar(shown=not as_json) as progress:
             done = predict_raster(predictor, dsm, out, threshold or (), how, progress, executor=executor, fresh=fresh)

@@ -1,0 +1,121 @@
+"""A convolution that computes with integers: 8-bit inputs and weights, 32-bit sums, float32 out.
+
+    y = input_scale * weight_scale_c * sum (code(x) - zero_point) code(w) + bias
+
+The sums are those of oneDNN, as torch's own compiler calls it, on processors with instructions for products of 8-bit integers
+summed in 32 bits (VNNI, AMX). Without them oneDNN would sum in 16 bits and overflow, so there the same numbers are computed in
+float32: the same answers but for rounding, at no gain in time.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
+
+FOR_ANY_SIZE = (1, 64, 64)  # samples, rows, columns that weights are laid out for; others may come
+
+
+@cache
+def integers_here() -> bool:
+    """Whether this torch and this processor have the integer convolution."""
+    if not torch.cpu._is_vnni_supported():
+        return False
+    try:
+        weight = torch.ones(16, 16, 1, 1, dtype=torch.int8)
+        scales = torch.ones(16)
+        packed = torch.ops.onednn.qconv_prepack(weight, scales, 1.0, 0, [1, 1], [0, 0], [1, 1], 1, [1, 16, 4, 4])
+        x = torch.full((1, 16, 4, 4), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+        out = torch.ops.onednn.qconv_pointwise(
+            *(x, 1.0, 0, packed, scales, torch.zeros(16, dtype=torch.int32), None),
+            *([1, 1], [0, 0], [1, 1], 1, 1.0, 0, torch.float32, "none", [], ""),
+        )
+        return bool((out == 16 * 255.0).all())
+    except (AttributeError, RuntimeError, TypeError):  # another torch, which calls it otherwise
+        return False
+
+
+class Int8Convolution(nn.Module):
+    """In the place of a convolution in evaluation mode.
+
+    Args:
+        convolution: Its batch norm folded in, if it had one.
+        given: Of its input.
+        integers: Whether to compute with integers; by default where the processor can.
+
+    Attributes:
+        relu: Whether a ReLU follows in it.
+        into: The scale of the next convolution, which then gets the codes (uint8) and no float32.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, given: InputScale, integers: bool | None = None) -> None:
+        super().__init__()
+        self.given, self.relu = given, False
+        self.into: InputScale | None = None
+        self.integers = integers_here() if integers is None else integers
+        self.bias = None if convolution.bias is None else convolution.bias.detach()
+        weight = convolution.weight.detach().contiguous()
+        self.scales = weight_scales(weight)
+        codes = weight_codes(weight, self.scales)
+        self.groups = convolution.groups
+        assert not isinstance(convolution.padding, str)
+        self.stride, self.padding, self.dilation = (
+            list(numbers) for numbers in (convolution.stride, convolution.padding, convolution.dilation)
+        )
+        if self.integers:
+            samples, rows, columns = FOR_ANY_SIZE
+            shape = [samples, weight.shape[1] * convolution.groups, rows, columns]
+            self.packed = torch.ops.onednn.qconv_prepack(codes, self.scales, given.scale, given.zero_point, *self.place(), shape)
+            self.zeros = torch.zeros(len(codes), dtype=torch.int32)
+        else:
+            self.weight = weight_values(codes, self.scales)
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = x if x.dtype == torch.uint8 else self.given.codes(x)
+        if not self.integers:
+            out = conv2d(self.given.values(codes), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            out = out.relu_() if self.relu else out
+            return out if self.into is None else self.into.codes(out)
+        scale, zero_point = (1.0, 0) if self.into is None else (self.into.scale, self.into.zero_point)
+        made: Tensor = torch.ops.onednn.qconv_pointwise(
+            *(codes, self.given.scale, self.given.zero_point, self.packed, self.scales, self.zeros, self.bias, *self.place()),
+            *(scale, zero_point, torch.float32 if self.into is None else torch.uint8, "relu" if self.relu else "none", [], ""),
+        )
+        return made
+
+    def place(self) -> tuple[list[int], list[int], list[int], int]:
+        return self.stride, self.padding, self.dilation, self.groups
+
+    def extra_repr(self) -> str:
+        return f"{len(self.scales)} channels, {'integers' if self.integers else 'float32'}, relu={self.relu}"
+
+
+def replaced(network: nn.Module, given: dict[str, InputScale], integers: bool | None = None) -> None:
+    """Put an `Int8Convolution` in the place of each convolution named, in place; then let neighbours pass codes on.
+
+    In an `nn.Sequential`, a ReLU that follows is done in it, and a quantized convolution behind that takes its codes.
+    """
+    for name, scale in given.items():
+        place, _, leaf = name.rpartition(".")
+        convolution = network.get_submodule(name)
+        assert isinstance(convolution, nn.Conv2d)
+        setattr(network.get_submodule(place), leaf, Int8Convolution(convolution, scale, integers))
+    for parent in network.modules():
+        if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
+            for (_, layer), (place, following) in pairwise(doing_something(parent)):
+                if isinstance(layer, Int8Convolution) and type(following) is nn.ReLU:
+                    layer.relu = True
+                    setattr(parent, place, nn.Identity())
+            for (_, layer), (_, following) in pairwise(doing_something(parent)):
+                if isinstance(layer, Int8Convolution) and isinstance(following, Int8Convolution):
+                    layer.into = following.given
+
+
+def doing_something(layers: nn.Sequential) -> list[tuple[str, nn.Module]]:
+    """Without identities, and layers that are identities outside training."""
+    return [(name, layer) for name, layer in layers.named_children() if type(layer) not in (nn.Identity, nn.Dropout, nn.Dropout2d)]

@@ -1,0 +1,227 @@
+"""From a trained network to a folder of it with 8-bit convolutions: calibrated, compared, written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from forestgaps_core.calibration import Calibration
+from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.engines import Program, is_exported
+from forestgaps_core.errors import CheckpointError
+from forestgaps_core.folding import fold_batch_norms
+from forestgaps_core.networks import (
+    CARD,
+    FORMAT,
+    PLAN,
+    PROGRAM,
+    checked,
+    digest,
+    place_of,
+    plainly,
+    plan_of,
+    text_of,
+    trained_network,
+)
+from forestgaps_core.plugins import Plugins
+from forestgaps_core.predictor import model_of
+from forestgaps_core.structuring import unstructure
+from forestgaps_core.writing import new_folder
+from forestgaps_quantization.engine import Int8, is_convolution
+from forestgaps_quantization.int8_file import FILE, written
+from forestgaps_quantization.ranges import learned, observed
+from forestgaps_quantization.scales import InputScale
+from forestgaps_quantization.surfaces import Surface, halves, of_raster, of_run
+
+TILES = 32
+
+
+@frozen
+class Loss:
+    """What is lost, of probabilities where there is data, on tiles that no range was chosen by.
+
+    Attributes:
+        mean, largest: Of the absolute difference from the network in float32.
+        moved: Share of pixels that are a gap for one of the two only.
+        iou: Of the gaps of both, 1 where they are the same; None where neither finds any.
+    """
+
+    mean: float
+    largest: float
+    moved: float
+    iou: float | None
+
+
+@frozen
+class Written:
+    """What was written.
+
+    Attributes:
+        convolutions: Of them, those quantized.
+        of: How many convolutions there are.
+        ranges: Where those of the inputs are from: "training", or "calibration".
+    """
+
+    program: Program
+    convolutions: int
+    of: int
+    ranges: str
+    tiles: int
+    loss: Loss
+
+
+def quantize_network(
+    run: Path | str,
+    folder: Path | str,
+    *,
+    calibrate_with: Path | None = None,
+    tiles: int = TILES,
+    keep: Iterable[str] = (),
+    checkpoint: str | None = None,
+    plugins: Plugins | None = None,
+) -> Written:
+    """Write a trained network with quantized convolutions into a new folder.
+
+    Args:
+        run: What `load_predictor` takes.
+        calibrate_with: A GeoTIFF of surface elevations; by default the ranges are those that training with `quantization_aware`
+            has learned, or are observed on validation tiles of the run.
+        tiles: How many to look at: half of them to observe ranges, the others to compare.
+        keep: Layers that stay in float, with all that is in them.
+
+    Raises:
+        CheckpointError: No network in `run`, nothing in it to quantize, or nothing to calibrate with.
+        DataError: `calibrate_with` does not serve.
+        DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
+    """
+    plugins = plugins or Plugins.discover()
+    path = place_of(run, plugins)
+    if is_exported(path):
+        raise CheckpointError(f"{path} is exported already; name the run it was exported from")
+    path, state = trained_network(path, checkpoint, plugins)
+    about = plan_of(state["about"], path)
+    about["config"]["environment"] = {"precision": "32", "channels_last": True}
+    plan = {"format": FORMAT, **about}
+    scale = checked(state["calibration"], Calibration, "calibration", path) if state.get("calibration") else None
+    if scale:
+        plan["calibration"] = unstructure(scale)
+    resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
+    with new_folder(Path(folder)) as draft:
+        if calibrate_with is not None:
+            surfaces = of_raster(calibrate_with, resolution_m, tiles)
+        else:
+            surfaces = of_run(state["about"], plugins, path, tiles)
+        network = model_of(state, plugins, path).eval()
+        calibrating, comparing = halves(surfaces)
+        given, ranges = ranges_of(
+            network, state["callbacks"] if calibrate_with is None else {}, calibrating, levels, frozenset(keep)
+        )
+        if not given:
+            raise CheckpointError(f"{path}: no convolution of its network is worth quantizing, or all are kept")
+        data = written(weights_to_use(state), given, about)
+        context_m = getattr(network, "context_m", None)
+        program = Program(
+            engine="int8",
+            file=FILE,
+            sha256=digest(data),
+            bytes=len(data),
+            nested=bool(getattr(network, "nested", False)),
+            context_m=None if context_m is None else float(context_m),
+            made_with={"torch": str(torch.__version__)},
+        )
+        loss = lost(network, Int8().open(data, program), comparing, levels, scale)
+        convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
+        done = Written(program, len(given), convolutions, ranges, len(surfaces), loss)
+        plan[PROGRAM] = unstructure(program)
+        (draft / FILE).write_bytes(data)
+        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
+        (draft / CARD).write_text(card(Path(folder).name, plan, done), encoding="utf-8")
+    return done
+
+
+def ranges_of(
+    network: nn.Module, callbacks: Mapping[str, Any], surfaces: Sequence[Surface], levels: Sequence[float], keep: frozenset[str]
+) -> tuple[dict[str, InputScale], str]:
+    """The scales of the inputs by convolution, and where they are from."""
+    if scales := learned(callbacks):
+        kept = {name: scale for name, scale in scales.items() if not any(name == one or name.startswith(f"{one}.") for one in keep)}
+        for name in kept:
+            if not is_convolution(network, name):
+                raise CheckpointError(f"the ranges that quantization_aware learned are of another network: {name!r} is none of its")
+        return kept, "training"
+    folded = deepcopy(network)
+    fold_batch_norms(folded)
+    return observed(folded, surfaces, levels, keep), "calibration"
+
+
+@torch.inference_mode()
+def lost(
+    network: nn.Module, quantized: nn.Module, surfaces: Sequence[Surface], levels: Sequence[float], scale: Calibration | None
+) -> Loss:
+    """How far the answers about some surfaces are apart."""
+    total, largest, moved, either, both, count = 0.0, 0.0, 0, 0, 0, 0
+    asked = torch.tensor([list(levels)], dtype=torch.float32)
+
+    def probabilities(model: nn.Module, tile: Surface) -> Tensor:
+        logits: Tensor = model(tile.dsm, tile.valid, asked)
+        return (scale(logits) if scale else logits).sigmoid()[tile.valid.expand_as(logits)]
+
+    for tile in surfaces:
+        exact, found = probabilities(network, tile), probabilities(quantized, tile)
+        difference = (found - exact).abs()
+        total += difference.sum(dtype=torch.float64).item()
+        largest = max(largest, difference.max().item())
+        moved += int(((found > 0.5) != (exact > 0.5)).sum())
+        either += int(((found > 0.5) | (exact > 0.5)).sum())
+        both += int(((found > 0.5) & (exact > 0.5)).sum())
+        count += exact.numel()
+    return Loss(total / count, largest, moved / count, both / either if either else None)
+
+
+def sentences(done: Written) -> list[str]:
+    """For people: what was quantized, and what it loses."""
+    loss = done.loss
+    same = "" if loss.iou is None else f"; IoU of the gaps of both {loss.iou:.4f}"
+    return [
+        f"{done.convolutions} of {done.of} convolutions compute with 8 bits; ranges from {done.ranges}",
+        f"probabilities differ from those in float32 by {loss.mean:.2g} in the mean, at most {loss.largest:.2g}",
+        f"{loss.moved:.2%} of the pixels are a gap for one of the two only{same}",
+    ]
+
+
+def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
+    """README.md of the folder: what the program knows."""
+    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
+    made_with = "; ".join(
+        f"{kind} `{plainly(about['name'])}` of {plainly(about['distribution'])} {plainly(about['version'])}"
+        for kind, about in plan["components"].items()
+    )
+    return "\n".join(
+        [
+            f"# {plainly(name)}",
+            "",
+            "A network that maps forest canopy gaps from a digital surface model (DSM), quantized with forestgaps. "
+            "Data: opening it runs nothing.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| input | DSM in metres, pixels of {plan['resolution_m']:g} m |",
+            f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
+            f"| needs | forestgaps-quantization; {made_with} |",
+            f"| size | {done.program.bytes / 1e6:.1f} MB |",
+            "",
+            *(f"- {sentence}" for sentence in sentences(done)),
+            "",
+            "```bash",
+            f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --out maps",
+            "```",
+            "",
+        ]
+    )

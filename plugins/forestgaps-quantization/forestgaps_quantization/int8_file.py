@@ -1,0 +1,127 @@
+"""The file of a quantized network: data only, in safetensors.
+
+Its tensors are the network's own, by their own names, but that for each quantized convolution NAME there are
+
+    NAME.weight         int8, (O, I, h, w)
+    NAME.weight_scale   float32, (O,): weight = code * scale
+    NAME.input          float32, (2,): scale and zero point of its input
+
+and the metadata `forestgaps` says in JSON how to build the network, as `network.json` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from forestgaps_core.checkpoint import wrong_parts
+from forestgaps_core.errors import CheckpointError
+from forestgaps_core.networks import loaded, safetensors, stored
+from forestgaps_core.plain import not_plain
+from forestgaps_quantization.scales import INPUT_MOST, InputScale, weight_codes, weight_scales, weight_values
+
+FILE = "model.int8.safetensors"
+PLAN = "forestgaps"
+MOST_SCALE = 1e30
+
+
+@frozen(eq=False)
+class Quantized:
+    """What a file holds.
+
+    Attributes:
+        about: As in a checkpoint.
+        weights: Of the network, in float32, those of quantized convolutions rounded to their codes.
+        given: Scales of the inputs, by convolution.
+    """
+
+    about: dict[str, Any]
+    weights: dict[str, Tensor]
+    given: dict[str, InputScale]
+
+
+def written(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], about: Mapping[str, Any]) -> bytes:
+    """The bytes of the file.
+
+    Args:
+        weights: The state of the network.
+        given: For the convolutions to quantize.
+
+    Raises:
+        CheckpointError: Weights are no numbers.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        layer, _, what = name.rpartition(".")
+        if what == "weight" and layer in given:
+            scales = weight_scales(stored(tensor, name, half=False))
+            tensors[name] = weight_codes(tensor.cpu(), scales).contiguous()
+            tensors[f"{layer}.weight_scale"] = scales
+            tensors[f"{layer}.input"] = torch.tensor([given[layer].scale, float(given[layer].zero_point)])
+        else:
+            tensors[name] = stored(tensor, name, half=False)
+    data: bytes = safetensors().save(tensors, metadata={PLAN: json.dumps(about)})
+    return data
+
+
+def read(data: bytes, path: Path) -> Quantized:
+    """
+    Args:
+        path: What the file is called, for sentences.
+
+    Raises:
+        CheckpointError: Damaged, or not of this kind.
+    """
+    tensors = loaded(data, path)
+    about = plan_in(data, path)
+    weights: dict[str, Tensor] = {}
+    given: dict[str, InputScale] = {}
+    for name, tensor in tensors.items():
+        layer, _, what = name.rpartition(".")
+        if f"{layer}.input" not in tensors or what not in ("weight", "weight_scale", "input"):
+            weights[name] = tensor.float() if tensor.is_floating_point() else tensor
+        elif what == "weight":
+            scales, of_input = tensors.get(f"{layer}.weight_scale"), tensors[f"{layer}.input"]
+            if wrong := not_quantized(tensor, scales, of_input):
+                raise CheckpointError(f"{path} is damaged: {wrong} of the convolution {layer!r}")
+            assert scales is not None
+            weights[name] = weight_values(tensor, scales)
+            given[layer] = InputScale(float(of_input[0]), int(of_input[1]))
+    if not given:
+        raise CheckpointError(f"{path} holds no quantized convolution")
+    return Quantized(about, weights, given)
+
+
+def not_quantized(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str:
+    """What is wrong with the parts of a convolution, or ''."""
+    if codes.dtype != torch.int8 or codes.dim() != 4 or not codes.numel():
+        return f"weights of type {codes.dtype} and shape {tuple(codes.shape)}"
+    if scales is None or scales.dtype != torch.float32 or scales.shape != codes.shape[:1]:
+        return "no scale for each channel"
+    if not ((scales > 0) & (scales < MOST_SCALE)).all():
+        return "scales that are not above 0"
+    if of_input.dtype != torch.float32 or of_input.shape != (2,) or not of_input.isfinite().all():
+        return "a scale of the input that is no number"
+    scale, zero_point = of_input.tolist()
+    if not 0 < scale < MOST_SCALE or not 0 <= zero_point <= INPUT_MOST or zero_point != int(zero_point):
+        return f"the scale {scale:g} and zero point {zero_point:g} of the input"
+    return ""
+
+
+def plan_in(data: bytes, path: Path) -> dict[str, Any]:
+    """The metadata; safetensors reads them from files only."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][PLAN])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} does not say how to build its network: it was not written by forestgaps quantize") from error
+    wrong = not_plain(about) or ", ".join(place.removeprefix("about.") for place in wrong_parts(about))
+    if wrong or "model" not in about["config"]:
+        raise CheckpointError(f"{path} is damaged: what it says of its network is incomplete ({wrong or 'config.model'})")
+    return dict(about)
