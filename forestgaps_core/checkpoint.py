@@ -142,12 +142,12 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
         wrong.append("model")
     if not isinstance(state.get("callbacks"), Mapping):
         wrong.append("callbacks")
-    position = state.get("position", dict.fromkeys(POSITION, 0))
+    position = state.get("position", {**dict.fromkeys(POSITION, 0), "stopped": None})
     if not isinstance(position, Mapping) or not all(
         type(position.get(key)) is int and 0 <= position[key] < 1 << 62 for key in POSITION
     ):
         wrong.append("position")
-    elif not isinstance(position.get("stopped"), str | None):
+    elif not isinstance(position.get("stopped", 0), str | None):
         wrong.append("position.stopped")
     if wrong:
         raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {', '.join(wrong)} missing or of another type")

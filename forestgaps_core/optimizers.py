@@ -107,11 +107,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
     """What `optimizer.load_state_dict` does, for a state that comes from a file: torch takes anything, and fails steps later.
 
     Raises:
-        ValueError: A setting is of another type than that of this optimizer, or a moment does not fit its weights.
+        ValueError: A setting is of another type than that of this optimizer, a switch is set otherwise, or a moment does not fit
+            its weights.
     """
     mine, theirs = optimizer.state_dict()["param_groups"], state["param_groups"]
     for own, other in zip(mine, theirs, strict=True):
         wrong = [key for key in own if key not in other or not alike(own[key], other[key])]
+        wrong += [key for key in own if isinstance(own[key], bool) and other.get(key) is not own[key] and key not in wrong]
         if wrong or other.keys() - own.keys():
             raise ValueError(f"its settings differ: {', '.join(wrong) or ', '.join(map(str, other.keys() - own.keys()))}")
     optimizer.load_state_dict(state)

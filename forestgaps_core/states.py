@@ -48,7 +48,7 @@ def check_resumable(state: Mapping[str, Any], callbacks: Mapping[str, object]) -
     """
     unknown = set(state["callbacks"]) ^ set(callbacks)
     if unknown:
-        raise CheckpointError(f"the checkpoint was made with other callbacks: {', '.join(sorted(unknown))}")
+        raise CheckpointError(f"the checkpoint was made with other callbacks: {', '.join(sorted(map(str, unknown)))}")
     missing = [key for key in TO_RESUME if key not in state]
     if missing:
         raise CheckpointError(f"the checkpoint is incomplete: {', '.join(missing)} missing; it serves to map with, not to resume")

@@ -14,10 +14,10 @@ LEAST = {"about": {}, "model": {"w": torch.arange(3)}, "callbacks": {}}
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
-    save_checkpoint(path, {**LEAST, "position": {"epoch": 1, "batch": 2, "step": 4}})
+    save_checkpoint(path, {**LEAST, "position": {"epoch": 1, "batch": 2, "step": 4, "stopped": None}})
     state = load_checkpoint(path)
     assert torch.equal(state["model"]["w"], torch.arange(3))
-    assert state["position"] == {"epoch": 1, "batch": 2, "step": 4}
+    assert state["position"] == {"epoch": 1, "batch": 2, "step": 4, "stopped": None}
     assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
 
 

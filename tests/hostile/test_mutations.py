@@ -51,6 +51,10 @@ BROKE: list[tuple[tuple[Any, ...], str]] = [
     (("optimizer", "state", 1, "exp_avg"), "nothing"),
     (("optimizer", "state", 3, "exp_avg"), GONE),
     (("optimizer", "state", 4, "step"), "not finite"),
+    (("position", "stopped"), GONE),
+    (("optimizer", "param_groups", 0, "amsgrad"), "true"),
+    (("optimizer", "param_groups", 1, "differentiable"), "true"),
+    (("callbacks",), "a table"),
 ]
 
 

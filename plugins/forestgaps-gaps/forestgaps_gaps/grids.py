@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
         raise DataError(
             f"{path}: has no CRS, so the unit of its pixels is unknown; if it is metres say their size, such as --pixel-size 1"
         )
+    if not (isfinite(pixel_size_m) and pixel_size_m > 0):
+        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0")
     if transform == Affine.identity():
         return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
     if abs(abs(transform.a) - pixel_size_m) > 1e-4 * pixel_size_m:

@@ -39,6 +39,9 @@ def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
         grid(path)
     with pytest.raises(DataError, match="has pixels of 2, not of 1 m"):
         grid(path, 1.0)
+    for none in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(DataError, match="it is a length above 0"):
+            grid(path, none)
     assert grid(path, 2.0).pixel.area_m2 == 4
 
 

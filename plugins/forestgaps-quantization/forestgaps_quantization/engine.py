@@ -50,6 +50,7 @@ class Int8Network(ExportedNetwork):
             raise CheckpointError(f"{path} is damaged: {others[0]!r} is no convolution of its network")
         replaced(network, found.given, integers)
         self.network = network.requires_grad_(False)
+        self.pixel_bytes = getattr(network, "pixel_bytes", None)
         if hasattr(network, "parts"):  # see `forestgaps_core.predictor.Predictor`
             self.parts, self.logits_of = network.parts, network.logits_of
 

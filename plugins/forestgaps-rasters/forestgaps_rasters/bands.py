@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -116,6 +117,8 @@ def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
             f"{path}: has no CRS, so its unit is unknown; if its grid is in metres say its pixel size, such as --pixel-size 1 "
             "(pixel_size_m = 1.0 in a site list)"
         )
+    if not (isfinite(pixel_size_m) and pixel_size_m > 0):
+        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0")
     if transform == Affine.identity():
         return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
     if abs(transform.a - pixel_size_m) > 1e-4 * pixel_size_m:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +14,21 @@ INTERRUPTED = 130  # as shells report a program ended by SIGINT
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Make new pixels where grids or pixel sizes differ.")]
 Crs = Annotated[str | None, typer.Option("--crs", metavar="EPSG:N", help="CRS to bring rasters to, with --resample.")]
+
+
+def above_zero(metres: float | None) -> float | None:
+    if metres is None or (isfinite(metres) and metres > 0):
+        return metres
+    raise typer.BadParameter(f"{metres:g} is no size; a number of metres above 0 is")
+
+
 PixelSize = Annotated[
     float | None,
     typer.Option(
-        "--pixel-size", metavar="METRES", help="Pixel size of rasters without CRS, whose grid is then taken to be in metres."
+        "--pixel-size",
+        metavar="METRES",
+        callback=above_zero,
+        help="Pixel size of rasters without CRS, whose grid is then taken to be in metres.",
     ),
 ]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]

@@ -107,6 +107,16 @@ def test_without_a_run_the_network_is_named_or_the_pretrained_one(run, raster, t
     assert run.loaded == ["pretrained", "mine", str(tmp_path / "run")]
 
 
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "inf"])
+def test_a_pixel_size_that_is_none_is_refused(run, raster, tmp_path, size) -> None:
+    dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
+    for command in (("predict", dsm), ("prepare", "--dsm", dsm, "--dtm", dsm)):
+        done = run(*command, "--pixel-size", size, "-o", tmp_path / "out")
+        assert done.exit_code == 2
+        assert "is no size" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatch) -> None:
     class Interrupted:
         def execute(self, function, items):
