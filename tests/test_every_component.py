@@ -87,6 +87,7 @@ NEEDS = {
     "callbacks.budget": ["callbacks.it.minutes=600"],
     "callbacks.confusion_pictures": ["metrics.counts.name=confusion"],
     "callbacks.hard_tiles": ["data.sampling.balance=gaps"],
+    "callbacks.quantization_aware": ["model.base=32", "model.depth=1"],  # narrower layers it leaves as they are
     "callbacks.restore_best": ["callbacks.it.score=validation/gaps/gap_iou"],
 }
 
