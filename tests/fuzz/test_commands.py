@@ -136,6 +136,7 @@ PATHS = [
         "?",
     ),
 ]
+ELSEWHERE = "../x"
 TEXTS = [
     *(
         "",
@@ -206,7 +207,7 @@ TEXTS = [
         "data",
         "forestgaps-squared",
         "class",
-        "../x",
+        ELSEWHERE,
         "data.folder=nowhere",
         "training.start=run",
         "data.train=0",
@@ -303,6 +304,13 @@ def asked(draw: Any) -> list[str]:
         options.append([draw(st.sampled_from(TEXTS))])
     groups = draw(st.permutations([*options, *([argument] for argument in arguments)]))
     return [*words, *(word for group in groups for word in group)]
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @define
@@ -406,6 +414,8 @@ class Workshop:
             and "--help" not in arguments
         ):
             json.loads(done["out"])
+        if ELSEWHERE in arguments and "new" not in arguments:  # an output was asked for there; `plugins new` takes names
+            remove(folder / ELSEWHERE)
         assert self.seen() == self.outside, arguments
         return done
 
