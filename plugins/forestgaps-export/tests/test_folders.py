@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -20,7 +21,9 @@ pytest.importorskip("safetensors")
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return network_folder(tmp_path_factory.mktemp("export") / "network", "ground_unet", {"slope": 1.5, "offset": -0.25})
+    everything = os.environ.get("FORESTGAPS_EXPORTS") == "all"
+    name = "ground_unet" if everything else "height_unet"  # which is traced in a third of the time
+    return network_folder(tmp_path_factory.mktemp("export") / "network", name, {"slope": 1.5, "offset": -0.25})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def test_a_folder_maps_like_the_network_it_came_from(original: Path, exported: P
         expected.resolution_m,
         expected.calibration,
     )
-    assert (found.model.nested, found.model.context_m) == (True, expected.model.context_m)
+    assert (found.model.nested, found.model.context_m) == (True, getattr(expected.model, "context_m", None))
     for levels in (None, [1.0, 30.0, 4.0]):
         assert (found(dsm, valid, levels) - expected(dsm, valid, levels)).abs().max() < 1e-4
     assert torch.equal(load_predictor(exported / "model.onnx", engine="onnxruntime")(dsm, valid), found(dsm, valid))
