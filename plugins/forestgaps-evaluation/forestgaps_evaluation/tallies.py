@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from forestgaps_core.batches import BatchMaker, Thresholds
 from forestgaps_core.components import Tiles
 from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.feeding import on_device
 from forestgaps_core.plugins import Plugins
 from forestgaps_evaluation import counting
 from forestgaps_evaluation.blocks import blocks_of, sites_of
@@ -246,18 +247,6 @@ def counted(
         cells=arrays["cells"],
         height_errors=in_metres(arrays["heights"]) if "heights" in arrays else None,
     )
-
-
-def on_device(batches: Iterable[Tiles], device: torch.device) -> Iterator[Tiles]:
-    """Each batch on the device, the next one already on its way there."""
-    waiting = None
-    for batch in batches:
-        moved = batch.to(device, non_blocking=True)
-        if waiting is not None:
-            yield waiting
-        waiting = moved
-    if waiting is not None:
-        yield waiting
 
 
 def reliability_of(histogram: Counts) -> Reals:
