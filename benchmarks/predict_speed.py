@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from forestgaps_core import Environment, Predictor
 from forestgaps_core.memory import reuse_memory
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import assembled
 from forestgaps_rasters.executors import InProcess
 from forestgaps_rasters.lattice import Lattice

@@ -35,12 +35,12 @@ def is_map_folder(folder: Path) -> bool:
 def raster(path: Path) -> Iterator[DatasetReader]:
     """Opened to be read; what is missing is told in a sentence."""
     try:
-        from forestgaps_core import rasterfiles
+        from forestgaps_geo import opening
     except ImportError as error:
         raise DataError(
             'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
         ) from error
-    with rasterfiles.opened(path) as dataset:
+    with opening.opened(path) as dataset:
         yield dataset
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from forestgaps_core import rasterfiles
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.grids import Grid, grid_of, same_grid
 from forestgaps_gaps.table import Flags
+from forestgaps_geo import opening
 
 Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
 
@@ -56,7 +56,7 @@ class Band:
     def read(self, row: int, rows: int, column: int = 0, columns: int | None = None) -> tuple[NDArray[Any], Flags]:
         """Values as they are in the file, and where they mean something."""
         window = Window(column, row, self.dataset.width - column if columns is None else columns, rows)
-        with rasterfiles.reading(self.path, f"cannot be read from row {row} on"):
+        with opening.reading(self.path, f"cannot be read from row {row} on"):
             values = self.dataset.read(self.number, window=window)
             known = self.dataset.read_masks(self.number, window=window) != 0 if self._has_mask else np.ones(values.shape, bool)
         if self.nodata is not None:
@@ -201,9 +201,9 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
         if not isfinite(level):
             raise DataError(f"a threshold of {level} m was given; thresholds are heights in metres, such as -t 5")
     with ExitStack() as stack:
-        stack.enter_context(rasterfiles.gdal())
-        dataset = stack.enter_context(rasterfiles.opened(path))
-        with rasterfiles.reading(path, "has a damaged header"):
+        stack.enter_context(opening.gdal())
+        dataset = stack.enter_context(opening.opened(path))
+        with opening.reading(path, "has a damaged header"):
             grid = grid_of(path, dataset, how.pixel_size_m)
             bands = [
                 Band(path, dataset, number, nodata_of(dataset, number, how.nodata)) for number in chosen(path, dataset, how.band)
@@ -241,7 +241,7 @@ def is_map(band: Band) -> bool:
     """
     if "probability" in band.description:
         raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
-    if band.dataset.dtypes[band.number - 1] not in rasterfiles.REAL:
+    if band.dataset.dtypes[band.number - 1] not in opening.REAL:
         raise DataError(f"{band.path}: holds {band.dataset.dtypes[band.number - 1]}; heights and gap maps are real numbers")
     if level_in(band.description) is not None:
         return True
@@ -305,7 +305,7 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
     """The heights that go with a gap map."""
     path = how.chm
     assert path is not None
-    dataset = stack.enter_context(rasterfiles.opened(path))
+    dataset = stack.enter_context(opening.opened(path))
     numbers = chosen(path, dataset, None)
     if len(numbers) != 1:
         raise DataError(f"{path}: has {len(numbers)} bands; a CHM has one")

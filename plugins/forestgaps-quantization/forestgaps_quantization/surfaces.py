@@ -72,13 +72,13 @@ def of_raster(raster: Path, resolution_m: float, count: int) -> list[Surface]:
         CheckpointError: rasterio is not installed.
     """
     try:
-        from forestgaps_core import rasterfiles
+        from forestgaps_geo import opening
     except ImportError as error:
         raise CheckpointError(
             f'--calibrate-with needs rasterio: pip install "forestgaps-quantization[rasters]" ({error})'
         ) from error
     found: list[Surface] = []
-    with rasterfiles.opened(raster) as dataset, rasterfiles.reading(raster, "cannot be read"):
+    with opening.opened(raster) as dataset, opening.reading(raster, "cannot be read"):
         refuse_other_pixels(raster, dataset, resolution_m)
         windows = list(spread(dataset.height, dataset.width, count))
         for rows, columns in windows:

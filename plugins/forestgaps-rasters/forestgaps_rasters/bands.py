@@ -15,9 +15,9 @@ from rasterio import Affine
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from forestgaps_core import rasterfiles
 from forestgaps_core.errors import DataError
-from forestgaps_core.virtual_rasters import plain
+from forestgaps_geo import opening
+from forestgaps_geo.virtual_rasters import plain
 from forestgaps_rasters.grids import FEET, FOOT, METRES, Grid, vertical_unit
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -51,7 +51,7 @@ class Band:
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN where the file has no data."""
         window = Window(column, row, columns, rows)
-        with rasterfiles.reading(self.path, f"cannot be read from row {row} on"):
+        with opening.reading(self.path, f"cannot be read from row {row} on"):
             raw = self.dataset.read(1, window=window)
             unmasked = self.dataset.read_masks(1, window=window) != 0 if self.has_mask else None
         with np.errstate(over="ignore", invalid="ignore"):  # what is infinite then is no elevation, and told by `survey`
@@ -85,8 +85,8 @@ def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | Non
     Raises:
         DataError: It is not such a raster.
     """
-    with rasterfiles.opened(path) as dataset:
-        with rasterfiles.reading(path, "has a damaged header"):
+    with opening.opened(path) as dataset:
+        with opening.reading(path, "has a damaged header"):
             band = described(path, dataset, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet)
         yield band
 
@@ -95,7 +95,7 @@ def described(path: Path, dataset: Any, *, nodata: float | None, pixel_size_m: f
     """The band of an open raster, if it is one of metres."""
     if dataset.count != 1 and not (dataset.count == 2 and MaskFlags.alpha in dataset.mask_flag_enums[0]):
         raise DataError(f"{path}: has {dataset.count} bands; a raster of elevations or heights has one")
-    if dataset.dtypes[0] not in rasterfiles.REAL:
+    if dataset.dtypes[0] not in opening.REAL:
         raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
     crs = dataset.crs or None
     unit_m = FOOT if feet else 1.0

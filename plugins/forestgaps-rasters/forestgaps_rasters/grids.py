@@ -12,7 +12,7 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.virtual_rasters import plain
+from forestgaps_geo.virtual_rasters import plain
 
 NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
 METRES = ("", "m", "metre", "meter", "metres", "meters")

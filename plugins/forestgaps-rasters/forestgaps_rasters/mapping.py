@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import Plane
 from forestgaps_rasters.blending import NODATA, Bytes
 from forestgaps_rasters.grids import Grid

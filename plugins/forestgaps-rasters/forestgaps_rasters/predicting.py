@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from forestgaps_core import __version__
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import Report, silent, survey
 from forestgaps_rasters.blending import NODATA, assembled
 from forestgaps_rasters.cloud import CloudOptimized

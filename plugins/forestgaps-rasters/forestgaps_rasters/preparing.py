@@ -19,8 +19,8 @@ from attrs import evolve, frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
-from forestgaps_core.rasterfiles import gdal
 from forestgaps_core.writing import write_json
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.apart import check_apart
 from forestgaps_rasters.bands import STRIP, Band, Report, opened, silent
 from forestgaps_rasters.blocks import PARTS

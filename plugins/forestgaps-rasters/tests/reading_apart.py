@@ -53,7 +53,7 @@ def predicted(folder: Path, bad: Path) -> None:
 
 
 def mosaicked(folder: Path, bad: Path) -> None:
-    from forestgaps_core.rasterfiles import gdal
+    from forestgaps_geo.opening import gdal
     from forestgaps_rasters.bands import survey
     from forestgaps_rasters.mosaics import source_of
 
@@ -80,10 +80,10 @@ def change(folder: Path, bad: Path) -> None:
 
 
 def opened(folder: Path, bad: Path) -> None:
-    from forestgaps_core import rasterfiles
+    from forestgaps_geo import opening
 
     with ExitStack() as stack:
-        stack.enter_context(rasterfiles.opened(bad))
+        stack.enter_context(opening.opened(bad))
 
 
 READERS: Mapping[str, Callable[[Path, Path], Any]] = {

@@ -7,7 +7,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.folders import UnwrittenError
 from forestgaps_rasters.grids import Grid

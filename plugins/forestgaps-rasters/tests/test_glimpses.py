@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.glimpses import (
     MOST,

@@ -20,7 +20,7 @@ from rasterio.vrt import WarpedVRT
 
 import forestgaps_core
 from forestgaps_core.errors import DataError
-from forestgaps_core.rasterfiles import gdal, opened
+from forestgaps_geo.opening import gdal, opened
 from forestgaps_rasters.mosaics import source_of
 
 RECTANGLE = 'xOff="0" yOff="0" xSize="48" ySize="40"'

@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.mosaics import listed, source_of
 
 LEFT, TOP = 500_000, 5_200_000

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.pairing import of_pair
 from forestgaps_rasters.resampling import onto

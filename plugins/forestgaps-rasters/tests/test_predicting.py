@@ -20,7 +20,7 @@ from small_network import small
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, DiskError, ForestgapsError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters import predicting
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.executors import InProcess, Processes

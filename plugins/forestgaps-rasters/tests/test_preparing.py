@@ -11,7 +11,7 @@ import rasterio
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.grids import parsed_crs

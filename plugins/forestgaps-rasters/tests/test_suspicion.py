@@ -10,7 +10,7 @@ import pytest
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.rasterfiles import gdal
+from forestgaps_geo.opening import gdal
 from forestgaps_rasters.bands import opened
 from forestgaps_rasters.suspicion import Finding, of_resolution, of_surface, settled
 

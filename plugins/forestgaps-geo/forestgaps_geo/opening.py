@@ -9,7 +9,6 @@ kilobyte may declare 10^18 pixels, or blocks of a terabyte. So:
   given the text that was checked; its sources are GeoTIFFs and VRTs on this machine, opened by the same rules;
 - what a raster declares is compared with a bound and with the bytes there are.
 
-Only the packages that read rasters import this; it needs rasterio, which the core does not.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from attrs import frozen
 from rasterio.errors import NotGeoreferencedWarning
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.virtual_rasters import BANDS, FILES, harmless, named_by, plain
+from forestgaps_geo.virtual_rasters import BANDS, FILES, harmless, named_by, plain
 
 SIDE = 2**22  # pixels; wider than any survey, as a row is read at once
 MANY = 10**8  # pixels anybody may declare; reading so many empty ones takes seconds

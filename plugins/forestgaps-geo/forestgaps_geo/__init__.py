@@ -1,0 +1,1 @@
+"""Raster code that several packages of forestgaps share: opening files safely. A library; it adds no names to run files."""
