@@ -19,6 +19,7 @@ from rasterio import Affine
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.table import GapTable
+from forestgaps_geo.band_layout import PLAIN_BANDS
 
 Mask: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.float64]
@@ -133,6 +134,7 @@ def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags
         crs=crs,
         transform=Affine(a * cells.pixels, b * cells.pixels, c, d * cells.pixels, e * cells.pixels, f),
         compress="deflate",
+        **PLAIN_BANDS,
     ) as file:
         file.write(np.stack(list(cells.bands.values())))
         file.descriptions = tuple(cells.bands)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_rasters.blending import NODATA
 from forestgaps_rasters.folders import UnwrittenError
 from forestgaps_rasters.grids import Grid
@@ -54,6 +55,7 @@ class CloudOptimized:
             "blockysize": BLOCK,
             "interleave": "band",
             "BIGTIFF": "IF_SAFER",
+            **PLAIN_BANDS,
         }
         self.file = rasterio.open(
             self.draft,

@@ -5,6 +5,7 @@ import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from forestgaps_geo.opening import gdal
@@ -34,6 +35,18 @@ def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_pa
         assert found.scales == (0.004, 0.004)
         assert found.tags()["origin"] == "test"
     assert [file.name for file in tmp_path.iterdir()] == ["map.tif"], "the draft is gone"
+
+
+@pytest.mark.parametrize("bands", range(1, 9))
+def test_bands_are_values_whatever_their_number(tmp_path, bands: int) -> None:
+    path = tmp_path / "map.tif"
+    grid = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 30, 40)
+    with gdal(), CloudOptimized(path, grid, [f"gap at {level} m" for level in range(bands)]) as file:
+        file.write(0, np.ones((bands, 30, 40), np.uint8))
+    with rasterio.open(path) as found:
+        assert set(found.colorinterp) <= {ColorInterp.gray, ColorInterp.undefined}
+        assert found.mask_flag_enums == ([MaskFlags.nodata],) * bands
+        assert found.nodatavals == (255,) * bands
 
 
 def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None:
