@@ -104,7 +104,7 @@ def site_files(folder: Path, size: int, shift: float = 0.0) -> None:
 
 
 def prepare(sites: Sequence[Path]) -> list[str]:
-    return [str(COMMAND), "prepare", *map(str, sites), "--accept-suspicious", "--out", NEW]
+    return [str(COMMAND), "prepare", *map(str, sites), "--skip-checks", "--out", NEW]
 
 
 def rasters(folder: Path, quick: bool) -> Curve:

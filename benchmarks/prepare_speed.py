@@ -57,7 +57,7 @@ def prepare(folder: Path, dsm: Path, dtm: Path, *options: object) -> Callable[[]
 
     def job() -> None:
         shutil.rmtree(out, ignore_errors=True)
-        run(COMMAND, "prepare", "--dsm", dsm, "--dtm", dtm, "--out", out, "--resample", "--accept-suspicious", *options)
+        run(COMMAND, "prepare", "--dsm", dsm, "--dtm", dtm, "--out", out, "--resample", "--skip-checks", *options)
 
     return job
 

@@ -19,8 +19,8 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform, transform_bounds
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.grids import Grid, metres, same_place
 from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.grids import Grid, metres, same_place
 from forestgaps_rasters.store import Index, StoredSite
 
 CORNERS = 32  # points on each edge of a block, straight in its own CRS and bent in another

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import Report, silent
+from forestgaps_geo.bands import Report, silent
 from forestgaps_rasters.store import LAYERS, Index, file_sum, layer_path, read_index
 
 

@@ -16,9 +16,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from forestgaps_geo.band_layout import PLAIN_BANDS
+from forestgaps_geo.grids import Grid
 from forestgaps_rasters.blending import NODATA
 from forestgaps_rasters.folders import UnwrittenError
-from forestgaps_rasters.grids import Grid
 
 BLOCK = 512  # pixels, a side of a tile in the file
 LEVEL = 1  # of deflate: a third of the time of 6, for files larger by a twentieth (probabilities) or a half (masks)

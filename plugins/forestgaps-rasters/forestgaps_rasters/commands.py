@@ -33,8 +33,8 @@ PixelSize = Annotated[
 ]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
 Feet = Annotated[bool, typer.Option("--feet", help="Elevations are in feet; convert them to metres.")]
-Suspicious = Annotated[
-    bool, typer.Option("--accept-suspicious", help="Go on with rasters that do not look like what they are said to be.")
+SkipChecks = Annotated[
+    bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")
 ]
 
 
@@ -69,7 +69,7 @@ def prepare(
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
     feet: Feet = False,
-    accept_suspicious: Suspicious = False,
+    skip_checks: SkipChecks = False,
     check: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Only tell whether this prepared folder still holds what was written.")
     ] = None,
@@ -81,7 +81,7 @@ def prepare(
     their difference. Each site is cut into blocks for training, validation and test, by rules such as "south 0.2" or
     "north-east 0.25" (a share of its area), with a guard distance between them.
     """
-    from forestgaps_rasters.grids import parsed_crs
+    from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.planning import Wish
     from forestgaps_rasters.preparing import prepare_sites
     from forestgaps_rasters.progress import bar
@@ -98,7 +98,7 @@ def prepare(
         resample=resample,
         tile=tile,
         guard_m=guard,
-        accept_suspicious=accept_suspicious,
+        skip_checks=skip_checks,
     )
     with bar(shown=not as_json) as report:
         done = prepare_sites(chosen, out, wish, report)
@@ -180,7 +180,7 @@ def predict(
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
     feet: Feet = False,
-    accept_suspicious: Suspicious = False,
+    skip_checks: SkipChecks = False,
     as_json: Json = False,
 ) -> None:
     """Map gaps on a DSM of any size, all thresholds in one pass.
@@ -190,9 +190,9 @@ def predict(
     where it stopped.
     """
     from forestgaps_core import load_predictor
+    from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.asked import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
-    from forestgaps_rasters.grids import parsed_crs
     from forestgaps_rasters.predicting import MapOptions, predict_raster
     from forestgaps_rasters.progress import bar
     from forestgaps_rasters.resuming import partial, refuse_existing
@@ -210,7 +210,7 @@ def predict(
         pixel_size_m=pixel_size,
         nodata=nodata,
         feet=feet,
-        accept_suspicious=accept_suspicious,
+        skip_checks=skip_checks,
     )
     refuse_existing(out)
     predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)

@@ -18,7 +18,7 @@ from forestgaps_core import Tile
 from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import uniform
 from forestgaps_core.strata import Strata
-from forestgaps_rasters.bands import HIGHEST
+from forestgaps_geo.bands import HIGHEST
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import LAYERS, mapped
 

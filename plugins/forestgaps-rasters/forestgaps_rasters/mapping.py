@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core.errors import ForestgapsError
+from forestgaps_geo.bands import Plane
+from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import Plane
 from forestgaps_rasters.blending import NODATA, Bytes
-from forestgaps_rasters.grids import Grid
 from forestgaps_rasters.lattice import Item, Lattice
 from forestgaps_rasters.mosaics import Source
 from forestgaps_rasters.resampling import Strips, onto

@@ -22,9 +22,9 @@ from attrs import frozen
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import Band, opened
+from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_geo.opening import opened_text
-from forestgaps_rasters.bands import Band, opened
-from forestgaps_rasters.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_rasters.resampling import pixel_size, warped
 
 RASTERS = (".tif", ".tiff")

@@ -11,15 +11,15 @@ from rasterio.crs import CRS
 
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import Band, Report, survey
+from forestgaps_geo.bands import Band, Report, survey
+from forestgaps_geo.grids import Grid, common, crooked, same_place, target_grid
+from forestgaps_geo.input_checks import check_surface, resolve_findings
+from forestgaps_geo.pair_checks import check_pair
 from forestgaps_rasters.blocks import guard_pixels, split
-from forestgaps_rasters.grids import Grid, common, crooked, same_place, target_grid
 from forestgaps_rasters.mosaics import listed, opened_place
-from forestgaps_rasters.pairing import of_pair
 from forestgaps_rasters.resampling import onto
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite, file_sum
-from forestgaps_rasters.suspicion import of_surface, settled
 
 
 @frozen(kw_only=True)
@@ -31,7 +31,7 @@ class Wish:
     resample: bool = False
     tile: int = 256  # pixels
     guard_m: float = 20.0
-    accept_suspicious: bool = False  # take rasters that do not look like what they are said to be
+    skip_checks: bool = False  # use rasters that fail the input checks
 
 
 @frozen(eq=False)
@@ -67,8 +67,8 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
             raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
         top = stack.enter_context(onto(surface, lower, "maximum", resample=wish.resample))
         names = str(surface.path), str(other.path)
-        suspicious = [*of_surface(surface), *of_pair(top, below, is_ground=layer == "dtm", names=names)]
-        notes = settled(suspicious, accepted=wish.accept_suspicious)
+        findings = [*check_surface(surface), *check_pair(top, below, is_ground=layer == "dtm", names=names)]
+        notes = resolve_findings(findings, skip=wish.skip_checks)
         sources = tuple(source(name, path) for name, place in files.items() for path in listed([place]))
     try:
         guard = guard_pixels(wish.guard_m, target.resolution)

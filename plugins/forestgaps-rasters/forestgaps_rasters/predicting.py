@@ -17,12 +17,13 @@ from rasterio.crs import CRS
 from forestgaps_core import __version__
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import Report, silent, survey
+from forestgaps_geo.grids import Grid, target_grid
+from forestgaps_geo.input_checks import check_dsm, resolve_findings
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import Report, silent, survey
 from forestgaps_rasters.blending import NODATA, assembled
 from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
-from forestgaps_rasters.grids import Grid, target_grid
 from forestgaps_rasters.lattice import FEATHER, STRIDE, Lattice, rounded_up
 from forestgaps_rasters.mapping import (
     STEPS,
@@ -38,7 +39,6 @@ from forestgaps_rasters.mosaics import Source, source_of
 from forestgaps_rasters.resampling import onto
 from forestgaps_rasters.resuming import WorkFolder, refuse_existing, work_folder
 from forestgaps_rasters.styles import write_styles
-from forestgaps_rasters.suspicion import of_dsm, settled
 
 WINDOW, OVERLAP = 768, 128  # pixels, of a network that does not say how far it looks
 PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of a window, where it does not say
@@ -60,7 +60,7 @@ class MapOptions:
         pixel_size_m: Pixel size of a DSM without CRS.
         nodata: Value that means no data, where the file does not say so.
         feet: The DSM's values are in feet.
-        accept_suspicious: Map a DSM that does not look like one.
+        skip_checks: Map a DSM that fails the input checks.
     """
 
     window: int | None = None
@@ -71,7 +71,7 @@ class MapOptions:
     pixel_size_m: float | None = None
     nodata: float | None = None
     feet: bool = False
-    accept_suspicious: bool = False
+    skip_checks: bool = False
 
 
 @frozen
@@ -132,8 +132,8 @@ def predict_raster(
         grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
         with onto(band, grid, "maximum", resample=how.resample):
             pass
-        suspicious = of_dsm(band, grid.resolution, predictor.resolution_m)
-        notes = (*settled(suspicious, accepted=how.accept_suspicious), *remarks(predictor, grid, levels))
+        findings = check_dsm(band, grid.resolution, predictor.resolution_m)
+        notes = (*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels))
         lattice = Lattice.over(grid.rows, grid.columns, how.window or WINDOW, how.overlap or 0)
         mapper = BlockMapper(predictor, Surface(source, grid, how.resample), lattice, levels)
         stack.callback(mapper.close)

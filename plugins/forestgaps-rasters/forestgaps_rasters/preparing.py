@@ -20,11 +20,11 @@ from attrs import evolve, frozen
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
 from forestgaps_core.writing import write_json
+from forestgaps_geo.bands import STRIP, Band, Report, opened, silent
+from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.apart import check_apart
-from forestgaps_rasters.bands import STRIP, Band, Report, opened, silent
 from forestgaps_rasters.blocks import PARTS
-from forestgaps_rasters.grids import Grid
 from forestgaps_rasters.mosaics import opened_place
 from forestgaps_rasters.planning import Plan, Wish, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto

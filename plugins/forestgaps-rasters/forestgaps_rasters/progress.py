@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from forestgaps_rasters.bands import Report, silent
+from forestgaps_geo.bands import Report, silent
 
 
 class Rate(ProgressColumn):

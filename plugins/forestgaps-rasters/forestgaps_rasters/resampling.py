@@ -20,10 +20,10 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import Band, Plane
+from forestgaps_geo.grids import Grid, at, blocks_of, metres, same_place
 from forestgaps_geo.opening import SIDE, reading
 from forestgaps_geo.virtual_rasters import plain
-from forestgaps_rasters.bands import Band, Plane
-from forestgaps_rasters.grids import Grid, at, blocks_of, metres, same_place
 
 How: TypeAlias = Literal["maximum", "mean"]
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
 from numpy.typing import NDArray
 
-from forestgaps_rasters.bands import Plane
+from forestgaps_geo.bands import Plane
 from forestgaps_rasters.blocks import Block
 
 Crop: TypeAlias = Callable[[int, str, Block], Plane]

@@ -31,7 +31,7 @@ def prepared(folder: Path, **files: Path) -> None:
     from forestgaps_rasters.sites import Site
 
     site = Site(name="site", validation="south 0.3", pixel_size_m=1.0, **files)
-    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, accept_suspicious=True))
+    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, skip_checks=True))
 
 
 def resampled(folder: Path, bad: Path) -> None:
@@ -40,7 +40,7 @@ def resampled(folder: Path, bad: Path) -> None:
     from forestgaps_rasters.sites import Site
 
     site = Site(name="site", validation="south 0.3", dsm=bad, dtm=folder / "good.tif")
-    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, accept_suspicious=True, resolution_m=2.0, resample=True))
+    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, skip_checks=True, resolution_m=2.0, resample=True))
 
 
 def predicted(folder: Path, bad: Path) -> None:
@@ -48,13 +48,13 @@ def predicted(folder: Path, bad: Path) -> None:
 
     from forestgaps_rasters.predicting import MapOptions, predict_raster
 
-    how = MapOptions(window=64, overlap=0, pixel_size_m=1.0, accept_suspicious=True)
+    how = MapOptions(window=64, overlap=0, pixel_size_m=1.0, skip_checks=True)
     predict_raster(small(), bad, folder / "out", (5.0,), how)
 
 
 def mosaicked(folder: Path, bad: Path) -> None:
+    from forestgaps_geo.bands import survey
     from forestgaps_geo.opening import gdal
-    from forestgaps_rasters.bands import survey
     from forestgaps_rasters.mosaics import source_of
 
     (folder / "list.txt").write_text(f"good.tif\n{bad.name}\n")

@@ -109,7 +109,7 @@ def test_of_two_preparations_of_one_folder_the_second_refuses(site, tmp_path) ->
 
 def test_a_site_whose_layers_were_damaged_meanwhile_is_written_again(site, tmp_path) -> None:
     sites = [Site(name=name, folder=site(name, seed=n), validation="south 0.3") for n, name in enumerate(("ridge", "valley"))]
-    wish = Wish(tile=32, guard_m=5, accept_suspicious=True)
+    wish = Wish(tile=32, guard_m=5, skip_checks=True)
 
     def interrupted(what: str, done: int, total: int) -> None:
         if what == "writing valley":

@@ -42,7 +42,7 @@ WRONG: list[Any] = [
 @pytest.fixture
 def whole(site, tmp_path) -> Path:
     sites = [Site(name=name, folder=site(name), validation="south 0.3") for name in ("ridge", "valley")]
-    prepare_sites(sites, tmp_path / "whole", Wish(tile=32, guard_m=5, accept_suspicious=True))
+    prepare_sites(sites, tmp_path / "whole", Wish(tile=32, guard_m=5, skip_checks=True))
     return tmp_path / "whole"
 
 

@@ -36,7 +36,7 @@ def prepared(raster, tmp_path) -> Path:
         folder = raster(f"s{number}/dsm.tif", 1000 * number + y, **place).parent
         raster(f"s{number}/chm.tif", np.where((x == 7) & (y > 20), np.nan, x), **place)
         sites.append(Site(name=f"s{number}", folder=folder, **(SPLIT if number == 0 else {})))
-    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5, accept_suspicious=True))
+    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5, skip_checks=True))
     return tmp_path / "prepared"
 
 
@@ -255,7 +255,7 @@ def odd(raster, tmp_path, heights: np.ndarray, **wish) -> Path:
     folder = raster("odd/dsm.tif", 400 + y + np.nan_to_num(heights, nan=0)).parent
     raster("odd/chm.tif", heights)
     site = Site(name="odd", folder=folder, **SPLIT)
-    prepare_sites([site], tmp_path / "prepared", Wish(**({"tile": 32, "guard_m": 5, "accept_suspicious": True} | wish)))
+    prepare_sites([site], tmp_path / "prepared", Wish(**({"tile": 32, "guard_m": 5, "skip_checks": True} | wish)))
     return tmp_path / "prepared"
 
 

@@ -20,11 +20,11 @@ from small_network import small
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, DiskError, ForestgapsError
+from forestgaps_geo.bands import opened
+from forestgaps_geo.grids import parsed_crs
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters import predicting
-from forestgaps_rasters.bands import opened
 from forestgaps_rasters.executors import InProcess, Processes
-from forestgaps_rasters.grids import parsed_crs
 from forestgaps_rasters.lattice import Lattice
 from forestgaps_rasters.mapping import STEPS
 from forestgaps_rasters.predicting import MapOptions, at_once, predict_raster, with_windows
@@ -222,15 +222,15 @@ def canopy() -> np.ndarray:
 
 def test_canopy_heights_are_refused_unless_a_person_insists(raster, tmp_path, refused) -> None:
     chm = raster("chm.tif", canopy())
-    refused(chm, "chm.tif: the ground is near zero everywhere.*looks like canopy heights(.|\n)*--accept-suspicious")
-    done = predict_raster(Local(), chm, tmp_path / "map", [2], MapOptions(accept_suspicious=True))
+    refused(chm, "chm.tif: the ground is near zero everywhere.*looks like canopy heights(.|\n)*--skip-checks")
+    done = predict_raster(Local(), chm, tmp_path / "map", [2], MapOptions(skip_checks=True))
     assert "looks like canopy heights" in done.notes[0]
 
 
 def test_pixels_far_from_those_of_the_training_are_refused(raster, tmp_path, refused) -> None:
     dsm = raster("dsm.tif", terrain(60, 60), resolution=5.0)
     refused(dsm, "pixels of 5 m, the network learned at 1 m, more than 4 times apart.*take a finer DSM")
-    done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(accept_suspicious=True))
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(skip_checks=True))
     assert "more than 4 times apart" in done.notes[0]
 
 

@@ -11,10 +11,10 @@ import rasterio
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError, ForestgapsError
+from forestgaps_geo.bands import opened
+from forestgaps_geo.grids import parsed_crs
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
 from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.grids import parsed_crs
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.resampling import gathered
@@ -291,10 +291,8 @@ def test_what_does_not_look_like_it_is_refused_unless_a_person_insists(site, ras
     heights = original(site("whole") / "chm.tif")
     raster("ridge/dsm.tif", heights)
     sites = [Site(name="ridge", folder=folder, **SPLIT)]
-    refused(
-        sites, "looks like canopy heights.*\n.*the DTM .*ridge/dtm.tif lies more than 1 m above the DSM(.|\n)*--accept-suspicious"
-    )
-    done = prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, accept_suspicious=True))
+    refused(sites, "looks like canopy heights.*\n.*the DTM .*ridge/dtm.tif lies more than 1 m above the DSM(.|\n)*--skip-checks")
+    done = prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, skip_checks=True))
     assert any("looks like canopy heights" in note for note in done.notes)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from forestgaps_core.testing import check_data
+from forestgaps_geo.bands import opened
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
 from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites

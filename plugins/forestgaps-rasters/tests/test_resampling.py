@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import opened
+from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
-from forestgaps_rasters.grids import Grid
 from forestgaps_rasters.resampling import gathered, onto, warped
 
 

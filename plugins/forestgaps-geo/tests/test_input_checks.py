@@ -10,9 +10,9 @@ import pytest
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import opened
+from forestgaps_geo.input_checks import Finding, check_resolution, check_surface, resolve_findings
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
-from forestgaps_rasters.suspicion import Finding, of_resolution, of_surface, settled
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 Kinds = Callable[..., dict[str, Finding]]
@@ -24,7 +24,7 @@ def kinds(raster) -> Kinds:
 
     def look(values: np.ndarray, *, feet: bool = False, **options: object) -> dict[str, Finding]:
         with gdal(), opened(raster("dsm.tif", values, **options), feet=feet) as band:
-            return {finding.kind: finding for finding in of_surface(band)}
+            return {finding.kind: finding for finding in check_surface(band)}
 
     return look
 
@@ -151,7 +151,7 @@ def test_integers_with_a_scale_of_centimetres_are_not_rounded(raster) -> None:
     with rasterio.open(path, "r+") as file:
         file.scales = (0.01,)
     with gdal(), opened(path) as band:
-        assert of_surface(band) == []
+        assert check_surface(band) == []
 
 
 def test_zeros_far_below_the_land_may_mean_no_data(kinds) -> None:
@@ -213,7 +213,7 @@ def test_stripes_in_one_window_of_many_are_found_there(kinds) -> None:
     ],
 )
 def test_another_pixel_size_is_noted_and_one_too_far_off_refused(has, trained, severity, would) -> None:
-    found = of_resolution(has, trained)
+    found = check_resolution(has, trained)
     assert found is not None
     assert found.severity == severity
     assert re.search(would, found.sentence)
@@ -221,20 +221,20 @@ def test_another_pixel_size_is_noted_and_one_too_far_off_refused(has, trained, s
 
 
 def test_pixel_sizes_that_differ_by_rounding_are_the_same() -> None:
-    assert of_resolution(1.000002, 1.0) is None
-    assert of_resolution(1.04, 1.0) is None
+    assert check_resolution(1.000002, 1.0) is None
+    assert check_resolution(1.04, 1.0) is None
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
 
 
-def test_refusals_end_the_work_together_unless_a_person_insists() -> None:
+def test_refusals_are_raised_together_unless_checks_are_skipped() -> None:
     found = [Finding(kind=k, severity=s, sentence=f"{k} is odd") for k, s in [("a", "refused"), ("b", "noted"), ("c", "refused")]]
-    with pytest.raises(DataError, match=r"^a is odd\nc is odd\n.*--accept-suspicious$"):
-        settled(found, accepted=False)
-    assert settled(found, accepted=True) == ("a is odd", "b is odd", "c is odd")
-    assert settled(found[1:2], accepted=False) == ("b is odd",)
-    assert settled([], accepted=False) == ()
+    with pytest.raises(DataError, match=r"^a is odd\nc is odd\nAdd --skip-checks to use the raster as it is$"):
+        resolve_findings(found, skip=False)
+    assert resolve_findings(found, skip=True) == ("a is odd", "b is odd", "c is odd")
+    assert resolve_findings(found[1:2], skip=False) == ("b is odd",)
+    assert resolve_findings([], skip=False) == ()
 
 
 # --- real surveys -----------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_no_real_dsm_is_refused_and_each_real_chm_is() -> None:
     severe = {}
     for path in sorted(SURVEYS.glob("*/[dc][sh]m.tif")):
         with gdal(), opened(path, pixel_size_m=1.0 if path.parent.name.startswith(("br_ducke", "br_cauaxi")) else None) as band:
-            severe[path.parent.name, path.stem] = [finding.kind for finding in of_surface(band) if finding.severity == "refused"]
+            severe[path.parent.name, path.stem] = [finding.kind for finding in check_surface(band) if finding.severity == "refused"]
     assert [place for place, found in severe.items() if place[1] == "dsm" and found] == []
     assert [place for place, found in severe.items() if place[1] == "chm" and found != ["canopy heights"]] == []
     assert len(severe) == 27

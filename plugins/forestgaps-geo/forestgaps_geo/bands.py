@@ -17,8 +17,8 @@ from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
+from forestgaps_geo.grids import FEET, FOOT, METRES, Grid, vertical_unit
 from forestgaps_geo.virtual_rasters import plain
-from forestgaps_rasters.grids import FEET, FOOT, METRES, Grid, vertical_unit
 
 Plane: TypeAlias = NDArray[np.float32]
 Report: TypeAlias = Callable[[str, int, int], None]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 from attrs import frozen
 
-from forestgaps_rasters.bands import Plane
-from forestgaps_rasters.glimpses import cell_side, extremes, pixel_m, windows
-from forestgaps_rasters.resampling import Strips
-from forestgaps_rasters.suspicion import Finding, Severity, share
+from forestgaps_geo.bands import Plane
+from forestgaps_geo.grids import Grid
+from forestgaps_geo.input_checks import Finding, Severity, share
+from forestgaps_geo.raster_sampling import cell_side, extremes, pixel_m, windows
+
+
+class Windows(Protocol):
+    """A raster that is read in windows: (row, column, rows, columns) to (rows, columns) in metres, NaN without data."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def window(self) -> Callable[[int, int, int, int], Plane]: ...
+
 
 TALLEST = 110.0  # metres; few trees known are taller, and none by much
 
@@ -36,8 +47,8 @@ class Stand:
     offset: float
 
 
-def of_pair(surface: Strips, other: Strips, *, is_ground: bool, names: tuple[str, str]) -> list[Finding]:
-    """What is suspicious in a DSM with its DTM, or with its CHM.
+def check_pair(surface: Windows, other: Windows, *, is_ground: bool, names: tuple[str, str]) -> list[Finding]:
+    """Return the findings on a DSM with its DTM, or with its CHM.
 
     Args:
         surface: The DSM.
@@ -51,7 +62,7 @@ def of_pair(surface: Strips, other: Strips, *, is_ground: bool, names: tuple[str
     return list(check(stand, *names))
 
 
-def measured(surface: Strips, other: Strips, *, is_ground: bool) -> Stand:
+def measured(surface: Windows, other: Windows, *, is_ground: bool) -> Stand:
     grid = surface.grid
     side = cell_side(grid.rows, grid.columns, pixel_m(grid))
     pixels = same = below = tall = 0

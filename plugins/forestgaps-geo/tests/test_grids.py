@@ -5,7 +5,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.grids import Grid, blocks_of, common, crooked, metric_crs, same_place, target_grid
+from forestgaps_geo.grids import Grid, blocks_of, common, crooked, metric_crs, same_place, target_grid
 
 UTM = CRS.from_epsg(32610)
 GRID = Grid(UTM, Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 41, 30)

@@ -1,7 +1,4 @@
-"""A raster seen through some dozens of windows: what is measured in each, in constant memory.
-
-Nothing is judged here; `suspicion` does that.
-"""
+"""Statistics of a raster from a few dozen windows, in constant memory. `input_checks` interprets them."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_rasters.bands import HIGHEST, Band, Plane
-from forestgaps_rasters.grids import Grid
+from forestgaps_geo.bands import HIGHEST, Band, Plane
+from forestgaps_geo.grids import Grid
 
 SIDE = 512  # pixels of a window, as many as a tile of a Cloud-Optimized GeoTIFF
 MOST = 48  # windows
@@ -40,7 +37,7 @@ class Jumps:
 
 
 @frozen(eq=False, kw_only=True)
-class Glimpse:
+class Sample:
     """One window, measured.
 
     Attributes:
@@ -103,7 +100,7 @@ def pixel_m(grid: Grid) -> float:
     return grid.resolution * (111_320.0 if degrees else 1.0)
 
 
-def glimpses(band: Band) -> Iterator[Glimpse]:
+def sample_windows(band: Band) -> Iterator[Sample]:
     """What shows in the windows that hold data."""
     rows, columns = band.grid.rows, band.grid.columns
     resolution = pixel_m(band.grid)
@@ -112,7 +109,7 @@ def glimpses(band: Band) -> Iterator[Glimpse]:
         values = band.read(*window)
         values[~(np.abs(values) <= HIGHEST)] = np.nan  # told by `survey`
         if np.isfinite(values).any():
-            yield glimpse(values, window, side, min(max(round(NEAR / resolution), 2), SIDE))
+            yield measure_window(values, window, side, min(max(round(NEAR / resolution), 2), SIDE))
 
 
 def cell_side(rows: int, columns: int, resolution: float) -> int:
@@ -124,12 +121,12 @@ def cell_side(rows: int, columns: int, resolution: float) -> int:
     return max(min(side, *inside), 1)
 
 
-def glimpse(values: Plane, window: tuple[int, int, int, int], cell: int, near: int) -> Glimpse:
+def measure_window(values: Plane, window: tuple[int, int, int, int], cell: int, near: int) -> Sample:
     known = values[np.isfinite(values)]
     lows, highs = extremes(values, cell)
     bottoms, tops = extremes(values, min(near, *values.shape))
     patches, level, plane = patched(values)
-    return Glimpse(
+    return Sample(
         window=window,
         valid=known.size,
         void=int((enclosed(values) & ~np.isfinite(values)).sum()),

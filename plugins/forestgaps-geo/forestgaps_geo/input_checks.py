@@ -1,8 +1,7 @@
-"""Is this raster what it is said to be? A look before use, in sentences.
+"""Plausibility checks of a raster before use. Each finding is a sentence.
 
-What cannot be right is refused, unless a person insists (`--accept-suspicious`); what may be right is noted. The look is at some
-dozens of windows, so that it takes seconds on a raster of any size; a few wrong pixels are found by `bands.survey`, which
-reads them all.
+What cannot be right is refused, unless the user adds `--skip-checks`; what may be right is noted. The checks read a few dozen
+windows, so that they take seconds on a raster of any size; a few wrong pixels are found by `bands.survey`, which reads them all.
 
 The limits were set on 12 lidar DSMs, 15 CHMs and 30 simulated landscapes: none of the DSMs is refused, and each of the CHMs
 given as a DSM is.
@@ -17,9 +16,9 @@ import numpy as np
 from attrs import field, frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.bands import Band
-from forestgaps_rasters.glimpses import NEAR, STEPS, Glimpse, Jumps, glimpses
-from forestgaps_rasters.grids import metres, unit
+from forestgaps_geo.bands import Band
+from forestgaps_geo.grids import metres, unit
+from forestgaps_geo.raster_sampling import NEAR, STEPS, Jumps, Sample, sample_windows
 
 Severity: TypeAlias = Literal["refused", "noted"]
 Window: TypeAlias = tuple[int, int, int, int]  # row, column, rows, columns
@@ -47,28 +46,28 @@ class Finding:
     numbers: Mapping[str, float] = field(factory=dict)
 
 
-def settled(findings: Iterable[Finding], *, accepted: bool) -> tuple[str, ...]:
-    """The sentences to tell a person.
+def resolve_findings(findings: Iterable[Finding], *, skip: bool) -> tuple[str, ...]:
+    """Return the sentences of all findings.
 
     Args:
-        accepted: The person insists, so that what would be refused is told as well.
+        skip: Return refusals as well instead of raising them.
 
     Raises:
         DataError: Something is refused.
     """
     found = tuple(findings)
     refused = [finding.sentence for finding in found if finding.severity == "refused"]
-    if refused and not accepted:
-        raise DataError("\n".join(refused) + "\nif it is right all the same, add --accept-suspicious")
+    if refused and not skip:
+        raise DataError("\n".join(refused) + "\nAdd --skip-checks to use the raster as it is")
     return tuple(finding.sentence for finding in found)
 
 
 # --- one raster -------------------------------------------------------------------------------------------------------
 
 
-def of_surface(band: Band) -> list[Finding]:
-    """What is suspicious in a DSM."""
-    seen = list(glimpses(band))
+def check_surface(band: Band) -> list[Finding]:
+    """Return the findings on a DSM."""
+    seen = list(sample_windows(band))
     if not seen:
         return []
     alone = constant(band, seen) or zeros(band, seen)  # with these nothing else can be told
@@ -76,13 +75,13 @@ def of_surface(band: Band) -> list[Finding]:
     return [alone] if alone else [finding for check in checks if (finding := check(band, seen))]
 
 
-def of_dsm(band: Band, resolution_m: float, trained_m: float) -> list[Finding]:
-    """What is suspicious in a DSM to be mapped at a pixel size, by a network that learned at another or the same."""
-    size = of_resolution(resolution_m, trained_m)
-    return [*([size] if size else []), *of_surface(band)]
+def check_dsm(band: Band, resolution_m: float, trained_m: float) -> list[Finding]:
+    """Return the findings on a DSM that is mapped at a pixel size, by a network that was trained at another or the same."""
+    size = check_resolution(resolution_m, trained_m)
+    return [*([size] if size else []), *check_surface(band)]
 
 
-def of_resolution(resolution_m: float, trained_m: float) -> Finding | None:
+def check_resolution(resolution_m: float, trained_m: float) -> Finding | None:
     """Whether a DSM has the pixel size a network learned at."""
     times = resolution_m / trained_m
     if abs(times - 1) <= OFF:
@@ -97,7 +96,7 @@ def of_resolution(resolution_m: float, trained_m: float) -> Finding | None:
     return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)
 
 
-def constant(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def constant(band: Band, seen: Sequence[Sample]) -> Finding | None:
     low, high = min(one.low for one in seen), max(one.high for one in seen)
     if low < high:
         return None
@@ -109,7 +108,7 @@ def constant(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def heights_instead(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def heights_instead(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Ground at zero everywhere, and something standing on it: a CHM where a DSM is expected."""
     lows = np.abs(np.concatenate([one.lows for one in seen]))
     highs = np.concatenate([one.highs for one in seen])
@@ -130,7 +129,7 @@ def heights_instead(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def in_feet(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def in_feet(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Elevations that are probably in feet: the grid is, or crowns stand higher than trees grow."""
     if band.unit_m != 1.0:
         return None
@@ -150,7 +149,7 @@ def in_feet(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def voids(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def voids(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Holes inside the survey."""
     void, inside = sum(one.void for one in seen), sum(one.void + one.valid for one in seen)
     if void <= 0.05 * inside:
@@ -168,7 +167,7 @@ def voids(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def zeros(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def zeros(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Zeros far below, or above, all other elevations."""
     found, pixels = sum(one.zeros for one in seen), sum(one.valid for one in seen)
     least = min(one.least for one in seen)
@@ -187,7 +186,7 @@ def zeros(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def level_ground(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def level_ground(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Patches of one value: water, or filled holes."""
     found, patches = sum(one.level for one in seen), sum(one.patches for one in seen)
     if found <= 0.005 * patches:
@@ -205,7 +204,7 @@ def level_ground(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def facets(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def facets(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Patches that are tilted planes: holes filled by triangles."""
     found, patches = sum(one.plane for one in seen), sum(one.patches for one in seen)
     if found <= 0.01 * patches:
@@ -223,7 +222,7 @@ def facets(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     )
 
 
-def coarse_steps(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def coarse_steps(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Elevations rounded to whole metres or decimetres."""
     pixels = sum(one.valid for one in seen)
     for number, step in enumerate(STEPS):
@@ -241,9 +240,9 @@ def coarse_steps(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
     return None
 
 
-def stripes(band: Band, seen: Sequence[Glimpse]) -> Finding | None:
+def stripes(band: Band, seen: Sequence[Sample]) -> Finding | None:
     """Steps along rows or columns, of a sensor or of the border of two surveys."""
-    both: list[tuple[str, list[tuple[Glimpse, Jumps]]]] = [
+    both: list[tuple[str, list[tuple[Sample, Jumps]]]] = [
         ("columns", [(one, one.columns) for one in seen if one.columns.places.size]),
         ("rows", [(one, one.rows) for one in seen if one.rows.places.size]),
     ]

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forestgaps_geo.bands import opened
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
-from forestgaps_rasters.glimpses import (
+from forestgaps_geo.raster_sampling import (
     MOST,
     SIDE,
     cell_side,
     enclosed,
     extremes,
-    glimpses,
     jumps,
     patched,
+    sample_windows,
     windows,
 )
 
@@ -122,12 +122,12 @@ def test_narrow_or_empty_windows_have_no_steps() -> None:
     assert jumps(np.full((512, 512), np.nan, np.float32)).places.size == 0
 
 
-def test_a_glimpse_counts_what_the_file_holds(raster) -> None:
+def test_a_sample_counts_what_the_file_holds(raster) -> None:
     values = rough(100, 130)
     values[40:50, 60:70] = np.nan
     values[0, :5] = 0
     with gdal(), opened(raster("a.tif", values)) as band:
-        (one,) = glimpses(band)
+        (one,) = sample_windows(band)
     assert one.window == (0, 0, 100, 130)
     assert (one.valid, one.void, one.zeros) == (12_900, 100, 5)
     assert (one.low, one.high) == (0, np.nanmax(values))
@@ -139,4 +139,4 @@ def test_windows_without_data_are_passed_over(raster) -> None:
     values = np.full((600, 600), np.nan, np.float32)
     values[:20, :20] = 3
     with gdal(), opened(raster("a.tif", values)) as band:
-        assert [one.window[:2] for one in glimpses(band)] == [(0, 0)]
+        assert [one.window[:2] for one in sample_windows(band)] == [(0, 0)]

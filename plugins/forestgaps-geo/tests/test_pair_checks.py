@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened
-from forestgaps_rasters.pairing import of_pair
-from forestgaps_rasters.resampling import onto
+from forestgaps_geo.pair_checks import check_pair
+
+
+class AsWindows:
+    def __init__(self, band: Band) -> None:
+        self.grid, self.window = band.grid, band.read
 
 
 @pytest.fixture
@@ -16,9 +20,7 @@ def pair(raster):
     def look(dsm: np.ndarray, other: np.ndarray, *, is_ground: bool = True) -> tuple[dict[str, str], str]:
         one, two = raster("dsm.tif", dsm), raster("dtm.tif" if is_ground else "chm.tif", other)
         with gdal(), opened(one) as surface, opened(two) as below:
-            grid = surface.grid
-            with onto(surface, grid, "maximum", resample=False) as top, onto(below, grid, "mean", resample=False) as low:
-                found = of_pair(top, low, is_ground=is_ground, names=("dsm.tif", low_name(is_ground)))
+            found = check_pair(AsWindows(surface), AsWindows(below), is_ground=is_ground, names=("dsm.tif", low_name(is_ground)))
         return {finding.kind: finding.severity for finding in found}, "\n".join(finding.sentence for finding in found)
 
     return look

@@ -5,8 +5,8 @@ import pytest
 import rasterio
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.bands import opened, survey
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.bands import opened, survey
 
 FLAT = np.full((6, 5), 100, np.float32)
 
