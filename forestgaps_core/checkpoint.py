@@ -142,6 +142,8 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
         wrong.append("model")
     if not isinstance(state.get("callbacks"), Mapping):
         wrong.append("callbacks")
+    if wrong_place(state):
+        wrong.append("evaluated_weights")
     position = state.get("position", {**dict.fromkeys(POSITION, 0), "stopped": None})
     if not isinstance(position, Mapping) or not all(
         type(position.get(key)) is int and 0 <= position[key] < 1 << 62 for key in POSITION
@@ -151,6 +153,21 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
         wrong.append("position.stopped")
     if wrong:
         raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {', '.join(wrong)} missing or of another type")
+
+
+def wrong_place(state: Mapping[str, Any]) -> bool:
+    """Whether what says which weights to evaluate with is of another form, or names no weights."""
+    place = state.get("evaluated_weights")
+    if place is None:
+        return False
+    if not isinstance(place, Mapping) or not all(isinstance(place.get(key), str) for key in ("callback", "key")):
+        return True
+    callbacks = state.get("callbacks")
+    kept = callbacks.get(place["callback"]) if isinstance(callbacks, Mapping) else None
+    weights = kept.get(place["key"], {}) if isinstance(kept, Mapping) else {}
+    return weights is not None and not (
+        isinstance(weights, Mapping) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items())
+    )
 
 
 def wrong_parts(about: Any) -> list[str]:
@@ -178,10 +195,29 @@ def wrong_parts(about: Any) -> list[str]:
 
 
 def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights the run was validated with: the average a callback keeps under `averaged_weights`, or else the trained ones."""
-    kept = (part.get("averaged_weights") for part in state["callbacks"].values() if isinstance(part, Mapping))
-    weights: Mapping[str, Any] = next((average for average in kept if isinstance(average, Mapping) and average), state["model"])
-    return weights
+    """Return the weights that the network of this checkpoint is evaluated with.
+
+    They are the trained ones, or those of the one callback that declares that its state holds them (EMA weights); the
+    checkpoint records which (`evaluated_weights`). What a callback's other state is called plays no part.
+    """
+    place = state["evaluated_weights"] if "evaluated_weights" in state else evaluated_weights_in_0_1(state)
+    if place is None:
+        return dict(state["model"])
+    kept = state["callbacks"].get(place["callback"])
+    weights = kept.get(place["key"]) if isinstance(kept, Mapping) else None
+    return dict(weights or state["model"])  # None and {}: no step has been taken yet
+
+
+def evaluated_weights_in_0_1(state: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Return where the EMA weights are in a checkpoint of 0.1, which records only what its callbacks are."""
+    about = state.get("about")
+    components = about.get("components") if isinstance(about, Mapping) else None
+    for label in state["callbacks"]:
+        made_with = components.get(f"callbacks.{label}") if isinstance(components, Mapping) else None
+        known = made_with if isinstance(made_with, Mapping) else {}
+        if (known.get("name"), known.get("distribution")) == ("averaged_weights", "forestgaps-callbacks"):
+            return {"callback": label, "key": "averaged_weights"}
+    return None
 
 
 def loaded(what: str, load: Callable[[Any], object], state: Any) -> None:

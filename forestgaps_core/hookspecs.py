@@ -104,6 +104,10 @@ class TrainingEvents:
 
     In a run of several processes the first one tells all its callbacks; the others tell those with a class attribute
     `everywhere = True`, which are those that change the network or the optimizer.
+
+    A callback whose state holds the weights that the network is evaluated with (EMA weights) declares it with a class attribute:
+    `evaluated_weights = "KEY"`, the key of its `state_dict`. Checkpoints record the declaration, and whatever loads the network
+    uses those weights. At most one callback of a run may declare it.
     """
 
     @hookspec

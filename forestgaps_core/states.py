@@ -32,6 +32,22 @@ def plain_state_of(thing: object, name: Name) -> Any:
     return state
 
 
+def evaluated_weights(callbacks: Mapping[str, object]) -> dict[str, str] | None:
+    """Return which callback declares the weights that the network is evaluated with, and their key in its state.
+
+    Raises:
+        PluginError: Two callbacks declare some.
+    """
+    declared = {label: key for label, callback in callbacks.items() if (key := getattr(callback, "evaluated_weights", None))}
+    if len(declared) > 1:
+        raise PluginError(f"the callbacks {' and '.join(declared)} each keep the weights to evaluate with; remove all but one")
+    for label, key in declared.items():
+        if not isinstance(key, str):
+            raise PluginError(f"callback {label!r}: evaluated_weights is {key!r}; name a key of its state_dict")
+        return {"callback": label, "key": key}
+    return None
+
+
 def load_network(model: nn.Module, weights: Mapping[str, Any]) -> None:
     """Raises:
     CheckpointError: They are of another network.

@@ -27,7 +27,7 @@ from forestgaps_core.faults import Finding, Moment, looked_at
 from forestgaps_core.feeding import from_place, grouped, on_device, read_again, weights_of
 from forestgaps_core.processes import ALONE, Processes
 from forestgaps_core.randomness import seed_of_step
-from forestgaps_core.states import check_resumable, load_network, load_state, plain_state_of, state_of
+from forestgaps_core.states import check_resumable, evaluated_weights, load_network, load_state, plain_state_of, state_of
 from forestgaps_core.watch import Watch
 
 MakeBatch = Callable[[Any], Batch]
@@ -106,6 +106,7 @@ class Trainer:
 
     device: torch.device = field(init=False)
     events: Events = field(init=False)
+    _evaluated_weights: Mapping[str, str] | None = field(init=False)
     epochs: int = field(default=0, init=False)
     steps_per_epoch: int | None = field(default=None, init=False)
     epoch: int = field(default=0, init=False)
@@ -149,6 +150,7 @@ class Trainer:
         self.events = Events(
             self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
         )
+        self._evaluated_weights = evaluated_weights(self.callbacks)
 
     def _named(self, place: str, thing: object) -> Name:
         return named_as(self.about.get("components"), place, thing)
@@ -363,6 +365,7 @@ class Trainer:
                 "stopped": self.stopped if self._stopped_for_good else None,
             },
             "model": self.model.state_dict(),
+            "evaluated_weights": self._evaluated_weights,
             "loss": state_of(self.loss),
             "loss_sum": self._loss_sum,
             **self._descent.state_dict(),

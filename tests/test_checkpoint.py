@@ -121,14 +121,39 @@ def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
         newest_checkpoint(tmp_path)
 
 
-def test_the_average_of_the_weights_is_used_where_a_callback_keeps_one():
-    state = {"model": {"w": 1}, "callbacks": {"log": None, "counts": {"n": 2}, "average": {"averaged_weights": {"w": 3}}}}
-    assert weights_to_use(state) == {"w": 3}
-    assert weights_to_use({"model": {"w": 1}, "callbacks": {"average": {"averaged_weights": None}}}) == {"w": 1}
+EMA = {"callback": "average", "key": "ema"}
+OWNERS = {
+    "callbacks.average": {"name": "averaged_weights", "distribution": "forestgaps-callbacks"},
+    "callbacks.other": {"name": "averaged_weights", "distribution": "canopy-extras"},
+}
 
 
-def test_the_network_kept_is_the_one_that_was_scored() -> None:
-    averaged, trained = {"weight": torch.ones(1)}, {"weight": torch.zeros(1)}
-    state = {"about": {}, "model": trained, "callbacks": {"average": {"averaged_weights": averaged}, "log": None}}
-    assert network_of(state) == {"about": {}, "model": averaged, "callbacks": {}}
-    assert network_of(state | {"callbacks": {}})["model"] == trained
+def weights_state(callbacks, **parts):
+    return {"about": {}, "model": {"w": torch.zeros(1)}, "callbacks": callbacks, **parts}
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "parts", "expected"),
+    [
+        ({"average": {"ema": {"w": torch.ones(1)}}}, {"evaluated_weights": EMA}, 1.0),
+        ({"average": {"ema": None}}, {"evaluated_weights": EMA}, 0.0),
+        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {"evaluated_weights": None}, 0.0),
+        ({"other": {"ema": {"w": torch.ones(1)}}}, {"evaluated_weights": EMA}, 0.0),
+        # Checkpoints of 0.1 record no declaration, but which package made the callback.
+        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {}, 0.0),
+        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 1.0),
+        ({"other": {"averaged_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 0.0),
+    ],
+)
+def test_weights_to_use_are_those_that_a_callback_declares(callbacks, parts, expected):
+    state = weights_state(callbacks, **parts)
+    assert weights_to_use(state)["w"].item() == expected
+    assert network_of(state)["model"]["w"].item() == expected
+
+
+@pytest.mark.parametrize("place", ["average", {"callback": "average"}, {"callback": 1, "key": "ema"}, EMA])
+def test_a_declaration_of_weights_of_another_form_is_refused(tmp_path, place):
+    state = {**LEAST, "callbacks": {"average": {"ema": {"w": "text"}}}, "evaluated_weights": place}
+    save_checkpoint(tmp_path / "last.pt", state)
+    with pytest.raises(CheckpointError, match="evaluated_weights missing or of another type"):
+        load_checkpoint(tmp_path / "last.pt")

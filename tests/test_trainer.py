@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from forestgaps_core import Batch, CheckpointError, Environment, PluginError, Trainer, hookimpl
+from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.randomness import seed_of_step
 from forestgaps_core.testing import example_batch
 
@@ -387,3 +388,30 @@ def test_training_without_a_loss_is_refused():
 
 def test_callbacks_of_one_class_in_a_list_get_labels_of_their_own():
     assert list(trainer(callbacks=[Losses(), Losses()]).events.callbacks) == ["Losses", "Losses 2"]
+
+
+class Keeps:
+    """A callback whose state has the keys of EMA weights, whatever they mean to it."""
+
+    @hookimpl
+    def step_end(self):
+        pass
+
+    def state_dict(self):
+        return {"averaged_weights": {"weight": torch.ones(1)}, "ema": {"weight": torch.full((1,), 2.0)}}
+
+    def load_state_dict(self, state):
+        pass
+
+
+class Declares(Keeps):
+    evaluated_weights = "ema"
+
+
+def test_only_a_declaration_makes_weights_of_a_callback_those_to_evaluate_with():
+    assert weights_to_use(trainer(callbacks=[Keeps()]).state_dict()).keys() != {"weight"}
+    declared = trainer(callbacks=[Keeps(), Declares()]).state_dict()
+    assert declared["evaluated_weights"] == {"callback": "Declares", "key": "ema"}
+    assert weights_to_use(declared)["weight"].item() == 2.0
+    with pytest.raises(PluginError, match="Declares and Declares 2 each keep the weights to evaluate with"):
+        trainer(callbacks=[Declares(), Declares()])

@@ -41,6 +41,7 @@ class AveragedWeightsConfig:
 @define(eq=False)
 class AveragedWeights:
     everywhere: ClassVar = True  # of several processes, each has the network
+    evaluated_weights: ClassVar = "averaged_weights"  # where they are in `state_dict`
 
     decay: float = 0.999
     warmup: float = 10.0
