@@ -20,6 +20,7 @@ from forestgaps_core.commands.config import config_app
 from forestgaps_core.commands.installed import plugins as plugins  # which commands of packages import from here
 from forestgaps_core.commands.plugins import plugins_app
 from forestgaps_core.commands.runs import share, test, train
+from forestgaps_core.commands.thresholds import spread_thresholds
 from forestgaps_core.ending import INTERRUPTED, by_signal, leave, mendable, say_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError
 from forestgaps_core.memory import reuse_memory
@@ -73,7 +74,8 @@ def plugin_command(name: str, plugin: Plugin, command: Command) -> Callable[[typ
         function = load_target(command.target, f"the command {name!r} of {plugin}")
         inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
         inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
-        inner(args=context.args, prog_name=f"forestgaps {name}")
+        built = typer.main.get_command(inner)
+        built(args=spread_thresholds(built, context.args), prog_name=f"forestgaps {name}")
 
     call.__doc__ = command.help
     return call

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from forestgaps_core.counts import format_count
+
 
 class ForestgapsError(Exception):
     """A mistake the user can mend. The message says what was found, where, and what would do."""
@@ -25,7 +27,7 @@ class ConfigError(ForestgapsError):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.source = source
         count = len(self.problems)
-        head = f"{source}: {count} mistake{'s' if count > 1 else ''}"
+        head = f"{source}: {format_count(count, 'mistake')}"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
 
 

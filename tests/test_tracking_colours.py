@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED, VIRIDIS, painted, ramp
+from forestgaps_core.tracking.colours import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE, VIRIDIS, painted, ramp
 
 
 def test_whole_numbers_choose_their_colours() -> None:
-    picture = painted(torch.tensor([[[0, 1]]]), (GAP, MISSED))
+    picture = painted(torch.tensor([[[0, 1]]]), (GAP, TRUE_POSITIVE))
     assert picture.shape == (1, 3, 1, 2)
-    assert torch.equal(picture[0, :, 0].T, torch.tensor([GAP, MISSED]))
+    assert torch.equal(picture[0, :, 0].T, torch.tensor([GAP, TRUE_POSITIVE]))
 
 
 def test_the_ramp_is_viridis_within_a_hundredth_at_its_anchors() -> None:
@@ -27,7 +27,7 @@ def test_the_ramp_gets_lighter_all_the_way() -> None:
 
 def test_errors_can_be_told_apart_by_lightness_alone() -> None:
     """CIE L* of any two differs by 10 or more, so they differ for every kind of colour vision."""
-    parts = torch.tensor([CANOPY, GAP, MISSED, FALSE_GAP])
+    parts = torch.tensor([CANOPY, GAP, TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE])
     linear = torch.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     luminance = linear @ torch.tensor([0.2126, 0.7152, 0.0722])
     assert (116 * luminance ** (1 / 3) - 16).sort().values.diff().min() > 10

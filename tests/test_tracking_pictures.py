@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
+from forestgaps_core.tracking.colours import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
 from forestgaps_core.tracking.pictures import Pictures, hillshade, prediction_pictures
 
 
@@ -49,7 +49,7 @@ def test_each_kind_of_pixel_has_its_colour_in_each_panel() -> None:
 
     white = (1.0, 1.0, 1.0)
     assert pixels(1) == as_bytes(GAP, GAP, CANOPY, CANOPY, white)
-    assert pixels(3) == as_bytes(GAP, MISSED, FALSE_GAP, CANOPY, white)
+    assert pixels(3) == as_bytes(TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE, CANOPY, white)
     assert pixels(0)[4] == pixels(2)[4] == (255, 255, 255)
     assert (picture[:, 5:7] == 255).all()
 

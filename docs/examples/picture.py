@@ -22,11 +22,11 @@ from matplotlib.colors import LightSource, to_rgb
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-# Okabe & Ito 2008: told apart with any kind of colour vision.
-BLUE, ORANGE, SKY, CANOPY, NODATA = "#0072B2", "#D55E00", "#56B4E9", "#E8E8E8", "#FFFFFF"
-GAP_COLOURS = (CANOPY, BLUE, NODATA)
-ERROR_COLOURS = (CANOPY, SKY, ORANGE, "#000000", NODATA)  # canopy, gap found, gap invented, gap missed, no data
-LEGEND = {"gap": BLUE, "canopy": CANOPY, "gap found": SKY, "gap invented": ORANGE, "gap missed": "#000000"}
+from forestgaps_core.palette import CANOPY, CONFUSION, GAP, NO_DATA, SHORT_AGREEMENT
+
+GAP_COLOURS = (CANOPY, GAP, NO_DATA)
+ERROR_COLOURS = (*CONFUSION, NO_DATA)  # by 2 * reference + predicted
+LEGEND = {"gap": GAP, **SHORT_AGREEMENT}
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -81,7 +81,7 @@ def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabi
     for column, threshold, probability in zip(panels.T, thresholds, probabilities, strict=True):
         surveyed, predicted = (height < threshold) & known, (probability >= 0.5) & known
         share = surveyed.sum() / max(known.sum(), 1)
-        errors = np.select([~known, predicted & surveyed, predicted, surveyed], [4, 1, 2, 3], 0)
+        errors = np.where(known, 2 * surveyed + predicted, len(CONFUSION))
         paint(column[0], np.where(known, surveyed, 2), GAP_COLOURS, f"canopy below {threshold:g} m:\n{share:.0%} of the area")
         paint(column[1], np.where(known, predicted, 2), GAP_COLOURS, "found in the DSM")
         paint(column[2], errors, ERROR_COLOURS, f"gap IoU {iou(predicted, surveyed):.2f}\n(all called gap: {share:.2f})")

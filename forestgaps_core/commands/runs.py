@@ -12,6 +12,7 @@ import typer
 from forestgaps_core.commands.installed import plugins
 from forestgaps_core.commands.options import Json, Set
 from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
+from forestgaps_core.counts import format_count
 from forestgaps_core.ending import INTERRUPTED, TERMINATED
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.importing import to_stderr
@@ -57,7 +58,7 @@ def train(
         typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
         raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
-    typer.echo(f"\nTrained {result.epoch} epochs ({ended}). Written to {result.folder}:")
+    typer.echo(f"\nTrained {format_count(result.epoch, 'epoch')} ({ended}). Written to {result.folder}:")
     for line in written(result.folder):
         typer.echo(f"  {line}")
     say_next(result.folder)

@@ -1,8 +1,4 @@
-"""Colours anyone can tell apart, as red, green and blue in 0..1.
-
-Blue against orange for the two kinds of error (Okabe & Ito 2008, jfly.uni-koeln.de/color), and for probabilities the viridis
-ramp, which also rises in lightness (Smith & van der Walt 2015).
-"""
+"""The colors of `forestgaps_core.palette` as red, green and blue in 0..1, and pictures painted with them."""
 
 from __future__ import annotations
 
@@ -11,21 +7,23 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from forestgaps_core import palette
+
 Colour: TypeAlias = tuple[float, float, float]
 
-WHITE: Colour = (1.0, 1.0, 1.0)  # no data
-CANOPY: Colour = (0.851, 0.851, 0.851)
-GAP: Colour = (0.302, 0.302, 0.302)
-MISSED: Colour = (0.0, 0.4471, 0.6981)  # blue: a gap the network did not see
-FALSE_GAP: Colour = (0.902, 0.624, 0.0)  # orange: a gap that is none
-VIRIDIS: tuple[Colour, ...] = (
-    (0.267, 0.005, 0.329),
-    (0.254, 0.265, 0.530),
-    (0.164, 0.471, 0.558),
-    (0.135, 0.659, 0.518),
-    (0.478, 0.821, 0.318),
-    (0.993, 0.906, 0.144),
+WHITE, CANOPY, GAP, TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE = map(
+    palette.rgb_shares,
+    (
+        palette.NO_DATA,
+        palette.CANOPY,
+        palette.GAP,
+        palette.TRUE_POSITIVE,
+        palette.FALSE_NEGATIVE,
+        palette.FALSE_POSITIVE,
+    ),
 )
+CONFUSION: tuple[Colour, ...] = tuple(map(palette.rgb_shares, palette.CONFUSION))  # by 2 * reference + predicted
+VIRIDIS: tuple[Colour, ...] = tuple(map(palette.rgb_shares, palette.VIRIDIS))
 
 
 def painted(codes: Tensor, colours: tuple[Colour, ...]) -> Tensor:

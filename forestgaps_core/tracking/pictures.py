@@ -11,14 +11,16 @@ from attrs import define, field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED, WHITE, painted, ramp
+from forestgaps_core.tracking.colours import CANOPY, CONFUSION, GAP, WHITE, painted, ramp
 
 if TYPE_CHECKING:
     from forestgaps_core.components import Batch
 
 LEGEND = (
-    "Panels, left to right: hillshade of the surface; reference (dark: gap, light: canopy); probability of gap (dark blue 0, "
-    "yellow 1); errors (dark: gap found, blue: gap missed, orange: false gap, light: canopy). White: no data."
+    "Panels, left to right: hillshade of the surface; reference (dark grey: gap, light grey: canopy); probability of gap (dark "
+    "purple 0, "
+    "yellow 1); agreement (blue: true positive, orange: false negative (omission), purple: false positive (commission), light: "
+    "canopy in both). White: no data."
 )
 
 
@@ -40,7 +42,7 @@ def hillshade(dsm: Tensor, *, azimuth: float = 315.0, altitude: float = 45.0) ->
 
 
 def prediction_pictures(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tensor, *, border: int = 4) -> Tensor:
-    """Four panels for every tile and threshold, left to right: DSM hillshade, reference, probability of gap, errors.
+    """Four panels for every tile and threshold, left to right: DSM hillshade, reference, probability of gap, agreement.
 
     Args:
         dsm: (B, 1, H, W) metres.
@@ -50,13 +52,13 @@ def prediction_pictures(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tens
         border: Width of the white space between panels, pixels.
 
     Returns:
-        (B, K, 3, H, 4 W + 3 border) uint8. Errors: dark grey a gap found, light grey canopy, blue a gap missed, orange a false gap.
+        (B, K, 3, H, 4 W + 3 border) uint8. Agreement: the colors of `palette.CONFUSION`.
     """
     surveyed, predicted = target > 0.5, logits > 0
     shade = hillshade(dsm)[:, :, None].expand(-1, target.shape[1], 3, -1, -1)
     reference = painted(surveyed, (CANOPY, GAP))
     probability = ramp(logits.float().sigmoid())
-    errors = painted(2 * surveyed + predicted, (CANOPY, FALSE_GAP, MISSED, GAP))
+    errors = painted(2 * surveyed + predicted, CONFUSION)
     white = torch.tensor(WHITE, device=dsm.device)[:, None, None]
     panels = [torch.where(valid[:, :, None], panel, white) for panel in (shade, reference, probability, errors)]
     spaced = [pad(panel, (0, border), value=1.0) for panel in panels[:-1]]

@@ -11,6 +11,7 @@ from attrs.validators import ge
 
 from forestgaps_callbacks.scores import Mode, improves, score_of
 from forestgaps_core import hookimpl
+from forestgaps_core.counts import format_count
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -67,7 +68,7 @@ class EarlyStopping:
             self.best, self.since = value, trainer.epoch
         elif trainer.epoch - self.since >= self.patience:
             best = "never defined" if self.best is None else f"best: {self.best:.4g} after epoch {self.since}"
-            trainer.stop(f"{self.score} has not improved for {trainer.epoch - self.since} epochs ({best})")
+            trainer.stop(f"{self.score} has not improved for {format_count(trainer.epoch - self.since, 'epoch')} ({best})")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "since": self.since}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
-from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
+from forestgaps_core.palette import CANOPY, CONFUSION, GAP, SHORT_AGREEMENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from forestgaps_core import Batch
     from forestgaps_core.trainer import Trainer
 
-ERRORS = {"canopy": CANOPY, "false gap": FALSE_GAP, "gap missed": MISSED, "gap found": GAP}  # by 2 * surveyed + predicted
+REFERENCE = (CANOPY, GAP)  # by gap in the reference
 
 
 @frozen(kw_only=True)
@@ -29,7 +30,7 @@ class PicturesConfig:
     """Draws the first tiles of the validation to `LABEL/epoch-0003-tile-1.png` in the run folder.
 
     Left the surface as a hillshade and the canopy height; then for each threshold, from top to bottom, the reference, the
-    probability of gap, and the errors. White is where the survey has no data. Needs matplotlib.
+    probability of gap, and the agreement of the two. White is where the survey has no data. Needs matplotlib.
     """
 
     tiles: int = field(default=2, validator=and_(ge(1), le(1000)), metadata={"help": "Tiles of the validation to draw."})
@@ -92,9 +93,9 @@ def prediction_figure(tile: dict[str, Tensor]) -> Figure:
     for place, threshold in enumerate(thresholds):
         reference, chance, errors = axes[:, 1 + place]
         reference.set_title(f"gaps below {threshold:g} m", fontsize=9)
-        show_classes(reference, 3 * surveyed[place].int(), valid)
+        show_classes(reference, surveyed[place].int(), valid, REFERENCE)
         show(chance, probability[place], valid, cmap="viridis", vmin=0, vmax=1)
-        show_classes(errors, 2 * surveyed[place].int() + predicted[place].int(), valid)
+        show_classes(errors, 2 * surveyed[place].int() + predicted[place].int(), valid, CONFUSION)
     return figure
 
 
@@ -115,8 +116,9 @@ def draw_terrain(tile: dict[str, Tensor], surface: Axes, canopy: Axes) -> None:
 def draw_key(ax: Axes) -> None:
     from matplotlib.patches import Patch
 
-    patches: list[Any] = [Patch(facecolor=colour, edgecolor="black", label=name) for name, colour in ERRORS.items()]
-    rows = "top: reference\nmiddle: probability, 0 dark to 1 yellow\nbottom: errors"
+    names = {"gap": GAP, **SHORT_AGREEMENT}
+    patches: list[Any] = [Patch(facecolor=colour, edgecolor="black", label=name) for name, colour in names.items()]
+    rows = "top: reference\nmiddle: probability, 0 dark to 1 yellow\nbottom: agreement"
     ax.legend(handles=patches, loc="center", fontsize=8, frameon=False, title=rows, title_fontsize=7)
 
 
@@ -124,7 +126,7 @@ def show(ax: Axes, values: Tensor, valid: Tensor, **settings: Any) -> None:
     ax.imshow(torch.where(valid, values.float(), torch.nan).numpy(), interpolation="nearest", **settings)
 
 
-def show_classes(ax: Axes, codes: Tensor, valid: Tensor) -> None:
+def show_classes(ax: Axes, codes: Tensor, valid: Tensor, colours: Sequence[str]) -> None:
     from matplotlib.colors import ListedColormap
 
-    show(ax, codes, valid, cmap=ListedColormap(list(ERRORS.values())), vmin=0, vmax=len(ERRORS) - 1)
+    show(ax, codes, valid, cmap=ListedColormap(list(colours)), vmin=0, vmax=len(colours) - 1)

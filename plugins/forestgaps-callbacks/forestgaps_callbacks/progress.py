@@ -14,6 +14,8 @@ from rich.text import Text
 
 from forestgaps_callbacks.scores import score_of
 from forestgaps_core import hookimpl
+from forestgaps_core.counts import format_count
+from forestgaps_core.progress import INTERVAL_S, RepeatedLines
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ProgressConfig:
-    """A line per epoch with loss, scores and seconds; on a terminal also a bar with rate and time left."""
+    """A line per epoch with loss, scores, seconds. On a terminal also a bar with the time left, elsewhere a line a minute."""
 
     scores: tuple[str, ...] = field(
         default=(),
@@ -44,6 +46,9 @@ class Progress:
     training: TaskID = field(default=TaskID(0), init=False)
     evaluation: TaskID | None = field(default=None, init=False)
     began: float = field(default=0.0, init=False)  # seconds
+    lines: RepeatedLines | None = field(default=None, init=False)  # where there is no terminal
+    evaluated: int = field(default=0, init=False)  # batches of the current evaluation
+    batches: int | None = field(default=None, init=False)
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
@@ -52,6 +57,10 @@ class Progress:
             self.bars = Bars(*columns, console=self.console)
             self.training = self.bars.add_task("training", total=trainer.total_steps, completed=trainer.step)
             self.bars.start()
+        else:
+            self.lines = RepeatedLines(self.say, INTERVAL_S)
+            self.lines.set("training", trainer.step, trainer.total_steps, "steps")
+            self.lines.start()
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
@@ -63,16 +72,24 @@ class Progress:
     def step_end(self, trainer: Trainer) -> None:
         if self.bars:
             self.bars.update(self.training, completed=trainer.step)
+        if self.lines:
+            self.lines.set("training", trainer.step, trainer.total_steps, "steps")
 
     @hookimpl
     def evaluation_start(self, split: str, batches: int | None) -> None:
         if self.bars:
             self.evaluation = self.bars.add_task(split, total=batches)
+        if self.lines:
+            self.evaluated, self.batches = 0, batches
+            self.lines.set(f"evaluating on {split}", 0, batches, "batches")
 
     @hookimpl
     def evaluation_batch(self) -> None:
         if self.bars and self.evaluation is not None:
             self.bars.advance(self.evaluation)
+        if self.lines and self.lines.state:
+            self.evaluated += 1
+            self.lines.set(self.lines.state[0], self.evaluated, self.batches, "batches")
 
     @hookimpl
     def evaluation_end(self) -> None:
@@ -93,8 +110,13 @@ class Progress:
         if self.bars:
             self.bars.stop()
             self.bars = self.evaluation = None
+        if self.lines:
+            self.lines.stop()
+            self.lines = None
         if trainer.stopped is not None:
-            self.say(f"stopped after {trainer.epoch} epochs, {trainer.step} steps: {trainer.stopped}")
+            self.say(
+                f"stopped after {format_count(trainer.epoch, 'epoch')}, {format_count(trainer.step, 'step')}: {trainer.stopped}"
+            )
 
     def of_interest(self, scores: Mapping[str, float]) -> list[str]:
         if self.scores:

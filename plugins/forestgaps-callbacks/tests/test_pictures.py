@@ -8,7 +8,7 @@ import torch
 
 from forestgaps_callbacks.pictures import Pictures, PicturesConfig, prediction_figure
 from forestgaps_core.testing import check_callback
-from forestgaps_core.tracking.colours import CANOPY, FALSE_GAP, GAP, MISSED
+from forestgaps_core.tracking.colours import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
 
 
 def test_contract(tmp_path: Path) -> None:
@@ -37,8 +37,10 @@ def test_each_kind_of_pixel_has_its_colour() -> None:
     def rgb(colour: tuple[float, float, float]) -> list[int]:
         return [round(255 * part) for part in colour]
 
-    assert [pixel[:3].tolist() for pixel in drawn[0]] == [rgb(GAP), rgb(MISSED), rgb(FALSE_GAP)]
+    assert [pixel[:3].tolist() for pixel in drawn[0]] == [rgb(TRUE_POSITIVE), rgb(FALSE_NEGATIVE), rgb(FALSE_POSITIVE)]
     assert drawn[1, 0, :3].tolist() == rgb(CANOPY)
+    (reference,) = figure.axes[1].images
+    assert reference.to_rgba(reference.get_array(), bytes=True)[0, 0, :3].tolist() == rgb(GAP)
     assert drawn[1, 1, 3] == 0, "without data a pixel is left white"
     assert figure.axes[1].get_title() == "gaps below 5 m"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,36 @@ def test_the_bar_goes_on_where_a_resumed_run_does(trainer: Any) -> None:
     assert progress.bars.tasks[0].completed == 12
     assert progress.bars.tasks[0].total == 40
     progress.fit_end(trainer)
+
+
+def test_without_a_terminal_a_long_epoch_is_reported_in_between(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forestgaps_callbacks.progress.INTERVAL_S", 0.01)
+    progress = plain()
+    progress.fit_start(trainer)
+    wait_for(progress, "training: 0% (0 of 40 steps)")
+    trainer.step = 10
+    progress.step_end(trainer)
+    wait_for(progress, "training: 25% (10 of 40 steps)")
+    progress.evaluation_start("validation", 4)
+    progress.evaluation_batch()
+    wait_for(progress, "evaluating on validation: 25% (1 of 4 batches)")
+    progress.fit_end(trainer)
+    assert progress.lines is None
+    length = len(said(progress))
+    time.sleep(0.05)
+    assert len(said(progress)) == length, "no line after the end"
+
+
+def wait_for(progress: Progress, text: str) -> None:
+    patience = time.monotonic() + 30
+    while text not in said(progress):
+        assert time.monotonic() < patience, said(progress)
+        time.sleep(0.005)
+
+
+def test_one_epoch_is_singular(trainer: Any) -> None:
+    progress = plain()
+    trainer.epoch, trainer.step = 1, 1
+    trainer.stop("enough")
+    progress.fit_end(trainer)
+    assert "stopped after 1 epoch, 1 step: enough" in said(progress)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.commands.thresholds import thresholds_option
+
 NAME = "evaluation"
 
 
@@ -18,7 +20,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     threshold: Annotated[
         list[float] | None,
-        typer.Option("--threshold", "-t", metavar="METRES", help="By default 2, 3, 5, 10, 15, 20, 25 and 30; repeat for several."),
+        thresholds_option("By default 2, 3, 5, 10, 15, 20, 25 and 30 m; for others: -t 2,5,10."),
     ] = None,
     train: Annotated[
         Path | None, typer.Option(metavar="RUN.toml", help="Train this run file first, once for each of --seeds, into --out.")

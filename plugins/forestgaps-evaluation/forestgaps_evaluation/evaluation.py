@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 from forestgaps_evaluation.bootstrap import FEW, block_sums, interval, resampled
 from forestgaps_evaluation.scores import SCORES, best_trivial, gap_share, judged, scores, trivial_scores
@@ -142,7 +143,7 @@ def evaluated(runs: Sequence[Tallies], *, resamples: int = RESAMPLES, notes: Seq
     said = list(notes)
     if blocks < FEW:
         wide = "so the intervals are wide" if blocks > 1 else "so there are no intervals"
-        said.append(f"{blocks} spatial block{'s' * (blocks > 1)} only, {wide}")
+        said.append(f"only {format_count(blocks, 'spatial block')}, {wide}")
     return Evaluation(
         runs=tuple({"run": run.run, "checkpoint": run.checkpoint, "seed": run.seed} for run in runs),
         split=first.split,
@@ -161,7 +162,8 @@ def check_same(one: Tallies, other: Tallies) -> None:
     if not np.array_equal(one.thresholds, other.thresholds):
         apart = "at different thresholds"
     elif one.split != other.split or len(one) != len(other):
-        apart = f"on different tiles ({len(one)} of {one.split}, {len(other)} of {other.split})"
+        numbers = " and ".join(format_count(len(tallies), f"{tallies.split} tile") for tallies in (one, other))
+        apart = f"on different tiles ({numbers})"
     elif not np.array_equal(observed(one), observed(other)):
         apart = "on different tiles: their gap pixels differ"
     if apart:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from forestgaps_core.counts import format_count
 from forestgaps_evaluation.charts import Chart, powers, scores, shares, spread
 from forestgaps_evaluation.evaluation import Row
 from forestgaps_evaluation.rendering import percent, score
@@ -166,7 +167,7 @@ def size_charts(sizes: Sequence[tuple[Sizes, Sizes]], rows: Sequence[Row]) -> li
     most = max((len(part) for part in every), default=2)
     made = []
     for k, (row, (mapped, reference)) in enumerate(zip(rows, sizes, strict=True)):
-        words = f"{len(mapped)} gaps in the map, {len(reference)} in the reference."
+        words = f"{format_count(len(mapped), 'gap')} in the map, {len(reference):,} in the reference."
         note = f"{len(mapped)} mapped, {len(reference)} real"
         chart = Chart(
             f"size-{k}",

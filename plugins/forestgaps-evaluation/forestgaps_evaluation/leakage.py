@@ -19,6 +19,7 @@ from attrs import define, evolve, frozen
 from forestgaps_core.assembly import assemble
 from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config import Config
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import checkpoint_of, load_predictor
@@ -93,7 +94,10 @@ def halves(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         DataError: There are not two tiles.
     """
     if count < 2:
-        raise DataError(f"leakage is measured on half of the test tiles, and there is {count}; smaller tiles make more")
+        raise DataError(
+            f"leakage is measured on half of the test tiles, and the split has {format_count(count, 'tile')}; "
+            "prepare it with smaller tiles"
+        )
     order = draws(seed ^ HALVING, 0, torch.arange(count)).argsort().tolist()
     return tuple(sorted(order[: count // 2])), tuple(sorted(order[count // 2 :]))
 

@@ -25,6 +25,7 @@ from forestgaps_evaluation.rendering import (
     count,
     hectares,
     metres,
+    number_of,
     percent,
     refuse,
     rendered,
@@ -147,7 +148,7 @@ def findings(found: Counted, resolution_m: float) -> list[Finding]:
     said = [
         Finding(
             f"Canopy lower than {metres(found.levels[n])} covers {percent(share[n])} of the surveyed area, "
-            f"{hectares(found.gap[n] * resolution_m**2 / 1e4)} in {count(len(sizes))} separate gaps."
+            f"{hectares(found.gap[n] * resolution_m**2 / 1e4)} in {number_of(len(sizes), 'separate gap')}."
             if found.gap[n]
             else f"No canopy lower than {metres(found.levels[n])} was found in the surveyed area."
         )
@@ -195,8 +196,8 @@ def size_chart(found: Counted, n: int, resolution_m: float) -> Chart:
     chart = Chart(
         name=f"sizes-{n}",
         title=f"below {level:g} m",
-        note=f"{count(len(sizes))} gaps",
-        description=f"{len(sizes)} gaps below {level:g} m"
+        note=number_of(len(sizes), "gap"),
+        description=f"{number_of(len(sizes), 'gap')} below {level:g} m"
         + (f", half of them up to {sizes.median_m2:g} square metres, the largest {sizes.largest_m2:g}." if len(sizes) else "."),
         x=powers(low, high, "gap area, m²"),
         y=powers(1, max(most, 2), "gaps at least so large"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forestgaps_core.palette import threshold_colors
 from forestgaps_evaluation.map_rasters import NODATA, main, on_grid, placed
 from forestgaps_evaluation.maps import (
     Colour,
@@ -18,7 +19,6 @@ from forestgaps_evaluation.maps import (
     finished,
     framed,
     gap_picture,
-    hexed,
     hillshade,
     over,
     ramp,
@@ -62,12 +62,11 @@ def grown(picture: NDArray[np.uint8], marks: Sequence[Place]) -> tuple[NDArray[n
 
 
 def sureness_legend() -> list[Colour]:
-    colours = ramp(5)[::-1]
+    colours = threshold_colors(5)[::-1]
     words = ["gap hardly likely", "", "even chances", "", "gap nearly certain"]
     named = ["0 to 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 to 100 %"]
     return [
-        Colour(f"{chance}{f', {word}' if word else ''}", hexed(colour))
-        for chance, word, colour in zip(named, words, colours, strict=True)
+        Colour(f"{chance}{f', {word}' if word else ''}", colour) for chance, word, colour in zip(named, words, colours, strict=True)
     ]
 
 

@@ -1,8 +1,6 @@
 """Pictures of maps: hillshade, gaps by height threshold, agreement; as `data:` addresses to stand inside a page.
 
-Colours: the thresholds run along viridis (van der Walt and Smith 2015, bids.github.io/colormap), which people of every colour
-vision order alike and which no grey of the relief is mistaken for; agreement takes three colours of Okabe and Ito
-(jfly.uni-koeln.de/color), two of them hatched besides.
+Colors are those of `forestgaps_core.palette`; of the agreement, two are hatched as well.
 """
 
 from __future__ import annotations
@@ -17,16 +15,21 @@ from attrs import frozen
 from numpy.typing import NDArray
 from PIL import Image
 
+from forestgaps_core.palette import (
+    AGREEMENT,
+    CANOPY,
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    TRUE_POSITIVE,
+    rgb_bytes,
+    threshold_colors,
+)
+
 Value = TypeVar("Value", bound=np.generic)
 Grey = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-# viridis at eight even steps, from dark purple to yellow.
-VIRIDIS = np.array(
-    [(68, 1, 84), (70, 50, 126), (54, 92, 141), (39, 127, 142), (31, 161, 135), (74, 193, 109), (160, 218, 57), (253, 231, 37)],
-    np.float64,
-)
-AGREED, MISSED, INVENTED = (0, 114, 178), (230, 159, 0), (204, 121, 167)  # Okabe-Ito: blue, orange, reddish purple
+AGREED, MISSED, INVENTED = map(rgb_bytes, (TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE))
 NO_DATA = (150, 150, 150)
 HATCH = 6  # pixels from one stripe to the next
 
@@ -77,32 +80,21 @@ def one_sided(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 
 def ramp(count: int) -> NDArray[np.float64]:
-    """So many colours along viridis, the first the brightest: the lowest threshold, where the canopy is most open."""
-    at = np.linspace(1.0, 0.0, count) if count > 1 else np.array([1.0])
-    places = np.linspace(0, 1, len(VIRIDIS))
-    return np.stack([np.interp(at, places, VIRIDIS[:, channel]) for channel in range(3)], axis=1)
-
-
-def hexed(colour: Sequence[float] | NDArray[np.float64]) -> str:
-    return "#" + "".join(f"{round(float(value)):02x}" for value in colour)
+    """The colors of so many thresholds, (count, 3) 0 to 255."""
+    return np.array([rgb_bytes(color) for color in threshold_colors(count)], np.float64)
 
 
 def threshold_legend(thresholds: Sequence[float]) -> list[Colour]:
     """From the lowest threshold on; last the canopy above them all."""
-    colours = ramp(len(thresholds))
+    colours = threshold_colors(len(thresholds))
     below = ["0", *(f"{threshold:g}" for threshold in thresholds)]
-    named = [
-        Colour(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", hexed(colours[n]))
-        for n, high in enumerate(thresholds)
-    ]
-    return [*named, Colour(f"{thresholds[-1]:g} m and more: no gap", "#d9d9d9")]
+    named = [Colour(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", colours[n]) for n, high in enumerate(thresholds)]
+    return [*named, Colour(f"{thresholds[-1]:g} m and more: no gap", CANOPY)]
 
 
 def agreement_legend() -> list[Colour]:
     return [
-        Colour("gap, and mapped as gap", hexed(AGREED)),
-        Colour("gap, but missed", hexed(MISSED), "stripes"),
-        Colour("no gap, but mapped as one", hexed(INVENTED), "dots"),
+        Colour(words, color, pattern) for (words, color), pattern in zip(AGREEMENT.items(), ("", "stripes", "dots"), strict=True)
     ]
 
 
@@ -133,7 +125,7 @@ def gap_picture(shade: Grey, gaps: NDArray[np.bool_], valid: NDArray[np.bool_]) 
 
 
 def agreement_picture(shade: Grey, predicted: NDArray[np.bool_], reference: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
-    """Where map and reference agree on a gap, and where not, with stripes on gaps missed and dots on gaps invented."""
+    """Where map and reference agree on a gap, and where not, with stripes on false negatives and dots on false positives."""
     colours = np.zeros((*shade.shape, 3))
     colours[predicted & reference] = AGREED
     colours[reference & ~predicted] = MISSED

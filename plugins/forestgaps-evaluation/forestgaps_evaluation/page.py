@@ -22,7 +22,20 @@ from forestgaps_evaluation.examples import examples
 from forestgaps_evaluation.findings import findings, mapped_shares
 from forestgaps_evaluation.glossary import RUN_WORDS
 from forestgaps_evaluation.maps import agreement_legend, threshold_legend
-from forestgaps_evaluation.rendering import SPACE, Line, count, hectares, metres, percent, refuse, rendered, score, write_new
+from forestgaps_evaluation.rendering import (
+    SPACE,
+    Line,
+    count,
+    hectares,
+    metres,
+    number_of,
+    percent,
+    refuse,
+    rendered,
+    score,
+    square_metres,
+    write_new,
+)
 from forestgaps_evaluation.sizes import Sizes
 from forestgaps_evaluation.tallies import PROTOCOL, Tallies, counted
 from forestgaps_evaluation.trained import Trained, opened, pixel_notes
@@ -207,7 +220,7 @@ def facts(tallies: Tallies, network: Network, area: float, overall: Overall) -> 
     return [
         ("Mean IoU over the judged thresholds", score(overall.mean_iou.mean)),
         ("The same without skill", score(overall.trivial)),
-        ("Judged on", f"{count(len(tallies))} {tallies.split} tiles, {hectares(area)}"),
+        ("Judged on", f"{number_of(len(tallies), f'{tallies.split} tile')}, {hectares(area)}"),
         ("Pixel size", metres(tallies.resolution_m)),
         ("Thresholds", ", ".join(f"{level:g}" for level in tallies.thresholds) + f"{SPACE}m"),
         ("Network", f"{network.about['config']['model']['name']}, {count(network.parameters)} weights"),
@@ -267,7 +280,7 @@ def size_table(sizes: Sequence[tuple[Sizes, Sizes]], rows: Sequence[Row]) -> lis
             [
                 count(len(mapped)),
                 count(len(reference)),
-                *(f"{count(part)}" for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)),
+                *(square_metres(part) for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)),
             ],
             aside=not row.judged,
         )

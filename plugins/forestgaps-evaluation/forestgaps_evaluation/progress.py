@@ -1,23 +1,27 @@
-"""A bar while a network goes through its tiles."""
+"""Progress while a network goes through its tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import Progress
+from operator import length_hint
 
 from forestgaps_core.components import Tiles
+from forestgaps_core.progress import show_progress
 
 Passed = Callable[[Iterable[Tiles]], Iterable[Tiles]]
 
 
 @contextmanager
 def bar(name: str, *, shown: bool) -> Iterator[Passed]:
-    """What passes batches on and counts them, on the error stream, so that results can be piped."""
-    if not shown:
-        yield iter
-        return
-    with Progress(console=Console(stderr=True)) as progress:
-        yield lambda batches: progress.track(batches, description=name)
+    """What passes batches on and counts them."""
+    with show_progress("batches", shown=shown) as report:
+
+        def count(batches: Iterable[Tiles]) -> Iterator[Tiles]:
+            total = length_hint(batches) or None
+            report(name, 0, total)
+            for number, batch in enumerate(batches, start=1):
+                yield batch
+                report(name, number, total)
+
+        yield count

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 from forestgaps_core.writing import write_text
 
@@ -53,6 +54,11 @@ def count(value: float | None) -> str:
     return "–" if missing(value) else f"{value:,.0f}".replace(",", SPACE)
 
 
+def number_of(value: int, noun: str) -> str:
+    """A count with its noun, such as "1 gap"."""
+    return format_count(value, noun).replace(",", SPACE)
+
+
 def metres(value: float | None) -> str:
     return "–" if missing(value) else f"{value:g}{SPACE}m"
 
@@ -68,7 +74,14 @@ def area(value_m2: float | None) -> str:
     """Square metres, or hectares from one on."""
     if value_m2 is None or missing(value_m2):
         return "–"
-    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{value_m2:,.0f}".replace(",", SPACE) + f"{SPACE}m²"
+    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{square_metres(value_m2)}{SPACE}m²"
+
+
+def square_metres(value_m2: float | None) -> str:
+    """The number alone: whole from 10 on, three digits below, so that a gap of one pixel of 0.5 m is not 0."""
+    if value_m2 is None or missing(value_m2):
+        return "–"
+    return count(value_m2) if value_m2 >= 10 else f"{value_m2:.3g}"
 
 
 def missing(value: float | None) -> bool:

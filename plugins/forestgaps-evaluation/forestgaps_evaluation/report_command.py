@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.commands.thresholds import thresholds_option
+
 PAGE = "report.html"
 
 
@@ -33,7 +35,7 @@ def report(
     ] = "",
     threshold: Annotated[
         list[float] | None,
-        typer.Option("--threshold", "-t", metavar="METRES", help="For a run: by default 2, 3, 5, 10 ... as far as it was trained."),
+        thresholds_option("For a run: by default 2, 3, 5, 10 ... m, up to the highest of its training; for others: -t 2,5,10."),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="For a run: best, last, ...; by default best, if there is one.")] = None,
     data: Annotated[

@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 from attrs import frozen
 from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
+from forestgaps_core.counts import format_count
+from forestgaps_core.display import print_table
 from forestgaps_core.errors import printable
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
 
@@ -67,7 +67,7 @@ def by_threshold(evaluation: Evaluation) -> Cells:
     ends = [number(whole.trivial), number(whole.random), "", "", "", ""]
     cells.append((*last, *([number(whole.mean_iou.spread)] if seeds else []), *ends))
     foot = [f"{mark} {text}" for mark, text in LEGEND.items() if any(mark in cell[0] for cell in cells)]
-    tiles = f"{rows[0].tiles} tiles in {rows[0].blocks} spatial blocks" if rows else ""
+    tiles = f"{format_count(rows[0].tiles, 'tile')} in {format_count(rows[0].blocks, 'spatial block')}" if rows else ""
     foot += [f"canopy height: {heights(evaluation)}"] if evaluation.heights else []
     foot += evaluation.notes
     title = f"{', '.join(str(run['run']) for run in evaluation.runs)}: {evaluation.split}, {tiles}"
@@ -77,7 +77,7 @@ def by_threshold(evaluation: Evaluation) -> Cells:
 def heights(evaluation: Evaluation) -> str:
     parts = {"mae_m": "mean error", "rmse_m": "RMSE", "bias_m": "bias"}
     return ", ".join(
-        f"{said} {number(score.mean, 2)} m [{number(score.low, 2)}, {number(score.high, 2)}]"
+        f"{said} {number(score.mean, 2)} m{interval(score)}"
         for name, said in parts.items()
         if (score := evaluation.heights.get(name)) is not None
     )
@@ -124,7 +124,11 @@ def of_leakage(evaluation: Evaluation) -> Cells:
         )
         for one in found.differences
     )
-    foot = (SPLIT_WARNING, f"mean IoU on {found.tiles} tiles of the test split in {found.blocks} blocks; mixed: {found.folder}")
+    foot = (
+        SPLIT_WARNING,
+        f"mean IoU on {format_count(found.tiles, 'tile')} of the test split in {format_count(found.blocks, 'block')}",
+        f"mixed: {found.folder}",
+    )
     return Cells("Leakage", ("threshold", "spatial", "mixed", "leakage", "95 %"), rows, foot)
 
 
@@ -147,6 +151,10 @@ def between(score: Score, digits: int = 3) -> str:
     return "-" if isnan(score.low) else f"{number(score.low, digits)}-{number(score.high, digits)}"
 
 
+def interval(score: Score) -> str:
+    return "" if isnan(score.low) else f" (95 % interval {number(score.low, 2)} to {number(score.high, 2)})"
+
+
 def marks(row: Row) -> str:
     found = [mark for mark, there in ((ONE_SIDED, not row.judged), (OUTSIDE, row.outside)) if there]
     return f" {''.join(found)}" if found else ""
@@ -157,12 +165,8 @@ def marks(row: Row) -> str:
 
 def show(evaluation: Evaluation, console: Console) -> None:
     for cells in tables(evaluation):
-        wide = any("\n" in cell for row in cells.rows for cell in row)
-        first, *others = (Column(name, no_wrap=True) for name in cells.head)
-        table = Table(first, *others, title=Text(printable(cells.title)), title_justify="left", show_lines=wide)
-        for row in cells.rows:
-            table.add_row(*map(Text, row), style="dim" if ONE_SIDED in row[0] else None)
-        console.print(table)
+        aside = [place for place, row in enumerate(cells.rows) if ONE_SIDED in row[0]]
+        print_table(cells.head, cells.rows, console, title=cells.title, dim=aside)
         for line in cells.foot:
             console.print(printable(line), highlight=False, markup=False)
         console.print()

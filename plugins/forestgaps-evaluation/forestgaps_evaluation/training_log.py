@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from forestgaps_core.counts import format_count
 from forestgaps_evaluation.charts import Chart, Scale, counted, scores
 
 LARGEST = 1e30  # beyond, neither a score nor an epoch
@@ -76,7 +77,7 @@ def loss_chart(log: TrainingLog, axis: Scale) -> Chart | None:
     if not losses:
         return None
     most = [value for name in losses for value in log.scores[name]]
-    words = f"Over {len(log.epochs)} epochs: {', '.join(ends(name, log.scores[name]) for name in losses)}."
+    words = f"Over {format_count(len(log.epochs), 'epoch')}: {', '.join(ends(name, log.scores[name]) for name in losses)}."
     chart = Chart("training-loss", "Loss", words, axis, counted(most, "loss"))
     for name, role in losses.items():
         chart.line(log.epochs, log.scores[name], role)

@@ -42,7 +42,7 @@ def test_a_run_by_itself(tallies):
             assert math.isnan(score.spread), "one run has no spread"
             assert math.isnan(score.low) or score.low <= score.mean <= score.high
     assert [row.outside for row in rows] == [False] * 4 + [True]
-    assert "4 spatial blocks only, so the intervals are wide" in found.notes
+    assert "only 4 spatial blocks, so the intervals are wide" in found.notes
 
 
 def test_one_sided_thresholds_are_shown_and_left_out_of_the_mean(tallies):
@@ -99,8 +99,8 @@ def test_runs_of_different_tiles_are_not_averaged(tallies, trained):
     validation = counted(trained, "validation", LEVELS)
     for other, said in [
         (attrs.evolve(validation, split="test"), "their gap pixels differ"),
-        (validation, "of validation"),
-        (tallies.picked(np.arange(3)), "8 of test, 3 of test"),
+        (validation, "8 validation tiles"),
+        (tallies.picked(np.arange(3)), "8 test tiles and 3 test tiles"),
         (counted(trained, "test", (2.0,)), "at different thresholds"),
     ]:
         with pytest.raises(DataError, match=said):

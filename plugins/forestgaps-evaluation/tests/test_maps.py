@@ -21,7 +21,6 @@ from forestgaps_evaluation.maps import (
     enlarged,
     framed,
     gap_picture,
-    hexed,
     hillshade,
     ramp,
     scale_bar,
@@ -76,7 +75,7 @@ def luminance(colour) -> float:
 def test_lower_thresholds_are_brighter(count):
     values = [luminance(colour) for colour in ramp(count)]
     assert values == sorted(values, reverse=True)
-    assert len({hexed(colour) for colour in ramp(count)}) == count
+    assert len({tuple(colour) for colour in ramp(count)}) == count
 
 
 def test_the_legend_names_each_class_once():

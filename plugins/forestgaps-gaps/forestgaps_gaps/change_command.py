@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.thresholds import Thresholds
+from forestgaps_core.counts import format_count, format_hectares
+
 
 def change(
     earlier: Annotated[Path, typer.Argument(metavar="EARLIER.tif", help="CHM in metres, or gap map, of the first survey.")],
     later: Annotated[Path, typer.Argument(metavar="LATER.tif", help="The same of the second survey, on the same grid.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("change"),
-    threshold: Annotated[
-        list[float] | None,
-        typer.Option("--threshold", "-t", metavar="METRES", help="Height below which canopy is gap; repeat for several."),
-    ] = None,
+    threshold: Thresholds = None,
     connectivity: Annotated[
         int, typer.Option(metavar="8|4", help="8: pixels touching at a corner are one gap; 4: they are not.")
     ] = 8,
@@ -51,10 +51,10 @@ def change(
     from math import inf
 
     from forestgaps_core.errors import DataError
+    from forestgaps_core.progress import show_progress
     from forestgaps_gaps.change_maps import Comparison, change_between
     from forestgaps_gaps.finding import Criteria
     from forestgaps_gaps.labelling import CONNECTIVITIES
-    from forestgaps_gaps.progress import bar
     from forestgaps_gaps.reading import Reading
 
     if connectivity not in CONNECTIVITIES:
@@ -65,7 +65,7 @@ def change(
         tolerance=tolerance,
         dates=None if dates is None else (day(dates[0]), day(dates[1])),
     )
-    with bar(shown=not as_json) as report:
+    with show_progress(shown=not as_json) as report:
         done = change_between(earlier, later, out, how, report)
     if as_json:
         summary = {"thresholds": done.summaries, "files": [str(path) for path in done.files], "notes": done.notes}
@@ -103,12 +103,12 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     most = "" if summary["maximum_area_m2"] is None else f" and at most {summary['maximum_area_m2']:g} m2"
     said = [
         f"{height}, of at least {summary['minimum_area_m2']:g} m2{most}, {summary['connectivity']} neighbours, "
-        f"{summary['resolution_m']:g} m pixels: {surveyed / 1e4:.4g} ha surveyed at both dates"
+        f"{summary['resolution_m']:g} m pixels: {format_hectares(surveyed)} surveyed at both dates"
     ]
     for when in ("earlier", "later"):
         gaps, area = summary[when]["gaps"], summary[when]["gap_m2"]
         share = f" ({area / surveyed:.2%})" if surveyed else ""
-        said.append(f"  {when}: {gaps:,} gap{'' if gaps == 1 else 's'}, {area:,.10g} m2{share}")
+        said.append(f"  {when}: {format_count(gaps, 'gap')}, {area:,.10g} m2{share}")
     new, closed, both = (f"{summary[key]:,.10g} m2" for key in ("new_m2", "closed_m2", "both_m2"))
     said.append(f"  new {new}, closed {closed}, gap at both {both}")
     if found := summary["per_year"]:

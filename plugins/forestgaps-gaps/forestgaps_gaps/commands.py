@@ -8,16 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.thresholds import Thresholds
+
 
 def gaps(
     raster: Annotated[
         Path,
         typer.Argument(metavar="MASK_OR_CHM", help="Canopy heights in metres, or a gap map (1 gap, 0 canopy) such as gaps.tif."),
     ],
-    threshold: Annotated[
-        list[float] | None,
-        typer.Option("--threshold", "-t", metavar="METRES", help="Height below which canopy is gap; repeat for several."),
-    ] = None,
+    threshold: Thresholds = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Polygons to write: .gpkg, .fgb or .parquet; must not exist.")
     ] = None,
@@ -57,9 +56,9 @@ def gaps(
     from math import inf
 
     from forestgaps_core.errors import DataError
+    from forestgaps_core.progress import show_progress
     from forestgaps_gaps.finding import Criteria
     from forestgaps_gaps.labelling import CONNECTIVITIES
-    from forestgaps_gaps.progress import bar
     from forestgaps_gaps.reading import Reading
     from forestgaps_gaps.summary import lines
     from forestgaps_gaps.surveys import Wish, overview, take_stock
@@ -69,7 +68,7 @@ def gaps(
     how = Reading(thresholds=threshold or (), at_most=at_most, band=band, chm=chm, pixel_size_m=pixel_size, nodata=nodata)
     criteria = Criteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
     wish = Wish(out=out, statistics=statistics, cell_m=cells)
-    with bar(shown=not as_json) as report:
+    with show_progress(shown=not as_json) as report:
         summaries, files = take_stock(raster, how, criteria, wish, report)
     if as_json:
         say(files=[str(path) for path in files], gaps=summaries)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 
 Points: TypeAlias = NDArray[np.float64]
@@ -180,7 +181,7 @@ def nearest_mean(points: Points) -> float:
 
 
 def too_few(count: int) -> str:
-    return f"{'1 gap' if count == 1 else f'{count} gaps'}; a pattern takes at least {ENOUGH}"
+    return f"{format_count(count, 'gap')}; a pattern takes at least {ENOUGH}"
 
 
 # --- distances to all -----------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import zeta
 
+from forestgaps_core.counts import format_count
+
 Sizes: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
 
@@ -166,8 +168,7 @@ def best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
 def unfit(sizes: NDArray[Any]) -> str | None:
     """Why no exponent can be told from these sorted sizes."""
     if len(sizes) < ENOUGH:
-        gaps = "1 gap" if len(sizes) == 1 else f"{len(sizes)} gaps"
-        return f"{gaps} within the limits; an exponent takes at least {ENOUGH}"
+        return f"{format_count(len(sizes), 'gap')} within the limits; an exponent takes at least {ENOUGH}"
     if sizes[0] == sizes[-1]:
         return f"all {len(sizes)} gaps have the same size"
     return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forestgaps_core.counts import format_count, format_hectares
 from forestgaps_gaps.lognormals import compared, lognormal
 from forestgaps_gaps.patterns import ClarkEvans, Ripley, Window, clark_evans, plain, ripley, simulated_clark_evans
 from forestgaps_gaps.sizes import lambda_asner, lambda_hanel, pixels_of, power_law
@@ -152,13 +153,13 @@ def nearest_of(table: GapTable, resolution_m: float, surveyed_m2: float, window:
 
 def lines(summary: Mapping[str, Any]) -> list[str]:
     """The summary as sentences for a terminal."""
-    hectares = summary["surveyed_m2"] / 1e4
+    surveyed = format_hectares(summary["surveyed_m2"])
     if not summary["gaps"]:
-        return [f"no {what(summary)} on {hectares:.4g} ha surveyed"]
+        return [f"no {what(summary)} on {surveyed} surveyed"]
     area, nearest = summary["area_m2"], summary["nearest_m"]
     said = [
-        f"{plural(summary['gaps'])}: {what(summary)}, {summary['connectivity']} neighbours",
-        f"  {summary['gap_area_m2']:,.10g} m2, {summary['gap_share']:.2%} of {hectares:.4g} ha surveyed; "
+        f"{format_count(summary['gaps'], 'gap')}: {what(summary)}, {summary['connectivity']} neighbours",
+        f"  {summary['gap_area_m2']:,.10g} m2, {summary['gap_share']:.2%} of {surveyed} surveyed; "
         f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
         f"  area: mean {area['mean']:.4g} m2, median {area['median']:.4g}, largest {area['largest']:,.10g}"
         + (f", standard deviation {area['sd']:.4g}" if area["sd"] is not None else ""),
@@ -169,7 +170,9 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     if nearest["mean"] is not None:
         said.append(f"  to the next gap: mean {nearest['mean']:.3g} m, median {nearest['median']:.3g} m")
     if summary["touching_edge"]:
-        said.append(f"  {plural(summary['touching_edge'])} touching the edge of the survey, so perhaps larger than seen")
+        said.append(
+            f"  {format_count(summary['touching_edge'], 'gap')} touching the edge of the survey, so perhaps larger than seen"
+        )
     if summary["gap_share"] > OPEN:
         said.append(f"  more than {OPEN:.0%} of the area is gap: open land with trees, of which gap sizes and patterns say little")
     return [*said, *size_lines(summary), *pattern_lines(summary["clark_evans"]), *ripley_lines(summary["ripley"])]
@@ -228,7 +231,3 @@ def what(summary: Mapping[str, Any]) -> str:
     height = "gaps of the map as it is" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
     most = summary["maximum_area_m2"]
     return f"{height}, of at least {least:g} m2" + ("" if most is None else f" and at most {most:g} m2")
-
-
-def plural(count: int) -> str:
-    return f"{count:,} gap{'' if count == 1 else 's'}"

@@ -21,6 +21,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError
 
 ThresholdWeights = Literal["equal", "rarity"] | tuple[float, ...] | Mapping[str, float]
@@ -97,8 +98,8 @@ def weighting(
         return interpolated(thresholds, rarity_weights(shares))
     if len(chosen) != len(thresholds):
         raise ConfigError(
-            f"threshold_weights: found {len(chosen)} weights for {len(thresholds)} thresholds ({list(thresholds)} m); give one "
-            "for each, or a table by height such as { 2 = 3.0, 10 = 1.0 }"
+            f"threshold_weights: found {format_count(len(chosen), 'weight')} for {format_count(len(thresholds), 'threshold')} "
+            f"({list(thresholds)} m); give one for each, or a table by height such as {{ 2 = 3.0, 10 = 1.0 }}"
         )
     return interpolated(thresholds, [float(weight) for weight in chosen])
 

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.thresholds import Thresholds
+from forestgaps_core.counts import format_count, format_hectares
+
 INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")]
@@ -81,10 +84,10 @@ def prepare(
     their difference. Each site is cut into blocks for training, validation and test, by rules such as "south 0.2" or
     "north-east 0.25" (a share of its area), with a guard distance between them.
     """
+    from forestgaps_core.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.planning import Wish
     from forestgaps_rasters.preparing import prepare_sites
-    from forestgaps_rasters.progress import bar
     from forestgaps_rasters.sites import sites_of
 
     if check is not None:
@@ -100,7 +103,7 @@ def prepare(
         guard_m=guard,
         skip_checks=skip_checks,
     )
-    with bar(shown=not as_json) as report:
+    with show_progress(shown=not as_json) as report:
         done = prepare_sites(chosen, out, wish, report)
     index = done.index
     shares = {part: index.area(part) for part in ("train", "validation", "test")}
@@ -115,9 +118,10 @@ def prepare(
         )
         return
     warn(done.notes)
-    hectares = {part: area * index.resolution_m**2 / 1e4 for part, area in shares.items()}
+    hectares = {part: format_hectares(area * index.resolution_m**2) for part, area in shares.items()}
     typer.echo(
-        f"{len(index.sites)} sites at {index.resolution_m:g} m: " + ", ".join(f"{p} {ha:.1f} ha" for p, ha in hectares.items())
+        f"{format_count(len(index.sites), 'site')} at {index.resolution_m:g} m: "
+        + ", ".join(f"{part} {area}" for part, area in hectares.items())
     )
     for path in sorted(out.rglob("*")):
         if path.is_file():
@@ -138,10 +142,7 @@ def predict(
     network: Annotated[
         str | None, typer.Option(metavar="NAME|RUN", help="Network to map with, by default 'pretrained', where no RUN is given.")
     ] = None,
-    threshold: Annotated[
-        list[float] | None,
-        typer.Option("--threshold", "-t", metavar="METRES", help="Height below which canopy is gap; repeat for several."),
-    ] = None,
+    threshold: Thresholds = None,
     window: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", help="Side of the windows given to the network; by default what it needs, at least 768."),
@@ -190,11 +191,11 @@ def predict(
     where it stopped.
     """
     from forestgaps_core import load_predictor
+    from forestgaps_core.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.asked import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
     from forestgaps_rasters.predicting import MapOptions, predict_raster
-    from forestgaps_rasters.progress import bar
     from forestgaps_rasters.resuming import partial, refuse_existing
     from forestgaps_rasters.styles import STYLES
 
@@ -215,7 +216,7 @@ def predict(
     refuse_existing(out)
     predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)
     try:
-        with bar(shown=not as_json) as progress:
+        with show_progress(shown=not as_json) as progress:
             done = predict_raster(predictor, dsm, out, threshold or (), how, progress, executor=executor, fresh=fresh)
     except KeyboardInterrupt:
         if partial(out).is_dir():
@@ -243,7 +244,7 @@ def predict(
         return
     warn(done.notes)
     if done.resumed:
-        typer.echo(f"went on from {done.resumed} of {done.blocks} blocks")
+        typer.echo(f"resumed: {done.resumed} of {format_count(done.blocks, 'block')} were finished before")
     for level, share in done.gap_share.items():
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     for path in files:
@@ -251,17 +252,20 @@ def predict(
 
 
 def checked(folder: Path, *, as_json: bool) -> None:
+    from forestgaps_core.progress import show_progress
     from forestgaps_rasters.checking import check_folder
-    from forestgaps_rasters.progress import bar
 
-    with bar(shown=not as_json) as report:
+    with show_progress(shown=not as_json) as report:
         found = check_folder(folder, report)
     if as_json:
         say(folder=str(folder), sites=[site.name for site in found.index.sites], layers=found.layers, unknown=found.unknown)
     elif found.unknown:
-        typer.echo(f"{folder}: fits its index; {found.unknown} layers were written without checksums, which cannot be compared")
+        typer.echo(
+            f"{folder}: fits its index; {format_count(found.unknown, 'layer')} cannot be compared, because no checksum was written"
+        )
     else:
-        typer.echo(f"{folder}: all {found.layers} layers of {len(found.index.sites)} sites hold what was written")
+        layers, sites = format_count(found.layers, "layer"), format_count(len(found.index.sites), "site")
+        typer.echo(f"{folder}: {layers} of {sites} checked; no value has changed")
 
 
 def say(**summary: Any) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from forestgaps_core import Batch, hookimpl
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class HardTiles:
         strata = self.sources(trainer)[0].strata
         if self.factors and len(self.factors) != len(strata):
             raise CheckpointError(
-                f"callbacks.{self.label}: the checkpoint has {len(self.factors)} classes, the data {len(strata)}; resume with the "
-                "data and the sampling it was made with"
+                f"callbacks.{self.label}: the checkpoint has {format_count(len(self.factors), 'class', 'classes')}, the data "
+                f"{len(strata)}; resume with the data and the sampling it was made with"
             )
         strata.emphasise(self.factors or [1.0] * len(strata))
 

@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
 from forestgaps_core.config import parsed
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.structuring import structure
 
@@ -118,7 +119,10 @@ def sites_of(places: Sequence[Path], dsm: Sequence[Path], dtm: Sequence[Path], c
             sites.append(Site(name=named(Path(os.path.abspath(place)).name), folder=place, **common))
     for option, heights in (("dtm", dtm), ("chm", chm)):
         if heights and len(heights) != len(dsm):
-            raise DataError(f"--dsm is given {len(dsm)} times and --{option} {len(heights)} times; each DSM needs its own")
+            raise DataError(
+                f"--dsm is given {format_count(len(dsm), 'time')} and --{option} {format_count(len(heights), 'time')}; "
+                "give each DSM its own"
+            )
     for number, surface in enumerate(dsm):
         given: dict[str, Any] = {"dtm": dtm[number] if dtm else None, "chm": chm[number] if chm else None}
         sites.append(Site(name=named(surface.stem), dsm=surface, **given, **common))

@@ -4,22 +4,20 @@ QGIS takes the style of a raster from a `.qml` file of the same name beside it. 
 (`.qlr`, to be dragged onto the map) lists every threshold as a layer of its own. Elements and attributes are those QGIS 3.22
 writes itself. Values of a scaled band are in its real units there: probabilities from 0 to 1, not bytes.
 
-Colours are safe for colour-blind readers: the vermilion of Okabe and Ito (2008, jfly.uni-koeln.de/color) for gaps of one threshold,
-viridis for their order and for probabilities.
+Colors are those of `forestgaps_core.palette`: gaps of the lowest threshold are the brightest, as in the report.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from rasterio.crs import CRS
 
-GAP = "#d55e00"
-VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+from forestgaps_core.palette import VIRIDIS, rgb_bytes, threshold_colors
+
 SEEN_THROUGH = "0.8"  # opacity of probabilities, so that relief below them shows
 QML = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 QLR = "<!DOCTYPE qgis-layer-definition>\n"
@@ -37,7 +35,7 @@ def write_styles(folder: Path, levels: Sequence[float], crs: CRS | None) -> None
         crs: That of the maps, which a layer definition must say as well.
     """
     one, other, both = (folder / name for name in STYLES)
-    written(one, style(gaps(1, levels[0], GAP)), QML)
+    written(one, style(gaps(1, levels[0], threshold_colors(len(levels))[0])), QML)
     written(other, style(probabilities(1)), QML)
     written(both, layers(levels, crs), QLR)
 
@@ -78,7 +76,7 @@ def gaps(band: int, level: float, colour: str) -> Element:
 
 
 def probabilities(band: int) -> Element:
-    """Probabilities from 0 to 1, interpolated between five colours."""
+    """Probabilities from 0 to 1, interpolated along viridis."""
     renderer = renderer_of("singlebandpseudocolor", band, opacity=SEEN_THROUGH)
     renderer.attrib |= {"classificationMin": "0", "classificationMax": "1"}
     shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", colorRampType="INTERPOLATED")
@@ -107,19 +105,8 @@ def renderer_of(kind: str, band: int, *, opacity: str) -> Element:
 
 
 def bytes_of(colour: str) -> str:
-    """Red, green, blue and opacity of a colour such as #d55e00, as 213,94,0,255."""
-    return ",".join(str(int(colour[start : start + 2], 16)) for start in (1, 3, 5)) + ",255"
-
-
-def along(colours: Sequence[str], share: float) -> str:
-    """The colour at a share of the way from the first to the last, mixed from its neighbours."""
-    place = share * (len(colours) - 1)
-    number = min(int(place), len(colours) - 2)
-    one, other = list(pairwise(colours))[number]
-    mixed = (
-        round(int(one[k : k + 2], 16) + (place - number) * (int(other[k : k + 2], 16) - int(one[k : k + 2], 16))) for k in (1, 3, 5)
-    )
-    return "#" + "".join(f"{value:02x}" for value in mixed)
+    """Red, green, blue and opacity of a colour such as #440154, as 68,1,84,255."""
+    return ",".join(map(str, (*rgb_bytes(colour), 255)))
 
 
 def layers(levels: Sequence[float], crs: CRS | None) -> Element:
@@ -129,9 +116,9 @@ def layers(levels: Sequence[float], crs: CRS | None) -> Element:
     drawn = SubElement(tree, "layer-tree-group", name="Canopy gaps", checked="Qt::Checked", expanded="1")
     hidden = SubElement(tree, "layer-tree-group", name="Gap probabilities", checked="Qt::Unchecked", expanded="0")
     maps = SubElement(root, "maplayers")
+    colours = threshold_colors(len(levels))
     for band, level in enumerate(levels, start=1):
-        colour = along(VIRIDIS, (band - 1) / max(len(levels) - 1, 1))
-        layer(drawn, maps, "gaps.tif", f"gap at {level:g} m", gaps(band, level, colour if len(levels) > 1 else GAP), crs)
+        layer(drawn, maps, "gaps.tif", f"gap at {level:g} m", gaps(band, level, colours[band - 1]), crs)
         layer(hidden, maps, "probabilities.tif", f"gap probability at {level:g} m", probabilities(band), crs)
     return root
 

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
-from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from forestgaps_rasters.mapping import STEPS
-from forestgaps_rasters.styles import VIRIDIS, along, write_styles
+from forestgaps_rasters.styles import write_styles
 
 UTM = CRS.from_epsg(32610)
 
@@ -73,20 +70,6 @@ def test_a_map_without_crs_has_a_layer_definition_without_one(tmp_path) -> None:
     root = ElementTree.fromstring((tmp_path / "gaps.qlr").read_text(encoding="utf-8"))
     assert root.find(".//srs") is None
     assert len(root.findall("maplayers/maplayer")) == 2
-
-
-def luminance(colour: str) -> float:
-    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
-def test_colours_along_the_ramp_grow_lighter_as_any_eye_sees(shares: list[float]) -> None:
-    seen = [luminance(along(VIRIDIS, share)) for share in sorted(shares)]
-    assert all(later >= sooner - 0.003 for sooner, later in pairwise(seen))
-    assert along(VIRIDIS, 0) == VIRIDIS[0]
-    assert along(VIRIDIS, 1) == VIRIDIS[-1]
 
 
 def test_a_style_beside_the_raster_changes_nothing_for_gdal(styles, tmp_path) -> None:
