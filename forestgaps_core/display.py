@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
@@ -47,10 +48,11 @@ def print_table(
     for place, columns in enumerate(column_groups(widths, console.width)):
         chosen = [Column(Text(head[n]), overflow="fold", justify="right" if n else "left") for n in columns]
         table = Table(*chosen, title=Text(printable(title)) if place == 0 and title else None, title_justify="left")
-        table.show_lines = lines
+        table.box, table.show_edge, table.show_lines = SIMPLE_HEAD, False, lines
         for number, row in enumerate(texts[1:]):
             table.add_row(*(Text(row[n]) for n in columns), style="dim" if number in dim else None)
         console.print(table)
+        console.print()
 
 
 def widest_line(text: str) -> int:
@@ -59,7 +61,7 @@ def widest_line(text: str) -> int:
 
 def column_groups(widths: Sequence[int], room: int) -> list[list[int]]:
     """Return the columns of each table: as many as fit beside the first, and at least one."""
-    first = min(widths[0], max(room // 3, 8)) + FRAME + 1
+    first = min(widths[0], max(room // 3, 8)) + FRAME
     groups: list[list[int]] = []
     left = 0
     for column, width in enumerate(widths[1:], start=1):

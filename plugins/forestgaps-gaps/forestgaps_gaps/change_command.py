@@ -24,7 +24,12 @@ def change(
     at_most: Annotated[
         bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
     ] = False,
-    min_area: Annotated[float, typer.Option(metavar="M2", min=0, help="Leave out gaps that are smaller at their date.")] = 0.0,
+    min_area: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M2", min=0, help="Leave out gaps that are smaller at their date; by default 4 for gap maps, 0 for heights."
+        ),
+    ] = None,
     max_area: Annotated[
         float | None, typer.Option(metavar="M2", min=0, help="Leave out gaps that are larger at their date.")
     ] = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
@@ -102,6 +102,12 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
         pairs = paired(earlier, later, first, second)
         grid = pairs[0][0].grid
         notes = [CAUTION, *dent_notes((earlier, later), pairs[0], how.step, report)]
+        criteria = how.criteria.for_layer(pairs[0][0])
+        if how.criteria.minimum_m2 is None and criteria.minimum_m2:
+            notes.append(
+                f"gaps under {criteria.minimum_m2:g} m2 are left out as noise of the gap maps; to keep them give --min-area 0"
+            )
+        how = evolve(how, criteria=criteria)
         least, most = how.criteria.pixels(grid.pixel.area_m2)
         summaries = []
         for one, other in pairs:

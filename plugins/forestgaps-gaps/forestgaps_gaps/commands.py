@@ -29,7 +29,10 @@ def gaps(
     at_most: Annotated[
         bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
     ] = False,
-    min_area: Annotated[float, typer.Option(metavar="M2", min=0, help="Leave out smaller gaps.")] = 0.0,
+    min_area: Annotated[
+        float | None,
+        typer.Option(metavar="M2", min=0, help="Leave out smaller gaps; by default 4 for gap maps, 0 for heights."),
+    ] = None,
     max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Leave out larger gaps.")] = None,
     band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of a gap map.")] = None,
     statistics: Annotated[
@@ -46,6 +49,7 @@ def gaps(
         ),
     ] = None,
     nodata: Annotated[float | None, typer.Option(help="Value that means no data, where the file does not say so.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all statistics, not only the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
 ) -> None:
     """Gaps of a CHM or a gap map as polygons, with their statistics.
@@ -55,12 +59,13 @@ def gaps(
     """
     from math import inf
 
+    from forestgaps_core.display import print_table
     from forestgaps_core.errors import DataError
     from forestgaps_core.progress import show_progress
     from forestgaps_gaps.finding import Criteria
     from forestgaps_gaps.labelling import CONNECTIVITIES
     from forestgaps_gaps.reading import Reading
-    from forestgaps_gaps.summary import lines
+    from forestgaps_gaps.summary import definition, lines
     from forestgaps_gaps.surveys import Wish, overview, take_stock
 
     if connectivity not in CONNECTIVITIES:
@@ -73,15 +78,19 @@ def gaps(
     if as_json:
         say(files=[str(path) for path in files], gaps=summaries)
         return
-    if len(summaries) > 1:
-        for line in overview(summaries):
-            typer.echo(line)
-        typer.echo("")
-    for summary in summaries.values():
+    first = next(iter(summaries.values()))
+    head, rows = overview(summaries)
+    print_table(head, rows, title=definition(first))
+    if min_area is None and first["minimum_area_m2"] > 1.001 * first["resolution_m"] ** 2:
+        least = f"{first['minimum_area_m2']:g} m2"
+        typer.echo(f"note: gaps under {least} are left out as noise of the gap map; to keep them give --min-area 0", err=True)
+    for summary in summaries.values() if verbose else ():
         for line in lines(summary):
             typer.echo(line)
     for path in files:
         typer.echo(f"wrote {path}")
+    if not verbose and statistics is None:
+        typer.echo("For sizes, shapes and patterns add --verbose, or --statistics FOLDER.")
 
 
 def say(**summary: Any) -> None:

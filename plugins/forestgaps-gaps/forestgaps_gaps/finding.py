@@ -12,7 +12,7 @@ from math import ceil, floor, inf
 from typing import TypeAlias
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.labelling import Labels, labelled
@@ -20,7 +20,7 @@ from forestgaps_gaps.measuring import Measures
 from forestgaps_gaps.neighbours import Sight, southward
 from forestgaps_gaps.outlines import Outlines
 from forestgaps_gaps.polygons import Geometries, polygons
-from forestgaps_gaps.reading import Layer, Pixels
+from forestgaps_gaps.reading import Layer, MapLayer, Pixels
 from forestgaps_gaps.table import Flags, GapTable, Integers
 
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -29,6 +29,7 @@ Report: TypeAlias = Callable[[str, int, int], None]
 Watch: TypeAlias = Callable[[int, Pixels, Flags], None]
 
 PASSES = 3  # through the raster
+MINIMUM_OF_MAPS_M2 = 4.0  # a network's map has spots of one or two pixels that are not gaps
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -42,11 +43,19 @@ class Criteria:
     Attributes:
         connectivity: 8 if pixels that touch at a corner belong together, 4 if only those that share a side do.
         minimum_m2, maximum_m2: Limits on the area, both included; gaps outside are as if they were canopy, for distances too.
+            A minimum of None is `MINIMUM_OF_MAPS_M2` for a gap map and 0 for heights; see `for_layer`.
     """
 
     connectivity: int = 8
-    minimum_m2: float = 0.0
+    minimum_m2: float | None = 0.0
     maximum_m2: float = inf
+
+    def for_layer(self, layer: Layer) -> Criteria:
+        """The same, with a minimum area for this kind of raster where none is given."""
+        if self.minimum_m2 is not None:
+            return self
+        minimum = MINIMUM_OF_MAPS_M2 if isinstance(layer, MapLayer) else 0.0
+        return evolve(self, minimum_m2=min(minimum, self.maximum_m2))
 
     def pixels(self, pixel_m2: float) -> tuple[int, int | None]:
         """The limits in pixels.
@@ -54,9 +63,10 @@ class Criteria:
         Raises:
             DataError: No area lies between them.
         """
-        if not 0 <= self.minimum_m2 <= self.maximum_m2:
-            raise DataError(f"gaps of at least {self.minimum_m2:g} and at most {self.maximum_m2:g} m2 were asked; none can be both")
-        least = max(ceil(self.minimum_m2 / pixel_m2 - 1e-9), 1)
+        minimum_m2 = self.minimum_m2 or 0.0
+        if not 0 <= minimum_m2 <= self.maximum_m2:
+            raise DataError(f"gaps of at least {minimum_m2:g} and at most {self.maximum_m2:g} m2 were asked; none can be both")
+        least = max(ceil(minimum_m2 / pixel_m2 - 1e-9), 1)
         return least, None if self.maximum_m2 == inf else floor(self.maximum_m2 / pixel_m2 + 1e-9)
 
 

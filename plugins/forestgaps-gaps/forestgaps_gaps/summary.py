@@ -227,7 +227,20 @@ def ripley_lines(found: Mapping[str, Any] | None) -> list[str]:
 
 def what(summary: Mapping[str, Any]) -> str:
     """The definition of a gap all numbers depend on."""
-    level, least = summary["threshold_m"], summary["minimum_area_m2"]
+    level = summary["threshold_m"]
     height = "gaps of the map as it is" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
+    return f"{height}, {sizes(summary)}"
+
+
+def sizes(summary: Mapping[str, Any]) -> str:
     most = summary["maximum_area_m2"]
-    return f"{height}, of at least {least:g} m2" + ("" if most is None else f" and at most {most:g} m2")
+    return f"of at least {summary['minimum_area_m2']:g} m2" + ("" if most is None else f" and at most {most:g} m2")
+
+
+def definition(summary: Mapping[str, Any]) -> str:
+    """What counts as a gap at every threshold, and what was surveyed; the title of a table."""
+    limit = " (heights up to and including the threshold)" if summary["at_most"] else ""
+    return (
+        f"Gaps {sizes(summary)}{limit}, {summary['connectivity']} neighbors, {summary['resolution_m']:g} m pixels, "
+        f"{format_hectares(summary['surveyed_m2'])} surveyed"
+    )

@@ -147,6 +147,7 @@ def take_stock(
             raise DataError(
                 f"{raster}: bands without a threshold cannot be told apart in {wish.out}; use .gpkg, or choose one: --band 1"
             )
+        criteria = criteria.for_layer(found[0])
         surveys = {layer.name: Survey(Search(layer, criteria, report=report), wish.cell_m) for layer in found}
         if len(surveys) != len(found):
             raise DataError(
@@ -193,16 +194,13 @@ def file_name(layer: str) -> str:
     return "gaps" if short in ("", "map") else f"gaps_{short}"
 
 
-def overview(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A short table, a line for each threshold."""
-    rows: list[tuple[str, ...]] = [("", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2")]
+def overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a short table, a row for each threshold."""
+    head = ["threshold", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2"]
+    rows = []
     for name, summary in summaries.items():
         area, share = summary["area_m2"], summary["gap_share"]
         numbers = ("-" if area[key] is None else f"{area[key]:,.5g}" for key in ("mean", "median", "largest"))
-        told = "-" if share is None else f"{share:.2%}"
-        rows.append((name, f"{summary['gaps']:,}", f"{summary['gap_area_m2']:,.10g}", told, *numbers))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(word.rjust(wide) for word, wide in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+        part = "-" if share is None else f"{share:.2%}"
+        rows.append([name, f"{summary['gaps']:,}", f"{summary['gap_area_m2']:,.10g}", part, *numbers])
+    return head, rows

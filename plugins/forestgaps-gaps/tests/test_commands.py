@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pyogrio
 import pytest
 import rasterio
 import typer
+from rasterio import Affine
 from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
@@ -37,10 +39,10 @@ def test_polygons_statistics_and_cells_of_several_thresholds(run, raster, wood, 
     out, folder = tmp_path / "gaps.gpkg", tmp_path / "statistics"
     result = run(chm, "-t", 5, "-t", 10, "--out", out, "--statistics", folder, "--cells", 20, "--min-area", 2)
     assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert lines[0].split() == ["gaps", "area", "m2", "share", "mean", "m2", "median", "m2", "largest", "m2"]
     frame = geopandas.read_file(out, layer="gaps_5m")
-    assert lines[1].split()[:4] == ["5", "m", str(len(frame)), f"{frame.area_m2.sum():,.10g}"]
+    assert cells_of(result.stdout)["5 m"][:2] == [str(len(frame)), f"{frame.area_m2.sum():,.10g}"]
+    assert "Gaps of at least 2 m2, 8 neighbors, 1 m pixels, 0.48 ha surveyed" in result.stdout
+    assert "power-law" not in result.stdout, "only with --verbose"
     assert frame.area_m2.min() >= 2
     assert [name for name, _ in pyogrio.list_layers(out)] == ["gaps_5m", "gaps_10m"]
     for name in ("statistics.json", "cells_5m.tif", "cells_5m.csv", "cells_10m.tif", "cells_10m.csv"):
@@ -53,7 +55,7 @@ def test_polygons_statistics_and_cells_of_several_thresholds(run, raster, wood, 
         assert cells.crs.to_epsg() == 32610
     assert planes["gap_m2"].sum() == frame.area_m2.sum()
     assert planes["gaps"].sum() == len(frame)
-    assert "gaps of 5 m" in result.stderr, "a bar"
+    assert result.stderr == "", "no note: the minimum area was given"
 
 
 def test_json_for_programs(run, raster, wood, tmp_path) -> None:
@@ -71,9 +73,47 @@ def test_a_gap_map_with_its_heights(run, raster, wood) -> None:
     height = wood(40, 40)
     mask = (height < 6).astype(np.uint8)
     arguments = (raster("gaps.tif", mask, nodata=255, descriptions=("gap at 6 m",)), "--chm", raster("chm.tif", height), "--json")
-    from_map = json.loads(run(*arguments).stdout)["gaps"]
+    from_map = json.loads(run(*arguments, "--min-area", 0).stdout)["gaps"]
     from_heights = json.loads(run(arguments[2], "-t", 6, "--json").stdout)["gaps"]
     assert from_map == from_heights
+
+
+def cells_of(text: str) -> dict[str, list[str]]:
+    """The rows of a printed table, by their first cell."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_gaps_of_a_map_leaves_out_noise_by_default_and_says_so(run, raster) -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2, 2] = mask[5, 5:7] = mask[9, 9:12] = mask[15:17, 15:17] = 1  # 1, 2, 3 and 4 m2
+    path = raster("gaps.tif", mask, nodata=255, descriptions=("gap at 6 m",))
+    result = run(path)
+    assert cells_of(result.stdout)["6 m"][:2] == ["1", "4"]
+    assert "note: gaps under 4 m2 are left out as noise of the gap map; to keep them give --min-area 0" in result.stderr
+    every = run(path, "--min-area", 0)
+    assert cells_of(every.stdout)["6 m"][:2] == ["4", "10"] and every.stderr == ""
+    assert cells_of(run(path, "--max-area", 2).stdout)["6 m"][:2] == ["1", "2"], "never above the largest that is asked for"
+
+
+def test_gaps_of_heights_keeps_every_pixel_by_default(run, raster) -> None:
+    height = np.full((20, 20), 9.0, np.float32)
+    height[2, 2] = height[5, 5:7] = 1.0
+    result = run(raster("chm.tif", height), "-t", 6)
+    assert cells_of(result.stdout)["6 m"][:2] == ["2", "3"] and result.stderr == ""
+
+
+def test_gaps_verbose_prints_all_statistics(run, raster, wood) -> None:
+    chm = raster("chm.tif", wood(40, 40))
+    assert "shape index" in run(chm, "-t", 8, "--verbose").stdout
+    assert "shape index" not in run(chm, "-t", 8).stdout
+
+
+def test_areas_below_a_square_metre_are_not_0(run, raster) -> None:
+    height = np.full((20, 20), 9.0, np.float32)
+    height[2, 2] = 1.0
+    result = run(raster("chm.tif", height, transform=Affine(0.5, 0, 0, 0, -0.5, 0)), "-t", 6)
+    assert cells_of(result.stdout)["6 m"] == ["1", "0.25", "0.25%", "0.25", "0.25", "0.25"]
 
 
 def test_statistics_alone_go_to_a_file(run, raster, wood, tmp_path) -> None:
