@@ -45,7 +45,7 @@ class Assembled:
     def loader(self, split: str) -> TileLoader:
         source: Source = getattr(self.data, split)
         if len(source) == 0:
-            raise DataError(f"the {split} split of the data is empty")
+            raise DataError(f"the {split} split of the data is empty; choose data that have one")
         training, here = split == "train", self.trainer.processes
         environment = self.config.environment
         return TileLoader(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -134,6 +134,11 @@ def read_table(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
         raise ConfigError(f"no such file{near}", str(path)) from None
+    except IsADirectoryError:
+        if (path / "run.toml").is_file():
+            hint = f"is a run folder, not a run file. To resume it: forestgaps train --resume {path}"
+            raise ConfigError(f"{hint}; to train it again: forestgaps train {path / 'run.toml'}", str(path)) from None
+        raise ConfigError("is a folder, not a run file; name a .toml file", str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
     except UnicodeDecodeError as error:
@@ -188,8 +193,19 @@ def measure(table: Mapping[str, Any]) -> None:
         ]
 
 
-def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "run file", folder: Path | None = None) -> Config:
-    """The config of the tables of a run file; relative paths in it start at `folder`."""
+def config_from(
+    table: Mapping[str, Any],
+    plugins: Plugins,
+    *,
+    source: str = "run file",
+    folder: Path | None = None,
+    required: Sequence[str] = REQUIRED,
+) -> Config:
+    """The config of the tables of a run file; relative paths in it start at `folder`.
+
+    Args:
+        required: Tables that must be there. Others of `REQUIRED` that are missing are None.
+    """
     reader = _Reader(plugins, folder)
     fields: dict[str, Any] = {}
     for key in table:
@@ -198,12 +214,12 @@ def config_from(table: Mapping[str, Any], plugins: Plugins, *, source: str = "ru
     for section in SECTIONS:
         if section in table:
             fields[section] = reader.section(section, table[section])
-        elif section in REQUIRED:
+        elif section in required:
             known = ", ".join(plugins.components(section)) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
     if reader.problems:
         raise ConfigError(first(reader.problems), source)
-    return Config(**fields)
+    return Config(**{**dict.fromkeys(REQUIRED), **fields})
 
 
 class _Reader:

@@ -75,7 +75,7 @@ class PluginHooks:
         """Places to compute, by the scheme of their address: `{"tcp": "package.module:function"}`.
 
         The function takes the whole address, such as `tcp://host:8786`, and returns an `Executor`. Asked by commands with an
-        option `--scheduler`; imported when such an address is given.
+        option `--cluster`; imported when such an address is given.
         """
 
     @hookspec

@@ -30,6 +30,7 @@ from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, nearest
+from forestgaps_core.model_cards import changed_card, copy_companions, read_card
 from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured, unstructure
@@ -221,7 +222,8 @@ def save_network(
         folder: To write; must not exist.
         half: Store the weights of convolutions and products in float16: half the size. Norms and biases stay float32.
         calibration: `slope` and `offset` of the logits; by default those of `run`, if it has any.
-        card: Text of its README.md; by default the facts.
+        card: Text of its README.md; by default that of the network folder `run`, or else the facts. The other files of such a
+            folder (scores, licence, credit) are copied.
 
     Raises:
         CheckpointError: No network in `run`.
@@ -229,6 +231,9 @@ def save_network(
     """
     path, state = trained_network(run, checkpoint, plugins)
     folder = Path(folder)
+    source = read_plan(path) if is_network(path) else None  # a network that is written again
+    half = half or (source is not None and source["weights"].get("stored_as") == "float16")
+    original = read_card(path / CARD) if source is not None else None
     weights = {name: stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
     with new_folder(folder) as draft:
         try:
@@ -250,7 +255,14 @@ def save_network(
             plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", run))
         (draft / WEIGHTS).write_bytes(data)
         (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
-        (draft / CARD).write_text(card if card is not None else facts_card(folder.name, plan), encoding="utf-8")
+        if card is None:
+            card = facts_card(folder.name, plan)
+            if source is not None and original is not None:
+                same = all(plan.get(key) == source.get(key) for key in ("weights", "calibration"))
+                card = original if same else changed_card(card, original)
+        (draft / CARD).write_text(card, encoding="utf-8")
+        if source is not None:
+            copy_companions(path, draft, (WEIGHTS, PLAN, CARD))
     return folder
 
 

@@ -24,13 +24,12 @@ from forestgaps_core.config import Config, config_from, plugins_of, read_table
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.locking import held
-from forestgaps_core.networks import is_network
+from forestgaps_core.places import RUN_FILE, require_run
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.processes import joined, processes_here
 from forestgaps_core.trainer import Trainer
 from forestgaps_core.writing import new_folder, sweep
 
-RUN_FILE = "run.toml"
 log = logging.getLogger("forestgaps")
 
 
@@ -84,9 +83,8 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
         BusyError: Another process trains in it.
     """
     folder = Path(folder)
-    if not (folder / RUN_FILE).is_file():
-        raise CheckpointError(f"{folder} is no run folder: there is no {RUN_FILE}")
     plugins = plugins or Plugins.discover()
+    require_run(folder, "train --resume", plugins)
     config, here = config_of(folder, plugins), processes_here()
     with joined(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
         run = assemble(config, folder, plugins)
@@ -189,8 +187,7 @@ def evaluate_model(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
-    if is_network(folder):
-        raise CheckpointError(f"{folder} is a network without data to score it on; name the run folder it was made from")
+    require_run(folder, "test", plugins)
     path, state = load_chosen(folder, checkpoint)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
     try:
@@ -209,8 +206,7 @@ def calibrated(
         DataError: The split cannot tell, such as one all of gap.
     """
     folder, plugins = Path(folder), plugins or Plugins.discover()
-    if not (folder / RUN_FILE).is_file():
-        raise CheckpointError(f"{folder} is no run folder, so there is no validation split to calibrate on")
+    require_run(folder, "share --calibrate", plugins)
     _, state = load_chosen(folder, checkpoint)
     run = assemble(config_of(folder, plugins), folder, plugins, training=False)
     run.trainer.model.load_state_dict(weights_to_use(state))

@@ -65,11 +65,11 @@ def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path)
     ("arguments", "sentence"),
     [
         (["train", "nowhere.toml"], "no such file"),
-        (["train", "--resume", "nowhere"], "is no run folder"),
+        (["train", "--resume", "nowhere"], "nowhere: no such run folder"),
         (["train", "a.toml", "--resume", "b"], "--resume takes the run as it is"),
         (["train", "--resume", "b", "--from", "a"], "--resume takes the run as it is"),
         (["share", "nowhere", "network"], "no trained network in nowhere"),
-        (["test", "nowhere"], "no trained network in nowhere"),
+        (["test", "nowhere"], "nowhere: no such run folder"),
         (["config", "explain", "lss"], "did you mean 'loss'?"),
         (["config", "explain", "loss.binry"], "did you mean 'binary'?"),
         (["config", "init", "--recipe", "bst"], "no recipe 'bst'"),

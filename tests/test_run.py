@@ -84,7 +84,7 @@ def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, 
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path):
-    with pytest.raises(CheckpointError, match="is no run folder"):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
         resume_training(tmp_path, plugins=Plugins())
 
 
@@ -160,7 +160,7 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path):
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
-    assert f"Go on: forestgaps train --resume {tmp_path / 'run'}" in output
+    assert f"To resume: forestgaps train --resume {tmp_path / 'run'}" in output
     finished("--resume", tmp_path / "run")
     assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
@@ -263,7 +263,7 @@ def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugi
 
 
 def test_weights_that_are_not_there_are_told_and_a_check_looks_for_them(run_file, plugins, trained, tmp_path):
-    with pytest.raises(CheckpointError, match="no trained network in nowhere"):
+    with pytest.raises(CheckpointError, match="nowhere: no such run folder"):
         train_model(begun(run_file, plugins, "nowhere"), tmp_path / "run", plugins=plugins)
     with pytest.raises(ConfigError, match=r"model\.width"):
         try_one_batch(begun(run_file, plugins, trained, "model.width=8"), plugins)
@@ -280,9 +280,9 @@ def test_a_network_folder_has_no_data_to_be_tested_on_nor_to_calibrate(plugins, 
     pytest.importorskip("safetensors")
     pytest.importorskip("numpy")
     network = save_network(trained, tmp_path / "network", plugins=plugins)
-    with pytest.raises(CheckpointError, match="is a network without data to score it on"):
+    with pytest.raises(CheckpointError, match="is a trained network without data"):
         evaluate_model(network, plugins=plugins)
-    with pytest.raises(CheckpointError, match="no validation split to calibrate on"):
+    with pytest.raises(CheckpointError, match="Calibrate the run folder"):
         calibrated(network, plugins=plugins)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forestgaps_core.commands.installed import plugins
+from forestgaps_core.commands.next_steps import command_line, print_next
 from forestgaps_core.commands.options import Json, Set
 from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
 from forestgaps_core.counts import format_count
@@ -40,12 +41,13 @@ def train(
     """Train a network."""
     from forestgaps_core.display import written
     from forestgaps_core.processes import processes_here
-    from forestgaps_core.run import resume_training, train_model
+    from forestgaps_core.run import config_of, resume_training, train_model
 
     if resume is not None:
         if run_file or out or changes or start:
             raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
         result = resume_training(resume, plugins=plugins())
+        config = config_of(result.folder, plugins())
     else:
         if start is not None:
             place = str(Path(start).absolute()) if Path(start).exists() else start
@@ -55,13 +57,14 @@ def train(
     if processes_here().rank:
         raise typer.Exit(0)  # the first process tells
     if result.stopped and result.stopped.startswith("interrupted"):
-        typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. Go on: forestgaps train --resume {result.folder}")
+        line = command_line("train", "--resume", result.folder)
+        typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. To resume: {line}")
         raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
     typer.echo(f"\nTrained {format_count(result.epoch, 'epoch')} ({ended}). Written to {result.folder}:")
     for line in written(result.folder):
         typer.echo(f"  {line}")
-    say_next(result.folder)
+    show_next(result.folder, config)
 
 
 def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
@@ -82,17 +85,20 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def say_next(folder: Path) -> None:
-    suggestions = {
-        "test": f"forestgaps test {folder}",
-        "simulate": "forestgaps simulate landscape",
-        "predict": f"forestgaps predict {folder} landscape/dsm.tif --out maps",
-    }
-    there = {"test", *plugins().commands()}
-    typer.echo("\nNext:")
-    for name, line in suggestions.items():
-        if name in there:
-            typer.echo(f"  {line}")
+def show_next(folder: Path, config: Config) -> None:
+    """What fits after training: on simulated data the simulated example, else the user's own rasters."""
+    test_line = command_line("test", folder)
+    if is_simulated(config):
+        predict_line = command_line("predict", folder, "landscape/dsm.tif", "--out", "maps")
+        print_next(test_line, command_line("simulate", "landscape"), predict_line)
+    else:
+        print_next(test_line, command_line("evaluate", folder), command_line("predict", folder, "DSM.tif", "--out", "maps"))
+
+
+def is_simulated(config: Config) -> bool:
+    """Whether the data come from the package that has the command `simulate`."""
+    commands = plugins().commands()
+    return "simulate" in commands and plugins().component_of("data", config.data).plugin is commands["simulate"][0]
 
 
 def test(
@@ -103,10 +109,12 @@ def test(
 ) -> None:
     """Score a trained network on the split held back."""
     from forestgaps_core.display import show_scores
+    from forestgaps_core.progress import show_progress
     from forestgaps_core.run import evaluate_model
     from forestgaps_core.writing import write_text
 
-    with to_stderr():  # what components print must not get into the JSON
+    with to_stderr(), show_progress("batches", shown=not as_json) as report:  # what components print must not get into the JSON
+        report(f"evaluating {run} on {split}", 0, None)
         scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
     path = run / f"{split}.json"
     text = json.dumps({name: value if isfinite(value) else None for name, value in scores.items()}, indent=2)
@@ -116,6 +124,7 @@ def test(
         return
     show_scores(scores)
     typer.echo(f"Written: {path}")
+    print_next(command_line("evaluate", run), command_line("report", run), command_line("predict", run, "DSM.tif", "--out", "maps"))
 
 
 def share(
@@ -131,7 +140,7 @@ def share(
     """Write a trained network as a folder to hand on: safetensors weights, how to build it, and a card."""
     from attrs import asdict
 
-    from forestgaps_core.networks import save_network
+    from forestgaps_core.networks import is_network, place_of, save_network
 
     summary: dict[str, Any] = {"folder": str(folder)}
     scale = None
@@ -154,7 +163,7 @@ def share(
         typer.echo(f"  log loss on the validation split: {before:.4f} before, {after:.4f} after")
     typer.echo("Written:")
     for path, size in files.items():
-        typer.echo(f"  {path}  {size / 1e6:.2f} MB")
-    typer.echo(f"\nNext:\n  complete {folder / 'README.md'}: data, scores, licence")
-    if "predict" in plugins().commands():
-        typer.echo(f"  forestgaps predict dsm.tif --network {folder} --out maps")
+        typer.echo(f"  {path}  " + (f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"))
+    card = folder / "README.md"
+    steps = [f"read {card}"] if is_network(place_of(run, plugins())) else [f"complete {card}: data, scores, licence"]
+    print_next(*steps, command_line("predict", "DSM.tif", "--network", folder, "--out", "maps"))

@@ -66,7 +66,7 @@ def test_a_training_asked_to_end_saves_its_state_and_goes_on_exactly(number, cha
         if end.status == 0:
             break
         assert end.status == STATUS[number], end.output
-        assert "Go on: forestgaps train --resume run" in end.output
+        assert "To resume: forestgaps train --resume run" in end.output
         done = [json.loads(line)["step"] for line in (trial.folder / "log.jsonl").read_text().splitlines()]
         kept = load_checkpoint(trial.folder / "checkpoints" / "last.pt")["position"]["step"]
         assert kept == max(done, default=0)  # nothing is done again

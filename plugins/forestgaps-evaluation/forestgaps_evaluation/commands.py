@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.commands.next_steps import command_line, print_next
 from forestgaps_core.commands.thresholds import thresholds_option
 
 NAME = "evaluation"
@@ -40,11 +41,14 @@ def evaluate(
     checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="RUN.toml", help="Judge on the data of this run file or run folder instead of the run's own."),
+        typer.Option(
+            metavar="FOLDER|RUN.toml",
+            help="Evaluate on these data instead of the run's own: a prepared folder, a run folder or a run file.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Judge on other data, such as data.folder=elsewhere."),
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Evaluate on other data, such as data.folder=elsewhere."),
     ] = None,
     resamples: Annotated[
         int, typer.Option(metavar="N", min=100, max=100_000, help="Of the spatial blocks, for the intervals.")
@@ -108,3 +112,5 @@ def evaluate(
     tables.show(result, Console())
     for path in files.values():
         typer.echo(f"wrote {path}")
+    chosen = [] if data is None else ["--data", data]
+    print_next(command_line("report", names[0], *chosen), command_line("predict", names[0], "DSM.tif", "--out", "maps"))

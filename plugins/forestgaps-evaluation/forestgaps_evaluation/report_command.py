@@ -40,11 +40,14 @@ def report(
     checkpoint: Annotated[str | None, typer.Option(help="For a run: best, last, ...; by default best, if there is one.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="RUN.toml", help="For a run: judge on the data of this run file or run folder instead of its own."),
+        typer.Option(
+            metavar="FOLDER|RUN.toml",
+            help="For a run: evaluate on these data instead of its own: a prepared folder, a run folder or a run file.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: judge on other data, such as data.folder=elsewhere."),
+        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: evaluate on other data, such as data.folder=elsewhere."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import define, field
+from attrs import define, field, fields, has
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Data, Source, build
-from forestgaps_core.config import Config, config_from, overridden, read_table
-from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.config import REQUIRED, Config, config_from, overridden, read_table
+from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
 from forestgaps_core.loading import TileLoader
 from forestgaps_core.networks import trained_network
+from forestgaps_core.places import RUN_FILE, is_run
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import Predictor, load_predictor
-from forestgaps_core.run import RUN_FILE, config_of
+from forestgaps_core.run import config_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -137,15 +138,52 @@ def config_with(run: Path, table: Mapping[str, Any], data: Path | None, changes:
     if wrong:
         raise ConfigError(wrong, "--set")
     place = data or run
-    if place.is_dir() and (place / RUN_FILE).is_file() and not changes:
+    if place.is_dir() and is_run(place) and not changes:
         return config_of(place, plugins)
     file = place / RUN_FILE if place.is_dir() else place
-    if data is not None or (file.name == RUN_FILE and file.is_file()):
+    required: Sequence[str] = REQUIRED
+    if data is not None and data.is_dir() and not is_run(data):
+        table, required = {**table, "data": data_table(data, plugins)}, ("data",)
+    elif data is not None or (file.name == RUN_FILE and file.is_file()):
         table = read_table(file)
+    elif "data" not in table and not changes:
+        raise DataError(
+            f"{run} is a trained network without data. Add --data FOLDER: a prepared folder, a run folder or a run file"
+        )
     elif "data" not in table:
-        raise ConfigError(f"{run} is a network without data; name some to judge it on: --data RUN.toml", "evaluate")
+        required = ("data",)
     folder = Path.cwd() if data is None or data.is_dir() else data.parent
-    return config_from(overridden(table, changes), plugins, source=str(file), folder=folder)
+    return config_from(overridden(table, changes), plugins, source=str(file), folder=folder, required=required)
+
+
+def data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
+    """The table [data] for a folder that some installed package reads, such as one that `forestgaps prepare` wrote.
+
+    Raises:
+        ForestgapsError: No package can read it, or several can.
+    """
+    found, problems = [], []
+    for name, offers in plugins.components("data").items():
+        for component in offers:
+            table = {
+                "name": name if len(offers) == 1 else f"{component.plugin.distribution}:{name}",
+                "folder": str(folder.absolute()),
+            }
+            config_class = component.load()
+            if "folder" not in {part.name for part in fields(config_class)} if has(config_class) else True:
+                continue
+            try:
+                build("data", config_class(folder=folder), {"seed": lambda: 0})
+                found.append(table)
+            except ForestgapsError as error:
+                problems.append(str(error))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"--set data.name={table['name']}" for table in found)
+        raise ConfigError(f"{folder} can be read as several kinds of data; choose with {names}", "--data")
+    reason = problems[0] if len(problems) == 1 else f"{folder}: no installed package reads this folder"
+    raise DataError(f"--data {reason}. Name a folder that forestgaps prepare wrote, a run folder or a run file")
 
 
 def pixel_notes(networks: Sequence[Trained]) -> list[str]:

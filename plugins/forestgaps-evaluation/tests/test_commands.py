@@ -64,7 +64,6 @@ def test_seeds_are_trained_and_judged_together_with_their_leakage(call, run_file
         (("--train", "{run}/run.toml"), "--train needs --out"),
         (("{run}", "--leakage", "x", "--split", "validation"), "--split test only"),
         (("{run}", "--split", "tset"), "expected one of: train, validation, test"),
-        (("{run}", "-t", "0"), "thresholds 0 m"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, run, arguments, said):
@@ -83,3 +82,8 @@ def test_the_table_of_contents_imports_nothing_heavy():
     heavy = "{'numpy', 'torch', 'jinja2', 'matplotlib'}"
     line = f"import sys, forestgaps_evaluation as one; one.forestgaps_commands(); print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_threshold_of_0_is_refused_with_the_value_named(call, run):
+    result = call(str(run), "-t", "0")
+    assert result.exit_code == 2 and "'0' is not above 0 m" in result.stderr

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.thresholds import Thresholds
 
 
@@ -89,8 +90,10 @@ def gaps(
             typer.echo(line)
     for path in files:
         typer.echo(f"wrote {path}")
+    steps = [] if out is None else [f"open {out} in QGIS"]
     if not verbose and statistics is None:
-        typer.echo("For sizes, shapes and patterns add --verbose, or --statistics FOLDER.")
+        steps.append("add --verbose, or --statistics FOLDER, for sizes, shapes and patterns")
+    print_next(*steps, *([] if out else ["add --out gaps.gpkg for polygons"]))
 
 
 def say(**summary: Any) -> None:

@@ -9,34 +9,43 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
-from forestgaps_core.errors import ConfigError
+from forestgaps_core.commands.next_steps import command_line
+from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.places import is_trained
 from forestgaps_core.plugins import Plugins, load_target
 
-PRETRAINED = "pretrained"
+PRETRAINED = "pretrained"  # the network that maps where none is named
 
 WriteReport: TypeAlias = Callable[[Path, Sequence[Path]], list[str]]
 """From the folder of the maps and the DSM's files to the files written."""
 
 
-def is_run(place: Path) -> bool:
-    """Whether this names a network: a run folder, or a checkpoint file."""
-    return (place / "run.toml").is_file() or (place.suffix == ".pt" and place.is_file())
-
-
-def network_and_dsm(places: Sequence[Path], network: str | None) -> tuple[Path | str, list[Path]]:
+def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugins | None = None) -> tuple[Path | str, list[Path]]:
     """The network to load, and the places of the DSM.
 
     Raises:
-        ConfigError: There are two networks, or no DSM.
+        ConfigError: There are two networks, no DSM, or a network after the DSM.
     """
+    plugins = plugins or Plugins.discover()
     first, *rest = places
-    if not is_run(first):
+    late = [place for place in rest if is_trained(place, plugins)]
+    if late and not is_trained(first, plugins):
+        others = [place for place in places if place not in late]
+        raise ConfigError(
+            f"{late[0]} is a network, which comes first. Type: {command_line('predict', late[0], *others)}", "predict"
+        )
+    if late:
+        raise ConfigError(f"{first} and {late[0]} are both networks; give one network, then the DSM", "predict")
+    if not is_trained(first, plugins):
+        if not first.exists() and len(first.parts) == 1 and not first.suffix and rest:
+            near = nearest(first.name, plugins.networks())
+            raise ConfigError(f"{first} is not a file, a run folder or an installed network{near}; give [RUN] DSM...", "predict")
         return network or PRETRAINED, list(places)
     if network is not None:
         raise ConfigError(f"{first} is a network and so is --network {network}; give one of the two", "predict")
     if not rest:
-        raise ConfigError(f"{first} is a network, and no DSM follows it: forestgaps predict {first} DSM.tif", "predict")
-    return first, rest
+        raise ConfigError(f"{first} is a network, and no DSM follows it: {command_line('predict', first, 'DSM.tif')}", "predict")
+    return (first if first.exists() else str(first)), rest
 
 
 def report_command(plugins: Plugins | None = None) -> WriteReport:

@@ -57,7 +57,7 @@ def cut(rule: str, rows: int, columns: int) -> Block:
     side, flank, share = match.groups() if match else (None, None, "0")
     if not (side or flank) or not 0 < float(share) < 1:
         raise DataError(
-            f"the split rule {rule!r} is not understood; say a side or a corner and a share of the area between 0 and 1, "
+            f"the split rule {rule!r} is not understood; give a side or a corner and a share of the area between 0 and 1, "
             'such as "south 0.5" or "south-east 0.25"'
         )
     along = sqrt(float(share)) if side and flank else float(share)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.installed import plugins
+from forestgaps_core.commands.next_steps import command_line, print_next
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
 
@@ -62,10 +65,16 @@ def prepare(
         ),
     ] = 20.0,
     validation: Annotated[
-        str, typer.Option(metavar="RULE", help="Block of each site for validation; '' for none. A site list says its own.")
+        str,
+        typer.Option(
+            metavar="RULE", help="Block of each site for validation; '' for none, all for the whole site. A site list has its own."
+        ),
     ] = "south 0.2",
     test: Annotated[
-        str, typer.Option(metavar="RULE", help="Block of each site for the test; '' for none. A site list says its own.")
+        str,
+        typer.Option(
+            metavar="RULE", help="Block of each site for the test; '' for none, all for the whole site. A site list has its own."
+        ),
     ] = "north 0.2",
     resample: Resample = False,
     crs: Crs = None,
@@ -86,6 +95,7 @@ def prepare(
     """
     from forestgaps_core.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
+    from forestgaps_rasters.asked import PRETRAINED
     from forestgaps_rasters.planning import Wish
     from forestgaps_rasters.preparing import prepare_sites
     from forestgaps_rasters.sites import sites_of
@@ -93,7 +103,7 @@ def prepare(
     if check is not None:
         checked(check, as_json=as_json)
         return
-    common = {"validation": validation or None, "test": test or None, "pixel_size_m": pixel_size, "nodata": nodata, "feet": feet}
+    common = {**block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata, "feet": feet}
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
     wish = Wish(
         resolution_m=resolution,
@@ -126,7 +136,20 @@ def prepare(
     for path in sorted(out.rglob("*")):
         if path.is_file():
             typer.echo(f"wrote {path}")
-    typer.echo("next: forestgaps config init --recipe best, name this folder in it, and forestgaps train")
+    if shares["train"] and shares["validation"]:
+        run_file = "forestgaps train run.toml --set " + shlex.quote(f"data.folder={out}")
+        print_next(command_line("config", "init", "run.toml", "--recipe", "best"), run_file)
+    else:
+        part = max(shares, key=lambda name: shares[name])
+        split = [] if part == "test" else ["--split", part]
+        print_next(command_line("evaluate", PRETRAINED, "--data", out, *split))
+
+
+def block_rules(validation: str, test: str) -> dict[str, str | None]:
+    """Which part of a site is what; "all" stands for the whole site."""
+    if "all" in (validation.strip(), test.strip()):
+        return {"part": "test" if test.strip() == "all" else "validation", "validation": None, "test": None}
+    return {"validation": validation or None, "test": test or None}
 
 
 def predict(
@@ -134,8 +157,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="[RUN] DSM...",
-            help="Folder of a training run (or a checkpoint, .pt), then surface models in metres: a GeoTIFF or VRT, several, a "
-            "folder of them, or a list (.txt). Without a RUN the network is that of --network.",
+            help="Trained network: a run folder, a model folder, a checkpoint (.pt) or the name of an installed one. Then surface "
+            "models in metres: a GeoTIFF or VRT, several, a folder of them, or a list (.txt). Without RUN: that of --network.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("gaps"),
@@ -171,8 +194,8 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes on this machine; by default threads of this one.")
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Compute there, such as tcp://host:8786 (needs forestgaps-dask).")
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Compute on the cluster there, such as tcp://host:8786 (forestgaps-dask).")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on where this map was interrupted.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Also write a report page (needs forestgaps-evaluation).")] = False,
@@ -199,8 +222,8 @@ def predict(
     from forestgaps_rasters.resuming import partial, refuse_existing
     from forestgaps_rasters.styles import STYLES
 
-    chosen, dsm = network_and_dsm(places, network)
-    executor = chosen_executor(workers, scheduler)
+    chosen, dsm = network_and_dsm(places, network, plugins())
+    executor = chosen_executor(workers, cluster)
     write_report = report_command() if report else None
     how = MapOptions(
         window=window,
@@ -249,6 +272,10 @@ def predict(
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     for path in files:
         typer.echo(f"wrote {path}")
+    surfaces = [word for path in dsm if path.is_file() and path.suffix.lower() != ".txt" for word in ("--dsm", str(path))]
+    steps = [command_line("gaps", done.gaps, "--out", out / "gaps.gpkg")]
+    steps += [] if report else [command_line("report", out, *surfaces)]
+    print_next(*steps, f"open {out / 'gaps.qlr'} in QGIS")
 
 
 def checked(folder: Path, *, as_json: bool) -> None:

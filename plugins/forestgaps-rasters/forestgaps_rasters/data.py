@@ -23,7 +23,7 @@ class RasterData:
     """A prepared folder as `Data`."""
 
     resolution_m: float
-    train: Crops
+    train: Crops | Grid  # a grid without tiles, where no site has a training block
     validation: Grid
     test: Grid
 
@@ -98,12 +98,13 @@ class Rasters:
         index = without(read_index(store), self.leave_out, store)
         size = self.tile_size or index.tile
         maps = Maps(store.absolute(), tuple(site.name for site in index.sites))
-        train = self.crops(index, maps, size)
+        train = self.crops(index, maps, size) if index.area("train") else None
+        strata = None if train is None else train.strata
         return RasterData(
             resolution_m=index.resolution_m,
-            train=train,
-            validation=self.grid(index, maps, size, "validation", train.strata),
-            test=self.grid(index, maps, size, "test", train.strata),
+            train=train or self.grid(index, maps, size, "train", None),
+            validation=self.grid(index, maps, size, "validation", strata),
+            test=self.grid(index, maps, size, "test", strata),
         )
 
     def crops(self, index: Index, maps: Maps, size: int) -> Crops:
@@ -150,7 +151,7 @@ class Rasters:
         values, valid = measured(maps.crop, windows, self.sampling, resolution_m)
         return classed(torch.from_numpy(values), self.sampling.borders), torch.from_numpy(valid)
 
-    def grid(self, index: Index, maps: Maps, size: int, part: str, strata: Strata) -> Grid:
+    def grid(self, index: Index, maps: Maps, size: int, part: str, strata: Strata | None) -> Grid:
         windows = [
             (number, window)
             for number, site in enumerate(index.sites)
@@ -160,7 +161,9 @@ class Rasters:
         ]
         if index.area(part) and not windows:
             raise DataError(f"{maps.folder}: no {part} tile has {self.minimum_valid:.0%} of its pixels valid; lower minimum_valid")
-        if self.sampling.balance == "none" or not windows:
+        if strata is None:
+            like = torch.full((1, len(windows)), -1)
+        elif self.sampling.balance == "none" or not windows:
             like = torch.zeros((len(strata.numbers), len(windows)), dtype=torch.int64)
         else:
             like = strata.of(self.classes(maps, windows, index.resolution_m)[0])

@@ -159,23 +159,23 @@ def bounded_threads() -> Iterator[None]:
 # --- chosen on the command line ---------------------------------------------------------------------------------------
 
 
-def chosen_executor(workers: int | None, scheduler: str | None, plugins: Plugins | None = None) -> Executor | None:
-    """What `--workers` and `--scheduler` ask for; None where they ask for nothing.
+def chosen_executor(workers: int | None, cluster: str | None, plugins: Plugins | None = None) -> Executor | None:
+    """What `--workers` and `--cluster` ask for; None where they ask for nothing.
 
     Raises:
-        ForestgapsError: Both are given, or no installed package serves such a scheduler.
+        ForestgapsError: Both are given, or no installed package serves such a cluster.
     """
-    if scheduler is None:
+    if cluster is None:
         return None if workers is None else Processes(workers) if workers > 1 else InProcess()
     if workers is not None:
-        raise ConfigError("--workers are processes here, --scheduler has workers of its own; give one of the two", "predict")
-    scheme = urlsplit(scheduler).scheme
+        raise ConfigError("--workers are processes here, --cluster has workers of its own; give one of the two", "predict")
+    scheme = urlsplit(cluster).scheme
     if not scheme:
-        raise ConfigError(f"--scheduler {scheduler}: is no address such as tcp://host:8786", "predict")
+        raise ConfigError(f"--cluster {cluster}: is no address such as tcp://host:8786", "predict")
     plugins = plugins or Plugins.discover()
     if scheme not in plugins.executors():
         known = ", ".join(f"{name}://" for name in plugins.executors()) or "none"
-        install = "; pip install forestgaps-dask, for a Dask scheduler" if scheme in DASK else ""
-        raise ConfigError(f"--scheduler {scheduler}: no installed package serves {scheme}:// (served: {known}){install}", "predict")
-    made: Executor = plugins.executor(scheme)(scheduler)
+        install = "; pip install forestgaps-dask, for a Dask cluster" if scheme in DASK else ""
+        raise ConfigError(f"--cluster {cluster}: no installed package serves {scheme}:// (served: {known}){install}", "predict")
+    made: Executor = plugins.executor(scheme)(cluster)
     return made

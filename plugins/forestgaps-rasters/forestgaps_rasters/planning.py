@@ -121,7 +121,7 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
     if len(sizes) > 1:
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
         raise DataError(f"the sites differ in pixel size: {said}; --resolution METRES --resample brings them to one")
-    index = Index(
+    return Index(
         format=FORMAT,
         made_by=f"forestgaps {__version__}",
         resolution_m=round(plans[0].grid.resolution, 6),
@@ -129,10 +129,3 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
         guard_m=wish.guard_m,
         sites=tuple(plan.stored for plan in plans),
     )
-    for part in ("train", "validation"):
-        if not index.area(part):
-            raise DataError(
-                f'no site has a block for {part}; give one a rule such as {part} = "south 0.25" in a site list, '
-                f'or say --validation "south 0.25" for all sites'
-            )
-    return index

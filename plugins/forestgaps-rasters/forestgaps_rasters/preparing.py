@@ -192,4 +192,5 @@ def notes(index: Index) -> Iterator[str]:
         yield f"smaller than a tile of {index.tile} pixels, so padded with pixels without data: {', '.join(small)}"
     for part in PARTS:
         if not index.area(part):
-            yield f"no block is for {part}"
+            use = "" if part == "test" else ", so this folder serves to evaluate a network, not to train one"
+            yield f"no site has a {part} block{use}"

@@ -136,7 +136,7 @@ def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatc
 def test_what_is_not_installed_is_told_before_any_work(run, raster, tmp_path) -> None:
     dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
     with pytest.raises(ConfigError, match="no installed package serves"):
-        run("predict", dsm, "-o", tmp_path / "map", "--scheduler", "nowhere://host")
+        run("predict", dsm, "-o", tmp_path / "map", "--cluster", "nowhere://host")
     with pytest.raises(DataError, match="no such file or folder"):
         run("predict", tmp_path / "runs" / "frist", dsm, "-o", tmp_path / "map")
     assert not (tmp_path / "map").exists()

@@ -15,6 +15,7 @@ from forestgaps_geo.bands import opened
 from forestgaps_geo.grids import parsed_crs
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blocks import Block
+from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.resampling import gathered
@@ -138,7 +139,7 @@ def test_a_person_is_told_once_what_is_missing_or_small(site, tmp_path) -> None:
     assert done.notes == (
         "without CRS, taken to be in metres as stated, and how far from other sites cannot be checked: a, b",
         "smaller than a tile of 64 pixels, so padded with pixels without data: a, b",
-        "no block is for test",
+        "no site has a test block",
     )
 
 
@@ -223,10 +224,14 @@ def test_sites_of_different_pixel_size_are_refused(site, refused) -> None:
     refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m; --resolution METRES --resample")
 
 
-def test_a_folder_without_validation_or_training_is_refused(site, refused) -> None:
-    folder = site("ridge")
-    refused([Site(name="ridge", folder=folder)], 'no site has a block for validation; .*validation = "south 0.25"')
-    refused([Site(name="ridge", folder=folder, part="test", validation="south 0.3")], "no site has a block for train")
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_prepare_sites_for_one_part_only_writes_a_folder_that_says_so(site, tmp_path, part) -> None:
+    done = prepare_sites([Site(name="ridge", folder=site("ridge"), part=part)], tmp_path / "out", Wish(tile=16))
+    others = {"train", "validation", "test"} - {part}
+    assert {note.split()[4] for note in done.notes if note.startswith("no site has a")} == others
+    assert any("to evaluate a network, not to train one" in note for note in done.notes)
+    data = Rasters(folder=tmp_path / "out").build()
+    assert len(getattr(data, part)) > 0 and not any(len(getattr(data, other)) for other in others)
 
 
 def test_a_rule_that_is_not_understood_names_its_site(site, refused) -> None:
