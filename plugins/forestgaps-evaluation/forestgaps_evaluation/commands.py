@@ -112,5 +112,5 @@ def evaluate(
     tables.show(result, Console())
     for path in files.values():
         typer.echo(f"wrote {path}")
-    chosen = [] if data is None else ["--data", data]
+    chosen: list[str | Path] = [] if data is None else ["--data", data]
     print_next(command_line("report", names[0], *chosen), command_line("predict", names[0], "DSM.tif", "--out", "maps"))

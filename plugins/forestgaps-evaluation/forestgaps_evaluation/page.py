@@ -13,8 +13,8 @@ from attrs import frozen
 
 from forestgaps_core.components import Tiles
 from forestgaps_core.networks import WEIGHTS, trained_network
+from forestgaps_core.places import RUN_FILE
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import RUN_FILE
 from forestgaps_evaluation import figures
 from forestgaps_evaluation.card import Network, card, text_of
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, evaluated
