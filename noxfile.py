@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,41 +25,64 @@ TESTED = Path("requirements", "tested.txt")
 CONSTRAINTS = ("-c", str(TESTED))
 NEWEST = ("-c", "constraints.txt")  # of everything but torch; to find versions, not to test with
 TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
-# References the tests hold components against; each test that needs one is skipped without it.
+# References that the tests compare components with; each test that needs one is skipped without it.
 PEERS = (
     *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
-    *("geopandas", "shapely", "lxml", "playwright", "pystac-core", "pystac-ext-mlm", "jsonschema"),
+    *("geopandas", "shapely", "lxml", "playwright", "powerlaw", "pystac-core", "pystac-ext-mlm", "jsonschema"),
 )
-RUNNERS = ("pytest-cov>=6", "pytest-xdist>=3.6")
+RUNNERS = ("coverage>=7.10", "pytest-cov>=7", "pytest-randomly>=4", "pytest-xdist>=3.6")
 LINTERS = ("ruff>=0.12", "import-linter>=2")
 DOCS = ("mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<2")
 
 
-def install_all(session: nox.Session, *tools: str) -> None:
-    """The core and every plugin with all extras, editable, with these tools, in one resolution."""
+SHARED = ".nox/project"  # one environment for most sessions: installing takes minutes, and each would need nearly the same
+
+
+def install_project(session: nox.Session) -> None:
+    """Install the core and every plugin with all extras, editable, and all tools; again only when one of them changes."""
+    projects = [Path("pyproject.toml"), *(Path("plugins", name, "pyproject.toml") for name in PLUGINS)]
+    tools = (*TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS)
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in [TESTED, *projects]) + repr(tools).encode()).hexdigest()
+    installed = Path(session.virtualenv.location, "installed")
+    if installed.is_file() and installed.read_text() == wanted:
+        return
     everything = [part for name in PLUGINS for part in ("-e", with_extras(name))]
-    session.install(*CONSTRAINTS, "-e", ".", *everything, *tools)
+    session.install(*CONSTRAINTS, "hatchling>=1.25", "editables>=0.5")
+    session.install(*CONSTRAINTS, "--no-build-isolation", "-e", ".", *everything, *tools)  # else each is built in a new environment
+    installed.write_text(wanted)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def tests(session: nox.Session) -> None:
-    """All tests, with branch coverage, as many at once as there are cores."""
-    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS)
+    """All tests, in another order each time, as many at once as there are cores."""
+    install_project(session)
     prepare_to_test(session)
-    session.run("pytest", "--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+    session.run("pytest", *AT_ONCE, *session.posargs)
+
+
+@nox.session(venv_location=SHARED)
+def coverage(session: nox.Session) -> None:
+    """All tests with branch coverage, that of the processes they start included."""
+    install_project(session)
+    prepare_to_test(session)
+    session.run("pytest", *AT_ONCE, "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+AT_ONCE = ("--numprocesses=auto", "--dist=worksteal")
 
 
 def prepare_to_test(session: nox.Session) -> None:
     session.env["OMP_WAIT_POLICY"] = "PASSIVE"  # threads of processes that share cores would wait in each other's way
+    session.env["OMP_NUM_THREADS"] = "1"  # of each process: there is one for each core
     data = os.environ.get("FORESTGAPS_DATA")
     if not data and (ROOT.parent / "shared" / "data").is_dir():
         session.env["FORESTGAPS_DATA"] = str(ROOT.parent / "shared" / "data")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def nightly(session: nox.Session) -> None:
     """The tests that break things on purpose, at full size: hours rather than seconds."""
-    install_all(session, *TEST_TOOLS, *PEERS, *RUNNERS)
+    install_project(session)
     prepare_to_test(session)
     session.run("pytest", "--durations=20", *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
 
@@ -66,10 +90,10 @@ def nightly(session: nox.Session) -> None:
 FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORESTGAPS_KILLS": "200"}
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def fuzz(session: nox.Session) -> None:
     """Ten thousand new cases of bad input; FORESTGAPS_FUZZ_CASES for another number."""
-    install_all(session, *TEST_TOOLS)
+    install_project(session)
     session.env["FORESTGAPS_FUZZ_CASES"] = os.environ.get("FORESTGAPS_FUZZ_CASES", "10000")
     session.env["OMP_NUM_THREADS"] = "1"
     session.run("pytest", "-q", "tests/fuzz", *session.posargs)
@@ -115,36 +139,35 @@ def frozen(session: nox.Session) -> set[str]:
     return {line.partition("==")[0] for line in str(listed).splitlines() if "==" in line}
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def lint(session: nox.Session) -> None:
     """Style and simple mistakes."""
-    session.install(*CONSTRAINTS, *LINTERS)
+    install_project(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def types(session: nox.Session) -> None:
-    """Types, strictly: the core, then each plugin."""
-    install_all(session, "mypy>=1.15")
-    session.run("mypy", "forestgaps_core")
-    for name in PLUGINS:
-        package = name.replace("-", "_")
-        session.run("mypy", f"plugins/{name}/{package}", env={"MYPYPATH": os.pathsep.join([".", f"plugins/{name}"])})
+    """Types, strictly: the core and every plugin."""
+    install_project(session)
+    folders = [".", *(f"plugins/{name}" for name in PLUGINS)]
+    packages = [f"plugins/{name}/{name.replace('-', '_')}" for name in PLUGINS]
+    session.run("mypy", "forestgaps_core", *packages, env={"MYPYPATH": os.pathsep.join(folders)})
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def imports(session: nox.Session) -> None:
-    """Who may import whom; reads the sources, so nothing of the project is installed."""
-    session.install(*CONSTRAINTS, *LINTERS)
+    """Who may import whom."""
+    install_project(session)
     folders = [".", *(f"plugins/{name}" for name in PLUGINS)]
     session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def demo(session: nox.Session) -> None:
     """The first run: train on a simulated landscape, test, map a GeoTIFF, draw a picture. Leaves a folder `demo`."""
-    install_all(session)
+    install_project(session)
     folder = ROOT / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -159,15 +182,15 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """All ratios, goal and result, in one table, with JSON in bench/; with `-- --full` large and often, for hours."""
-    install_all(session)
+    install_project(session)
     session.install(*NEWEST, "-r", "benchmarks/requirements.txt")  # peers; they may want other versions than the tested ones
     session.run("python", "benchmarks/bench.py", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def docs(session: nox.Session) -> None:
     """The documentation, with broken links as errors."""
-    install_all(session, *DOCS)
+    install_project(session)
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 

@@ -54,7 +54,7 @@ def command(processes, *arguments):
 
 def trained(processes, *arguments):
     process = command(processes, *arguments)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 
@@ -86,14 +86,14 @@ def test_two_processes_end_where_one_does_and_their_checkpoints_serve_either(run
 
 def test_a_process_that_is_killed_ends_the_run_with_its_last_checkpoint_whole(run_file, tmp_path):
     process = command(2, run_file, "--out", tmp_path / "run", *changes(training__epochs=4000, callbacks__notes__every=1))
-    last, deadline = tmp_path / "run" / "checkpoints" / "last.pt", time.monotonic() + 100
+    last, deadline = tmp_path / "run" / "checkpoints" / "last.pt", time.monotonic() + 600
     while not last.exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0
     assert "forestgaps_core/trainer.py" not in output  # a sentence, and no traceback but torchrun's own
     assert state(tmp_path / "run")["position"]["step"] > 0

@@ -111,16 +111,73 @@ def test_the_gap_share_is_that_of_the_tiles(plugins):
 # --- killed and resumed ---------------------------------------------------------------------------------------------
 
 
-def started(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "forestgaps_core", "-p", str(EXAMPLE_PLUGIN), "train", *map(str, arguments)]
+PAUSE = '''
+"""A callback that waits after a step until a file `go` is in the run folder, so that a test can act at exactly that step."""
+
+import time
+
+from attrs import define, frozen
+
+from forestgaps_core import hookimpl
+
+
+@define(eq=False)
+class Pause:
+    folder: object
+    at: int
+
+    @hookimpl
+    def step_end(self, trainer):
+        if trainer.step == self.at and not (self.folder / "go").exists():
+            (self.folder / "paused").touch()
+            while not (self.folder / "go").exists():
+                time.sleep(0.01)
+
+
+@frozen(kw_only=True)
+class PauseConfig:
+    """Waits after a step."""
+
+    at: int
+
+    def build(self, run_folder):
+        return Pause(run_folder, self.at)
+
+
+@hookimpl
+def forestgaps_callbacks():
+    return {"pause": PauseConfig}
+'''
+
+
+@pytest.fixture(scope="module")
+def pause(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "pause.py"
+    path.write_text(PAUSE)
+    return path
+
+
+def started(*arguments, plugin=None):
+    local = [part for path in (EXAMPLE_PLUGIN, plugin) if path for part in ("-p", str(path))]
+    command = [sys.executable, "-W", "error", "-m", "forestgaps_core", *local, "train", *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
 
 
-def finished(*arguments):
-    process = started(*arguments)
-    output, _ = process.communicate(timeout=120)
+def paused(at, *arguments, plugin):
+    """Start a training and return its process once it waits after this step."""
+    process = started(*arguments, "--set", "callbacks.pause.name=pause", "--set", f"callbacks.pause.at={at}", plugin=plugin)
+    folder = arguments[arguments.index("--out") + 1]
+    while not (folder / "paused").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    return process
+
+
+def finished(*arguments, plugin=None):
+    process = started(*arguments, plugin=plugin)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 
@@ -129,20 +186,15 @@ LONG = ["--set", "data.samples=60", "--set", "training.epochs=6", "--set", "call
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers):
+def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers, pause):
     changes = [*LONG, "--set", f"environment.workers={workers}"]
     finished(run_file, "--out", tmp_path / "whole", *changes)
-    process = started(run_file, "--out", tmp_path / "killed", *changes)
-    checkpoint = tmp_path / "killed" / "checkpoints" / "last.pt"
-    deadline = time.monotonic() + 100
-    while not (checkpoint.exists() and load_checkpoint(checkpoint)["position"]["step"] >= 21):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
+    process = paused(24, run_file, "--out", tmp_path / "killed", *changes, plugin=pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    position = load_checkpoint(checkpoint)["position"]
-    assert position["step"] < 120
-    output = finished("--resume", tmp_path / "killed")
+    assert load_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pt")["position"]["step"] == 21
+    (tmp_path / "killed" / "go").touch()
+    output = finished("--resume", tmp_path / "killed", plugin=pause)
     assert "Trained 6 epochs (complete)" in output
     assert_same_bits(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
     told = [
@@ -151,17 +203,16 @@ def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_sa
     assert told[0] == told[1]
 
 
-def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path):
+def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, pause):
     finished(run_file, "--out", tmp_path / "whole", *LONG)
-    process = started(run_file, "--out", tmp_path / "run", *LONG)
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.pt"
-    while not checkpoint.exists():
-        assert process.poll() is None, process.communicate()[0]
+    process = paused(24, run_file, "--out", tmp_path / "run", *LONG, plugin=pause)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    (tmp_path / "run" / "go").touch()
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 143, output
     assert f"To resume: forestgaps train --resume {tmp_path / 'run'}" in output
-    finished("--resume", tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["position"]["step"] == 24
+    finished("--resume", tmp_path / "run", plugin=pause)
     assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 

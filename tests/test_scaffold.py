@@ -44,7 +44,7 @@ def run(command, packages, **settings):
     paths = os.pathsep.join(map(str, packages.values()))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "MYPYPATH": paths}
     command = [sys.executable, "-m", *map(str, command)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300, **settings)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=600, **settings)
     return done.returncode, done.stdout + done.stderr
 
 

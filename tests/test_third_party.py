@@ -107,7 +107,7 @@ class Machine:
         mine = ["-p", str(EXAMPLE_PLUGIN)] if local else []
         command = [str(self.python), "-m", "forestgaps_core", *mine, *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, check=False, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, check=False, timeout=600)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Reader(Machine):
             where = self.folder / "where"
             done = subprocess.run(
                 ["bash", "-c", f"{line} && pwd > {where}"],
-                cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=300, check=False,
+                cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=600, check=False,
             )  # fmt: skip
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             assert re.search(pattern(expected), done.stdout, re.S), f"{line}\n{done.stdout}{done.stderr}\nlacks\n{expected}"
@@ -70,7 +70,7 @@ def test_the_tutorial_does_what_it_says(tmp_path):
         elif language == "console":
             reader.type(text)
         elif language == "python":
-            subprocess.run([reader.python, "-c", text], cwd=reader.place, env=reader.environment, check=True, timeout=120)
+            subprocess.run([reader.python, "-c", text], cwd=reader.place, env=reader.environment, check=True, timeout=600)
         else:
             raise AssertionError(f"a block of {language} without a title is typed by nobody")
     assert {language for language, _ in kinds} == {"console", "python", "toml", "markdown"}

@@ -99,7 +99,7 @@ class Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=600)
 
     def run(self, *arguments: str | Path, cwd: Path, strike: Strike | None = None) -> End:
         """`forestgaps ARGUMENTS` to its end."""

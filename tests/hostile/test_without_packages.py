@@ -93,7 +93,7 @@ def trained(tmp_path_factory) -> Path:
 def without(run: Path, *packages: str) -> str:
     code = WITHOUT.format(hidden={f"forestgaps_{name}" for name in packages}, run=str(run))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300, env=environment)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     assert "imported []" in done.stdout
     return done.stdout

@@ -156,7 +156,7 @@ def test_a_plugin_that_hangs_is_given_up(listed, moment, how):
     assert done.seconds < 29
 
 
-@pytest.mark.skipif(not ALL, reason="takes 20 s; with FORESTGAPS_FAULTS=all")
+@pytest.mark.nightly
 def test_it_is_told_after_5_seconds_and_given_up_after_those_set(listed):
     done, plugin = listed(MISBEHAVE="hangs", FORESTGAPS_IMPORT_SECONDS="20")
     assert "Still waiting for the plugin t-misbehaving 1.5, for up to 20 s" in done.err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import socket
 import time
 from contextlib import closing
 from functools import partial
@@ -86,8 +87,11 @@ def test_an_error_of_the_function_is_the_error(executor) -> None:
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch) -> None:
     monkeypatch.setattr(executors, "WAIT", 0.5)
-    with pytest.raises(ForestgapsError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
-        list(DaskExecutor("tcp://127.0.0.1:9").execute(abs, [1]))
+    with socket.socket() as silent:  # it keeps the port, so that no other program can listen there
+        silent.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ForestgapsError, match=f"no Dask scheduler answers at {address}"):
+            list(DaskExecutor(address).execute(abs, [1]))
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch) -> None:
@@ -103,7 +107,7 @@ def test_nothing_of_the_work_stays_on_the_cluster(executor, cluster) -> None:
     list(executor.execute(abs, range(5)))
     with closing(executor.execute(slow_pid, range(20))) as results:
         next(results)
-    for _ in range(400):
+    for _ in range(6000):
         scheduler: Scheduler = cluster.scheduler
         if not scheduler.tasks and not [name for name in scheduler.worker_plugins if name.startswith("forestgaps")]:
             return

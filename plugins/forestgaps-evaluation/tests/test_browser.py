@@ -11,7 +11,7 @@ from forestgaps_evaluation.page import write_run_report
 
 api = pytest.importorskip("playwright.sync_api")
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+pytestmark = pytest.mark.browser
 
 # For each piece of text that is painted: its words, the contrast with what lies behind it (WCAG 2.2, 1.4.3), its size in px.
 CONTRAST = """

@@ -22,7 +22,7 @@ from .conftest import TOY
 
 api = pytest.importorskip("playwright.sync_api")
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+pytestmark = pytest.mark.browser
 
 RUN = "window.ran = 1"
 EVIL = {

@@ -47,7 +47,7 @@ def test_parts_add_up_and_what_is_no_height_is_left_out() -> None:
     assert counts.counts[1] == 1 and counts.counts[2] == 2
 
 
-@pytest.mark.skipif("FORESTGAPS_DATA" not in os.environ, reason="FORESTGAPS_DATA names no folder of surveys")
+@pytest.mark.surveys
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_of_real_surveys_only_the_one_made_in_layers_is_dented() -> None:
     found = {}

@@ -13,7 +13,7 @@ from forestgaps_gaps.finding import Criteria, Search
 from forestgaps_gaps.reading import Reading, layers
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
-pytestmark = pytest.mark.skipif("FORESTGAPS_DATA" not in os.environ, reason="FORESTGAPS_DATA names no folder of surveys")
+pytestmark = pytest.mark.surveys
 
 SITES = {"ALS_CHM_DUC": "br_ducke", "ALS_CHM_CAU_2012": "br_cauaxi_2012", "ALS_CHM_CAU_2014": "br_cauaxi_2014"}
 

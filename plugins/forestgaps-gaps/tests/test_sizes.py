@@ -35,7 +35,7 @@ FOLDERS = {"ALS_CHM_DUC": "br_ducke", "ALS_CHM_CAU_2012": "br_cauaxi_2012", "ALS
 # --- ForestGapR -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif("FORESTGAPS_DATA" not in os.environ, reason="FORESTGAPS_DATA names no folder of surveys")
+@pytest.mark.surveys
 @pytest.mark.parametrize("layer", FOLDERS)
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_both_lambdas_of_forestgapr_are_reproduced(layer) -> None:

@@ -4,7 +4,7 @@ import math
 import shutil
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,11 @@ def make(tmp_path: Path, database: Path) -> Callable[..., MlflowTracker]:
 
 
 @pytest.fixture
-def nobody() -> str:
-    """The address of a server that is not there."""
+def nobody() -> Iterator[str]:
+    """The address of a server that is not there. The port stays taken, so that no other program can listen there."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def client_of(tracker: MlflowTracker) -> Any:

@@ -17,7 +17,7 @@ from torch import distributed
 from forestgaps_normalization.sync_batch import SyncBatchNormConfig
 folder, rank = sys.argv[1], int(sys.argv[2])
 distributed.init_process_group(
-    "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+    "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=300)
 )
 layer = SyncBatchNormConfig(momentum=0.3).build()(3)
 given = torch.load(f"{folder}/given.pt")
@@ -46,7 +46,7 @@ def test_two_processes_are_as_one_with_both_batches(tmp_path: Path) -> None:
     state = {name: value.clone() for name, value in whole.state_dict().items()}
     torch.save({"x": x, "pull": pull, "state": state}, tmp_path / "given.pt")
     running = [subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path), str(rank)]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert [process.wait(timeout=600) for process in running] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
 
     x.requires_grad_()

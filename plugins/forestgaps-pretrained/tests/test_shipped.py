@@ -117,6 +117,6 @@ def test_predict_needs_no_run(tmp_path) -> None:
     predict = ["predict", "plot/dsm.tif", "--out", "maps", "-t", "2", "-t", "5"]
     for words in (["simulate", "plot", "--size", "96"], predict):
         line = [sys.executable, "-m", "forestgaps_core", *words]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "maps" / "gaps.tif").is_file()

@@ -72,12 +72,12 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path) -> None:
         assert process.stdout is not None
         worker = int(process.stdout.readline())
         process.kill()
-    for _ in range(200):
+    for _ in range(6000):
         if not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split(")")[1][:3]:
             return
         time.sleep(0.05)
     os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker was still there after 10 s")
+    pytest.fail("the worker was still there after 5 minutes")
 
 
 def test_processes_have_one_thread_each_and_the_environment_is_as_before(monkeypatch) -> None:

@@ -18,7 +18,7 @@ from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import Index
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
-pytestmark = pytest.mark.skipif("FORESTGAPS_DATA" not in os.environ, reason="FORESTGAPS_DATA names no folder of surveys")
+pytestmark = pytest.mark.surveys
 
 THRESHOLDS = (2, 5, 10, 15, 20, 25, 30)
 SHARES = {  # of pixels up to each threshold, at the surveys' own pixels, from their README

@@ -42,7 +42,7 @@ class Offline:
         (file,) = folder.glob("*.wandb")
         self.folder = folder
         self.records = list(records(file))
-        patience = 200
+        patience = 6000
         while not self.of("exit") and patience:  # wandb's own process writes on for a moment
             patience -= 1
             time.sleep(0.05)

@@ -34,11 +34,11 @@ def make(tmp_path: Path) -> Callable[..., WandbTracker]:
 
 
 @pytest.fixture
-def nobody() -> str:
-    """The address of a server that is not there."""
+def nobody() -> Iterator[str]:
+    """The address of a server that is not there. The port stays taken, so that no other program can listen there."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,142 @@
+"""What holds for every test of the project: what it may need, where it starts from, and what it must leave as it was.
+
+A test that needs something that not every machine has is marked with it, as in `@pytest.mark.surveys`. Where the machine lacks it,
+the test is not collected, and the end of the report prints how many there are and how to run them.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "surveys": ("set FORESTGAPS_DATA to a folder of real surveys", lambda: bool(os.environ.get("FORESTGAPS_DATA"))),
+    "browser": ("install Chromium", lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))),
+    "compiler": ("install gcc, on Linux", lambda: sys.platform == "linux" and any(map(shutil.which, ("cc", "gcc", "clang")))),
+    "mounts": ("run them on Linux as one who may mount a file system", lambda: may_mount()),
+    "nightly": ("run nox -s nightly", lambda: os.environ.get("FORESTGAPS_FAULTS") == "all"),
+}
+
+
+def may_mount() -> bool:
+    if sys.platform != "linux":
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode == 0
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+        return mounted
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark, (remedy, _) in NEEDS.items():
+        config.addinivalue_line("markers", f"{mark}: collected where it can run; else, {remedy}.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    lacking = {mark for mark, (_, available) in NEEDS.items() if not available()}
+    left_out = {item: missing for item in items if (missing := lacking & {mark.name for mark in item.iter_markers()})}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+    config.stash[LEFT_OUT] = Counter(sorted(missing)[0] for missing in left_out.values())
+
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist, all of which collect the same
+        session.config.workeroutput["left_out"] = dict(session.config.stash.get(LEFT_OUT, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for mark, count in sorted(config.stash.get(LEFT_OUT, Counter()).items()):
+        terminalreporter.write_line(f"{count} tests marked '{mark}' were not collected. To run them, {NEEDS[mark][0]}.")
+
+
+@pytest.fixture(autouse=True)
+def same_start_and_nothing_left_changed() -> Iterator[None]:
+    """Start each test with the same random numbers; fail it if it changes the process for the tests that follow."""
+    seed_everything()
+    before, threads = process_state(), set(threading.enumerate())
+    yield
+    after = process_state()
+    changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name, value) != value]
+    for thread in set(threading.enumerate()) - threads:
+        if not thread.daemon:
+            thread.join(60)  # a pool may be closing down
+            changed += [f"still running: {thread}"] if thread.is_alive() else []
+    if changed:
+        restore(before)
+        pytest.fail("The test leaves the process changed. Undo it, with monkeypatch for example.\n" + "\n".join(changed))
+
+
+def seed_everything() -> None:
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def process_state() -> dict[str, Any]:
+    """Return what tests share with each other, as far as the standard library and torch show it."""
+    state = {f"os.environ[{name!r}]": value for name, value in os.environ.items() if name not in SET_BY_LIBRARIES}
+    state |= {
+        "names of variables": sorted(state),
+        "the working folder": os.getcwd(),
+        "the locale": locale.setlocale(locale.LC_ALL),
+        "signal handlers": [signal.getsignal(number) for number in SIGNALS],
+        "sys.path": list(sys.path),
+        "hooks for errors": (sys.excepthook, sys.unraisablehook, threading.excepthook),
+        "traced memory": tracemalloc.is_tracing(),
+    }
+    if torch := sys.modules.get("torch"):
+        state |= {
+            "torch's number of threads": torch.get_num_threads(),
+            "torch's default type": torch.get_default_dtype(),
+            "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+            "torch's gradients": torch.is_grad_enabled(),
+        }
+    return state
+
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
+SET_BY_LIBRARIES = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+
+
+def restore(before: dict[str, Any]) -> None:
+    """Put back what can be, so that one test at fault fails, and not all after it."""
+    os.chdir(before["the working folder"])
+    for name in [name for name in os.environ if name not in SET_BY_LIBRARIES]:
+        del os.environ[name]
+    os.environ.update({name[12:-2]: value for name, value in before.items() if name.startswith("os.environ[")})
+    sys.path[:] = before["sys.path"]
+    for number, handler in zip(SIGNALS, before["signal handlers"], strict=True):
+        signal.signal(number, handler)
+    tracemalloc.stop()
+    if (torch := sys.modules.get("torch")) and "torch's default type" in before:
+        torch.set_num_threads(before["torch's number of threads"])
+        torch.set_default_dtype(before["torch's default type"])
+        torch.use_deterministic_algorithms(before["torch's deterministic algorithms"])
+        torch.set_grad_enabled(before["torch's gradients"])
