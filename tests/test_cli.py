@@ -4,17 +4,31 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from .command_line import CommandLine
 from .conftest import EXAMPLE_PLUGIN, RUN_FILE
+
+RUNNING: list[CommandLine] = []  # one at a time; it forks, so that a command need not import torch anew
+
+
+@pytest.fixture(autouse=True)
+def _running(command_line):
+    RUNNING[:] = [command_line]
 
 
 def forestgaps(*arguments, cwd=None, plugin=True):
     local = ["-p", str(EXAMPLE_PLUGIN)] if plugin else []
-    command = [sys.executable, "-m", "forestgaps_core", *local, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600, check=False)
+    environment = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    done = RUNNING[0](*local, *arguments, folder=Path(cwd or os.getcwd()), **environment)
+    return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
+
+
+def test_the_module_runs_as_the_command_does():
+    done = subprocess.run([sys.executable, "-m", "forestgaps_core", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == forestgaps("--version").stdout
 
 
 HEAVY = ("torch", "numpy", "rasterio", "scipy", "matplotlib", "tensorboard")

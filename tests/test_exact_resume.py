@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +130,22 @@ def assert_same(one: Any, other: Any, place: str) -> None:
         assert one == other, place
 
 
-ACCUMULATION = ([], ["training.accumulate=3"])
-PRECISION = ([], ["environment.precision=bf16"])
+EACH, ACCUMULATED = [], ["training.accumulate=3"]
+FP32, BF16 = [], ["environment.precision=bf16"]
+PROCESSES = [(0, 0), (2, 2), (4, 4), (0, 2), (4, 0)]
+# Each way to read, to add up and to round once; starting the processes that read takes most of the time.
+QUICK = [(0, 0, EACH, FP32), (0, 0, ACCUMULATED, BF16), (2, 2, EACH, BF16), (0, 2, ACCUMULATED, FP32)]
+
+
+def combinations() -> Iterator[Any]:
+    for (first, then), accumulation, precision in product(PROCESSES, (EACH, ACCUMULATED), (FP32, BF16)):
+        name = f"{first}-{then}-{'accumulated' if accumulation else 'each'}-{'bf16' if precision else 'fp32'}"
+        marks = () if (first, then, accumulation, precision) in QUICK else pytest.mark.slow
+        yield pytest.param(first, then, accumulation, precision, id=name, marks=marks)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-@pytest.mark.parametrize("precision", PRECISION, ids=["fp32", "bf16"])
-@pytest.mark.parametrize("accumulation", ACCUMULATION, ids=["each", "accumulated"])
-@pytest.mark.parametrize(("first", "then"), [(0, 0), (2, 2), (4, 4), (0, 2), (4, 0)])
+@pytest.mark.parametrize(("first", "then", "accumulation", "precision"), combinations())
 def test_a_resume_in_the_middle_of_an_epoch_is_exact(first, then, accumulation, precision, plugins, undisturbed, tmp_path):
     changes = (*accumulation, *precision)
     steps = 3 if accumulation else 7

@@ -16,7 +16,7 @@ from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.loading import Keys, Share
 from forestgaps_core.processes import ALONE, Processes, processes_here
 
-from .conftest import EXAMPLE_PLUGIN
+from .conftest import EXAMPLE_PLUGIN, RUN_FILE
 
 SETTINGS = {
     "model.name": "plain",
@@ -68,20 +68,30 @@ def assert_close(left, right, tolerance=1e-5):
         torch.testing.assert_close(weight, right["model"][name], rtol=0, atol=tolerance)
 
 
-def test_two_processes_end_where_one_does_and_their_checkpoints_serve_either(run_file, tmp_path):
-    said = trained(1, run_file, "--out", tmp_path / "one", *changes())
-    together = trained(2, run_file, "--out", tmp_path / "two", *changes())
-    assert together.count("Trained 2 epochs (complete)") == said.count("Trained 2 epochs (complete)") == 1
-    assert_close(state(tmp_path / "one"), state(tmp_path / "two"))
-    assert state(tmp_path / "one")["position"] == state(tmp_path / "two")["position"]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of a run in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "run.toml").write_text(RUN_FILE)
+    assert trained(1, folder / "run.toml", "--out", folder / "run", *changes()).count("Trained 2 epochs (complete)") == 1
+    return folder / "run"
 
-    for first, second in ((1, 2), (2, 1)):
-        folder = tmp_path / f"{first}-then-{second}"
-        trained(first, run_file, "--out", folder, *changes(training__epochs=1))
-        text = (folder / "run.toml").read_text()
-        (folder / "run.toml").write_text(text.replace("epochs = 1", "epochs = 2"))
-        trained(second, "--resume", folder)
-        assert_close(state(folder), state(tmp_path / "one"))
+
+def test_two_processes_end_where_one_does(run_file, tmp_path, alone):
+    together = trained(2, run_file, "--out", tmp_path / "two", *changes())
+    assert together.count("Trained 2 epochs (complete)") == 1
+    assert_close(state(alone), state(tmp_path / "two"))
+    assert state(alone)["position"] == state(tmp_path / "two")["position"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_a_checkpoint_of_one_process_serves_two_and_the_other_way_round(run_file, tmp_path, alone, first, second):
+    trained(first, run_file, "--out", tmp_path / "run", *changes(training__epochs=1))
+    text = (tmp_path / "run" / "run.toml").read_text()
+    (tmp_path / "run" / "run.toml").write_text(text.replace("epochs = 1", "epochs = 2"))
+    trained(second, "--resume", tmp_path / "run")
+    assert_close(state(tmp_path / "run"), state(alone))
 
 
 def test_a_process_that_is_killed_ends_the_run_with_its_last_checkpoint_whole(run_file, tmp_path):

@@ -19,7 +19,7 @@ from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.run import calibrated, fit, try_one_batch, write_run_folder
 
-from .conftest import EXAMPLE_PLUGIN
+from .conftest import EXAMPLE_PLUGIN, RUN_FILE
 
 
 def weights(folder):
@@ -185,10 +185,23 @@ def finished(*arguments, plugin=None):
 LONG = ["--set", "data.samples=60", "--set", "training.epochs=6", "--set", "callbacks.notes.every=7"]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, plugins):
+    """The weights and the notes of a training left in peace."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "run.toml").write_text(RUN_FILE)
+    config = load_config(folder / "run.toml", overrides=LONG[1::2], plugins=plugins)
+    train_model(config, folder / "run", plugins=plugins)
+    return folder / "run"
+
+
+def notes(folder):
+    return load_checkpoint(folder / "checkpoints" / "last.pt")["callbacks"]["notes"]["told"]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers, pause):
+def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers, pause, whole):
     changes = [*LONG, "--set", f"environment.workers={workers}"]
-    finished(run_file, "--out", tmp_path / "whole", *changes)
     process = paused(24, run_file, "--out", tmp_path / "killed", *changes, plugin=pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -196,15 +209,11 @@ def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_sa
     (tmp_path / "killed" / "go").touch()
     output = finished("--resume", tmp_path / "killed", plugin=pause)
     assert "Trained 6 epochs (complete)" in output
-    assert_same_bits(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
-    told = [
-        load_checkpoint(tmp_path / name / "checkpoints" / "last.pt")["callbacks"]["notes"]["told"] for name in ("killed", "whole")
-    ]
-    assert told[0] == told[1]
+    assert_same_bits(weights(tmp_path / "killed"), weights(whole))
+    assert notes(tmp_path / "killed") == notes(whole)
 
 
-def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, pause):
-    finished(run_file, "--out", tmp_path / "whole", *LONG)
+def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, pause, whole):
     process = paused(24, run_file, "--out", tmp_path / "run", *LONG, plugin=pause)
     process.send_signal(signal.SIGTERM)
     (tmp_path / "run" / "go").touch()
@@ -213,7 +222,7 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, paus
     assert f"To resume: forestgaps train --resume {tmp_path / 'run'}" in output
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["position"]["step"] == 24
     finished("--resume", tmp_path / "run", plugin=pause)
-    assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert_same_bits(weights(tmp_path / "run"), weights(whole))
 
 
 # --- begun from trained weights -------------------------------------------------------------------------------------
@@ -221,8 +230,6 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, paus
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, plugins):
-    from .conftest import RUN_FILE
-
     folder = tmp_path_factory.mktemp("trained")
     (folder / "run.toml").write_text(RUN_FILE)
     train_model(load_config(folder / "run.toml", plugins=plugins), folder / "run", plugins=plugins)

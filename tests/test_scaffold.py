@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -23,8 +22,6 @@ from forestgaps_core.testing import check_data, check_plugin
 
 from .conftest import RUN_FILE
 from .test_third_party import Machine
-
-ROOT = Path(__file__).parent.parent
 
 
 def distribution_of(kind):
@@ -113,19 +110,19 @@ def test_the_longest_names_and_the_shortest_still_fit_the_lines(tmp_path):
         assert status == 0, output
 
 
-def test_every_package_is_clean_for_mypy(packages):
+@pytest.mark.slow  # mypy reads the types of torch
+def test_every_package_is_clean_for_mypy(packages, mypy_cache):
     pytest.importorskip("mypy")
     modules = [folder / f"scaffolded_{kind}" for kind, folder in packages.items()]
     tests = [folder / "tests" / f"test_my_{kind}.py" for kind, folder in packages.items()]
     tests.append(packages["loss"] / "tests" / "test_table_of_contents.py")
-    cache = ROOT / ".cache" / "mypy-scaffold"  # kept: types of torch take long to read the first time
-    status, output = run(["mypy", "--strict", "--cache-dir", cache, *modules, *tests], packages, cwd=packages["loss"])
+    status, output = run(["mypy", "--strict", "--cache-dir", mypy_cache, *modules, *tests], packages, cwd=packages["loss"])
     assert status == 0, output
 
 
-def test_an_installed_package_is_tested_checked_and_used_like_any_other(tmp_path):
+def test_an_installed_package_is_tested_checked_and_used_like_any_other(tmp_path, command_line):
     pytest.importorskip("hatchling")
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, command_line)
     made = machine.forestgaps("plugins", "new", "canopy-extras", "--kind", "loss", "--component", "squared", local=False)
     assert made.returncode == 0, made.stderr
     machine.pip("install", "--no-deps", "--no-build-isolation", "-e", str(tmp_path / "canopy-extras"))

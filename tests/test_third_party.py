@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import site
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .command_line import CommandLine
 from .conftest import EXAMPLE_PLUGIN, RUN_FILE
 
 PROJECT = """\
@@ -81,11 +81,12 @@ class CounterConfig:
 class Machine:
     """An environment of its own that sees what this one has, with pip."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, command_line: CommandLine) -> None:
+        self.folder, self.command_line = folder, command_line
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
         self.python = folder / "venv" / "bin" / "python"
         (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+        self.packages = packages
         lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
         (packages / "shared.pth").write_text("\n".join(lines) + "\n")
 
@@ -105,14 +106,13 @@ class Machine:
 
     def forestgaps(self, *arguments, local=True):
         mine = ["-p", str(EXAMPLE_PLUGIN)] if local else []
-        command = [str(self.python), "-m", "forestgaps_core", *mine, *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, check=False, timeout=600)
+        done = self.command_line(*mine, *arguments, folder=self.folder, search=self.packages, COLUMNS="200")
+        return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
 
 
 @pytest.fixture
-def machine(tmp_path):
-    return Machine(tmp_path)
+def machine(tmp_path, command_line):
+    return Machine(tmp_path, command_line)
 
 
 def test_a_plugin_made_from_nothing_is_used_by_name_and_missed_when_it_is_gone(machine):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from .command_line import CommandLine
 from .test_third_party import Machine
 
 ROOT = Path(__file__).parent.parent
@@ -23,17 +24,15 @@ STANDARD = ("forestgaps_landscapes", "forestgaps_losses", "forestgaps_metrics", 
 class Reader(Machine):
     """Types blocks into a shell and an editor; the shell stays in the folder it went to."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, command_line: CommandLine, mypy_cache: Path) -> None:
+        super().__init__(folder, command_line)
         self.place = folder
         command = folder / "venv" / "bin" / "forestgaps"
         command.write_text(f'#!/bin/sh\nexec "{self.python}" -m forestgaps_core "$@"\n')
         command.chmod(0o755)
         path = os.pathsep.join([str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
         plain = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-        # The types of torch take long to read the first time, so they are kept.
-        cache = {"MYPY_CACHE_DIR": str(ROOT / ".cache" / "mypy-scaffold")}
-        self.environment = {**os.environ, **plain, **cache, "PATH": path, "OMP_NUM_THREADS": "1"}
+        self.environment = {**os.environ, **plain, "MYPY_CACHE_DIR": str(mypy_cache), "PATH": path, "OMP_NUM_THREADS": "1"}
 
     def type(self, text: str) -> None:
         """Run each line that begins with a prompt, and look for the lines below it in what it prints."""
@@ -57,10 +56,11 @@ def pattern(expected: str) -> str:
     return r"\s*".join(lines)
 
 
-def test_the_tutorial_does_what_it_says(tmp_path):
+@pytest.mark.slow  # mypy reads the types of torch
+def test_the_tutorial_does_what_it_says(tmp_path, command_line, mypy_cache):
     for module in ("hatchling", "ruff", "mypy", *STANDARD):
         pytest.importorskip(module)
-    reader = Reader(tmp_path)
+    reader = Reader(tmp_path, command_line, mypy_cache)
     kinds = []
     for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
         language, title, text = block["language"], block["title"], block["text"]

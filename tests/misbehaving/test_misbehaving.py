@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ import torch
 
 from forestgaps_core.checkpoint import load_checkpoint
 
-from .command_line import CommandLine, Done
+from ..command_line import CommandLine, Done
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
@@ -61,12 +61,6 @@ ALL = os.environ.get("FORESTGAPS_FAULTS") == "all"
 def some(cases: Sequence[T], every: int) -> Sequence[T]:
     """All cases with FORESTGAPS_FAULTS=all, else each so many."""
     return cases[:: 1 if ALL else every]
-
-
-@pytest.fixture(scope="session")
-def command_line() -> Iterator[CommandLine]:
-    with CommandLine() as line:
-        yield line
 
 
 @pytest.fixture

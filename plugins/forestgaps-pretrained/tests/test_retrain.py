@@ -34,6 +34,7 @@ def retrained(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return called("forestgaps_pretrained.retrain", "--westport", "site", *options, cwd=cwd)
 
 
+@pytest.mark.slow
 @needs_all
 def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_path) -> None:
     site = ["site", "--seed", "5", "--size", "160", "--resolution", "0.5", "--forest", "rainforest"]

@@ -12,15 +12,17 @@ import importlib
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from attrs import define, frozen
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 SLOW_TO_IMPORT = ("torch._dynamo", "forestgaps_core.run", "forestgaps_core.display")  # optimizers need the first
 
 
@@ -62,12 +64,14 @@ class CommandLine:
             "search": str(search or ""),
             "environment": environment,
         }
-        began = time.monotonic()
-        self.server.stdin.write(json.dumps(task) + "\n")
-        self.server.stdin.flush()
-        status = json.loads(self.server.stdout.readline())
-        seconds = time.monotonic() - began
-        return Done(status, (folder / ".out").read_text(), (folder / ".err").read_text(), seconds)
+        with tempfile.TemporaryDirectory() as written:
+            task["written"] = written
+            began = time.monotonic()
+            self.server.stdin.write(json.dumps(task) + "\n")
+            self.server.stdin.flush()
+            status = json.loads(self.server.stdout.readline())
+            seconds = time.monotonic() - began
+            return Done(status, Path(written, "out").read_text(), Path(written, "err").read_text(), seconds)
 
 
 def work(task: dict[str, Any]) -> None:
@@ -76,11 +80,12 @@ def work(task: dict[str, Any]) -> None:
 
     os.chdir(task["folder"])
     os.setpgid(0, 0)
-    for number, name in ((1, ".out"), (2, ".err")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(os.path.join(task["written"], name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.environ.update(task["environment"])
     if task["search"]:
         sys.path.insert(0, task["search"])
+        site.addsitedir(task["search"])  # also what is installed editable there
     sys.argv = ["forestgaps", *task["arguments"]]
     cli.main()
 
