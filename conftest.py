@@ -26,7 +26,7 @@ NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "browser": ("install Chromium", lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))),
     "compiler": ("install g++, on Linux", lambda: sys.platform == "linux" and any(map(shutil.which, ("g++", "clang++")))),
     "mounts": ("run them on Linux as one who may mount a file system", lambda: may_mount()),
-    "slow": ("run nox -s thorough", lambda: "FORESTGAPS_SLOW" in os.environ or os.environ.get("FORESTGAPS_FAULTS") == "all"),
+    "slow": ("run nox -s slow", lambda: "FORESTGAPS_SLOW" in os.environ or os.environ.get("FORESTGAPS_FAULTS") == "all"),
     "nightly": ("run nox -s nightly", lambda: os.environ.get("FORESTGAPS_FAULTS") == "all"),
 }
 
@@ -71,7 +71,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for mark, count in sorted(config.stash.get(LEFT_OUT, Counter()).items()):
-        terminalreporter.write_line(f"{count} tests marked '{mark}' were not collected. To run them, {NEEDS[mark][0]}.")
+        terminalreporter.write_line(f"Not collected: {count} marked '{mark}'. To run them, {NEEDS[mark][0]}.")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from itertools import chain
@@ -35,37 +36,51 @@ LINTERS = ("ruff>=0.12", "import-linter>=2")
 DOCS = ("mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27", "mkdocs>=1.6,<2")
 
 
-SHARED = ".nox/project"  # one environment for most sessions: installing takes minutes, and each would need nearly the same
+# The environment of most sessions: each would need nearly the same, and installing takes minutes.
+PROJECT = ROOT / ".nox" / "project"
+BIN = PROJECT / ("Scripts" if os.name == "nt" else "bin")
+shared = nox.session(python=False)  # without an environment of its own
 
 
 def install_project(session: nox.Session) -> None:
-    """Install the core and every plugin with all extras, editable, and all tools; again only when one of them changes."""
-    projects = [Path("pyproject.toml"), *(Path("plugins", name, "pyproject.toml") for name in PLUGINS)]
+    """Install the core, every plugin with all extras, editable, and all tools; again only when one of them changes."""
     tools = (*TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS)
+    projects = [Path("pyproject.toml"), *(Path("plugins", name, "pyproject.toml") for name in PLUGINS)]
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in [TESTED, *projects]) + repr(tools).encode()).hexdigest()
-    installed = Path(session.virtualenv.location, "installed")
+    session.env["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    installed = PROJECT / "installed"
     if installed.is_file() and installed.read_text() == wanted:
         return
-    everything = [part for name in PLUGINS for part in ("-e", with_extras(name))]
-    session.install(*CONSTRAINTS, "hatchling>=1.25", "editables>=0.5")
-    session.install(*CONSTRAINTS, "--no-build-isolation", "-e", ".", *everything, *tools)  # else each is built in a new environment
+    session.run(sys.executable, "-m", "venv", str(PROJECT))
+    install = (str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *CONSTRAINTS)
+    session.run(*install, "hatchling>=1.25", "editables>=0.5")
+    session.run(*install, "--no-build-isolation", *all_packages(), *tools)  # else each is built in a new environment
     installed.write_text(wanted)
 
 
-@nox.session(venv_location=SHARED)
+def all_packages() -> list[str]:
+    return ["-e", ".", *(part for name in PLUGINS for part in ("-e", with_extras(name)))]
+
+
+def run(session: nox.Session, program: str, *arguments: str, **options: Any) -> None:
+    """Run a program of the project's environment."""
+    session.run(str(BIN / program), *arguments, **options)
+
+
+@shared
 def tests(session: nox.Session) -> None:
-    """All tests, in another order each time, as many at once as there are cores."""
+    """All quick tests, in another order each time, as many at once as there are cores; `-- --numprocesses=0` for one at a time."""
     install_project(session)
     prepare_to_test(session)
-    session.run("pytest", *AT_ONCE, *session.posargs)
+    run(session, "pytest", *AT_ONCE, *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def coverage(session: nox.Session) -> None:
-    """All tests with branch coverage, that of the processes they start included."""
+    """The same with branch coverage, that of the processes they start included."""
     install_project(session)
     prepare_to_test(session)
-    session.run("pytest", *AT_ONCE, "--cov", "--cov-report=term:skip-covered", *session.posargs)
+    run(session, "pytest", *AT_ONCE, "--cov", "--cov-report=term:skip-covered", *session.posargs)
 
 
 AT_ONCE = ("--numprocesses=auto", "--dist=worksteal")
@@ -79,39 +94,42 @@ def prepare_to_test(session: nox.Session) -> None:
         session.env["FORESTGAPS_DATA"] = str(ROOT.parent / "shared" / "data")
 
 
-@nox.session(venv_location=SHARED)
-def nightly(session: nox.Session) -> None:
-    """The tests that break things on purpose, at full size: hours rather than seconds."""
+@shared
+def slow(session: nox.Session) -> None:
+    """The tests left out of `tests` because they take long and seldom fail alone: 10 minutes."""
     install_project(session)
     prepare_to_test(session)
-    session.run("pytest", "--durations=20", *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
+    run(session, "pytest", *AT_ONCE, "-m", "slow", *session.posargs, env={"FORESTGAPS_SLOW": "1"})
+
+
+@shared
+def nightly(session: nox.Session) -> None:
+    """All tests, those marked slow and nightly too, and those that break things on purpose at full size: hours."""
+    install_project(session)
+    prepare_to_test(session)
+    run(session, "pytest", "--durations=20", *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
 
 
 FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORESTGAPS_KILLS": "200"}
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def fuzz(session: nox.Session) -> None:
     """Ten thousand new cases of bad input; FORESTGAPS_FUZZ_CASES for another number."""
     install_project(session)
     session.env["FORESTGAPS_FUZZ_CASES"] = os.environ.get("FORESTGAPS_FUZZ_CASES", "10000")
     session.env["OMP_NUM_THREADS"] = "1"
-    session.run("pytest", "-q", "tests/fuzz", *session.posargs)
+    run(session, "pytest", "-q", "tests/fuzz", *session.posargs)
 
 
-@nox.session
+@shared
 def alone(session: nox.Session) -> None:
-    """Each plugin alone with the core: proves what it says it depends on."""
-    session.install(*CONSTRAINTS, *TEST_TOOLS, "-e", ".")
-    session.env["OMP_WAIT_POLICY"] = "PASSIVE"
-    base = frozen(session)
-    for name in [name for name in PLUGINS if not session.posargs or name in session.posargs]:
-        session.install(*CONSTRAINTS, *editable(name))
-        try:
-            session.run("python", "-m", "pytest", "-q", f"plugins/{name}")
-        finally:
-            added = sorted(frozen(session) - base)
-            session.run("python", "-m", "pip", "uninstall", "-q", "-y", *added)
+    """Each plugin in an environment of only what it declares: all its modules, its contracts; with `-- --tests`, its tests."""
+    install_project(session)
+    prepare_to_test(session)
+    names = [word for word in session.posargs if not word.startswith("-")] or PLUGINS
+    options = [word for word in session.posargs if word.startswith("-")]
+    run(session, "python", ".ci/alone.py", str(PROJECT / "alone"), *options, *names)
 
 
 def editable(name: str) -> list[str]:
@@ -133,65 +151,59 @@ def with_extras(name: str) -> str:
     return f"plugins/{name}[{','.join(optional)}]" if optional else f"plugins/{name}"
 
 
-def frozen(session: nox.Session) -> set[str]:
-    """Names of what is installed."""
-    listed = session.run("python", "-m", "pip", "list", "--format=freeze", silent=True)
-    return {line.partition("==")[0] for line in str(listed).splitlines() if "==" in line}
-
-
-@nox.session(venv_location=SHARED)
+@shared
 def lint(session: nox.Session) -> None:
     """Style and simple mistakes."""
     install_project(session)
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def types(session: nox.Session) -> None:
     """Types, strictly: the core and every plugin."""
     install_project(session)
     folders = [".", *(f"plugins/{name}" for name in PLUGINS)]
     packages = [f"plugins/{name}/{name.replace('-', '_')}" for name in PLUGINS]
-    session.run("mypy", "forestgaps_core", *packages, env={"MYPYPATH": os.pathsep.join(folders)})
+    run(session, "mypy", "forestgaps_core", *packages, env={"MYPYPATH": os.pathsep.join(folders)})
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def imports(session: nox.Session) -> None:
     """Who may import whom."""
     install_project(session)
     folders = [".", *(f"plugins/{name}" for name in PLUGINS)]
-    session.run("lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
+    run(session, "lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def demo(session: nox.Session) -> None:
     """The first run: train on a simulated landscape, test, map a GeoTIFF, draw a picture. Leaves a folder `demo`."""
     install_project(session)
     folder = ROOT / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    session.run("forestgaps", "train", "--out", "demo/run")
-    session.run("forestgaps", "test", "demo/run")
-    session.run("forestgaps", "simulate", "demo/landscape", "--seed", "2026", "--size", "384")
-    session.run("forestgaps", "predict", "demo/run", "demo/landscape/dsm.tif", "--out", "demo/maps")
-    session.run("python", "docs/examples/picture.py", "demo/landscape", "demo/maps", "demo/picture.png")
+    run(session, "forestgaps", "train", "--out", "demo/run")
+    run(session, "forestgaps", "test", "demo/run")
+    run(session, "forestgaps", "simulate", "demo/landscape", "--seed", "2026", "--size", "384")
+    run(session, "forestgaps", "predict", "demo/run", "demo/landscape/dsm.tif", "--out", "demo/maps")
+    run(session, "python", "docs/examples/picture.py", "demo/landscape", "demo/maps", "demo/picture.png")
     session.log("Look at demo/picture.png; open demo/maps/gaps.tif in a GIS.")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """All ratios, goal and result, in one table, with JSON in bench/; with `-- --full` large and often, for hours."""
-    install_project(session)
+    session.install(*CONSTRAINTS, *all_packages())
     session.install(*NEWEST, "-r", "benchmarks/requirements.txt")  # peers; they may want other versions than the tested ones
     session.run("python", "benchmarks/bench.py", *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@shared
 def docs(session: nox.Session) -> None:
     """The documentation, with broken links as errors."""
     install_project(session)
-    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
+    run(session, "mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def combinations() -> Iterator[Any]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-@pytest.mark.parametrize(("first", "then", "accumulation", "precision"), combinations())
+@pytest.mark.parametrize(("first", "then", "accumulation", "precision"), list(combinations()))
 def test_a_resume_in_the_middle_of_an_epoch_is_exact(first, then, accumulation, precision, plugins, undisturbed, tmp_path):
     changes = (*accumulation, *precision)
     steps = 3 if accumulation else 7
