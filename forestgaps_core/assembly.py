@@ -15,6 +15,7 @@ from torch import nn
 
 from forestgaps_core import __version__
 from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import Data, Source
 from forestgaps_core.components import build as built
@@ -206,7 +207,11 @@ def begin(run: Assembled, plugins: Plugins) -> None:
             reason += f". A normalization may depend on training.batch_size: found {sizes[0]}, the network has {sizes[1]}"
         raise ConfigError(reason, source) from error
     weights = path / WEIGHTS if path.is_dir() else path
-    about = {"place": start, "sha256": digest(weights.read_bytes()), "resolution_m": float(state["about"]["resolution_m"])}
+    about = {
+        "place": start,
+        "sha256": digest(read_bytes(weights, MAX_WEIGHTS_BYTES)),
+        "resolution_m": float(state["about"]["resolution_m"]),
+    }
     run.trainer.about = {**run.trainer.about, "start": about}
 
 

@@ -18,8 +18,11 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, open_regular_file
 from forestgaps_core.errors import CheckpointError
+from forestgaps_core.pickle_scan import PickleError, scan_pickle
 from forestgaps_core.plain import not_plain
+from forestgaps_core.torch_archive import ArchiveError, find_parts
 from forestgaps_core.writing import new_file
 
 FORMAT = 2
@@ -35,8 +38,11 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` (tensors and plain values); the file is whole or absent.
 
     Raises:
+        CheckpointError: Something in `state` could not be loaded again.
         DiskError: It could not be written; whatever stood at `path` before still stands.
     """
+    if reason := not_plain(state):
+        raise CheckpointError(unloadable(path, reason))
     needed = bytes_of(state)
     with new_file(path, needed=needed, after=EARLIER) as file:
         sealed = Sealing(file)
@@ -46,7 +52,31 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             if sealed.failed is None:
                 raise
             raise sealed.failed from error
+        file.flush()
+        check_written(path, Path(file.name))
         file.write(sealed.digest.digest() + SEAL)
+
+
+def check_written(path: Path, draft: Path) -> None:
+    """Refuse to keep what `load_checkpoint` would refuse.
+
+    Raises:
+        CheckpointError: With the reason.
+    """
+    with zipfile.ZipFile(draft) as archive:
+        sizes = {entry.filename.partition("/")[2]: entry.file_size for entry in archive.infolist()}
+        values = archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
+    try:
+        scan_pickle(values, {name.removeprefix("data/"): size for name, size in sizes.items()})
+    except PickleError as error:
+        raise CheckpointError(unloadable(path, str(error))) from error
+
+
+def unloadable(path: Path, reason: str) -> str:
+    return (
+        f"{path} was not written, because it could not be loaded again: {reason}; change the component or callback whose state "
+        "it is, so that its `state_dict` holds plain values and tensors only"
+    )
 
 
 class Sealing(io.RawIOBase):
@@ -89,10 +119,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        check_seal(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = read_sealed(path)
+        check_archive(data)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: it {error.strerror or error}") from error
     except Exception as error:  # torch raises whatever the damaged part happens to break
         # torch's own words on what is not data advise to load it all the same.
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -105,26 +138,42 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_seal(path: Path) -> None:
-    """Refuse a file that is not, byte for byte, what was written, and one that unpacks to more than it holds."""
-    with open(path, "rb") as file:
+def read_sealed(path: Path) -> bytes:
+    """Return what stands before the seal of a file, read once: what is checked is what is used.
+
+    Raises:
+        CheckpointError: It is not, byte for byte, what was written.
+        OSError: It cannot be read.
+    """
+    with open_regular_file(path) as file:
         length = os.fstat(file.fileno()).st_size - DIGEST - len(SEAL)
+        if length > MAX_WEIGHTS_BYTES:
+            raise CheckpointError(f"{path} has {length:,} bytes; a checkpoint of at most {MAX_WEIGHTS_BYTES:,} is read")
         file.seek(max(length, 0))
-        digest, seal = file.read(DIGEST), file.read()
+        digest, seal = file.read(DIGEST), file.read(len(SEAL) + 1)
         if seal != SEAL:
             raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: its seal is missing, so it may be cut short")
         file.seek(0)
-        found = hashlib.sha256()
-        while length > 0 and (part := file.read(min(length, 1 << 20))):
-            found.update(part)
-            length -= len(part)
-    if found.digest() != digest:
+        data = file.read(max(length, 0))
+    if hashlib.sha256(data).digest() != digest:
         raise CheckpointError(f"{path} is damaged: its contents do not have the checksum that was written with them")
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(entry.file_size for entry in entries) > size:
-        raise CheckpointError(f"{path} is no checkpoint of forestgaps: it holds compressed parts, or parts that overlap")
+    return data
+
+
+def check_archive(data: bytes) -> None:
+    """Refuse what takes more time or memory than the file's size accounts for, before any of it is spent.
+
+    Raises:
+        ValueError: A clause with the reason.
+    """
+    try:
+        parts = find_parts(data)
+    except ArchiveError as error:
+        raise ValueError(f"it {error}") from None
+    if "data.pkl" not in parts:
+        raise ValueError("it has no values")
+    storages = {name.removeprefix("data/"): part.stop - part.start for name, part in parts.items() if name.startswith("data/")}
+    scan_pickle(data[parts["data.pkl"]], storages)
 
 
 def check_state(state: Mapping[str, Any], source: str) -> None:

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
 from forestgaps_core.batches import Augmentation, Thresholds
+from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.components import KINDS
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import ConfigError, PluginError, nearest
@@ -126,8 +127,7 @@ def read_table(path: Path) -> dict[str, Any]:
         ConfigError: There is no such file, it is not TOML, or it is more than that.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
+        content = read_bytes(path, LARGEST + 1)
         if len(content) > LARGEST:
             raise ConfigError(f"is no run file: it has more than {LARGEST:,} bytes", str(path))
         return parsed(content.decode("utf-8-sig"))

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
 from torch import Tensor, nn
 
+from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.errors import CheckpointError, DataError
 from forestgaps_core.networks import PLAN, PROGRAM, checked, digest, is_network, read_plan
 from forestgaps_core.plugins import Plugins
@@ -106,7 +107,7 @@ def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Modul
         )
     path = folder / program.file
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_WEIGHTS_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
     if digest(data) != program.sha256:

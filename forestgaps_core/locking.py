@@ -7,7 +7,9 @@ over. The file's text says who holds it and since when, for the message of those
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import shlex
 import socket
@@ -17,10 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from forestgaps_core.bounded_reading import NO_WAITING, UnreadableError, refuse_special
 from forestgaps_core.errors import BusyError, DiskError
 from forestgaps_core.writing import disk_errors
 
 LOCK = "lock"
+HELD = (errno.EACCES, errno.EAGAIN)  # the only reasons that mean: another process has it
+log = logging.getLogger("forestgaps")
+_warned: set[Path] = set()  # folders that cannot be locked
 # Of this process, with what their files say: the system's locks do not part threads, and closing a second handle of a file would
 # drop the lock of the first.
 _held: dict[Path, str] = {}
@@ -29,6 +35,8 @@ _held: dict[Path, str] = {}
 @contextmanager
 def held(folder: Path, purpose: str) -> Iterator[None]:
     """Hold `folder/lock` during the block.
+
+    Where the file system has no locks (some network and container file systems), the block runs without one, after a warning.
 
     Args:
         folder: It must exist.
@@ -42,11 +50,20 @@ def held(folder: Path, purpose: str) -> Iterator[None]:
     if path in _held:
         raise BusyError(busy(folder, _held[path]))
     with disk_errors(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_WAITING | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
+        try:
+            refuse_special(os.fstat(handle), path)
+        except UnreadableError as error:
+            raise DiskError(f"{path} {error.strerror}; remove it") from error
         if os.fstat(handle).st_nlink > 1:  # what is written here would stand in another file too
             raise DiskError(f"{path} is a link to another file, which will not be written to; remove it")
-        if not locked(handle):
+        try:
+            taken = locked(handle)
+        except OSError as error:
+            taken = True
+            warn_once(path, error)
+        if not taken:
             raise BusyError(busy(folder, os.read(handle, 4096).decode("utf-8", "replace")))
         if not is_of(path, handle):
             raise BusyError(f"{folder} was being removed by the process that held it; try again")
@@ -73,23 +90,37 @@ def is_of(path: Path, handle: int) -> bool:
         return False
 
 
+def warn_once(path: Path, error: OSError) -> None:
+    if path not in _warned:
+        _warned.add(path)
+        log.warning(
+            "%s cannot be locked, its file system does not support that (%s); make sure that no other process works in it",
+            path.parent,
+            (error.strerror or str(error)).lower(),
+        )
+
+
 def locked(handle: int) -> bool:
-    """Take the system's lock of an open file, without waiting. Forked children do not inherit it."""
+    """Take the system's lock of an open file, without waiting; False if another process has it. Forked children do not inherit it.
+
+    Raises:
+        OSError: The file system cannot lock it.
+    """
     try:
         import fcntl
     except ImportError:  # not on Windows
         import msvcrt
 
-        try:
-            os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError:
-            return False
-        return True
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+        lock = lambda: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # noqa: E731
+    else:
+        lock = lambda: fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: E731
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+        lock()
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        raise
     return True
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
 
 from forestgaps_core.batches import Thresholds
+from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
 from forestgaps_core.environment import Environment
@@ -123,7 +124,7 @@ def read_network(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} holds an exported network, to map with; for all else take the run it was exported from")
     path = folder / WEIGHTS  # never a name that the plan gives
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_WEIGHTS_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
     if digest(data) != plan["weights"].get("sha256"):
@@ -136,10 +137,10 @@ def read_network(folder: Path) -> dict[str, Any]:
 def read_plan(folder: Path) -> dict[str, Any]:
     path = folder / PLAN
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = read_json(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({str(error).splitlines()[0]})") from error
     if wrong := not_plain(plan):
         raise CheckpointError(f"{path} is damaged: {wrong}")

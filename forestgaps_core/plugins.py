@@ -24,6 +24,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from forestgaps_core import __version__
+from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes, read_text
 from forestgaps_core.components import KINDS, Command, Engine, Executor, Pretrained, Recipe
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
@@ -183,7 +184,7 @@ class Plugins:
         if not path.is_file():
             raise PluginError(f"-p {path}: no such file")
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = hashlib.sha256(read_bytes(path, MAX_TEXT_BYTES)).hexdigest()
         except OSError as error:
             raise PluginError(f"-p {path}: cannot be read: {error.strerror}") from error
         plugin = Plugin(path.name, f"sha256:{digest[:12]}", path=path)
@@ -212,7 +213,7 @@ class Plugins:
             PluginError: There is no project file with one entry point of the group.
         """
         try:
-            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            project = tomllib.loads(read_text(folder / "pyproject.toml"))["project"]
             points = project["entry-points"][GROUP]
         except (OSError, KeyError, ValueError) as error:
             raise PluginError(f"{folder}: no pyproject.toml with [project.entry-points.{GROUP}] ({one_line(error)})") from error

@@ -17,6 +17,7 @@ import torch
 from attrs import frozen
 
 from forestgaps_core.assembly import Assembled, assemble, begin
+from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.calibration import Calibration, LogitCounts
 from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_to_use
 from forestgaps_core.components import Tiles
@@ -171,9 +172,9 @@ def config_of(folder: Path, plugins: Plugins) -> Config:
 
 def versions_of(folder: Path) -> str:
     try:
-        versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+        versions = read_json(folder / "versions.json")
         return ", ".join(f"{name} {version}" for name, version in versions.items())
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return ""
 
 

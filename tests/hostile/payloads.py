@@ -302,10 +302,198 @@ def outside() -> bytes:
     return archive(b"\x80\x02}.", parts={"../../outside": b"x", "/outside": b"x"})
 
 
+def number(value: int) -> bytes:
+    return b"J" + value.to_bytes(4, "little", signed=True)  # BININT
+
+
+def table(value: bytes) -> bytes:
+    """A pickle of a state whose table of callbacks is this."""
+    return b"\x80\x02}" + short("format") + b"K\x02s" + short("callbacks") + value + b"s."
+
+
+def tensor(size: bytes, stride: bytes, *, offset: bytes = b"K\0", count: int = 1, more: bytes = b"") -> bytes:
+    """A tensor over one storage of `count` numbers in four bytes each."""
+    storage = b"(" + short("storage") + b"ctorch\nFloatStorage\n" + short("0") + short("cpu") + number(count) + b"tQ"
+    hooks = b"ccollections\nOrderedDict\n)R"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + size + stride + b"\x89" + hooks + more + b"tR"
+
+
+def with_tensor(size: bytes, stride: bytes, **settings: Any) -> bytes:
+    parts = {"data/0": bytes(4)}
+    return archive(table(tensor(size, stride, **settings)), parts=parts)
+
+
+def two_directories() -> bytes:
+    """zipfile takes the second directory, of a harmless archive; torch the first end it finds, of a bomb of 32 MB."""
+    harmless, large = archive(table(b"}")), bomb()
+    return large[:-2] + len(harmless).to_bytes(2, "little") + harmless
+
+
+def end_within_a_comment() -> bytes:
+    data = archive(table(b"}"))
+    end = data[data.rindex(b"PK\x05\x06") :]
+    return data[:-2] + len(end).to_bytes(2, "little") + end
+
+
+def large_directory_elsewhere() -> bytes:
+    """The wide end of the directory, which readers prefer, names another one."""
+    data = archive(table(b"}"))
+    last = data.rindex(b"PK\x05\x06")
+    wide = b"PK\x06\x06" + (44).to_bytes(8, "little") + bytes(12) + (1).to_bytes(8, "little") * 2 + bytes(16)
+    return data[:last] + wide + b"PK\x06\x07" + bytes(4) + last.to_bytes(8, "little") + (1).to_bytes(4, "little") + data[last:]
+
+
+def header_unlike_the_directory() -> bytes:
+    data = bytearray(archive(table(b"}")))
+    data[22:26] = (1 << 30).to_bytes(4, "little")  # the size in the first part's own header
+    return bytes(data)
+
+
+def bytes_between_parts() -> bytes:
+    data = archive(table(b"}"))
+    return moved(data, data.index(b"PK\x03\x04", 4), b"PK\x03\x04hidden")
+
+
+def bytes_before_the_parts() -> bytes:
+    return moved(archive(table(b"}")), 0, b"MZ hidden")
+
+
+def moved(data: bytes, place: int, hidden: bytes) -> bytes:
+    """The archive with bytes put into it, and a directory that knows."""
+    made = bytearray(data)
+    start = int.from_bytes(made[-6:-2], "little")
+    at = start
+    while made[at : at + 4] == b"PK\x01\x02":
+        where = int.from_bytes(made[at + 42 : at + 46], "little")
+        made[at + 42 : at + 46] = (where + len(hidden) * (where >= place)).to_bytes(4, "little")
+        at += 46 + int.from_bytes(made[at + 28 : at + 30], "little")
+    made[-6:-2] = (start + len(hidden)).to_bytes(4, "little")
+    made[place:place] = hidden
+    return bytes(made)
+
+
+def one_name_in_two_cases() -> bytes:
+    """torch looks for a part without regard to capital letters."""
+    return archive(table(b"}"), parts={"DATA.PKL": table(b"]")})
+
+
+def two_parts_of_one_name() -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = io.BytesIO(archive(table(b"}")))
+        with zipfile.ZipFile(file, "a") as made:
+            made.writestr("archive/data.pkl", table(b"]"))
+        return file.getvalue()
+
+
+def zeros_on_demand() -> bytes:
+    """4.4 GB in 459 bytes."""
+    return archive(table(b"c__builtin__\nbytearray\n" + b"\x8a\x05" + (4_400_000_000).to_bytes(5, "little") + b"\x85R"))
+
+
+def many_empty_lists() -> bytes:
+    return archive(table(b"](" + b"]" * 1_000_000 + b"e"))
+
+
+def many_lists_in_each_other() -> bytes:
+    return archive(table(b"]" * 500_000 + b"a" * 499_999))
+
+
+def many_marks() -> bytes:
+    return archive(b"\x80\x02" + b"(" * 2_000_000 + b".")
+
+
+def wide_number() -> bytes:
+    """Eight million bits."""
+    return archive(table(b"\x8b" + (1_000_000).to_bytes(4, "little") + b"\x7f" * 1_000_000))
+
+
+def wide_number_as_text() -> bytes:
+    return archive(table(b"L" + b"9" * 1_000_000 + b"L\n"))
+
+
+def copied_text() -> bytes:
+    """A text of a megabyte, copied ten thousand times into bytes."""
+    first = b"c_codecs\nencode\nq\x00" + short("x" * 1_000_000) + short("latin1") + b"\x86q\x01R"
+    return archive(table(b"](" + first + b"h\x00h\x01R" * 10_000 + b"e"))
+
+
+def copied_shape() -> bytes:
+    return archive(table(b"](" + b"ctorch\nSize\nq\x00(" + b"K\1" * 100_000 + b"t\x85q\x01R" + b"h\x00h\x01R" * 10_000 + b"e"))
+
+
+def copied_set() -> bytes:
+    first = b"c__builtin__\nset\nq\x00](" + b"".join(number(value) for value in range(50_000)) + b"e\x85q\x01R"
+    return archive(table(b"](" + first + b"h\x00h\x01R" * 10_000 + b"e"))
+
+
+def slow_key() -> bytes:
+    """A key whose hash takes 2^60 steps: pairs of pairs of pairs, each twice the same."""
+    pairs = b"K\1" + b"".join(b"q%ch%c\x86" % (index, index) for index in range(60))
+    return archive(table(b"}" + pairs + b"K\1s"))
+
+
+def slow_element() -> bytes:
+    pairs = b"K\1" + b"".join(b"q%ch%c\x86" % (index, index) for index in range(60))
+    return archive(table(b"c__builtin__\nset\n](" + pairs + b"e\x85R"))
+
+
+def claimed_shape() -> bytes:
+    """torch makes room for a tensor that is larger than its storage."""
+    return with_tensor(number(1 << 30) + b"\x85", b"K\1\x85")
+
+
+def claimed_step() -> bytes:
+    return with_tensor(b"K\2\x85", number(1 << 30) + b"\x85")
+
+
+def claimed_offset() -> bytes:
+    return with_tensor(b"K\1\x85", b"K\1\x85", offset=number(1 << 30))
+
+
+def negative_size() -> bytes:
+    return with_tensor(number(-(1 << 30)) + b"\x85", b"K\1\x85")
+
+
+def negative_step() -> bytes:
+    return with_tensor(b"K\2\x85", number(-1) + b"\x85")
+
+
+def overflowing_size() -> bytes:
+    half = b"\x8a\x08" + (1 << 62).to_bytes(8, "little")
+    return with_tensor(half + half + half + b"\x87", b"K\0K\0K\0\x87")
+
+
+def many_dimensions() -> bytes:
+    return with_tensor(b"(" + b"K\1" * 100_000 + b"t", b"(" + b"K\1" * 100_000 + b"t")
+
+
+def claimed_storage() -> bytes:
+    return with_tensor(b"K\1\x85", b"K\1\x85", count=1 << 30)
+
+
+def attributes_of_a_tensor() -> bytes:
+    return with_tensor(b"K\1\x85", b"K\1\x85", more=b"}" + short("item") + b"K\1s")
+
+
+def storage_of_two_types() -> bytes:
+    other = tensor(b"K\1\x85", b"K\1\x85").replace(b"FloatStorage", b"IntStorage")
+    return archive(table(b"](" + tensor(b"K\1\x85", b"K\1\x85") + other + b"e"), parts={"data/0": bytes(4)})
+
+
+def more_after_the_end() -> bytes:
+    return archive(table(b"}") + b"cos\nsystem\n.")
+
+
 TOO_MUCH: Mapping[str, Callable[[], bytes]] = {
     make.__name__: make
     for make in (
         holding_itself, laughs, deep, expanded, shared_tensor, meta, sparse, long_number, overwritten_method, function, bomb,
-        overlapping, lying_storage, outside,
+        overlapping, lying_storage, outside, two_directories, end_within_a_comment, large_directory_elsewhere,
+        header_unlike_the_directory, bytes_between_parts, bytes_before_the_parts, one_name_in_two_cases, two_parts_of_one_name,
+        zeros_on_demand, many_empty_lists, many_lists_in_each_other, many_marks, wide_number, wide_number_as_text, copied_text,
+        copied_shape, copied_set, slow_key, slow_element, claimed_shape, claimed_step, claimed_offset, negative_size,
+        negative_step, overflowing_size, many_dimensions, claimed_storage, attributes_of_a_tensor, storage_of_two_types,
+        more_after_the_end,
     )
 }  # fmt: skip

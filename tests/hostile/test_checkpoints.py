@@ -78,6 +78,73 @@ def test_a_checkpoint_that_asks_for_more_than_it_holds_is_refused(what, tmp_path
     assert not (tmp_path.parent / "outside").exists()
 
 
+LIMITED = """\
+import resource, sys
+from pathlib import Path
+from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.errors import CheckpointError
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+room = pages * resource.getpagesize() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+for name in sys.argv[2:]:
+    resource.setrlimit(resource.RLIMIT_CPU, (int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 20, -1))
+    try:
+        load_checkpoint(Path(name))
+    except CheckpointError as error:
+        print("MemoryError" if isinstance(error.__cause__, MemoryError) else "refused", Path(name).stem, str(error)[-100:])
+"""
+
+
+def test_a_checkpoint_is_refused_before_memory_or_time_is_spent(tmp_path):
+    """With 256 MB and 20 seconds for each; the largest file has 2 MB."""
+    for what, make in TOO_MUCH.items():
+        if what not in ("shared_tensor", "bomb"):  # whose own bytes are many
+            (tmp_path / f"{what}.pt").write_bytes(sealed(make()))
+    files = sorted(map(str, tmp_path.glob("*.pt")))
+    command = [sys.executable, "-c", LIMITED, str(256 << 20), *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["refused"] * len(files), done.stdout
+
+
+def test_a_checkpoint_with_everything_a_state_may_hold_is_read_back(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    state = {
+        "about": {},
+        "callbacks": {"kept": {"set": {1, 2.5, "x", None}, "tuple": (1, (2, ()), [3]), "bytes": b"\x00\xff", "wide": -(1 << 62)}},
+        "model": {
+            **network.state_dict(),
+            **{str(kind): torch.ones(2).to(kind) for kind in (torch.float16, torch.bfloat16, torch.uint16, torch.bool, torch.int8)},
+            "view": torch.arange(12.0).view(3, 4)[1:, ::2],
+            "empty": torch.zeros(0, 3),
+            "number": torch.tensor(1.5, dtype=torch.float64),
+            "parameter": torch.nn.Parameter(torch.ones(3)),
+        },
+        "metadata": network.state_dict(),  # an ordered dictionary with attributes
+    }
+    save_checkpoint(tmp_path / "last.pt", state)
+    found = load_checkpoint(tmp_path / "last.pt")
+    assert found["callbacks"] == state["callbacks"]
+    for name, tensor in state["model"].items():
+        assert torch.equal(found["model"][name], tensor), name
+        assert found["model"][name].dtype == tensor.dtype
+    assert found["metadata"]._metadata == network.state_dict()._metadata
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({(1, 2): 3}, "a key that is not a plain value"),
+        (list(range(450_000)), "it holds more than 400,000 values and steps"),
+        (bytearray(3), "a bytearray, which is neither a plain value nor a tensor"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_not_written(value, reason, tmp_path):
+    with pytest.raises(CheckpointError, match=f"was not written, because it could not be loaded again.*{reason}"):
+        save_checkpoint(tmp_path / "last.pt", {"about": {}, "model": {}, "callbacks": {"one": value}})
+    assert not list(tmp_path.iterdir())
+
+
 def test_those_of_the_payloads_that_torch_can_read_are_refused_by_us(tmp_path):
     """So that the checks above are seen to be needed."""
     for what in ("holding_itself", "laughs", "expanded", "meta", "overwritten_method", "function", "bomb", "long_number"):

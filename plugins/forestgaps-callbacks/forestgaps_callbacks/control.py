@@ -15,6 +15,7 @@ from attrs import Attribute, define, field, frozen
 from attrs.validators import gt
 
 from forestgaps_core import hookimpl
+from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.writing import disk_errors
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Control:
     def read(self) -> str | None:
         """The word in the file; None if there is no file or another word, as while it is being written."""
         try:
-            word = self.file.read_text(encoding="utf-8").strip().lower()
+            word = read_text(self.file, 1000).strip().lower()
         except (OSError, UnicodeDecodeError):
             return None
         return word if word in WORDS else None

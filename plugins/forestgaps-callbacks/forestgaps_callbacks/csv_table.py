@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, readable
+from forestgaps_core.spreadsheet import neutralize_formula
 
-Row = Mapping[str, Any]
+Row = Mapping[str | None, Any]  # None: cells beyond the header
 
 
 @define(eq=False)
@@ -39,16 +40,17 @@ class CsvTable:
         rows: list[Row] = []
         for lines in (self.lines.read(), self.restored):
             there = {tuple(row[name] for name in self.place) for row in rows}
-            more = readable(csv.DictReader(lines), lambda row: whole(row) and keep(row), self.path)
+            more = readable(parse_rows(lines), lambda row: whole(row) and keep(row), self.path)
             rows += [row for row in more if tuple(row[name] for name in self.place) not in there]
         for row in rows:  # where there is none, nothing says that the columns of the file will come again
             self.columns += [name for name in row if name not in self.columns]
         self.lines.replace([self.header(), *map(self.line, rows)])
 
     def add(self, row: Row) -> None:
+        row = {str(neutralize_formula(name)): neutralize_formula(value) for name, value in row.items()}
         new = [name for name in row if name not in self.columns]
         if new:
-            there = list(csv.DictReader(self.lines.read()))
+            there = list(parse_rows(self.lines.read()))
             self.columns += new
             self.lines.replace([self.header(), *map(self.line, there), self.line(row)])
         else:
@@ -72,6 +74,22 @@ class CsvTable:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.restored = list(state.get("waiting", ()))
+
+
+def parse_rows(lines: Iterable[str]) -> Iterator[Row]:
+    """Rows by the names of the header. A line that is not CSV is a row in part; it spoils no other line."""
+    cells = (parse_line(line) for line in lines)
+    header = [str(neutralize_formula(name)) for name in next(cells, [])]
+    for line in filter(None, cells):
+        row: dict[str | None, Any] = {**dict.fromkeys(header), **dict(zip(header, line, strict=False))}
+        yield row if len(line) <= len(header) else {**row, None: line}
+
+
+def parse_line(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # a cell of more than 128 KiB, or a null character
+        return [line]
 
 
 def whole(row: Row) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, is_past, readable
+from forestgaps_core.bounded_reading import parse_json
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -48,5 +49,5 @@ class JsonRows:
 
 
 def of_the_past(line: str, trainer: Trainer) -> bool:
-    row = json.loads(line)
+    row = parse_json(line)
     return is_past(trainer, step=row["step"], epoch=row["epoch"] if row["row"] == "epoch" else None)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
+from forestgaps_core.bounded_reading import MAX_LOG_BYTES, UnreadableError, read_bytes
 from forestgaps_core.writing import disk_errors, new_file
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class Lines:
         if self.anew is not None:
             return self.unwritten()
         with disk_errors(self.path):
-            data = self.path.read_bytes() if self.path.exists() else b""
+            data = read_log(self.path)
         return [*data[: self.whole].decode("utf-8", "replace").split("\n")[:-1], *self.waiting]
 
     def replace(self, lines: Iterable[str]) -> None:
@@ -95,14 +98,27 @@ class Lines:
                 rest = rest[file.write(rest) :]
 
 
+def read_log(path: Path) -> bytes:
+    """What a log holds. What is not a log, such as a link to a device, is moved aside, so that it stops no run."""
+    try:
+        return read_bytes(path, MAX_LOG_BYTES)
+    except FileNotFoundError:
+        return b""
+    except (UnreadableError, IsADirectoryError) as error:
+        aside = next(name for number in count(1) if not os.path.lexists(name := path.with_name(f"{path.name}.unreadable-{number}")))
+        path.rename(aside)
+        log.warning("%s %s; it is now %s, and a new log was begun", path, error.strerror, aside.name)
+        return b""
+
+
 def readable(rows: Iterable[Row], keep: Callable[[Row], bool], path: Path) -> list[Row]:
-    """The rows that `keep` wants; those it cannot read (ValueError, KeyError, TypeError) are left out, and told."""
+    """The rows that `keep` wants; those it cannot read are left out, with a warning."""
     kept, damaged = [], 0
     for row in rows:
         try:
             if keep(row):
                 kept.append(row)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             damaged += 1
     if damaged:
         log.warning("%s: %d rows could not be read and were left out", path, damaged)

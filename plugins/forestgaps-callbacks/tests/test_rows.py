@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,3 +110,84 @@ def test_rows_that_cannot_be_read_are_left_out_and_told(
     CsvTable(path=tmp_path / "t.csv", columns=["step", "epoch"]).reopen(lambda row: int(row["step"]) <= 5)
     assert (tmp_path / "t.csv").read_text() == "step,epoch\n1,0\n2,0\n"
     assert "log.jsonl: 1 rows could not be read" in caplog.text and "t.csv: 1 rows" in caplog.text
+
+
+class Behind:
+    """What a resumed trainer has behind it."""
+
+    step, epoch = 10, 2
+
+
+DEEP = "[" * 200_000 + "]" * 200_000
+STRANGE_LINES = {
+    "deep": DEEP,
+    "deep in a row": '{"row": "epoch", "step": 10, "epoch": 2, "x": ' + DEEP + "}",
+    "long number": '{"row": "epoch", "step": ' + "9" * 10_000 + ', "epoch": 1}',
+    "infinite": '{"row": "epoch", "step": 1e999, "epoch": 1}',
+    "not a number": '{"row": "epoch", "step": "10", "epoch": null}',
+    "a list": "[1, 2]",
+    "nothing": "null",
+    "null characters": "\0" * 100,
+    "a text without an end": '"' + "x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("what", STRANGE_LINES)
+def test_a_strange_line_of_json_stops_no_resume(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    good = [json.dumps({"row": "epoch", "step": step, "epoch": step // 5}) for step in (5, 10)]
+    path.write_text("\n".join([good[0], STRANGE_LINES[what], good[1]]) + "\n")
+    JsonRows(path).reopen(Behind())  # type: ignore[arg-type]
+    assert path.read_text().splitlines() == good
+
+
+def test_a_long_line_of_json_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    line = json.dumps({"row": "epoch", "step": 5, "epoch": 1, "note": "x" * 3_000_000})
+    path.write_text(line + "\n")
+    JsonRows(path).reopen(Behind())  # type: ignore[arg-type]
+    assert path.read_text() == line + "\n"
+
+
+@pytest.mark.parametrize("strange", ["x" * 200_000, '"' + "x" * 200_000, "\0,\0", '"', "1,2,3,4,5", '=1+1,"'])
+def test_a_strange_line_of_csv_stops_no_resume_and_spoils_no_other(strange: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"step,epoch,loss\n5,1,0.5\n{strange}\n10,2,0.25\n")
+    table = CsvTable(path, ["step", "epoch", "loss"])
+    table.reopen(lambda row: int(row["step"]) <= 10)
+    table.add({"step": 15, "epoch": 3, "loss": -0.125})
+    assert path.read_text() == "step,epoch,loss\n5,1,0.5\n10,2,0.25\n15,3,-0.125\n"
+
+
+def make_link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [make_link_to_device, os.mkfifo, os.mkdir])
+def test_what_stands_in_the_place_of_a_log_is_moved_aside(make: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "log.jsonl"
+    make(path)
+    (tmp_path / "log.jsonl.unreadable-1").touch()
+    rows = JsonRows(path)
+    rows.reopen(Behind())  # type: ignore[arg-type]
+    rows.lines.add("{}")
+    assert path.read_text() == "{}\n"
+    assert os.path.lexists(tmp_path / "log.jsonl.unreadable-2")
+    assert "it is now log.jsonl.unreadable-2" in caplog.text
+
+
+FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", " =1", "a;=1", "a,=1", "\uff1d1", "\0=1", "\x1f-1")
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_name_in_a_table_is_a_formula_and_columns_are_found_again(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    table = CsvTable(path, ["step", "epoch"])
+    table.add({"step": 1, "epoch": 1, name: -0.5})
+    again = CsvTable(path, ["step", "epoch"])
+    again.reopen(lambda row: True)
+    again.add({"step": 2, "epoch": 2, name: name})
+    header, first, second = csv.reader(path.read_text().splitlines())
+    assert len(header) == 3 and first == ["1", "1", "-0.5"]
+    for cell in (header[2], second[2], *header[2].split(";"), *header[2].split(",")):
+        assert cell.lstrip()[:1] not in ("=", "+", "-", "@", "\uff1d") and cell.isprintable()

@@ -19,6 +19,8 @@ from typing import Any
 
 from attrs import frozen
 
+from forestgaps_core.bounded_reading import open_regular_file
+
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -151,7 +153,7 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_regular_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -7,7 +7,6 @@ Same tiles, same settings, same number of steps: the difference is leakage.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from attrs import define, evolve, frozen
 
 from forestgaps_core.assembly import assemble
+from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config import Config
 from forestgaps_core.counts import format_count
@@ -157,7 +157,7 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
 
 def recorded(folder: Path) -> Mapping[str, Any] | None:
     try:
-        found: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found: Mapping[str, Any] = read_json(folder / RECORD)
     except (OSError, ValueError):
         return None
     return found

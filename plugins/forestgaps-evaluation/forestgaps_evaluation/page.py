@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from forestgaps_core.bounded_reading import read_json, read_text
 from forestgaps_core.components import Tiles
 from forestgaps_core.networks import WEIGHTS, trained_network
 from forestgaps_core.places import RUN_FILE
@@ -318,7 +318,7 @@ def config_text(trained: Trained, network: Network) -> str:
     import tomli_w
 
     path = Path(trained.run) / RUN_FILE
-    return path.read_text(encoding="utf-8") if path.is_file() else tomli_w.dumps(network.about["config"])
+    return read_text(path) if path.is_file() else tomli_w.dumps(network.about["config"])
 
 
 def components(about: Mapping[str, Any]) -> list[Line]:
@@ -340,7 +340,7 @@ def settings(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 def versions(trained: Trained, network: Network) -> dict[str, str]:
     try:
-        found = json.loads((Path(trained.run) / "versions.json").read_text(encoding="utf-8"))
+        found = read_json(Path(trained.run) / "versions.json")
         return {str(name): str(number) for name, number in found.items()}
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return {str(name): str(number) for name, number in network.about["versions"].items()}

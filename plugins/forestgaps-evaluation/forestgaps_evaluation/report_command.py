@@ -104,13 +104,14 @@ def text_of_notes(notes: str) -> str:
     Raises:
         ConfigError: The file is no text.
     """
+    from forestgaps_core.bounded_reading import read_text
     from forestgaps_core.errors import ConfigError
 
     path = Path(notes) if notes and len(notes) < 256 and "\n" not in notes else None
     if path is None or not path.is_file():
         return notes
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--notes {path}: cannot be read as text ({error})", "report") from error
 

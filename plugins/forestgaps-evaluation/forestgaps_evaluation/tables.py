@@ -18,6 +18,7 @@ from rich.console import Console
 from forestgaps_core.counts import format_count
 from forestgaps_core.display import print_table
 from forestgaps_core.errors import printable
+from forestgaps_core.spreadsheet import neutralize_formula
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
 
 ONE_SIDED, OUTSIDE = "†", "‡"
@@ -189,7 +190,7 @@ def unmarked(text: str) -> str:
 
 def comma_separated(evaluation: Evaluation) -> str:
     """A line for each place, threshold and score; nothing where a value is undefined."""
-    runs = [f"{run['run']}" for run in evaluation.runs]
+    runs = [neutralize_formula(f"{run['run']}") for run in evaluation.runs]
     facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_share", "judged", "outside")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -197,8 +198,8 @@ def comma_separated(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         for name, score in row.scores.items():
             values = (score.mean, score.spread, score.low, score.high, row.trivial[name], row.random[name], *score.each)
-            known = [getattr(row, fact) for fact in facts]
-            writer.writerow([*known, name, *("" if isnan(value) else repr(value) for value in values)])
+            known = [neutralize_formula(getattr(row, fact)) for fact in facts]
+            writer.writerow([*known, neutralize_formula(name), *("" if isnan(value) else repr(value) for value in values)])
     return text.getvalue()
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
 from attrs import frozen
 
+from forestgaps_core.bounded_reading import MAX_LOG_BYTES, parse_json, read_text
 from forestgaps_core.counts import format_count
 from forestgaps_evaluation.charts import Chart, Scale, counted, scores
 
+MAX_VALUES = 10_000_000  # of all scores; a line of a log takes a value for each name that any line has
 LARGEST = 1e30  # beyond, neither a score nor an epoch
 
 
@@ -40,18 +41,27 @@ def training_log(run: Path) -> TrainingLog | None:
     """The rows of epochs in the run's JSON lines; None if there is no such log, or nothing in it."""
     for path in sorted(run.glob("*.jsonl")) if run.is_dir() else []:
         rows = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in lines_of(path):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):  # a line cut short by a crash, or none of ours
+                row = parse_json(line)
+            except ValueError:  # a line cut short by a crash, or none of ours
                 continue
             if isinstance(row, dict) and row.get("row") == "epoch" and type(row.get("epoch")) is int and 0 < row["epoch"] < LARGEST:
                 rows.append(row)
         if rows:
-            names = list(dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and number(value)))
+            found = dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and number(value))
+            names = list(found)[: max(MAX_VALUES // len(rows), 1)]
             values = {name: tuple(row[name] if number(row.get(name)) else float("nan") for row in rows) for name in names}
             return TrainingLog(tuple(row["epoch"] for row in rows), values)
     return None
+
+
+def lines_of(path: Path) -> list[str]:
+    """None of what is not a file, or too large a one."""
+    try:
+        return read_text(path, MAX_LOG_BYTES, errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def number(value: object) -> bool:

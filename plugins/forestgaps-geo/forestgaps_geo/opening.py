@@ -28,14 +28,14 @@ import rasterio
 from attrs import frozen
 from rasterio.errors import NotGeoreferencedWarning
 
+from forestgaps_core.bounded_reading import open_regular_file
 from forestgaps_core.errors import DataError
-from forestgaps_geo.virtual_rasters import BANDS, FILES, harmless, named_by, plain
+from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, plain
 
 SIDE = 2**22  # pixels; wider than any survey, as a row is read at once
 MANY = 10**8  # pixels anybody may declare; reading so many empty ones takes seconds
 PER_BYTE = 10_000  # pixels that a byte of a file may stand for beyond that; an empty COG has about as many
 BLOCK = 2**29  # bytes of a block, which is decoded whole
-TEXT = 64 * 2**20  # bytes of a VRT
 FAR, SMALL = 1e9, 1e-9  # units of a CRS; no place on Earth is farther from its origin, and no pixel smaller
 NESTED = 3  # virtual rasters in each other
 CACHE = 128 * 2**20  # bytes of decoded blocks GDAL may keep; its default, 5 % of the machine's memory, grows with the machine
@@ -221,7 +221,7 @@ def first_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             return file.read(4096)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({deepest(error)})") from error
@@ -245,8 +245,8 @@ def checked_vrt(path: Path, changed: int, length: int, above: tuple[Path, ...]) 
         changed: When, so that a file that was changed is read anew.
         length: In bytes.
     """
-    if length > TEXT:
-        raise DataError(f"{path}: a virtual raster of {length:,} bytes; at most {TEXT:,} are read, so cut it into several")
+    if length > MAX_VRT_BYTES:
+        raise DataError(f"{path}: a virtual raster of {length:,} bytes; at most {MAX_VRT_BYTES:,} are read, so cut it into several")
     if len(above) >= NESTED or path.resolve() in above:
         raise DataError(
             f"{path}: virtual rasters in virtual rasters, more than {NESTED} deep or in a circle; build one of GeoTIFFs"
@@ -264,6 +264,6 @@ def checked_vrt(path: Path, changed: int, length: int, above: tuple[Path, ...]) 
                     raise DataError(f"{path}: names a file that cannot be used\n{error}") from error
             element.text, element.attrib = known[source].name, {"relativeToVRT": "0"}
     text = ElementTree.tostring(root, encoding="unicode")
-    if len(text) > 2 * TEXT:
+    if len(text) > 2 * MAX_VRT_BYTES:
         raise DataError(f"{path}: is too long with the virtual rasters that it names; build one of GeoTIFFs")
     return Named(text, sum(named.size for named in known.values()))

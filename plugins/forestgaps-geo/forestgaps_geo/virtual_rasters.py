@@ -12,8 +12,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.errors import DataError
 
+MAX_VRT_BYTES = 64 * 2**20
 DEPTH = 64  # of elements
 BANDS = 1000
 OVERLAP = 64  # sources that may lie over a pixel, on average
@@ -85,7 +87,7 @@ def harmless(path: Path) -> Element:
 def parsed(path: Path) -> Element:
     parser = ElementTree.XMLParser(target=Tree(), encoding="utf-8")
     try:
-        parser.feed(path.read_bytes())
+        parser.feed(read_bytes(path, MAX_VRT_BYTES))
         root: Element = parser.close()
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise DataError(f"{path}: is no virtual raster that can be read ({plain(error)})") from error

@@ -23,6 +23,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from forestgaps_core.bounded_reading import read_json, read_text
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
 from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
 
@@ -106,7 +107,7 @@ def write_card(plan: Plan, network: Path, prepared: Path, sites: Sequence[Simula
         print(f"scoring {name}", flush=True)
         rows += scored(predictor, name, tile, predictor.resolution_m)
     written(network / "scores.json", rows)
-    about = json.loads((network / "network.json").read_text(encoding="utf-8"))
+    about = read_json(network / "network.json")
     parts = Counter(str(site.part) for site in sites)
     text = card(about, rows, landscapes=parts, size=plan.size, command=command)
     (network / "README.md").write_text(text, encoding="utf-8")
@@ -147,10 +148,10 @@ def begin(plan: Plan) -> None:
         DataError: It was begun with others.
     """
     said = {"landscapes": plan.landscapes, "size": plan.size, "seed": plan.seed, "tile": plan.tile, "westport": str(plan.westport)}
-    said |= {"run file": plan.run_file.read_text(encoding="utf-8"), "changes": list(plan.changes)}
+    said |= {"run file": read_text(plan.run_file), "changes": list(plan.changes)}
     record = plan.work / "settings.json"
     if record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))
+        before = read_json(record)
         others = [key for key, value in said.items() if before.get(key) != value]
         if others:
             raise DataError(f"{plan.work} was begun with other settings ({', '.join(others)}); name another folder with --work")

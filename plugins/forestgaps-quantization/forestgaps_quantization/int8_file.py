@@ -20,6 +20,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from forestgaps_core.bounded_reading import parse_json
 from forestgaps_core.checkpoint import wrong_parts
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.networks import loaded, safetensors, stored
@@ -118,8 +119,8 @@ def plan_in(data: bytes, path: Path) -> dict[str, Any]:
     """The metadata; safetensors reads them from files only."""
     try:
         size = int.from_bytes(data[:8], "little")
-        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][PLAN])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        about = parse_json(parse_json(data[8 : 8 + size].decode("utf-8"))["__metadata__"][PLAN])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say how to build its network: it was not written by forestgaps quantize") from error
     wrong = not_plain(about) or ", ".join(place.removeprefix("about.") for place in wrong_parts(about))
     if wrong or "model" not in about["config"]:

@@ -21,6 +21,7 @@ import rasterio.shutil
 from attrs import frozen
 from rasterio import Affine
 
+from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
@@ -29,7 +30,7 @@ from forestgaps_rasters.resampling import pixel_size, warped
 
 RASTERS = (".tif", ".tiff")
 LISTS = (".txt", ".lst")
-LONGEST = 2**24  # bytes of a list
+MAX_LIST_BYTES = 2**24
 
 
 @frozen
@@ -94,10 +95,10 @@ def listed(places: Sequence[Path]) -> tuple[Path, ...]:
 def named_in(path: Path) -> list[Path]:
     """The paths of a list, one a line; relative ones start at its folder, empty lines and those with # are left out."""
     try:
-        if (length := path.stat().st_size) > LONGEST:
-            raise DataError(f"{path}: a list of {length:,} bytes; at most {LONGEST:,} are read")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, MAX_LIST_BYTES).splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a list of rasters ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as a list of rasters ({error})") from error
     found = [path.parent / line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:

@@ -6,7 +6,6 @@ are drawn. Then each site is written strip by strip into a folder that gets its 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ import rasterio
 from attrs import evolve, frozen
 
 from forestgaps_core import __version__
+from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.errors import DataError
 from forestgaps_core.writing import write_json
 from forestgaps_geo.bands import STRIP, Band, Report, opened, silent
@@ -96,7 +96,7 @@ def finished(plan: Plan, work: WorkFolder, wish: Wish, report: Report) -> Stored
 def as_left(folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """What an interrupted call said of a site that it finished; None where its files no longer hold what it wrote."""
     try:
-        before = json.loads((folder / SHARE).read_text(encoding="utf-8"))
+        before = read_json(folder / SHARE)
         said = {"valid_share": before["valid_share"], "sums": before["sums"]}
         whole = all(file_sum(folder / f"{layer}.npy") == before["sums"][layer] for layer in LAYERS)
         return said if before["about"] == about and whole else None

@@ -19,6 +19,7 @@ import numpy as np
 from attrs import define
 from rasterio.errors import RasterioError
 
+from forestgaps_core.bounded_reading import read_bytes, read_json
 from forestgaps_core.errors import BusyError, DataError, DiskError
 from forestgaps_core.locking import LOCK, held
 from forestgaps_core.writing import free_at, is_of_the_disk, size, write_json
@@ -105,7 +106,7 @@ class WorkFolder:
             DataError: Its file does not hold what was written, as after a power failure.
         """
         path = self.file(item)
-        content = path.read_bytes()
+        content = read_bytes(path)
         if content == NOTHING:
             return None
         values = np.frombuffer(content, np.uint8, count=max(len(content) - SUM, 0))
@@ -225,7 +226,7 @@ def free(place: Path) -> str:
 
 def refuse_other(folder: Path, about: Mapping[str, Any]) -> None:
     try:
-        before = json.loads((folder / WORK).read_text(encoding="utf-8"))
+        before = read_json(folder / WORK)
         if not isinstance(before, dict):
             raise ValueError("it is no table")
     except (OSError, ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
+from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.config import parsed
 from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ def read_sites(path: Path) -> list[Site]:
         ConfigError: With all mistakes of the file.
     """
     try:
-        table = parsed(path.read_text(encoding="utf-8"))
+        table = parsed(read_text(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # not UTF-8, not TOML, or more of it than any list of sites has

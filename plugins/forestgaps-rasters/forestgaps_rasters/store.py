@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from itertools import combinations
 from math import isfinite
@@ -24,6 +23,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, max_len, min_len
 from numpy.typing import NDArray
 
+from forestgaps_core.bounded_reading import open_regular_file, read_json
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.structuring import structure, unstructure
 from forestgaps_core.writing import write_json
@@ -104,11 +104,9 @@ def read_index(folder: Path) -> Index:
     if not path.is_file():
         raise DataError(f"{folder}: is no prepared folder ({INDEX} is missing); `forestgaps prepare` makes one")
     try:
-        if (length := path.stat().st_size) > LONGEST:
-            raise DataError(f"{path}: has {length:,} bytes, of which at most {LONGEST:,} are read; {DAMAGED}")
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise DataError(f"{path}: is damaged ({error}); {DAMAGED}") from error
+        table: Any = read_json(path, LONGEST)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: is damaged ({getattr(error, 'strerror', None) or error}); {DAMAGED}") from error
     found = table.get("format") if isinstance(table, dict) else None
     if type(found) is not int or found not in FORMATS:
         raise DataError(f"{path}: has format {str(found)[:40]}, this version reads {FORMAT}; {DAMAGED}")
@@ -152,7 +150,7 @@ def mapped(folder: Path, site: str, layer: str) -> NDArray[np.float32]:
     try:
         if not path.is_file():
             raise DataError(f"{path}: cannot be read (no such file); {DAMAGED}")
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
                 raise ValueError(f"format {version} of NumPy")
@@ -194,5 +192,5 @@ class LayerFile:
 
 def file_sum(path: Path) -> str:
     """SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,112 @@
+"""Read files that may be anything: at most a given number of bytes, and of regular files only.
+
+A file of a run folder may be replaced by a link to a device that never ends, by a pipe that nobody writes to, by a folder, or by
+a file of terabytes. Every file that is read whole is read through this module.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+MAX_TEXT_BYTES = 2**24  # of a file that people write: settings, lists, notes, code
+MAX_TABLE_BYTES = 2**26  # of a file that the program writes: plans, indexes, records
+MAX_LOG_BYTES = 2**30  # of a log of a run
+MAX_WEIGHTS_BYTES = 2**33  # of trained weights
+NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class UnreadableError(OSError):
+    """Not a regular file, or too large a one. `strerror` is the reason, as for any OSError."""
+
+    def __init__(self, reason: str, path: Path | str) -> None:
+        super().__init__(None, reason, str(path))
+
+
+@contextmanager
+def open_regular_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading. Links to one are followed.
+
+    Raises:
+        OSError: It cannot be opened. `UnreadableError`: it is a folder, a device, a pipe or a socket.
+    """
+    try:
+        refuse_special(os.stat(path), path)  # first, since opening some devices and pipes already has an effect
+        descriptor = os.open(path, os.O_RDONLY | NO_WAITING)
+    except ValueError as error:  # a null character in a name
+        raise UnreadableError(f"is not the name of a file ({error})", path) from error
+    with os.fdopen(descriptor, "rb") as file:
+        refuse_special(os.fstat(descriptor), path)
+        yield file
+
+
+def refuse_special(about: os.stat_result, path: Path | str) -> None:
+    """
+    Raises:
+        OSError: Not a regular file.
+    """
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    if not stat.S_ISREG(about.st_mode):
+        raise UnreadableError("is a device, a pipe or a socket, not a regular file", path)
+
+
+def read_bytes(path: Path | str, limit: int = MAX_TABLE_BYTES) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: It cannot be read; `strerror` is the reason. `UnreadableError`: it is larger, or not a regular file.
+    """
+    with open_regular_file(path) as file:
+        return read_at_most(file, limit, path)
+
+
+def read_at_most(file: IO[bytes], limit: int, path: Path | str) -> bytes:
+    """Return what an open file holds from its position on.
+
+    Raises:
+        UnreadableError: It is more than `limit` bytes.
+    """
+    length = os.fstat(file.fileno()).st_size - file.tell()
+    data = b"" if length > limit else file.read(limit + 1)
+    if max(length, len(data)) > limit:
+        raise UnreadableError(f"is larger than the {limit:,} bytes that are read of such a file", path)
+    return data
+
+
+def read_text(path: Path | str, limit: int = MAX_TEXT_BYTES, *, errors: str = "strict") -> str:
+    """Return the text of a regular file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: As `read_bytes`.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return read_bytes(path, limit).decode("utf-8-sig", errors).replace("\r\n", "\n")
+
+
+def read_json(path: Path | str, limit: int = MAX_TABLE_BYTES) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: As `read_bytes`.
+        ValueError: It is not JSON, is not UTF-8, or is nested too deeply.
+    """
+    return parse_json(read_text(path, limit))
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It is not JSON, is nested too deeply, or holds a number of more digits than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
