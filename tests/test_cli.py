@@ -181,3 +181,21 @@ def test_a_network_is_shared_trained_on_and_shared_again(tmp_path):
     assert wrong.returncode == 2
     assert "--set model.width=4" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_of_every_command_is_not_cut(width, monkeypatch):
+    from typer import rich_utils
+    from typer.testing import CliRunner
+
+    from forestgaps_core.cli import add_plugin_commands, app
+
+    if "predict" not in {command.name for command in app.registered_commands}:
+        add_plugin_commands()
+    groups = {"config": ("init", "check", "explain"), "plugins": ("list", "show", "check", "new")}
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", width)
+    for words in [[], *([name] for name in names), *([group, name] for group, inner in groups.items() for name in inner)]:
+        result = CliRunner().invoke(app, [*words, "--help"])
+        assert result.exit_code == 0
+        assert "…" not in result.stdout, words

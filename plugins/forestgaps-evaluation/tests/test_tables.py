@@ -86,3 +86,40 @@ def test_it_shows_on_a_screen(evaluation):
     assert "…" not in said
     for word in ("gap share", "trivial", "slope 10-20°", "canopy cover", "Leakage", "†", "canopy height: mean error"):
         assert word in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_table_fits_the_terminal_with_ten_thresholds_and_long_names(trained, evaluation, width):
+    levels = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0)
+    found = evaluated([counted(trained, "test", levels)], resamples=100)
+    long = "us_hawaii_dryforest_north_east_2024"
+    rows = tuple(attrs.evolve(row, label=f"{long}_{row.label}") if row.by != "all" else row for row in found.rows)
+    overall = tuple(attrs.evolve(part, label=f"{long}_{part.label}") if part.by != "all" else part for part in found.overall)
+    found = attrs.evolve(found, rows=rows, overall=overall, leakage=evaluation.leakage)
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    tables.show(found, console)
+    text = console.file.getvalue()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    for cells in tables.tables(found):
+        for cell in (cell for row in (cells.head, *cells.rows) for cell in row[1:]):
+            assert all(line in text for line in cell.split("\n"))
+
+
+def test_intervals_that_are_not_known_are_left_out(evaluation):
+    unknown = {name: attrs.evolve(score, low=float("nan"), high=float("nan")) for name, score in evaluation.heights.items()}
+    sentence = tables.heights(attrs.evolve(evaluation, heights=unknown))
+    assert "mean error" in sentence and "-," not in sentence and "interval" not in sentence
+    assert "95 % interval" in tables.heights(evaluation)
+
+
+def test_counts_agree_with_their_nouns(trained):
+    tallies = counted(trained, "test", (5.0,))
+    one = evaluated([tallies.picked(tallies_first(len(tallies)))], resamples=100)
+    title = next(iter(tables.tables(one))).title
+    assert "1 tile in 1 spatial block" in title and "1 tiles" not in title and "1 spatial blocks" not in title
+
+
+def tallies_first(count):
+    import numpy as np
+
+    return np.arange(count) == 0
