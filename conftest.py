@@ -83,7 +83,8 @@ def same_start_and_nothing_left_changed() -> Iterator[None]:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(THREADS)  # which running a network sets as the run asks
     after = process_state()
-    changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if before.get(name, value) != value]
+    after |= {name: None for name in before.keys() - after.keys()}
+    changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if differs(name, before, value)]
     if changed:
         restore(before)
         pytest.fail("The test leaves the process changed. Undo it, with monkeypatch for example.\n" + "\n".join(changed))
@@ -104,7 +105,6 @@ def process_state() -> dict[str, Any]:
     """Return what tests share with each other, as far as the standard library and torch show it."""
     state = {f"os.environ[{name!r}]": value for name, value in os.environ.items() if not name.startswith(SET_BY_LIBRARIES)}
     state |= {
-        "names of variables": sorted(state),
         "the working folder": os.getcwd(),
         "the locale": locale.setlocale(locale.LC_ALL),
         "signal handlers": [signal.getsignal(number) for number in SIGNALS],
@@ -121,7 +121,12 @@ def process_state() -> dict[str, Any]:
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
-SET_BY_LIBRARIES = ("PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
+SET_BY_LIBRARIES = ("COVERAGE_", "MLFLOW_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
+
+
+def differs(name: str, before: dict[str, Any], value: Any) -> bool:
+    imported_meanwhile = name.startswith("torch's") and name not in before
+    return not imported_meanwhile and before.get(name) != value
 
 
 def restore(before: dict[str, Any]) -> None:
