@@ -83,7 +83,7 @@ def same_start_and_nothing_left_changed() -> Iterator[None]:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(THREADS)  # which running a network sets as the run asks
     after = process_state()
-    after |= {name: None for name in before.keys() - after.keys()}
+    after |= dict.fromkeys(before.keys() - after.keys())
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if differs(name, before, value)]
     if changed:
         restore(before)
