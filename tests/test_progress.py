@@ -44,7 +44,7 @@ def test_show_progress_in_a_log_file_writes_a_line_at_every_interval_even_withou
 
 
 def wait_for(console: Console, lines: int) -> None:
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 600
     while text_of(console).count("\n") < lines:
         assert time.monotonic() < patience, text_of(console)
         time.sleep(0.005)

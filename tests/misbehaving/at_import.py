@@ -41,9 +41,9 @@ def misbehave(how):
     if how == "moves":
         os.chdir("/")
     if how == "thread":
-        threading.Thread(target=time.sleep, args=(60,), name="endless").start()
+        threading.Thread(target=time.sleep, args=(600,), name="endless").start()
     if how == "quiet_thread":
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
 misbehave(HOW)

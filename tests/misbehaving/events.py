@@ -21,11 +21,11 @@ def misbehave(how):
         print("printed by Python")
         os.write(1, b"printed below Python\n")
     if how == "thread":
-        threading.Thread(target=time.sleep, args=(60,), name="endless").start()
+        threading.Thread(target=time.sleep, args=(600,), name="endless").start()
     if how == "process":
-        multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), name="endless child").start()
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), name="endless child").start()
     if how == "program":
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 
 
 @define(eq=False)

@@ -147,7 +147,7 @@ def test_what_a_plugin_raises_makes_it_broken_and_nothing_else(listed, moment, h
 def test_a_plugin_that_hangs_is_given_up(listed, moment, how):
     done, plugin = listed(**{moment: how}, FORESTGAPS_IMPORT_SECONDS="0.3")
     assert "took longer than 0.3 s; FORESTGAPS_IMPORT_SECONDS sets how long it may take" in str(plugin["reason"])
-    assert done.seconds < 29
+    assert done.seconds < 85
 
 
 @pytest.mark.nightly
@@ -178,7 +178,7 @@ def test_a_thread_that_a_plugin_starts_at_import_does_not_keep_the_command(liste
     done, plugin = listed(MISBEHAVE="thread")
     assert plugin["works"] is True
     assert "endless" in done.err
-    assert done.seconds < 59
+    assert done.seconds < 290
     done, plugin = listed(MISBEHAVE="quiet_thread")
     assert plugin["works"] is True
     assert "Left running" not in done.err
@@ -434,11 +434,11 @@ def test_torchs_random_numbers_have_no_effect(train, tmp_path, undisturbed, mome
 def test_what_is_left_running_is_named_and_ended(train, how, name, tmp_path, undisturbed):
     done = train("events", changes=at("fit_end", how))
     told(done, name, status=0)
-    assert done.seconds < 59
+    assert done.seconds < 290
     assert same_weights(tmp_path / "run", undisturbed)
 
 
 def test_a_program_that_a_plugin_starts_does_not_keep_the_command(train):
     done = train("events", changes=at("fit_end", "program"))
     assert done.status == 0, done.err
-    assert done.seconds < 59
+    assert done.seconds < 290

@@ -121,7 +121,7 @@ def test_without_a_terminal_a_long_epoch_is_reported_in_between(trainer: Any, mo
 
 
 def wait_for(progress: Progress, text: str) -> None:
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 600
     while text not in said(progress):
         assert time.monotonic() < patience, said(progress)
         time.sleep(0.005)
