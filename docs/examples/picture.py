@@ -71,7 +71,7 @@ def shaded(axes: Axes, dsm: Plane, resolution_m: float) -> None:
     filled = np.where(np.isfinite(dsm), dsm, np.nanmedian(dsm))
     light = LightSource(azdeg=315, altdeg=45).hillshade(filled, dx=resolution_m, dy=resolution_m)
     axes.imshow(np.where(np.isfinite(dsm), light, np.nan), cmap="gray", vmin=0, vmax=1)
-    bare(axes, "What is known: the surface (DSM), shaded")
+    bare(axes, "Input: surface (DSM), shaded")
 
 
 def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabilities: Plane) -> None:
@@ -83,12 +83,12 @@ def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabi
         share = surveyed.sum() / max(known.sum(), 1)
         errors = np.where(known, 2 * surveyed + predicted, len(CONFUSION))
         paint(column[0], np.where(known, surveyed, 2), GAP_COLOURS, f"canopy below {threshold:g} m:\n{share:.0%} of the area")
-        paint(column[1], np.where(known, predicted, 2), GAP_COLOURS, "found in the DSM")
+        paint(column[1], np.where(known, predicted, 2), GAP_COLOURS, "gaps mapped from the DSM")
         paint(column[2], errors, ERROR_COLOURS, f"gap IoU {iou(predicted, surveyed):.2f}\n(all called gap: {share:.2f})")
     for row, label in enumerate(("reference", "prediction", "comparison")):
         panels[row, 0].set_ylabel(label, fontsize=10)
     patches = [Patch(facecolor=colour, edgecolor="#777777", linewidth=0.5, label=label) for label, colour in LEGEND.items()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=9)
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
 def draw(landscape: Path, maps: Path, out: Path) -> None:
@@ -102,8 +102,8 @@ def draw(landscape: Path, maps: Path, out: Path) -> None:
     top, below = figure.subfigures(2, 1, height_ratios=[1, 1.75], squeeze=False).ravel()
     left, right = top.subplots(1, 2)
     shaded(left, dsm, resolution_m)
-    shown = right.imshow(height, cmap="cividis", vmin=0, vmax=float(np.nanpercentile(height, 99)))
-    bare(right, "The answer, seen in training only: canopy height (CHM)")
+    shown = right.imshow(height, cmap="Greens", vmin=0, vmax=float(np.nanpercentile(height, 99)))
+    bare(right, "Reference: canopy height (CHM)")
     top.colorbar(shown, ax=right, label="metres above ground", shrink=0.8)
     draw_maps(below, height, thresholds, probabilities)
     out.parent.mkdir(parents=True, exist_ok=True)

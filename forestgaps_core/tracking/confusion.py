@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Batch
 
 CELL, MARGIN = 110, 80  # pixels; the margin is left of and above the cells
-WHITE_TO_BLUE = (247, 160, 100)  # what a full share takes from red, green and blue
+DARKEST = 178  # what a full share takes from white: grey, since the colors of the palette mean kinds of pixels
 
 
 def confusion_counts(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def confusion_picture(counts: Tensor) -> Tensor:
         for column, pixels in enumerate(cells):
             share = pixels / sum(cells) if sum(cells) else None
             left, top = MARGIN + column * CELL, MARGIN + row * CELL
-            fill = tuple(round(255 - part * (share or 0.0)) for part in WHITE_TO_BLUE)
+            fill = (round(255 - DARKEST * (share or 0.0)),) * 3
             draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=fill, outline="grey")
             text = f"{pixels:,}" + ("" if share is None else f"\n{100 * share:.1f} %")
             ink = "white" if (share or 0.0) > 0.5 else "black"

@@ -26,7 +26,7 @@ class ConfusionPicturesConfig:
     """Draws the confusion matrix of each threshold to `LABEL/epoch-0003.png` in the run folder.
 
     Rows are what the survey says, columns what the network says (gap where the logit is above 0). Each cell has its
-    pixels, and as colour and percentage their share of the row; a row without any pixel is empty. Needs matplotlib.
+    pixels, and as lightness and percentage their share of the row; a row without any pixel is empty. Needs matplotlib.
     """
 
     every: int = field(default=1, validator=ge(1), metadata={"help": "Epochs from one picture to the next."})
@@ -68,7 +68,7 @@ def confusion_figure(counts: Tensor, thresholds: Sequence[float]) -> Figure:
     shares = counts / counts.sum(-1, keepdim=True)  # NaN in a row without pixels
     figure = Figure(figsize=(2.4 * len(thresholds) + 0.6, 2.9), layout="constrained")
     for place, ax in enumerate(figure.subplots(1, len(thresholds), squeeze=False)[0]):
-        ax.imshow(shares[place].numpy(), cmap="Blues", vmin=0, vmax=1)
+        ax.imshow(shares[place].numpy(), cmap="Greys", vmin=0, vmax=1)
         ax.set_title(f"gaps below {thresholds[place]:g} m", fontsize=9)
         ax.set_xticks([0, 1], ["canopy", "gap"])
         ax.set_yticks([0, 1], ["canopy", "gap"] if place == 0 else ["", ""])

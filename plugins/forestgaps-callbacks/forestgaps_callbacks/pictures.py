@@ -110,7 +110,7 @@ def draw_terrain(tile: dict[str, Tensor], surface: Axes, canopy: Axes) -> None:
         height = tile["height"][0]
         highest = height[valid].max().item() if valid.any() else 1.0
         canopy.set_title(f"canopy height, to {highest:.0f} m", fontsize=9)
-        show(canopy, height, valid, cmap="viridis", vmin=0, vmax=max(highest, 1.0))
+        show(canopy, height, valid, cmap="Greens", vmin=0, vmax=max(highest, 1.0))
 
 
 def draw_key(ax: Axes) -> None:
