@@ -33,13 +33,14 @@ from forestgaps_evaluation.rendering import (
 )
 
 
-def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, notes: str = "") -> Path:
+def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, notes: str = "", band: int | None = None) -> Path:
     """Write the page of a folder made by `forestgaps predict`.
 
     Args:
         dsm: The surface model that was mapped, or the files it consists of.
         out: The page, a new file.
         notes: Licence, credit, whatever a reader should know of the data.
+        band: The band of the surface model; None: its only one of values, beside alpha.
 
     Raises:
         DataError: Not such a folder, or the surface model lies elsewhere; or `out` exists.
@@ -50,11 +51,11 @@ def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, not
         raise DataError(f"{folder}: no folder of maps; `forestgaps predict` writes one, with {' and '.join(FILES)} in it")
     if not surfaces:
         raise DataError(f"{folder}: say which surface model was mapped, --dsm dsm.tif; the maps are drawn over its relief")
-    write_new(out, rendered("map.html", page(folder, surfaces, notes)))
+    write_new(out, rendered("map.html", page(folder, surfaces, notes, band)))
     return out
 
 
-def page(folder: Path, surfaces: Sequence[Path], notes: str) -> Mapping[str, Any]:
+def page(folder: Path, surfaces: Sequence[Path], notes: str, band: int | None = None) -> Mapping[str, Any]:
     """What the template says."""
     with ExitStack() as stack:
         gaps = stack.enter_context(raster(folder / "gaps.tif"))
@@ -64,9 +65,9 @@ def page(folder: Path, surfaces: Sequence[Path], notes: str) -> Mapping[str, Any
         found = counted(gaps, chances, levels)
         if not found.pixels:
             raise DataError(f"{folder / 'gaps.tif'}: no pixel has data")
-        shade, planes, unsure, factor = overview(gaps, chances, surfaces, main(levels))
+        shade, planes, unsure, factor = overview(gaps, chances, surfaces, main(levels), band)
         places = interesting(planes, factor, gaps)
-        closer = [close_up(gaps, surfaces, place, levels) for place in places]
+        closer = [close_up(gaps, surfaces, place, levels, band) for place in places]
         crs = gaps.crs.to_string() if gaps.crs else "none"
         whole = whole_map(shade, planes, gaps, levels, places, factor)
         sure = sureness_map(shade, unsure, gaps, main(levels))

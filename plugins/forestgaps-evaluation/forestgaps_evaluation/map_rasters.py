@@ -102,7 +102,7 @@ def counted(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ..
 
 
 def overview(
-    gaps: DatasetReader, chances: DatasetReader, surfaces: Sequence[Path], threshold: float
+    gaps: DatasetReader, chances: DatasetReader, surfaces: Sequence[Path], threshold: float, band: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], float]:
     """Relief, gaps and probabilities of everything on a grid of at most `OVERVIEW` pixels, and how many pixels one of it is.
 
@@ -115,11 +115,11 @@ def overview(
     factor = factor if factor > 1 else 1.0
     rows, columns = max(round(gaps.height / factor), 1), max(round(gaps.width / factor), 1)
     planes = gaps.read(out_shape=(gaps.count, rows, columns), resampling=Resampling.mode if factor > 1 else Resampling.nearest)
-    band = thresholds_of(gaps).index(threshold) + 1
-    chance = chances.read(band, out_shape=(rows, columns), resampling=Resampling.nearest)
+    number = thresholds_of(gaps).index(threshold) + 1
+    chance = chances.read(number, out_shape=(rows, columns), resampling=Resampling.nearest)
     scaled = np.where(chance == NODATA, np.nan, chance * (chances.scales[0] or 1.0)).astype(np.float32)
     transform = placed(gaps.transform, across=gaps.width / columns, down=gaps.height / rows)
-    surface = on_grid(surfaces, gaps, transform, rows, columns)
+    surface = on_grid(surfaces, gaps, transform, rows, columns, band)
     if not np.isfinite(surface).any():
         raise DataError(
             f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
@@ -136,23 +136,39 @@ def placed(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float
     return type(transform)(transform.a * across, 0.0, x, 0.0, transform.e * down, y)
 
 
-def on_grid(surfaces: Sequence[Path], gaps: DatasetReader, transform: Any, rows: int, columns: int) -> NDArray[np.float32]:
+def on_grid(
+    surfaces: Sequence[Path], gaps: DatasetReader, transform: Any, rows: int, columns: int, band: int | None = None
+) -> NDArray[np.float32]:
     """The surface models together on one grid, (rows, columns) metres, NaN where none has data."""
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
     whole = np.full((rows, columns), np.nan, np.float32)
     for path in surfaces:
-        with raster(path) as surface:
-            crs: Any = surface.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
+        with raster(path) as dataset, surface_of(path, dataset, band) as (surface, nodata):
+            crs: Any = dataset.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
             more = {}
-            if surface.crs is None and gaps.crs is None and abs(surface.transform.c) + abs(surface.transform.f) == 0:
+            if dataset.crs is None and gaps.crs is None and abs(dataset.transform.c) + abs(dataset.transform.f) == 0:
                 # Not placed anywhere: it covers what the map covers.
-                more["src_transform"] = placed(gaps.transform, across=gaps.width / surface.width, down=gaps.height / surface.height)
+                more["src_transform"] = placed(gaps.transform, across=gaps.width / dataset.width, down=gaps.height / dataset.height)
             grid = {"crs": gaps.crs or crs, "transform": transform, "width": columns, "height": rows}
-            with WarpedVRT(
-                surface, src_crs=crs, **grid, resampling=Resampling.nearest, dtype="float32", nodata=-9999.0, **more
-            ) as view:
-                here = view.read(1, masked=True).filled(np.nan)
+            values = {"src_nodata": nodata, "nodata": np.nan, "dtype": "float32"}
+            with WarpedVRT(surface, src_crs=crs, **grid, **values, resampling=Resampling.nearest, **more) as view:
+                here = view.read(1)
         whole = np.where(np.isfinite(whole), whole, here)
     return whole
+
+
+@contextmanager
+def surface_of(path: Path, dataset: DatasetReader, band: int | None) -> Iterator[tuple[DatasetReader, float]]:
+    """A surface model as GDAL is to see it, and its value without data; pixels under any mask have none."""
+    from forestgaps_geo.opening import opened_text
+    from forestgaps_geo.value_bands import choose_band, value_band
+
+    source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"))
+    nodata = np.nan if source.gdal_nodata is None else source.gdal_nodata
+    if source.gdal_source == dataset.name:
+        yield dataset, nodata
+        return
+    with opened_text(path, source.gdal_source, dataset.width * dataset.height) as view:
+        yield view, nodata

@@ -30,6 +30,9 @@ def report(
         list[Path] | None,
         typer.Option(metavar="DSM.tif", help="For maps: the surface model that was mapped; repeat for several files."),
     ] = None,
+    band: Annotated[
+        int | None, typer.Option("--band", metavar="N", min=1, help="Band of --dsm to read, if it has several.")
+    ] = None,
     notes: Annotated[
         str, typer.Option(metavar="TEXT|FILE", help="Licence and credit of the data, or a text file that holds them.")
     ] = "",
@@ -62,7 +65,7 @@ def report(
 
     words, place = text_of_notes(notes), Path(what)
     if is_map_folder(place):
-        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words)
+        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, band=band)
         say([page], as_json)
         return
     from forestgaps_core.cli import plugins

@@ -21,10 +21,11 @@ from forestgaps_gaps.changes import CLASSES, Changes, changed
 from forestgaps_gaps.dents import HeightCounts
 from forestgaps_gaps.files import new_folder
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
-from forestgaps_gaps.grids import same_grid
+from forestgaps_gaps.grids import common_extent, same_grid
 from forestgaps_gaps.labelling import STRIP
-from forestgaps_gaps.reading import Layer, Pixels, Reading, layers
+from forestgaps_gaps.reading import CroppedLayer, HeightLayer, Layer, MapLayer, Pixels, Reading, layers
 from forestgaps_gaps.table import Flags
+from forestgaps_geo.georeference import align_line
 
 CAUTION = (
     "two surveys that were flown or processed differently (density of points, season, filling of pits, filtering) differ where the "
@@ -99,10 +100,11 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder(out))
         first, second = (stack.enter_context(layers(path, how.reading)) for path in (earlier, later))
-        pairs = paired(earlier, later, first, second)
+        whole = paired(earlier, later, first, second)
+        pairs, extent_notes = on_common_extent(earlier, later, whole)
         grid = pairs[0][0].grid
-        notes = [CAUTION, *dent_notes((earlier, later), pairs[0], how.step, report)]
-        criteria = how.criteria.for_layer(pairs[0][0])
+        notes = [*extent_notes, CAUTION, *dent_notes((earlier, later), pairs[0], how.step, report)]
+        criteria = how.criteria.for_layer(whole[0][0])
         if how.criteria.minimum_m2 is None and criteria.minimum_m2:
             notes.append(
                 f"gaps under {criteria.minimum_m2:g} m2 are left out as noise of the gap maps; to keep them give --min-area 0"
@@ -154,19 +156,8 @@ def paired(earlier: Path, later: Path, first: tuple[Layer, ...], second: tuple[L
     """Layers of one threshold each.
 
     Raises:
-        DataError: Grids or thresholds differ.
+        DataError: Thresholds differ.
     """
-    one, other = first[0].grid, second[0].grid
-    if not same_grid(one, other):
-        t = one.transform
-        box = f"{t.c:.10g} {t.f + one.rows * t.e:.10g} {t.c + one.columns * t.a:.10g} {t.f:.10g}"
-        code = None if one.crs is None else one.crs.to_epsg()
-        srs = f"-t_srs EPSG:{code} " if code else ""
-        raise DataError(
-            f"{later}: lies on another grid than {earlier} ({other}; there {one}), so pixels cannot be compared; make both on one "
-            f"grid from the points, or bring it over: gdalwarp {srs}-te {box} -ts {one.columns} {one.rows} -r near {later.name} "
-            "aligned.tif"
-        )
     levels = [[layer.threshold_m for layer in dates] for dates in (first, second)]
     if not np.array_equal(levels[0], levels[1], equal_nan=True):
         told = [", ".join("unknown" if isnan(level) else f"{level:g} m" for level in dates) for dates in levels]
@@ -175,6 +166,39 @@ def paired(earlier: Path, later: Path, first: tuple[Layer, ...], second: tuple[L
             "both have, such as -t 5, or give both CHMs"
         )
     return list(zip(first, second, strict=True))
+
+
+def on_common_extent(earlier: Path, later: Path, pairs: list[tuple[Layer, Layer]]) -> tuple[list[tuple[Layer, Layer]], list[str]]:
+    """The layers where both rasters have pixels, and a note where that is less than one of them.
+
+    Raises:
+        DataError: Pixels do not fall on pixels, or the rasters do not overlap.
+    """
+    one, other = pairs[0][0].grid, pairs[0][1].grid
+    if same_grid(one, other):
+        return pairs, []
+    found = common_extent(one, other)
+    if found is None:
+        assert isinstance(pairs[0][1], HeightLayer | MapLayer)
+        line = align_line(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
+        raise DataError(
+            f"{later}: lies on another grid than {earlier} ({other}; there {one}), so pixels cannot be compared. Make both on one "
+            f"grid from the points, or bring it to the grid of the earlier one: {line}"
+        )
+    grid, (row, column), (other_row, other_column) = found
+    cut = [
+        (
+            CroppedLayer(grid, a.threshold_m, a.at_most, a.name, whole=a, row=row, column=column),
+            CroppedLayer(grid, b.threshold_m, b.at_most, b.name, whole=b, row=other_row, column=other_column),
+        )
+        for a, b in pairs
+    ]
+    hectares = [part.rows * part.columns * part.pixel.area_m2 / 1e4 for part in (grid, one, other)]
+    note = (
+        f"{earlier} and {later} differ in extent: only what both cover is compared, {hectares[0]:.4g} ha of {hectares[1]:.4g} ha "
+        f"and {hectares[2]:.4g} ha; a gap that crosses the edge of that extent is cut there"
+    )
+    return list(cut), [note]
 
 
 def summary_of(found: Changes, layer: Layer, how: Comparison) -> dict[str, Any]:

@@ -36,6 +36,9 @@ def gaps(
     ] = None,
     max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Leave out larger gaps.")] = None,
     band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of a gap map.")] = None,
+    chm_band: Annotated[
+        int | None, typer.Option("--chm-band", metavar="N", help="Band of --chm to take, if it has several.")
+    ] = None,
     statistics: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write statistics to a new folder, or to a new file if the name ends in .json."),
@@ -71,7 +74,9 @@ def gaps(
 
     if connectivity not in CONNECTIVITIES:
         raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
-    how = Reading(thresholds=threshold or (), at_most=at_most, band=band, chm=chm, pixel_size_m=pixel_size, nodata=nodata)
+    how = Reading(
+        thresholds=threshold or (), at_most=at_most, band=band, chm=chm, chm_band=chm_band, pixel_size_m=pixel_size, nodata=nodata
+    )
     criteria = Criteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
     wish = Wish(out=out, statistics=statistics, cell_m=cells)
     with show_progress(shown=not as_json) as report:

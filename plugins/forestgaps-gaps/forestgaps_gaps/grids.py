@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.measuring import Pixel
+from forestgaps_geo.georeference import metres_line, stated_transform, straighten_line
+from forestgaps_geo.grids import same_place
+from forestgaps_geo.value_bands import value_band
 
 NEAR = 0.01  # pixels: grids that fit this well are the same, written with rounded numbers
 
@@ -53,7 +55,7 @@ def name(crs: CRS | None) -> str:
 
 
 def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
-    """The grid of an open raster.
+    """The grid of an open raster, north up.
 
     Args:
         pixel_size_m: The pixel size, for a raster without CRS; its grid is then taken to be in metres.
@@ -61,45 +63,54 @@ def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
     Raises:
         DataError: Areas cannot be measured on it.
     """
-    crs, transform, unit = dataset.crs or None, dataset.transform, 1.0
-    if crs is None:
-        transform = stated(path, transform, pixel_size_m)
-    elif crs.is_geographic:
+    crs, unit = dataset.crs or None, 1.0
+    source = value_band(path, dataset, 1, transform=stated_transform(path, dataset, pixel_size_m))
+    transform = source.transform
+    if crs is not None and crs.is_geographic:
         raise DataError(
-            f"{path}: its grid is in degrees ({name(crs)}), where areas differ from row to row; bring it to a grid in metres "
-            "first, such as gdalwarp -t_srs EPSG:N -r near"
+            f"{path}: its grid is in degrees ({name(crs)}), where areas differ from row to row. Bring it to a grid in metres: "
+            f"{metres_line(source)}"
         )
-    else:
+    if crs is not None:
         try:
             unit = float(crs.linear_units_factor[1])
         except CRSError:
             unit = 1.0
     if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e):
-        raise DataError(f"{path}: its grid is rotated; bring it to rows that run east, such as gdalwarp -r near")
+        raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {straighten_line(source)}")
     return Grid(crs, transform, dataset.height, dataset.width, unit)
 
 
-def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
-    """The transform of a raster without CRS, once its pixel size is said."""
-    if pixel_size_m is None:
-        raise DataError(
-            f"{path}: has no CRS, so the unit of its pixels is unknown; if it is metres say their size, such as --pixel-size 1"
-        )
-    if not (isfinite(pixel_size_m) and pixel_size_m > 0):
-        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0")
-    if transform == Affine.identity():
-        return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
-    if abs(abs(transform.a) - pixel_size_m) > 1e-4 * pixel_size_m:
-        raise DataError(f"{path}: has pixels of {abs(transform.a):g}, not of {pixel_size_m:g} m as stated")
-    return transform
-
-
 def same_grid(one: Grid, other: Grid) -> bool:
-    """Whether pixels fall on pixels, in the same number."""
-    if (one.rows, one.columns) != (other.rows, other.columns) or (one.crs and other.crs and one.crs != other.crs):
-        return False
+    """Whether pixels fall on pixels, in the same number. Vertical parts of the CRS say nothing on that."""
+    return (one.rows, one.columns) == (other.rows, other.columns) and shift(one, other) == (0, 0)
+
+
+def shift(one: Grid, other: Grid) -> tuple[int, int] | None:
+    """Rows and columns from the corner of one grid to that of another; None where pixels do not fall on pixels."""
+    if one.crs and other.crs and not same_place(one.crs, other.crs):
+        return None
     a, b = one.transform, other.transform
-    wide, high = abs(a.a), abs(a.e)
-    shifts = (a.c - b.c) / wide, (a.f - b.f) / high
-    stretch = (a.a - b.a) / wide * one.columns, (a.e - b.e) / high * one.rows
-    return all(abs(difference) < NEAR for difference in (*shifts, *stretch))
+    column, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
+    stretch = (a.a - b.a) / a.a * max(one.columns, other.columns), (a.e - b.e) / a.e * max(one.rows, other.rows)
+    misfit = max(abs(column - round(column)), abs(row - round(row)), *map(abs, stretch))
+    return (round(row), round(column)) if misfit < NEAR else None
+
+
+def common_extent(one: Grid, other: Grid) -> tuple[Grid, tuple[int, int], tuple[int, int]] | None:
+    """The pixels that both grids have, with the row and column where they begin in each; None where pixels do not fall on pixels.
+
+    Raises:
+        DataError: The two do not overlap.
+    """
+    if (shifted := shift(one, other)) is None:
+        return None
+    (top, bottom), (left, right) = (
+        (max(0, first), min(size, first + other_size))
+        for first, size, other_size in zip(shifted, (one.rows, one.columns), (other.rows, other.columns), strict=True)
+    )
+    if top >= bottom or left >= right:
+        raise DataError(f"the two rasters do not overlap ({one}; {other}). Give surveys of the same place")
+    a, b, c, d, e, f = tuple(one.transform)[:6]
+    grid = evolve(one, transform=Affine(a, b, c + left * a, d, e, f + top * e), rows=bottom - top, columns=right - left)
+    return grid, (top, left), (top - shifted[0], left - shifted[1])

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
-from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.grids import Grid, grid_of, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening
+from forestgaps_geo.georeference import align_line
+from forestgaps_geo.value_bands import ValueBand, choose_band, existing_band, named, value_band, value_bands
 
 Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
 
@@ -46,43 +46,41 @@ class Pixels:
 
 @define(eq=False)
 class Band:
-    """One band of a file, opened."""
+    """One band of a file, opened.
 
-    path: Path
-    dataset: Any  # rasterio's DatasetReader
-    number: int
+    Attributes:
+        nodata: Value without data; None: there is none, whatever the file declares.
+    """
+
+    source: ValueBand
     nodata: float | None
 
-    def read(self, row: int, rows: int, column: int = 0, columns: int | None = None) -> tuple[NDArray[Any], Flags]:
-        """Values as they are in the file, and where they mean something."""
-        window = Window(column, row, self.dataset.width - column if columns is None else columns, rows)
-        with opening.reading(self.path, f"cannot be read from row {row} on"):
-            values = self.dataset.read(self.number, window=window)
-            known = self.dataset.read_masks(self.number, window=window) != 0 if self._has_mask else np.ones(values.shape, bool)
-        if self.nodata is not None:
-            known &= values != self.nodata
-        if values.dtype.kind == "f":
-            known &= ~np.isnan(values)
-        return values, known
+    @property
+    def path(self) -> Path:
+        return self.source.path
 
     @property
-    def _has_mask(self) -> bool:
-        flags = self.dataset.mask_flag_enums[self.number - 1]
-        return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+    def number(self) -> int:
+        return self.source.number
+
+    def read(self, row: int, rows: int, column: int = 0, columns: int | None = None) -> tuple[NDArray[Any], Flags]:
+        """Values as they are in the file, and where they mean something; rows from north to south."""
+        self.source.nodata = self.nodata
+        return self.source.read(row, column, rows, self.source.dataset.width - column if columns is None else columns)
 
     @property
     def whole_numbers(self) -> bool:
-        return np.dtype(self.dataset.dtypes[self.number - 1]).kind in "iub"
+        return self.source.dtype.kind in "iub"
 
     @property
     def description(self) -> str:
-        return self.dataset.descriptions[self.number - 1] or ""
+        return self.source.description
 
     def heights(self, row: int, rows: int) -> tuple[Heights, Flags]:
         """Metres, NaN where not known."""
         values, known = self.read(row, rows)
         metres: Heights = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
-        scale, offset = self.dataset.scales[self.number - 1], self.dataset.offsets[self.number - 1]
+        scale, offset = self.source.scale, self.source.offset
         if (scale, offset) != (1.0, 0.0):
             metres = metres * metres.dtype.type(scale) + metres.dtype.type(offset)
         metres[~known] = np.nan
@@ -97,8 +95,8 @@ class Band:
 
     def sample(self) -> set[float]:
         """Values that mean something, in some windows spread over the raster."""
-        height, width = self.dataset.height, self.dataset.width
-        deep, wide = self.dataset.block_shapes[self.number - 1]
+        height, width = self.source.dataset.height, self.source.dataset.width
+        deep, wide = self.source.block_shape
         rows, columns = min(deep, 512, height), min(wide, 512, width)
         found: set[float] = set()
         for look in range(LOOKS):
@@ -166,6 +164,25 @@ class MapLayer(Layer):
         return Pixels(gap, known, None if self.heights is None else self.heights.heights(row, rows)[0])
 
 
+@define(eq=False)
+class CroppedLayer(Layer):
+    """A part of a layer.
+
+    Attributes:
+        whole: The layer it is cut from.
+        row, column: Where in it the part begins.
+    """
+
+    whole: Layer = field(kw_only=True)
+    row: int = field(kw_only=True)
+    column: int = field(kw_only=True)
+
+    def pixels(self, row: int, rows: int) -> Pixels:
+        found = self.whole.pixels(self.row + row, rows)
+        part = slice(self.column, self.column + self.grid.columns)
+        return Pixels(found.gap[:, part], found.known[:, part], None if found.height is None else found.height[:, part])
+
+
 @frozen(kw_only=True)
 class Reading:
     """How a raster is to be read.
@@ -175,6 +192,7 @@ class Reading:
         at_most: Heights equal to a threshold are gap too.
         band: The band to read; None: the only one of heights, all of a gap map.
         chm: Heights that go with a gap map.
+        chm_band: The band of `chm` to read; None: its only band of values.
         pixel_size_m: Pixel size of a raster without CRS.
         nodata: Value that means no data, where the file does not say so.
     """
@@ -183,6 +201,7 @@ class Reading:
     at_most: bool = False
     band: int | None = None
     chm: Path | None = None
+    chm_band: int | None = None
     pixel_size_m: float | None = None
     nodata: float | None = None
 
@@ -205,9 +224,7 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
         dataset = stack.enter_context(opening.opened(path))
         with opening.reading(path, "has a damaged header"):
             grid = grid_of(path, dataset, how.pixel_size_m)
-            bands = [
-                Band(path, dataset, number, nodata_of(dataset, number, how.nodata)) for number in chosen(path, dataset, how.band)
-            ]
+            bands = [band_of(path, dataset, number, how.nodata) for number in chosen(path, dataset, how.band)]
             a_map = is_map(bands[0])
         if a_map:
             heights = None if how.chm is None else companion(stack, how, grid)
@@ -219,18 +236,13 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
 
 
 def chosen(path: Path, dataset: Any, band: int | None) -> list[int]:
-    numbers = [number for number, kind in enumerate(dataset.colorinterp, start=1) if kind.name != "alpha"]
-    if not numbers:
-        raise DataError(f"{path}: has no band of values ({dataset.count} in all, which only say where there is data)")
-    if band is None:
-        return numbers
-    if band not in numbers:
-        raise DataError(f"{path}: has no band {band}; there are bands 1 to {len(numbers)}")
-    return [band]
+    numbers = value_bands(path, dataset)
+    return numbers if band is None else [existing_band(path, dataset, band, numbers)]
 
 
-def nodata_of(dataset: Any, number: int, stated: float | None) -> float | None:
-    return dataset.nodatavals[number - 1] if stated is None else stated
+def band_of(path: Path, dataset: Any, number: int, stated: float | None) -> Band:
+    source = value_band(path, dataset, number, stated)
+    return Band(source, source.nodata)
 
 
 def is_map(band: Band) -> bool:
@@ -241,8 +253,8 @@ def is_map(band: Band) -> bool:
     """
     if "probability" in band.description:
         raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
-    if band.dataset.dtypes[band.number - 1] not in opening.REAL:
-        raise DataError(f"{band.path}: holds {band.dataset.dtypes[band.number - 1]}; heights and gap maps are real numbers")
+    if band.source.dtype.name not in opening.REAL:
+        raise DataError(f"{band.path}: holds {band.source.dtype.name}; heights and gap maps are real numbers")
     if level_in(band.description) is not None:
         return True
     values = band.sample()
@@ -287,7 +299,11 @@ def map_layers(bands: list[Band], grid: Grid, how: Reading, heights: Band | None
 def height_layers(bands: list[Band], grid: Grid, how: Reading) -> tuple[Layer, ...]:
     path = bands[0].path
     if len(bands) != 1:
-        raise DataError(f"{path}: has {len(bands)} bands of heights; say which is the canopy height, such as --band 1")
+        numbers = [band.number for band in bands]
+        raise DataError(
+            f"{path}: has {len(bands)} bands of heights ({named(bands[0].source.dataset, numbers)}). Choose the canopy height with "
+            f"--band N, such as --band {numbers[0]}"
+        )
     if not how.thresholds:
         raise DataError(f"{path}: holds heights, not a gap map; say below which height canopy is gap, such as -t 5 -t 10")
     check_metres(bands[0])
@@ -306,18 +322,16 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
     path = how.chm
     assert path is not None
     dataset = stack.enter_context(opening.opened(path))
-    numbers = chosen(path, dataset, None)
-    if len(numbers) != 1:
-        raise DataError(f"{path}: has {len(numbers)} bands; a CHM has one")
+    number = choose_band(path, dataset, how.chm_band, "a CHM", option="--chm-band")
     other = grid_of(path, dataset, how.pixel_size_m)
+    band = band_of(path, dataset, number, how.nodata)
     if not same_grid(grid, other):
-        raise DataError(f"{path}: lies on another grid than the gap map ({other}, there {grid}); bring it to the map's")
-    band = Band(path, dataset, 1, nodata_of(dataset, 1, how.nodata))
+        line = align_line(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
+        raise DataError(f"{path}: lies on another grid than the gap map ({other}; there {grid}). Bring it to that grid: {line}")
     check_metres(band)
     return band
 
 
 def check_metres(band: Band) -> None:
-    unit = (band.dataset.units[band.number - 1] or "").strip().lower()
-    if unit not in METRES:
+    if (unit := band.source.unit) not in METRES:
         raise DataError(f"{band.path}: its heights are in {unit}; convert them to metres")

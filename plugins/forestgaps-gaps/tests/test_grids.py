@@ -37,7 +37,7 @@ def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
     path = raster("bare.tif", PLANE, crs=None, transform=Affine(2, 0, 7, 0, -2, 9))
     with pytest.raises(DataError, match="--pixel-size 1"):
         grid(path)
-    with pytest.raises(DataError, match="has pixels of 2, not of 1 m"):
+    with pytest.raises(DataError, match="has pixels of 2 m, not of 1 m"):
         grid(path, 1.0)
     for none in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(DataError, match="it is a length above 0"):

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
-from rasterio import Affine
-from rasterio.enums import MaskFlags
-from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
+from forestgaps_geo.georeference import stated_transform
 from forestgaps_geo.grids import FEET, FOOT, METRES, Grid, vertical_unit
+from forestgaps_geo.value_bands import ValueBand, choose_band, value_band
 from forestgaps_geo.virtual_rasters import plain
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -43,87 +41,76 @@ class Band:
     """
 
     path: Path
-    dataset: Any  # rasterio's DatasetReader
+    source: ValueBand
     grid: Grid
-    nodata: float | None
     unit_m: float = 1.0
+
+    @property
+    def dataset(self) -> Any:
+        """The open file, whose rows may run from south to north; `read` turns them round."""
+        return self.source.dataset
+
+    @property
+    def nodata(self) -> float | None:
+        return self.source.nodata
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN where the file has no data."""
-        window = Window(column, row, columns, rows)
-        with opening.reading(self.path, f"cannot be read from row {row} on"):
-            raw = self.dataset.read(1, window=window)
-            unmasked = self.dataset.read_masks(1, window=window) != 0 if self.has_mask else None
+        raw, valid = self.source.read(row, column, rows, columns)
         with np.errstate(over="ignore", invalid="ignore"):  # what is infinite then is no elevation, and told by `survey`
             values: Plane = raw.astype(np.float32, copy=False)
-            scale, offset = self.dataset.scales[0], self.dataset.offsets[0]
+            scale, offset = self.source.scale, self.source.offset
             if (scale, offset) != (1.0, 0.0):
                 values = values * np.float32(scale) + np.float32(offset)
             if self.unit_m != 1.0:
                 values = values * np.float32(self.unit_m)
-        if self.nodata is not None:
-            values[raw == self.nodata] = np.nan
-        if unmasked is not None:
-            values[~unmasked] = np.nan
+        values[~valid] = np.nan
         return values
-
-    @property
-    def has_mask(self) -> bool:
-        flags = self.dataset.mask_flag_enums[0]
-        return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
 
 
 @contextmanager
-def opened(path: Path, *, nodata: float | None = None, pixel_size_m: float | None = None, feet: bool = False) -> Iterator[Band]:
+def opened(
+    path: Path,
+    *,
+    nodata: float | None = None,
+    pixel_size_m: float | None = None,
+    feet: bool = False,
+    band: int | None = None,
+    several_only: bool = False,
+) -> Iterator[Band]:
     """A raster of one band in metres.
 
     Args:
         nodata: The value that means no data, where the file does not say so itself.
         pixel_size_m: The pixel size, for a file without CRS; its grid is then taken to be in metres.
         feet: Its values are in feet and become metres as they are read: of 0.3048 m, or of the kind the file itself names.
+        band: The band to read; None: the only one of values, beside alpha.
+        several_only: `band` is meant for rasters with several bands of values; others are read as they are.
 
     Raises:
         DataError: It is not such a raster.
     """
     with opening.opened(path) as dataset:
         with opening.reading(path, "has a damaged header"):
-            band = described(path, dataset, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet)
-        yield band
+            number = choose_band(path, dataset, band, "a raster of elevations or heights", several_only=several_only)
+            found = described(path, dataset, number, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet)
+        yield found
 
 
-def described(path: Path, dataset: Any, *, nodata: float | None, pixel_size_m: float | None, feet: bool) -> Band:
-    """The band of an open raster, if it is one of metres."""
-    if dataset.count != 1 and not (dataset.count == 2 and MaskFlags.alpha in dataset.mask_flag_enums[0]):
-        raise DataError(f"{path}: has {dataset.count} bands; a raster of elevations or heights has one")
-    if dataset.dtypes[0] not in opening.REAL:
-        raise DataError(f"{path}: holds {dataset.dtypes[0]}; elevations and heights are real numbers")
+def described(path: Path, dataset: Any, number: int, *, nodata: float | None, pixel_size_m: float | None, feet: bool) -> Band:
+    """A band of an open raster, if it is one of metres."""
+    if (kind := dataset.dtypes[number - 1]) not in opening.REAL:
+        raise DataError(f"{path}: holds {kind}; elevations and heights are real numbers")
     crs = dataset.crs or None
+    source = value_band(path, dataset, number, nodata, stated_transform(path, dataset, pixel_size_m))
     unit_m = FOOT if feet else 1.0
-    for unit in ((dataset.units[0] or "").strip().lower(), vertical_unit(crs)):
+    for unit in (source.unit, vertical_unit(crs)):
         if feet and unit in FEET:
             unit_m = FEET[unit]
         elif unit not in METRES:
             would = ", or add --feet (feet = true in a site list)" if unit in FEET else ""
             raise DataError(f"{path}: its heights are in {plain(unit)}; convert them to metres{would}")
-    transform = dataset.transform if crs is not None else stated(path, dataset.transform, pixel_size_m)
-    grid = Grid(crs, transform, dataset.height, dataset.width)
-    return Band(path, dataset, grid, dataset.nodata if nodata is None else nodata, unit_m)
-
-
-def stated(path: Path, transform: Affine, pixel_size_m: float | None) -> Affine:
-    """The transform of a raster without CRS, once its pixel size is said."""
-    if pixel_size_m is None:
-        raise DataError(
-            f"{path}: has no CRS, so its unit is unknown; if its grid is in metres say its pixel size, such as --pixel-size 1 "
-            "(pixel_size_m = 1.0 in a site list)"
-        )
-    if not (isfinite(pixel_size_m) and pixel_size_m > 0):
-        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0")
-    if transform == Affine.identity():
-        return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
-    if abs(transform.a - pixel_size_m) > 1e-4 * pixel_size_m:
-        raise DataError(f"{path}: has pixels of {transform.a:g}, not of {pixel_size_m:g} m as stated")
-    return transform
+    return Band(path, source, Grid(crs, source.transform, dataset.height, dataset.width), unit_m)
 
 
 @frozen

@@ -69,15 +69,34 @@ def name(crs: CRS | None) -> str:
 
 
 def horizontal(crs: CRS) -> CRS:
-    """The CRS without its vertical part, which says nothing on where pixels lie."""
-    described = crs.to_dict(projjson=True)
-    return CRS.from_dict(described["components"][0]) if described.get("type") == "CompoundCRS" else crs
+    """The CRS that says where pixels lie: without a vertical part or axis, and without a transformation to another datum."""
+    described: dict[str, Any] = crs.to_dict(projjson=True)
+    before = described
+    while described.get("type") in ("CompoundCRS", "BoundCRS"):
+        described = described["components"][0] if described["type"] == "CompoundCRS" else described["source_crs"]
+    described = without_heights(described)
+    return crs if described is before else CRS.from_dict(described)
+
+
+def without_heights(described: dict[str, Any]) -> dict[str, Any]:
+    """A CRS as PROJJSON without its third axis, that of its base included."""
+    found = described
+    if isinstance(base := described.get("base_crs"), dict) and (flat := without_heights(base)) is not base:
+        found = {**found, "base_crs": flat}
+    system = described.get("coordinate_system", {})
+    if len(system.get("axis", ())) == 3 and described.get("type") in ("GeographicCRS", "ProjectedCRS"):
+        found = {**found, "coordinate_system": {**system, "axis": system["axis"][:2]}}
+    return {key: value for key, value in found.items() if key not in ("id", "ids")} if found is not described else described
 
 
 def same_place(one: CRS | None, other: CRS | None) -> bool:
+    """Whether coordinates of both mean the same places, heights apart."""
     if one is None or other is None:
         return one is other
-    return bool(one == other or horizontal(one) == horizontal(other))
+    if one == other:
+        return True
+    flat, beside = horizontal(one), horizontal(other)
+    return bool(flat == beside or ((code := flat.to_epsg()) is not None and code == beside.to_epsg()))
 
 
 def vertical_unit(crs: CRS | None) -> str:
@@ -146,8 +165,13 @@ def bounds_in(grid: Grid, crs: CRS | str) -> tuple[float, float, float, float]:
 def metric_crs(grid: Grid) -> str:
     """The UTM zone of the grid's middle, to propose."""
     left, bottom, right, top = bounds_in(grid, "EPSG:4326")
-    zone = min(max(floor(((left + right) / 2 + 180) / 6) + 1, 1), 60)
-    return f"EPSG:{(32600 if bottom + top >= 0 else 32700) + zone}"
+    return utm_zone((left + right) / 2, (bottom + top) / 2)
+
+
+def utm_zone(longitude: float, latitude: float) -> str:
+    """The UTM zone of a place, as EPSG code."""
+    zone = min(max(floor((longitude + 180) / 6) + 1, 1), 60)
+    return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
 
 
 def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CRS | None, resample: bool) -> Grid:

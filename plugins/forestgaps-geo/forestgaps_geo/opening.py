@@ -30,6 +30,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from forestgaps_core.bounded_reading import open_regular_file
 from forestgaps_core.errors import DataError
+from forestgaps_geo.gdal_commands import gdal_translate
+from forestgaps_geo.local_paths import missing_file
 from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, plain
 
 SIDE = 2**22  # pixels; wider than any survey, as a row is read at once
@@ -174,7 +176,7 @@ def of_size(path: Path, dataset: Any, size: int) -> str:
     for (tall, wide), kind in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         block = tall * wide * (np.dtype(kind).itemsize if kind in REAL else 16) * (bands if interleaved else 1)
         if block > BLOCK:
-            rewrite = f"gdal_translate -co TILED=YES {path.name} {path.stem}_tiled.tif"
+            rewrite = gdal_translate(path, "tiled", "-co", "TILED=YES")
             return f"is stored in blocks of {wide} x {tall} pixels, {block:,} bytes each; rewrite it in tiles: {rewrite}"
     return ""
 
@@ -194,7 +196,7 @@ REAL = (*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64
 
 
 def convert(path: Path) -> str:
-    return f"gdal_translate {path.name} {path.stem}_plain.tif"
+    return gdal_translate(path, "plain")
 
 
 # --- what GDAL is told to open ------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ def checked(path: Path, above: tuple[Path, ...] = ()) -> Named:
         return Named(str(path.absolute()), path.stat().st_size)
     if re.match(rb"(\xef\xbb\xbf)?\s*(<[?!][^>]*>\s*)*<VRTDataset", start):
         about = path.stat()
-        return checked_vrt(path.absolute(), about.st_mtime_ns, about.st_size, above)
+        return checked_vrt(path, path.absolute(), about.st_mtime_ns, about.st_size, above)
     raise DataError(f"{path}: is no raster that can be read: neither a GeoTIFF nor a VRT; convert it: {convert(path)}")
 
 
@@ -220,7 +222,7 @@ def first_bytes(path: Path) -> bytes:
     """Of a file, not of anything else that has a name."""
     try:
         if not path.is_file():
-            raise DataError(f"{path}: {'is a folder, not a raster' if path.is_dir() else 'no such file'}")
+            raise DataError(f"{path}: is a folder, not a raster" if path.is_dir() else missing_file(path))
         with open_regular_file(path) as file:
             return file.read(4096)
     except (OSError, ValueError) as error:
@@ -238,10 +240,12 @@ def beside(path: Path) -> None:
 
 
 @lru_cache(maxsize=16)
-def checked_vrt(path: Path, changed: int, length: int, above: tuple[Path, ...]) -> Named:
+def checked_vrt(path: Path, place: Path, changed: int, length: int, above: tuple[Path, ...]) -> Named:
     """The text of a VRT, its sources by their absolute paths or, where they are VRTs, by their own text.
 
     Args:
+        path: As it was given.
+        place: The absolute path, so that another file of that name in another folder is read.
         changed: When, so that a file that was changed is read anew.
         length: In bytes.
     """

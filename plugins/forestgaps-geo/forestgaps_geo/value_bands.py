@@ -1,7 +1,7 @@
 """Which bands of a raster hold values, and which of their pixels are valid.
 
-A pixel has no data if any of these says so: the nodata value of its band, NaN, the mask of the file (in it, or beside it as `.msk`), an
-alpha band of any data type. GDAL itself takes the first of these that it finds, and alpha of 8 and 16 bits alone.
+A pixel has no data if any of these says so: the nodata value of its band, NaN, the mask of the file (in it, or beside it as
+`.msk`), an alpha band of any data type. GDAL itself takes the first of these that it finds, and alpha of 8 and 16 bits alone.
 
 Rows are read from north to south and columns from west to east, also where the file stores them the other way round.
 """
@@ -129,7 +129,7 @@ class ValueBand:
         return self.nodata if self.gdal_source == self.dataset.name else np.nan
 
     def _vrt(self, source: str, number: int, nodata: float | None = None, *, masked: bool = False) -> str:
-        """A band as Float32, NaN where its mask or the nodata value says that there is no data. GDAL ignores a mask beside nodata."""
+        """A band as Float32, NaN where its mask or the nodata value says so. GDAL ignores a mask beside nodata."""
         source = (
             f"<ComplexSource>{self._file(source, number)}{'<UseMaskBand>true</UseMaskBand>' if masked else ''}{self._rectangles()}"
             f"{'' if nodata is None else f'<NODATA>{float(nodata)!r}</NODATA>'}</ComplexSource>"
@@ -233,13 +233,16 @@ def value_bands(path: Path, dataset: Any) -> list[int]:
     return numbers
 
 
-def choose_band(path: Path, dataset: Any, band: int | None, what: str, *, several_only: bool = False) -> int:
+def choose_band(
+    path: Path, dataset: Any, band: int | None, what: str, *, several_only: bool = False, option: str = "--band"
+) -> int:
     """The number of the one band to read.
 
     Args:
         band: The number that was given; None: the only band of values.
         what: What is read, such as "a DSM".
         several_only: `band` is meant for rasters with several bands of values; others are read as they are.
+        option: That chooses the band.
 
     Raises:
         DataError: There are several and none was given, or there is no such band.
@@ -249,19 +252,19 @@ def choose_band(path: Path, dataset: Any, band: int | None, what: str, *, severa
         return numbers[0]
     if band is None:
         raise DataError(
-            f"{path}: has {len(numbers)} bands of values ({named(dataset, numbers)}), and {what} is one band. Choose it with --band "
-            f"N, such as --band {numbers[0]}"
+            f"{path}: has {len(numbers)} bands of values ({named(dataset, numbers)}), and {what} is one band. Choose it with "
+            f"{option} N, such as {option} {numbers[0]}"
         )
-    return existing_band(path, dataset, band, numbers)
+    return existing_band(path, dataset, band, numbers, option)
 
 
-def existing_band(path: Path, dataset: Any, band: int, numbers: Sequence[int]) -> int:
+def existing_band(path: Path, dataset: Any, band: int, numbers: Sequence[int], option: str = "--band") -> int:
     if band in numbers:
         return band
     is_alpha = 1 <= band <= dataset.count
     there = f"band {numbers[0]}" if len(numbers) == 1 else f"bands {numbers[0]} to {numbers[-1]}"
     fault = f"band {band} is alpha, which masks the others" if is_alpha else f"has no band {band}"
-    raise DataError(f"{path}: {fault}; there {'is' if len(numbers) == 1 else 'are'} {there}. Choose another --band")
+    raise DataError(f"{path}: {fault}; there {'is' if len(numbers) == 1 else 'are'} {there}. Choose another {option}")
 
 
 def named(dataset: Any, numbers: Sequence[int]) -> str:

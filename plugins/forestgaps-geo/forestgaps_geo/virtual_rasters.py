@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.errors import DataError
+from forestgaps_geo.gdal_commands import gdal_translate
 
 MAX_VRT_BYTES = 64 * 2**20
 DEPTH = 64  # of elements
@@ -77,7 +78,7 @@ def harmless(path: Path) -> Element:
     root = parsed(path)
     for element in root.iter():
         if fault := forbidden(element):
-            copy = f"gdal_translate {path.name} {path.stem}.tif"
+            copy = gdal_translate(path, "plain")
             raise DataError(f"{path}: {fault}, which is not read on the word of a file; make a GeoTIFF of it: {copy}")
     if fault := crowded(root):
         raise DataError(f"{path}: {fault}")

@@ -116,7 +116,7 @@ def test_elevations_below_the_sea_are_no_nodata(raster) -> None:
 def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
     path = raster("a.tif", FLAT, crs=None)
     refused(path, "has no CRS.*--pixel-size 1")
-    refused(path, "has pixels of 1, not of 2 m as stated", pixel_size_m=2.0)
+    refused(path, "has pixels of 1 m, not of 2 m as stated", pixel_size_m=2.0)
     for none in (0.0, -1.0, float("nan"), float("inf")):
         refused(path, "it is a length above 0", pixel_size_m=none)
     with gdal(), opened(path, pixel_size_m=1.0) as band:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio import Affine
 from rasterio.enums import ColorInterp
-from rasterio.io import MemoryFile
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.opening import gdal, opened, opened_text
@@ -198,7 +196,7 @@ def test_choose_band_names_the_option_and_the_bands(tmp_path) -> None:
         with pytest.raises(DataError, match=r"2 bands of values \(1: surface, float32; 2: ground, float32\).*--band N"):
             choose_band(path, dataset, None, "a DSM")
         assert choose_band(path, dataset, 2, "a DSM") == 2
-        with pytest.raises(DataError, match="band 3 is alpha.*bands 1 to 2"):
+        with pytest.raises(DataError, match=r"band 3 is alpha.*bands 1 to 2"):
             choose_band(path, dataset, 3, "a DSM")
         with pytest.raises(DataError, match="no band 4; there are bands 1 to 2"):
             choose_band(path, dataset, 4, "a DSM")

@@ -20,6 +20,9 @@ def quantize(
         Path | None,
         typer.Option(metavar="DSM.tif", help="Surface to see ranges of values on; by default the run's validation tiles."),
     ] = None,
+    band: Annotated[
+        int | None, typer.Option("--band", metavar="N", min=1, help="Band of --calibrate-with to read, if it has several.")
+    ] = None,
     tiles: Annotated[int, typer.Option(min=1, max=4096, help="Tiles to look at: half to calibrate, half to compare.")] = 32,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="LAYER", help="Leave this layer in float, and all in it; may be repeated.")
@@ -34,7 +37,7 @@ def quantize(
     """
     from forestgaps_quantization.folders import quantize_network, sentences
 
-    done = quantize_network(run, out, calibrate_with=calibrate_with, tiles=tiles, keep=keep or (), checkpoint=checkpoint)
+    done = quantize_network(run, out, calibrate_with=calibrate_with, band=band, tiles=tiles, keep=keep or (), checkpoint=checkpoint)
     if as_json:
         told = {
             "folder": str(out),

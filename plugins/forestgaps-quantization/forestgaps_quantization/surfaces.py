@@ -64,8 +64,11 @@ def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> l
     return [surface(tile.dsm, tile.valid) for tile in read if tile.valid.any()]
 
 
-def of_raster(raster: Path, resolution_m: float, count: int) -> list[Surface]:
+def of_raster(raster: Path, resolution_m: float, count: int, band: int | None = None) -> list[Surface]:
     """Tiles of a GeoTIFF or VRT, spread over it, those with data in half of their pixels or more.
+
+    Args:
+        band: The band to read; None: the only one of values, beside alpha.
 
     Raises:
         DataError: No raster, pixels of another size, or no tile with data.
@@ -73,6 +76,7 @@ def of_raster(raster: Path, resolution_m: float, count: int) -> list[Surface]:
     """
     try:
         from forestgaps_geo import opening
+        from forestgaps_geo.value_bands import choose_band, value_band
     except ImportError as error:
         raise CheckpointError(
             f'--calibrate-with needs rasterio: pip install "forestgaps-quantization[rasters]" ({error})'
@@ -80,11 +84,12 @@ def of_raster(raster: Path, resolution_m: float, count: int) -> list[Surface]:
     found: list[Surface] = []
     with opening.opened(raster) as dataset, opening.reading(raster, "cannot be read"):
         refuse_other_pixels(raster, dataset, resolution_m)
+        source = value_band(raster, dataset, choose_band(raster, dataset, band, "a surface model"))
         windows = list(spread(dataset.height, dataset.width, count))
-        for rows, columns in windows:
-            band = dataset.read(1, window=(rows, columns), masked=True)
-            values = torch.from_numpy(band.filled(0).astype("float32"))
-            valid = ~torch.from_numpy(band.mask | (band.filled(0) != band.filled(0))).broadcast_to(values.shape)
+        for (top, bottom), (left, right) in windows:
+            pixels, known = source.read(top, left, bottom - top, right - left)
+            values = torch.from_numpy(pixels.astype("float32") * source.scale + source.offset)
+            valid = torch.from_numpy(known.copy())
             if valid.float().mean() >= LEAST_KNOWN:
                 found.append(surface(values.nan_to_num(0.0), valid))
     if not found:

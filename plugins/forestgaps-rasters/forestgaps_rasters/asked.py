@@ -16,8 +16,8 @@ from forestgaps_core.plugins import Plugins, load_target
 
 PRETRAINED = "pretrained"  # the network that maps where none is named
 
-WriteReport: TypeAlias = Callable[[Path, Sequence[Path]], list[str]]
-"""From the folder of the maps and the DSM's files to the files written."""
+WriteReport: TypeAlias = Callable[[Path, Sequence[Path], int | None], list[str]]
+"""From the folder of the maps, the DSM's files and their band to the files written."""
 
 
 def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugins | None = None) -> tuple[Path | str, list[Path]]:
@@ -60,7 +60,7 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
     plugin, command = commands["report"]
     function = load_target(command.target, f"the command report of {plugin}")
 
-    def write(maps: Path, dsm: Sequence[Path]) -> list[str]:
+    def write(maps: Path, dsm: Sequence[Path], band: int | None = None) -> list[str]:
         import typer
 
         from forestgaps_rasters.mosaics import listed
@@ -70,7 +70,8 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
         said = io.StringIO()  # it speaks JSON to us, and we tell the rest
         with redirect_stdout(said):
             surfaces = [word for path in listed(dsm) for word in ("--dsm", str(path))]
-            app([str(maps), *surfaces, "--json"], standalone_mode=False)
+            chosen = [] if band is None else ["--band", str(band)]
+            app([str(maps), *surfaces, *chosen, "--json"], standalone_mode=False)
         files: list[str] = json.loads(said.getvalue())["files"]
         return files
 

@@ -38,6 +38,10 @@ PixelSize = Annotated[
     ),
 ]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
+BandNumber = Annotated[
+    int | None,
+    typer.Option("--band", metavar="N", min=1, help="Band to read of a raster with several bands of values; alpha is the mask."),
+]
 Feet = Annotated[bool, typer.Option("--feet", help="Elevations are in feet; convert them to metres.")]
 SkipChecks = Annotated[
     bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")
@@ -80,6 +84,7 @@ def prepare(
     crs: Crs = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
+    band: BandNumber = None,
     feet: Feet = False,
     skip_checks: SkipChecks = False,
     check: Annotated[
@@ -103,7 +108,8 @@ def prepare(
     if check is not None:
         checked(check, as_json=as_json)
         return
-    common = {**block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata, "feet": feet}
+    common: dict[str, Any] = {**block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata}
+    common |= {"band": band, "feet": feet}
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
     wish = Wish(
         resolution_m=resolution,
@@ -203,6 +209,7 @@ def predict(
     crs: Crs = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
+    band: BandNumber = None,
     feet: Feet = False,
     skip_checks: SkipChecks = False,
     as_json: Json = False,
@@ -233,6 +240,7 @@ def predict(
         crs=parsed_crs(crs) if crs else None,
         pixel_size_m=pixel_size,
         nodata=nodata,
+        band=band,
         feet=feet,
         skip_checks=skip_checks,
     )
@@ -251,7 +259,7 @@ def predict(
         str(done.probabilities),
         str(done.gaps),
         *(str(out / name) for name in STYLES),
-        *(write_report(out, dsm) if write_report else []),
+        *(write_report(out, dsm, band) if write_report else []),
     ]
     if as_json:
         say(

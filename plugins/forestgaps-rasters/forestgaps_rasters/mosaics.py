@@ -25,7 +25,9 @@ from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
+from forestgaps_geo.local_paths import missing_file
 from forestgaps_geo.opening import opened_text
+from forestgaps_geo.value_bands import value_band
 from forestgaps_rasters.resampling import pixel_size, warped
 
 RASTERS = (".tif", ".tiff")
@@ -53,6 +55,8 @@ class Source:
     nodata: float | None = None
     pixel_size_m: float | None = None
     feet: bool = False
+    band: int | None = None
+    several_only: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[Band]:
@@ -61,11 +65,12 @@ class Source:
             DataError: It cannot be opened as a raster of one band in metres.
         """
         if self.text is None or self.grid is None:
-            with opened(self.files[0], nodata=self.nodata, pixel_size_m=self.pixel_size_m, feet=self.feet) as band:
+            options: dict[str, Any] = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}
+            with opened(self.files[0], **options, band=self.band, several_only=self.several_only) as band:
                 yield band
             return
         with opened_text(self.place, self.text, sum(path.stat().st_size for path in self.files)) as dataset:
-            yield Band(self.place, dataset, self.grid, np.nan, self.unit_m)
+            yield Band(self.place, value_band(self.place, dataset, 1, np.nan, self.grid.transform), self.grid, self.unit_m)
 
 
 def listed(places: Sequence[Path]) -> tuple[Path, ...]:
@@ -84,7 +89,7 @@ def listed(places: Sequence[Path]) -> tuple[Path, ...]:
         elif place.suffix.lower() in LISTS:
             found += named_in(place)
         elif not place.exists():
-            raise DataError(f"{place}: no such file or folder")
+            raise DataError(missing_file(place, "no such file or folder"))
         else:
             found.append(place)
     if twice := [path for path, times in Counter(found).items() if times > 1]:
@@ -112,6 +117,8 @@ def source_of(
     nodata: float | None = None,
     pixel_size_m: float | None = None,
     feet: bool = False,
+    band: int | None = None,
+    several_only: bool = False,
     resample: bool = False,
     offer: str = "; --resample brings it there",
 ) -> Source:
@@ -126,20 +133,21 @@ def source_of(
     """
     files = listed(places)
     options: dict[str, Any] = {"nodata": nodata, "pixel_size_m": pixel_size_m, "feet": feet}
+    options |= {"band": band, "several_only": several_only}
     if len(files) == 1:
         return Source(files[0], files, **options)
-    with opened(files[0], **options) as band:
-        first, unit_m = band.grid, band.unit_m
+    with opened(files[0], **options) as one:
+        first, unit_m = one.grid, one.unit_m
         if fault := crooked(first.transform):
             raise DataError(f"{files[0]}: {fault}, so no other file can be laid beside it")
     members: list[tuple[int, int, Grid, str]] = []
     for path in files:
-        with opened(path, **options) as band:
-            if band.dataset.crs is None and band.dataset.transform == Affine.identity():
+        with opened(path, **options) as one:
+            if one.dataset.crs is None and one.dataset.transform == Affine.identity():
                 raise DataError(f"{path}: does not say where it lies, so it cannot be laid beside others")
-            if band.unit_m != unit_m:
+            if one.unit_m != unit_m:
                 raise DataError(f"{path}: is in another unit of height than {files[0]}; convert one of them")
-            members.append(member(band, first, resample=resample, offer=offer))
+            members.append(member(one, first, resample=resample, offer=offer))
     top, left = min(row for row, *_ in members), min(column for _, column, *_ in members)
     bottom = max(row + grid.rows for row, _, grid, _ in members)
     right = max(column + grid.columns for _, column, grid, _ in members)
@@ -160,8 +168,8 @@ def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int,
     """Row and column of a file on the first one's grid, its own grid there, and its part of the virtual raster."""
     where = offset(band.grid, first)
     if where is not None:
-        nodata = None if band.nodata is None else repr(float(band.nodata))
-        return *where, band.grid, part(band.dataset.name, band.grid, nodata, band)
+        nodata = band.source.gdal_nodata
+        return *where, band.grid, part(band.source.gdal_source, band.grid, None if nodata is None else repr(float(nodata)), band)
     if not resample:
         raise DataError(f"{band.path}: {misfit(band.grid, first)}{offer}")
     window = covering(band.grid, first)
@@ -224,21 +232,18 @@ def part(file: str, grid: Grid, nodata: str | None, band: Band | None) -> str:
         "<ComplexSource>",
         f'<SourceFilename relativeToVRT="0">{plain(escape(file))}</SourceFilename><SourceBand>1</SourceBand>',
     ]
-    if band is not None:  # with these GDAL need not open the file before it is read
-        rows, columns = band.dataset.block_shapes[0]
+    if band is not None and file == band.dataset.name:  # with these GDAL need not open the file before it is read
+        rows, columns = band.source.block_shape
         kind = {"float32": "Float32", "float64": "Float64", "uint8": "Byte"}.get(
-            band.dataset.dtypes[0], band.dataset.dtypes[0].title()
+            band.source.dtype.name, band.source.dtype.name.title()
         )
         kind = kind.replace("Uint", "UInt")
         lines.append(
             f'<SourceProperties RasterXSize="{grid.columns}" RasterYSize="{grid.rows}" DataType="{kind}" '
             f'BlockXSize="{columns}" BlockYSize="{rows}"/>'
         )
-        scale, shift = band.dataset.scales[0], band.dataset.offsets[0]
-        if (scale, shift) != (1.0, 0.0):
-            lines.append(f"<ScaleOffset>{shift!r}</ScaleOffset><ScaleRatio>{scale!r}</ScaleRatio>")
-        if band.has_mask:
-            lines.append("<UseMaskBand>true</UseMaskBand>")
+    if band is not None and (band.source.scale, band.source.offset) != (1.0, 0.0):
+        lines.append(f"<ScaleOffset>{band.source.offset!r}</ScaleOffset><ScaleRatio>{band.source.scale!r}</ScaleRatio>")
     lines.append(f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{{column}}" yOff="{{row}}" {size}/>')
     if nodata is not None:
         lines.append(f"<NODATA>{nodata}</NODATA>")

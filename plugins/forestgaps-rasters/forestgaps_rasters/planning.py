@@ -50,10 +50,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
     files = site.files()
     layer = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
-        surface, other = (
-            stack.enter_context(opened_place(path, nodata=site.nodata, pixel_size_m=site.pixel_size_m, feet=site.feet))
-            for path in files.values()
-        )
+        surface, other = (stack.enter_context(opened_place(path, **site.reading)) for path in files.values())
         target = target_grid(surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample)
         target = overlap(target, surface, other, resample=wish.resample)
         derived = None

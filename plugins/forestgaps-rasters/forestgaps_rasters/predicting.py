@@ -59,6 +59,7 @@ class MapOptions:
         crs: CRS to bring it to, with `resample`.
         pixel_size_m: Pixel size of a DSM without CRS.
         nodata: Value that means no data, where the file does not say so.
+        band: The band to read; None: the only one of values, beside alpha.
         feet: The DSM's values are in feet.
         skip_checks: Map a DSM that fails the input checks.
     """
@@ -70,6 +71,7 @@ class MapOptions:
     crs: CRS | None = None
     pixel_size_m: float | None = None
     nodata: float | None = None
+    band: int | None = None
     feet: bool = False
     skip_checks: bool = False
 
@@ -124,7 +126,7 @@ def predict_raster(
     how = with_windows(how or MapOptions(), predictor)
     levels = checked(thresholds or predictor.thresholds, how)
     refuse_existing(out)
-    options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet}
+    options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
     with gdal(), torch_threads_kept(), ExitStack() as stack:
         source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
         band = stack.enter_context(source.opened())
@@ -211,6 +213,7 @@ def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[st
         "window": how.window,
         "overlap": how.overlap,
         "nodata": how.nodata,
+        "band": how.band,
         "feet": how.feet,
     }
 

@@ -112,6 +112,7 @@ def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
         "grid": str(plan.grid),
         "resample": wish.resample,
         "nodata": plan.site.nodata,
+        "band": plan.site.band,
         "feet": plan.site.feet,
     }
 
@@ -150,7 +151,7 @@ def strips(grid: Grid) -> Iterator[tuple[int, int]]:
 def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strips, bool]]:
     """The DSM, and the ground or the heights, on the target grid; True where it is the ground."""
     files = plan.site.files()
-    options: dict[str, Any] = {"nodata": plan.site.nodata, "pixel_size_m": plan.site.pixel_size_m, "feet": plan.site.feet}
+    options = plan.site.reading
     ground = folder / "ground.tif"
     with ExitStack() as stack:
         surface = stack.enter_context(opened_place(files["dsm"], **options))

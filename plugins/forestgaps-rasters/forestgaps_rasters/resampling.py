@@ -7,7 +7,7 @@ their mean. Neither mixes in pixels without data: a pixel made of k x k others i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import isfinite, sqrt
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Plane
 from forestgaps_geo.grids import Grid, at, blocks_of, metres, same_place
-from forestgaps_geo.opening import SIDE, reading
+from forestgaps_geo.opening import SIDE, opened_text, reading
 from forestgaps_geo.virtual_rasters import plain
 
 How: TypeAlias = Literal["maximum", "mean"]
@@ -92,7 +92,7 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
             f"{band.path}: its pixels ({size:.3g}) are coarser than those of the new grid ({target.resolution:g}); "
             "finer pixels than there are would be invented"
         )
-    scale, offset = (np.float32(factor[0]) for factor in (band.dataset.scales, band.dataset.offsets))
+    scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
     with warped(band, target, how, tolerance) as vrt:
 
         def warped_window(first: int, left: int, rows: int, columns: int) -> Plane:
@@ -120,26 +120,32 @@ def pixel_size(source: Grid, target: Grid) -> float:
     return side
 
 
-def warped(band: Band, target: Grid, how: How, tolerance: float = 0.125) -> Any:
+@contextmanager
+def warped(band: Band, target: Grid, how: How, tolerance: float = 0.125) -> Iterator[Any]:
     crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain metres, and one name for both says so
-    nodata = band.nodata if band.nodata is not None else np.nan
+    nodata = band.source.gdal_nodata
     if max(target.rows, target.columns) > SIDE:
         raise DataError(
             f"{band.path}: on the new grid it would have {target.columns} x {target.rows} pixels; no side may have more than {SIDE}"
         )
-    with reading(band.path, f"cannot be brought to the grid {target}"):
-        return WarpedVRT(
-            band.dataset,
-            src_crs=band.grid.crs or "EPSG:3857",
-            src_transform=band.grid.transform,
-            crs=crs,
-            transform=target.transform,
-            width=target.columns,
-            height=target.rows,
-            resampling=Resampling.max if how == "maximum" else Resampling.average,
-            src_nodata=nodata,
-            nodata=np.nan,
-            dtype="float32",
-            warp_mem_limit=64,
-            tolerance=tolerance,
-        )
+    with ExitStack() as stack:
+        dataset, text = band.dataset, band.source.gdal_source
+        if text != dataset.name:
+            dataset = stack.enter_context(opened_text(band.path, text, dataset.width * dataset.height))
+        with reading(band.path, f"cannot be brought to the grid {target}"):
+            view = WarpedVRT(
+                dataset,
+                src_crs=band.grid.crs or "EPSG:3857",
+                src_transform=band.grid.transform,
+                crs=crs,
+                transform=target.transform,
+                width=target.columns,
+                height=target.rows,
+                resampling=Resampling.max if how == "maximum" else Resampling.average,
+                src_nodata=np.nan if nodata is None else nodata,
+                nodata=np.nan,
+                dtype="float32",
+                warp_mem_limit=64,
+                tolerance=tolerance,
+            )
+        yield stack.enter_context(view)

@@ -16,7 +16,10 @@ from forestgaps_core.config import parsed
 from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.structuring import structure
+from forestgaps_geo.local_paths import missing_file
 
+LAYERS = ("dsm", "dtm", "chm")
+ENDINGS = (".tif", ".tiff", ".vrt")
 Part = Literal["train", "validation", "test"]
 
 
@@ -47,12 +50,23 @@ class Site:
         default=None, validator=optional(gt(0)), metadata={"help": "Pixel size, metres, where the rasters have no CRS."}
     )
     nodata: float | None = field(default=None, metadata={"help": "Value that means no data, where the files do not say so."})
+    band: int | None = field(
+        default=None,
+        validator=optional(gt(0)),
+        metadata={"help": "Band to read of those rasters that have several."},
+    )
     feet: bool = field(default=False, metadata={"help": "The rasters hold feet, to be converted to metres."})
 
     @property
     def rules(self) -> Mapping[str, str]:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {part: rule for part, rule in named.items() if rule is not None}
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its rasters are opened: options of `mosaics.opened_place`."""
+        read = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}
+        return {**read, "band": self.band, "several_only": True}
 
     def files(self) -> Mapping[str, Path]:
         """The rasters to read: `dsm` and one of `dtm` and `chm`; of both the DTM, which also survives resampling.
@@ -63,17 +77,34 @@ class Site:
         found = {layer: path for layer in ("dsm", "dtm", "chm") if (path := getattr(self, layer)) is not None}
         if self.folder is not None:
             if not self.folder.is_dir():
-                raise DataError(f"{self.folder}: no such folder")
-            for layer in ("dsm", "dtm", "chm"):
-                for path in (self.folder / f"{layer}.tif", self.folder / f"{layer}.vrt", self.folder / layer):
-                    if path.is_file() if path.suffix else path.is_dir():
-                        found.setdefault(layer, path)
+                raise DataError(missing_file(self.folder, "no such folder"))
+            for layer in LAYERS:
+                if layer not in found and (path := layer_in(self.folder, layer)) is not None:
+                    found[layer] = path
         if "dsm" not in found or not found.keys() & {"dtm", "chm"}:
             has = " and ".join(f"{layer}.tif" for layer in found) or "none of them"
             where = f"{self.folder}: a site folder" if self.folder is not None else f"site {self.name!r}: it"
             raise DataError(f"{where} needs dsm.tif with dtm.tif or chm.tif; there is {has}")
         height = "dtm" if "dtm" in found else "chm"
         return {"dsm": found["dsm"], height: found[height]}
+
+
+def layer_in(folder: Path, layer: str) -> Path | None:
+    """The file or folder of a layer, such as dsm.tif, DSM.TIFF or Dsm.vrt; None where there is none.
+
+    Raises:
+        DataError: There are several files.
+    """
+    inside = sorted(folder.iterdir())
+    found = [path for path in inside if path.stem.lower() == layer and path.suffix.lower() in ENDINGS and path.is_file()]
+    found += [path for path in inside if path.name.lower() == layer and path.is_dir()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise DataError(
+            f"{folder}: has {names}, and it is not clear which is the {layer.upper()}. Rename one, or name it in a site list: "
+            f'{layer} = "{found[0].name}"'
+        )
+    return found[0] if found else None
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,24 @@
+"""Only files on this machine are read; what is said of other addresses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ARCHIVES = ("zip", "tar", "gzip", "7z", "rar")
+# A path has lost one of the two slashes of "s3://", and may begin with the folder of the list that names it.
+ADDRESS = re.compile(r"(?:^|/)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)")
+VIRTUAL = re.compile(r"(?:^|/)vsi(?P<system>[a-z0-9_]+)[/?].*")
+
+
+def missing_file(path: Path, what: str = "no such file") -> str:
+    """Return a sentence on a path where there is nothing: an address says that only local files are read."""
+    text = str(path)
+    if found := VIRTUAL.search(text):
+        inside = found["system"].startswith(ARCHIVES)
+        fault, remedy = ("is inside an archive", "Unpack") if inside else ("is an address for GDAL, not a file", "Download")
+        return f"{text}: {fault}; only local files are read. {remedy} it, and give the path of the copy"
+    if found := ADDRESS.search(text):
+        address = f"{found['scheme']}://{found['rest']}"
+        return f"{address}: is an address; only local files are read. Download it, and give the path of the copy"
+    return f"{text}: {what}"
