@@ -24,7 +24,7 @@ def test_pixels_are_measured_in_metres_whatever_the_unit(raster) -> None:
 
 
 def test_degrees_are_refused_with_a_way_out(raster) -> None:
-    with pytest.raises(DataError, match=r"in degrees \(EPSG:4326\).* gdalwarp -t_srs"):
+    with pytest.raises(DataError, match=r"in degrees \(EPSG:4326\).* gdalwarp -s_srs EPSG:4326 -t_srs EPSG:32632"):
         grid(raster("degrees.tif", PLANE, crs="EPSG:4326", transform=Affine(1e-5, 0, 10, 0, -1e-5, 50)))
 
 

@@ -14,7 +14,7 @@ from rasterio.warp import transform as transform_points
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
 from forestgaps_geo.gdal_commands import gdalwarp, nodata_for
-from forestgaps_geo.grids import at, horizontal, metres, name, utm_zone
+from forestgaps_geo.grids import at, horizontal, metres, name, same_place, utm_zone
 from forestgaps_geo.value_bands import ValueBand
 
 AGREE = 1e-3  # relative difference of pixel sizes that are the same, one of them typed with few digits
@@ -115,7 +115,7 @@ def align_line(source: ValueBand, crs: CRS | None, transform: Affine, rows: int,
     """The line that brings a raster to the pixels of another one, which is not rotated."""
     (x, y), (far_x, far_y) = at(transform, 0, 0), at(transform, columns, rows)
     options: dict[str, Any] = {"extent": (min(x, far_x), min(y, far_y), max(x, far_x), max(y, far_y)), "size": (columns, rows)}
-    if crs is not None and source.dataset.crs is not None:
+    if crs is not None and source.dataset.crs is not None and not same_place(crs, source.dataset.crs):
         options |= {"source_crs": words_of(horizontal(source.dataset.crs)), "target_crs": words_of(horizontal(crs))}
     return gdalwarp(source.path, "aligned", **options, **nodata_of(source))
 

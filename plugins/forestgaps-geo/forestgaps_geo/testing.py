@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -61,8 +62,8 @@ def warp(words: list[str], folder: Path) -> None:
     given = parser.parse_args(words)
     assert given.r == "near"
     with rasterio.open(folder / given.source) as file:
-        place: dict = {"src_crs": given.s_srs or file.crs, "src_transform": file.transform}
-        shape: dict = {"left": 0, "bottom": 0, "right": 0, "top": 0}
+        place: dict[str, Any] = {"src_crs": given.s_srs or file.crs, "src_transform": file.transform}
+        shape: dict[str, Any] = {"left": 0, "bottom": 0, "right": 0, "top": 0}
         if file.gcps[0]:
             place = {"gcps": file.gcps[0], "src_crs": file.gcps[1]}
         elif given.rpc:
@@ -76,7 +77,7 @@ def warp(words: list[str], folder: Path) -> None:
             columns, rows = given.ts
             transform = from_bounds(*given.te, columns, rows)
         else:
-            extent = {key: place[key] for key in ("gcps", "rpcs") if key in place} or shape
+            extent: dict[str, Any] = {key: place[key] for key in ("gcps", "rpcs") if key in place} or shape
             tr = given.tr[0] if given.tr else None
             transform, columns, rows = calculate_default_transform(
                 place["src_crs"], crs, file.width, file.height, **extent, resolution=tr

@@ -58,7 +58,8 @@ class ValueBand:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.dataset.dtypes[self.number - 1])
+        kind: np.dtype[Any] = np.dtype(self.dataset.dtypes[self.number - 1])
+        return kind
 
     @property
     def scale(self) -> float:
