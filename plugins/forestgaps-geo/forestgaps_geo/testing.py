@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
 from rasterio.transform import from_bounds
 from rasterio.warp import calculate_default_transform, reproject
+
+from forestgaps_geo.band_layout import PLAIN_BANDS
+from forestgaps_geo.opening import gdal
 
 PROGRAMS = ("gdalwarp", "gdal_translate")
 
@@ -34,10 +38,10 @@ def execute(line: str, folder: Path) -> Path:
     if shutil.which(words[0]):
         done = subprocess.run(["/bin/sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    elif words[0] == "gdalwarp":
-        warp(words[1:], folder)
     else:
-        translate(words[1:], folder)
+        with gdal(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # of affine, in rasterio
+            (warp if words[0] == "gdalwarp" else translate)(words[1:], folder)
     return folder / words[-1]
 
 
@@ -82,8 +86,9 @@ def warp(words: list[str], folder: Path) -> None:
             transform, columns, rows = calculate_default_transform(
                 place["src_crs"], crs, file.width, file.height, **extent, resolution=tr
             )
-        nodata = given.dstnodata
+        nodata = file.nodata if given.dstnodata is None else given.dstnodata
         profile = {"driver": "GTiff", "dtype": file.dtypes[0], "count": file.count, "nodata": nodata, "crs": crs}
+        profile |= PLAIN_BANDS
         with rasterio.open(folder / given.target, "w", **profile, transform=transform, width=columns, height=rows) as out:
             for band in range(1, file.count + 1):
                 values = np.full((rows, columns), nodata, file.dtypes[0])
@@ -92,10 +97,11 @@ def warp(words: list[str], folder: Path) -> None:
                 reproject(file.read(band), values, **place, **kinds, dst_crs=crs, dst_transform=transform)
                 out.write(values, band)
             out.descriptions = file.descriptions
+            out.colorinterp = file.colorinterp
 
 
 def points_of_arrays(file: rasterio.DatasetReader, folder: Path) -> list[GroundControlPoint]:
     arrays = file.tags(ns="GEOLOCATION")
     x, y = (rasterio.open(folder / arrays[f"{axis}_DATASET"]).read(1) for axis in "XY")
     corners = [(row, column) for row in (0, file.height // 2, file.height - 1) for column in (0, file.width // 2, file.width - 1)]
-    return [GroundControlPoint(row + 0.5, column + 0.5, x[row, column], y[row, column]) for row, column in corners]
+    return [GroundControlPoint(row + 0.5, column + 0.5, x[row, column], y[row, column], 0.0) for row, column in corners]

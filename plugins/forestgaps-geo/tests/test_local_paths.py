@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forestgaps_core.errors import DataError
+from forestgaps_geo.local_paths import missing_file
+from forestgaps_geo.opening import opened
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("s3://bucket/dsm.tif", "s3://bucket/dsm.tif: is an address"),
+        ("gs://bucket/dsm.tif", "gs://bucket/dsm.tif: is an address"),
+        ("https://host/a/dsm.tif?x=1", "https://host/a/dsm.tif?x=1: is an address"),
+        ("file:///data/dsm.tif", "file://data/dsm.tif: is an address"),
+        ("/vsicurl/https://host/dsm.tif", "/vsicurl/https:/host/dsm.tif: is an address for GDAL"),
+        ("/vsis3/bucket/dsm.tif", "/vsis3/bucket/dsm.tif: is an address for GDAL"),
+        ("/vsizip/dsm.zip/dsm.tif", "/vsizip/dsm.zip/dsm.tif: is inside an archive"),
+        ("/vsitar//data/dsm.tgz/dsm.tif", "/vsitar/data/dsm.tgz/dsm.tif: is inside an archive"),
+        ("vsizip/dsm.zip/dsm.tif", "vsizip/dsm.zip/dsm.tif: is inside an archive"),
+    ],
+)
+def test_an_address_says_that_only_local_files_are_read(typed: str, named: str) -> None:
+    with pytest.raises(DataError, match=r"only local files are read. (Download|Unpack) it") as refused, opened(Path(typed)):
+        pass
+    assert str(refused.value).startswith(named)
+
+
+def test_an_address_in_a_list_is_told_without_the_folder_of_the_list() -> None:
+    assert missing_file(Path("sites") / "s3://bucket/dsm.tif").startswith("s3://bucket/dsm.tif: is an address")
+
+
+def test_other_paths_are_missing_files() -> None:
+    for path in ("dsm.tif", "/data/dsm.tif", "C:/dsm.tif", "a:b/dsm.tif", "vsi/dsm.tif"):
+        assert missing_file(Path(path)) == f"{path}: no such file"
