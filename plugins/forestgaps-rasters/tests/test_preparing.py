@@ -33,7 +33,9 @@ def stored(out: Path, name: str, layer: str) -> np.ndarray:
 
 
 def original(path: Path) -> np.ndarray:
-    with gdal(), opened(path, pixel_size_m=1.0) as band:
+    with rasterio.open(path) as file:
+        pixel_size_m = None if file.crs else 1.0
+    with gdal(), opened(path, pixel_size_m=pixel_size_m) as band:
         return band.read(0, 0, band.grid.rows, band.grid.columns)
 
 
