@@ -14,6 +14,7 @@ kilobyte may declare 10^18 pixels, or blocks of a terabyte. So:
 from __future__ import annotations
 
 import re
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,12 @@ import rasterio
 from attrs import frozen
 from rasterio.errors import NotGeoreferencedWarning
 
-from forestgaps_core.bounded_reading import open_regular_file
+from forestgaps_core.bounded_reading import open_regular_file, read_bytes
 from forestgaps_core.errors import DataError
 from forestgaps_geo.gdal_commands import gdal_translate
 from forestgaps_geo.local_paths import missing_file
-from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, plain
+from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, parse_xml, plain
+from forestgaps_geo.vrt_values import is_plain_crs
 
 SIDE = 2**22  # pixels; wider than any survey, as a row is read at once
 MANY = 10**8  # pixels anybody may declare; reading so many empty ones takes seconds
@@ -47,6 +49,11 @@ HEADER = (
     "mask_flag_enums",
 )
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MAX_SIDECAR_BYTES = 2**24
+SIDECARS = (
+    *(".aux.xml", ".xml", ".tfw", ".tifw", ".tiffw", ".wld", ".tab", ".prj"),
+    *(".imd", ".rpb", ".pvl", ".dim", ".met", ".att", ".eph", ".rpc", ".til", "_rpc.txt", "_metadata.xml", "_mtl.txt"),
+)
 BESIDE = (".ovr", ".msk")  # read with a raster of that name, in any format: overviews and masks
 SETTINGS = {
     "GDAL_CACHEMAX": CACHE,
@@ -230,13 +237,46 @@ def first_bytes(path: Path) -> bytes:
 
 
 def beside(path: Path) -> None:
-    """What lies beside a GeoTIFF and is opened with it must be one too."""
+    """What lies beside a GeoTIFF and is opened with it: pixels must be a GeoTIFF too, all else a small file.
+
+    Raises:
+        DataError: Something there is not, such as a pipe, on which GDAL would wait.
+    """
     for ending in BESIDE:
         for other in (path.with_name(path.name + ending), path.with_name(path.name + ending.upper())):
             if other.exists():
                 if first_bytes(other)[:4] not in TIFF:
                     raise DataError(f"{other}: lies beside {path.name} as part of it, and is no GeoTIFF; remove it")
                 sound(other, Named(str(other.absolute()), other.stat().st_size)).close()
+    for other in small_files(path):
+        try:
+            about = other.stat()
+        except (OSError, ValueError):
+            continue
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_SIDECAR_BYTES:
+            what = "not a file" if not stat.S_ISREG(about.st_mode) else f"a file of {about.st_size:,} bytes"
+            raise DataError(f"{other}: would be read with {path.name}, and is {what}; remove it")
+        if other.name.lower().endswith(".xml"):
+            check_metadata(other)
+
+
+def small_files(path: Path) -> Iterator[Path]:
+    """What GDAL looks for beside a GeoTIFF: place, statistics, and what satellites' files come with."""
+    for ending in SIDECARS:
+        for stem in (path.name, path.stem):
+            for case in dict.fromkeys((ending, ending.upper())):
+                yield path.with_name(stem + case)
+
+
+def check_metadata(path: Path) -> None:
+    """Of the metadata that GDAL writes beside a raster, the coordinate system is used."""
+    try:
+        root = parse_xml(read_bytes(path, MAX_SIDECAR_BYTES))
+    except (OSError, ValueError, ElementTree.ParseError):
+        return  # GDAL does not read it either
+    for element in root.iter("SRS"):
+        if not is_plain_crs(element.text or ""):
+            raise DataError(f"{path}: has a coordinate system that is not WKT or a code such as EPSG:32632; remove the file")
 
 
 @lru_cache(maxsize=16)

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.errors import DataError
 from forestgaps_geo.gdal_commands import gdal_translate
+from forestgaps_geo.vrt_values import forbidden_value
 
 MAX_VRT_BYTES = 64 * 2**20
 DEPTH = 64  # of elements
@@ -86,14 +87,24 @@ def harmless(path: Path) -> Element:
 
 
 def parsed(path: Path) -> Element:
-    parser = ElementTree.XMLParser(target=Tree(), encoding="utf-8")
     try:
-        parser.feed(read_bytes(path, MAX_VRT_BYTES))
-        root: Element = parser.close()
+        root = parse_xml(read_bytes(path, MAX_VRT_BYTES))
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise DataError(f"{path}: is no virtual raster that can be read ({plain(error)})") from error
     if sum(element.tag == "VRTRasterBand" for element in root.iter()) > BANDS:
         raise DataError(f"{path}: has more than {BANDS} bands")
+    return root
+
+
+def parse_xml(data: bytes) -> Element:
+    """A tree of bounded depth.
+
+    Raises:
+        ValueError, ParseError: It is not XML, or is nested too deeply, or declares a document type.
+    """
+    parser = ElementTree.XMLParser(target=Tree(), encoding="utf-8")
+    parser.feed(data)
+    root: Element = parser.close()
     return root
 
 
@@ -110,7 +121,7 @@ def forbidden(element: Element) -> str:
         return f"has an option {plain(name)!r}"
     if tag == "WarpMemoryLimit" and not 0 <= number(element.text) <= MEMORY_MB * 2**20:
         return f"asks for more than {MEMORY_MB} MB to warp in"
-    return ""
+    return forbidden_value(element)
 
 
 def crowded(root: Element) -> str:

@@ -32,7 +32,8 @@ class TensorBoardConfig:
     Scalars: loss, learning rate and gradient norm at intervals, every score at the end of an epoch, a score of one
     height threshold such as `gap_iou@5m` as `gap_iou/5m`. Of the validation: pictures of its first tiles, confusion matrices
     and precision-recall curves for each threshold. At the end, the settings beside the last scores. The axis is completed
-    optimizer steps. Resuming hides what was logged after the step it resumes from.
+    optimizer steps. There is one event file. A resumed run
+    continues it from where it was when the checkpoint was written; restart a TensorBoard that was open meanwhile.
     """
 
     every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one point of the loss to the next."})
@@ -61,11 +62,13 @@ class TensorBoard:
     showing: Showing | None = field(default=None, init=False)  # of the validation that goes on, if it is to be shown
     inputs: tuple[Tensor, Tensor, Tensor] | None = field(default=None, init=False)  # for the graph
     graph_is_due: bool = field(default=False, init=False)
-    writer: SummaryWriter | None = field(default=None, init=False)
+    writer: BoardWriter | None = field(default=None, init=False)
+    file: Mapping[str, Any] | None = field(default=None, init=False)  # of the checkpoint that the run resumes from
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
-        self.writer = BoardWriter(str(self.folder), purge_step=trainer.step + 1 if trainer.step else None)
+        self.writer = BoardWriter(str(self.folder), trainer.step + 1 if trainer.step else None, self.file if trainer.step else None)
+        self.file = None
         self.graph_is_due = self.config.graph and not trainer.epoch
         if self.config.images and not trainer.step:
             self.writer.add_text("images", LEGEND, 0)
@@ -143,10 +146,12 @@ class TensorBoard:
             writer.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return self.interval.state_dict()
+        return {**self.interval.state_dict(), "file": self.writer.state() if self.writer else None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.interval.load_state_dict(state)
+        self.interval.load_state_dict({key: value for key, value in state.items() if key != "file"})
+        file = state.get("file")
+        self.file = file if isinstance(file, Mapping) else None
 
 
 def as_code(text: str) -> str:
