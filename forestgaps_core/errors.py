@@ -47,6 +47,10 @@ class DiskError(ForestgapsError):
     """Something could not be written; the message names the path, the reason, and the room needed and free where that matters."""
 
 
+class ExistsError(DataError, DiskError):
+    """A result has a name that is taken; nothing is overwritten."""
+
+
 class BusyError(ForestgapsError):
     """Another process works in this folder."""
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.resources import files
@@ -29,13 +29,13 @@ from forestgaps_core.batches import Thresholds
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, nearest
 from forestgaps_core.model_cards import changed_card, copy_companions, read_card
 from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured, unstructure
-from forestgaps_core.writing import new_folder
 
 WEIGHTS, PLAN, CARD = "model.safetensors", "network.json", "README.md"
 PROGRAM = "program"  # in the place of the plan's weights, where a network was exported; see `forestgaps_core.engines`
@@ -212,7 +212,7 @@ def save_network(
     *,
     half: bool = False,
     checkpoint: str | None = None,
-    calibration: Mapping[str, float] | None = None,
+    calibration: Callable[[], Mapping[str, float]] | Mapping[str, float] | None = None,
     card: str | None = None,
     plugins: Plugins | None = None,
 ) -> Path:
@@ -222,7 +222,8 @@ def save_network(
         run: What `load_predictor` takes.
         folder: To write; must not exist.
         half: Store the weights of convolutions and products in float16: half the size. Norms and biases stay float32.
-        calibration: `slope` and `offset` of the logits; by default those of `run`, if it has any.
+        calibration: `slope` and `offset` of the logits; a function is called once it is known that the folder can be
+            written. By default those of `run`, if it has any.
         card: Text of its README.md; by default that of the network folder `run`, or else the facts. The other files of such a
             folder (scores, licence, credit) are copied.
 
@@ -236,7 +237,7 @@ def save_network(
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
     weights = {name: stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
-    with new_folder(folder) as draft:
+    with new_folder(folder, purpose="share") as draft:
         try:
             data = safetensors().save(weights, metadata={"format": "pt"})
         except ImportError as error:
@@ -252,7 +253,7 @@ def save_network(
                 "parameters": sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point()),
             },
         }
-        if scale := calibration or state.get("calibration"):
+        if scale := (calibration() if callable(calibration) else calibration) or state.get("calibration"):
             plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", run))
         (draft / WEIGHTS).write_bytes(data)
         (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")

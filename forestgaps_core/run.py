@@ -22,6 +22,7 @@ from forestgaps_core.calibration import Calibration, LogitCounts
 from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_to_use
 from forestgaps_core.components import Tiles
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.locking import held
@@ -29,7 +30,7 @@ from forestgaps_core.places import RUN_FILE, require_run
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.processes import joined, processes_here
 from forestgaps_core.trainer import Trainer
-from forestgaps_core.writing import new_folder, sweep
+from forestgaps_core.writing import sweep
 
 log = logging.getLogger("forestgaps")
 
@@ -143,7 +144,7 @@ def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
     versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
     if start := run.trainer.about.get("start"):
         versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
-    with new_folder(folder) as draft:
+    with new_folder(folder, purpose="train") as draft:
         (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
         (draft / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
         for plugin in plugins.records:

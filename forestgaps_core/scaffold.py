@@ -19,9 +19,9 @@ from attrs import frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.components import KINDS
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.plugins import CORE
-from forestgaps_core.writing import new_folder
 
 SOURCE = "plugins new"
 DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -1,7 +1,8 @@
 """Writing files so that each is whole or absent, and saying which path and how much room was wanting when that fails.
 
-Everything that is written once goes through `new_file` or `new_folder`: under a temporary name, synced, then renamed. A process
-that is killed leaves at most a name beginning with a dot and ending in `.tmp` or `.partial`, which nothing reads.
+What is written in one go goes through `new_file`: under a temporary name, synced, then renamed. What takes longer is made in a
+draft folder (`forestgaps_core.drafts`). A process that is killed leaves at most a temporary file with a random name,
+`.forestgaps-*.tmp`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import errno
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,9 @@ from typing import IO, Any
 
 from forestgaps_core.errors import DiskError
 
-TEMPORARY = ".tmp"
-PARTIAL = ".partial"
+TEMPORARY = re.compile(
+    r"\.forestgaps-[0-9a-f]{32}\.tmp"
+)  # names that the program alone gives; never a process number, which is reused
 # What a disk says when the reason lies with it and not with the program.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -63,7 +66,7 @@ def told(path: Path, error: OSError, *, needed: int | None = None, after: str = 
     """A sentence about a failed write: path, reason, room needed and free, what would do."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     parts = [f"{path} could not be written: {reason}"]
-    if error.errno in NO_ROOM:
+    if error.errno in NO_ROOM or error.errno is None:  # without a number: libraries that know the reason in words only
         free = free_at(path)
         wanted = f"{size(needed)} needed, " if needed is not None else ""
         parts[0] += f" ({wanted}{size(free) if free is not None else 'an unknown amount'} free on its disk)"
@@ -98,11 +101,10 @@ def new_file(
     Raises:
         DiskError: It could not be written; what stood at `path` still stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = temporary_name(path.parent)
     with disk_errors(path, needed=needed, after=after):
         try:
             path.parent.mkdir(exist_ok=True)  # but not those above: they would be made anew where a disk has gone
-            discard(temporary)  # of a process that was killed; or a link that somebody put there, which must not be followed
             with open(temporary, "xb") as file:
                 yield file
                 file.flush()
@@ -129,42 +131,18 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-@contextmanager
-def new_folder(folder: Path, *, needed: int | None = None) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name when the block ends, and vanishes on any error.
-
-    Args:
-        folder: Its name.
-        needed: Bytes of its files, if that is known.
-
-    Raises:
-        DiskError: It exists, or could not be written.
-    """
-    if folder.exists() or folder.is_symlink():
-        raise DiskError(f"{folder} exists; nothing is overwritten, so name another folder")
-    draft: Path | None = None
-    with disk_errors(folder, needed=needed):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
-            yield draft
-            for path in draft.rglob("*"):
-                if path.is_file():
-                    sync_file(path)
-            draft.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp's is for the owner alone
-            draft.rename(folder)
-            sync_folder(folder.parent)
-        except BaseException:
-            if draft is not None:
-                shutil.rmtree(draft, ignore_errors=True)
-            raise
+def temporary_name(folder: Path) -> Path:
+    """A name for a file that is being written; no other process, here or in another container, gives the same."""
+    return folder / f".forestgaps-{secrets.token_hex(16)}.tmp"
 
 
 def sweep(*folders: Path) -> None:
     """Remove what killed writers left in folders that are this process's alone."""
     for folder in folders:
-        for file in folder.glob(f".*{TEMPORARY}"):
-            discard(file)
+        with contextlib.suppress(OSError):
+            for file in folder.iterdir():
+                if TEMPORARY.fullmatch(file.name):
+                    discard(file)
 
 
 def discard(file: Path) -> None:
@@ -179,6 +157,16 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """A folder with all that is in it, onto the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            sync_file(path)
+        elif path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_network_is_shared_trained_on_and_shared_again(tmp_path):
     assert summary["calibration"]["log_loss_after"] <= summary["calibration"]["log_loss_before"]
     again = forestgaps("share", "run", "network", cwd=tmp_path)
     assert again.returncode == 2
-    assert "network exists" in again.stderr
+    assert "network: exists already" in again.stderr
     begun = forestgaps("train", "mine.toml", "--from", "network", "--out", "begun", cwd=tmp_path)
     assert begun.returncode == 0, begun.stderr
     assert f'start = "{tmp_path / "network"}"' in (tmp_path / "begun" / "run.toml").read_text()

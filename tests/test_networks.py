@@ -96,7 +96,7 @@ def test_a_calibration_scales_the_logits_and_is_kept(run, plugins, tmp_path):
 
 def test_an_existing_folder_is_left_alone_and_a_failed_one_leaves_nothing(run, network, plugins, tmp_path):
     before = (network / PLAN).read_bytes()
-    with pytest.raises(DiskError, match="exists; nothing is overwritten"):
+    with pytest.raises(DiskError, match="exists already; nothing is overwritten"):
         save_network(run, network, plugins=plugins)
     assert (network / PLAN).read_bytes() == before
     with pytest.raises(TypeError):

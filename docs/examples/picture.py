@@ -6,6 +6,7 @@ LANDSCAPE_FOLDER holds dsm.tif and chm.tif, as `forestgaps simulate` writes them
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
 from forestgaps_core.palette import CANOPY, CONFUSION, GAP, NO_DATA, SHORT_AGREEMENT
+from forestgaps_core.writing import new_file
 
 GAP_COLOURS = (CANOPY, GAP, NO_DATA)
 ERROR_COLOURS = (*CONFUSION, NO_DATA)  # by 2 * reference + predicted
@@ -106,9 +108,12 @@ def draw(landscape: Path, maps: Path, out: Path) -> None:
     bare(right, "Reference: canopy height (CHM)")
     top.colorbar(shown, ax=right, label="metres above ground", shrink=0.8)
     draw_maps(below, height, thresholds, probabilities)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=100)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=out.suffix.lstrip(".") or "png", dpi=100)
     plt.close(figure)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(out, needed=drawn.tell()) as file:  # whole, or not at all
+        file.write(drawn.getbuffer())
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ def init(
         return
     if path.exists():
         raise ConfigError(f"{path} exists; give another name", "config init")
-    from forestgaps_core.writing import write_text
+    from forestgaps_core.drafts import new_path
 
-    write_text(path, recipe_path(recipe).read_text(encoding="utf-8"))
+    with new_path(path) as draft:
+        draft.write_bytes(recipe_path(recipe).read_bytes())
     typer.echo(f"Written: {path}\n\nNext:\n  forestgaps config check {path}\n  forestgaps train {path}")
 
 

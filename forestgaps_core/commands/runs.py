@@ -143,23 +143,24 @@ def share(
     from forestgaps_core.networks import is_network, place_of, save_network
 
     summary: dict[str, Any] = {"folder": str(folder)}
-    scale = None
-    if folder.exists():
-        raise ConfigError(f"{folder} exists; give another name", "share")
-    if calibrate:
+
+    def fit_calibration() -> dict[str, float]:
         from forestgaps_core.run import calibrated
 
         with to_stderr():
             found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
-        scale = asdict(found)
-        summary["calibration"] = {**scale, "log_loss_before": before, "log_loss_after": after}
-    save_network(run, folder, half=half, checkpoint=checkpoint, calibration=scale, plugins=plugins())
+        summary["calibration"] = {**asdict(found), "log_loss_before": before, "log_loss_after": after}
+        return asdict(found)
+
+    calibration = fit_calibration if calibrate else None
+    save_network(run, folder, half=half, checkpoint=checkpoint, calibration=calibration, plugins=plugins())
     files = {str(path): path.stat().st_size for path in sorted(folder.iterdir())}
     if as_json:
         typer.echo(json.dumps({**summary, "files": files}, indent=2))
         return
-    if scale is not None:
+    if scale := summary.get("calibration"):
         typer.echo(f"Calibrated: logits times {scale['slope']:.3f} plus {scale['offset']:.3f}")
+        before, after = scale["log_loss_before"], scale["log_loss_after"]
         typer.echo(f"  log loss on the validation split: {before:.4f} before, {after:.4f} after")
     typer.echo("Written:")
     for path, size in files.items():

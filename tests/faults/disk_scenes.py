@@ -105,9 +105,9 @@ def resumed(given: Path, work: Path) -> list[str | Path]:
 
 
 def surveyed(given: Path, work: Path) -> list[str | Path]:
-    """Polygons and statistics are two results: where the first is whole, the second alone is made again."""
-    polygons = [] if (work / "gaps.fgb").exists() else ["--out", work / "gaps.fgb"]
-    return ["gaps", given / "land" / "chm.tif", "-t", "5", *polygons, "--statistics", work / "statistics", "--cells", "20"]
+    """Polygons and statistics: two results that get their names together."""
+    outs = ["--out", work / "gaps.fgb", "--statistics", work / "statistics", "--cells", "20"]
+    return ["gaps", given / "land" / "chm.tif", "-t", "5", *outs]
 
 
 PICTURES = ("pictures", "confusion", "profiler", "tensorboard")
@@ -136,7 +136,7 @@ SCENES = [
         lambda given, work: ["prepare", given / "land", "--out", work / "prepared", "--tile", "16", "--guard", "0"],
     ),
     Scene("predict", lambda given, work: ["predict", given / "run", given / "land" / "dsm.tif", "--out", work / "maps"]),
-    Scene("gaps", surveyed, again=surveyed),
+    Scene("gaps", surveyed),
     Scene("gaps, GeoPackage", lambda given, work: ["gaps", given / "land" / "chm.tif", "-t", "5", "--out", work / "gaps.gpkg"]),
     Scene("gaps, Parquet", lambda given, work: ["gaps", given / "land" / "chm.tif", "-t", "5", "--out", work / "gaps.parquet"]),
     Scene(

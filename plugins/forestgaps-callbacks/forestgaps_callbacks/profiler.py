@@ -12,7 +12,7 @@ from attrs.validators import ge
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from forestgaps_core import hookimpl
-from forestgaps_core.writing import TEMPORARY, discard, disk_errors, write_text
+from forestgaps_core.writing import discard, disk_errors, temporary_name, write_text
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -73,7 +73,7 @@ class Profiler:
     def write(self, recorded: profile) -> None:
         write_text(self.folder / "operators.txt", recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=40))
         trace = self.folder / "trace.json"
-        draft = trace.with_name(f".{trace.name}{TEMPORARY}")
+        draft = temporary_name(self.folder)
         with disk_errors(trace):
             try:
                 recorded.export_chrome_trace(str(draft))

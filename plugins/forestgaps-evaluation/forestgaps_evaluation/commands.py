@@ -62,18 +62,19 @@ def evaluate(
     blocks; the spread over seeds where several runs are given; the same by slope of the ground and by canopy cover.
     """
     import sys
-    from contextlib import redirect_stdout
+    from contextlib import ExitStack, redirect_stdout
 
     from attrs import evolve
     from rich.console import Console
 
     from forestgaps_core.cli import plugins
+    from forestgaps_core.drafts import new_files
     from forestgaps_core.errors import ConfigError
+    from forestgaps_core.writing import disk_errors
     from forestgaps_evaluation import leakage as leaking
     from forestgaps_evaluation import tables
     from forestgaps_evaluation.evaluation import evaluated
     from forestgaps_evaluation.progress import bar
-    from forestgaps_evaluation.rendering import refuse, write_new
     from forestgaps_evaluation.seeds import parsed_seeds, seed_notes, train_seeds
     from forestgaps_evaluation.tallies import PROTOCOL, counted
     from forestgaps_evaluation.trained import opened, pixel_notes
@@ -85,27 +86,34 @@ def evaluate(
     if leakage is not None and split != "test":
         raise ConfigError("--leakage shares out the test split, so it goes with --split test only", "evaluate")
     files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
-    for path in files.values():
-        refuse(path)
-    names = list(runs or [])
-    if train is not None and out is not None:
-        with redirect_stdout(sys.stderr):  # the bars of callbacks; results alone go to the standard output
-            names = [str(run) for run in train_seeds(train, parsed_seeds(seeds), out, plugins())]
-    networks = [
-        opened(name, device=device, checkpoint=checkpoint, data=data, changes=changes or [], plugins=plugins()) for name in names
-    ]
-    found = []
-    for network in networks:
-        with bar(network.run, shown=not as_json) as progress:
-            found.append(counted(network, split, threshold or PROTOCOL, progress=progress))
-    result = evaluated(found, resamples=resamples, notes=[*pixel_notes(networks), *seed_notes(networks)])
-    if leakage is not None:
-        with redirect_stdout(sys.stderr):
-            leaked = leaking.leakage(networks[0], found[0], leakage, plugins(), resamples=resamples)
-        result = evolve(result, leakage=leaked)
     writers = {"json": tables.as_json, "csv": tables.comma_separated, "md": tables.markdown}
-    for kind, path in files.items():
-        write_new(path, writers[kind](result))
+    with ExitStack() as stack:
+        if out is not None:
+            if train is not None:
+                with disk_errors(out):
+                    out.mkdir(parents=True, exist_ok=True)  # the runs are made in it, and stay where something fails
+            draft = stack.enter_context(new_files(out, [path.name for path in files.values()], purpose="evaluate"))
+        names = list(runs or [])
+        if train is not None and out is not None:
+            with redirect_stdout(sys.stderr):  # the bars of callbacks; results alone go to the standard output
+                names = [str(run) for run in train_seeds(train, parsed_seeds(seeds), out, plugins())]
+        networks = [
+            opened(name, device=device, checkpoint=checkpoint, data=data, changes=changes or [], plugins=plugins())
+            for name in names
+        ]
+        if leakage is not None:
+            leaking.check(networks[0], leakage)
+        found = []
+        for network in networks:
+            with bar(network.run, shown=not as_json) as progress:
+                found.append(counted(network, split, threshold or PROTOCOL, progress=progress))
+        result = evaluated(found, resamples=resamples, notes=[*pixel_notes(networks), *seed_notes(networks)])
+        if leakage is not None:
+            with redirect_stdout(sys.stderr):
+                leaked = leaking.leakage(networks[0], found[0], leakage, plugins(), resamples=resamples)
+            result = evolve(result, leakage=leaked)
+        for kind, path in files.items():
+            (draft / path.name).write_text(writers[kind](result), encoding="utf-8")
     if as_json:
         typer.echo(tables.as_json(result), nl=False)
         return

@@ -20,6 +20,7 @@ from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config import Config
 from forestgaps_core.counts import format_count
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import checkpoint_of, load_predictor
@@ -111,6 +112,21 @@ def mixed_data(data: Data, seed: int) -> MixedData:
     return MixedData(data.resolution_m, Mixed(data.train, data.test, added), data.validation, Some(data.test, kept))
 
 
+def check(trained: Trained, folder: Path) -> None:
+    """
+    Raises:
+        ConfigError: The folder holds something else, or the network is judged on other data than those it was trained with.
+    """
+    if not trained.own_data:
+        raise ConfigError("leakage is measured on the data a network was trained with; leave out --data and --set", "--leakage")
+    if folder.exists() and recorded(folder) != record_of(trained):
+        raise ConfigError(f"{folder} exists and is no finished leakage run of {trained.run}; give another folder", "--leakage")
+
+
+def record_of(trained: Trained) -> dict[str, Any]:
+    return {"run": str(Path(trained.run).absolute()), "seed": trained.seed, "not_a_score": "trained on half of its test tiles"}
+
+
 def leakage(trained: Trained, spatial: Tallies, folder: Path, plugins: Plugins, *, resamples: int) -> Leakage:
     """Train the run once more with half of its test tiles among the training tiles, and compare on the other half.
 
@@ -121,15 +137,12 @@ def leakage(trained: Trained, spatial: Tallies, folder: Path, plugins: Plugins, 
     Raises:
         ConfigError: The folder holds something else, or the network is judged on other data than those it was trained with.
     """
-    if not trained.own_data:
-        raise ConfigError("leakage is measured on the data a network was trained with; leave out --data and --set", "--leakage")
+    check(trained, folder)
     data = mixed_data(trained.data, trained.seed)
-    record = {"run": str(Path(trained.run).absolute()), "seed": trained.seed, "not_a_score": "trained on half of its test tiles"}
     if not folder.exists():
-        train_mixed(trained.config, data, folder, plugins)
-        write_json(folder / RECORD, record)
-    elif recorded(folder) != record:
-        raise ConfigError(f"{folder} exists and is no finished leakage run of {trained.run}; give another folder", "--leakage")
+        with new_folder(folder, purpose="evaluate --leakage") as draft:
+            train_mixed(trained.config, data, draft, plugins)
+            write_json(draft / RECORD, record_of(trained))
     predictor = load_predictor(checkpoint_of(folder), device=trained.predictor.environment.device, plugins=plugins)
     mixed = counted(evolve(trained, run=str(folder), predictor=predictor, data=data), "test", spatial.thresholds.tolist())
     same = of_tiles(spatial, data.test.indices if isinstance(data.test, Some) else ())
@@ -147,12 +160,11 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
     Raises:
         ConfigError: Training was interrupted.
     """
-    folder.mkdir(parents=True)
     run = assemble(config, folder, plugins)
     run.data = run.trainer.data = data
     result = fit(run, folder)
     if result.stopped and result.stopped.startswith("interrupted"):
-        raise ConfigError(f"training for the leakage was {result.stopped}; remove {folder} before another try", "--leakage")
+        raise ConfigError(f"training for the leakage was {result.stopped}; the same command starts it again", "--leakage")
 
 
 def recorded(folder: Path) -> Mapping[str, Any] | None:

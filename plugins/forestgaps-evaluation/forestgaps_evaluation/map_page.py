@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
 from forestgaps_evaluation.charts import Chart, powers
 from forestgaps_evaluation.glossary import MAP_WORDS
@@ -27,13 +28,19 @@ from forestgaps_evaluation.rendering import (
     metres,
     number_of,
     percent,
-    refuse,
     rendered,
-    write_new,
 )
 
 
-def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, notes: str = "", band: int | None = None) -> Path:
+def write_map_report(
+    folder: Path,
+    dsm: Path | Sequence[Path],
+    out: Path,
+    *,
+    notes: str = "",
+    band: int | None = None,
+    shown_as: Path | None = None,
+) -> Path:
     """Write the page of a folder made by `forestgaps predict`.
 
     Args:
@@ -41,21 +48,22 @@ def write_map_report(folder: Path, dsm: Path | Sequence[Path], out: Path, *, not
         out: The page, a new file.
         notes: Licence, credit, whatever a reader should know of the data.
         band: The band of the surface model; None: its only one of values, beside alpha.
+        shown_as: Path of the folder on the page, where it is still to get its name.
 
     Raises:
         DataError: Not such a folder, or the surface model lies elsewhere; or `out` exists.
     """
-    refuse(out)
     surfaces = [dsm] if isinstance(dsm, Path) else list(dsm)
     if not is_map_folder(folder):
         raise DataError(f"{folder}: no folder of maps; `forestgaps predict` writes one, with {' and '.join(FILES)} in it")
     if not surfaces:
         raise DataError(f"{folder}: say which surface model was mapped, --dsm dsm.tif; the maps are drawn over its relief")
-    write_new(out, rendered("map.html", page(folder, surfaces, notes, band)))
+    with new_path(out, purpose="report") as draft:
+        draft.write_text(rendered("map.html", page(folder, surfaces, notes, shown_as or folder, band)), encoding="utf-8")
     return out
 
 
-def page(folder: Path, surfaces: Sequence[Path], notes: str, band: int | None = None) -> Mapping[str, Any]:
+def page(folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, band: int | None = None) -> Mapping[str, Any]:
     """What the template says."""
     with ExitStack() as stack:
         gaps = stack.enter_context(raster(folder / "gaps.tif"))
@@ -78,7 +86,7 @@ def page(folder: Path, surfaces: Sequence[Path], notes: str, band: int | None = 
     return {
         "version": version("forestgaps-evaluation"),
         "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
-        "name": folder.resolve().name,
+        "name": shown_as.resolve().name,
         "contents": [
             ("findings", "In short"),
             ("map", "Map"),
@@ -117,7 +125,7 @@ def page(folder: Path, surfaces: Sequence[Path], notes: str, band: int | None = 
         ],
         "rows": rows,
         "charts": [size_chart(found, n, resolution) for n in range(len(levels))],
-        "files": [*(str(folder / name) for name in FILES), *map(str, surfaces)],
+        "files": [*(str(shown_as / name) for name in FILES), *map(str, surfaces)],
         "versions": {name: version(name) for name in ("forestgaps-core", "forestgaps-evaluation")},
         "tags": found.tags,
         "notes": notes,

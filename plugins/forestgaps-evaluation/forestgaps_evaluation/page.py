@@ -12,6 +12,7 @@ from attrs import frozen
 
 from forestgaps_core.bounded_reading import read_json, read_text
 from forestgaps_core.components import Tiles
+from forestgaps_core.drafts import new_results
 from forestgaps_core.networks import WEIGHTS, trained_network
 from forestgaps_core.places import RUN_FILE
 from forestgaps_core.plugins import Plugins
@@ -30,11 +31,9 @@ from forestgaps_evaluation.rendering import (
     metres,
     number_of,
     percent,
-    refuse,
     rendered,
     score,
     square_metres,
-    write_new,
 )
 from forestgaps_evaluation.sizes import Sizes
 from forestgaps_evaluation.tallies import PROTOCOL, Tallies, counted
@@ -83,17 +82,16 @@ def write_run_report(
         CheckpointError: No trained network there.
     """
     beside = out.parent / CARD
-    refuse(out)
-    refuse(beside)
-    trained = opened(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
-    watched = Watched.of(trained)
-    tallies = counted(watched, split, thresholds or usual(trained.predictor.thresholds), progress=progress)
-    evaluation = evaluated([tallies], notes=pixel_notes([trained]))
-    network = network_of(trained)
-    html = rendered("run.html", page(trained, tallies, evaluation, watched.sizes(tallies.resolution_m), network, notes))
-    item = card(network, beside.parent, scores=card_scores(evaluation), notes=notes)
-    write_new(out, html)
-    write_new(beside, text_of(item))
+    with new_results(out, beside, purpose="report") as drafts:
+        trained = opened(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
+        watched = Watched.of(trained)
+        tallies = counted(watched, split, thresholds or usual(trained.predictor.thresholds), progress=progress)
+        evaluation = evaluated([tallies], notes=pixel_notes([trained]))
+        network = network_of(trained)
+        html = rendered("run.html", page(trained, tallies, evaluation, watched.sizes(tallies.resolution_m), network, notes))
+        item = card(network, beside.parent, scores=card_scores(evaluation), notes=notes)
+        for draft, text in zip(drafts, (html, text_of(item)), strict=True):
+            draft.write_text(text, encoding="utf-8")
     return Report(page=out, card=beside, tallies=tallies, evaluation=evaluation)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from forestgaps_core.counts import format_count
-from forestgaps_core.errors import DataError
-from forestgaps_core.writing import write_text
 
 SPACE = "\u202f"  # narrow, and does not break: between a number and its unit
 # What no page needs and a reader cannot see: control characters, and marks that turn the direction of the words after them.
@@ -103,19 +100,3 @@ def environment() -> Environment:
 def rendered(template: str, facts: Mapping[str, Any]) -> str:
     """The page. What a template is told is words to it, never markup, and what cannot be seen of them is shown as a sign."""
     return UNSEEN.sub("\ufffd", environment().get_template(template).render(facts))
-
-
-def write_new(path: Path, text: str) -> None:
-    """A new file, whole or not at all.
-
-    Raises:
-        DataError: There is one of this name.
-        DiskError: It cannot be written.
-    """
-    refuse(path)
-    write_text(path, text)
-
-
-def refuse(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        raise DataError(f"{path}: exists already; nothing is overwritten, so name another with --out or remove this one")

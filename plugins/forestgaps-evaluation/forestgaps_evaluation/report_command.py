@@ -53,6 +53,10 @@ def report(
         typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: evaluate on other data, such as data.folder=elsewhere."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    shown_as: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="For maps: path of their folder on the page, before it has its name."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Write a page about a trained network, or about a gap map.
@@ -65,7 +69,7 @@ def report(
 
     words, place = text_of_notes(notes), Path(what)
     if is_map_folder(place):
-        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, band=band)
+        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, band=band, shown_as=shown_as)
         say([page], as_json)
         return
     from forestgaps_core.cli import plugins

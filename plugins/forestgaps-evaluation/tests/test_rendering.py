@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_core import DataError
-from forestgaps_core.errors import DiskError
 from forestgaps_evaluation import rendering
 
 
@@ -27,17 +25,3 @@ from forestgaps_evaluation import rendering
 )
 def test_numbers_read_as_numbers(function, value, words):
     assert function(value).replace("\u202f", " ") == words
-
-
-def test_a_file_is_written_whole_and_never_over_another(tmp_path):
-    rendering.write_new(tmp_path / "new" / "a.html", "one")
-    with pytest.raises(DataError, match="exists already"):
-        rendering.write_new(tmp_path / "new" / "a.html", "two")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.html"]
-    assert (tmp_path / "new" / "a.html").read_text() == "one"
-
-
-def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="could not be written"):
-        rendering.write_new(tmp_path / "file" / "a.html", "one")

@@ -14,6 +14,7 @@ from torch import nn
 
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.engines import Program, is_exported
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
@@ -33,7 +34,6 @@ from forestgaps_core.networks import (
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import model_of
 from forestgaps_core.structuring import unstructure
-from forestgaps_core.writing import new_folder
 from forestgaps_export import aoti, onnx_program, onnx_runtime
 from forestgaps_export.comparison import Difference, compared, said
 from forestgaps_export.tracing import traced

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import rasterio
 from attrs import frozen
 from numpy.typing import NDArray
 from rasterio import Affine
@@ -20,6 +19,7 @@ from rasterio import Affine
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.table import GapTable
 from forestgaps_geo.band_layout import PLAIN_BANDS
+from forestgaps_geo.writing import NewRaster
 
 Mask: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.float64]
@@ -122,10 +122,8 @@ def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags
     """
     a, b, c, d, e, f = tuple(transform)[:6]
     rows, columns = next(iter(cells.bands.values())).shape
-    with rasterio.open(
+    with NewRaster(
         path,
-        "w",
-        driver="GTiff",
         width=columns,
         height=rows,
         count=len(cells.bands),
@@ -135,8 +133,9 @@ def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags
         transform=Affine(a * cells.pixels, b * cells.pixels, c, d * cells.pixels, e * cells.pixels, f),
         compress="deflate",
         **PLAIN_BANDS,
-    ) as file:
-        file.write(np.stack(list(cells.bands.values())))
+    ) as raster:
+        file = raster.file
+        raster.write(np.stack(list(cells.bands.values())))
         file.descriptions = tuple(cells.bands)
         file.update_tags(cell_m=f"{cells.side_m:g}", **tags)
         for band, name in enumerate(cells.bands, 1):

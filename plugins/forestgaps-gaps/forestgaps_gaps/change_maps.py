@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from attrs import define, evolve, field, frozen
 
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
 from forestgaps_gaps.changes import CLASSES, Changes, changed
 from forestgaps_gaps.dents import HeightCounts
-from forestgaps_gaps.files import new_folder
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
 from forestgaps_gaps.grids import common_extent, same_grid
 from forestgaps_gaps.labelling import STRIP

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import rasterio
 from rasterio.crs import CRS
-from rasterio.windows import Window
 
 from forestgaps_gaps.changes import CLASSES, KINDS, NODATA, Bytes, Changes, GapFate
 from forestgaps_gaps.finding import Search
@@ -21,6 +19,7 @@ from forestgaps_gaps.polygons import Geometries
 from forestgaps_gaps.reading import Layer
 from forestgaps_gaps.table import GapTable
 from forestgaps_gaps.writing import GEOMETRY, SCHEMA, batch, write_layer
+from forestgaps_geo.writing import NewRaster
 
 COLOURS = {0: (232, 236, 228, 255), 1: (148, 148, 148, 255), 2: (213, 94, 0, 255), 3: (0, 114, 178, 255)}  # told apart by all eyes
 FATES = (("change", pa.int64()), ("class", pa.string()), ("other_date_m2", pa.float64()))
@@ -31,10 +30,8 @@ FATE_SCHEMA = pa.schema([*list(SCHEMA)[:-1], *(pa.field(name, kind) for name, ki
 @contextmanager
 def transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
     """A GeoTIFF of `KINDS` with colours of its own; takes strips."""
-    with rasterio.open(
+    with NewRaster(
         path,
-        "w",
-        driver="GTiff",
         width=grid.columns,
         height=grid.rows,
         count=1,
@@ -44,14 +41,14 @@ def transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
         transform=grid.transform,
         compress="deflate",
         tiled=grid.columns >= 256 and grid.rows >= 256,
-        bigtiff="if_safer",
-    ) as file:
+    ) as raster:
+        file = raster.file
         file.write_colormap(1, COLOURS)
         file.descriptions = (f"change of gaps, {layer.name}",)
         file.update_tags(**{f"value_{value}": meaning for value, meaning in KINDS.items()})
 
         def write(row: int, values: Bytes) -> None:
-            file.write(values, 1, window=Window(0, row, values.shape[1], values.shape[0]))
+            raster.write(values, row)
 
         yield write
 

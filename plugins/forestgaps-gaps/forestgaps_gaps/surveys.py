@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from forestgaps_core.errors import DataError, DiskError
+from forestgaps_core.drafts import new_results
+from forestgaps_core.errors import DataError
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
-from forestgaps_gaps.files import new_file, new_folder, refuse_existing
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
 from forestgaps_gaps.patterns import Window
 from forestgaps_gaps.reading import Pixels, Reading, layers
 from forestgaps_gaps.summary import summarised
 from forestgaps_gaps.table import Flags, GapTable
-from forestgaps_gaps.writing import write_gaps
+from forestgaps_gaps.writing import writer
 
 FINE = 256  # cells along the longer side in the map of what was surveyed
 STATISTICS = "statistics.json"
@@ -137,11 +137,11 @@ def take_stock(
     folder_wanted = wish.statistics is not None and wish.statistics.suffix.lower() != ".json"
     if wish.cell_m is not None and not folder_wanted:
         raise DataError("statistics of grid cells are written to a folder: name one, such as --statistics gap_statistics")
-    written: list[Path] = []
+    outs = [path for path in (wish.out, wish.statistics) if path is not None]
+    write = None if wish.out is None else writer(wish.out)
     with ExitStack() as stack:
+        drafts = dict(zip(outs, stack.enter_context(new_results(*outs, purpose="gaps")), strict=True)) if outs else {}
         found = stack.enter_context(layers(raster, how))
-        if wish.statistics is not None:
-            refuse_existing(wish.statistics)
         nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
         if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
             raise DataError(
@@ -153,39 +153,32 @@ def take_stock(
             raise DataError(
                 f"{raster}: two of its bands are called the same ({', '.join(layer.name for layer in found)}); choose one: --band 1"
             )
-        if wish.out is not None:
+        if wish.out is not None and write is not None:
             parts = {file_name(name): survey.search.parts() for name, survey in surveys.items()}
-            write_gaps(wish.out, parts, found[0].grid.crs)
-            written.append(wish.out)
+            write(drafts[wish.out], parts, found[0].grid.crs)
         else:
             for survey in surveys.values():
                 survey.search.table()
         summaries = {name: survey.summary() for name, survey in surveys.items()}
+        files = [] if wish.out is None else [wish.out]
         if wish.statistics is not None:
             content = {"raster": raster.name, "gaps": summaries}
-            try:
-                written += write_statistics(wish.statistics, content, surveys if folder_wanted else {})
-            except DiskError as error:
-                if wish.out is None:
-                    raise
-                told = f"{error}. The polygons in {wish.out} are whole: without --out, statistics alone are made"
-                raise DiskError(told) from error
-    return summaries, written
+            names = write_statistics(drafts[wish.statistics], content, surveys if folder_wanted else {})
+            files += [wish.statistics / name for name in names]
+    return summaries, files
 
 
-def write_statistics(out: Path, content: Mapping[str, Any], surveys: Mapping[str, Survey]) -> list[Path]:
-    """A JSON file; or, with surveys, a folder with it and the maps of their cells."""
+def write_statistics(draft: Path, content: Mapping[str, Any], surveys: Mapping[str, Survey]) -> list[str]:
+    """A JSON file; or, with surveys, a folder with it and the maps of their cells, whose names are returned."""
     text = json.dumps(content, indent=1) + "\n"
     if not surveys:
-        with new_file(out) as path:
-            path.write_text(text, encoding="utf-8")
-        return [out]
-    with new_folder(out) as folder:
-        (folder / STATISTICS).write_text(text, encoding="utf-8")
-        for name, survey in surveys.items():
-            survey.write_cells(folder, file_name(name).replace("gaps", "cells", 1))
-        names = sorted(path.name for path in folder.iterdir())
-    return [out / name for name in names]
+        draft.write_text(text, encoding="utf-8")
+        return [""]
+    draft.mkdir()
+    (draft / STATISTICS).write_text(text, encoding="utf-8")
+    for name, survey in surveys.items():
+        survey.write_cells(draft, file_name(name).replace("gaps", "cells", 1))
+    return sorted(path.name for path in draft.iterdir())
 
 
 def file_name(layer: str) -> str:

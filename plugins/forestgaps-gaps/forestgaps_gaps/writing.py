@@ -17,8 +17,8 @@ import shapely
 from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 
+from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
-from forestgaps_gaps.files import new_file
 from forestgaps_gaps.polygons import Geometries
 from forestgaps_gaps.table import GapTable, column_names, kind_of
 
@@ -63,7 +63,7 @@ def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
         DataError: `out` exists, has another suffix, or cannot be written.
     """
     write = writer(out)
-    with new_file(out) as path:
+    with new_path(out, purpose="gaps") as path:
         write(path, layers, crs)
 
 
@@ -131,7 +131,7 @@ def write_layer(
             if failed:
                 raise failed[0] from None
             if isinstance(error, DataSourceError | RuntimeError):
-                raise OSError(f"{driver}: {error}") from error  # GDAL tells in words only; `new_file` adds what is known
+                raise OSError(f"{driver}: {error}") from error  # GDAL tells in words only; `new_path` adds what is known
             raise
     check_written(path, layer, given)
 
@@ -149,6 +149,10 @@ def check_written(path: Path, layer: str, given: Counter[str]) -> None:
                 found.update(sums(part, about["geometry_name"] or "wkb_geometry"))
     except (DataSourceError, RuntimeError, pa.ArrowException) as error:
         raise OSError(f"what was written cannot be read: {error}") from error
+    refuse_differing(found, given)
+
+
+def refuse_differing(found: Counter[str], given: Counter[str]) -> None:
     if any((found[name] - count) % 2**64 for name, count in given.items()):
         raise OSError("the file does not hold what was written")
 
@@ -170,14 +174,33 @@ def sums(part: pa.RecordBatch, geometry: str) -> dict[str, int]:
 
 def write_geoparquet(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
     """Source of the metadata: GeoParquet specification 1.1.0."""
+    given: Counter[str] = Counter()
     with pa.parquet.ParquetWriter(path, SCHEMA.remove_metadata(), compression="zstd") as file:
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for parts in layers.values():
             for table, geometries in parts:
-                file.write_batch(batch(table, geometries))
+                rows = batch(table, geometries)
+                given.update(sums(rows, GEOMETRY))
+                file.write_batch(rows)
                 bounds = shapely.total_bounds(geometries)
                 low, high = np.minimum(low, bounds[:2]), np.maximum(high, bounds[2:])
         file.add_key_value_metadata({"geo": json.dumps(geo_metadata(crs, [*low, *high]))})
+    check_parquet(path, given)
+
+
+def check_parquet(path: Path, given: Counter[str]) -> None:
+    """
+    Raises:
+        OSError: The file does not hold what was given.
+    """
+    found: Counter[str] = Counter()
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            for part in file.iter_batches():
+                found.update(sums(part, GEOMETRY))
+    except pa.ArrowException as error:
+        raise OSError(f"what was written cannot be read: {error}") from error
+    refuse_differing(found, given)
 
 
 def geo_metadata(crs: CRS | None, bounds: Iterable[float]) -> dict[str, Any]:

@@ -69,10 +69,12 @@ class Named:
     Attributes:
         name: The absolute path of a GeoTIFF, or the text of a VRT with everything in it checked.
         size: Bytes of the GeoTIFF, or of all that the VRT names.
+        nested: The VRTs that a VRT names, at any depth, with their states, as their text is part of its own.
     """
 
     name: str
     size: int
+    nested: tuple[tuple[Path, tuple[int, ...]], ...] = ()
 
     @property
     def driver(self) -> str:
@@ -219,10 +221,18 @@ def checked(path: Path, above: tuple[Path, ...] = ()) -> Named:
     if start[:4] in TIFF:
         beside(path)
         return Named(str(path.absolute()), path.stat().st_size)
-    if re.match(rb"(\xef\xbb\xbf)?\s*(<[?!][^>]*>\s*)*<VRTDataset", start):
-        about = path.stat()
-        return checked_vrt(path, path.absolute(), about.st_mtime_ns, about.st_size, above)
+    if is_virtual(start):
+        named = checked_vrt(path, path.absolute(), state(path), above)
+        if any(state(other) != before for other, before in named.nested):
+            checked_vrt.cache_clear()
+            named = checked_vrt(path, path.absolute(), state(path), above)
+        return named
     raise DataError(f"{path}: is no raster that can be read: neither a GeoTIFF nor a VRT; convert it: {convert(path)}")
+
+
+def is_virtual(start: bytes) -> bool:
+    """Whether a file that begins so is a VRT."""
+    return re.match(rb"(\xef\xbb\xbf)?\s*(<[?!][^>]*>\s*)*<VRTDataset", start) is not None
 
 
 def first_bytes(path: Path) -> bytes:
@@ -279,17 +289,25 @@ def check_metadata(path: Path) -> None:
             raise DataError(f"{path}: has a coordinate system that is not WKT or a code such as EPSG:32632; remove the file")
 
 
+def state(path: Path) -> tuple[int, ...]:
+    """Size and times of a file, which change with its content; zeros where it is gone."""
+    try:
+        about = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
 @lru_cache(maxsize=16)
-def checked_vrt(path: Path, place: Path, changed: int, length: int, above: tuple[Path, ...]) -> Named:
+def checked_vrt(path: Path, place: Path, changed: tuple[int, ...], above: tuple[Path, ...]) -> Named:
     """The text of a VRT, its sources by their absolute paths or, where they are VRTs, by their own text.
 
     Args:
         path: As it was given.
         place: The absolute path, so that another file of that name in another folder is read.
-        changed: When, so that a file that was changed is read anew.
-        length: In bytes.
+        changed: Its state, so that a file that was changed is read again.
     """
-    if length > MAX_VRT_BYTES:
+    if (length := changed[0]) > MAX_VRT_BYTES:
         raise DataError(f"{path}: a virtual raster of {length:,} bytes; at most {MAX_VRT_BYTES:,} are read, so cut it into several")
     if len(above) >= NESTED or path.resolve() in above:
         raise DataError(
@@ -310,4 +328,7 @@ def checked_vrt(path: Path, place: Path, changed: int, length: int, above: tuple
     text = ElementTree.tostring(root, encoding="unicode")
     if len(text) > 2 * MAX_VRT_BYTES:
         raise DataError(f"{path}: is too long with the virtual rasters that it names; build one of GeoTIFFs")
-    return Named(text, sum(named.size for named in known.values()))
+    virtual = {source: named for source, named in known.items() if named.driver == "VRT"}
+    nested = ((source, state(source)) for source in virtual)
+    deeper = (entry for named in virtual.values() for entry in named.nested)
+    return Named(text, sum(named.size for named in known.values()), (*nested, *deeper))

@@ -28,27 +28,30 @@ def simulate(
     forest: Annotated[str, typer.Option(help="rainforest, broadleaf, conifer, open, plantation, or any of them.")] = "any",
 ) -> None:
     """Write a simulated landscape: surface (DSM), ground (DTM) and canopy height (CHM), as GeoTIFFs in metres."""
-    from forestgaps_core.errors import DataError
+    from forestgaps_core.drafts import new_files
 
-    taken = [name for name in FILES if (out_folder / name).exists()]
-    if taken:
-        raise DataError(f"{out_folder} has {' and '.join(taken)} already; name another folder, or remove them")
-    if out_folder.exists() and not out_folder.is_dir():
-        raise DataError(f"{out_folder} is a file; name a folder")
-    made = landscape(seed, size, resolution, forest)
-    for path in written(out_folder, made, resolution, corner(seed)):
-        typer.echo(f"wrote {path}")
+    check_forest(forest)
+    check_installed()
+    with new_files(out_folder, FILES, needed=bytes_of(size), purpose="simulate") as draft:
+        write_rasters(draft, landscape(seed, size, resolution, forest), resolution, corner(seed))
+    for name in FILES:
+        typer.echo(f"wrote {out_folder / name}")
+
+
+def check_forest(forest: str) -> None:
+    from forestgaps_core.errors import ConfigError, nearest
+    from forestgaps_landscapes.variety import FORESTS
+
+    if forest not in ("any", *FORESTS):
+        raise ConfigError(f"--forest: found {forest!r}{nearest(forest, FORESTS)}; there is: any, {', '.join(FORESTS)}", "simulate")
 
 
 def landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landscape:
     from typing import cast
 
-    from forestgaps_core.errors import ConfigError, nearest
     from forestgaps_landscapes.landscape import simulate
-    from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
+    from forestgaps_landscapes.variety import Forest, drawn_settings
 
-    if forest not in ("any", *FORESTS):
-        raise ConfigError(f"--forest: found {forest!r}{nearest(forest, FORESTS)}; there is: any, {', '.join(FORESTS)}", "simulate")
     return simulate(seed, size, resolution_m, drawn_settings(seed, cast(Forest, forest), SLOPES, GAP_SHARES))
 
 
@@ -57,73 +60,55 @@ def corner(seed: int) -> tuple[float, float]:
     return CORNER[0] + NEXT_M * (seed % 10), CORNER[1] - NEXT_M * (seed // 10 % 10)
 
 
-def written(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> list[Path]:
-    """The three rasters in the folder: all of them, or none."""
+def check_installed() -> None:
+    """
+    Raises:
+        DataError: What writes GeoTIFFs is missing.
+    """
     from forestgaps_core.errors import DataError
-    from forestgaps_core.writing import new_folder
 
     try:
-        import rasterio  # noqa: F401  # before anything is written
-    except ImportError:
-        raise DataError('writing GeoTIFFs needs rasterio: pip install "forestgaps-landscapes[geotiff]"') from None
-    if not folder.exists():
-        with new_folder(folder, needed=bytes_of(made)) as draft:
-            write_rasters(draft, made, resolution_m, corner)
-    else:
-        write_rasters(folder, made, resolution_m, corner)
-    return [folder / name for name in FILES]
+        import rasterio  # noqa: F401
+
+        import forestgaps_geo.writing  # noqa: F401
+    except ImportError as error:
+        raise DataError(f'GeoTIFFs need rasterio ({error}); pip install "forestgaps-landscapes[geotiff]"') from None
 
 
 def write_rasters(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> None:
-    from rasterio.errors import RasterioError
-
-    from forestgaps_core.errors import DiskError
-    from forestgaps_core.writing import discard, disk_errors, free_at, size, sync_file, sync_folder
-
-    unfinished = [folder / f".{name}.part" for name in FILES]
-    done: list[Path] = []
-    try:
-        with disk_errors(folder, needed=bytes_of(made)):
-            for path, plane in zip(unfinished, (made.dsm, made.dtm, made.height), strict=True):
-                try:
-                    write_raster(path, plane.where(made.valid, NODATA), resolution_m, corner)
-                except RasterioError as error:  # GDAL tells why in words only
-                    room = f"up to {size(bytes_of(made))} needed, {size(free_at(folder) or 0)} free on its disk"
-                    raise DiskError(f"{folder} could not be written: {error} ({room}); make room, or write elsewhere") from error
-                sync_file(path)
-            for path, name in zip(unfinished, FILES, strict=True):
-                done.append(path.rename(folder / name))
-            sync_folder(folder)
-    except BaseException:
-        for path in (*unfinished, *done):
-            discard(path)
-        raise
+    for name, plane in zip(FILES, (made.dsm, made.dtm, made.height), strict=True):
+        write_raster(folder / name, plane.where(made.valid, NODATA), resolution_m, corner)
 
 
-def bytes_of(made: Landscape) -> int:
+def bytes_of(size: int) -> int:
     """Of the three rasters, at most."""
-    return len(FILES) * made.dsm.numel() * made.dsm.element_size()
+    return len(FILES) * 4 * size * size
 
 
 def write_raster(path: Path, plane: Tensor, resolution_m: float, corner: tuple[float, float]) -> None:
-    import rasterio
+    """
+    Raises:
+        OSError: The disk did not take it.
+    """
+    from rasterio import Affine
+
+    from forestgaps_geo.writing import NewRaster
 
     rows, columns = plane.shape
     profile = {
-        "driver": "GTiff",
         "height": rows,
         "width": columns,
         "count": 1,
         "dtype": "float32",
         "nodata": NODATA,
         "crs": CRS,
-        "transform": rasterio.Affine(resolution_m, 0.0, corner[0], 0.0, -resolution_m, corner[1]),
+        "transform": Affine(resolution_m, 0.0, corner[0], 0.0, -resolution_m, corner[1]),
         "compress": "deflate",
         "predictor": 3,
         "tiled": True,
         "blockxsize": 256,
         "blockysize": 256,
     }
-    with rasterio.open(path, "w", **profile) as raster:
-        raster.write(plane.numpy(), 1)
-        raster.units = ("metre",)
+    with NewRaster(path, **profile) as raster:
+        raster.write(plane.numpy())
+        raster.file.units = ("metre",)

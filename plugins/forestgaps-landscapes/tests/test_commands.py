@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import subprocess
 import sys
 
@@ -55,7 +56,7 @@ def test_landscapes_of_other_seeds_lie_elsewhere(tmp_path):
 
 def test_rasters_that_are_there_are_left_alone(tmp_path):
     (tmp_path / "chm.tif").write_text("mine")
-    with pytest.raises(ForestgapsError, match=r"has chm.tif already"):
+    with pytest.raises(ForestgapsError, match=r"chm.tif: exists already; nothing is overwritten"):
         simulate(tmp_path, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["chm.tif"]
     assert (tmp_path / "chm.tif").read_text() == "mine"
@@ -74,7 +75,7 @@ def test_an_unknown_forest_is_told_with_the_nearest_name(tmp_path):
 
 def test_when_writing_fails_nothing_is_left(tmp_path, monkeypatch):
     def full(*args):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("forestgaps_landscapes.commands.write_raster", full)
     with pytest.raises(ForestgapsError, match="no space left"):
@@ -102,3 +103,23 @@ def test_tables_and_commands_import_nothing_heavy(module):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def in_a_small_process(folder, limit: int) -> subprocess.CompletedProcess[str]:
+    """With a limit on the size of each file, which GDAL does not report."""
+    code = (
+        "import resource, signal, sys\nfrom forestgaps_core.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        f"sys.argv = ['forestgaps', 'simulate', {str(folder)!r}, '--size', '64']\nmain()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("limit", [1_000, 9_000, 12_000])
+def test_a_raster_that_the_disk_did_not_take_is_no_success(tmp_path, limit):
+    """In the header, in the pixels, at the end."""
+    result = in_a_small_process(tmp_path / "land", limit)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert f"{tmp_path / 'land'} could not be written" in result.stderr and "wrote" not in result.stdout
+    assert list(tmp_path.iterdir()) == []

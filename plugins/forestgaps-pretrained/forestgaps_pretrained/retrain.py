@@ -24,11 +24,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forestgaps_core.bounded_reading import read_json, read_text
+from forestgaps_core.drafts import new_folder, remove_made
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
+from forestgaps_core.writing import sweep, write_json
 from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
 
 RESOLUTION_M = 1.0
 LAYERS = ("dsm.tif", "dtm.tif", "chm.tif")
+NETWORK = ("README.md", "model.safetensors", "network.json", "scores.json")
 FOLDER_ARGUMENTS = ("westport", "out", "work", "trained")
 
 
@@ -91,7 +94,7 @@ def trained_run(plan: Plan, prepared: Path) -> Path:
 def shared_network(plan: Plan, run: Path, *, calibrate: bool) -> Path:
     network = plan.work / "network"
     if network.exists():
-        shutil.rmtree(network)  # of an earlier call of this command, in its own folder
+        remove_made(network, NETWORK)  # of an earlier call of this command, in its own folder
     forestgaps("share", run, network, "--half", *(["--calibrate"] if calibrate else []))
     return network
 
@@ -134,10 +137,9 @@ def retrain(plan: Plan, out: Path, *, trained: Path | None, calibrate: bool, com
     run = trained or trained_run(plan, prepared)
     network = shared_network(plan, run, calibrate=calibrate)
     write_card(plan, network, prepared, sites, command)
-    draft = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(network, draft)
-    draft.rename(out)
+    with new_folder(out, purpose="retrain", contents=NETWORK) as draft:
+        for name in NETWORK:
+            shutil.copyfile(network / name, draft / name)
     return out
 
 
@@ -156,8 +158,11 @@ def begin(plan: Plan) -> None:
         if others:
             raise DataError(f"{plan.work} was begun with other settings ({', '.join(others)}); name another folder with --work")
         return
+    sweep(plan.work)  # of a call that was killed here
+    if plan.work.exists() and (not plan.work.is_dir() or any(plan.work.iterdir())):
+        raise DataError(f"{plan.work} exists and was not made by this command; name another folder with --work")
     plan.work.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    write_json(record, said)
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

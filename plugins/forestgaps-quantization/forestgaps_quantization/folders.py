@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.engines import Program, is_exported
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
@@ -33,7 +34,6 @@ from forestgaps_core.networks import (
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import model_of
 from forestgaps_core.structuring import unstructure
-from forestgaps_core.writing import new_folder
 from forestgaps_quantization.engine import Int8, is_convolution
 from forestgaps_quantization.int8_file import FILE, written
 from forestgaps_quantization.ranges import learned, observed

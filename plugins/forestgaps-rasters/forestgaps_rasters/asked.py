@@ -16,8 +16,8 @@ from forestgaps_core.plugins import Plugins, load_target
 
 PRETRAINED = "pretrained"  # the network that maps where none is named
 
-WriteReport: TypeAlias = Callable[[Path, Sequence[Path], int | None], list[str]]
-"""From the folder of the maps, the DSM's files and their band to the files written."""
+WriteReport: TypeAlias = Callable[[Path, Sequence[Path], Path, int | None], list[str]]
+"""From the folder of the maps, the DSM's files, the name that the folder will get, and the DSM's band, to the files written."""
 
 
 def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugins | None = None) -> tuple[Path | str, list[Path]]:
@@ -60,7 +60,7 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
     plugin, command = commands["report"]
     function = load_target(command.target, f"the command report of {plugin}")
 
-    def write(maps: Path, dsm: Sequence[Path], band: int | None = None) -> list[str]:
+    def write(maps: Path, dsm: Sequence[Path], out: Path, band: int | None = None) -> list[str]:
         import typer
 
         from forestgaps_rasters.mosaics import listed
@@ -71,8 +71,7 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
         with redirect_stdout(said):
             surfaces = [word for path in listed(dsm) for word in ("--dsm", str(path))]
             chosen = [] if band is None else ["--band", str(band)]
-            app([str(maps), *surfaces, *chosen, "--json"], standalone_mode=False)
-        files: list[str] = json.loads(said.getvalue())["files"]
-        return files
+            app([str(maps), *surfaces, *chosen, "--shown-as", str(out), "--json"], standalone_mode=False)
+        return [str(out / Path(file).relative_to(maps)) for file in json.loads(said.getvalue())["files"]]
 
     return write

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,22 +17,11 @@ from rasterio.windows import Window
 
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.grids import Grid
+from forestgaps_geo.writing import WrittenPixels, described, gdal_errors
 from forestgaps_rasters.blending import NODATA
-from forestgaps_rasters.folders import UnwrittenError
 
 BLOCK = 512  # pixels, a side of a tile in the file
 LEVEL = 1  # of deflate: a third of the time of 6, for files larger by a twentieth (probabilities) or a half (masks)
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """GDAL's errors, some of no public class, as what they mean here: the disk did not take what was written."""
-    try:
-        yield
-    except Exception as error:
-        if type(error).__module__.startswith("rasterio"):
-            raise UnwrittenError(f"{path}: {error}") from error
-        raise
 
 
 class CloudOptimized:
@@ -41,13 +30,13 @@ class CloudOptimized:
     A pixel of an overview is the mean of four, rounded: of a mask, what half of them or more are.
 
     Strips go into a plain tiled GeoTIFF beside it, from which GDAL makes the COG with its overviews; both in bounded memory.
-    GDAL does not always tell that a write failed on a full disk, so the finished file is read once and its sums compared.
+    GDAL does not always tell that a write failed on a full disk, so the finished file is read once and compared.
     """
 
     def __init__(self, path: Path, grid: Grid, bands: Sequence[str], *, scale: float = 1.0, **tags: str) -> None:
         self.path = path
         self.draft = path.with_name(f"{path.stem}.draft.tif")
-        self.sums = np.zeros(len(bands), np.int64)
+        self.pixels = WrittenPixels()
         profile: dict[str, Any] = {
             "driver": "GTiff",
             "tiled": True,
@@ -75,9 +64,9 @@ class CloudOptimized:
 
     def write(self, row: int, values: NDArray[np.uint8]) -> None:
         """(K, rows, columns) at this row."""
-        with told(self.path):
+        with gdal_errors(self.path):
             self.file.write(values, window=Window(0, row, values.shape[2], values.shape[1]))
-        self.sums += values.sum((1, 2), dtype=np.int64)
+        self.pixels.add(row, 0, values)
 
     def __enter__(self) -> CloudOptimized:
         return self
@@ -87,13 +76,14 @@ class CloudOptimized:
             with suppress(RasterioError):  # what it could not write is not wanted any more
                 self.file.close()
             return
-        with told(self.path):
+        about = {name: value for name, value in described(self.file).items() if name != "driver"}
+        with gdal_errors(self.path):
             self.file.close()
-        self.finish()
+        self.finish(about)
 
-    def finish(self) -> None:
+    def finish(self, about: Mapping[str, Any]) -> None:
         # GDAL would compress overviews into a file of its own and then again into this one.
-        with told(self.path), rasterio.Env(COG_TMP_COMPRESSION="NONE"):
+        with gdal_errors(self.path), rasterio.Env(COG_TMP_COMPRESSION="NONE"):
             rasterio.shutil.copy(
                 self.draft,
                 self.path,
@@ -107,19 +97,4 @@ class CloudOptimized:
                 BIGTIFF="IF_SAFER",
             )
         self.draft.unlink()
-        if not np.array_equal(self.found(), self.sums):
-            raise UnwrittenError(f"{self.path}: does not hold what was written")
-
-    def found(self) -> NDArray[np.int64]:
-        """The sum of each band as it stands in the file; -1 where it cannot be read."""
-        try:
-            with rasterio.open(self.path) as file:
-                return sum(
-                    (
-                        file.read(window=Window(0, row, file.width, min(BLOCK, file.height - row))).sum((1, 2), dtype=np.int64)
-                        for row in range(0, file.height, BLOCK)
-                    ),
-                    start=np.zeros(file.count, np.int64),
-                )
-        except RasterioError:
-            return np.full_like(self.sums, -1)
+        self.pixels.verify(self.path, about)

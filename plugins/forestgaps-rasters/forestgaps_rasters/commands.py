@@ -203,7 +203,7 @@ def predict(
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Compute on the cluster there, such as tcp://host:8786 (forestgaps-dask).")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of going on where this map was interrupted.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start again instead of resuming an interrupted map.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Also write a report page (needs forestgaps-evaluation).")] = False,
     resample: Resample = False,
     crs: Crs = None,
@@ -226,7 +226,7 @@ def predict(
     from forestgaps_rasters.asked import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
     from forestgaps_rasters.predicting import MapOptions, predict_raster
-    from forestgaps_rasters.resuming import partial, refuse_existing
+    from forestgaps_rasters.resuming import check_free, partial
     from forestgaps_rasters.styles import STYLES
 
     chosen, dsm = network_and_dsm(places, network, plugins())
@@ -244,22 +244,30 @@ def predict(
         feet=feet,
         skip_checks=skip_checks,
     )
-    refuse_existing(out)
+    reports: list[str] = []
+
+    def finish(maps: Path) -> None:
+        if write_report is not None:
+            reports.extend(write_report(maps, dsm, out, band))
+
+    check_free(out)
     predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)
     try:
         with show_progress(shown=not as_json) as progress:
-            done = predict_raster(predictor, dsm, out, threshold or (), how, progress, executor=executor, fresh=fresh)
+            done = predict_raster(
+                predictor, dsm, out, threshold or (), how, progress, executor=executor, restart=restart, finish=finish
+            )
     except KeyboardInterrupt:
         if partial(out).is_dir():
             typer.echo(
-                f"interrupted; what is finished is kept in {partial(out)}, and the same command goes on from there", err=True
+                f"interrupted; what is finished is kept in {partial(out)}, and the same command resumes from there", err=True
             )
         raise typer.Exit(INTERRUPTED) from None
     files = [
         str(done.probabilities),
         str(done.gaps),
         *(str(out / name) for name in STYLES),
-        *(write_report(out, dsm, band) if write_report else []),
+        *reports,
     ]
     if as_json:
         say(

@@ -7,26 +7,32 @@ this holds to the last bit, the network always computes with one thread, for the
 from __future__ import annotations
 
 import hashlib
+import re
+import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import numpy as np
+import rasterio
 import torch
 from attrs import define, field, fields, has
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.errors import DataError, ForestgapsError
 from forestgaps_geo.bands import Plane
 from forestgaps_geo.grids import Grid
+from forestgaps_geo.inputs import Stamp, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes
 from forestgaps_rasters.lattice import Item, Lattice
 from forestgaps_rasters.mosaics import Source
 from forestgaps_rasters.resampling import Strips, onto
 
+PACKAGES = ("forestgaps_core", "forestgaps_geo", "forestgaps_rasters", "numpy", "rasterio", "torch")
 STEPS = 250  # of a probability in a byte: value / 250, so that steps (0.004) are far below any error and 255 stays free
 
 
@@ -49,11 +55,13 @@ class Surface:
     Attributes:
         grid: Of the map.
         resample: Whether the DSM may be brought to it.
+        content: Of all files that are read, where the map was planned; where they differ, blocks would not fit each other.
     """
 
     source: Source
     grid: Grid
     resample: bool
+    content: tuple[Stamp, ...] = ()
     _open: ExitStack | None = field(default=None, init=False)
     _strips: Strips | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
@@ -62,6 +70,7 @@ class Surface:
         """Float32 metres, NaN without data."""
         with self._turn, gdal():
             if self._strips is None:
+                self.refuse_other()
                 self._open = ExitStack()
                 band = self._open.enter_context(self.source.opened())
                 # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
@@ -69,16 +78,28 @@ class Surface:
                 self._strips = self._open.enter_context(onto_map)
             return self._strips.window(row, column, rows, columns)
 
+    def refuse_other(self) -> None:
+        """
+        Raises:
+            DataError: The files are not those that the map was planned with.
+        """
+        found = {file.content() for file in input_files(self.source.files)} if self.content else set()
+        if other := found.symmetric_difference(self.content):
+            raise DataError(
+                f"{min(str(name) for name, *_ in other)}: differs on {socket.gethostname()} from what the map was planned with; "
+                "put the same file there, or repeat the command"
+            )
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
         self._open = self._strips = None
 
-    def __getstate__(self) -> tuple[Source, Grid, bool]:
-        return self.source, self.grid, self.resample
+    def __getstate__(self) -> tuple[Source, Grid, bool, tuple[Stamp, ...]]:
+        return self.source, self.grid, self.resample, self.content
 
-    def __setstate__(self, state: tuple[Source, Grid, bool]) -> None:
-        self.source, self.grid, self.resample = state
+    def __setstate__(self, state: tuple[Source, Grid, bool, tuple[Stamp, ...]]) -> None:
+        self.source, self.grid, self.resample, self.content = state
         self._open, self._strips, self._turn = None, None, threading.Lock()
 
 
@@ -141,16 +162,33 @@ def identity(predictor: Predictor) -> str:
     """A checksum of the network: its weights and whatever else it says of itself."""
     sum_ = hashlib.sha256(f"{type(predictor).__module__}.{type(predictor).__qualname__}".encode())
     network = getattr(predictor, "model", predictor)
+    sum_.update(described(network).encode())
     if isinstance(network, torch.nn.Module):
-        sum_.update(str(network).encode())
         for name, tensor in network.state_dict().items():
             sum_.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             sum_.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     kind: Any = type(predictor)
     if has(kind):
         told = {about.name: getattr(predictor, about.name) for about in fields(kind) if about.name != "model"}
-        sum_.update(repr(told).encode())
+        sum_.update(described(told).encode())
     return sum_.hexdigest()
+
+
+def described(value: object) -> str:
+    """As Python shows it, without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+def versions_of(predictor: Predictor) -> str:
+    """The packages that decide what a block holds."""
+    network = getattr(predictor, "model", predictor)
+    parts = [predictor, network, *(network.modules() if isinstance(network, torch.nn.Module) else ())]
+    names = {type(part).__module__.partition(".")[0] for part in parts} - {"builtins"}
+    found = {"GDAL": rasterio.__gdal_version__, "PROJ": rasterio.__proj_version__}
+    for name in sorted({*names, *PACKAGES}):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name.replace("_", "-"))
+    return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
 def context_of(predictor: Predictor) -> float:

@@ -14,6 +14,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Report, survey
 from forestgaps_geo.grids import Grid, common, crooked, same_place, target_grid
 from forestgaps_geo.input_checks import check_surface, resolve_findings
+from forestgaps_geo.inputs import InputFile, files_read, input_files
 from forestgaps_geo.pair_checks import check_pair
 from forestgaps_rasters.blocks import guard_pixels, split
 from forestgaps_rasters.mosaics import listed, opened_place
@@ -43,11 +44,13 @@ class Plan:
     derived: Grid | None  # where the ground is to be derived from DSM and CHM first, because heights cannot be resampled
     stored: StoredSite
     notes: tuple[str, ...] = ()
+    inputs: tuple[InputFile, ...] = ()  # as they were before they were first read
 
 
 def planned(site: Site, wish: Wish, report: Report) -> Plan:
     """Check one site."""
     files = site.files()
+    inputs = input_files(raster for place in files.values() for raster in listed([place]))
     layer = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
         surface, other = (stack.enter_context(opened_place(path, **site.reading)) for path in files.values())
@@ -66,7 +69,9 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         names = str(surface.path), str(other.path)
         findings = [*check_surface(surface), *check_pair(top, below, is_ground=layer == "dtm", names=names)]
         notes = resolve_findings(findings, skip=wish.skip_checks)
-        sources = tuple(source(name, path) for name, place in files.items() for path in listed([place]))
+        sources = tuple(
+            source(name, path) for name, place in files.items() for raster in listed([place]) for path in files_read(raster)
+        )
     try:
         guard = guard_pixels(wish.guard_m, target.resolution)
         blocks = split(target.rows, target.columns, part=site.part, rules=site.rules, guard=guard)
@@ -82,7 +87,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         blocks=blocks,
         sources=sources,
     )
-    return Plan(site, target, derived, stored, notes)
+    return Plan(site, target, derived, stored, notes, inputs)
 
 
 def surface_moves(surface: Band, target: Grid) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from math import isfinite
 from pathlib import Path
@@ -14,12 +15,12 @@ import torch
 from attrs import evolve, frozen
 from rasterio.crs import CRS
 
-from forestgaps_core import __version__
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Report, silent, survey
 from forestgaps_geo.grids import Grid, target_grid
 from forestgaps_geo.input_checks import check_dsm, resolve_findings
+from forestgaps_geo.inputs import InputFile, changed_files, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, assembled
 from forestgaps_rasters.cloud import CloudOptimized
@@ -34,14 +35,26 @@ from forestgaps_rasters.mapping import (
     identity,
     pixel_bytes_of,
     torch_threads_kept,
+    versions_of,
 )
 from forestgaps_rasters.mosaics import Source, source_of
 from forestgaps_rasters.resampling import onto
-from forestgaps_rasters.resuming import WorkFolder, refuse_existing, work_folder
-from forestgaps_rasters.styles import write_styles
+from forestgaps_rasters.resuming import WorkFolder, check_free, work_folder
+from forestgaps_rasters.styles import STYLES, write_styles
 
 WINDOW, OVERLAP = 768, 128  # pixels, of a network that does not say how far it looks
 PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of a window, where it does not say
+
+# What is written into the work folder besides blocks, with the temporary files of GDAL.
+MAPS = ("probabilities", "gaps")
+CONTENTS = (
+    *(
+        f"result/{name}{ending}"
+        for name in MAPS
+        for ending in (".tif", ".draft.tif", ".tif.ovr.tmp", ".tif.msk.ovr.tmp", ".tif.aux.xml")
+    ),
+    *(f"result/{name}" for name in (*STYLES, "report.html", ".report.html.partial/*")),
+)
 
 
 @frozen(kw_only=True)
@@ -106,29 +119,32 @@ def predict_raster(
     report: Report = silent,
     *,
     executor: Executor | None = None,
-    fresh: bool = False,
+    restart: bool = False,
+    finish: Callable[[Path], None] | None = None,
 ) -> GapMap:
     """Map the gaps of a DSM into the new folder `out`.
 
     `probabilities.tif` holds a band per threshold of bytes, probability times 250 (its scale, 0.004, says so), `gaps.tif` 1 where
     that reaches the cut and 0 elsewhere; both are Cloud-Optimized, on the DSM's grid, with 255 where it has no data. The bytes
-    do not depend on the executor. Interrupted, the same call goes on from what it left in `OUT.partial`.
+    do not depend on the executor. Interrupted, the same call resumes from what it left in `OUT.partial`.
 
     Args:
         dsm: A file; or files, folders of GeoTIFFs and lists, which make one mosaic.
         thresholds: Metres; without any, those of the training.
         executor: Who computes the blocks; None: threads of this process.
-        fresh: Throw away what an interrupted call left.
+        restart: Remove the blocks that an interrupted call left.
+        finish: Called with the folder of the complete maps before it gets its name, to add to it.
 
     Raises:
         DataError: The DSM cannot be used as it is. Nothing is then left on disk.
     """
     how = with_windows(how or MapOptions(), predictor)
     levels = checked(thresholds or predictor.thresholds, how)
-    refuse_existing(out)
+    check_free(out)
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
     with gdal(), torch_threads_kept(), ExitStack() as stack:
         source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
+        files = input_files(source.files)
         band = stack.enter_context(source.opened())
         wanted = predictor.resolution_m if how.resample else None
         grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
@@ -137,14 +153,19 @@ def predict_raster(
         findings = check_dsm(band, grid.resolution, predictor.resolution_m)
         notes = (*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels))
         lattice = Lattice.over(grid.rows, grid.columns, how.window or WINDOW, how.overlap or 0)
-        mapper = BlockMapper(predictor, Surface(source, grid, how.resample), lattice, levels)
+        mapper = BlockMapper(
+            predictor, Surface(source, grid, how.resample, tuple(file.content() for file in files)), lattice, levels
+        )
         stack.callback(mapper.close)
-        about = ingredients(mapper, source, how)
+        about = {**ingredients(mapper, source, how), "input files": [list(file.stamp()) for file in files]}
+        work = stack.enter_context(work_folder(out, about, room(grid, len(levels)), restart=restart, contents=CONTENTS))
         survey(band, report)
-        work = stack.enter_context(work_folder(out, about, room(grid, len(levels)), fresh=fresh))
         resumed = len(work.finished())
         compute(mapper, work, executor or InProcess(at_once(predictor, lattice)), report)
         share = written(work, mapper, how.cut, report)
+        if finish is not None:
+            finish(work.result)
+        refuse_changed(files, source, work)
         work.complete()
     return GapMap(
         out / "probabilities.tif",
@@ -202,13 +223,15 @@ def remarks(predictor: Predictor, grid: Grid, levels: Sequence[float]) -> list[s
 
 def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[str, Any]:
     """All that a block depends on, to tell an interrupted map from another one."""
-    files = [(str(path.absolute()), about.st_size, about.st_mtime_ns) for path in source.files for about in [path.stat()]]
+    grid = mapper.surface.grid
     return {
-        "program": f"forestgaps {__version__}, torch {torch.__version__}",
+        "program": versions_of(mapper.predictor),
         "network": identity(mapper.predictor),
         "device": str(getattr(mapper.predictor, "device", "cpu")),
-        "input files": files,
-        "grid": str(mapper.surface.grid),
+        "grid": f"{grid.rows} x {grid.columns}, {tuple(grid.transform)[:6]}, {grid.crs.to_wkt() if grid.crs else None}",
+        "mosaic": hashlib.sha256((source.text or "").encode()).hexdigest(),
+        "resample": how.resample,
+        "pixel size": how.pixel_size_m,
         "thresholds": ", ".join(f"{level:g}" for level in mapper.levels),
         "window": how.window,
         "overlap": how.overlap,
@@ -216,6 +239,18 @@ def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[st
         "band": how.band,
         "feet": how.feet,
     }
+
+
+def refuse_changed(files: Sequence[InputFile], source: Source, work: WorkFolder) -> None:
+    """
+    Raises:
+        DataError: An input was changed while the map was made, so that its blocks may be of either.
+    """
+    if changed := changed_files(files, source.files):
+        raise DataError(
+            f"{changed[0]}: was changed while the map was made; put it back and repeat the command, or make the map of the new "
+            f"file with --restart. The finished blocks are kept in {work.folder}"
+        )
 
 
 def room(grid: Grid, planes: int) -> int:

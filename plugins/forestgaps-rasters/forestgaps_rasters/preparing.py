@@ -6,7 +6,7 @@ are drawn. Then each site is written strip by strip into a folder that gets its 
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,21 +18,26 @@ from attrs import evolve, frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.bounded_reading import read_json
+from forestgaps_core.drafts import remove_empty, remove_made
 from forestgaps_core.errors import DataError
 from forestgaps_core.writing import write_json
 from forestgaps_geo.bands import STRIP, Band, Report, opened, silent
 from forestgaps_geo.grids import Grid
+from forestgaps_geo.inputs import changed_files
 from forestgaps_geo.opening import gdal
+from forestgaps_geo.writing import NewRaster
 from forestgaps_rasters.apart import check_apart
 from forestgaps_rasters.blocks import PARTS
-from forestgaps_rasters.mosaics import opened_place
+from forestgaps_rasters.mosaics import listed, opened_place
 from forestgaps_rasters.planning import Plan, Wish, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto
 from forestgaps_rasters.resuming import DRAFT, WorkFolder, work_folder
 from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import LAYERS, Index, LayerFile, StoredSite, file_sum, layer_path, write_index
+from forestgaps_rasters.store import INDEX, LAYERS, Index, LayerFile, StoredSite, file_sum, layer_path, write_index
 
 SHARE = "share.json"  # in the folder of a finished site, while others are not
+FILES = (*(f"{layer}.npy" for layer in LAYERS), SHARE, "ground.tif", "ground.tif.aux.xml")  # what is written of a site
+CONTENTS = (*(f"{part}/*/{name}" for part in ("blocks", "result") for name in FILES), f"result/{INDEX}")
 
 
 @frozen
@@ -53,20 +58,19 @@ def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, re
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
     """
     wish = wish or Wish()
-    if out.exists():
-        raise DataError(f"{out}: exists already; nothing is overwritten, so name another folder or remove this one")
-    with gdal():
+    with gdal(), work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=CONTENTS) as work:
         plans = [planned(site, wish, report) for site in sites]
         index = indexed(plans, wish)
         check_apart(index)
-        with work_folder(out, {"work": "prepare"}, room(plans), purpose="prepare") as work:
-            done = tuple(finished(plan, work, wish, report) for plan in plans)
-            for site in done:
-                (work.blocks / site.name / SHARE).unlink()
-                (work.blocks / site.name).rename(work.result / site.name)
-            index = evolve(index, sites=done)
-            write_index(work.result, index)
-            work.complete()
+        work.require(room(plans))
+        done = tuple(finished(plan, work, wish, report) for plan in plans)
+        refuse_changed(plans)
+        for site in done:
+            (work.blocks / site.name / SHARE).unlink()
+            (work.blocks / site.name).rename(work.result / site.name)
+        index = evolve(index, sites=done)
+        write_index(work.result, index)
+        work.complete()
     return Prepared(out, index, (*(note for plan in plans for note in plan.notes), *notes(index)))
 
 
@@ -82,15 +86,30 @@ def finished(plan: Plan, work: WorkFolder, wish: Wish, report: Report) -> Stored
     if folder.exists():
         if (before := as_left(folder, about)) is not None:
             return evolve(plan.stored, **before)
-        shutil.rmtree(folder)
+        remove_made(folder, FILES)
+        if os.path.lexists(folder):
+            raise DataError(f"{folder}: contains files that this program did not write; move them, and repeat the command")
     draft = work.blocks / f"{plan.site.name}{DRAFT}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    remove_made(draft, (*FILES, *(f"*/{name}" for name in FILES)))
+    draft.mkdir(exist_ok=True)
     done = written(plan, draft, wish, report)
     write_json(draft / plan.site.name / SHARE, {"about": about, "valid_share": done.valid_share, "sums": dict(done.sums)})
     (draft / plan.site.name).rename(folder)
-    draft.rmdir()
+    remove_empty(draft)
     return done
+
+
+def refuse_changed(plans: Sequence[Plan]) -> None:
+    """
+    Raises:
+        DataError: A raster was changed while it was read.
+    """
+    for plan in plans:
+        places = [place for path in plan.site.files().values() for place in listed([path])]
+        if changed := changed_files(plan.inputs, places):
+            raise DataError(
+                f"{changed[0]}: was changed while it was read; repeat the command, which prepares site {plan.site.name!r} again"
+            )
 
 
 def as_left(folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -107,9 +126,9 @@ def as_left(folder: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
 def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
     """All that the layers of a site depend on."""
     return {
-        "program": __version__,
+        "program": [__version__, rasterio.__version__, rasterio.__gdal_version__, rasterio.__proj_version__, np.__version__],
         "sources": [[source.layer, source.sha256] for source in plan.stored.sources],
-        "grid": str(plan.grid),
+        "grid": [plan.grid.rows, plan.grid.columns, *plan.stored.transform, plan.stored.crs],
         "resample": wish.resample,
         "nodata": plan.site.nodata,
         "band": plan.site.band,
@@ -120,7 +139,7 @@ def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
 def written(plan: Plan, folder: Path, wish: Wish, report: Report) -> StoredSite:
     """Write the layers of one site; the site with its share of valid pixels."""
     name, grid = plan.site.name, plan.grid
-    (folder / name).mkdir()
+    (folder / name).mkdir(exist_ok=True)
     valid = 0
     with layers(plan, folder, wish) as (surface, other, is_ground), ExitStack() as stack:
         dsm_file, height_file = (
@@ -171,15 +190,15 @@ def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strip
 
 def derive_ground(surface: Band, heights: Band, grid: Grid, path: Path) -> None:
     """The ground as DSM minus CHM, at their own pixel size."""
-    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": np.nan, "BIGTIFF": "IF_SAFER"}
+    profile = {"count": 1, "dtype": "float32", "nodata": np.nan}
     with (
         onto(surface, grid, "maximum", resample=False) as top,
         onto(heights, grid, "mean", resample=False) as above,
-        rasterio.open(path, "w", **profile, crs=grid.crs, transform=grid.transform, height=grid.rows, width=grid.columns) as ground,
+        NewRaster(path, **profile, crs=grid.crs, transform=grid.transform, height=grid.rows, width=grid.columns) as ground,
     ):
         for start, count in strips(grid):
             values = top.read(start, count) - above.read(start, count)
-            ground.write(values, 1, window=rasterio.windows.Window(0, start, grid.columns, count))
+            ground.write(values, start)
 
 
 def notes(index: Index) -> Iterator[str]:

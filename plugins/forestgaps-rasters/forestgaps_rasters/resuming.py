@@ -1,16 +1,18 @@
 """A folder beside the result where what is finished is kept until all is.
 
-`OUT.partial` holds one file for each finished block, and what the work is made of: inputs, settings, network. Interrupted in any
-way, the same command finds it and goes on; anything else is refused. When the result is complete it becomes `OUT` in one step.
+`OUT.partial` is a draft folder (`forestgaps_core.drafts`) that outlives an interruption. It holds one file for each finished block,
+and what the work is made of: inputs, settings, network, versions. The same command finds it and resumes; anything else is refused.
+When the result is complete it becomes `OUT` in one step.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,22 @@ from attrs import define
 from rasterio.errors import RasterioError
 
 from forestgaps_core.bounded_reading import read_bytes, read_json
-from forestgaps_core.errors import BusyError, DataError, DiskError
-from forestgaps_core.locking import LOCK, held
-from forestgaps_core.writing import free_at, is_of_the_disk, size, write_json
+from forestgaps_core.drafts import (
+    DraftFolder,
+    file_key,
+    hold_draft,
+    identity_of,
+    read_marker,
+    refuse_existing,
+    refuse_foreign,
+    remove_made,
+    short_name,
+    take_name,
+)
+from forestgaps_core.errors import DataError, DiskError
+from forestgaps_core.writing import free_at, is_of_the_disk, size, sync_all, write_json
 from forestgaps_rasters.blending import Bytes
-from forestgaps_rasters.folders import finish, ran_full
+from forestgaps_rasters.folders import ran_full
 from forestgaps_rasters.lattice import Item
 
 WORK = "work.json"
@@ -32,6 +45,8 @@ DRAFT = ".draft"  # how names of what is not finished end
 SUM = 4  # bytes of the checksum at the end of a block's file
 NOTHING = b"no data"  # in the file of a block without any; an empty file is what a power failure leaves
 NAME = re.compile(r"(\d{5,})-(\d{5,})\.block")
+NUMBER = "[0-9]" * 5 + "*"
+BLOCKS = (f"blocks/{NUMBER}-{NUMBER}.block", f"blocks/{NUMBER}-{NUMBER}{DRAFT}")
 
 
 @define(eq=False)
@@ -40,17 +55,21 @@ class WorkFolder:
 
     Attributes:
         out: The result's name.
-        folder: Where its parts are kept.
+        draft: The folder where its parts are kept, held by this process.
         room: Bytes all of it needs at most.
-        made: Folders above the result that did not exist before.
+        contents: Names of what the work writes into the folder, as for `fnmatch`; nothing else in it is ever removed.
         resumed: Whether an earlier process left parts of it.
     """
 
     out: Path
-    folder: Path
+    draft: DraftFolder
     room: int
-    made: tuple[Path, ...]
+    contents: tuple[str, ...] = BLOCKS
     resumed: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.draft.folder
 
     @property
     def blocks(self) -> Path:
@@ -60,22 +79,34 @@ class WorkFolder:
     def result(self) -> Path:
         return self.folder / "result"
 
-    def begin(self, about: Mapping[str, Any], disk: Path, *, fresh: bool) -> None:
+    def begin(self, about: Mapping[str, Any], disk: Path, *, restart: bool) -> None:
         """Take over what is there, or start."""
-        if fresh:
-            for path in (self.folder / WORK, self.blocks):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        shutil.rmtree(self.result, ignore_errors=True)
+        if linked := [path for path in (self.blocks, self.result) if path.is_symlink()]:
+            raise NotOursError(f"{linked[0]}: is a link, which this program does not make; remove it")
+        if restart:
+            self.remove()
+        self.remove_result()
         self.resumed = (self.folder / WORK).is_file()
         if self.resumed:
             refuse_other(self.folder, json.loads(json.dumps(about)))
-        there = sum(path.stat().st_size for path in self.blocks.rglob("*"))
-        if (found := shutil.disk_usage(disk).free) < self.room - there:
-            raise DiskError(full(self.out, self.room - there, size(found), "Nothing was written"))
+        self.require(self.room, disk)
         self.blocks.mkdir(exist_ok=True)
         if not self.resumed:
             write_json(self.folder / WORK, about)
-        self.result.mkdir()
+        self.result.mkdir(exist_ok=True)
+
+    def require(self, room: int, disk: Path | None = None) -> None:
+        """
+        Args:
+            disk: A folder on the disk; None: the work folder.
+
+        Raises:
+            DiskError: The work needs more bytes than are free.
+        """
+        self.room = room
+        there = sum(path.stat().st_size for path in self.blocks.rglob("*") if path.is_file())
+        if (found := shutil.disk_usage(disk or self.folder).free) < room - there:
+            raise DiskError(full(self.out, room - there, size(found), "Nothing was written"))
 
     def finished(self) -> set[Item]:
         """The blocks that are there."""
@@ -90,7 +121,8 @@ class WorkFolder:
         """A block is finished. It gets its name when it is whole; a process may be killed at any moment."""
         path = self.file(item)
         draft = path.with_suffix(DRAFT)
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)  # of a process that was killed; never written through, should it be a link
+        with draft.open("xb") as file:
             if values is None:
                 file.write(NOTHING)
             else:
@@ -112,7 +144,7 @@ class WorkFolder:
         values = np.frombuffer(content, np.uint8, count=max(len(content) - SUM, 0))
         if values.size != np.prod(shape) or zlib.crc32(values.data) != int.from_bytes(content[-SUM:], "little"):
             path.unlink()
-            raise DataError(f"{path}: is damaged and was removed; the same command makes it again and goes on")
+            raise DataError(f"{path}: is damaged and was removed; the same command makes it again and resumes")
         return values.reshape(shape)
 
     def file(self, item: Item) -> Path:
@@ -120,78 +152,90 @@ class WorkFolder:
 
     def complete(self) -> None:
         """The result takes its name; what it was made from goes."""
-        finish(self.result, self.out)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        sync_all(self.result)
+        self.draft.record(result=[*file_key(self.result)])
+        take_name(self.result, self.out)
+        self.drop()
 
     def interrupted(self) -> None:
         """Leave what is finished; without any, nothing."""
-        shutil.rmtree(self.result, ignore_errors=True)
+        self.remove_result()
         if not self.kept():
             self.drop()
 
     def drop(self) -> None:
-        """Leave nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for parent in self.made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        """Leave nothing but what the program did not write."""
+        self.remove()
+        self.draft.close()
+
+    def remove(self) -> None:
+        remove_made(self.folder, (WORK, *self.contents), keep_folder=True)
+
+    def remove_result(self) -> None:
+        remove_made(self.result, [name.removeprefix("result/") for name in self.contents if name.startswith("result/")])
 
 
 def partial(out: Path) -> Path:
-    return out.with_name(f"{out.name}.partial")
+    return out.with_name(short_name(f"{out.name}.partial", ".partial"))
 
 
 @contextmanager
 def work_folder(
-    out: Path, about: Mapping[str, Any], room: int, *, fresh: bool = False, purpose: str = "predict"
+    out: Path,
+    about: Mapping[str, Any],
+    room: int,
+    *,
+    restart: bool = False,
+    purpose: str = "predict",
+    contents: Sequence[str] = ("result/*",),
 ) -> Iterator[WorkFolder]:
     """The folder of a work, new or found. On an error it is left for the same command if any part is finished, else removed.
 
     Args:
         about: All that the blocks depend on, fit for JSON, by words for messages.
         room: Bytes the folder will need at most, checked before anything is written.
-        fresh: Throw away what an earlier process left.
+        restart: Remove the blocks that an earlier process left.
         purpose: What for, for the message of another process that wants the same folder.
+        contents: Names of what the work writes into the folder besides blocks, as for `fnmatch`.
 
     Raises:
-        DataError: `out` exists, or other work stands in its place.
+        DataError: `out` exists, or other work or a folder of somebody else has the name of the work folder.
         BusyError: Another process is at it; says which, and since when.
         DiskError: There is too little room, or the disk fails; says what is kept.
     """
-    refuse_existing(out)
-    folder = partial(out)
+    check_free(out)
+    folder, names = partial(out), (*BLOCKS, *contents)
     existing = next(parent for parent in out.absolute().parents if parent.exists())
     if not existing.is_dir():
         raise DataError(f"{out}: cannot be made, {existing} is a file")
-    if folder.exists() and not is_ours(folder):
-        raise DataError(f"{folder}: is in the way and was not left by this command; remove or rename it")
-    work = WorkFolder(out, folder, room, made=tuple(parent for parent in out.absolute().parents if not parent.exists()))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with held(folder, purpose):
-            refuse_existing(out)  # which another process may have finished meanwhile
-            try:
-                work.begin(about, existing, fresh=fresh)
-                yield work
-            except NotOursError:
-                raise
-            except BaseException:
-                work.interrupted()  # while nobody else can begin
-                raise
-    except (BusyError, NotOursError):
-        raise
-    except BaseException as error:
-        if sentence := of_the_disk(error, work, existing):
-            raise DiskError(sentence) from error
-        raise
+    with hold_draft(folder, out, purpose) as draft:
+        work = WorkFolder(out, draft, room, names)
+        if os.path.lexists(out) and read_marker(folder).get("result") == [*file_key(out)]:
+            work.drop()  # what a process left that was killed when it had just finished
+        refuse_existing(out)
+        try:
+            work.begin(about, existing, restart=restart)
+            yield work
+        except NotOursError:
+            raise
+        except BaseException as error:
+            work.interrupted()  # while nobody else can begin
+            if sentence := of_the_disk(error, work, existing):
+                raise DiskError(sentence) from error
+            raise
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether a work was begun there, be it that its process was killed before it could say which."""
-    if not folder.is_dir():
-        return False
-    files = {path.name for path in folder.rglob("*") if not path.is_dir()}
-    return WORK in files or all(name == LOCK or name.startswith(f".{WORK}.") for name in files)
+def check_free(out: Path) -> None:
+    """
+    Raises:
+        DataError: The result exists, or what has the name of its work folder is not the program's.
+    """
+    if out.name in ("", ".."):
+        refuse_existing(out.resolve())
+    folder = partial(out)
+    refuse_foreign(folder)
+    if identity_of(folder) is None:
+        refuse_existing(out)
 
 
 def of_the_disk(error: BaseException, work: WorkFolder, place: Path) -> str:
@@ -200,19 +244,14 @@ def of_the_disk(error: BaseException, work: WorkFolder, place: Path) -> str:
     kept = f"{left} finished parts are kept in {work.folder}" if left else "Nothing was left behind"
     if ran_full(error, place):
         return full(
-            work.out, work.room, free(place), kept + ("; with more room the same command goes on from there" if left else "")
+            work.out, work.room, free(place), kept + ("; with more room the same command resumes from there" if left else "")
         )
     if isinstance(error, OSError | RasterioError):  # rasterio's tell why in words only
         why = " ".join(str(error.strerror if is_of_the_disk(error) else error).split())[:300]
         needs = f"up to {size(work.room)} needed, {free(place)} free"
-        after = "; the same command goes on from there" if left else ""
+        after = "; the same command resumes from there" if left else ""
         return f"{work.out}: may not be written or its disk fails ({why}; {needs}). {kept}{after}"
     return ""
-
-
-def refuse_existing(out: Path) -> None:
-    if out.exists() or out.is_symlink():
-        raise DataError(f"{out}: exists already; nothing is overwritten, so name another folder or remove this one")
 
 
 def full(out: Path, room: int, free: str, after: str) -> str:
@@ -230,13 +269,13 @@ def refuse_other(folder: Path, about: Mapping[str, Any]) -> None:
         if not isinstance(before, dict):
             raise ValueError("it is no table")
     except (OSError, ValueError, RecursionError) as error:
-        raise NotOursError(f"{folder}: cannot be gone on with ({error}); --fresh starts anew") from error
+        raise NotOursError(f"{folder}: cannot be resumed ({error}); --restart removes its blocks and starts again") from error
     other = [name for name in {**before, **about} if before.get(name) != about.get(name)]
     if other:
         told = ", ".join(difference(name, before.get(name), about.get(name)) for name in other)
         raise NotOursError(
-            f"{folder}: was begun with something else, so going on would mix two maps: {told}; --fresh throws it away and starts "
-            "anew, the former command goes on with it"
+            f"{folder}: was begun with something else, so resuming would mix two maps: {told}; --restart removes its blocks "
+            "and starts again, the former command resumes it"
         )
 
 

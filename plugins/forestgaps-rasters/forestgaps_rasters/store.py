@@ -170,7 +170,7 @@ class LayerFile:
     """Writes a layer row by row, through the file and not a map: on a full disk a map kills the process."""
 
     def __init__(self, path: Path, rows: int, columns: int) -> None:
-        self.file = path.open("wb")
+        self.file = path.open("xb")
         self.digest = hashlib.sha256()
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)})

@@ -12,7 +12,7 @@ import typer
 from forestgaps_core import Command, hookimpl
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins import Plugin, Plugins
-from forestgaps_rasters.asked import is_run, network_and_dsm, report_command
+from forestgaps_rasters.asked import network_and_dsm, report_command
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_the_first_word_is_the_network_where_it_is_one(run_folder, tmp_path) -> 
     assert network_and_dsm([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])
     assert network_and_dsm([dsm, run_folder], None) == ("pretrained", [dsm, run_folder])
     assert network_and_dsm([dsm], "mine") == ("mine", [dsm])
-    assert not is_run(tmp_path)
+    assert network_and_dsm([tmp_path], None) == ("pretrained", [tmp_path]), "any folder is one of rasters"
 
 
 def test_two_networks_and_no_dsm_are_refused(run_folder) -> None:
@@ -46,11 +46,11 @@ def test_a_report_needs_a_package_that_writes_one() -> None:
 
 
 def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch, capsys) -> None:
-    def report(what, dsm=None, as_json=False) -> None:
-        (what / "report.html").write_text(" ".join(path.name for path in dsm or []))
+    def report(what, dsm=None, shown_as=None, as_json=False) -> None:
+        (what / "report.html").write_text(" ".join([shown_as.name, *(path.name for path in dsm or [])]))
         typer.echo(json.dumps({"files": [str(what / "report.html")]}))
 
-    report.__annotations__ = {"what": Path, "dsm": Annotated[list[Path] | None, typer.Option()],
+    report.__annotations__ = {"what": Path, "dsm": Annotated[list[Path] | None, typer.Option()], "shown_as": Path | None,
                               "as_json": Annotated[bool, typer.Option("--json")]}  # fmt: skip
     module = ModuleType("some_reports")
     module.report = report  # type: ignore[attr-defined]
@@ -66,6 +66,7 @@ def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch,
     plugins.records.append(plugin)
     for name in ("a.tif", "b.tif"):
         (tmp_path / name).touch()
-    assert report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"]) == [str(tmp_path / "report.html")]
-    assert (tmp_path / "report.html").read_text() == "a.tif b.tif"
+    written = report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps")
+    assert written == [str(tmp_path / "maps" / "report.html")]
+    assert (tmp_path / "report.html").read_text() == "maps a.tif b.tif"
     assert capsys.readouterr().out == "", "predict tells what was written, in its own way"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,8 +12,8 @@ from rasterio.errors import RasterioError
 
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
+from forestgaps_geo.writing import UnwrittenError
 from forestgaps_rasters.cloud import CloudOptimized
-from forestgaps_rasters.folders import UnwrittenError
 
 GRID = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 700, 600)
 
@@ -53,10 +55,31 @@ def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None
     def write() -> None:
         with gdal(), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"]) as file:
             file.write(0, values())
-            file.sums[1] += 1
+            file.pixels.add(0, 0, np.roll(values(), 1, axis=2))
 
     with pytest.raises(UnwrittenError, match="does not hold"):
         write()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.98])
+def test_a_disk_that_takes_a_part_is_noticed(tmp_path, share) -> None:
+    """A limit on the size of files, which GDAL does not always report."""
+
+    def write(name: str) -> None:
+        with gdal(), CloudOptimized(tmp_path / name, GRID, ["a", "b"]) as file:
+            file.write(0, values())
+
+    write("whole.tif")
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int((tmp_path / "whole.tif").stat().st_size * share), before[1]))
+    try:
+        with pytest.raises((UnwrittenError, RasterioError)):
+            write("map.tif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_an_error_inside_makes_no_file(tmp_path) -> None:

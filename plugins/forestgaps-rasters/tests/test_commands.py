@@ -129,7 +129,7 @@ def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatc
         patch.setattr("forestgaps_rasters.executors.chosen_executor", lambda workers, scheduler: Interrupted())
         result = run("predict", dsm, "-o", tmp_path / "map")
     assert result.exit_code == 130
-    assert f"kept in {tmp_path / 'map.partial'}, and the same command goes on from there" in result.stderr
+    assert f"kept in {tmp_path / 'map.partial'}, and the same command resumes from there" in result.stderr
     assert "went on from 1 of 2 blocks" in run("predict", dsm, "-o", tmp_path / "map").stdout
 
 

@@ -1,32 +1,11 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
-import pytest
 from rasterio.errors import RasterioError
 
-from forestgaps_core.errors import DataError
-from forestgaps_rasters.folders import UnwrittenError, finish, ran_full
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "file").write_text("whole")
-    return folder
-
-
-def test_a_folder_takes_its_name_with_all_that_is_in_it(tmp_path) -> None:
-    finish(made(tmp_path / "draft"), tmp_path / "out")
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "file"]
-
-
-def test_a_folder_that_appeared_meanwhile_is_kept(tmp_path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "theirs").write_text("kept")
-    with pytest.raises(DataError, match="appeared"):
-        finish(made(tmp_path / "draft"), tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs"]
+from forestgaps_geo.writing import UnwrittenError
+from forestgaps_rasters.folders import ran_full
 
 
 def test_a_full_disk_is_known_by_its_errors(tmp_path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -392,14 +395,98 @@ def test_interrupted_with_another_network_or_dsm_it_is_refused(raster, tmp_path)
     dsm = raster("dsm.tif", terrain(300, 260))
     with pytest.raises(KeyboardInterrupt):
         predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
-    with pytest.raises(DataError, match=r"map.partial: was begun with something else.*: network; --fresh"):
+    with pytest.raises(DataError, match=r"map.partial: was begun with something else.*: network; --restart"):
         predict_raster(small(seed=1), dsm, tmp_path / "map", how=SMALL)
     with pytest.raises(DataError, match=r"thresholds \(2, 5, now 2\)"):
         predict_raster(small(), dsm, tmp_path / "map", [2], SMALL)
     raster("dsm.tif", terrain(300, 260) + 1)
-    with pytest.raises(DataError, match=": input files; --fresh"):
+    with pytest.raises(DataError, match=": input files; --restart"):
         predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
-    assert predict_raster(small(), dsm, tmp_path / "map", how=SMALL, fresh=True).resumed == 0
+    assert predict_raster(small(), dsm, tmp_path / "map", how=SMALL, restart=True).resumed == 0
+
+
+def virtual(path: Path, source: Path) -> Path:
+    with rasterio.open(source) as file:
+        size, geo, crs = file.shape, file.transform.to_gdal(), file.crs.to_wkt()
+    path.write_text(
+        f'<VRTDataset rasterXSize="{size[1]}" rasterYSize="{size[0]}"><SRS>{escape(crs)}</SRS>'
+        f"<GeoTransform>{', '.join(map(str, geo))}</GeoTransform>"
+        '<VRTRasterBand dataType="Float32" band="1"><NoDataValue>-9999</NoDataValue><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{source.name}</SourceFilename><SourceBand>1</SourceBand>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{size[1]}" ySize="{size[0]}"/><DstRect xOff="0" yOff="0" xSize="{size[1]}" '
+        f'ySize="{size[0]}"/></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
+    return path
+
+
+@pytest.mark.parametrize("what", ["replaced, with its time", "mask", "georeference", "nested"])
+def test_interrupted_and_then_given_another_source_it_is_refused(raster, tmp_path, what) -> None:
+    source = raster("source.tif", terrain(300, 260))
+    dsm = virtual(tmp_path / "inner.vrt", source)
+    if what == "nested":
+        dsm = virtual(tmp_path / "outer.vrt", dsm)
+    with pytest.raises(KeyboardInterrupt):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
+    if what == "mask":
+        raster("source.tif.msk", np.zeros((300, 260)), dtype="uint8", nodata=None)
+    elif what == "georeference":
+        (tmp_path / "source.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
+    else:
+        about = source.stat()
+        raster("source.tif", terrain(300, 260) + 1)
+        os.utime(source, ns=(about.st_atime_ns, about.st_mtime_ns))
+    with pytest.raises(DataError, match=": input files; --restart"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+    predict_raster(small(), dsm, tmp_path / "map", how=SMALL, restart=True)
+    predict_raster(small(), dsm, tmp_path / "whole", how=SMALL)
+    assert content(tmp_path / "map") == content(tmp_path / "whole")
+
+
+def test_a_source_that_changes_while_it_is_read_makes_no_map(raster, tmp_path) -> None:
+    dsm = virtual(tmp_path / "dsm.vrt", raster("source.tif", terrain(300, 260)))
+
+    class Meanwhile:
+        def execute(self, function, items):
+            for item in items:
+                yield item, function(item)
+            raster("source.tif", terrain(300, 260) + 1)
+
+    with pytest.raises(DataError, match=r"source\.tif: was changed while the map was made"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Meanwhile())
+    assert not (tmp_path / "map").exists()
+    with pytest.raises(DataError, match=": input files; --restart"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+
+
+def test_a_process_that_finds_other_files_computes_nothing(raster, tmp_path) -> None:
+    """As another machine of a cluster whose copy is an older one."""
+    dsm = raster("dsm.tif", terrain(300, 260))
+
+    class Elsewhere:
+        def execute(self, function, items):
+            sent = pickle.dumps(function)
+            raster("dsm.tif", terrain(300, 260) + 1)
+            for item in items:
+                yield item, pickle.loads(sent)(item)
+
+    with pytest.raises(DataError, match=r"dsm\.tif: differs on .* from what the map was planned with"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Elsewhere())
+    assert [path.name for path in tmp_path.iterdir()] == ["dsm.tif"]
+
+
+def test_what_is_added_to_the_maps_has_its_name_with_them_or_not_at_all(raster, tmp_path) -> None:
+    dsm = raster("dsm.tif", terrain(300, 260))
+
+    def fails(maps: Path) -> None:
+        (maps / "report.html").write_text("half")
+        raise DataError("no report")
+
+    with pytest.raises(DataError, match="no report"):
+        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=fails)
+    assert not (tmp_path / "map").exists()
+    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=lambda maps: None)
+    assert done.resumed == done.blocks
+    assert "report.html" not in {path.name for path in (tmp_path / "map").iterdir()}
 
 
 def test_the_summary_is_plain_enough_for_json(raster, tmp_path) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError, ForestgapsError
@@ -359,3 +360,43 @@ def test_interrupted_it_goes_on_from_the_sites_that_were_finished(site, tmp_path
             assert np.array_equal(*parts, equal_nan=True)
     assert sorted(path.name for path in (tmp_path / "out" / "hill").iterdir()) == ["dsm.npy", "height.npy"]
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_interrupted_and_then_given_another_source_of_a_virtual_raster_it_is_prepared_again(site, tmp_path) -> None:
+    folder = site("ridge", layers="dsm dtm")
+    for layer in ("dsm", "dtm"):
+        (folder / f"{layer}.tif").rename(folder / f"{layer}_source.tif")
+        rasterio.shutil.copy(folder / f"{layer}_source.tif", folder / f"{layer}.vrt", driver="VRT")
+        text = (folder / f"{layer}.vrt").read_text()
+        assert f"{layer}_source.tif" in text
+    ridge = {"name": "ridge", "dsm": folder / "dsm.vrt", "dtm": folder / "dtm.vrt", **SPLIT}
+    sites = [Site(**ridge), Site(name="valley", folder=site("valley", seed=2), **SPLIT)]
+
+    def stop_at_valley(what: str, done: int, total: int) -> None:
+        if what == "writing valley" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sites(sites, tmp_path / "out", WISH, stop_at_valley)
+    with rasterio.open(folder / "dsm_source.tif", "r+") as file:
+        file.write(np.where(file.read() > 0, file.read() + 1, file.nodata))
+    prepare_sites(sites, tmp_path / "out", WISH)
+    prepare_sites(sites, tmp_path / "whole", WISH)
+    for layer in ("dsm", "height"):
+        parts = [stored(tmp_path / name, "ridge", layer) for name in ("out", "whole")]
+        assert np.array_equal(*parts, equal_nan=True)
+
+
+def test_a_raster_that_changes_while_it_is_read_is_not_prepared(site, tmp_path) -> None:
+    folder = site("ridge")
+
+    def change(what: str, done: int, total: int) -> None:
+        if what == "writing ridge" and not done:
+            site("ridge", seed=9)
+
+    with pytest.raises(DataError, match=r"dsm\.tif: was changed while it was read; repeat the command"):
+        prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", WISH, change)
+    assert not (tmp_path / "out").exists()
+    prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", WISH)
+    prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "whole", WISH)
+    assert np.array_equal(*(stored(tmp_path / name, "ridge", "dsm") for name in ("out", "whole")), equal_nan=True)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from forestgaps_core.drafts import MARKER
 from forestgaps_core.errors import BusyError, DataError, DiskError
 from forestgaps_rasters.resuming import partial, work_folder
 
@@ -61,11 +62,11 @@ def test_work_without_a_finished_block_leaves_nothing(tmp_path) -> None:
 def test_other_work_in_its_place_is_refused_and_thrown_away_where_asked(tmp_path) -> None:
     begun(tmp_path / "out", (0, 0))
     other = ABOUT | {"window": 768, "input files": [["a.tif", 1, 3]]}
-    sentence = r"out.partial: was begun with something else.*window \(512, now 768\), input files; --fresh"
+    sentence = r"out.partial: was begun with something else.*window \(512, now 768\), input files; --restart"
     with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "out", other, 0):
         pass
     assert (partial(tmp_path / "out") / "blocks" / "00000-00000.block").exists(), "refused, not destroyed"
-    with work_folder(tmp_path / "out", other, 0, fresh=True) as work:
+    with work_folder(tmp_path / "out", other, 0, restart=True) as work:
         assert work.finished() == set()
         work.complete()
 
@@ -73,7 +74,7 @@ def test_other_work_in_its_place_is_refused_and_thrown_away_where_asked(tmp_path
 def test_work_that_says_nothing_of_itself_is_refused(tmp_path) -> None:
     begun(tmp_path / "out", (0, 0))
     (partial(tmp_path / "out") / "work.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be gone on with"), work_folder(tmp_path / "out", ABOUT, 0):
+    with pytest.raises(DataError, match="cannot be resumed"), work_folder(tmp_path / "out", ABOUT, 0):
         pass
     (tmp_path / "mine.partial").mkdir()
     (tmp_path / "mine.partial" / "file").write_text("mine")
@@ -118,7 +119,7 @@ def test_too_little_room_is_told_before_anything_is_written(tmp_path, monkeypatc
 
 
 def test_on_a_full_disk_finished_blocks_are_kept(tmp_path) -> None:
-    sentence = r"disk is full.*1 finished parts are kept in .*out.partial; with more room the same command goes on"
+    sentence = r"disk is full.*1 finished parts are kept in .*out.partial; with more room the same command resumes"
 
     def work_on() -> None:
         with work_folder(tmp_path / "out", ABOUT, 0) as work:
@@ -170,15 +171,129 @@ def test_a_killed_process_leaves_its_work_and_no_lock(tmp_path) -> None:
         work.complete()
 
 
-@pytest.mark.parametrize("left", [["lock"], ["lock", ".work.json.77.tmp"], ["lock", "blocks/", "result/"]])
+@pytest.mark.parametrize("left", [[], [f".forestgaps-{'0' * 32}.tmp"], [MARKER, "lock"], [MARKER, "lock", "blocks/", "result/"]])
 def test_work_killed_before_it_said_what_it_is_is_begun_anew(tmp_path, left) -> None:
+    partial(tmp_path / "out").mkdir()
     for name in left:
         path = partial(tmp_path / "out") / name
-        path.parent.mkdir(exist_ok=True)
-        path.mkdir() if name.endswith("/") else path.write_text("{")
+        path.mkdir() if name.endswith("/") else path.write_text(marker("1" * 32) if name == MARKER else "")
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
         assert not work.resumed
         work.complete()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# --- what belongs to somebody else ------------------------------------------------------------------------------------
+
+
+def marker(identity: str) -> str:
+    return json.dumps({"made_by": "forestgaps", "identity": identity})
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        {"lock": "mine"},
+        {"work.json": "{}"},
+        {"work.json": "{}", "lock": "", "blocks/00000-00000.block": "x"},
+        {"sub/work.json": "{}", "photo.jpg": "x"},
+        {f"sub/{MARKER}": marker("1" * 32), "photo.jpg": "x"},
+        {MARKER: "{}"},
+        {MARKER: marker("me")},
+        {MARKER: "[" * 100_000},
+        {f".forestgaps-{'0' * 32}.tmp": "", "photo.jpg": "x"},
+    ],
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_folder_that_does_not_prove_whose_it_is_is_not_touched(tmp_path, inside, restart) -> None:
+    folder = partial(tmp_path / "out")
+    for name, text in inside.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    with (
+        pytest.raises(DataError, match=r"out\.partial: is in the way and was not left by this program; remove or rename it"),
+        work_folder(tmp_path / "out", ABOUT, 0, restart=restart),
+    ):
+        pytest.fail("begun")
+    there = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert there == inside
+
+
+MINE = ["mine.tif", "blocks/mine.block", "blocks/sub/mine.txt", "result/mine.txt", "lock.txt"]
+
+
+@pytest.mark.parametrize("ending", ["completes", "restarts", "fails"])
+def test_files_of_the_user_in_a_work_folder_survive_and_are_named(tmp_path, caplog, ending) -> None:
+    out, folder = tmp_path / "out", partial(tmp_path / "out")
+    begun(out, (0, 0))
+    for name in MINE:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    (folder / "linked").symlink_to(tmp_path)
+
+    def work_on() -> None:
+        with work_folder(out, ABOUT, 0, restart=ending == "restarts", contents=["result/map"]) as work:
+            assert work.resumed is (ending != "restarts")
+            (work.result / "map").write_text("done")
+            if ending == "fails":
+                raise DataError("no")
+            work.complete()
+
+    if ending == "fails":
+        with pytest.raises(DataError, match="no"):
+            work_on()
+    else:
+        work_on()
+        assert "was kept: it contains what this program did not write" in caplog.text and "mine.tif" in caplog.text
+        assert not list(folder.rglob("*-00000.block")) and not (folder / "work.json").exists()
+    survivors = [path for place in (out, folder) for path in place.rglob("*") if path.is_file() and path.read_bytes() == b"mine"]
+    assert len(survivors) == len(MINE)
+    assert (folder / "linked").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["", "blocks", "result"])
+def test_a_link_in_place_of_a_folder_is_refused(tmp_path, name) -> None:
+    begun(tmp_path / "out", (0, 0))
+    place = partial(tmp_path / "out") / name
+    if place.exists():
+        place.rename(tmp_path / "kept")
+    (tmp_path / "kept").mkdir(exist_ok=True)
+    (tmp_path / "kept" / "mine.txt").write_text("mine")
+    place.symlink_to(tmp_path / "kept")
+    with pytest.raises(DataError, match=r"is a link|is in the way"), work_folder(tmp_path / "out", ABOUT, 0, restart=True):
+        pytest.fail("begun")
+    assert (tmp_path / "kept" / "mine.txt").read_text() == "mine"
+
+
+def test_a_draft_that_is_a_link_is_not_written_through(tmp_path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        (work.blocks / "00000-00000.draft").symlink_to(tmp_path / "mine")
+        work.keep((0, 0), BLOCK)
+        assert np.array_equal(work.block((0, 0), BLOCK.shape), BLOCK)
+        work.complete()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_killed_when_it_had_just_finished_it_leaves_nothing_for_good(tmp_path, monkeypatch) -> None:
+    with work_folder(tmp_path / "out", ABOUT, 0) as work:
+        work.keep((0, 0), BLOCK)
+        monkeypatch.setattr(type(work), "drop", lambda _: None)
+        work.complete()
+    monkeypatch.undo()
+    assert partial(tmp_path / "out").is_dir()
+    with pytest.raises(DataError, match="exists already"), work_folder(tmp_path / "out", ABOUT, 0):
+        pytest.fail("begun")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_name_of_250_letters_is_one_like_any_other(tmp_path) -> None:
+    out = tmp_path / ("x" * 250)
+    begun(out, (0, 0))
+    with work_folder(out, ABOUT, 0) as work:
+        assert work.finished() == {(0, 0)}
+        work.complete()
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_block_that_a_power_failure_emptied_is_not_taken_for_one_without_data(tmp_path) -> None:
@@ -193,7 +308,7 @@ def test_a_damaged_account_of_the_work_is_refused(tmp_path, content) -> None:
     begun(tmp_path / "out", (0, 0))
     (partial(tmp_path / "out") / "work.json").write_text(content)
     (partial(tmp_path / "out") / "blocks" / "x.block").write_text("")
-    with pytest.raises(DataError, match="cannot be gone on with"), work_folder(tmp_path / "out", ABOUT, 0):
+    with pytest.raises(DataError, match="cannot be resumed"), work_folder(tmp_path / "out", ABOUT, 0):
         pass
 
 

@@ -1,0 +1,403 @@
+"""Results that are made in a draft folder and get their names when they are complete.
+
+A draft folder lies beside its result and holds:
+
+    forestgaps-draft.json   the marker, written first: the folder is the program's, with a random identity
+    lock                    held while a process works there, so that a second one stops at its start
+    IDENTITY/               what is being made
+
+The name of the folder depends only on that of the result. So the same command finds what an interrupted one left, removes it and
+starts again. A folder without a marker in its top level belongs to somebody else and is not touched, whatever it contains. A file
+in a draft folder that the program did not write stays, the folder with it, and a warning names both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from forestgaps_core.bounded_reading import read_text
+from forestgaps_core.errors import DataError, DiskError, ExistsError
+from forestgaps_core.locking import LOCK, held
+from forestgaps_core.writing import TEMPORARY, disk_errors, free_at, sync_all, sync_file, sync_folder, temporary_name
+
+MARKER = "forestgaps-draft.json"
+IDENTITY = re.compile(r"[0-9a-f]{32}")
+MAX_MARKER_BYTES = 2**20
+MAX_NAME_BYTES = 255  # of a file, on all common disks
+MAX_PLAIN_BYTES = 200  # of a name to which libraries may still add the endings of their own temporary files
+log = logging.getLogger("forestgaps")
+
+
+@define(eq=False)
+class DraftFolder:
+    """A draft folder that this process holds.
+
+    Attributes:
+        identity: The random number in its marker.
+        parents: Folders above it that did not exist before.
+    """
+
+    folder: Path
+    identity: str
+    parents: tuple[Path, ...] = ()
+    closed: bool = field(default=False, init=False)
+
+    @property
+    def content(self) -> Path:
+        return self.folder / self.identity
+
+    def record(self, **entries: Any) -> None:
+        """Write the marker again, with further entries."""
+        write_marker(self.folder, self.identity, **entries)
+
+    def close(self) -> None:
+        """Remove the folder, once all in it is removed that the program made. With anything else in it, it stays, marked."""
+        for path in self.folder.iterdir():
+            if TEMPORARY.fullmatch(path.name):
+                remove_file(path)
+        paths = {path.relative_to(self.folder).as_posix(): path for path in self.folder.rglob("*")}
+        others = paths.keys() - {MARKER, LOCK, self.identity}
+        if kept := [name for name in others if not paths[name].is_dir() or paths[name].is_symlink()] or sorted(others):
+            warn_of(self.folder, kept)
+        else:
+            self.closed = True
+            self.remove()
+
+    def remove(self) -> None:
+        """The lock, then the marker, then the folder. Some systems remove no file that is open, such as a lock that is held."""
+        remove_file(self.folder / LOCK)
+        if not os.path.lexists(self.folder / LOCK):
+            remove_file(self.folder / MARKER)
+            remove_empty(self.folder, *self.parents)
+
+
+@contextmanager
+def hold_draft(folder: Path, out: Path, purpose: str) -> Iterator[DraftFolder]:
+    """Hold a draft folder, new or left by an interrupted command, during the block.
+
+    Args:
+        out: The result, for messages.
+        purpose: What for, for the message of another process that wants the same folder.
+
+    Raises:
+        DataError: Something else has its name.
+        BusyError: Another process holds it; says which, and since when.
+        DiskError: It cannot be made.
+    """
+    parents = tuple(parent for parent in folder.absolute().parents if not parent.exists())
+    refuse_foreign(folder)
+    with disk_errors(out, after="nothing was left behind"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            refuse_foreign(folder)
+            if not (folder / MARKER).exists():
+                write_marker(folder, secrets.token_hex(16))
+        except OSError:
+            remove_empty(folder, *parents)
+            raise
+    with held(folder, purpose):
+        draft = DraftFolder(folder, identity_of(folder) or "", parents)
+        yield draft
+    if draft.closed and folder.is_dir():
+        draft.remove()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """
+    Raises:
+        DataError: The folder exists and does not prove that the program made it.
+    """
+    if not os.path.lexists(folder):
+        return
+    ours = not folder.is_symlink() and folder.is_dir()
+    if ours and identity_of(folder) is None:  # a process may be killed before its marker has its name
+        ours = all(TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+    if not ours:
+        raise DataError(in_the_way(folder))
+
+
+def in_the_way(folder: Path) -> str:
+    return f"{folder}: is in the way and was not left by this program; remove or rename it"
+
+
+def identity_of(folder: Path) -> str | None:
+    """The identity in a folder's marker; None without a valid one."""
+    found = read_marker(folder).get("identity")
+    return found if isinstance(found, str) and IDENTITY.fullmatch(found) else None
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """What the marker of a folder says; nothing where there is none."""
+    path = folder / MARKER
+    try:
+        found = {} if path.is_symlink() else json.loads(read_text(path, MAX_MARKER_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and found.get("made_by") == "forestgaps" else {}
+
+
+def write_marker(folder: Path, identity: str, **entries: Any) -> None:
+    """Directly in the folder, which `new_file` would make again where another process has just removed it."""
+    temporary = temporary_name(folder)
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            json.dump({"made_by": "forestgaps", "identity": identity, **entries}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / MARKER)
+    except BaseException:
+        remove_file(temporary)
+        raise
+
+
+# --- results of one command -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def new_results(
+    *outs: Path, needed: int | None = None, purpose: str = "write", contents: Sequence[str] = ("*",)
+) -> Iterator[tuple[Path, ...]]:
+    """Draft paths for new files and folders, which get their names together when the block ends, and vanish on any error.
+
+    Everything that can be known is checked when the block begins: that the names are free, that the folders can be written, that no
+    other process makes the same result, that there is room.
+
+    Args:
+        outs: Their names. Those of one folder share a draft folder, named after the first.
+        needed: Bytes they take, if that is known.
+        contents: Names of the files in result folders, as for `fnmatch`. Of what an interrupted command left, others stay.
+
+    Raises:
+        ExistsError: A name is taken.
+        DataError: Something that is not the program's has the name of a draft folder.
+        BusyError: Another process makes the same.
+        DiskError: They cannot be written.
+    """
+    refuse_existing(*(out.resolve() for out in outs if out.name in ("", "..")))
+    if len({out.parent.resolve() / out.name for out in outs}) < len(outs):
+        raise DataError(f"{outs[0]}: is named twice; give each result a name of its own")
+    drafts = [draft_name(out) for out in outs]
+    if not any(os.path.lexists(folder) for folder in drafts):
+        refuse_existing(*outs)
+    patterns = tuple(pattern for out in outs for pattern in patterns_of(out, contents))
+    places: dict[Path, DraftFolder] = {}
+    with ExitStack() as stack:
+        for out, folder in zip(outs, drafts, strict=True):
+            if out.absolute().parent not in places:
+                places[out.absolute().parent] = draft = stack.enter_context(hold_draft(folder, out, purpose))
+                stack.callback(discard_content, draft, patterns)  # the first, which knows what is being named, comes last
+        made = list(places.values())
+        paths = tuple(places[out.absolute().parent].content / plain_name(out) for out in outs)
+        with output_errors(outs, made, needed=needed):
+            undo(made[0], outs)
+            refuse_existing(*outs)
+            for draft in made:
+                remove_made(draft.content, patterns)
+                draft.content.mkdir(exist_ok=True)
+            refuse_full(outs[0], needed)
+            yield paths
+            publish(made[0], paths, outs)
+
+
+def discard_content(draft: DraftFolder, patterns: Sequence[str]) -> None:
+    remove_made(draft.content, patterns)
+    draft.close()
+
+
+@contextmanager
+def new_folder(
+    folder: Path, *, needed: int | None = None, purpose: str = "write", contents: Sequence[str] = ("*",)
+) -> Iterator[Path]:
+    """A draft of one folder, as `new_results` makes it."""
+    with new_results(folder, needed=needed, purpose=purpose, contents=contents) as (draft,):
+        draft.mkdir(exist_ok=True)
+        yield draft
+
+
+@contextmanager
+def new_path(out: Path, *, needed: int | None = None, purpose: str = "write") -> Iterator[Path]:
+    """A draft path of one file, with the suffix of `out`, for libraries that open files themselves."""
+    with new_results(out, needed=needed, purpose=purpose) as (draft,):
+        yield draft
+
+
+@contextmanager
+def new_files(folder: Path, names: Sequence[str], *, needed: int | None = None, purpose: str = "write") -> Iterator[Path]:
+    """A folder in which these files are made: the files are added to `folder` where it exists, which else is made with them."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ExistsError(f"{folder}: is a file; name a folder")
+    if folder.is_dir():
+        with new_results(*(folder / name for name in names), needed=needed, purpose=purpose) as drafts:
+            yield drafts[0].parent
+        return
+    with new_folder(folder, needed=needed, purpose=purpose, contents=names) as draft:
+        yield draft
+
+
+def refuse_existing(*outs: Path) -> None:
+    """
+    Raises:
+        ExistsError: A name is taken, be it by a link to nothing.
+    """
+    for out in outs:
+        if os.path.lexists(out):
+            raise ExistsError(f"{out}: exists already; nothing is overwritten, so give another name or remove this one")
+
+
+def refuse_full(out: Path, needed: int | None) -> None:
+    free = free_at(out)
+    if needed is not None and free is not None and free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def draft_name(out: Path) -> Path:
+    """The draft folder of a result."""
+    return out.with_name(short_name(f".{out.name}.partial", ".partial"))
+
+
+def short_name(name: str, ending: str, longest: int = MAX_NAME_BYTES) -> str:
+    """A name that a disk takes: where it is too long, its beginning and a checksum of it."""
+    if len(os.fsencode(name)) <= longest:
+        return name
+    beginning = os.fsencode(name)[: longest - 20 - len(os.fsencode(ending))].decode("utf-8", "ignore")
+    return f"{beginning}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{ending}"
+
+
+def plain_name(out: Path) -> str:
+    """Of a draft in the content folder."""
+    return short_name(out.name, out.suffix[:20], MAX_PLAIN_BYTES)
+
+
+def patterns_of(out: Path, contents: Sequence[str]) -> Iterator[str]:
+    """What the program makes on the way to one result: the file, temporary files of libraries beside it, the files of a folder."""
+    name = re.sub(r"([*?[])", r"[\1]", plain_name(out))
+    yield from (name, *(f"{name}{ending}" for ending in ("-journal", "-wal", "-shm", ".aux.xml", ".ovr.tmp", ".msk.ovr.tmp")))
+    yield from (f"{name}/{pattern}" for pattern in contents)
+
+
+def publish(first: DraftFolder, paths: Sequence[Path], outs: Sequence[Path]) -> None:
+    """Give drafts their names. The marker lists them meanwhile, so that the next start can take back a part of them."""
+    there = [(path, out) for path, out in zip(paths, outs, strict=True) if os.path.lexists(path)]
+    for path, _ in there:
+        sync_all(path) if path.is_dir() else sync_file(path)
+    refuse_existing(*outs)
+    if len(there) > 1:
+        first.record(publishing=[[str(out.absolute()), *file_key(path)] for path, out in there])
+    try:
+        for path, out in there:
+            take_name(path, out)
+        for folder in {out.parent for _, out in there}:
+            sync_folder(folder)
+    except BaseException:
+        undo(first, outs)
+        raise
+
+
+def take_name(path: Path, out: Path) -> None:
+    """Rename, but never over anything.
+
+    Raises:
+        ExistsError: Something of that name has appeared meanwhile.
+    """
+    refuse_existing(out)
+    try:
+        if not path.is_dir():
+            with contextlib.suppress(OSError):  # disks without hard links
+                os.link(path, out)
+                path.unlink()
+                return
+        if os.path.lexists(path):
+            path.rename(out)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
+            raise
+        raise ExistsError(f"{out}: appeared while its content was being made ({error.strerror}); give another name") from error
+
+
+def undo(first: DraftFolder, outs: Sequence[Path]) -> None:
+    """Take back the names that a process gave before it ended, unless all were given."""
+    given = []
+    for entry in read_marker(first.folder).get("publishing", ()):
+        path = Path(entry[0])
+        if os.path.lexists(path) and list(file_key(path)) == entry[1:]:
+            given.append(path)
+    if len(given) < len(read_marker(first.folder).get("publishing", ())):
+        for path in given:
+            first.content.mkdir(exist_ok=True)
+            if path.absolute() in {out.absolute() for out in outs}:
+                path.rename(first.content / plain_name(path))
+
+
+def file_key(path: Path) -> tuple[int, int]:
+    """What tells a file from all others while it exists, whatever its name."""
+    about = path.lstat()
+    return about.st_dev, about.st_ino
+
+
+@contextmanager
+def output_errors(outs: Sequence[Path], drafts: Sequence[DraftFolder], *, needed: int | None) -> Iterator[None]:
+    """As `disk_errors`, about the first result; errors that name a file elsewhere, such as an input, stay as they are."""
+    try:
+        with disk_errors(outs[0], needed=needed, after="nothing was left behind"):
+            yield
+    except DiskError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and isinstance(cause.filename, str | bytes):
+            name = Path(os.fsdecode(cause.filename)).absolute()
+            places = [path.absolute() for path in (*outs, *(draft.folder for draft in drafts))]
+            if not any(name.is_relative_to(place) or place.is_relative_to(name) for place in places):
+                raise cause from None
+        raise
+
+
+# --- removing ---------------------------------------------------------------------------------------------------------------
+
+
+def remove_made(folder: Path, patterns: Sequence[str], *, keep_folder: bool = False) -> None:
+    """Remove the files in a folder whose names fit a pattern, links themselves and never what they lead to, and empty folders.
+
+    Args:
+        patterns: Of paths relative to the folder, as for `fnmatch`.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for place, folders, files in os.walk(folder, topdown=False):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(place) / name
+            relative = path.relative_to(folder).as_posix()
+            if TEMPORARY.fullmatch(name) or any(fnmatchcase(relative, pattern) for pattern in patterns):
+                remove_file(path)
+        if not (keep_folder and Path(place) == folder):
+            remove_empty(Path(place))
+
+
+def remove_file(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def remove_empty(*folders: Path) -> None:
+    """Remove folders that are empty, in this order."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def warn_of(folder: Path, names: Sequence[str]) -> None:
+    listed = ", ".join(sorted(names)[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    log.warning("%s was kept: it contains what this program did not write (%s); move that, and remove the folder", folder, listed)

@@ -1,0 +1,129 @@
+"""GeoTIFFs that are proven to hold what was written to them.
+
+GDAL does not always report that the disk did not take something: a file may lack blocks, or its directory, and closing it succeeds.
+So what is written is remembered as checksums by window, and read once after the file is closed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from attrs import define, field
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.windows import Window
+
+# Not the CRS: GeoTIFF stores some in other words, which GDAL does not always find equal.
+CHECKED = ("driver", "width", "height", "count", "dtypes", "nodatavals", "transform", "descriptions", "units", "scales", "offsets")
+Place = tuple[int, int, int, int]  # row, column, rows, columns
+
+
+class UnwrittenError(OSError):
+    """A file does not hold what was written to it, or GDAL could not write; the disk is full, or it failed."""
+
+
+@contextmanager
+def gdal_errors(path: Path) -> Iterator[None]:
+    """GDAL's errors in writing, some of no public class, as an `UnwrittenError`."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.startswith("rasterio"):
+            raise UnwrittenError(f"{path.name}: {' '.join(str(error).split())[:300]}") from error
+        raise
+
+
+@define(eq=False)
+class WrittenPixels:
+    """Checksums of what was written, by window and band.
+
+    Windows of one raster do not overlap, and each is read as it was written.
+    """
+
+    sums: dict[Place, tuple[int, ...]] = field(factory=dict)
+
+    def add(self, row: int, column: int, values: NDArray[Any]) -> None:
+        """(bands, rows, columns) at this place."""
+        self.sums[row, column, *values.shape[1:]] = sums_of(values)
+
+    def verify(self, path: Path, about: Mapping[str, Any]) -> None:
+        """
+        Args:
+            about: Properties of the dataset (`described`).
+
+        Raises:
+            UnwrittenError: The file cannot be read, or does not hold what was written.
+        """
+        with gdal_errors(path), rasterio.open(path) as file:
+            found = {name: getattr(file, name) for name in CHECKED if name in about}
+            if not all(same(found[name], about[name]) for name in found):
+                raise UnwrittenError(f"{path.name} does not hold what was written")
+            for (row, column, rows, columns), sums in self.sums.items():
+                if sums_of(file.read(window=Window(column, row, columns, rows))) != sums:
+                    raise UnwrittenError(f"{path.name} does not hold what was written")
+
+
+class NewRaster:
+    """A GeoTIFF that is written in windows, and read once when it is closed.
+
+    Args:
+        path: Of a new file; whoever calls gives it its name when it is whole.
+        profile: As for `rasterio.open`.
+    """
+
+    def __init__(self, path: Path, **profile: Any) -> None:
+        self.path, self.pixels = path, WrittenPixels()
+        with gdal_errors(path):
+            self.file = rasterio.open(path, "w", **{"driver": "GTiff", "BIGTIFF": "IF_SAFER", **profile})
+
+    def write(self, values: NDArray[Any], row: int = 0, column: int = 0) -> None:
+        """(bands, rows, columns), or one band without the first axis."""
+        values = values[None] if values.ndim == 2 else values
+        values = values.astype(self.file.dtypes[0], copy=False)
+        with gdal_errors(self.path):
+            self.file.write(values, window=Window(column, row, values.shape[2], values.shape[1]))
+        self.pixels.add(row, column, values)
+
+    def close(self) -> None:
+        """
+        Raises:
+            UnwrittenError: The file does not hold what was written.
+        """
+        about = described(self.file)
+        with gdal_errors(self.path):
+            self.file.close()
+        self.pixels.verify(self.path, about)
+
+    def __enter__(self) -> NewRaster:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.close()
+            return
+        with suppress(Exception):  # what it could not write is not wanted any more
+            self.file.close()
+
+
+def described(file: Any) -> dict[str, Any]:
+    return {name: getattr(file, name) for name in CHECKED}
+
+
+def sums_of(values: NDArray[Any]) -> tuple[int, ...]:
+    """The checksum of each band."""
+    return tuple(zlib.crc32(np.ascontiguousarray(band).view(np.uint8).data) for band in values)
+
+
+def same(one: Any, other: Any) -> bool:
+    """NaN, which stands for no data, equals itself here; georeferences may be rounded."""
+    if isinstance(one, Affine):
+        return bool(np.allclose(one, other, rtol=1e-12, atol=1e-9))
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
+    return bool(one == other or (isinstance(one, float) and isinstance(other, float) and one != one and other != other))
