@@ -6,11 +6,13 @@ downloaded. There it imports each module of the package and runs `forestgaps plu
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import Distribution, distribution, distributions, entry_points
 from pathlib import Path
 
@@ -28,7 +30,9 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 
 
 def main(folder: Path, packages: list[str], *, tests: bool) -> None:
-    failed = [name for name in packages if not passes(name, environment_of(name, folder / name), tests=tests)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        passed = pool.map(lambda name: passes(name, environment_of(name, folder / name), tests=tests), packages)
+        failed = [name for name, fine in zip(packages, passed, strict=True) if not fine]
     if failed:
         sys.exit(f"not alone: {', '.join(failed)}. Declare in pyproject.toml what the package imports.")
 
@@ -39,8 +43,13 @@ def passes(name: str, python: Path, *, tests: bool) -> bool:
         commands.append(["-m", "forestgaps_core", "plugins", "check", name])
     if tests:
         commands.append(["-m", "pytest", "-q", f"plugins/{name}"])
-    print(f"--- {name}", flush=True)
-    return all(subprocess.run([str(python), *command], check=False).returncode == 0 for command in commands)
+    for command in commands:
+        done = subprocess.run([str(python), *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            print(f"--- {name}: {' '.join(command[-3:])}\n{done.stdout}", flush=True)
+            return False
+    print(f"--- {name}: right", flush=True)
+    return True
 
 
 def environment_of(name: str, folder: Path) -> Path:
