@@ -11,6 +11,7 @@ import typer
 
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
+from forestgaps_geo.cli_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 
 
 def change(
@@ -41,11 +42,11 @@ def change(
         typer.Option(metavar="EARLIER LATER", help="Dates of the surveys, such as 2019-03-01 2024-02-15, for figures per year."),
     ] = None,
     band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of gap maps.")] = None,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option("--pixel-size", metavar="METRES", help="Pixel size of rasters without CRS, whose grid is then in metres."),
-    ] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")] = None,
+    pixel_size: PixelSize = None,
+    nodata: Nodata = None,
+    feet: Feet = False,
+    scale: Scale = None,
+    skip_checks: SkipChecks = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
 ) -> None:
     """Gaps that opened, closed, grew or shrank between two dates.
@@ -65,7 +66,16 @@ def change(
     if connectivity not in CONNECTIVITIES:
         raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
     how = Comparison(
-        reading=Reading(thresholds=threshold or (), at_most=at_most, band=band, pixel_size_m=pixel_size, nodata=nodata),
+        reading=Reading(
+            thresholds=threshold or (),
+            at_most=at_most,
+            band=band,
+            pixel_size_m=pixel_size,
+            nodata=nodata,
+            feet=feet,
+            scale=scale,
+            skip_checks=skip_checks,
+        ),
         criteria=Criteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area),
         tolerance=tolerance,
         dates=None if dates is None else (day(dates[0]), day(dates[1])),

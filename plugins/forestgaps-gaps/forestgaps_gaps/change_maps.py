@@ -103,7 +103,8 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
         whole = paired(earlier, later, first, second)
         pairs, extent_notes = on_common_extent(earlier, later, whole)
         grid = pairs[0][0].grid
-        notes = [*extent_notes, CAUTION, *dent_notes((earlier, later), pairs[0], how.step, report)]
+        checks = first[0].notes + second[0].notes
+        notes = [*extent_notes, CAUTION, *checks, *dent_notes((earlier, later), pairs[0], how.step, report)]
         criteria = how.criteria.for_layer(whole[0][0])
         if how.criteria.minimum_m2 is None and criteria.minimum_m2:
             notes.append(

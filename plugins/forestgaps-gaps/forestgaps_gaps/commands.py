@@ -10,6 +10,7 @@ import typer
 
 from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.thresholds import Thresholds
+from forestgaps_geo.cli_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 
 
 def gaps(
@@ -46,13 +47,11 @@ def gaps(
     cells: Annotated[
         float | None, typer.Option(metavar="METRES", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
     ] = None,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(
-            "--pixel-size", metavar="METRES", help="Pixel size of a raster without CRS, whose grid is then taken to be in metres."
-        ),
-    ] = None,
-    nodata: Annotated[float | None, typer.Option(help="Value that means no data, where the file does not say so.")] = None,
+    pixel_size: PixelSize = None,
+    nodata: Nodata = None,
+    feet: Feet = False,
+    scale: Scale = None,
+    skip_checks: SkipChecks = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all statistics, not only the table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
 ) -> None:
@@ -75,15 +74,27 @@ def gaps(
     if connectivity not in CONNECTIVITIES:
         raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
     how = Reading(
-        thresholds=threshold or (), at_most=at_most, band=band, chm=chm, chm_band=chm_band, pixel_size_m=pixel_size, nodata=nodata
+        thresholds=threshold or (),
+        at_most=at_most,
+        band=band,
+        chm=chm,
+        chm_band=chm_band,
+        pixel_size_m=pixel_size,
+        nodata=nodata,
+        feet=feet,
+        scale=scale,
+        skip_checks=skip_checks,
     )
+    notes: list[str] = []
     criteria = Criteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
     wish = Wish(out=out, statistics=statistics, cell_m=cells)
     with show_progress(shown=not as_json) as report:
-        summaries, files = take_stock(raster, how, criteria, wish, report)
+        summaries, files = take_stock(raster, how, criteria, wish, report, notes)
     if as_json:
-        say(files=[str(path) for path in files], gaps=summaries)
+        say(files=[str(path) for path in files], gaps=summaries, notes=notes)
         return
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     first = next(iter(summaries.values()))
     head, rows = overview(summaries)
     print_table(head, rows, title=definition(first))

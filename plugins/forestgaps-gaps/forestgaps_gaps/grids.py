@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -14,6 +14,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_gaps.measuring import Pixel
 from forestgaps_geo.georeference import metres_line, stated_transform, straighten_line
 from forestgaps_geo.grids import same_place
+from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.value_bands import value_band
 
 NEAR = 0.01  # pixels: grids that fit this well are the same, written with rounded numbers
@@ -27,6 +28,7 @@ class Grid:
         crs: None for a raster without one, whose transform is then in metres.
         transform: North-west corner and sides of pixels, in units of the CRS; not rotated.
         unit_m: Metres in a unit of the CRS.
+        ground: Metres on the ground in a metre of the CRS, at the middle of the raster.
     """
 
     crs: CRS | None
@@ -34,11 +36,13 @@ class Grid:
     rows: int
     columns: int
     unit_m: float = 1.0
+    ground: GroundScale = field(factory=GroundScale)
 
     @property
     def pixel(self) -> Pixel:
         a, e = self.transform.a, self.transform.e
-        return Pixel(abs(a) * self.unit_m, abs(e) * self.unit_m, self.transform.c, self.transform.f, a, e)
+        wide, high = abs(a) * self.unit_m * self.ground.x, abs(e) * self.unit_m * self.ground.y
+        return Pixel(wide, high, self.transform.c, self.transform.f, a, e)
 
     def __str__(self) -> str:
         t = self.transform
@@ -78,7 +82,8 @@ def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
             unit = 1.0
     if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e):
         raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {straighten_line(source)}")
-    return Grid(crs, transform, dataset.height, dataset.width, unit)
+    x, y = transform.c + dataset.width / 2 * transform.a, transform.f + dataset.height / 2 * transform.e
+    return Grid(crs, transform, dataset.height, dataset.width, unit, ground_scale(crs, x, y, unit))
 
 
 def same_grid(one: Grid, other: Grid) -> bool:

@@ -17,16 +17,19 @@ from forestgaps_core.errors import DataError
 from forestgaps_gaps.grids import Grid, grid_of, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening
+from forestgaps_geo.bands import MAX_SENTINELS
+from forestgaps_geo.bands import Band as RasterBand
 from forestgaps_geo.georeference import align_line
+from forestgaps_geo.grids import Grid as RasterGrid
+from forestgaps_geo.input_checks import check_grid, check_raster, resolve_findings
+from forestgaps_geo.units import HeightUnit, height_unit
 from forestgaps_geo.value_bands import ValueBand, choose_band, existing_band, named, value_band, value_bands
 
 Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
 
 UNKNOWN = 255  # in the gap maps of `forestgaps predict`
-METRES = ("", "m", "metre", "meter", "metres", "meters")
 LOOKS = 16  # windows looked at to tell a gap map from heights
 LOWEST, HIGHEST = -100.0, 1000.0  # metres; beyond is no canopy height, but a nodata value that the file does not name
-ELEVATED = 60.0  # metres; where nothing is lower than this, heights are not above ground
 
 
 @frozen(eq=False)
@@ -54,6 +57,7 @@ class Band:
 
     source: ValueBand
     nodata: float | None
+    unit: HeightUnit = field(factory=HeightUnit)
 
     @property
     def path(self) -> Path:
@@ -83,14 +87,17 @@ class Band:
         scale, offset = self.source.scale, self.source.offset
         if (scale, offset) != (1.0, 0.0):
             metres = metres * metres.dtype.type(scale) + metres.dtype.type(offset)
+        if self.unit.metres != 1.0:
+            metres = metres * metres.dtype.type(self.unit.metres)
         metres[~known] = np.nan
         absurd = (metres < LOWEST) | (metres > HIGHEST)
         if absurd.any():
             y, x = (int(place[0]) for place in np.nonzero(absurd))
-            raise DataError(
-                f"{self.path}: holds {metres[y, x]:g} in row {row + y}, column {x}, no canopy height in metres; if it means "
-                f"no data, say so with --nodata={values[y, x]:g}"
-            )
+            stored = str(values[y, x]).removesuffix(".0")
+            said = f"{self.path}: holds {stored} in row {row + y}, column {x}, no canopy height in metres"
+            if len(np.unique(values[absurd])) > MAX_SENTINELS:
+                raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
+            raise DataError(f"{said}; if it means no data, say so with --nodata={stored}")
         return metres, known
 
     def sample(self) -> set[float]:
@@ -114,12 +121,14 @@ class Layer:
         threshold_m: Metres; NaN where a map does not tell.
         at_most: Whether heights equal to the threshold are gap.
         name: For people and files: "5 m", "gap", a band's description.
+        notes: What the input checks noted on the raster.
     """
 
     grid: Grid
     threshold_m: float
     at_most: bool
     name: str
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def pixels(self, row: int, rows: int) -> Pixels:
         """From row `row` on, so many rows."""
@@ -195,6 +204,8 @@ class Reading:
         chm_band: The band of `chm` to read; None: its only band of values.
         pixel_size_m: Pixel size of a raster without CRS.
         nodata: Value that means no data, where the file does not say so.
+        feet, scale: The unit of heights, as the user states it; see `forestgaps_geo.units.height_unit`.
+        skip_checks: Use heights that fail the input checks.
     """
 
     thresholds: Sequence[float] = ()
@@ -204,6 +215,9 @@ class Reading:
     chm_band: int | None = None
     pixel_size_m: float | None = None
     nodata: float | None = None
+    feet: bool = False
+    scale: float | None = None
+    skip_checks: bool = False
 
 
 @contextmanager
@@ -225,14 +239,30 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
         with opening.reading(path, "has a damaged header"):
             grid = grid_of(path, dataset, how.pixel_size_m)
             bands = [band_of(path, dataset, number, how.nodata) for number in chosen(path, dataset, how.band)]
-            a_map = is_map(bands[0])
+            a_map = is_map(bands[0], how)
         if a_map:
-            heights = None if how.chm is None else companion(stack, how, grid)
-            yield map_layers(bands, grid, how, heights)
+            heights, notes = (None, ()) if how.chm is None else companion(stack, how, grid)
+            found = map_layers(bands, grid, how, heights)
+            notes = (*notes, *notes_on_map(bands[0]))
         else:
             if how.chm is not None:
                 raise DataError(f"{path}: holds heights itself, so a --chm beside it would say them twice; leave --chm out")
-            yield height_layers(bands, grid, how)
+            found, notes = height_layers(bands, grid, how)
+        raster_grid = RasterGrid(grid.crs, grid.transform, grid.rows, grid.columns)
+        notes = (*(finding.sentence for finding in check_grid(path, raster_grid)), *notes)
+        for layer in found:
+            layer.notes = notes
+        yield found
+
+
+def notes_on_map(band: Band) -> tuple[str, ...]:
+    """What to know of a gap map that holds one value only."""
+    values = set() if level_in(band.description) is not None else band.sample()
+    if values == {0}:
+        return (f"{band.path}: holds only 0, and is read as a gap map without gaps. If these are canopy heights, add -t",)
+    if values == {1}:
+        return (f"{band.path}: holds only 1, and is read as a gap map of gaps only. If these are canopy heights, add -t",)
+    return ()
 
 
 def chosen(path: Path, dataset: Any, band: int | None) -> list[int]:
@@ -245,8 +275,8 @@ def band_of(path: Path, dataset: Any, number: int, stated: float | None) -> Band
     return Band(source, source.nodata)
 
 
-def is_map(band: Band) -> bool:
-    """Whether a band tells gaps rather than heights.
+def is_map(band: Band, how: Reading) -> bool:
+    """Whether a band tells gaps rather than heights: where it says so, or holds nothing but 0 and 1 and no threshold is given.
 
     Raises:
         DataError: It cannot be told, or is neither.
@@ -257,6 +287,8 @@ def is_map(band: Band) -> bool:
         raise DataError(f"{band.path}: holds {band.source.dtype.name}; heights and gap maps are real numbers")
     if level_in(band.description) is not None:
         return True
+    if how.thresholds and how.chm is None:
+        return False  # heights of 0 and 1 m are heights
     values = band.sample()
     if band.whole_numbers and values == {0, UNKNOWN} and band.nodata is None:
         raise DataError(
@@ -296,7 +328,7 @@ def map_layers(bands: list[Band], grid: Grid, how: Reading, heights: Band | None
     return tuple(found)
 
 
-def height_layers(bands: list[Band], grid: Grid, how: Reading) -> tuple[Layer, ...]:
+def height_layers(bands: list[Band], grid: Grid, how: Reading) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     path = bands[0].path
     if len(bands) != 1:
         numbers = [band.number for band in bands]
@@ -306,19 +338,27 @@ def height_layers(bands: list[Band], grid: Grid, how: Reading) -> tuple[Layer, .
         )
     if not how.thresholds:
         raise DataError(f"{path}: holds heights, not a gap map; say below which height canopy is gap, such as -t 5 -t 10")
-    check_metres(bands[0])
-    if (lowest := min(bands[0].sample(), default=0.0)) > ELEVATED:
-        raise DataError(
-            f"{path}: holds nothing under {lowest:g} m where it was looked at, so it seems to hold elevations; gaps are "
-            "found in heights above ground (CHM = DSM - DTM)"
-        )
-    return tuple(
-        HeightLayer(grid, level, how.at_most, f"{level:g} m", band=bands[0]) for level in sorted(set(map(float, how.thresholds)))
-    )
+    notes = check_heights(bands[0], grid, how)
+    levels = sorted(set(map(float, how.thresholds)))
+    return tuple(HeightLayer(grid, level, how.at_most, f"{level:g} m", band=bands[0]) for level in levels), notes
 
 
-def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
-    """The heights that go with a gap map."""
+def check_heights(band: Band, grid: Grid, how: Reading, *, is_reference: bool = False) -> tuple[str, ...]:
+    """Return the notes of the input checks on a CHM; the band gets its unit.
+
+    Raises:
+        DataError: It does not look like canopy heights in metres.
+    """
+    band.unit = height_unit(band.path, band.source.dataset, band.number, feet=how.feet, scale=how.scale)
+    raster_grid = RasterGrid(grid.crs, grid.transform, grid.rows, grid.columns)
+    stated = how.feet or how.scale is not None
+    band.source.nodata = band.nodata
+    sampled = RasterBand(band.path, band.source, raster_grid, band.unit.metres, band.unit.declared, stated)
+    return resolve_findings(check_raster(sampled, "chm", is_reference=is_reference), skip=how.skip_checks)
+
+
+def companion(stack: ExitStack, how: Reading, grid: Grid) -> tuple[Band, tuple[str, ...]]:
+    """The heights that go with a gap map, and the notes on them."""
     path = how.chm
     assert path is not None
     dataset = stack.enter_context(opening.opened(path))
@@ -328,10 +368,4 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> Band:
     if not same_grid(grid, other):
         line = align_line(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
         raise DataError(f"{path}: lies on another grid than the gap map ({other}; there {grid}). Bring it to that grid: {line}")
-    check_metres(band)
-    return band
-
-
-def check_metres(band: Band) -> None:
-    if (unit := band.source.unit) not in METRES:
-        raise DataError(f"{band.path}: its heights are in {unit}; convert them to metres")
+    return band, check_heights(band, other, how, is_reference=True)

@@ -124,9 +124,12 @@ class Wish:
 
 
 def take_stock(
-    raster: Path, how: Reading, criteria: Criteria, wish: Wish, report: Report = silent
+    raster: Path, how: Reading, criteria: Criteria, wish: Wish, report: Report = silent, notes: list[str] | None = None
 ) -> tuple[dict[str, dict[str, Any]], list[Path]]:
     """Find the gaps of a raster at all thresholds, and write what is wished.
+
+    Args:
+        notes: Gets what the input checks noted.
 
     Returns:
         Summaries by name of the layer ("5 m"), and the files written.
@@ -142,6 +145,8 @@ def take_stock(
     with ExitStack() as stack:
         drafts = dict(zip(outs, stack.enter_context(new_results(*outs, purpose="gaps")), strict=True)) if outs else {}
         found = stack.enter_context(layers(raster, how))
+        if notes is not None:
+            notes += found[0].notes
         nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
         if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
             raise DataError(

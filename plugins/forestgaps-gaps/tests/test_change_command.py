@@ -22,7 +22,7 @@ from forestgaps_gaps.changes import CLASSES
 from forestgaps_gaps.finding import Criteria
 from forestgaps_gaps.reading import Reading
 
-TRANSFORM = Affine(0.5, 0, 600_000, 0, -0.5, 5_300_000)
+TRANSFORM = Affine(0.5, 0, 1_600_000, 0, -0.5, 5_300_000)
 FIVE = Reading(thresholds=(5.0,))
 
 
@@ -211,10 +211,10 @@ def test_heights_missing_below_a_threshold_at_one_date_are_told(write, tmp_path)
 
 
 def test_other_grids_are_refused_with_what_would_do(dates, write, tmp_path) -> None:
-    moved = write("moved.tif", read(dates[1]), transform=Affine(0.5, 0, 600_000.2, 0, -0.5, 5_300_000))
+    moved = write("moved.tif", read(dates[1]), transform=Affine(0.5, 0, 1_600_000.2, 0, -0.5, 5_300_000))
     with pytest.raises(DataError, match="lies on another grid") as refused:
         change_between(dates[0], moved, tmp_path / "out", Comparison(reading=FIVE))
-    line = f"gdalwarp -te 600000 5299970 600040 5300000 -ts 80 60 -r near -dstnodata -9999 {moved}"
+    line = f"gdalwarp -te 1600000 5299970 1600040 5300000 -ts 80 60 -r near -dstnodata -9999 {moved}"
     assert line in str(refused.value), "the paths are those that were given"
     coarse = write("coarse.tif", read(dates[1])[::2, ::2])
     with pytest.raises(DataError, match="40 x 30 pixels"):

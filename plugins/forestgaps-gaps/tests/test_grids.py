@@ -17,10 +17,10 @@ def grid(path, pixel_size_m: float | None = None) -> Grid:
 
 
 def test_pixels_are_measured_in_metres_whatever_the_unit(raster) -> None:
-    found = grid(raster("feet.tif", PLANE, crs="EPSG:2277", transform=Affine(3, 0, 10, 0, -6, 20)))
+    found = grid(raster("feet.tif", PLANE, crs="EPSG:2277", transform=Affine(3, 0, 3e6, 0, -6, 10e6)))
     assert found.pixel.width_m == pytest.approx(3 * 0.3048, rel=1e-5)
     assert found.pixel.area_m2 == pytest.approx(18 * 0.3048**2, rel=1e-5)
-    assert (found.pixel.west, found.pixel.north, found.pixel.right, found.pixel.down) == (10, 20, 3, -6)
+    assert (found.pixel.west, found.pixel.north, found.pixel.right, found.pixel.down) == (3e6, 10e6, 3, -6)
 
 
 def test_degrees_are_refused_with_a_way_out(raster) -> None:

@@ -114,13 +114,12 @@ def test_a_chm_beside_a_map_gives_heights(raster) -> None:
     [
         (HEIGHTS, {"nodata": -9999.0}, {}, "holds heights, not a gap map; say below which height"),
         (np.stack([HEIGHTS, HEIGHTS]), {}, {"thresholds": (5,)}, "2 bands of heights"),
-        (HEIGHTS, {"unit": "feet"}, {"thresholds": (5,)}, "heights are in feet"),
+        (HEIGHTS, {"unit": "fathom"}, {"thresholds": (5,)}, "heights are in fathom. Add --scale FACTOR"),
         (HEIGHTS + 300, {}, {"thresholds": (5,)}, "seems to hold elevations"),
         (np.where(np.isnan(HEIGHTS), -9999, HEIGHTS), {}, {"thresholds": (5,)}, r"-9999 in row 1, column 1.*--nodata=-9999"),
         (np.array([[0, 255]], np.uint8), {}, {}, "not said which of them are gaps"),
         (MASK, {"descriptions": ("gap probability at 5 m",)}, {}, "holds probabilities"),
         (MASK.astype("complex64"), {}, {}, "real numbers"),
-        (MASK, {}, {"thresholds": (5,)}, "no threshold is told"),
         (HEIGHTS, {}, {"thresholds": (float("nan"),)}, "heights in metres"),
     ],
 )

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
 from forestgaps_geo.georeference import stated_transform
-from forestgaps_geo.grids import FEET, FOOT, METRES, Grid, vertical_unit
+from forestgaps_geo.grids import Grid
+from forestgaps_geo.units import height_unit
 from forestgaps_geo.value_bands import ValueBand, choose_band, value_band
-from forestgaps_geo.virtual_rasters import plain
 
 Plane: TypeAlias = NDArray[np.float32]
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -25,6 +25,7 @@ Report: TypeAlias = Callable[[str, int, int], None]
 STRIP = 2**22  # pixels read at a time
 HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
 LOWEST = -500.0  # metres; the shore of the Dead Sea lies at -430
+MAX_SENTINELS = 3  # distinct values that may mean no data in one raster; more of them are heights in another unit
 MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs, and higher than any land; lower ones lie below LOWEST
 
 
@@ -38,12 +39,16 @@ class Band:
 
     Attributes:
         unit_m: Metres in one unit of the file's values.
+        declared_unit: The unit's name where only the file declares it and it is not the metre.
+        unit_is_stated: The user has said what the unit is.
     """
 
     path: Path
     source: ValueBand
     grid: Grid
     unit_m: float = 1.0
+    declared_unit: str = ""
+    unit_is_stated: bool = False
 
     @property
     def dataset(self) -> Any:
@@ -67,6 +72,15 @@ class Band:
         values[~valid] = np.nan
         return values
 
+    def stored(self, row: int, column: int) -> str:
+        """Return the value of a pixel as the file stores it, written so that `--nodata` reads the same value."""
+        return str(self.source.read(row, column, 1, 1)[0][0, 0]).removesuffix(".0")
+
+    def as_stored(self, value_m: float) -> str:
+        """Return what the file stores for a value in metres that was read from it, written as `stored` writes it."""
+        value = (value_m / self.unit_m - self.source.offset) / self.source.scale
+        return str(round(value)) if self.source.dtype.kind in "iu" else str(np.float32(value)).removesuffix(".0")
+
 
 @contextmanager
 def opened(
@@ -77,6 +91,7 @@ def opened(
     feet: bool = False,
     band: int | None = None,
     several_only: bool = False,
+    scale: float | None = None,
 ) -> Iterator[Band]:
     """A raster of one band in metres.
 
@@ -86,6 +101,7 @@ def opened(
         feet: Its values are in feet and become metres as they are read: of 0.3048 m, or of the kind the file itself names.
         band: The band to read; None: the only one of values, beside alpha.
         several_only: `band` is meant for rasters with several bands of values; others are read as they are.
+        scale: Its values times this are metres, whatever the file declares.
 
     Raises:
         DataError: It is not such a raster.
@@ -93,24 +109,28 @@ def opened(
     with opening.opened(path) as dataset:
         with opening.reading(path, "has a damaged header"):
             number = choose_band(path, dataset, band, "a raster of elevations or heights", several_only=several_only)
-            found = described(path, dataset, number, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet)
+            found = described(path, dataset, number, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet, scale=scale)
         yield found
 
 
-def described(path: Path, dataset: Any, number: int, *, nodata: float | None, pixel_size_m: float | None, feet: bool) -> Band:
+def described(
+    path: Path,
+    dataset: Any,
+    number: int,
+    *,
+    nodata: float | None,
+    pixel_size_m: float | None,
+    feet: bool,
+    scale: float | None = None,
+) -> Band:
     """A band of an open raster, if it is one of metres."""
     if (kind := dataset.dtypes[number - 1]) not in opening.REAL:
         raise DataError(f"{path}: holds {kind}; elevations and heights are real numbers")
     crs = dataset.crs or None
     source = value_band(path, dataset, number, nodata, stated_transform(path, dataset, pixel_size_m))
-    unit_m = FOOT if feet else 1.0
-    for unit in (source.unit, vertical_unit(crs)):
-        if feet and unit in FEET:
-            unit_m = FEET[unit]
-        elif unit not in METRES:
-            would = ", or add --feet (feet = true in a site list)" if unit in FEET else ""
-            raise DataError(f"{path}: its heights are in {plain(unit)}; convert them to metres{would}")
-    return Band(path, source, Grid(crs, source.transform, dataset.height, dataset.width), unit_m)
+    unit = height_unit(path, dataset, number, feet=feet, scale=scale)
+    grid = Grid(crs, source.transform, dataset.height, dataset.width)
+    return Band(path, source, grid, unit.metres, unit.declared, feet or scale is not None)
 
 
 @frozen
@@ -156,15 +176,19 @@ def plausible(band: Band, values: Plane, row: int) -> None:
     absurd = np.abs(values) > HIGHEST  # False for NaN, True for infinity
     if absurd.any():
         y, x = (int(place[0]) for place in np.nonzero(absurd))
-        raise DataError(
-            f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is "
-            f"{values[y, x]:g} in column {x}; if that means no data, say so with --nodata={values[y, x]:g}"
+        stored = band.stored(row + y, x)
+        said = (
+            f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is {stored} "
+            f"in column {x}"
         )
+        if len(np.unique(values[absurd])) > MAX_SENTINELS:
+            raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
+        raise DataError(f"{said}; if that means no data, say so with --nodata={stored} (nodata = {stored} in a site list)")
     hollow = (values < LOWEST) | np.isin(values, np.float32(band.unit_m) * np.array(MARKERS, np.float32))
     if hollow.any():
         y, x = (int(place[0]) for place in np.nonzero(hollow))
-        found = values[y, x] / np.float32(band.unit_m)
+        found = band.stored(row + y, x)
         raise DataError(
-            f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found:g} "
-            f"in column {x}; if that means no data, say so with --nodata={found:g} (nodata = {found:g} in a site list)"
+            f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found} "
+            f"in column {x}; if that means no data, say so with --nodata={found} (nodata = {found} in a site list)"
         )

@@ -12,15 +12,10 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
+from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.virtual_rasters import plain
 
 NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
-METRES = ("", "m", "metre", "meter", "metres", "meters")
-FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937  # metres; the second is that of the United States, longer by 2 millionths
-FEET = {
-    **dict.fromkeys(("ft", "foot", "feet", "international foot"), FOOT),
-    **dict.fromkeys(("us survey foot", "us-ft", "us-foot", "ftus", "us_survey_foot", "foot_us", "sfoot"), SURVEY_FOOT),
-}
 
 
 @frozen
@@ -34,8 +29,25 @@ class Grid:
 
     @property
     def resolution(self) -> float:
-        """Pixel width in metres, also where the CRS counts in feet; degrees of a geographic CRS are left as they are."""
+        """Pixel size in metres on the ground, also where the CRS counts in feet or is not true to length here.
+
+        Degrees of a geographic CRS are left as they are.
+        """
+        return abs(float(self.transform.a)) * self.unit_m
+
+    @property
+    def nominal_resolution(self) -> float:
+        """Pixel size in metres as the CRS counts them."""
         return abs(float(self.transform.a)) * metres(self.crs)
+
+    @property
+    def unit_m(self) -> float:
+        """Metres on the ground in one unit of the CRS, at the middle of the grid."""
+        return metres(self.crs) * self.ground_scale.mean
+
+    @property
+    def ground_scale(self) -> GroundScale:
+        return ground_scale(self.crs, *at(self.transform, self.columns / 2, self.rows / 2), metres(self.crs))
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -99,17 +111,6 @@ def same_place(one: CRS | None, other: CRS | None) -> bool:
     return bool(flat == beside or ((code := flat.to_epsg()) is not None and code == beside.to_epsg()))
 
 
-def vertical_unit(crs: CRS | None) -> str:
-    """The unit of a compound CRS's heights, '' where it has none."""
-    if crs is None:
-        return ""
-    for part in crs.to_dict(projjson=True).get("components", []):
-        if part["type"] == "VerticalCRS":
-            unit: Any = part["coordinate_system"]["axis"][0].get("unit", "")
-            return str(unit["name"] if isinstance(unit, dict) else unit).lower()
-    return ""
-
-
 def metres(crs: CRS | None) -> float:
     """Metres in one unit of the CRS; 1 where it has no unit of length."""
     if crs is None:
@@ -118,6 +119,11 @@ def metres(crs: CRS | None) -> float:
         return float(crs.linear_units_factor[1])
     except CRSError:
         return 1.0
+
+
+def metres_on_ground(crs: CRS | None, x: float, y: float) -> float:
+    """Metres on the ground in one unit of the CRS at a place."""
+    return metres(crs) * ground_scale(crs, x, y, metres(crs)).mean
 
 
 def unit(crs: CRS | None) -> str:
@@ -130,9 +136,16 @@ def unit(crs: CRS | None) -> str:
         return "metre"
 
 
-def wrong_unit(crs: CRS | None) -> str | None:
-    """Why pixels of this CRS cannot be counted in metres."""
-    return f"its grid is in degrees ({name(crs)})" if crs is not None and crs.is_geographic else None
+def why_not_metric(grid: Grid) -> str | None:
+    """Why pixels of this grid are not squares in metres on the ground, as far as its CRS is the reason."""
+    if grid.crs is None:
+        return None
+    if grid.crs.is_geographic:
+        return f"its grid is in degrees ({name(grid.crs)}), not in metres"
+    if grid.ground_scale.keeps_squares:
+        return None
+    wide, high = grid.nominal_resolution * grid.ground_scale.x, grid.nominal_resolution * grid.ground_scale.y
+    return f"its pixels are {wide:.3g} x {high:.3g} m on the ground ({name(grid.crs)} stretches them here), not square"
 
 
 def crooked(transform: Affine) -> str | None:
@@ -189,9 +202,9 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
     moved = crs is not None and not same_place(source.crs, crs)
     if moved and source.crs is None:
         raise DataError(f"{place}: has no CRS, so it cannot be brought to {name(crs)}")
-    if not moved and (reason := wrong_unit(source.crs)):
+    if not moved and (reason := why_not_metric(source)):
         ask = f"--resample --crs {metric_crs(source)}"
-        raise DataError(f"{place}: {reason}, not in metres; {ask} brings it to a grid in metres")
+        raise DataError(f"{place}: {reason}; {ask} brings it to a grid in metres")
     fault = crooked(source.transform)
     if not (moved or fault):
         wanted = source.resolution if resolution_m is None else resolution_m
@@ -203,7 +216,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
             raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
         if not resample:
             raise DataError(f"{place}: {change}; add --resample, or ask for --resolution {source.resolution:g}")
-        side = wanted / metres(source.crs)
+        side = wanted / source.unit_m
         transform = Affine(side, 0, source.transform.c, 0, -side, source.transform.f)
         fitting = Grid(source.crs, transform, floor(source.rows / ratio + 1e-6), floor(source.columns / ratio + 1e-6))
         if not (fitting.rows and fitting.columns):
@@ -216,7 +229,8 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
     left, bottom, right, top = source.bounds
     if moved:
         left, bottom, right, top = bounds_in(source, crs)
-    side = resolution_m / metres(crs if moved else source.crs)
+    place_on_grid = (left + right) / 2, (bottom + top) / 2
+    side = resolution_m / (metres_on_ground(crs, *place_on_grid) if moved else source.unit_m)
     column, row = floor(left / side), -floor(-top / side)
     columns, rows = -floor(-right / side) - column, row - floor(bottom / side)
     transform = Affine(side, 0, column * side, 0, -side, row * side)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from attrs import frozen
 
 from forestgaps_geo.bands import Plane
+from forestgaps_geo.findings import Finding, share
 from forestgaps_geo.grids import Grid
-from forestgaps_geo.input_checks import Finding, Severity, share
-from forestgaps_geo.raster_sampling import cell_side, extremes, pixel_m, windows
+from forestgaps_geo.height_checks import Heights, check_negative, check_no_ground, check_tallest
+from forestgaps_geo.raster_sampling import TALLEST, cell_side, extremes, pixel_m, windows
 
 
 class Windows(Protocol):
@@ -21,9 +22,6 @@ class Windows(Protocol):
     def grid(self) -> Grid: ...
     @property
     def window(self) -> Callable[[int, int, int, int], Plane]: ...
-
-
-TALLEST = 110.0  # metres; few trees known are taller, and none by much
 
 
 @frozen(eq=False, kw_only=True)
@@ -45,6 +43,10 @@ class Stand:
     tall: int
     lows: Plane
     offset: float
+
+    @property
+    def heights(self) -> Heights:
+        return Heights(pixels=self.pixels, below=self.below, tall=self.tall, lows=self.lows)
 
 
 def check_pair(surface: Windows, other: Windows, *, is_ground: bool, names: tuple[str, str]) -> list[Finding]:
@@ -105,7 +107,9 @@ def with_ground(stand: Stand, dsm: str, dtm: str) -> Iterator[Finding]:
     elif below > 0.01:
         sentence = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {share(below)} of pixels; heights there are negative"
         yield Finding(kind="ground above surface", severity="noted", sentence=sentence, numbers=numbers)
-    yield from floating(stand, f"{dsm} less {dtm}", "the two differ in vertical datum or unit, or one is another place")
+    heights, named = stand.heights, f"{dsm} less {dtm}"
+    why = "the two differ in vertical datum or unit, or one is another place"
+    yield from existing([check_no_ground(heights, named, why), check_tallest(heights, named)])
 
 
 def with_heights(stand: Stand, dsm: str, chm: str) -> Iterator[Finding]:
@@ -115,29 +119,11 @@ def with_heights(stand: Stand, dsm: str, chm: str) -> Iterator[Finding]:
     if same > 0.99:
         sentence = f"{chm} holds the same values as the DSM {dsm}, so it is no canopy height model"
         yield Finding(kind="same raster", severity="refused", sentence=sentence, numbers=numbers)
-    elif below > 0.1:
-        why = "so it is no canopy height model, or was made from a wrong ground"
-        sentence = f"{chm}: {share(below)} of its pixels are under -1 m, {why}"
-        yield Finding(kind="negative heights", severity="refused", sentence=sentence, numbers=numbers)
     else:
-        if below > 0.01:
-            sentence = f"{chm}: {share(below)} of its pixels are under -1 m; such heights count as gap"
-            yield Finding(kind="negative heights", severity="noted", sentence=sentence, numbers=numbers)
-        yield from floating(stand, chm, "it holds elevations (give a DTM by --dtm), or was made from a wrong ground")
+        why = "it holds elevations (give a DTM by --dtm), or was made from a wrong ground"
+        found = [check_negative(stand.heights, chm), check_no_ground(stand.heights, chm, why), check_tallest(stand.heights, chm)]
+        yield from existing(found)
 
 
-def floating(stand: Stand, heights: str, why: str) -> Iterator[Finding]:
-    """Heights that never come down to the ground, or beyond those of trees."""
-    low = float(np.median(stand.lows)) if stand.lows.size else 0.0
-    if low > 12:
-        refused = low > 30
-        often = "never" if refused else "seldom"
-        said = f"{heights}: heights {often} come near the ground, in half the places none is under {low:.0f} m"
-        sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
-        severity: Severity = "refused" if refused else "noted"
-        yield Finding(kind="no ground", severity=severity, sentence=sentence, numbers={"low_50": low})
-    if low <= 30 and stand.tall > 0.001 * stand.pixels:
-        part = stand.tall / stand.pixels
-        said = f"{heights}: {share(part)} of heights are over {TALLEST:g} m, more than trees grow"
-        sentence = f"{said}; are they in feet (--feet), or do they hold towers, cables or clouds?"
-        yield Finding(kind="too tall", severity="noted", sentence=sentence, numbers={"share": part})
+def existing(findings: Sequence[Finding | None]) -> Iterator[Finding]:
+    return (finding for finding in findings if finding is not None)

@@ -16,9 +16,13 @@ SIDE = 512  # pixels of a window, as many as a tile of a Cloud-Optimized GeoTIFF
 MOST = 48  # windows
 CELL = 64.0  # metres; wide enough that ground shows somewhere in nearly every cell, also below closed canopy
 FEWEST = 9  # cells of a small raster, for which they are made smaller
-NEAR = 8.0  # metres; about a crown
+CROWN_M = 8.0  # metres; about a crown
 PATCH = 8  # pixels of a patch that may be flat or a plane
 LEVEL = 2e-3  # metres; below it a difference is rounding
+TALLEST = 110.0  # metres; few trees known are taller, and none by much
+NO_UNIT = 1e8  # a number that is no height in any unit
+MANY_VALUES = 4  # distinct ones; more are not counted
+CORNER = 32  # pixels; a corner of zeros only is a collar, or bare ground
 STEPS = (1.0, 0.5, 0.25, 0.1)  # metres, coarse to fine
 QUARTERS = 4
 
@@ -46,11 +50,20 @@ class Sample:
         void: Pixels without data that have data on all four sides, in the window.
         low: The lowest value.
         high: The highest.
+        missing: Pixels without data.
+        low_count, above_low: Pixels that hold the lowest value, and the next value above it; infinite where there is none.
+        high_count, below_high: The same from above.
+        below, tall: Pixels under -1 m, and over `TALLEST`.
+        fractional: Pixels whose value is not a whole number of the unit of the file.
+        distinct: All values, where there are at most `MANY_VALUES`; None where there are more.
         zeros: Pixels that hold exactly 0.
+        zero_patches: Patches of 8 x 8 pixels that hold nothing else.
+        zero_margins: Rows or columns of zeros at the top, left, bottom and right; -1 where the window does not touch that side.
+        zero_corners: Corners of the raster in the window that hold zeros only.
         least: The value nearest to 0 among the others, by its distance.
         lows: The lowest value of each cell of `CELL` metres, at least half of it with data.
         highs: The highest value of the same cells.
-        drops: Highest minus lowest value in each cell of `NEAR` metres.
+        drops: Highest minus lowest value in each cell of `CROWN_M` metres.
         patches: Patches of 8 x 8 pixels, all with data.
         level: Those of one value.
         plane: Those that are a tilted plane.
@@ -60,9 +73,21 @@ class Sample:
     window: tuple[int, int, int, int]
     valid: int
     void: int
+    missing: int
     low: float
+    low_count: int
+    above_low: float
     high: float
+    high_count: int
+    below_high: float
+    below: int
+    tall: int
+    fractional: int
+    distinct: frozenset[float] | None
     zeros: int
+    zero_patches: int
+    zero_margins: tuple[int, int, int, int]
+    zero_corners: int
     least: float
     lows: Plane
     highs: Plane
@@ -107,9 +132,12 @@ def sample_windows(band: Band) -> Iterator[Sample]:
     side = cell_side(rows, columns, resolution)
     for window in windows(rows, columns):
         values = band.read(*window)
-        values[~(np.abs(values) <= HIGHEST)] = np.nan  # told by `survey`
+        absurd = ~(np.abs(values) <= HIGHEST) & ~np.isnan(values)  # reported by `survey`, unless it is a matter of the unit
+        if 2 * absurd.sum() < np.isfinite(values).sum() or np.abs(values[absurd]).max(initial=0) > NO_UNIT:
+            values[absurd] = np.nan
         if np.isfinite(values).any():
-            yield measure_window(values, window, side, min(max(round(NEAR / resolution), 2), SIDE))
+            near = min(max(round(CROWN_M / resolution), 2), SIDE)
+            yield measure_window(values, window, side, near, band.unit_m, (rows, columns))
 
 
 def cell_side(rows: int, columns: int, resolution: float) -> int:
@@ -121,18 +149,41 @@ def cell_side(rows: int, columns: int, resolution: float) -> int:
     return max(min(side, *inside), 1)
 
 
-def measure_window(values: Plane, window: tuple[int, int, int, int], cell: int, near: int) -> Sample:
+def measure_window(
+    values: Plane, window: tuple[int, int, int, int], cell: int, near: int, unit_m: float, shape: tuple[int, int]
+) -> Sample:
+    """Measure one window.
+
+    Args:
+        cell, near: Sides of cells in pixels, for lows and highs and for drops.
+        unit_m: Metres in one unit of the file.
+        shape: Rows and columns of the raster.
+    """
     known = values[np.isfinite(values)]
     lows, highs = extremes(values, cell)
     bottoms, tops = extremes(values, min(near, *values.shape))
-    patches, level, plane = patched(values)
+    patches, level, plane, zero_patches = patched(values)
+    low, high, stored = float(known.min()), float(known.max()), known / np.float32(unit_m)
+    few = np.unique(known) if len(np.unique(known[:: max(len(known) // 1000, 1)])) <= MANY_VALUES else None
     return Sample(
         window=window,
         valid=known.size,
         void=int((enclosed(values) & ~np.isfinite(values)).sum()),
-        low=float(known.min()),
-        high=float(known.max()),
+        missing=int(np.isnan(values).sum()),
+        low=low,
+        low_count=int((known == low).sum()),
+        above_low=float(known[known > low].min(initial=np.inf)),
+        high=high,
+        high_count=int((known == high).sum()),
+        below_high=float(known[known < high].max(initial=-np.inf)),
+        below=int((known < -1).sum()),
+        tall=int((known > TALLEST).sum()),
+        fractional=int((np.abs(stored - np.rint(stored)) > 1e-3).sum()),
+        distinct=None if few is None or len(few) > MANY_VALUES else frozenset(few.tolist()),
         zeros=int((known == 0).sum()),
+        zero_patches=zero_patches,
+        zero_margins=zero_margins(values, window, shape),
+        zero_corners=zero_corners(values, window, shape),
         least=float(np.abs(known[known != 0]).min(initial=np.inf)),
         lows=lows,
         highs=highs,
@@ -170,17 +221,47 @@ def enclosed(values: Plane) -> NDArray[np.bool_]:
     return inside
 
 
-def patched(values: Plane) -> tuple[int, int, int]:
-    """Patches of 8 x 8 pixels with data; how many of them are level, and how many a tilted plane."""
+def patched(values: Plane) -> tuple[int, int, int, int]:
+    """Patches of 8 x 8 pixels with data; how many of them are level, how many a tilted plane, how many zeros only."""
     if min(values.shape) < PATCH:
-        return 0, 0, 0
+        return 0, 0, 0, 0
     pixels = cells(values, PATCH)
     pixels = pixels[np.isfinite(pixels).all(2)].reshape(-1, PATCH, PATCH)
     level = np.ptp(pixels, axis=(1, 2)) == 0
     bent = [np.abs(np.diff(pixels, 2, axis=axis)).max((1, 2)) for axis in (1, 2)]
     bent.append(np.abs(np.diff(np.diff(pixels, axis=1), axis=2)).max((1, 2)))
     plane = (np.max(bent, axis=0) < LEVEL) & ~level
-    return len(pixels), int(level.sum()), int(plane.sum())
+    return len(pixels), int(level.sum()), int(plane.sum()), int((level & (pixels[:, 0, 0] == 0)).sum())
+
+
+def zero_margins(values: Plane, window: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Rows or columns of zeros at each side of the raster that the window touches: top, left, bottom, right."""
+    row, column, rows, columns = window
+    touches = (row == 0, column == 0, row + rows == shape[0], column + columns == shape[1])
+    views = (values, values.T, values[::-1], values.T[::-1])
+    return tuple(leading_zeros(view) if touch else -1 for touch, view in zip(touches, views, strict=True))  # type: ignore[return-value]
+
+
+def leading_zeros(values: Plane) -> int:
+    """Rows at the beginning that hold 0 in most pixels, and nothing else but no data."""
+    zero = values == 0
+    other = ~((zero | np.isnan(values)).all(axis=1) & (zero.mean(axis=1) > 0.5))
+    return int(np.argmax(other)) if other.any() else len(values)
+
+
+def zero_corners(values: Plane, window: tuple[int, int, int, int], shape: tuple[int, int]) -> int:
+    """Corners of the raster, of `CORNER` pixels a side, that lie in the window and hold zeros only."""
+    row, column, rows, columns = window
+    if min(rows, columns) < 2 * CORNER:
+        return 0
+    ends = [
+        [end for end, touch in pairs if touch]
+        for pairs in (
+            ((slice(0, CORNER), row == 0), (slice(-CORNER, None), row + rows == shape[0])),
+            ((slice(0, CORNER), column == 0), (slice(-CORNER, None), column + columns == shape[1])),
+        )
+    ]
+    return sum(bool((values[down, across] == 0).all()) for down in ends[0] for across in ends[1])
 
 
 def jumps(values: Plane) -> Jumps:

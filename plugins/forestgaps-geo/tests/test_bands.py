@@ -75,10 +75,17 @@ def test_several_bands_are_no_elevations(tmp_path) -> None:
     refused(path, "has 3 bands")
 
 
-def test_feet_are_refused(raster) -> None:
-    refused(raster("a.tif", FLAT, unit="ft"), "heights are in ft; convert them to metres, or add --feet")
-    refused(raster("b.tif", FLAT, crs="EPSG:26910+6360"), "heights are in us survey foot")
-    refused(raster("d.tif", FLAT, unit="fathom"), "heights are in fathom; convert them to metres$", feet=True)
+def test_unknown_units_are_refused_and_declared_ones_converted(raster) -> None:
+    refused(raster("d.tif", FLAT, unit="fathom"), "heights are in fathom. Add --scale FACTOR", feet=True)
+    refused(raster("e.tif", FLAT, unit="cm"), "heights are in cm, not in feet. Leave --feet out", feet=True)
+    for number, (declared, factor) in enumerate((("ft", 0.3048), ("US survey foot", 1200 / 3937), ("dm", 0.1), ("cm", 0.01))):
+        with gdal(), opened(raster(f"{number}.tif", FLAT, unit=declared)) as band:
+            assert band.read(0, 0, 1, 1)[0, 0] == pytest.approx(FLAT[0, 0] * factor, rel=1e-6)
+            assert band.declared_unit == declared.lower()
+    with gdal(), opened(raster("b.tif", FLAT, crs="EPSG:26910+6360")) as band:
+        assert (band.unit_m, band.declared_unit) == (1200 / 3937, "us survey foot")
+    with gdal(), opened(raster("f.tif", FLAT, unit="fathom"), scale=1.8288) as band:
+        assert (band.unit_m, band.declared_unit) == (1.8288, "")
     with gdal(), opened(raster("c.tif", FLAT, unit="metre")) as band:
         assert survey(band).valid == 30
 

@@ -11,7 +11,7 @@ from rasterio import Affine
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import opened
-from forestgaps_geo.input_checks import Finding, check_resolution, check_surface, resolve_findings
+from forestgaps_geo.input_checks import Finding, check_raster, check_resolution, resolve_findings
 from forestgaps_geo.opening import gdal
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
@@ -24,7 +24,7 @@ def kinds(raster) -> Kinds:
 
     def look(values: np.ndarray, *, feet: bool = False, **options: object) -> dict[str, Finding]:
         with gdal(), opened(raster("dsm.tif", values, **options), feet=feet) as band:
-            return {finding.kind: finding for finding in check_surface(band)}
+            return {finding.kind: finding for finding in check_raster(band, "dsm")}
 
     return look
 
@@ -151,7 +151,7 @@ def test_integers_with_a_scale_of_centimetres_are_not_rounded(raster) -> None:
     with rasterio.open(path, "r+") as file:
         file.scales = (0.01,)
     with gdal(), opened(path) as band:
-        assert check_surface(band) == []
+        assert check_raster(band, "dsm") == []
 
 
 def test_zeros_far_below_the_land_may_mean_no_data(kinds) -> None:
@@ -244,8 +244,10 @@ def test_refusals_are_raised_together_unless_checks_are_skipped() -> None:
 def test_no_real_dsm_is_refused_and_each_real_chm_is() -> None:
     severe = {}
     for path in sorted(SURVEYS.glob("*/[dc][sh]m.tif")):
-        with gdal(), opened(path, pixel_size_m=1.0 if path.parent.name.startswith(("br_ducke", "br_cauaxi")) else None) as band:
-            severe[path.parent.name, path.stem] = [finding.kind for finding in check_surface(band) if finding.severity == "refused"]
+        bare = path.parent.name.startswith(("br_ducke", "br_cauaxi"))
+        with gdal(), opened(path, pixel_size_m=1.0 if bare else None) as band:
+            found = [finding.kind for finding in check_raster(band, "dsm") if finding.severity == "refused"]
+        severe[path.parent.name, path.stem] = found
     assert [place for place, found in severe.items() if place[1] == "dsm" and found] == []
     assert [place for place, found in severe.items() if place[1] == "chm" and found != ["canopy heights"]] == []
     assert {layer for _, layer in severe} == {"dsm", "chm"}, "the folder of surveys holds both"

@@ -82,9 +82,9 @@ def test_level_and_tilted_patches_are_counted_apart() -> None:
     values[:8, :32] = 7.5
     y, x = np.mgrid[:8, :16]
     values[8:16, :16] = 300 + 0.3 * y - 0.1 * x
-    assert patched(values) == (64, 4, 2)
+    assert patched(values) == (64, 4, 2, 0)
     values[0, 0] = np.nan
-    assert patched(values) == (63, 3, 2)
+    assert patched(values) == (63, 3, 2, 0)
 
 
 def rough(rows: int = 512, columns: int = 512, seed: int = 0) -> np.ndarray:

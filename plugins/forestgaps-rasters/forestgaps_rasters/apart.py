@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform, transform_bounds
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import Grid, metres, same_place
+from forestgaps_geo.grids import Grid, same_place
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import Index, StoredSite
 
@@ -106,7 +106,7 @@ def distance(one: Placed, other: Placed, *, reach: float) -> float | None:
     if one.box is not None and other.box is not None and not near(one.box, other.box, reach):
         return None
     if one.frame == other.frame or same_place(one.grid.crs, other.grid.crs):
-        return between(one.grid.bounds, other.grid.bounds, metres(one.grid.crs))
+        return between(one.grid.bounds, other.grid.bounds, one.grid.unit_m)
     return over_ground(one.grid, other.grid) if one.box is not None and other.box is not None else None
 
 

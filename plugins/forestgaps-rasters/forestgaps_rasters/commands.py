@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,38 +13,13 @@ from forestgaps_core.commands.installed import plugins
 from forestgaps_core.commands.next_steps import command_line, print_next
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
+from forestgaps_geo.cli_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks
 
 INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Make new pixels where grids or pixel sizes differ.")]
 Crs = Annotated[str | None, typer.Option("--crs", metavar="EPSG:N", help="CRS to bring rasters to, with --resample.")]
-
-
-def above_zero(metres: float | None) -> float | None:
-    if metres is None or (isfinite(metres) and metres > 0):
-        return metres
-    raise typer.BadParameter(f"{metres:g} is no size; a number of metres above 0 is")
-
-
-PixelSize = Annotated[
-    float | None,
-    typer.Option(
-        "--pixel-size",
-        metavar="METRES",
-        callback=above_zero,
-        help="Pixel size of rasters without CRS, whose grid is then taken to be in metres.",
-    ),
-]
-Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
-BandNumber = Annotated[
-    int | None,
-    typer.Option("--band", metavar="N", min=1, help="Band to read of a raster with several bands of values; alpha is the mask."),
-]
-Feet = Annotated[bool, typer.Option("--feet", help="Elevations are in feet; convert them to metres.")]
-SkipChecks = Annotated[
-    bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")
-]
 
 
 def prepare(
@@ -86,6 +60,7 @@ def prepare(
     nodata: Nodata = None,
     band: BandNumber = None,
     feet: Feet = False,
+    scale: Scale = None,
     skip_checks: SkipChecks = False,
     check: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Only tell whether this prepared folder still holds what was written.")
@@ -109,7 +84,7 @@ def prepare(
         checked(check, as_json=as_json)
         return
     common: dict[str, Any] = {**block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata}
-    common |= {"band": band, "feet": feet}
+    common |= {"band": band, "feet": feet, "scale": scale}
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
     wish = Wish(
         resolution_m=resolution,
@@ -211,6 +186,7 @@ def predict(
     nodata: Nodata = None,
     band: BandNumber = None,
     feet: Feet = False,
+    scale: Scale = None,
     skip_checks: SkipChecks = False,
     as_json: Json = False,
 ) -> None:
@@ -242,6 +218,7 @@ def predict(
         nodata=nodata,
         band=band,
         feet=feet,
+        scale=scale,
         skip_checks=skip_checks,
     )
     reports: list[str] = []

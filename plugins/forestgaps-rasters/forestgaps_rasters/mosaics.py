@@ -52,11 +52,13 @@ class Source:
     text: str | None = None
     grid: Grid | None = None
     unit_m: float = 1.0
+    declared_unit: str = ""
     nodata: float | None = None
     pixel_size_m: float | None = None
     feet: bool = False
     band: int | None = None
     several_only: bool = False
+    scale: float | None = None
 
     @contextmanager
     def opened(self) -> Iterator[Band]:
@@ -66,11 +68,13 @@ class Source:
         """
         if self.text is None or self.grid is None:
             options: dict[str, Any] = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}
-            with opened(self.files[0], **options, band=self.band, several_only=self.several_only) as band:
+            options |= {"scale": self.scale, "band": self.band, "several_only": self.several_only}
+            with opened(self.files[0], **options) as band:
                 yield band
             return
         with opened_text(self.place, self.text, sum(path.stat().st_size for path in self.files)) as dataset:
-            yield Band(self.place, value_band(self.place, dataset, 1, np.nan, self.grid.transform), self.grid, self.unit_m)
+            source = value_band(self.place, dataset, 1, np.nan, self.grid.transform)
+            yield Band(self.place, source, self.grid, self.unit_m, self.declared_unit)
 
 
 def listed(places: Sequence[Path]) -> tuple[Path, ...]:
@@ -119,6 +123,7 @@ def source_of(
     feet: bool = False,
     band: int | None = None,
     several_only: bool = False,
+    scale: float | None = None,
     resample: bool = False,
     offer: str = "; --resample brings it there",
 ) -> Source:
@@ -132,12 +137,12 @@ def source_of(
         DataError: A file cannot be used, or does not fit and resampling was not asked.
     """
     files = listed(places)
-    options: dict[str, Any] = {"nodata": nodata, "pixel_size_m": pixel_size_m, "feet": feet}
+    options: dict[str, Any] = {"nodata": nodata, "pixel_size_m": pixel_size_m, "feet": feet, "scale": scale}
     options |= {"band": band, "several_only": several_only}
     if len(files) == 1:
         return Source(files[0], files, **options)
     with opened(files[0], **options) as one:
-        first, unit_m = one.grid, one.unit_m
+        first, unit_m, declared = one.grid, one.unit_m, one.declared_unit
         if fault := crooked(first.transform):
             raise DataError(f"{files[0]}: {fault}, so no other file can be laid beside it")
     members: list[tuple[int, int, Grid, str]] = []
@@ -154,7 +159,7 @@ def source_of(
     whole = first.window(top, left, bottom - top, right - left)
     place = places[0] if len(places) == 1 else Path(f"{files[0]} and {len(files) - 1} more")
     placed = [text.format(row=row - top, column=column - left) for row, column, _, text in members]
-    return Source(place, files, virtual(whole, placed), whole, unit_m, **options)
+    return Source(place, files, virtual(whole, placed), whole, unit_m, declared, **options)
 
 
 @contextmanager
@@ -198,7 +203,7 @@ def misfit(grid: Grid, first: Grid) -> str:
         return f"is in {name(grid.crs)}, the first file in {name(first.crs)}"
     if fault := crooked(grid.transform):
         return fault
-    if abs(grid.resolution / first.resolution - 1) > 1e-4:
+    if abs(grid.nominal_resolution / first.nominal_resolution - 1) > 1e-4:
         return f"has pixels of {grid.resolution:g} m, the first file of {first.resolution:g} m"
     return "its pixels do not lie on the grid of the first file"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 from attrs import frozen
 from rasterio.crs import CRS
@@ -13,7 +14,7 @@ from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Report, survey
 from forestgaps_geo.grids import Grid, common, crooked, same_place, target_grid
-from forestgaps_geo.input_checks import check_surface, resolve_findings
+from forestgaps_geo.input_checks import MAX_DIFFERENCE, check_grid, check_raster, resolve_findings
 from forestgaps_geo.inputs import InputFile, files_read, input_files
 from forestgaps_geo.pair_checks import check_pair
 from forestgaps_rasters.blocks import guard_pixels, split
@@ -51,7 +52,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
     """Check one site."""
     files = site.files()
     inputs = input_files(raster for place in files.values() for raster in listed([place]))
-    layer = "dtm" if "dtm" in files else "chm"
+    layer: Literal["dtm", "chm"] = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
         surface, other = (stack.enter_context(opened_place(path, **site.reading)) for path in files.values())
         target = target_grid(surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample)
@@ -67,7 +68,14 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
             raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
         top = stack.enter_context(onto(surface, lower, "maximum", resample=wish.resample))
         names = str(surface.path), str(other.path)
-        findings = [*check_surface(surface), *check_pair(top, below, is_ground=layer == "dtm", names=names)]
+        findings = [
+            *check_grid(surface.path, target),
+            *check_raster(surface, "dsm"),
+            *check_raster(other, layer, is_reference=True),
+        ]
+        known = {finding.kind for finding in findings} if layer == "chm" else set()  # heights are judged once
+        pair = check_pair(top, below, is_ground=layer == "dtm", names=names)
+        findings += [finding for finding in pair if finding.kind not in known]
         notes = resolve_findings(findings, skip=wish.skip_checks)
         sources = tuple(
             source(name, path) for name, place in files.items() for raster in listed([place]) for path in files_read(raster)
@@ -92,7 +100,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
 
 def surface_moves(surface: Band, target: Grid) -> bool:
     """Whether the DSM does not keep its own pixels."""
-    same = same_place(surface.grid.crs, target.crs) and abs(surface.grid.resolution / target.resolution - 1) < 1e-4
+    same = same_place(surface.grid.crs, target.crs) and abs(surface.grid.nominal_resolution / target.nominal_resolution - 1) < 1e-4
     return not same or crooked(surface.grid.transform) is not None
 
 
@@ -119,8 +127,10 @@ def source(layer: str, path: Path) -> SourceFile:
 
 def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
     # Four figures: a pixel of 3.28084 feet is one of 1 m.
-    sizes = {float(f"{plan.grid.resolution:.4g}"): plan.site.name for plan in plans}
-    if len(sizes) > 1:
+    sizes = {float(f"{plan.grid.nominal_resolution:.4g}"): plan.site.name for plan in plans}
+    true_sizes = {plan.grid.resolution: plan.site.name for plan in plans}
+    if len(sizes) > 1 or max(true_sizes) > (1 + MAX_DIFFERENCE) * min(true_sizes):
+        sizes = sizes if len(sizes) > 1 else true_sizes
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
         raise DataError(f"the sites differ in pixel size: {said}; --resolution METRES --resample brings them to one")
     return Index(

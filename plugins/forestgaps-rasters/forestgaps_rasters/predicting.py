@@ -19,7 +19,7 @@ from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Report, silent, survey
 from forestgaps_geo.grids import Grid, target_grid
-from forestgaps_geo.input_checks import check_dsm, resolve_findings
+from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
 from forestgaps_geo.inputs import InputFile, changed_files, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, assembled
@@ -74,6 +74,7 @@ class MapOptions:
         nodata: Value that means no data, where the file does not say so.
         band: The band to read; None: the only one of values, beside alpha.
         feet: The DSM's values are in feet.
+        scale: The DSM's values times this are metres, whatever the file declares.
         skip_checks: Map a DSM that fails the input checks.
     """
 
@@ -86,6 +87,7 @@ class MapOptions:
     nodata: float | None = None
     band: int | None = None
     feet: bool = False
+    scale: float | None = None
     skip_checks: bool = False
 
 
@@ -142,6 +144,7 @@ def predict_raster(
     levels = checked(thresholds or predictor.thresholds, how)
     check_free(out)
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
+    options["scale"] = how.scale
     with gdal(), torch_threads_kept(), ExitStack() as stack:
         source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
         files = input_files(source.files)
@@ -150,7 +153,7 @@ def predict_raster(
         grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
         with onto(band, grid, "maximum", resample=how.resample):
             pass
-        findings = check_dsm(band, grid.resolution, predictor.resolution_m)
+        findings = check_grid(source.place, grid) + check_dsm(band, grid.resolution, predictor.resolution_m)
         notes = (*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels))
         lattice = Lattice.over(grid.rows, grid.columns, how.window or WINDOW, how.overlap or 0)
         mapper = BlockMapper(
@@ -238,6 +241,7 @@ def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[st
         "nodata": how.nodata,
         "band": how.band,
         "feet": how.feet,
+        "scale": how.scale,
     }
 
 

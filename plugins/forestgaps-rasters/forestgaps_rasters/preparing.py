@@ -133,6 +133,7 @@ def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
         "nodata": plan.site.nodata,
         "band": plan.site.band,
         "feet": plan.site.feet,
+        "scale": plan.site.scale,
     }
 
 
@@ -178,7 +179,7 @@ def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strip
             with opened_place(files["chm"], **options) as heights:
                 derive_ground(surface, heights, plan.derived, ground)
             stack.callback(ground.unlink)
-            other = stack.enter_context(opened(ground, pixel_size_m=plan.site.pixel_size_m))
+            other = stack.enter_context(opened(ground, pixel_size_m=plan.site.pixel_size_m, scale=1.0))
         else:
             other = stack.enter_context(opened_place(files.get("dtm") or files["chm"], **options))
         yield (

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Plane
-from forestgaps_geo.grids import Grid, at, blocks_of, metres, same_place
+from forestgaps_geo.grids import Grid, at, blocks_of, same_place
 from forestgaps_geo.opening import SIDE, opened_text, reading
 from forestgaps_geo.virtual_rasters import plain
 
@@ -107,12 +107,12 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
 def pixel_size(source: Grid, target: Grid) -> float:
     """The side of a source pixel in metres, as a square of the same area, measured in the target's CRS at the source's middle."""
     if same_place(source.crs, target.crs):
-        return sqrt(abs(source.transform.determinant)) * metres(target.crs)
+        return sqrt(abs(source.transform.determinant)) * target.unit_m
     x, y = source.columns / 2, source.rows / 2
     corners = [at(source.transform, *place) for place in ((x, y), (x + 1, y), (x, y + 1))]
     try:
         (x0, x1, x2), (y0, y1, y2) = transform(source.crs, target.crs, *zip(*corners, strict=True))
-        side = sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) * metres(target.crs)
+        side = sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) * target.unit_m
     except Exception as error:  # some of GDAL's errors are of no public class
         raise DataError(f"a grid ({source}) cannot be brought to another ({target}): {plain(error)}") from error
     if not isfinite(side):

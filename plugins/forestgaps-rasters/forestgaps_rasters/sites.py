@@ -57,6 +57,12 @@ class Site:
     )
     feet: bool = field(default=False, metadata={"help": "The rasters hold feet, to be converted to metres."})
 
+    scale: float | None = field(
+        default=None,
+        validator=optional(gt(0)),
+        metadata={"help": "Factor from the rasters' values to metres, such as 0.1 for decimetres."},
+    )
+
     @property
     def rules(self) -> Mapping[str, str]:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -65,7 +71,7 @@ class Site:
     @property
     def reading(self) -> dict[str, Any]:
         """How its rasters are opened: options of `mosaics.opened_place`."""
-        read = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}
+        read = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet, "scale": self.scale}
         return {**read, "band": self.band, "several_only": True}
 
     def files(self) -> Mapping[str, Path]:

@@ -113,7 +113,7 @@ def test_a_pixel_size_that_is_none_is_refused(run, raster, tmp_path, size) -> No
     for command in (("predict", dsm), ("prepare", "--dsm", dsm, "--dtm", dsm)):
         done = run(*command, "--pixel-size", size, "-o", tmp_path / "out")
         assert done.exit_code == 2
-        assert "is no size" in done.stderr
+        assert "is not above 0" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -269,7 +269,7 @@ def test_sites_of_one_grid_written_in_feet_and_in_metres_are_one_size(site, tmp_
     done = prepare_sites(sites, tmp_path / "out", WISH)
     assert done.index.resolution_m == 1.0
     assert [note.split(": ")[1] for note in done.notes] == [
-        "its grid is in US survey foot, so its elevations may be in feet; if they are, add --feet"
+        "its grid is in US survey foot, so its elevations may be in feet (--feet). Add the option if they are"
     ]
     a, b = done.index.sites
     assert a.blocks == b.blocks, "the guard of 5 m is as many pixels in both"

@@ -1,0 +1,38 @@
+"""Options on how rasters are read, the same in every command. Imports no raster library."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Annotated
+
+import typer
+
+
+def above_zero(value: float | None) -> float | None:
+    if value is None or (isfinite(value) and value > 0):
+        return value
+    raise typer.BadParameter(f"{value:g} is not above 0. Give a number above 0")
+
+
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        "--pixel-size",
+        metavar="METRES",
+        callback=above_zero,
+        help="Pixel size of rasters without CRS, whose grid is then taken to be in metres.",
+    ),
+]
+Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
+BandNumber = Annotated[
+    int | None,
+    typer.Option("--band", metavar="N", min=1, help="Band to read of a raster with several bands of values; alpha is the mask."),
+]
+Feet = Annotated[bool, typer.Option("--feet", help="Elevations and heights are in feet; convert them to metres.")]
+Scale = Annotated[
+    float | None,
+    typer.Option(metavar="FACTOR", callback=above_zero, help="Factor from values to metres, such as 0.1 for decimetres."),
+]
+SkipChecks = Annotated[
+    bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")
+]

@@ -1,0 +1,79 @@
+"""Are these heights above ground? Judged by how often they come near it, lie below it, or are taller than trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import frozen
+
+from forestgaps_geo.bands import Plane
+from forestgaps_geo.findings import Finding, Severity, share
+from forestgaps_geo.raster_sampling import TALLEST, Sample
+
+
+@frozen(eq=False, kw_only=True)
+class Heights:
+    """Heights above ground, measured in windows.
+
+    Attributes:
+        pixels: With data.
+        below: Of them, those under -1 m.
+        tall: Those over `TALLEST`.
+        lows: The lowest height of each cell of 64 m.
+    """
+
+    pixels: int
+    below: int
+    tall: int
+    lows: Plane
+
+
+def heights_of_samples(seen: Sequence[Sample]) -> Heights:
+    return Heights(
+        pixels=sum(one.valid for one in seen),
+        below=sum(one.below for one in seen),
+        tall=sum(one.tall for one in seen),
+        lows=np.concatenate([one.lows for one in seen]),
+    )
+
+
+def check_negative(heights: Heights, path: str) -> Finding | None:
+    """A CHM that lies below the ground in places."""
+    below = heights.below / heights.pixels
+    if below <= 0.01:
+        return None
+    said = f"{path}: {share(below)} of its pixels are under -1 m"
+    numbers = {"below": below}
+    if below > 0.1:
+        sentence = f"{said}, so it is no canopy height model, or was made from a wrong ground"
+        return Finding(kind="negative heights", severity="refused", sentence=sentence, numbers=numbers)
+    return Finding(kind="negative heights", severity="noted", sentence=f"{said}; such heights count as gap", numbers=numbers)
+
+
+def low_point(heights: Heights) -> float:
+    """Return the height that the lowest points of a fifth of the places lie under, metres."""
+    return float(np.percentile(heights.lows, 20)) if heights.lows.size else 0.0
+
+
+def check_no_ground(heights: Heights, named: str, why: str) -> Finding | None:
+    """Heights that never come down to the ground."""
+    low = low_point(heights)
+    if low <= 12:
+        return None
+    refused = low > 30
+    often = "never" if refused else "seldom"
+    said = f"{named}: heights {often} come near the ground, in four of five places none is under {low:.0f} m"
+    sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
+    severity: Severity = "refused" if refused else "noted"
+    return Finding(kind="no ground", severity=severity, sentence=sentence, numbers={"low_20": low})
+
+
+def check_tallest(heights: Heights, named: str) -> Finding | None:
+    """A few heights beyond those of trees."""
+    if low_point(heights) > 30 or heights.tall <= 0.001 * heights.pixels:
+        return None
+    part = heights.tall / heights.pixels
+    said = f"{named}: {share(part)} of heights are over {TALLEST:g} m, more than trees grow"
+    sentence = f"{said}; are they in feet (--feet), or do they hold towers, cables or clouds?"
+    return Finding(kind="too tall", severity="noted", sentence=sentence, numbers={"share": part})

@@ -1,0 +1,114 @@
+"""Is a raster in metres? Judged by the unit of its grid and by how tall its canopy would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from forestgaps_geo.bands import Band
+from forestgaps_geo.findings import Finding, Severity
+from forestgaps_geo.grids import metres, unit
+from forestgaps_geo.raster_sampling import CROWN_M, Sample
+
+STEEP_M, IMPOSSIBLE_DROP_M = 60.0, 120.0  # within 8 m in a tenth of the cells; real surveys up to 42, simulated ones up to 50
+TALL_M, IMPOSSIBLE_HEIGHT_M = 65.0, 130.0  # the tallest tree of a cell, in a tenth of the cells; the tallest known tree has 116
+SHORTEST_CANOPY_M = 4.0  # a unit that would make the canopy lower than this is not proposed
+UNITS = (
+    ("feet", "--feet", 0.3048),
+    ("decimetres", "--scale 0.1", 0.1),
+    ("centimetres", "--scale 0.01", 0.01),
+    ("millimetres", "--scale 0.001", 0.001),
+)
+
+
+def check_declared_unit(band: Band) -> Finding | None:
+    """A unit that only the file declares is converted, and the user is told."""
+    if not band.declared_unit:
+        return None
+    return Finding(
+        kind="declared unit",
+        severity="noted",
+        sentence=(
+            f"{band.path}: the file declares heights in {band.declared_unit}; they are converted to metres (times "
+            f"{band.unit_m:.6g}). Add --scale 1 if they are metres"
+        ),
+        numbers={"unit_m": band.unit_m},
+    )
+
+
+def check_unit(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """Values that are probably not metres: the grid is in feet, or trees would be taller than trees grow."""
+    of_drops = kind != "chm"
+    cells = np.concatenate([one.drops if of_drops else one.highs for one in seen])
+    canopy = float(np.percentile(cells, 90)) if cells.size and kind != "dtm" else 0.0
+    tall, impossible = (STEEP_M, IMPOSSIBLE_DROP_M) if of_drops else (TALL_M, IMPOSSIBLE_HEIGHT_M)
+    crs = band.grid.crs
+    feet = not band.unit_is_stated and crs is not None and not crs.is_geographic and abs(metres(crs) - 0.3048) < 1e-3
+    if not feet and canopy <= tall:
+        return None
+    what = "elevations" if of_drops else "heights"
+    why = [f"its grid is in {unit(crs)}"] if feet else []
+    if canopy > tall:
+        why += [
+            f"in a tenth of it there are drops of {canopy:.0f} or more within {CROWN_M:g} m"
+            if of_drops
+            else f"in a tenth of it the highest canopy is {canopy:.0f} or more, taller than trees grow"
+        ]
+    units = possible_units(canopy / band.unit_m, tall, in_feet=feet, whole=all(one.fractional == 0 for one in seen))
+    names = " or ".join(f"{name} ({option})" for name, option in units)
+    severity: Severity = "refused" if canopy > impossible else "noted"
+    advice = f", so its {what} may be in {names}. Add the option if they are" if names else ". Check what it holds"
+    return Finding(
+        kind="feet" if units and units[0][0] == "feet" else "unit",
+        severity=severity,
+        sentence=f"{band.path}: {' and '.join(why)}{advice}{'' if feet else lookalikes(band, kind, seen)}",
+        numbers={"drop" if of_drops else "canopy": canopy, "grid_unit_m": metres(crs)},
+    )
+
+
+def possible_units(canopy: float, tall: float, *, in_feet: bool, whole: bool) -> list[tuple[str, str]]:
+    """Return units in which a canopy would have a height that trees have, with the option that converts them.
+
+    Args:
+        canopy: Its height in units of the raster; 0 where it is not known.
+        whole: Values are whole numbers: decimetres and finer are stored so, feet seldom.
+    """
+    fitting = [unit for unit in UNITS if SHORTEST_CANOPY_M <= canopy * unit[2] <= tall]
+    likely = [unit for unit in fitting if unit[0] == "feet" or canopy * unit[2] >= 2 * SHORTEST_CANOPY_M]
+    found = [unit[:2] for unit in (likely if likely and likely[-1][0] != "feet" else fitting)]
+    if in_feet and canopy <= tall / 0.3048:
+        return [("feet", "--feet"), *(pair for pair in found if pair[0] != "feet" and whole and canopy > tall)]
+    if whole and len(found) > 1:
+        found = [pair for pair in found if pair[0] != "feet"]
+    elif not whole and found and found[0][0] == "feet":
+        found = found[:1]
+    return found
+
+
+def lookalikes(band: Band, kind: str, seen: Sequence[Sample]) -> str:
+    """What else holds such values, at the end of a sentence."""
+    if band.source.dtype.name == "uint8":
+        return ". A hillshade or another picture looks like this too"
+    if kind == "chm" and max(one.high for one in seen) <= 90:
+        return ". Slope in degrees looks like this too"
+    return ""
+
+
+def check_picture(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """Bytes from black to white in neighbouring pixels: a hillshade or another picture where elevations are expected."""
+    if kind == "chm" or band.source.dtype.name != "uint8" or band.unit_m != 1.0:
+        return None
+    low, high = min(one.low for one in seen), max(one.high for one in seen)
+    drops = np.concatenate([one.drops for one in seen])
+    if high - low < 100 or not drops.size or np.percentile(drops, 90) < 40:
+        return None
+    return Finding(
+        kind="picture",
+        severity="refused",
+        sentence=(
+            f"{band.path}: holds bytes that change by {np.percentile(drops, 90):.0f} or more within {CROWN_M:g} m in a tenth of "
+            "it, so this looks like a hillshade or another picture, not like elevations. Give the raster of elevations"
+        ),
+        numbers={"low": low, "high": high},
+    )

@@ -1,0 +1,44 @@
+"""Rasters of a few values or of fractions: gap maps, masks, probabilities, where heights are expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forestgaps_geo.bands import Band
+from forestgaps_geo.findings import Finding
+from forestgaps_geo.raster_sampling import Sample
+
+FEW_PIXELS = 16  # of which nothing can be told
+
+
+def check_binary(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """Only 0 and 1, and 255: a gap map or a mask."""
+    if any(one.distinct is None for one in seen):
+        return None
+    values = {value / band.unit_m for one in seen for value in one.distinct or ()}
+    if not values <= {0.0, 1.0, 255.0} or 1.0 not in values or sum(one.valid for one in seen) < FEW_PIXELS:
+        return None
+    held = " and ".join(f"{value:g}" for value in sorted(values))
+    if kind == "chm":
+        sentence = (
+            f"{band.path}: holds only {held}, and is read as canopy heights in metres. If it is a gap map (1 in gaps), give it to "
+            "`forestgaps gaps` without -t, and no gap map where a CHM is asked for"
+        )
+        return Finding(kind="zeros and ones", severity="noted", sentence=sentence)
+    sentence = f"{band.path}: holds only {held}, so this is a gap map or a mask, not elevations. Give the raster of elevations"
+    return Finding(kind="zeros and ones", severity="refused", sentence=sentence)
+
+
+def check_fractions(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """Nothing below 0 or above 1, and fractions between: probabilities or an index."""
+    low, high = min(one.low for one in seen), max(one.high for one in seen)
+    if band.unit_m != 1.0 or low < 0 or high > 1 or high - low < 0.5 or not any(one.fractional for one in seen):
+        return None
+    if "probability" not in band.source.description and kind == "chm":
+        sentence = f"{band.path}: no height is above {high:.3g} m. Where these are probabilities, an index or a share, give the CHM"
+        return Finding(kind="fractions", severity="noted", sentence=sentence, numbers={"low": low, "high": high})
+    sentence = (
+        f"{band.path}: all values lie between {low:.3g} and {high:.3g}, so these look like probabilities, an index or a hillshade, "
+        f"not like {'canopy heights' if kind == 'chm' else 'elevations'}. Give the raster of heights"
+    )
+    return Finding(kind="fractions", severity="refused", sentence=sentence, numbers={"low": low, "high": high})
