@@ -31,7 +31,7 @@ from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
 from forestgaps_core.drafts import new_folder
 from forestgaps_core.environment import Environment
-from forestgaps_core.errors import CheckpointError, nearest
+from forestgaps_core.errors import CheckpointError, ForestgapsError, nearest
 from forestgaps_core.model_cards import changed_card, copy_companions, read_card
 from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
@@ -236,7 +236,7 @@ def save_network(
     source = read_plan(path) if is_network(path) else None  # a network that is written again
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
-    weights = {name: stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
+    weights = {written_name(name): stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
     with new_folder(folder, purpose="share") as draft:
         try:
             data = safetensors().save(weights, metadata={"format": "pt"})
@@ -265,12 +265,44 @@ def save_network(
         (draft / CARD).write_text(card, encoding="utf-8")
         if source is not None:
             copy_companions(path, draft, (WEIGHTS, PLAN, CARD))
+        check_written(draft, path, plugins or Plugins.discover())
     return folder
+
+
+def check_written(draft: Path, source: Path, plugins: Plugins) -> None:
+    """Open what was written, and build its network.
+
+    Raises:
+        CheckpointError: It cannot be used.
+    """
+    from forestgaps_core.predictor import model_of  # which imports this module
+
+    try:
+        model_of(read_network(draft), plugins, source)
+    except ForestgapsError as error:
+        reason = str(error).replace(str(draft), str(source))
+        raise CheckpointError(f"nothing was written, because it could not be used: {reason}") from error
+
+
+def written_name(name: str) -> str:
+    """
+    Raises:
+        CheckpointError: safetensors cannot write the name.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise CheckpointError(f"the weights {name!r} have a name that is not Unicode; use another checkpoint")
+    return name
 
 
 def stored(tensor: Tensor, name: str, half: bool) -> Tensor:
     """As it goes to the file: of its own memory, in rows; only what has two dimensions or more is worth halving."""
+    if not isinstance(tensor, Tensor):
+        raise CheckpointError(f"the weights {name!r} are a {type(tensor).__name__}, not a tensor; use another checkpoint")
+    if tensor.is_complex():
+        raise CheckpointError(f"the weights {name!r} are complex numbers, which are not written; use another checkpoint")
     tensor = tensor.detach().cpu()
+    if tensor.is_floating_point() and tensor.element_size() == 1:  # float8, for which torch has no arithmetic
+        tensor = tensor.float()
     if not tensor.is_floating_point():
         return tensor.contiguous().clone()
     if not tensor.isfinite().all():

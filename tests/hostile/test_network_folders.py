@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.checkpoint import save_checkpoint
@@ -160,5 +161,62 @@ def test_a_checkpoint_whose_settings_are_no_plain_values_is_not_shared(run, stat
     state["about"]["config"]["model"]["width"] = state["model"]["last.bias"]
     save_checkpoint(run / "checkpoints" / "last.pt", state)
     with pytest.raises(CheckpointError, match="no plain value"):
+        save_network(run, tmp_path / "shared", plugins=local_plugins)
+    assert not (tmp_path / "shared").exists()
+
+
+# --- writing one ------------------------------------------------------------------------------------------------------
+
+
+def recast(state: dict, kind: torch.dtype) -> dict:
+    return {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in state["model"].items()}
+
+
+UNUSABLE = {
+    "EMA weights that are text": lambda state: dict.fromkeys(state["model"], "x"),
+    "complex numbers": lambda state: recast(state, torch.complex64),
+    "one missing": lambda state: dict(list(state["model"].items())[1:]),
+    "one too many": lambda state: {**state["model"], "more": torch.zeros(3)},
+    "another shape": lambda state: {name: torch.zeros(7, 7) for name in state["model"]},
+    "a name that is not Unicode": lambda state: {**state["model"], "\udc80": torch.zeros(3)},
+    "a name that leads elsewhere": lambda state: {**state["model"], "../../x\n": torch.zeros(3)},
+    "float8 that is not finite": lambda state: recast(
+        {"model": {name: tensor * float("nan") for name, tensor in state["model"].items()}}, torch.float8_e4m3fn
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ["model", "EMA weights"])
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_folder_that_could_not_be_used_is_not_written(what, place, run, state, tmp_path, local_plugins):
+    with_last(run, state, UNUSABLE[what](state), place)
+    with pytest.raises(CheckpointError):
+        save_network(run, tmp_path / "shared", plugins=local_plugins)
+    assert not [path for path in tmp_path.iterdir() if "shared" in path.name]
+
+
+@pytest.mark.parametrize("place", ["model", "EMA weights"])
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.float64], ids=str)
+def test_weights_of_any_float_are_written(kind, place, run, state, tmp_path, local_plugins):
+    with_last(run, state, recast(state, kind), place)
+    folder = save_network(run, tmp_path / "shared", plugins=local_plugins)
+    load_predictor(folder, plugins=local_plugins)
+
+
+def with_last(run: Path, state: dict, weights: dict, place: str) -> None:
+    if place == "model":
+        state = {**state, "model": weights}
+    else:
+        state |= {"callbacks": {"ema": {"kept": weights}}, "evaluated_weights": {"callback": "ema", "key": "kept"}}
+    try:
+        save_checkpoint(run / "checkpoints" / "last.pt", state)
+    finally:
+        (run / "checkpoints" / "best.pt").unlink(missing_ok=True)
+
+
+def test_a_setting_that_does_not_survive_the_writing_is_noticed(run, state, tmp_path, local_plugins):
+    state["about"]["config"]["model"]["width"] = float("inf")
+    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    with pytest.raises(CheckpointError, match=r"nothing was written, because it could not be used.*width"):
         save_network(run, tmp_path / "shared", plugins=local_plugins)
     assert not (tmp_path / "shared").exists()

@@ -122,7 +122,7 @@ def test_a_file_beside_a_geotiff_does_not_reach_the_network(raster, tmp_path, ne
 def test_a_list_does_not_reach_the_network(tmp_path, network) -> None:
     address, asked = network
     (tmp_path / "list.txt").write_text(f"/vsicurl/{address}/a.tif\n")
-    with gdal(), pytest.raises(DataError, match="no such file"), source_of([tmp_path / "list.txt"]).opened():
+    with gdal(), pytest.raises(DataError, match="only local files are read"), source_of([tmp_path / "list.txt"]).opened():
         pass
     assert not asked
 
@@ -159,7 +159,7 @@ def test_a_virtual_raster_does_not_read_what_is_no_raster(tmp_path) -> None:
 @pytest.mark.parametrize("start", [b"RIFF0000WEBP", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"GIF89a", b"<GDAL_WMS/>", b""])
 def test_other_formats_are_not_opened(tmp_path, start) -> None:
     (tmp_path / "a.tif").write_bytes(start + bytes(100))
-    with pytest.raises(DataError, match=r"neither a GeoTIFF nor a VRT; convert it: gdal_translate a\.tif"):
+    with pytest.raises(DataError, match=r"neither a GeoTIFF nor a VRT; convert it: gdal_translate .*a\.tif"):
         read(tmp_path / "a.tif")
 
 
