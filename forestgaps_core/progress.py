@@ -102,12 +102,13 @@ class RepeatedLines:
     interval_s: float = INTERVAL_S
     state: tuple[str, int, int | None, str] | None = field(default=None, init=False)
     began: float = field(factory=time.monotonic, init=False)  # of the current work, seconds
+    first: int = field(default=0, init=False)  # what was done when it began: a resumed run, or work that was left for another
     ended: threading.Event = field(factory=threading.Event, init=False)
     thread: threading.Thread | None = field(default=None, init=False)
 
     def set(self, what: str, done: int, total: int | None, unit: str) -> None:
         if self.state is None or self.state[0] != what:
-            self.began = time.monotonic()
+            self.began, self.first = time.monotonic(), done
         self.state = (what, done, total, unit)
 
     def start(self) -> None:
@@ -122,7 +123,7 @@ class RepeatedLines:
     def repeat(self) -> None:
         while not self.ended.wait(self.interval_s):
             if self.state is not None:
-                self.write(progress_line(*self.state, time.monotonic() - self.began))
+                self.write(progress_line(*self.state, time.monotonic() - self.began, self.first))
 
 
 @contextmanager
@@ -135,10 +136,15 @@ def repeated_lines(write: Callable[[str], None], interval_s: float = INTERVAL_S)
         lines.stop()
 
 
-def progress_line(what: str, done: int, total: int | None, unit: str, seconds: float) -> str:
-    """Return such as "gaps 5 m: 37 % (3,200 of 8,192 rows), 80 s, about 2 min left"."""
+def progress_line(what: str, done: int, total: int | None, unit: str, seconds: float, first: int = 0) -> str:
+    """Return such as "gaps 5 m: 37% (3,200 of 8,192 rows), 80 s, about 2 min left".
+
+    Args:
+        seconds: Since `first` units were done.
+    """
     amount = f"{done:,} {unit}" if total is None else f"{done / max(total, 1):.0%} ({done:,} of {total:,} {unit})"
-    left = "" if total is None or not 0 < done < total else f", about {format_seconds(seconds * (total - done) / done)} left"
+    known = total is not None and first < done < total
+    left = f", about {format_seconds(seconds * ((total or 0) - done) / (done - first))} left" if known else ""
     return f"{what}: {amount if done or total else 'running'}, {format_seconds(seconds)}{left}"
 
 

@@ -98,6 +98,10 @@ def test_progress_line_has_share_time_and_time_left(state: tuple[str, int, int |
     assert progress_line(*state) == line
 
 
+def test_progress_line_of_resumed_work_counts_from_where_it_began() -> None:
+    assert progress_line("training", 85, 320, "steps", 20.0, first=65) == "training: 27% (85 of 320 steps), 20 s, about 4 min left"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])
 def test_format_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

@@ -53,7 +53,7 @@ class Budget:
 
     def look(self, trainer: Trainer) -> None:
         if trainer.stopped is None and self.spent() >= 60 * self.minutes:
-            trainer.stop(f"the budget of {self.minutes:g} minutes is used up", final=self.whole_run)
+            trainer.stop(f"the time limit of {self.minutes:g} min is used up", final=self.whole_run)
 
     def spent(self) -> float:
         return (self.before if self.whole_run else 0.0) + (0.0 if self.began is None else time.monotonic() - self.began)

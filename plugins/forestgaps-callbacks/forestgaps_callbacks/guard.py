@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from torch.utils.hooks import RemovableHandle
 
 from forestgaps_core import hookimpl
+from forestgaps_core.counts import format_count
 
 if TYPE_CHECKING:
     from forestgaps_core.trainer import Trainer
@@ -85,7 +86,7 @@ class Guard:
             elif self.action == "go_back" and self.returns < self.tries:
                 self.go_back(trainer)
             else:
-                again = f", after going back {self.returns} times" if self.returns else ""
+                again = f", after going back {format_count(self.returns, 'time')}" if self.returns else ""
                 trainer.stop(f"{wrong} at step {trainer.step}{again}")
 
     @hookimpl

@@ -34,7 +34,7 @@ def test_training_stops_when_the_minutes_are_over_and_can_be_resumed(clock: Cloc
     assert trainer.stopped is None
     clock.now += 1
     budget.step_end(trainer)
-    assert trainer.stopped == "the budget of 2 minutes is used up"
+    assert trainer.stopped == "the time limit of 2 min is used up"
     assert trainer.final is False
 
 

@@ -198,7 +198,12 @@ def overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], lis
     rows = []
     for name, summary in summaries.items():
         area, share = summary["area_m2"], summary["gap_share"]
-        numbers = ("-" if area[key] is None else f"{area[key]:,.5g}" for key in ("mean", "median", "largest"))
+        numbers = (number_of_m2(area[key]) for key in ("mean", "median", "largest"))
         part = "-" if share is None else f"{share:.2%}"
         rows.append([name, f"{summary['gaps']:,}", f"{summary['gap_area_m2']:,.10g}", part, *numbers])
     return head, rows
+
+
+def number_of_m2(area: float | None) -> str:
+    """Five digits, or whole from 10,000 on."""
+    return "-" if area is None else f"{area:,.0f}" if area >= 1e4 else f"{area:,.5g}"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps import commands
+from forestgaps_gaps.surveys import number_of_m2
 
 geopandas = pytest.importorskip("geopandas")
 
@@ -107,6 +108,14 @@ def test_gaps_verbose_prints_all_statistics(run, raster, wood) -> None:
     chm = raster("chm.tif", wood(40, 40))
     assert "shape index" in run(chm, "-t", 8, "--verbose").stdout
     assert "shape index" not in run(chm, "-t", 8).stdout
+
+
+@pytest.mark.parametrize(
+    ("area", "text"),
+    [(None, "-"), (0.25, "0.25"), (8097.0, "8,097"), (1114.62, "1,114.6"), (212_500.0, "212,500"), (2e9, "2,000,000,000")],
+)
+def test_areas_are_never_in_powers_of_ten(area, text) -> None:
+    assert number_of_m2(area) == text
 
 
 def test_areas_below_a_square_metre_are_not_0(run, raster) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
 from forestgaps_geo.georeference import stated_transform
@@ -178,8 +179,8 @@ def plausible(band: Band, values: Plane, row: int) -> None:
         y, x = (int(place[0]) for place in np.nonzero(absurd))
         stored = band.stored(row + y, x)
         said = (
-            f"{band.path}: {int(absurd.sum())} pixels near row {row + y} are beyond {HIGHEST:g} m, the first is {stored} "
-            f"in column {x}"
+            f"{band.path}: {format_count(int(absurd.sum()), 'pixel')} near row {row + y} beyond {HIGHEST:g} m, "
+            f"the first is {stored} in column {x}"
         )
         if len(np.unique(values[absurd])) > MAX_SENTINELS:
             raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
@@ -189,6 +190,7 @@ def plausible(band: Band, values: Plane, row: int) -> None:
         y, x = (int(place[0]) for place in np.nonzero(hollow))
         found = band.stored(row + y, x)
         raise DataError(
-            f"{band.path}: {int(hollow.sum())} pixels near row {row + y} are no elevation of any land, the first is {found} "
-            f"in column {x}; if that means no data, say so with --nodata={found} (nodata = {found} in a site list)"
+            f"{band.path}: {format_count(int(hollow.sum()), 'pixel')} near row {row + y} outside the elevations of any land, "
+            f"the first is {found} in column {x}; if that means no data, say so with --nodata={found} "
+            f"(nodata = {found} in a site list)"
         )

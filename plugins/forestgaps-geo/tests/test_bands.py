@@ -37,7 +37,7 @@ def test_nodata_can_be_said(raster) -> None:
     values = FLAT.copy()
     values[1] = -32768
     path = raster("a.tif", values, nodata=None)
-    refused(path, r"5 pixels near row 1 are beyond 12000 m.*-32768.*--nodata=-32768")
+    refused(path, r"5 pixels near row 1 beyond 12000 m.*-32768.*--nodata=-32768")
     with gdal(), opened(path, nodata=-32768) as band:
         found = survey(band)
     assert (found.valid, found.low, found.high) == (25, 100, 100)
@@ -47,7 +47,7 @@ def test_nodata_can_be_said(raster) -> None:
 def test_infinite_and_absurd_values_are_refused(raster, value: float) -> None:
     values = FLAT.copy()
     values[3, 2] = value
-    refused(raster("a.tif", values), "1 pixels near row 3 are beyond 12000 m, the first is .* in column 2")
+    refused(raster("a.tif", values), "1 pixel near row 3 beyond 12000 m, the first is .* in column 2")
 
 
 def test_a_raster_without_any_data_is_refused(raster) -> None:
@@ -108,7 +108,7 @@ def test_undeclared_nodata_is_told_by_its_value(raster, value: float, feet: bool
     values = np.full((60, 50), 100, np.float32)
     values[40, 7] = value
     path = raster("a.tif", values, nodata=None)
-    refused(path, rf"1 pixels near row 40 are no elevation .*the first is {value} in column 7; .*--nodata={value} ", feet=feet)
+    refused(path, rf"1 pixel near row 40 outside the elevations .*the first is {value} in column 7; .*--nodata={value} ", feet=feet)
     with gdal(), opened(path, nodata=value, feet=feet) as band:
         assert survey(band).valid == 2999
 
@@ -117,7 +117,7 @@ def test_elevations_below_the_sea_are_no_nodata(raster) -> None:
     shore = raster("a.tif", np.full((6, 5), -430.5, np.float32))
     with gdal(), opened(shore) as band:
         assert survey(band).valid == 30
-    refused(raster("b.tif", np.full((6, 5), -999, np.float32)), "30 pixels near row 0 are no elevation of any land")
+    refused(raster("b.tif", np.full((6, 5), -999, np.float32)), "30 pixels near row 0 outside the elevations of any land")
 
 
 def test_without_crs_the_pixel_size_must_be_said(raster) -> None:

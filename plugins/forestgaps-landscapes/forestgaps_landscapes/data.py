@@ -11,6 +11,7 @@ from attrs.validators import ge, in_, le
 from torch import Tensor
 
 from forestgaps_core.components import Tile
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import draws, uniform
 from forestgaps_core.strata import Strata, classed, stratified
@@ -149,8 +150,8 @@ class Landscapes:
         if pixels > MOST_PIXELS:
             count = self.train + self.validation + self.test
             raise ValueError(
-                f"{count} landscapes of {self.size_px} x {self.size_px} pixels are {pixels / 1e6:,.0f} million pixels in memory; "
-                f"at most {MOST_PIXELS / 1e6:,.0f} million can be asked for"
+                f"{format_count(count, 'landscape')} of {self.size_px} x {self.size_px} pixels: {pixels / 1e6:,.0f} million pixels "
+                f"in memory; at most {MOST_PIXELS / 1e6:,.0f} million can be asked for"
             )
 
     def build(self) -> LandscapeData:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from forestgaps_core.batches import fill_invalid
 from forestgaps_core.components import Data, Source, build
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import chosen_in
@@ -93,7 +94,9 @@ def of_raster(raster: Path, resolution_m: float, count: int, band: int | None = 
             if valid.float().mean() >= LEAST_KNOWN:
                 found.append(surface(values.nan_to_num(0.0), valid))
     if not found:
-        raise DataError(f"{raster}: none of {len(windows)} tiles has data in half of its pixels; calibrate with another raster")
+        raise DataError(
+            f"{raster}: none of {format_count(len(windows), 'tile')} has data in half of its pixels; calibrate with another raster"
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from math import ceil, sqrt
 
 from attrs import frozen
 
+from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
 
 PARTS = ("train", "validation", "test")
@@ -121,7 +122,7 @@ def split(rows: int, columns: int, *, part: str, rules: Mapping[str, str], guard
         keep = remainder if name == "train" else disjoint
         blocks[name] = tuple(keep(block, [other.grown(guard) for other in taken]))
         if not blocks[name]:
-            raise DataError(f"a guard of {guard} pixels leaves nothing for {name} of {rows} x {columns} pixels")
+            raise DataError(f"a guard of {format_count(guard, 'pixel')} leaves nothing for {name} of {rows} x {columns} pixels")
         taken.append(block)
     return blocks
 
