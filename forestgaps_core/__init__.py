@@ -5,6 +5,8 @@ What is public is listed here and resolved on first use, so that importing the p
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -94,3 +96,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if os.environ.get("FORESTGAPS_PLUGIN_FILES"):  # a process started by `forestgaps -p FILE`: pickles name the file's module
+    from forestgaps_core.local_code import LocalFiles
+
+    sys.meta_path.append(LocalFiles)

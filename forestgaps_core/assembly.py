@@ -19,7 +19,7 @@ from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import Data, Source
 from forestgaps_core.components import build as built
-from forestgaps_core.config import Config, components_of, table_of
+from forestgaps_core.config import Config, components_of, same_component, table_of
 from forestgaps_core.contracts import Blamed, LayerFactory, check_made
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.faults import FOLDER as FAULTS
@@ -28,6 +28,7 @@ from forestgaps_core.networks import WEIGHTS, digest, trained_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import chosen_in
 from forestgaps_core.processes import ALONE, processes_here
+from forestgaps_core.provenance import owners_in, recorded_name
 from forestgaps_core.structuring import shown, unstructure
 from forestgaps_core.trainer import Trainer, constant_rate
 
@@ -60,12 +61,13 @@ class Assembled:
         )
 
 
-def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool = True) -> Assembled:
+def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool = True, rehearsal: bool = False) -> Assembled:
     """Build data, network, loss, optimizer, schedule, metrics and callbacks.
 
     Args:
         folder: Where callbacks may write.
         training: False leaves out what only training needs.
+        rehearsal: True builds callbacks that write to a server, and leaves them out.
     """
     device = config.environment.start()
     data: Data = made("data", config.data, {"seed": lambda: config.environment.seed})
@@ -101,6 +103,10 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
                 for label, chosen in config.callbacks.items()
             },
         }
+        if rehearsal:
+            parts["callbacks"] = {
+                label: callback for label, callback in parts["callbacks"].items() if not getattr(callback, "remote", False)
+            }
     trainer = Trainer(
         model=model,
         last=folder / "checkpoints" / "last.pt",
@@ -190,7 +196,8 @@ def begin(run: Assembled, plugins: Plugins) -> None:
     for kind in ("model", "normalization"):
         if kind in theirs:
             config = chosen_in(theirs, kind, state["about"], plugins, path)
-            there = {"name": theirs[kind]["name"].rpartition(":")[2], **unstructure(config)}
+            name = recorded_name(kind, theirs[kind]["name"], owners_in(state["about"]).get(kind), plugins)
+            there = {"name": name, **unstructure(config)}
             found, settings = differences(mine.get(kind, {}), there, kind)
             problems += found
             changes += settings
@@ -218,8 +225,10 @@ def begin(run: Assembled, plugins: Plugins) -> None:
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
     """What differs between two tables of a component: sentences, and the options that make `mine` like `theirs`."""
     here, there = flat(mine, place), flat(theirs, place)
-    here[f"{place}.name"] = str(here.get(f"{place}.name", "none")).rpartition(":")[2]
-    another = here[f"{place}.name"] != there[f"{place}.name"]
+    names = [str(rows.get(f"{place}.name", "none")) for rows in (here, there)]
+    another = not same_component(*names)
+    if not another or names[0].rpartition(":")[2] != names[1].rpartition(":")[2]:  # the packages tell nothing
+        here[f"{place}.name"], there[f"{place}.name"] = (name.rpartition(":")[2] for name in names)
     differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
     wanted = there if another else {key: there[key] for key in differing if key in there}
     told = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another

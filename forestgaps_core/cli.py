@@ -9,11 +9,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forestgaps_core import __version__
 from forestgaps_core.commands.config import config_app
@@ -23,8 +24,9 @@ from forestgaps_core.commands.runs import share, test, train
 from forestgaps_core.commands.thresholds import spread_thresholds
 from forestgaps_core.ending import INTERRUPTED, by_signal, leave, mendable, say_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError
+from forestgaps_core.local_code import give_files
 from forestgaps_core.memory import reuse_memory
-from forestgaps_core.plugins import Plugin, load_target
+from forestgaps_core.plugins import CORE, Plugin, load_target
 
 if TYPE_CHECKING:
     from forestgaps_core.components import Command
@@ -32,7 +34,56 @@ if TYPE_CHECKING:
 # What a terminal obeys: all but tabs and ends of lines, and marks that turn the direction of a text.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+
+# --- commands of plugins --------------------------------------------------------------------------------------------
+
+
+class Commands(TyperGroup):
+    """The core's commands and those that plugins offer, found when one is called, so that a file given by `-p` may bring some."""
+
+    def list_commands(self, context: typer.Context) -> list[str]:
+        return [*super().list_commands(context), *plugins().commands()]
+
+    def get_command(self, context: typer.Context, name: str) -> Any:
+        own = super().get_command(context, name.removeprefix(f"{CORE}:"))
+        if own is not None:
+            return own
+        if not plugins().offers("command").get(name.rpartition(":")[2]):
+            return None
+        offer = plugins().offer("command", name)
+        return stand_in(name, offer.plugin, offer.record)
+
+    def resolve_command(self, context: typer.Context, args: list[str]) -> Any:
+        if args and not context.resilient_parsing and self.get_command(context, args[0]) is None:
+            near = get_close_matches(args[0], self.list_commands(context), n=1)
+            context.fail(f"No such command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        return super().resolve_command(context, args)
+
+
+def stand_in(name: str, plugin: Plugin, command: Command) -> Any:
+    """What shows in `--help`, and imports the command when it is called."""
+
+    def call(context: typer.Context) -> None:
+        function = load_target(command.target, f"the command {name!r} of {plugin}")
+        inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
+        built = typer.main.get_command(inner)
+        built(args=spread_thresholds(built, context.args), prog_name=f"forestgaps {name}")
+
+    outer = typer.Typer(add_completion=False)
+    outer.command(
+        name,
+        help=command.help,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    )(call)
+    return typer.main.get_command(outer)
+
+
+# --- the core's own -------------------------------------------------------------------------------------------------
+
 app = typer.Typer(
+    cls=Commands,
     help="Maps of forest canopy gaps from a digital surface model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -51,48 +102,28 @@ def show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def use_files(context: typer.Context, paths: list[Path] | None) -> list[Path] | None:
+    """Load the files here, and name them to all that this command calls or starts."""
+    if paths:
+        context.call_on_close(give_files(paths))
+        for path in paths:
+            plugins().add_file(path)
+    return paths
+
+
 @app.callback()
 def options(
     plugin: Annotated[
-        list[Path] | None, typer.Option("-p", "--plugin", help="A Python file of your own with components; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "-p", "--plugin", help="A Python file of your own with components; may be repeated.", callback=use_files, is_eager=True
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=show_version)
     ] = False,
 ) -> None:
-    for path in plugin or []:
-        plugins().add_file(path)
-
-
-# --- commands of plugins --------------------------------------------------------------------------------------------
-
-
-def plugin_command(name: str, plugin: Plugin, command: Command) -> Callable[[typer.Context], None]:
-    """A stand-in that shows in `--help` and imports the command when it is called."""
-
-    def call(context: typer.Context) -> None:
-        function = load_target(command.target, f"the command {name!r} of {plugin}")
-        inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
-        built = typer.main.get_command(inner)
-        built(args=spread_thresholds(built, context.args), prog_name=f"forestgaps {name}")
-
-    call.__doc__ = command.help
-    return call
-
-
-def add_plugin_commands() -> None:
-    own = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    for name, (plugin, command) in plugins().commands().items():
-        if name in own | {"config", "plugins"}:
-            plugin.fail("table", f"forestgaps_commands offers {name!r}, which is the core's own")
-            continue
-        app.command(
-            name,
-            help=command.help,
-            add_help_option=False,
-            context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
-        )(plugin_command(name, plugin, command))
+    pass
 
 
 # --- the program ----------------------------------------------------------------------------------------------------
@@ -112,7 +143,6 @@ def main() -> None:
     status: object = 0
     try:
         refuse_control_characters(sys.argv[1:])
-        add_plugin_commands()
         app(prog_name="forestgaps")
     except SystemExit as error:
         status = error.code or 0

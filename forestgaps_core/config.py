@@ -22,8 +22,9 @@ from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.components import KINDS
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.offers import full_name, one_line, usable_names
 from forestgaps_core.optimizers import OPTIMIZERS, AdamW
-from forestgaps_core.plugins import Component, Plugin, Plugins, load_target
+from forestgaps_core.plugins import CORE, Component, Plugin, Plugins, load_target
 from forestgaps_core.structuring import WHOLE, first, nameable, shown, spelt, structured, unstructure
 
 
@@ -89,7 +90,12 @@ SECTIONS = (
 
 @frozen(kw_only=True)
 class Config:
-    """A whole run. Components are their config objects, such as `Focal(focus=1.5)`."""
+    """A whole run. Components are their config objects, such as `Focal(focus=1.5)`.
+
+    Attributes:
+        names: Full names of the components by place, `{"loss": "forestgaps-losses:focal"}`, as far as they are known. They play no
+            part in comparisons.
+    """
 
     data: Any
     model: Any
@@ -103,6 +109,7 @@ class Config:
     augmentation: Augmentation = field(factory=Augmentation)
     training: Training = field(factory=Training)
     environment: Environment = field(factory=Environment)
+    names: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
 
 def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plugins | None = None) -> Config:
@@ -215,11 +222,13 @@ def config_from(
         if section in table:
             fields[section] = reader.section(section, table[section])
         elif section in required:
-            known = ", ".join(plugins.components(section)) or "none is installed"
+            known = ", ".join(usable_names(plugins.components(section))) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
+    if reader.unknown is not None:  # once, however many names there are
+        reader.problems[reader.unknown] += f". {plugins.advice()}"
     if reader.problems:
         raise ConfigError(first(reader.problems), source)
-    return Config(**{**dict.fromkeys(REQUIRED), **fields})
+    return Config(**{**dict.fromkeys(REQUIRED), **fields}, names=reader.names)
 
 
 class _Reader:
@@ -228,6 +237,8 @@ class _Reader:
     def __init__(self, plugins: Plugins, folder: Path | None) -> None:
         self.plugins, self.folder = plugins, folder
         self.problems: list[str] = []
+        self.names: dict[str, str] = {}
+        self.unknown: int | None = None  # the last problem about a name that no plugin offers
 
     def section(self, section: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -259,28 +270,45 @@ class _Reader:
         where = ".".join(place)
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             found = "is missing" if name is None else f"found {shown(name)}"
-            known = OPTIMIZERS if kind == "optimizer" else self.plugins.components(kind)
+            known = OPTIMIZERS if kind == "optimizer" else usable_names(self.plugins.components(kind))
             self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
             return None
         try:
-            config_class = self.config_class(kind, name)
+            config_class = self.config_class(kind, name, where)
         except PluginError as error:
             self.problems.append(f"{where}.name: {error}")
+            if kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind):
+                self.unknown = len(self.problems) - 1
             return None
-        return self.settings({key: item for key, item in value.items() if key != "name"}, config_class, place)
+        settings = {key: item for key, item in value.items() if key != "name"}
+        try:
+            return self.settings(settings, config_class, place)
+        except Exception as error:  # a config class may raise anything, and have fields of any type
+            self.problems.append(f"{where}: the settings of {self.names.get(where, name)} cannot be read: {one_line(error)}")
+            return None
 
-    def config_class(self, kind: str, name: str) -> type:
-        if kind != "optimizer":
-            return self.plugins.component(kind, name).load()
-        if name not in OPTIMIZERS:
-            raise PluginError(f"no optimizer named {name!r}{nearest(name, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}")
-        chosen: type = load_target(OPTIMIZERS[name], f"the optimizer {name!r}")
-        return chosen
+    def config_class(self, kind: str, name: str, where: str) -> type:
+        if kind == "optimizer":
+            return optimizer_class(name)
+        component = self.plugins.component(kind, name, advised=False)
+        self.names[where] = component.full_name
+        return component.load()
 
     def settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
         config, problems = structured(value, config_class, place)
         self.problems += problems
         return config if problems or self.folder is None else with_whole_paths(config, self.folder.absolute())
+
+
+def optimizer_class(name: str) -> type:
+    """Raises:
+    PluginError: There is no optimizer of this name.
+    """
+    owner, _, short = name.rpartition(":")
+    if short not in OPTIMIZERS or owner not in ("", CORE):
+        raise PluginError(f"no optimizer named {name!r}{nearest(short, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}")
+    chosen: type = load_target(OPTIMIZERS[short], f"the optimizer {short!r}")
+    return chosen
 
 
 def with_whole_paths(config: Any, folder: Path) -> Any:
@@ -297,12 +325,12 @@ def with_whole_paths(config: Any, folder: Path) -> Any:
 
 def with_whole_start(training: Training, folder: Path | None) -> Training:
     """The weights to begin with are a path, taken from `folder`, if there is such a thing, and a name otherwise."""
-    if folder is None or training.start is None or not there(folder / training.start):
+    if folder is None or training.start is None or not is_there(folder / training.start):
         return training
     return attrs.evolve(training, start=str(folder.absolute() / training.start))
 
 
-def there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # too long a name for this disk, or a folder that may not be looked into
@@ -337,12 +365,19 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
             problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is no table")
             continue
         value = value_of(text.strip())
-        if last == "name" and inner.get("name") != value:
+        if last == "name" and not same_component(inner.get("name"), value):
             inner.clear()
         inner[last] = value
     if problems:
         raise ConfigError(problems, "--set")
     return changed
+
+
+def same_component(one: Any, other: Any) -> bool:
+    """Whether two names may be of one component: equal, or equal but for a distribution that only one of them has."""
+    if not isinstance(one, str) or not isinstance(other, str) or (":" in one and ":" in other):
+        return bool(one == other)
+    return one.rpartition(":")[2] == other.rpartition(":")[2]
 
 
 def copied(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -372,23 +407,37 @@ def table_of(config: Config, plugins: Plugins) -> dict[str, Any]:
         if section in SETTINGS:
             table[section] = unstructure(value)
         elif section in KINDS and KINDS[section].several:
-            table[section] = {label: named_table(section, chosen, plugins) for label, chosen in value.items()}
+            table[section] = {label: named_table(section, chosen, plugins, config, label) for label, chosen in value.items()}
         elif value is not None:
-            table[section] = named_table(section, value, plugins)
+            table[section] = named_table(section, value, plugins, config)
+    if (start := config.training.start) is not None and not is_there(Path(start)) and plugins.offers("network").get(start):
+        table["training"]["start"] = full_name(plugins.offer("network", start))
     return table
 
 
-def named_table(kind: str, config: Any, plugins: Plugins) -> dict[str, Any]:
+def named_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
     if kind == "optimizer":
-        place = f"{type(config).__module__}:{type(config).__qualname__}"
+        place = f"{type(chosen).__module__}:{type(chosen).__qualname__}"
         name = next((name for name, target in OPTIMIZERS.items() if target == place), None)
         if name is None:
             raise PluginError(f"the optimizer {place} is none of {', '.join(OPTIMIZERS)}, so a run file cannot name it")
-        return {"name": name, **unstructure(config)}
-    component = plugins.component_of(kind, config)
-    alone = len(plugins.components(kind)[component.name]) == 1
-    name = component.name if alone else f"{component.plugin.distribution}:{component.name}"
-    return {"name": name, **unstructure(config)}
+        return {"name": name, **unstructure(chosen)}
+    component = plugins.component_of(kind, chosen, config.names.get(f"{kind}.{label}" if label else kind))
+    try:
+        settings = unstructure(chosen)
+    except Exception as error:  # fields may be of any type
+        raise PluginError(f"{component.words}: its settings cannot be written to a run file: {one_line(error)}") from error
+    if wrong := unwritable(settings):
+        raise PluginError(f"{component.words}: its settings cannot be written to a run file: found {wrong}")
+    return {"name": component.full_name, **settings}
+
+
+def unwritable(value: Any) -> str:
+    """Words for the first value in a table that TOML does not have, or ''."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return next((wrong for part in inner if (wrong := unwritable(part))), "")
+    return "" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
@@ -396,12 +445,18 @@ def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
     found: dict[str, Component] = {}
     for kind, about in KINDS.items():
         value = getattr(config, kind)
-        if about.several:
-            found |= {f"{kind}.{label}": plugins.component_of(kind, chosen) for label, chosen in value.items()}
-        elif value is not None:
-            found[kind] = plugins.component_of(kind, value)
+        places = {f"{kind}.{label}": chosen for label, chosen in value.items()} if about.several else {kind: value}
+        for place, chosen in places.items():
+            if chosen is not None:
+                found[place] = plugins.component_of(kind, chosen, config.names.get(place))
     return found
 
 
 def plugins_of(config: Config, plugins: Plugins) -> dict[str, Plugin]:
-    return {component.plugin.distribution: component.plugin for component in components_of(config, plugins).values()}
+    """The plugins that a run needs, by distribution: those of its components, and of the network it starts from."""
+    used = {component.plugin.distribution: component.plugin for component in components_of(config, plugins).values()}
+    start = config.training.start
+    if start is not None and not is_there(Path(start)) and plugins.offers("network").get(start.rpartition(":")[2]):
+        plugin = plugins.offer("network", start).plugin
+        used[plugin.distribution] = plugin
+    return used

@@ -22,6 +22,7 @@ from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.errors import CheckpointError, DataError
 from forestgaps_core.networks import PLAN, PROGRAM, checked, digest, is_network, read_plan
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.provenance import owners_in, versions_in, warn_of_versions
 
 TORCH = "torch"  # the name of no engine: weights and the network's own code
 
@@ -80,6 +81,13 @@ class ExportedNetwork(nn.Module):
         return type(self), (self.data, self.program)
 
 
+def engine_record(name: str, distribution: str, plugins: Plugins) -> dict[str, str]:
+    """Return what a model folder records of its engine, beside its other components: the package decides which engine opens it."""
+    offers = plugins.offers("engine").get(name, ())
+    version = next((offer.plugin.version for offer in offers if offer.plugin.distribution == distribution), "unknown")
+    return {"name": name, "distribution": distribution, "version": version}
+
+
 def is_exported(path: Path) -> bool:
     """Whether a network folder holds a program instead of weights."""
     return is_network(path) and PROGRAM in read_plan(path)
@@ -97,9 +105,12 @@ def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Modul
     """
     plan = read_plan(folder)
     program = checked(plan[PROGRAM], Program, PROGRAM, folder / PLAN)
-    if engine not in (None, program.engine):
+    if engine is not None and engine.rpartition(":")[2] != program.engine:
         raise CheckpointError(f"{folder} was exported for the engine {program.engine}, found --engine {engine}")
-    runs = plugins.engine(program.engine)
+    owner = owners_in(plan).get("engine")
+    recorded = f"{owner}:{program.engine}" if owner and owner != "unknown" else program.engine
+    runs = plugins.engine(engine if engine is not None and ":" in engine else recorded)
+    warn_of_versions(folder, versions_in(plan, ["engine"]), plugins, "running it")
     if engine is None and not runs.data_only:
         raise CheckpointError(
             f"{folder / program.file} is compiled code, which can do whatever its maker wanted; if you trust where it comes from, "

@@ -10,8 +10,9 @@ from typing import Any, get_args, get_type_hints
 import attrs
 
 from forestgaps_core.components import KINDS, build
-from forestgaps_core.config import SECTIONS, SETTINGS
-from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.config import SECTIONS, SETTINGS, optimizer_class
+from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.offers import one_line, usable_names
 from forestgaps_core.optimizers import OPTIMIZERS
 from forestgaps_core.plugins import Plugins, load_target
 from forestgaps_core.structuring import shown, unstructure
@@ -40,11 +41,17 @@ def explanation(topic: str, plugins: Plugins) -> str:
         return "\n".join(kind_listed(section, plugins))
     header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
     if section == "optimizer":
-        if name not in OPTIMIZERS:
-            raise ConfigError(f"no optimizer {name!r}{nearest(name, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}", "explain")
-        return "\n".join(described(load_target(OPTIMIZERS[name], name), header))
+        try:
+            return "\n".join(described(optimizer_class(name), header))
+        except PluginError as error:
+            raise ConfigError(str(error), "explain") from error
     component = plugins.component(section, name)
-    return "\n".join([*described(component.load(), header), "", f"offered by {component.plugin}"])
+    try:
+        return "\n".join([*described(component.load(), header), "", f"offered by {component.plugin}"])
+    except PluginError:
+        raise
+    except Exception as error:  # defaults and annotations are code of the plugin
+        raise PluginError(f"{component.words} cannot be explained: {one_line(error)}") from error
 
 
 def sections() -> Iterator[str]:
@@ -62,9 +69,12 @@ def kind_listed(section: str, plugins: Plugins) -> Iterator[str]:
         for name, target in OPTIMIZERS.items():
             yield f"{section}.{name}  {first_line(load_target(target, name))}"
         return
-    for name, offers in plugins.components(section).items():
-        for component in offers:
-            yield f"{section}.{name}  {first_line(component.load())}  ({component.plugin})"
+    for name, component in usable_names(plugins.components(section)).items():
+        try:
+            line = first_line(component.load())
+        except PluginError as error:  # one that is broken is no reason not to list the others
+            line = f"BROKEN: {error}"
+        yield f"{section}.{name}  {line}  ({component.plugin})"
     if not plugins.components(section):
         yield f"no installed plugin offers any {section}"
 
@@ -149,8 +159,15 @@ def plotted(topic: str, plugins: Plugins) -> str:
     kind, _, name = topic.partition(".")
     if ALIASES.get(kind, kind) != "scheduler":
         raise ConfigError(f"found {topic!r}; --plot draws scheduler, or scheduler.NAME", "explain")
-    names = [name] if name else list(plugins.components("scheduler"))
-    return "\n\n".join(curve(one, plugins) for one in names)
+    if name:
+        return curve(name, plugins)
+    curves = []
+    for one in usable_names(plugins.components("scheduler")):
+        try:
+            curves.append(curve(one, plugins))
+        except Exception as error:  # one that is broken is no reason not to draw the others
+            curves.append(f"scheduler.{one} cannot be drawn: {one_line(error)}")
+    return "\n\n".join(curves)
 
 
 def curve(name: str, plugins: Plugins) -> str:

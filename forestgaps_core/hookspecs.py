@@ -108,6 +108,9 @@ class TrainingEvents:
     A callback whose state holds the weights that the network is evaluated with (EMA weights) declares it with a class attribute:
     `evaluated_weights = "KEY"`, the key of its `state_dict`. Checkpoints record the declaration, and whatever loads the network
     uses those weights. At most one callback of a run may declare it.
+
+    `forestgaps config check` tells all callbacks the events of one short epoch, with a temporary run folder. One that writes
+    elsewhere, such as to a server, has a class attribute `remote = True`, and is only built there.
     """
 
     @hookspec

@@ -1,6 +1,7 @@
 """Running code of plugins that is not in use yet: their modules, and the functions that list what they offer.
 
-Such code may print, hang, leave, or change the working folder. None of it is any business of the command that asked.
+Such code may print, leave, change the working folder, or take long. None of it may disturb the command that asked. An import is
+never interrupted: half of torch, imported, crashes the process later.
 """
 
 from __future__ import annotations
@@ -10,46 +11,37 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from forestgaps_core.errors import ConfigError, PluginError
 
-PATIENCE_S = 5.0  # then it is told what is being waited for
-LIMIT_S = 60.0  # then it is given up: torch alone may take half of that to come over a network
-LIMIT = "FORESTGAPS_IMPORT_SECONDS"
-AGAIN_S = 1.0  # for code that catches everything
-
-
-class TooSlow(BaseException):
-    """Code of a plugin took longer than it may. Not an `Exception`: the code that is slow might catch those."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """By the user, rather than by code of a plugin that raises `KeyboardInterrupt`."""
+REPORT_AFTER_S = 5.0
+REPORT_AFTER = "FORESTGAPS_IMPORT_SECONDS"
 
 
 @contextlib.contextmanager
 def contained(what: str) -> Iterator[None]:
-    """Run code of a plugin: its prints go to stderr, its time is limited, the working folder is put back.
+    """Run code of a plugin: its prints go to stderr, a long wait is reported by name, the working folder is put back.
 
-    The time is limited on POSIX, in the main thread, where nothing else uses the alarm clock; code that never comes back to Python
-    (a loop in a C library, say) is not ended. An `Exception` comes out as it is.
+    An `Exception` comes out as it is; so does an interruption by the user (SIGINT, SIGTERM).
 
     Args:
         what: Words for it, such as "the plugin forestgaps-losses 0.1.0".
 
     Raises:
-        PluginError: It took longer than `FORESTGAPS_IMPORT_SECONDS`, by default 60, or wanted to end the process.
+        PluginError: It wanted to end the process, or raised what is not an `Exception`.
     """
     folder = working_folder()
     try:
-        with to_stderr(), limited(what):
+        with to_stderr(), watched(what), signals_noted() as signals:
             yield
-    except (Exception, Interrupted):
+    except Exception:
         raise
-    except TooSlow as error:
-        raise PluginError(str(error)) from None
     except BaseException as error:  # SystemExit, an interrupt that nobody sent, or one of its own
+        if signals:
+            raise
         raise PluginError(f"{type(error).__name__}: {error}") from error
     finally:
         if folder is not None and working_folder() != folder:
@@ -83,46 +75,107 @@ def flush(stream: object) -> None:
 
 
 @contextlib.contextmanager
-def limited(what: str) -> Iterator[None]:
-    can = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if not can or any(signal.getitimer(signal.ITIMER_REAL)):
-        yield
+def signals_noted() -> Iterator[list[int]]:
+    """Tell an interruption by the user from code of a plugin that raises `KeyboardInterrupt`: the numbers of signals that came.
+
+    Their handlers run as they would without this.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
         return
-    limit = seconds_allowed()
-    told = limit <= PATIENCE_S
+    before: dict[int, Callable[[int, Any], Any]] = {}
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(interruption)
+        if callable(handler):
+            before[interruption] = handler
+            signal.signal(interruption, noting(came, handler))
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    def ring(number: int, frame: object) -> None:
-        nonlocal told
-        if told:
-            raise TooSlow(f"took longer than {limit:g} s; {LIMIT} sets how long it may take")
-        told = True
-        signal.setitimer(signal.ITIMER_REAL, limit - PATIENCE_S, AGAIN_S)
-        # Not print: the code that was interrupted may be in the middle of one.
-        os.write(2, f"Still waiting for {what}, for up to {limit:g} s ({LIMIT}).\n".encode())
 
-    handlers = {signal.SIGALRM: ring}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        handlers[signal.SIGINT] = interrupted
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    signal.setitimer(signal.ITIMER_REAL, min(limit, PATIENCE_S), AGAIN_S)
+def noting(came: list[int], handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+    def handle(number: int, frame: Any) -> Any:
+        came.append(number)
+        return handler(number, frame)
+
+    return handle
+
+
+# --- long waits -----------------------------------------------------------------------------------------------------
+
+
+class Watch(threading.Thread):
+    """Prints one line to stderr about each piece of code that runs for long, while it runs.
+
+    A thread rather than an alarm: a signal would interrupt system calls of the code that runs. Where a C library keeps Python's
+    lock, the line comes late.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(name="forestgaps watch", daemon=True)
+        self.seconds = seconds
+        self.running: list[tuple[str, float]] = []  # words for it and since when, the innermost last
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        reported = None
+        while not self.ended.wait(min(self.seconds / 4, 0.5)):
+            current = self.running[-1] if self.running else None
+            if current is not None and current is not reported and time.monotonic() - current[1] >= self.seconds:
+                reported = current
+                # Not print: the code that is waited for may be in the middle of one.
+                os.write(2, f"Still loading {current[0]} after {self.seconds:g} s. Press Ctrl+C to stop.\n".encode())
+
+    def end(self) -> None:
+        self.ended.set()
+        self.join()  # a thread that is left would be a reason not to fork
+
+
+_here = threading.local()
+
+
+@contextlib.contextmanager
+def watched(what: str | None = None) -> Iterator[None]:
+    """Report the code of this block if it takes longer than `seconds_until_report`. None watches only the blocks inside, with one
+    thread for all of them.
+    """
+    watch: Watch | None = getattr(_here, "watch", None)
+    own = None
+    if watch is None:
+        watch = own = Watch(seconds_until_report())
+        try:
+            own.start()
+        except RuntimeError:  # no more threads: what follows will report that, if it matters
+            own = None
+        else:
+            _here.watch = own
+    if what is not None:
+        watch.running.append((what, time.monotonic()))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        if what is not None:
+            watch.running.pop()
+        if own is not None:
+            _here.watch = None
+            own.end()
 
 
-def interrupted(number: int, frame: object) -> None:
-    raise Interrupted
+def seconds_until_report() -> float:
+    """Return the seconds that code of a plugin may run before it is reported.
 
-
-def seconds_allowed() -> float:
-    text = os.environ.get(LIMIT, "")
+    Raises:
+        ConfigError: The environment holds something else than seconds.
+    """
+    text = os.environ.get(REPORT_AFTER, "")
     try:
-        seconds = float(text or LIMIT_S)
+        seconds = float(text or REPORT_AFTER_S)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 86_400:
-        raise ConfigError(f"found {text!r}, expected seconds, more than 0 and at most a day", LIMIT)
+        raise ConfigError(f"found {text!r}, expected seconds, more than 0 and at most a day", REPORT_AFTER)
     return seconds

@@ -31,8 +31,9 @@ from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import load_chosen, weights_to_use, wrong_parts
 from forestgaps_core.drafts import new_folder
 from forestgaps_core.environment import Environment
-from forestgaps_core.errors import CheckpointError, ForestgapsError, nearest
+from forestgaps_core.errors import CheckpointError, ForestgapsError, PluginError
 from forestgaps_core.model_cards import changed_card, copy_companions, read_card
+from forestgaps_core.offers import one_line
 from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured, unstructure
@@ -92,19 +93,23 @@ def installed_network(name: str, plugins: Plugins) -> Path:
     Raises:
         CheckpointError: No package brings one of this name, or its folder is missing.
     """
-    networks = plugins.networks()
-    if name not in networks:
-        there = ", ".join(networks) or 'none; pip install "forestgaps-core[standard]" brings one'
+    head = f"no trained network in {name}: there is no such folder or file, and "
+    if not plugins.offers("network"):
         raise CheckpointError(
-            f"no trained network in {name}: there is no such folder or file, and no installed package brings a network of that "
-            f"name{nearest(name, networks)}; installed networks: {there}"
+            f"{head}no installed package brings a network; installed networks: none; "
+            'pip install "forestgaps-core[standard]" brings one'
         )
-    plugin, record = networks[name]
+    try:
+        offer = plugins.offer("network", name, plural="installed networks")
+    except PluginError as error:
+        clash = name in plugins.offers("network")
+        raise CheckpointError(f"the network {error}" if clash else f"{head}{error}") from error
+    plugin, record = offer.plugin, offer.record
     package, _, folder = record.target.partition(":")
     try:
         path = Path(str(files(import_module(package)))) / folder
-    except ImportError as error:
-        raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({error})") from error
+    except Exception as error:  # importing the package may raise anything
+        raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({one_line(error)})") from error
     if not is_network(path):
         raise CheckpointError(f"the network {name!r} of {plugin}: there is no {PLAN} in {path}; reinstall the package")
     return path

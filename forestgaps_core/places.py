@@ -26,7 +26,7 @@ def is_trained(place: Path, plugins: Plugins) -> bool:
         return is_run(place) or is_network(place)
     if place.exists():
         return place.suffix == ".pt" or (place.name in (WEIGHTS, PLAN) and is_network(place.parent))
-    return len(place.parts) == 1 and place.name in plugins.networks()
+    return len(place.parts) == 1 and place.name.rpartition(":")[2] in plugins.offers("network")
 
 
 def require_run(place: Path, command: str, plugins: Plugins) -> None:

@@ -1,9 +1,9 @@
 """Finding plugins: discovery through entry points, isolation of broken ones, and who offers which name.
 
 A plugin is a distribution with one entry point in the group `forestgaps` that points at a thin module of hook
-implementations. Loading goes in stages (requirement, import, hooks); a plugin that fails at one of them is rolled back and
-kept as a record, so that everything that does not need it goes on. Reading the tables costs no import of torch: targets are
-strings, imported when a run file says their name.
+implementations. Loading goes in stages (metadata, requirement, import, hooks); a plugin that fails at one of them is rolled back
+and kept as a record, so that everything that does not need it continues. Reading the tables costs no import of torch: targets are
+strings, imported when a run file names them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,108 +22,47 @@ from typing import Any
 import pluggy
 from attrs import define, field, frozen
 
-from forestgaps_core import __version__
+from forestgaps_core.admission import CORE as CORE
+from forestgaps_core.admission import NAME, malformed, misspelt_hooks
+from forestgaps_core.admission import unmet_requirement as unmet_requirement
 from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes, read_text
 from forestgaps_core.components import KINDS, Command, Engine, Executor, Pretrained, Recipe
-from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.errors import PluginError
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
-from forestgaps_core.importing import contained, seconds_allowed
+from forestgaps_core.importing import contained, watched
+from forestgaps_core.local_code import digest_of, given_files, import_file, sent_files
+from forestgaps_core.offers import Component as Component
+from forestgaps_core.offers import Offer, Plugin, choose, normalized, one_line, torch_kept, usable_names
+from forestgaps_core.offers import load_target as load_target
 
-CORE = "forestgaps-core"
 GROUP = "forestgaps"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
-TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-@define
-class Plugin:
-    """What is known of one plugin.
-
-    Attributes:
-        distribution: Name of the distribution, or of the local file.
-        version: Its version; for a local file `sha256:` and the first digits of its hash.
-        failed: The stage that failed ("requirement", "import", "hooks", "table"), or None.
-        reason: Why, in one sentence; '' when it works.
-        path: The local file, if it is one.
-    """
-
-    distribution: str
-    version: str
-    failed: str | None = None
-    reason: str = ""
-    path: Path | None = None
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
-
-    def fail(self, stage: str, reason: str) -> None:
-        self.failed, self.reason = stage, reason
+CORE_COMMANDS = frozenset({"train", "test", "share", "config", "plugins"})  # their names are not offered to plugins
 
 
 @frozen
-class Component:
-    """A name some plugin offers."""
+class Table:
+    """A table of records, in the hook of the same name.
 
-    kind: str
-    name: str
-    target: str | type
-    plugin: Plugin
-
-    def load(self) -> type:
-        """Import the config class.
-
-        Raises:
-            PluginError: It cannot be imported; the message names the package.
-        """
-        if isinstance(self.target, type):
-            return self.target
-        loaded = load_target(self.target, f"the {self.kind} {self.name!r} of {self.plugin}")
-        if not isinstance(loaded, type):
-            raise PluginError(f"the {self.kind} {self.name!r} of {self.plugin}: {self.target} is no class")
-        return loaded
-
-    @property
-    def place(self) -> str:
-        """`module:Class`, whether it is loaded or not."""
-        return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
-
-
-def load_target(target: str, what: str) -> Any:
-    """What `module:attribute` names, imported as `contained` says.
-
-    Raises:
-        PluginError: It cannot be had; begins with `what`.
+    Attributes:
+        record: Type of its values.
+        spelling: Of its names.
+        how: How a full name is written where such names are used.
     """
-    module_name, _, attribute = target.partition(":")
-    try:
-        with contained(what), torch_kept(what):
-            module = import_module(module_name)
-            if hasattr(module, attribute):
-                return getattr(module, attribute)
-    except Exception as error:
-        raise PluginError(f"{what} cannot be imported from {target}: {one_line(error)}; reinstall or update the package") from error
-    raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
+
+    hook: str
+    record: type
+    spelling: re.Pattern[str]
+    how: str
 
 
-def torch_kept(what: str) -> AbstractContextManager[None]:
-    """Torch's settings are put back after the block, where torch is imported already."""
-    if "torch" not in sys.modules:
-        return nullcontext()
-    from forestgaps_core.environment import torch_kept as kept
-
-    return kept(what)
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
-    return kind + (text if len(text) <= 200 else text[:197] + "...")
-
-
-def normalized(distribution: str) -> str:
-    """A distribution's name as PEP 503 compares them."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+TABLES: Mapping[str, Table] = {
+    "command": Table("forestgaps_commands", Command, COMMAND_NAME, "forestgaps {}"),
+    "recipe": Table("forestgaps_recipes", Recipe, NAME, "--recipe {}"),
+    "network": Table("forestgaps_networks", Pretrained, NAME, "{}"),
+    "executor": Table("forestgaps_executors", str, NAME, "{}://"),
+    "engine": Table("forestgaps_engines", str, NAME, "--engine {}"),
+}
 
 
 @define(eq=False)
@@ -137,6 +75,7 @@ class Plugins:
     records: list[Plugin] = field(factory=list)
     _manager: pluggy.PluginManager = field(init=False)
     _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
+    _offers: dict[str, dict[str, list[Offer]]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
@@ -144,65 +83,69 @@ class Plugins:
 
     @classmethod
     def discover(cls, local: Iterable[Path] = ()) -> Plugins:
-        """Load every installed plugin and these local files.
+        """Load every installed plugin, these local files, and those that this process was given (`forestgaps -p FILE`).
 
         Raises:
             PluginError: A local file cannot be used. Installed plugins never raise.
-            ConfigError: The time that an import may take is no number.
+            ConfigError: The time after which an import is reported is not a number.
         """
-        seconds_allowed()
         plugins = cls()
-        found = importlib.metadata.entry_points(group=GROUP)
-        for point in sorted(found, key=lambda point: (normalized(point.dist.name if point.dist else point.name), point.name)):
-            plugins.add_entry_point(point)
-        for path in local:
-            plugins.add_file(path)
+        with watched():
+            found = [(plugin_of(point), point) for point in importlib.metadata.entry_points(group=GROUP)]
+            for plugin, point in sorted(found, key=lambda pair: (pair[0].distribution, pair[1].name)):
+                plugins.add_entry_point(point, plugin)
+            for path in [*given_files(), *local]:
+                plugins.add_file(path)
+            for path, content in sent_files():
+                plugins.add_content(path, content)
         return plugins
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
-    def add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
-        distribution = point.dist
-        plugin = Plugin(
-            normalized(distribution.name) if distribution else point.name, distribution.version if distribution else "?"
-        )
+    def add_entry_point(self, point: importlib.metadata.EntryPoint, plugin: Plugin | None = None) -> None:
+        distribution, plugin = point.dist, plugin or plugin_of(point)
+        if plugin.distribution.startswith("~"):  # what pip leaves of a package that it could not remove
+            return
         if any(record.distribution == plugin.distribution for record in self.records):
             plugin.fail(
                 "hooks", f"has more than one entry point in the group {GROUP!r} ({point.name!r} is the second); one is allowed"
             )
-        elif wrong := unmet_requirement(distribution.requires or [] if distribution else []):
+        elif distribution is not None and plugin.version == "?":
+            plugin.fail(
+                "metadata", "its METADATA is missing or incomplete, as after an interrupted uninstall; reinstall the package"
+            )
+        elif wrong := unmet_requirement((distribution.requires if distribution else None) or []):
             plugin.fail("requirement", wrong)
         else:
             self.register(point.load, plugin)
         self.records.append(plugin)
 
     def add_file(self, path: Path) -> None:
-        """Load local code that is not packaged; it may offer classes instead of strings."""
-        import hashlib
-        import importlib.util  # only local files need these two, and they take a tenth of the start-up
+        """Load local code that is not packaged; it may offer classes instead of strings. A file given twice is loaded once.
 
+        Raises:
+            PluginError: It cannot be used, or another file of its name is loaded.
+        """
         if not path.is_file():
             raise PluginError(f"-p {path}: no such file")
         try:
-            digest = hashlib.sha256(read_bytes(path, MAX_TEXT_BYTES)).hexdigest()
+            content = read_bytes(path, MAX_TEXT_BYTES)
         except OSError as error:
             raise PluginError(f"-p {path}: cannot be read: {error.strerror}") from error
-        plugin = Plugin(path.name, f"sha256:{digest[:12]}", path=path)
-        name = f"forestgaps_local_{path.stem}_{digest[:12]}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
+        self.add_content(path, content)
+
+    def add_content(self, path: Path, content: bytes) -> None:
+        """Load what a file of local code holds."""
+        plugin = Plugin(path.name, f"sha256:{digest_of(content)}", path=path)
+        for record in self.records:
+            if record.distribution == plugin.distribution:
+                if record.version == plugin.version:
+                    return
+                raise PluginError(f"-p {path}: {record.path} has the same name and another content; rename one of the two")
+        if path.suffix != ".py":
             raise PluginError(f"-p {path}: not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # attrs and pickle look classes up by their module
-        loader = spec.loader
-
-        def load() -> ModuleType:
-            loader.exec_module(module)
-            return module
-
-        self.register(load, plugin)
+        self.register(partial(import_file, path, content), plugin)
         if plugin.failed:
-            del sys.modules[name]
             raise PluginError(f"-p {path}: {plugin.reason}")
         self.records.append(plugin)
 
@@ -243,13 +186,15 @@ class Plugins:
                 self._manager.register(module, name=plugin.distribution)
                 if not self._manager.get_hookcallers(module):
                     raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
+                plugin.module = getattr(module, "__name__", type(module).__module__)
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
                 self._manager.unregister(name=plugin.distribution)
             plugin.fail(stage, one_line(error))
         self._tables.clear()
+        self._offers.clear()
 
-    # --- looking up -------------------------------------------------------------------------------------------------
+    # --- components -------------------------------------------------------------------------------------------------
 
     @property
     def broken(self) -> list[Plugin]:
@@ -267,93 +212,138 @@ class Plugins:
             self._tables[kind] = dict(sorted(table.items()))
         return self._tables[kind]
 
-    def component(self, kind: str, name: str) -> Component:
+    def component(self, kind: str, name: str, *, advised: bool = True) -> Component:
         """The component of this name, which may be written `distribution:name` to choose between two.
+
+        Args:
+            advised: Whether an error about an unknown name says what may help.
 
         Raises:
             PluginError: None has this name, or more than one.
         """
-        wanted, _, short = name.rpartition(":")
-        table = self.components(kind)
-        offers = [c for c in table.get(short, []) if not wanted or c.plugin.distribution == normalized(wanted)]
-        if len(offers) == 1:
-            return offers[0]
-        if offers:
-            owners = " and ".join(str(c.plugin) for c in offers)
-            choice = " or ".join(f'name = "{c.plugin.distribution}:{short}"' for c in offers)
-            raise PluginError(f"{short!r} is offered by {owners}; choose with {choice}")
-        there = ", ".join(table) or "none; no installed plugin offers any"
         one = kind.removesuffix("s") if KINDS[kind].several else kind
-        sentence = f"no {one} named {name!r}{nearest(short, table)}; there is: {there}"
-        if self.broken:
-            sentence += ". Not loaded: " + "; ".join(f"{p} ({p.failed}: {p.reason})" for p in self.broken)
-        else:
-            sentence += ". If another package offers it, install that package; `forestgaps plugins list` shows what is installed"
-        raise PluginError(sentence)
+        try:
+            return choose(self.components(kind), name, one, how='name = "{}"'.format, plugins=self.records)
+        except PluginError as error:
+            if not advised or ":" in name or name in self.components(kind):
+                raise
+            raise PluginError(f"{error}. {self.advice()}") from None
 
-    def component_of(self, kind: str, config: Any) -> Component:
-        """The offered component whose config class this is."""
+    def advice(self) -> str:
+        """What may help where a name is offered by no plugin."""
+        if self.broken:
+            return "Not loaded: " + "; ".join(f"{p} ({p.failed}: {p.reason})" for p in self.broken)
+        return "If another package offers it, install that package; `forestgaps plugins list` shows what is installed"
+
+    def component_of(self, kind: str, config: Any, chosen: str | None = None) -> Component:
+        """The offered component whose config class this is.
+
+        Args:
+            chosen: Its full name, where it is known; several names may be of one class.
+        """
         place = f"{type(config).__module__}:{type(config).__qualname__}"
-        for offers in self.components(kind).values():
-            for component in offers:
-                if component.target is type(config) or component.place == place:
-                    return component
-        raise PluginError(
-            f"no installed plugin offers the {kind} {place}, so a run file cannot name it; offer it, or use `Trainer` directly"
+        found = [
+            component
+            for offers in self.components(kind).values()
+            for component in offers
+            if component.target is type(config) or component.place == place
+        ]
+        if not found:
+            raise PluginError(
+                f"no installed plugin offers the {kind} {place}, so a run file cannot name it; offer it, or use `Trainer` directly"
+            )
+        package = place.partition(":")[0].partition(".")[0]
+        # First the one that was chosen; else of several that offer one class the package that it is in.
+        return min(
+            found, key=lambda component: (component.full_name != chosen, component.plugin.module.partition(".")[0] != package)
         )
 
+    # --- other tables -----------------------------------------------------------------------------------------------
+
+    def offers(self, table: str) -> Mapping[str, Sequence[Offer]]:
+        """Everything in one of the `TABLES` by name; more than one for a name is a clash."""
+        if table not in self._offers:
+            about, found = TABLES[table], dict[str, list[Offer]]()
+            for plugin, name, record in self._rows(about.hook):
+                if not isinstance(record, about.record) or not about.spelling.fullmatch(str(name)):
+                    plugin.fail("table", f"{about.hook} offers {name!r}: not a {about.record.__name__} under a name in lower case")
+                else:
+                    found.setdefault(name, []).append(Offer(name, record, plugin))
+            self._offers[table] = dict(sorted(found.items()))
+        return self._offers[table]
+
+    def offer(self, table: str, name: str, *, what: str = "", plural: str = "") -> Offer:
+        """The row of one of the `TABLES` with this name, which may be written `distribution:name`.
+
+        Raises:
+            PluginError: None has this name, or more than one.
+        """
+        how = TABLES[table].how.format
+        return choose(self.offers(table), name, what or table, how=how, plugins=self.records, plural=plural)
+
+    def usable(self, table: str) -> dict[str, tuple[Plugin, Any]]:
+        """Plugin and record by the names that can be used: short ones, and full ones where several plugins offer a name."""
+        return {name: (offer.plugin, offer.record) for name, offer in usable_names(self.offers(table)).items()}
+
     def commands(self) -> Mapping[str, tuple[Plugin, Command]]:
-        return self._records("forestgaps_commands", Command, COMMAND_NAME)
+        """Commands by the names that call them; those with the name of the core's own have their full name only."""
+        rows: dict[str, tuple[Plugin, Command]] = self.usable("command")
+        return {(f"{plugin.distribution}:{name}" if name in CORE_COMMANDS else name): (plugin, command)
+                for name, (plugin, command) in rows.items()}  # fmt: skip
 
     def recipes(self) -> Mapping[str, tuple[Plugin, Recipe]]:
-        return self._records("forestgaps_recipes", Recipe, NAME)
+        return self.usable("recipe")
 
     def networks(self) -> Mapping[str, tuple[Plugin, Pretrained]]:
-        return self._records("forestgaps_networks", Pretrained, NAME)
+        return self.usable("network")
 
     def executors(self) -> Mapping[str, tuple[Plugin, str]]:
         """Targets by the scheme of the address they serve."""
-        return self._records("forestgaps_executors", str, NAME)
+        return self.usable("executor")
 
     def executor(self, scheme: str) -> Callable[[str], Executor]:
-        """What makes an executor from an address of this scheme, one of `executors()`.
+        """What makes an executor from an address of this scheme.
 
         Raises:
-            PluginError: It cannot be imported; the message names the package.
+            PluginError: None serves it, or several do; or it cannot be imported; the message names the package.
         """
-        plugin, target = self.executors()[scheme]
-        made: Callable[[str], Executor] = load_target(target, f"the executor for {scheme}:// of {plugin}")
+        offer = self.offer("executor", scheme, what="executor")
+        made: Callable[[str], Executor] = load_target(offer.record, f"the executor for {offer.name}:// of {offer.plugin}")
         return made
 
     def engines(self) -> Mapping[str, tuple[Plugin, str]]:
         """Targets by the engine's name."""
-        return self._records("forestgaps_engines", str, NAME)
+        return self.usable("engine")
 
     def engine(self, name: str) -> Engine:
         """The engine of this name.
 
         Raises:
-            PluginError: There is none, or it cannot be imported; the message names the package.
+            PluginError: There is none, or several; or it cannot be imported; the message names the package.
         """
-        table = self.engines()
-        if name not in table:
-            there = ", ".join(table) or "none; forestgaps-export brings some"
-            raise PluginError(f"no engine named {name!r}{nearest(name, table)}; installed engines: {there}")
-        plugin, target = table[name]
-        made: Engine = load_target(target, f"the engine {name!r} of {plugin}")()
+        if not self.offers("engine") and ":" not in name:
+            raise PluginError(f"no engine named {name!r}; installed engines: none; forestgaps-export brings some")
+        offer = self.offer("engine", name, plural="installed engines")
+        made: Engine = load_target(offer.record, f"the engine {offer.name!r} of {offer.plugin}")()
         return made
 
-    def _records(self, hook: str, kind: type, spelling: re.Pattern[str]) -> dict[str, tuple[Plugin, Any]]:
-        """The first of a name wins here, in the order of the distributions' names; the other plugin's record says so."""
-        table: dict[str, tuple[Plugin, Any]] = {}
-        for plugin, name, record in self._rows(hook):
-            if not isinstance(record, kind) or not spelling.fullmatch(str(name)):
-                plugin.fail("table", f"{hook} offers {name!r}: not a {kind.__name__} under a name in lower case")
-            elif name in table:
-                plugin.fail("table", f"{hook} offers {name!r}, which {table[name][0]} offers already")
-            else:
-                table[name] = (plugin, record)
-        return dict(sorted(table.items()))
+    def clashes(self) -> list[str]:
+        """One sentence for each name that several plugins offer, or that the core has itself."""
+        sentences = []
+        tables: list[tuple[str, Mapping[str, Sequence[Any]], str]] = [
+            *((kind, self.components(kind), 'name = "{}"') for kind in KINDS),
+            *((table, self.offers(table), about.how) for table, about in TABLES.items()),
+        ]
+        for table, rows, how in tables:
+            place = f"{table}." if table in KINDS else f"{table} "
+            for name, offers in rows.items():
+                full = how.format(f"{offers[0].plugin.distribution}:{name}")
+                owners = " and ".join(str(offer.plugin) for offer in offers)
+                if table == "command" and name in CORE_COMMANDS:
+                    sentences.append(f"{place}{name} is the core's own and is offered by {owners}; call the other with {full}")
+                elif len(offers) > 1:
+                    sentences.append(f"{place}{name} is offered by {owners}; choose with {full}")
+        return sentences
 
     def _rows(self, hook: str) -> Iterable[tuple[Plugin, str, Any]]:
         """What each plugin's implementation of a hook returns, row by row; one that raises is recorded."""
@@ -373,39 +363,18 @@ class Plugins:
                 yield plugin, name, value
 
 
-def unmet_requirement(requires: Sequence[str]) -> str:
-    """A sentence if the plugin asks for another core than this one, else ''."""
-    mine = [text for text in requires if normalized(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
-    if not mine:
-        return ""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for text in mine:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            return f"its requirement {text!r} cannot be read: {error}"
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if applies and not requirement.specifier.contains(__version__, prereleases=True):
-            return f"needs {CORE} {requirement.specifier}, this is {__version__}; update one of the two"
-    return ""
-
-
-def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
-    """A sentence about hooks that pluggy would never call, or ''."""
-    known = [name for name in dir(PluginHooks) if name.startswith("forestgaps_")]
-    for name in dir(module):
-        marked = manager.parse_hookimpl_opts(module, name) is not None
-        if marked and name not in known:
-            return f"implements {name!r}, which is no hook{nearest(name, known)}; there is: {', '.join(known)}"
-        if not marked and name in known and callable(getattr(module, name)):
-            return f"has a function {name!r} without @hookimpl, so it would never be called"
-    return ""
-
-
-def malformed(name: object, target: object) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        return "a name is lower case letters, digits and underscores"
-    if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
-        return ""
-    return f"the target {target!r} is not 'package.module:ConfigClass'"
+def plugin_of(point: importlib.metadata.EntryPoint) -> Plugin:
+    """The record of an entry point's distribution; version "?" where its metadata are not whole."""
+    distribution = point.dist
+    if distribution is None:
+        return Plugin(point.name, "?")
+    # The name of the folder is there without METADATA too, and tells what pip could not remove.
+    folder = Path(str(getattr(distribution, "_path", ""))).name
+    try:
+        metadata = distribution.metadata  # read from disk each time
+        name, version = metadata["Name"], metadata["Version"]
+    except Exception:  # of a later Python, or of a finder of another package
+        name = version = None
+    if folder.startswith("~") or not name:
+        name = folder.rpartition(".")[0].partition("-")[0] or point.name
+    return Plugin(normalized(str(name)), str(version or "?"))

@@ -23,6 +23,7 @@ from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.nesting import isotonic, running_maximum
 from forestgaps_core.networks import checked, no_larger_than, place_of, trained_network
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.provenance import missing, owners_in, recorded_name, versions_in, warn_of_versions
 from forestgaps_core.structuring import structured
 
 Kept = tuple[slice, slice]
@@ -223,6 +224,9 @@ def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
 def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     about, weights = state["about"], weights_to_use(state)
+    places = [kind for kind in ("model", "normalization") if kind in about["config"]]
+    refuse_missing(about, places, plugins, path)
+    warn_of_versions(path, versions_in(about, places), plugins, "building its network")
     table, resolution_m = about["config"], about["resolution_m"]
     thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
 
@@ -251,10 +255,25 @@ def chosen_in(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: 
     settings = {key: value for key, value in table[kind].items() if key != "name"}
     made_with = about["components"].get(kind, {})
     package = f"{made_with.get('distribution', 'an unknown package')} {made_with.get('version', '')}".strip()
+    refuse_missing(about, [kind], plugins, path)
+    name = recorded_name(kind, table[kind]["name"], owners_in(about).get(kind), plugins)
     try:
-        config, problems = structured(settings, plugins.component(kind, table[kind]["name"]).load(), (kind,))
+        config, problems = structured(settings, plugins.component(kind, name).load(), (kind,))
     except PluginError as error:
         raise CheckpointError(f"{path} was made with the {kind} {table[kind]['name']!r} of {package}: {error}") from error
     if problems:
         raise CheckpointError(f"{path} was made with {package}, whose settings have changed since: {'; '.join(problems)}")
     return config
+
+
+def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugins, path: Path) -> None:
+    """Raises:
+    CheckpointError: Packages that these parts were made with are not installed; one sentence for all of them.
+    """
+    owners = owners_in(about)
+    names = [recorded_name(place, about["config"][place]["name"], owners.get(place), plugins) for place in places]
+    needed = [name.rpartition(":")[0] for name in names if ":" in name]
+    # A run folder has copies of its local files.
+    folder = path.parent.parent if path.parent.name == "checkpoints" else None
+    if sentence := missing(needed, versions_in(about), plugins, folder):
+        raise CheckpointError(f"{path} cannot be used: {sentence}")

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
-import torch
 from attrs import frozen
 
 from forestgaps_core.assembly import Assembled, assemble, begin
-from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.calibration import Calibration, LogitCounts
 from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_to_use
-from forestgaps_core.components import Tiles
-from forestgaps_core.config import Config, config_from, plugins_of, read_table
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.config import Config
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.locking import held
-from forestgaps_core.places import RUN_FILE, require_run
+from forestgaps_core.places import require_run
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.processes import joined, processes_here
+from forestgaps_core.provenance import versions_in, warn_of_versions
+from forestgaps_core.run_folder import config_of as config_of
+from forestgaps_core.run_folder import record_versions, recorded_versions, refuse_folder, write_run_folder
 from forestgaps_core.trainer import Trainer
 from forestgaps_core.writing import sweep
 
@@ -67,8 +62,8 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
     plugins, folder, here = plugins or Plugins.discover(), Path(folder), processes_here()
     with joined(here, config.environment.torch_device()):
         folder = here.of_first(folder)
-        if here.first and folder.exists():
-            raise ConfigError(f"the run folder {folder} exists; give another, or go on with it by --resume {folder}", "train")
+        if here.first:
+            refuse_folder(folder)
         run = assemble(config, folder, plugins)
         begin(run, plugins)
         if here.first:
@@ -85,21 +80,38 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
         BusyError: Another process trains in it.
     """
     folder = Path(folder)
-    plugins = plugins or Plugins.discover()
+    plugins, here = plugins or Plugins.discover(), processes_here()
     require_run(folder, "train --resume", plugins)
-    config, here = config_of(folder, plugins), processes_here()
+    config = config_of(folder, plugins)
     with joined(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
-        run = assemble(config, folder, plugins)
-        if any((folder / "checkpoints").glob("*.pt")):
-            path, state, damaged = newest_checkpoint(folder)
-            for sentence in damaged:
-                log.warning("%s; going on from %s instead", sentence, path)
-            run.trainer.load_state_dict(state)
-            if started := state["about"].get("start"):  # its weights are no longer needed, where they came from is still told
-                run.trainer.about = {**run.trainer.about, "start": started}
-        else:
-            begin(run, plugins)
+        run = resumed(folder, plugins)
+        if here.first:
+            record_versions(run, folder, plugins)
         return fit(run, folder)
+
+
+def resumed(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehearsal: bool = False) -> Assembled:
+    """Build the run of a folder, in the state of its newest intact checkpoint, or of its start if it has none yet.
+
+    Args:
+        scratch: Where callbacks may write, instead of the folder.
+        rehearsal: Whether this is to find out whether it works.
+    """
+    if not any((folder / "checkpoints").glob("*.pt")):
+        run = assemble(config_of(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
+        warn_of_versions(folder, recorded_versions(folder), plugins, "resuming")
+        begin(run, plugins)
+        return run
+    path, state, damaged = newest_checkpoint(folder)
+    for sentence in damaged:
+        log.warning("%s; continuing from %s instead", sentence, path)
+    about = state["about"]
+    run = assemble(config_of(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
+    warn_of_versions(folder, {**about["versions"], **versions_in(about)}, plugins, "resuming")
+    run.trainer.load_state_dict(state)
+    if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
+        run.trainer.about = {**run.trainer.about, "start": started}
+    return run
 
 
 def fit(run: Assembled, folder: Path) -> Result:
@@ -133,52 +145,6 @@ def stopping_on_signals(trainer: Trainer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# --- the run folder -------------------------------------------------------------------------------------------------
-
-
-def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
-    """The resolved run file, the versions it ran with, and local plugin code: enough to run it again. All of it, or no folder."""
-    import tomli_w
-
-    used = plugins_of(run.config, plugins)
-    versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
-    if start := run.trainer.about.get("start"):
-        versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
-    with new_folder(folder, purpose="train") as draft:
-        (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
-        (draft / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
-        for plugin in plugins.records:
-            if plugin.path is not None and plugin.path.is_file():
-                (draft / "plugins").mkdir(exist_ok=True)
-                shutil.copyfile(plugin.path, draft / "plugins" / plugin.path.name)
-
-
-def config_of(folder: Path, plugins: Plugins) -> Config:
-    """The config of a run folder.
-
-    Raises:
-        ConfigError: With, besides the mistakes, the packages the run was made with.
-    """
-    path = folder / RUN_FILE
-    try:
-        return config_from(read_table(path), plugins, source=str(path))
-    except ConfigError as error:
-        made_with = versions_of(folder)
-        note = f"the run was made with {made_with}" if made_with else "the run does not say what it was made with"
-        local = sorted(file.name for file in (folder / "plugins").glob("*.py"))
-        if local:
-            note += f"; if you trust it, give its local code again: -p {folder / 'plugins' / local[0]}"
-        raise ConfigError([*error.problems, note], error.source) from error
-
-
-def versions_of(folder: Path) -> str:
-    try:
-        versions = read_json(folder / "versions.json")
-        return ", ".join(f"{name} {version}" for name, version in versions.items())
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
 # --- test -----------------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +157,8 @@ def evaluate_model(
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
     require_run(folder, "test", plugins)
     path, state = load_chosen(folder, checkpoint)
-    run = assemble(config_of(folder, plugins), folder, plugins, training=False)
+    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
+    warn_of_versions(path, versions_in(state["about"]), plugins, "evaluating")
     try:
         run.trainer.model.load_state_dict(weights_to_use(state))
     except RuntimeError as error:
@@ -210,43 +177,8 @@ def calibrated(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     require_run(folder, "share --calibrate", plugins)
     _, state = load_chosen(folder, checkpoint)
-    run = assemble(config_of(folder, plugins), folder, plugins, training=False)
+    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
     run.trainer.model.load_state_dict(weights_to_use(state))
     run.trainer.metrics = {"calibration": LogitCounts}
     found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(run.loader("validation")).items()}
     return Calibration(slope=found["slope"], offset=found["offset"]), found["log_loss_before"], found["log_loss_after"]
-
-
-def cost_per_pixel(trainer: Trainer, tiles: Tiles) -> float:
-    """Multiply-adds of a forward pass for one pixel and all thresholds, as torch counts them: convolutions and products."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    batch = trainer.evaluation_batch(tiles)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        trainer.model(batch.dsm, batch.valid, batch.thresholds)
-    return float(counter.get_total_flops()) / 2 / batch.valid.numel()
-
-
-def try_one_batch(config: Config, plugins: Plugins) -> dict[str, Any]:
-    """Build everything and take one step in memory; facts about the run, for `config check`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        run = assemble(config, Path(scratch), plugins)
-        trainer = run.trainer
-        begin(run, plugins)
-        loader = run.loader("train")
-        for split in ("validation", "test"):
-            run.loader(split)
-        trainer.epochs, trainer.steps_per_epoch = config.training.epochs, -(-len(loader) // trainer.accumulate)
-        trainer.model.train()
-        tiles = next(iter(loader)).to(run.device)
-        loss = trainer.train_step([tiles]).item()
-        multiply_adds = cost_per_pixel(trainer, tiles)
-    return {
-        "device": str(run.device),
-        "tiles": {split: len(getattr(run.data, split)) for split in ("train", "validation", "test")},
-        "resolution_m": run.data.resolution_m,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "multiply-adds per pixel": round(multiply_adds),
-        "steps": trainer.total_steps,
-        "loss of one batch": round(loss, 4),
-    }

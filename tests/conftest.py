@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +83,27 @@ def run_file(tmp_path: Path) -> Path:
     path = tmp_path / "run.toml"
     path.write_text(RUN_FILE)
     return path
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed distributions that Python searches first."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = set(sys.modules)
+
+    def install(distribution, source, *, version="1.0", requires="forestgaps-core>=0.1", points=None):
+        module = distribution.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source).replace("MODULE", module))
+        info = tmp_path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nRequires-Dist: {requires}\n"
+        )
+        lines = points or [f"{distribution} = {module}"]
+        (info / "entry_points.txt").write_text("[forestgaps]\n" + "\n".join(lines) + "\n")
+        importlib.invalidate_caches()
+
+    yield install
+    for name in set(sys.modules) - names:
+        if name.startswith("t_"):
+            del sys.modules[name]

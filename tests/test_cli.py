@@ -86,7 +86,7 @@ def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path)
         (["test", "nowhere"], "nowhere: no such run folder"),
         (["config", "explain", "lss"], "did you mean 'loss'?"),
         (["config", "explain", "loss.binry"], "did you mean 'binary'?"),
-        (["config", "init", "--recipe", "bst"], "no recipe 'bst'"),
+        (["config", "init", "--recipe", "bst"], "no recipe named 'bst'"),
         (["plugins", "show", "nothing"], "no plugin 'nothing'"),
         (["plugins", "check", "nothing"], "no plugin 'nothing'"),
         (["-p", "nowhere.py", "plugins", "list"], "no such file"),
@@ -188,12 +188,10 @@ def test_help_of_every_command_is_not_cut(width, monkeypatch):
     from typer import rich_utils
     from typer.testing import CliRunner
 
-    from forestgaps_core.cli import add_plugin_commands, app
+    from forestgaps_core.cli import app, plugins
 
-    if "predict" not in {command.name for command in app.registered_commands}:
-        add_plugin_commands()
     groups = {"config": ("init", "check", "explain"), "plugins": ("list", "show", "check", "new")}
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    names = [*(command.name or command.callback.__name__ for command in app.registered_commands), *plugins().commands()]
     monkeypatch.setattr(rich_utils, "MAX_WIDTH", width)
     for words in [[], *([name] for name in names), *([group, name] for group, inner in groups.items() for name in inner)]:
         result = CliRunner().invoke(app, [*words, "--help"])

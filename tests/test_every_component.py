@@ -11,7 +11,9 @@ import torch
 from forestgaps_core import load_config, resume_training, train_model
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.components import KINDS
+from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins import Plugins
+from forestgaps_core.rehearsal import try_run
 
 INTERRUPT = '''
 from attrs import define, field, frozen
@@ -133,3 +135,25 @@ def test_it_trains_and_resumes_bit_for_bit(component, everything, tmp_path):
     assert whole.keys() == broken.keys()
     for key in whole:
         assert torch.equal(whole[key], broken[key]), key
+
+
+LACKING = {
+    "callbacks.hard_tiles": "balance",
+    "callbacks.checkpoints": "score",
+    "callbacks.early_stopping": "score",
+    "callbacks.restore_best": "score",
+}
+
+
+@pytest.mark.parametrize("component", [name for name in LACKING if name in installed()])
+def test_a_check_refuses_a_callback_that_lacks_what_it_needs_as_training_does(component, everything, tmp_path):
+    changes = [f"callbacks.it.name={component.partition('.')[2]}"]
+    if LACKING[component] == "score":
+        changes.append("callbacks.it.score=validation/gaps/nothing")
+    (tmp_path / "run.toml").write_text(RUN)
+    config = load_config(tmp_path / "run.toml", overrides=changes, plugins=everything)
+    with pytest.raises(ConfigError, match=LACKING[component]) as trained_with:
+        train_model(config, tmp_path / "run", plugins=everything)
+    with pytest.raises(ConfigError) as checked:
+        try_run(config, everything)
+    assert str(checked.value) == str(trained_with.value)

@@ -11,7 +11,7 @@ import rasterio
 from typer.testing import CliRunner
 
 from forestgaps_core import save_network
-from forestgaps_core.cli import add_plugin_commands, app
+from forestgaps_core.cli import app
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_pretrained import __file__ as package
 
@@ -35,8 +35,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forestgaps(*arguments: object) -> str:
-    if "predict" not in {command.name for command in app.registered_commands}:
-        add_plugin_commands()
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if isinstance(result.exception, ForestgapsError):
         return f"Error: {result.exception}"

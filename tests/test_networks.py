@@ -72,7 +72,7 @@ def test_it_holds_what_builds_the_network_and_nothing_of_the_training_or_the_mac
     assert plan["weights"]["sha256"] == hashlib.sha256((network / WEIGHTS).read_bytes()).hexdigest()
     assert plan["weights"]["bytes"] == (network / WEIGHTS).stat().st_size
     assert set(plan["config"]) == {"model", "normalization", "thresholds", "training", "environment"}
-    assert plan["config"]["model"]["name"] == "net"
+    assert plan["config"]["model"]["name"] == "example_plugin.py:net"
     assert plan["components"]["model"]["distribution"] == "example_plugin.py"
     assert str(run.parent) not in (network / PLAN).read_text()
     card = (network / CARD).read_text()

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,39 +8,18 @@ from forestgaps_core.errors import PluginError
 from forestgaps_core.plugins import Plugins, unmet_requirement
 
 GOOD = """
+from attrs import frozen
 from forestgaps_core import hookimpl
 
 @hookimpl
 def forestgaps_losses():
     return {"mine": "MODULE:Mine"}
 
+@frozen(kw_only=True)
 class Mine:
-    pass
+    def build(self):
+        return None
 """
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A folder of installed distributions that Python searches first."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    names = set(sys.modules)
-
-    def install(distribution, source, *, version="1.0", requires="forestgaps-core>=0.1", points=None):
-        module = distribution.replace("-", "_")
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source).replace("MODULE", module))
-        info = tmp_path / f"{module}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nRequires-Dist: {requires}\n"
-        )
-        lines = points or [f"{distribution} = {module}"]
-        (info / "entry_points.txt").write_text("[forestgaps]\n" + "\n".join(lines) + "\n")
-        importlib.invalidate_caches()
-
-    yield install
-    for name in set(sys.modules) - names:
-        if name.startswith("t_"):
-            del sys.modules[name]
 
 
 def record(plugins, name):

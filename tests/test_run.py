@@ -15,9 +15,11 @@ import torch
 from forestgaps_core import evaluate_model, load_config, resume_training, save_network, train_model
 from forestgaps_core.assembly import assemble, begin, differences, gap_share
 from forestgaps_core.checkpoint import load_checkpoint
-from forestgaps_core.errors import CheckpointError, ConfigError, DataError
+from forestgaps_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import calibrated, fit, try_one_batch, write_run_folder
+from forestgaps_core.rehearsal import try_run
+from forestgaps_core.run import calibrated, fit
+from forestgaps_core.run_folder import write_run_folder
 
 from .conftest import EXAMPLE_PLUGIN, RUN_FILE
 
@@ -61,7 +63,7 @@ def test_another_seed_is_another_run(run_file, plugins, tmp_path):
 
 def test_an_existing_run_folder_is_refused_and_left_alone(run_file, plugins, tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="exists; give another, or go on with it by --resume"):
+    with pytest.raises(ConfigError, match="exists; give another, or resume it with --resume"):
         train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
     assert not any((tmp_path / "run").iterdir())
 
@@ -78,7 +80,7 @@ def test_a_run_is_tested_with_its_own_metrics(run_file, plugins, tmp_path):
 def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, tmp_path):
     train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
     with pytest.raises(
-        ConfigError, match=r"made with .*example_plugin.py sha256.*give its local code again: -p .*example_plugin.py"
+        PluginError, match=r"cannot be used: the local file example_plugin.py is not given; .*give its copy: -p .*example_plugin.py"
     ):
         resume_training(tmp_path / "run", plugins=Plugins())
 
@@ -94,7 +96,7 @@ def test_an_empty_split_is_told(run_file, plugins, tmp_path):
 
 
 def test_a_check_builds_everything_and_takes_one_step(run_file, plugins):
-    facts = try_one_batch(load_config(run_file, plugins=plugins), plugins)
+    facts = try_run(load_config(run_file, plugins=plugins), plugins)
     assert facts["steps"] == 12
     assert facts["tiles"] == {"train": 10, "validation": 10, "test": 10}
     assert facts["loss of one batch"] > 0
@@ -321,11 +323,11 @@ def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugi
 
 
 def test_weights_that_are_not_there_are_told_and_a_check_looks_for_them(run_file, plugins, trained, tmp_path):
-    with pytest.raises(CheckpointError, match="nowhere: no such run folder"):
+    with pytest.raises(CheckpointError, match="no trained network in nowhere: there is no such folder or file"):
         train_model(begun(run_file, plugins, "nowhere"), tmp_path / "run", plugins=plugins)
     with pytest.raises(ConfigError, match=r"model\.width"):
-        try_one_batch(begun(run_file, plugins, trained, "model.width=8"), plugins)
-    assert try_one_batch(begun(run_file, plugins, trained), plugins)["steps"] == 12
+        try_run(begun(run_file, plugins, trained, "model.width=8"), plugins)
+    assert try_run(begun(run_file, plugins, trained), plugins)["steps"] == 12
 
 
 def test_a_relative_path_starts_at_the_run_file_and_a_name_stays_a_name(run_file, plugins, trained, tmp_path):

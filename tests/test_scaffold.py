@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from forestgaps_core.cli import app
 from forestgaps_core.components import KINDS
 from forestgaps_core.errors import ConfigError, DiskError
+from forestgaps_core.plugin_checks import check_plugin
 from forestgaps_core.plugins import Plugins, unmet_requirement
 from forestgaps_core.scaffold import EXAMPLES, FILES, SINGULAR, next_steps, write_plugin
 from forestgaps_core.structuring import structured
-from forestgaps_core.testing import check_data, check_plugin
 
 from .conftest import RUN_FILE
 from .test_third_party import Machine
@@ -73,9 +73,7 @@ def test_every_package_offers_a_component_that_keeps_the_contract(packages, kind
     plugins.add_entry_point(importlib.metadata.EntryPoint(name, value, "forestgaps"))
     (plugin,) = plugins.records
     assert plugin.failed is None, plugin.reason
-    assert list(check_plugin(plugins, plugin)) == [(f"{SINGULAR[kind]}.my_{kind}", "")]
-    if kind == "data":  # of which `plugins check` looks at the config only
-        check_data(plugins.component("data", "my_data").load()())
+    assert list(map(str, check_plugin(plugins, plugin))) == ["table: right", f"{SINGULAR[kind]}.my_{kind}: right"]
 
 
 @pytest.mark.parametrize("kind", SINGULAR)
@@ -131,7 +129,10 @@ def test_an_installed_package_is_tested_checked_and_used_like_any_other(tmp_path
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
     checked = machine.forestgaps("plugins", "check", "canopy-extras", local=False)
-    assert (checked.returncode, checked.stdout) == (0, "canopy-extras 0.1.0: loss.squared: right\n"), checked.stderr
+    assert (checked.returncode, checked.stdout) == (
+        0,
+        "".join(f"canopy-extras 0.1.0: {place}: right\n" for place in ("table", "loss.squared")),
+    ), checked.stderr
     run_file = tmp_path / "run.toml"
     run_file.write_text(RUN_FILE.replace('name = "binary"', 'name = "squared"\nexponent = 1.5'))
     used = machine.forestgaps("config", "check", run_file)

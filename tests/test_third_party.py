@@ -134,8 +134,8 @@ def test_a_plugin_made_from_nothing_is_used_by_name_and_missed_when_it_is_gone(m
     assert "install that package" in missed.stderr
     resumed = machine.forestgaps("train", "--resume", "run")
     assert resumed.returncode == 2
-    assert "the run was made with forestgaps-core" in resumed.stderr
-    assert "canopy-extras 0.3.1" in resumed.stderr
+    errors = [line for line in resumed.stderr.splitlines() if not line.startswith("Still loading")]  # of a busy machine
+    assert errors == ["Error: the run run cannot be used: canopy-extras 0.3.1 is not installed: pip install canopy-extras==0.3.1"]
 
 
 def test_broken_plugins_are_reported_and_everything_else_goes_on(machine):

@@ -20,7 +20,10 @@ config_app = typer.Typer(help="Make, check and explain run files.", no_args_is_h
 @config_app.command()
 def init(
     path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file to write.")] = Path("run.toml"),
-    recipe: Annotated[str, typer.Option(help="Which complete run file to start from; --recipe list names them.")] = DEFAULT_RECIPE,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help=f"Which complete run file to start from; by default {DEFAULT_RECIPE}; --recipe list names them."),
+    ] = None,
 ) -> None:
     """Write a complete run file to start from."""
     if recipe == "list":
@@ -38,22 +41,29 @@ def init(
 
 @config_app.command()
 def check(
-    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")],
+    path: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file, or a run folder to resume.")],
     changes: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Also check that this run folder can be made.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read a run file, build all of it, and put one batch through."""
+    """Do all that training does up to the end of a first epoch of one batch, in memory."""
     from forestgaps_core.config import load_config, table_of
     from forestgaps_core.memory import within_memory
-    from forestgaps_core.run import try_one_batch
+    from forestgaps_core.rehearsal import try_resuming, try_run
+    from forestgaps_core.run_folder import config_of, refuse_folder
 
-    config = load_config(path, overrides=changes or [], plugins=plugins())
+    resuming = path.is_dir()
+    if resuming and (changes or out):
+        raise ConfigError("a run folder is checked as it is: give no --set or --out with it", "config check")
+    config = config_of(path, plugins()) if resuming else load_config(path, overrides=changes or [], plugins=plugins())
+    if out is not None:
+        refuse_folder(out)
     with to_stderr(), within_memory():
-        facts = try_one_batch(config, plugins())
+        facts = try_resuming(path, plugins()) if resuming else try_run(config, plugins())
     if as_json:
         typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
         return
-    typer.echo(f"{path} is right.")
+    typer.echo(f"{path} {'can be resumed' if resuming else 'is right'}.")
     for name, value in facts.items():
         typer.echo(f"  {name}: {value}")
 

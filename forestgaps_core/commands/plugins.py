@@ -12,7 +12,8 @@ from forestgaps_core.commands.installed import plugins
 from forestgaps_core.commands.options import Json
 from forestgaps_core.components import KINDS
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.plugins import Plugin, normalized
+from forestgaps_core.installations import damaged_installations
+from forestgaps_core.plugins import TABLES, Plugin, normalized
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
 
@@ -39,13 +40,10 @@ def list_plugins(
         width = max((len(f"{c.kind}.{c.name}") for c in offered), default=0)
         for component in offered:
             typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
-    for kind in KINDS:
-        for name, offers in plugins().components(kind).items():
-            if len(offers) > 1:
-                owners = " and ".join(str(c.plugin) for c in offers)
-                typer.echo(
-                    f'CLASH: {kind}.{name} is offered by {owners}; choose with name = "{offers[0].plugin.distribution}:{name}"'
-                )
+    for sentence in plugins().clashes():
+        typer.echo(f"CLASH: {sentence}")
+    for sentence in damaged_installations():
+        typer.echo(f"NOTE: {sentence}")
 
 
 def facts(plugin: Plugin) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def facts(plugin: Plugin) -> dict[str, Any]:
 
 @plugins_app.command("show")
 def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution.")]) -> None:
-    """One plugin: version, state, components, commands, recipes, networks."""
+    """One plugin: version, state, and what it offers of every kind."""
     plugin = plugin_named(name)
     typer.echo(f"{plugin}")
     typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
@@ -69,14 +67,11 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
             for component in offers:
                 if component.plugin is plugin:
                     typer.echo(f"  {kind}.{component.name}  {component.place}")
-    for what, table in (
-        ("command", plugins().commands()),
-        ("recipe", plugins().recipes()),
-        ("network", plugins().networks()),
-    ):
-        for entry, (owner, record) in table.items():
-            if owner is plugin:
-                typer.echo(f"  {what} {entry}  {record.help}")
+    for table in TABLES:
+        for offers in plugins().offers(table).values():
+            for offer in offers:
+                if offer.plugin is plugin:
+                    typer.echo(f"  {table} {offer.name}  {getattr(offer.record, 'help', offer.record)}")
 
 
 @plugins_app.command("check")
@@ -84,7 +79,7 @@ def check_plugins(
     name: Annotated[str | None, typer.Argument(help="Name of a distribution, or folder of one; all, without it.")] = None,
 ) -> None:
     """Import everything a plugin offers and hold it against the contract of its kind."""
-    from forestgaps_core.testing import check_plugin
+    from forestgaps_core.plugin_checks import check_plugin
 
     wrong = 0
     if name and Path(name, "pyproject.toml").is_file():
@@ -92,13 +87,15 @@ def check_plugins(
     else:
         chosen = [plugin_named(name)] if name is not None else plugins().records
     for plugin in chosen:
-        if plugin.failed:
+        if plugin.failed and plugin.failed != "table":
             typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
             wrong += 1
             continue
-        for what, problem in check_plugin(plugins(), plugin):
-            typer.echo(f"{plugin}: {what}: {problem or 'right'}")
-            wrong += bool(problem)
+        for found in check_plugin(plugins(), plugin):
+            typer.echo(f"{plugin}: {found}")
+            wrong += found.wrong
+    for sentence in damaged_installations() if name is None else []:
+        typer.echo(f"NOTE: {sentence}")
     if wrong:
         raise typer.Exit(1)
 

@@ -73,7 +73,7 @@ def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, st
 
     if run_file is not None:
         return load_config(run_file, overrides=changes, plugins=plugins()), run_file.stem
-    return load_config(recipe_path(DEFAULT_RECIPE), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
+    return load_config(recipe_path(), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
 
 
 def free_folder(parent: Path, name: str) -> Path:

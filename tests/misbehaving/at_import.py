@@ -20,14 +20,11 @@ class Odd(BaseException):
 def misbehave(how):
     if how == "raises":
         raise ValueError("broken on purpose")
-    if how == "hangs":
-        time.sleep(90)
-    if how == "hangs_on":
-        for _ in range(90):
-            try:
-                time.sleep(1)
-            except Exception:
-                time.sleep(1)
+    if how == "slow":
+        time.sleep(2)
+    if how == "endless":
+        while True:
+            time.sleep(1)
     if how == "prints":
         print("printed by Python")
         os.write(1, b"printed below Python\n")

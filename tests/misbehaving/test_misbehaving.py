@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -143,19 +146,34 @@ def test_what_a_plugin_raises_makes_it_broken_and_nothing_else(listed, moment, h
 
 
 @pytest.mark.parametrize("moment", ["MISBEHAVE", "MISBEHAVE_WHEN_LISTED"])
-@pytest.mark.parametrize("how", ["hangs", "hangs_on"])
-def test_a_plugin_that_hangs_is_given_up(listed, moment, how):
-    done, plugin = listed(**{moment: how}, FORESTGAPS_IMPORT_SECONDS="0.3")
-    assert "took longer than 0.3 s; FORESTGAPS_IMPORT_SECONDS sets how long it may take" in str(plugin["reason"])
-    assert done.seconds < 85
+def test_a_slow_plugin_is_reported_by_name_and_not_interrupted(listed, moment):
+    done, plugin = listed(**{moment: "slow"}, FORESTGAPS_IMPORT_SECONDS="0.3")
+    assert plugin["works"] is True
+    assert done.err.count("Still loading the plugin t-misbehaving 1.5") == 1
+    assert "after 0.3 s. Press Ctrl+C to stop." in done.err
 
 
-@pytest.mark.nightly
-def test_it_is_told_after_5_seconds_and_given_up_after_those_set(listed):
-    done, plugin = listed(MISBEHAVE="hangs", FORESTGAPS_IMPORT_SECONDS="20")
-    assert "Still waiting for the plugin t-misbehaving 1.5, for up to 20 s" in done.err
-    assert "took longer than 20 s" in str(plugin["reason"])
-    assert 19 < done.seconds < 85
+def test_a_plugin_that_imports_torch_is_imported_whole(listed, tmp_path):
+    (tmp_path / "installed" / "t_misbehaving.py").write_text(
+        "import torch\nimport time\ntime.sleep(0.5)\nassert torch.ones(2).sum() == 2\n"
+        "from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_losses():\n    return {}\n"
+    )
+    done, plugin = listed(FORESTGAPS_IMPORT_SECONDS="0.01")
+    assert plugin["works"] is True
+    assert "Still loading the plugin t-misbehaving 1.5" in done.err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_endless_import_ends_with_the_command(listed, tmp_path, number, status):
+    paths = os.pathsep.join([str(tmp_path / "installed"), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "MISBEHAVE": "endless", "FORESTGAPS_IMPORT_SECONDS": "0.3"}
+    command = [sys.executable, "-m", "forestgaps_core", "plugins", "list"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")  # on a busy machine other plugins are slow too
+        assert any("Still loading the plugin t-misbehaving 1.5" in line for line in lines)
+        process.send_signal(number)
+        assert process.wait(60) == status
 
 
 @pytest.mark.parametrize("moment", ["MISBEHAVE", "MISBEHAVE_WHEN_LISTED"])
@@ -186,7 +204,7 @@ def test_a_thread_that_a_plugin_starts_at_import_does_not_keep_the_command(liste
 
 @pytest.mark.parametrize(
     ("how", "reason"),
-    [("raises", "ValueError: broken on purpose"), ("exits", "SystemExit: 0"), ("hangs", "took longer than 0.3 s")],
+    [("raises", "ValueError: broken on purpose"), ("exits", "SystemExit: 0")],
 )
 def test_a_local_file_that_misbehaves_is_named(command_line, tmp_path, how, reason):
     path = HERE / "at_import.py"
@@ -194,8 +212,8 @@ def test_a_local_file_that_misbehaves_is_named(command_line, tmp_path, how, reas
     told(done, f"-p {path}", reason)
 
 
-@pytest.mark.parametrize(("how", "reason"), [("hangs", "took longer than 0.3 s"), ("exits", "SystemExit: 0")])
-def test_the_module_of_a_component_that_misbehaves_is_named(command_line, tmp_path, how, reason):
+@pytest.mark.parametrize(("how", "reason", "status"), [("slow", "Still loading", 0), ("exits", "SystemExit: 0", 2)])
+def test_the_module_of_a_component_that_misbehaves_is_named(command_line, tmp_path, how, reason, status):
     (tmp_path / "run.toml").write_text(RUN.replace('"binary"', '"late"'))
     shutil.copy(HERE / "at_import.py", tmp_path / "t_late_target.py")
     (tmp_path / "late.py").write_text(
@@ -204,7 +222,7 @@ def test_the_module_of_a_component_that_misbehaves_is_named(command_line, tmp_pa
     arguments = ("-p", EXAMPLE, "-p", "late.py", "config", "check", "run.toml")
     limits = {"MISBEHAVE": how, "FORESTGAPS_IMPORT_SECONDS": "0.3"}
     done = command_line(*arguments, folder=tmp_path, search=tmp_path, **limits)
-    told(done, "the loss 'late' of late.py", reason)
+    told(done, "the loss 'late' of late.py", reason, status=status)
 
 
 def test_a_limit_that_is_none_is_told(command_line, tmp_path):

@@ -6,7 +6,6 @@ come back. Tasks carry an item only. Results come back to this process as they a
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
@@ -19,6 +18,7 @@ from attrs import frozen
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker
 
 from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.local_code import pickled, unpickled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ class Function(WorkerPlugin):
 
     def __call__(self, item: Any) -> Any:
         if self.function is None:
-            self.function = pickle.loads(self.sent)
+            self.function = unpickled(self.sent)
         return self.function(item)
 
 
@@ -88,7 +88,7 @@ class DaskExecutor:
                 f"the scheduler at {self.address} has no worker; `dask worker {self.address}` starts one"
             ) from error
         name = f"forestgaps-{uuid4().hex[:12]}"
-        client.register_plugin(Function(name, pickle.dumps(function)), name=name)
+        client.register_plugin(Function(name, pickled(function)), name=name)
         waiting = iter(items)
         under_way: dict[str, tuple[Item, Future[Any]]] = {}
         done: SimpleQueue[Future[Any]] = SimpleQueue()

@@ -81,7 +81,7 @@ def card(network: Network, beside: Path, *, scores: Mapping[str, float] | None =
             "created": made,
             "gsd": network.resolution_m,
             "mlm:name": f"forestgaps {re.sub(r'[^a-zA-Z0-9_.-]+', '-', network.name).strip('-_.') or 'run'}",
-            "mlm:architecture": str(model["name"]),
+            "mlm:architecture": str(model["name"]).rpartition(":")[2],
             "mlm:tasks": ["semantic-segmentation"],
             "mlm:framework": "PyTorch",
             "mlm:framework_version": version if re.match(r"\d+\.\d+\.\d+", version) else f"{version}.0",

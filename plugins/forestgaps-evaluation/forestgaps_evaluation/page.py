@@ -221,7 +221,7 @@ def facts(tallies: Tallies, network: Network, area: float, overall: Overall) -> 
         ("Judged on", f"{number_of(len(tallies), f'{tallies.split} tile')}, {hectares(area)}"),
         ("Pixel size", metres(tallies.resolution_m)),
         ("Thresholds", ", ".join(f"{level:g}" for level in tallies.thresholds) + f"{SPACE}m"),
-        ("Network", f"{network.about['config']['model']['name']}, {count(network.parameters)} weights"),
+        ("Network", f"{network.about['config']['model']['name'].rpartition(':')[2]}, {count(network.parameters)} weights"),
     ]
 
 

@@ -18,6 +18,7 @@ from forestgaps_core.networks import trained_network
 from forestgaps_core.places import RUN_FILE, is_run
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import Predictor, load_predictor
+from forestgaps_core.provenance import with_recorded_names
 from forestgaps_core.run import config_of
 
 SPLITS = ("train", "validation", "test")
@@ -119,7 +120,7 @@ def opened(
     table = state["about"]["config"]
     predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
     predictor.environment.start()
-    config = config_with(Path(run), table, data, changes, plugins)
+    config = config_with(Path(run), with_recorded_names(table, state["about"], plugins), data, changes, plugins)
     made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
     return Trained(
         run=str(run),

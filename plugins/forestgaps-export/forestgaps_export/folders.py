@@ -15,7 +15,7 @@ from torch import nn
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.drafts import new_folder
-from forestgaps_core.engines import Program, is_exported
+from forestgaps_core.engines import Program, engine_record, is_exported
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.networks import (
@@ -76,6 +76,7 @@ def export_network(
         parameters = sum(tensor.numel() for tensor in weights_to_use(state).values() if tensor.is_floating_point())
         program, data, difference = made(network, to, plan)
         plan[PROGRAM] = unstructure(program)
+        plan["components"]["engine"] = engine_record(program.engine, "forestgaps-export", plugins)
         (draft / program.file).write_bytes(data)
         (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
         (draft / CARD).write_text(card(Path(folder).name, plan, program, parameters, difference), encoding="utf-8")

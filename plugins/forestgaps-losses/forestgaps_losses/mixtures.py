@@ -32,6 +32,8 @@ from forestgaps_core.structuring import structured
 from forestgaps_losses import LOSSES
 from forestgaps_losses.threshold_weights import GapShare, unknown
 
+OWN = "forestgaps-losses:"  # a full name, as anywhere else in a run file
+
 
 class Sum(nn.Module):
     """sum(weight loss)."""
@@ -75,6 +77,7 @@ def part_config(label: str, table: Mapping[str, Any]) -> Any:
         ValueError: With all mistakes in its table.
     """
     name = table.get("name")
+    name = name.removeprefix(OWN) if isinstance(name, str) else name
     if name not in LOSSES:
         raise ValueError(f"{label}.name: found {name!r}{nearest(str(name), LOSSES)}; there is: {', '.join(LOSSES)}")
     module, _, kind = LOSSES[name].partition(":")

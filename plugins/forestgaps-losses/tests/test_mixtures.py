@@ -9,7 +9,7 @@ from forestgaps_core.structuring import structure, unstructure
 from forestgaps_core.testing import built, check_loss, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.dice import Dice
-from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig
+from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig, part_config
 
 PARTS = {"sharp": {"name": "bce", "weight": 2, "gap_weight": 3.0}, "overlap": {"name": "dice", "weight": 0.5, "smooth": 0.1}}
 
@@ -120,3 +120,10 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         structure({"parts": parts}, SumConfig)
     assert all(place in str(caught.value) for place in ("a.smoth", "b.focus", "b.weight"))
+
+
+def test_a_part_may_be_named_with_its_package() -> None:
+    parts = {"a": {"name": "dice"}, "b": {"name": "forestgaps-losses:dice"}}
+    assert part_config("a", parts["a"]) == part_config("b", parts["b"])
+    with pytest.raises(ValueError, match=r"a\.name: found 'other:dice'"):
+        part_config("a", {"name": "other:dice"})

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
 from attrs.validators import ge, min_len
@@ -60,6 +60,8 @@ class MlflowConfig:
 
 @define(eq=False)
 class MlflowTracker:
+    remote: ClassVar = True  # writes to a server or its database
+
     run_folder: Path
     config: MlflowConfig = field(factory=MlflowConfig)
     label: str = "mlflow"

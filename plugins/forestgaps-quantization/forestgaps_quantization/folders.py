@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.drafts import new_folder
-from forestgaps_core.engines import Program, is_exported
+from forestgaps_core.engines import Program, engine_record, is_exported
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.networks import (
@@ -142,6 +142,7 @@ def quantize_network(
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
         done = Written(program, len(given), convolutions, ranges, len(surfaces), loss)
         plan[PROGRAM] = unstructure(program)
+        plan["components"]["engine"] = engine_record(program.engine, "forestgaps-quantization", plugins)
         (draft / FILE).write_bytes(data)
         (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
         (draft / CARD).write_text(card(Path(folder).name, plan, done), encoding="utf-8")

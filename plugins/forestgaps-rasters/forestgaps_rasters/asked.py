@@ -11,10 +11,13 @@ from typing import TypeAlias
 
 from forestgaps_core.commands.next_steps import command_line
 from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.offers import full_name
 from forestgaps_core.places import is_trained
 from forestgaps_core.plugins import Plugins, load_target
 
 PRETRAINED = "pretrained"  # the network that maps where none is named
+PRETRAINED_FROM = "forestgaps-pretrained"  # another package with a network of that name changes nothing
+REPORT_FROM = "forestgaps-evaluation"
 
 WriteReport: TypeAlias = Callable[[Path, Sequence[Path], Path, int | None], list[str]]
 """From the folder of the maps, the DSM's files, the name that the folder will get, and the DSM's band, to the files written."""
@@ -40,12 +43,20 @@ def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugin
         if not first.exists() and len(first.parts) == 1 and not first.suffix and rest:
             near = nearest(first.name, plugins.networks())
             raise ConfigError(f"{first} is not a file, a run folder or an installed network{near}; give [RUN] DSM...", "predict")
-        return network or PRETRAINED, list(places)
+        return network or default_network(plugins), list(places)
     if network is not None:
         raise ConfigError(f"{first} is a network and so is --network {network}; give one of the two", "predict")
     if not rest:
         raise ConfigError(f"{first} is a network, and no DSM follows it: {command_line('predict', first, 'DSM.tif')}", "predict")
     return (first if first.exists() else str(first)), rest
+
+
+def default_network(plugins: Plugins | None = None) -> str:
+    """Return the name of the network that maps where none is named."""
+    offers = (plugins or Plugins.discover()).offers("network").get(PRETRAINED, ())
+    if len(offers) < 2:
+        return PRETRAINED
+    return next((full_name(offer) for offer in offers if offer.plugin.distribution == PRETRAINED_FROM), PRETRAINED)
 
 
 def report_command(plugins: Plugins | None = None) -> WriteReport:
@@ -54,11 +65,14 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
     Raises:
         ConfigError: None has.
     """
-    commands = (plugins or Plugins.discover()).commands()
-    if "report" not in commands:
+    plugins = plugins or Plugins.discover()
+    offers = plugins.offers("command").get("report", ())
+    if not offers:
         raise ConfigError("--report: no installed package writes reports; pip install forestgaps-evaluation", "predict")
-    plugin, command = commands["report"]
-    function = load_target(command.target, f"the command report of {plugin}")
+    offer = next((offer for offer in offers if offer.plugin.distribution == REPORT_FROM), None) or plugins.offer(
+        "command", "report"
+    )
+    function = load_target(offer.record.target, f"the command report of {offer.plugin}")
 
     def write(maps: Path, dsm: Sequence[Path], out: Path, band: int | None = None) -> list[str]:
         import typer

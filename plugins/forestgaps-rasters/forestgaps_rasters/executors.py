@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,12 +14,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import ConfigError, ForestgapsError
+from forestgaps_core.local_code import pickled, unpickled
 from forestgaps_core.memory import reuse_memory
 from forestgaps_core.plugins import Plugins
 
@@ -73,7 +72,7 @@ class Processes:
     count: int
 
     def execute(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        sent = pickle.dumps(function)
+        sent = pickled(function)
         waiting = list(items)
         for life in range(LIVES):
             with bounded_threads(), ProcessPoolExecutor(
@@ -125,7 +124,7 @@ def started(sent: bytes) -> None:
     reuse_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _function[:] = [pickle.loads(sent)]
+    _function[:] = [unpickled(sent)]
 
 
 def end_with_parent() -> None:
@@ -169,13 +168,14 @@ def chosen_executor(workers: int | None, cluster: str | None, plugins: Plugins |
         return None if workers is None else Processes(workers) if workers > 1 else InProcess()
     if workers is not None:
         raise ConfigError("--workers are processes here, --cluster has workers of its own; give one of the two", "predict")
-    scheme = urlsplit(cluster).scheme
-    if not scheme:
+    head, mark, _ = cluster.partition("://")
+    owner, _, scheme = head.rpartition(":")
+    if not mark or not scheme:
         raise ConfigError(f"--cluster {cluster}: is no address such as tcp://host:8786", "predict")
     plugins = plugins or Plugins.discover()
-    if scheme not in plugins.executors():
+    if not owner and scheme not in plugins.offers("executor"):
         known = ", ".join(f"{name}://" for name in plugins.executors()) or "none"
         install = "; pip install forestgaps-dask, for a Dask cluster" if scheme in DASK else ""
         raise ConfigError(f"--cluster {cluster}: no installed package serves {scheme}:// (served: {known}){install}", "predict")
-    made: Executor = plugins.executor(scheme)(cluster)
+    made: Executor = plugins.executor(head)(cluster.removeprefix(f"{owner}:") if owner else cluster)
     return made

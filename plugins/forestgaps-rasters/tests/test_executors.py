@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import hookimpl
-from forestgaps_core.errors import ConfigError, ForestgapsError
+from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.plugins import Plugin, Plugins
 from forestgaps_rasters.executors import InProcess, Processes, bounded_threads, chosen_executor, cores
 
@@ -123,6 +123,10 @@ def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or pytest.importorskip(__name__))
     executor = chosen_executor(None, "echo://far", plugins)
     assert list(executor.execute(TRIPLE, [1])) == [(1, "echo://far")]
+    executor = chosen_executor(None, "echoing:echo://far", plugins)
+    assert list(executor.execute(TRIPLE, [1])) == [(1, "echo://far")]
+    with pytest.raises(PluginError, match=r"executor 'echo' is of elsewhere, which is not installed; pip install elsewhere"):
+        chosen_executor(None, "elsewhere:echo://far", plugins)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, min_len
@@ -72,6 +72,8 @@ class WandbConfig:
 
 @define(eq=False)
 class WandbTracker:
+    remote: ClassVar = True  # writes to a server or its database
+
     run_folder: Path
     config: WandbConfig = field(factory=WandbConfig)
     label: str = "wandb"
