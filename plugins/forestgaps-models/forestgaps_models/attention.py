@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
-from forestgaps_models.blocks import convolution
+from forestgaps_models.convolution import convolution
+from forestgaps_models.masking import mask_features
 
 Attention = Literal["none", "gates", "cbam"]
 
@@ -40,7 +41,8 @@ class AttentionGate(nn.Module):
 class Cbam(nn.Module):
     """Weights on planes, from their means and maxima over the tile; then weights on places, from those over the planes.
 
-    The first weights depend on the whole tile, so a pixel's result depends on the tile it was cut in.
+    The first weights depend on the whole tile, so a pixel's result depends on the tile it was cut in. Pixels without data take
+    no part: features are 0 there when they come in, and when they go out.
 
     Args:
         reduction: How many times fewer hidden units the weights on planes have; at least 4 are kept.
@@ -55,8 +57,10 @@ class Cbam(nn.Module):
         self.planes = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1))
         self.places = nn.Conv2d(2, 1, window, padding=window // 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        mean, highest = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        mean = x.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+        # 0, and not minus infinity, without any known pixel.
+        highest = torch.where(known, x, x.amin((1, 2, 3), keepdim=True)).amax((2, 3), keepdim=True)
         x = x * torch.sigmoid(self.planes(mean) + self.planes(highest))
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
         return x * torch.sigmoid(self.places(summary))

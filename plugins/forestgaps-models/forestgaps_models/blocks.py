@@ -1,23 +1,18 @@
-"""The blocks networks here are made of: residual, and plain."""
+"""The blocks networks here are made of: residual, and plain.
+
+A block takes features and a mask of the size of its result, and returns features that are 0 where nothing is known
+(`forestgaps_models.masking`); those it takes are 0 there too.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
+from forestgaps_models.attention import Cbam
+from forestgaps_models.convolution import ConvNormAct, convolution
 from forestgaps_models.drop_path import DropPath
-
-
-def convolution(inputs: int, outputs: int, *, size: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size of the tile (over the stride); without bias, for the normalization that follows has one."""
-    return nn.Conv2d(inputs, outputs, size, stride=stride, padding=dilation * (size // 2), dilation=dilation, bias=False)
-
-
-class ConvNormAct(nn.Sequential):
-    """Convolution, normalization, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, normalization: NormFactory, *, size: int = 3, dilation: int = 1) -> None:
-        super().__init__(convolution(inputs, outputs, size=size, dilation=dilation), normalization(outputs), nn.ReLU(inplace=True))
+from forestgaps_models.masking import mask_features
 
 
 class ResidualBlock(nn.Module):
@@ -65,10 +60,14 @@ class ResidualBlock(nn.Module):
             self.shortcut.append(convolution(inputs, outputs, size=1)).append(normalization(outputs))
         self.act = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
         shortcut: Tensor = self.shortcut(x)
-        out: Tensor = self.act(shortcut + self.drop_path(self.branch(x)))
-        return out
+        convolve, normalize, act, drop, convolve_again, normalize_again, attend = self.branch
+        x = mask_features(drop(act(normalize(convolve(x)))), known)
+        x = normalize_again(convolve_again(x))
+        if isinstance(attend, Cbam):
+            x = attend(mask_features(x, known), known)
+        return mask_features(self.act(shortcut + self.drop_path(x)), known)
 
 
 class PlainBlock(nn.Sequential):
@@ -97,3 +96,16 @@ class PlainBlock(nn.Sequential):
             ConvNormAct(outputs, outputs, normalization),
             attention or nn.Identity(),
         )
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        halve, first, drop, second, attend = self
+        x = mask_features(drop(first(halve(x))), known)
+        x = mask_features(second(x), known)
+        return attend(x, known) if isinstance(attend, Cbam) else x
+
+
+def run_blocks(blocks: nn.Sequential, x: Tensor, known: Tensor) -> Tensor:
+    """Return what blocks in turn make of features; the mask is that of their results."""
+    for block in blocks:
+        x = block(x, known)
+    return x

@@ -5,6 +5,9 @@ A narrow window follows the terrain and mistakes wide crowns for ground; a wide 
 them are made of the surface over its own trend, so that a slope is not taken for height. Where guesses agree, and where many
 cells touch them, the ground shows; where wider windows keep finding lower ground, it does not.
 
+A cell without any data is treated as one beyond the edge of the tile: no mean, no minimum and no interpolation reads it, and all that is
+shown of it is 0.
+
 Nothing here is learned, and no gradient passes. What a cell's guesses depend on ends at `reach_m` around it.
 """
 
@@ -15,9 +18,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, max_pool2d, pad, pixel_unshuffle
 
-from forestgaps_models.ground import TRUNCATE, block_minima, odd, smoothed
+from forestgaps_models.ground import TRUNCATE, block_minima, cell_pixels, odd, smoothed
+from forestgaps_models.masking import enlarge, mask_features
 from forestgaps_models.morphology import opened
 
 FINE_M = 2.0  # cells that show single crowns and the pits between them; two of them are a cell of the guesses
@@ -31,7 +35,7 @@ SCALE_M = 10.0  # metres that become 1
 
 
 class GroundCandidates(nn.Module):
-    """(dsm, valid) to what a network should see, and to the guesses themselves.
+    """(dsm, valid) to what a network should see, the guesses themselves, and which cells have data.
 
     Args:
         openings_m: Windows of the openings of the surface, metres.
@@ -46,7 +50,7 @@ class GroundCandidates(nn.Module):
 
     def __init__(self, openings_m: Sequence[float], over_trend_m: Sequence[float], resolution_m: float) -> None:
         super().__init__()
-        self.fine = max(round(FINE_M / resolution_m), 1)
+        self.fine = cell_pixels(FINE_M, resolution_m)
         self.coarse = 2 * self.fine
         self.cell_m = self.coarse * resolution_m
         self.openings_m, self.over_trend_m = tuple(openings_m), tuple(over_trend_m)
@@ -63,8 +67,8 @@ class GroundCandidates(nn.Module):
         return float(max(over_guess, max(self.openings_m) + TRUNCATE * SCALE_M) + SUPPORT_CELLS * self.cell_m)
 
     @torch.no_grad()
-    def forward(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Planes (B, `planes`, h, w) without a unit, and guesses (B, `count`, h, w) in metres, float32.
+    def forward(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Planes (B, `planes`, h, w) without a unit, guesses (B, `count`, h, w) in metres, float32, and a mask (B, 1, h, w).
 
         H and W are multiples of `coarse`; h and w are H and W over it.
         """
@@ -72,12 +76,12 @@ class GroundCandidates(nn.Module):
         with torch.autocast(dsm.device.type, enabled=False):
             return self.guessed(dsm.float(), valid)
 
-    def guessed(self, surface: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def guessed(self, surface: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         covered = avg_pool2d(valid.float(), self.coarse)
         known = covered > 0
         mean = avg_pool2d(torch.where(valid, surface, 0.0), self.coarse) / covered.clamp(min=1e-6)
         trend = smoothed(mean, known, TREND_M / self.cell_m)
-        over_trend = surface - interpolate(trend, scale_factor=self.coarse, mode="bilinear", align_corners=False)
+        over_trend = surface - enlarge(trend, known, self.coarse)
 
         low, fine_known = block_minima(surface, valid, self.fine)
         high = -block_minima(-surface, valid, self.fine)[0]
@@ -93,22 +97,21 @@ class GroundCandidates(nn.Module):
 
         base = grounds[:, self.shown_against, None]
         others = [number for number in range(self.count) if number != self.shown_against]
-        at_fine = interpolate(base, scale_factor=2, mode="bilinear", align_corners=False)
+        at_fine = enlarge(base, known, 2)
         heights = torch.cat([low - at_fine, high - low], dim=1) / SCALE_M
         planes = [
             pixel_unshuffle(torch.cat([torch.where(fine_known, heights, 0.0), fine_known.float()], dim=1), 2),
             (grounds[:, others] - base) / SCALE_M,
-            torch.where(known, (mean - trend) / SCALE_M, 0.0),
+            (mean - trend) / SCALE_M,
             support(lowest, grounds[:, self.supported], known),
-            steepness(trend, self.cell_m),
+            steepness(trend, known, self.cell_m),
         ]
-        return torch.cat(planes, dim=1), grounds
+        return mask_features(torch.cat(planes, dim=1), known), grounds, known
 
     def opening(self, cells: Tensor, known: Tensor, width_m: float, *, smooth_m: float) -> Tensor:
-        """Opening of cells by a square so wide, smoothed; 0 where nothing is known within reach."""
-        low = opened(cells, known, odd(width_m, self.cell_m))
-        found = low.isfinite()
-        return smoothed(torch.where(found, low, 0.0), found, smooth_m / self.cell_m)
+        """Opening of known cells by a square so wide, smoothed."""
+        low = torch.where(known, opened(cells, known, odd(width_m, self.cell_m)), 0.0)
+        return smoothed(low, known, smooth_m / self.cell_m)
 
 
 def halved_minima(cells: Tensor, known: Tensor) -> Tensor:
@@ -125,9 +128,15 @@ def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
     return share / avg_pool2d(known.float(), SUPPORT_CELLS, 1, margin).clamp(min=1 / SUPPORT_CELLS**2)
 
 
-def steepness(trend: Tensor, cell_m: float) -> Tensor:
-    """Slope of the trend, rise over run."""
-    edged = pad(trend, (1, 1, 1, 1), mode="replicate")
-    down = (edged[..., 2:, 1:-1] - edged[..., :-2, 1:-1]) / (2 * cell_m)
-    across = (edged[..., 1:-1, 2:] - edged[..., 1:-1, :-2]) / (2 * cell_m)
+def steepness(trend: Tensor, known: Tensor, cell_m: float) -> Tensor:
+    """Slope of the trend, rise over run. A neighbour that is not known has the height of the cell itself."""
+    rows, columns = trend.shape[-2:]
+    edged, inside = pad(trend, (1, 1, 1, 1)), pad(known, (1, 1, 1, 1))
+
+    def beside(row: int, column: int) -> Tensor:
+        place = (..., slice(row, row + rows), slice(column, column + columns))
+        return torch.where(inside[place], edged[place], trend)
+
+    down = (beside(2, 1) - beside(0, 1)) / (2 * cell_m)
+    across = (beside(1, 2) - beside(1, 0)) / (2 * cell_m)
     return (down.square() + across.square()).sqrt()

@@ -8,12 +8,13 @@ import torch
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, le, max_len, min_len
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from forestgaps_core import NormFactory
-from forestgaps_models.blocks import ConvNormAct, ResidualBlock
+from forestgaps_models.blocks import ResidualBlock, run_blocks
+from forestgaps_models.convolution import ConvNormAct
 from forestgaps_models.drop_path import DropPath
 from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.masking import enlarge, mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
 
@@ -21,19 +22,18 @@ HALVINGS = 3  # to an eighth, the paper's finer choice
 FINE = 1  # the level whose edges are joined, four times as fine as the context
 
 
-def enlarged(x: Tensor, factor: int) -> Tensor:
-    return interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
 class TileMean(nn.Module):
-    """The mean of the tile, mixed, at every place. Not normalized: a batch of one would have a single value to do it from."""
+    """The mean of the tile's known pixels, mixed, at every place.
+
+    Not normalized: a batch of one would have a single value to do it from.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.mix = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(x.mean((2, 3), keepdim=True))
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(x.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1))
         return mixed.expand(-1, -1, *x.shape[2:])
 
 
@@ -51,8 +51,9 @@ class Pyramid(nn.Module):
             self.branches.append(TileMean(inputs, outputs))
         self.mix = ConvNormAct(len(self.branches) * outputs, outputs, normalization, size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(torch.cat([branch(x) for branch in self.branches], dim=1))
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        seen = [branch(x, known) if isinstance(branch, TileMean) else branch(x) for branch in self.branches]
+        mixed: Tensor = self.mix(torch.cat(seen, dim=1))
         return mixed
 
 
@@ -98,13 +99,17 @@ class DeepLabBody(Body):
             ConvNormAct(context + base, context, normalization), ConvNormAct(context, self.channels, normalization)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        masks = mask_pyramid(known, HALVINGS)
         seen = []
-        for stage in self.down:
-            x = stage(x)
+        for stage, mask in zip(self.down, masks, strict=True):
+            x = run_blocks(stage, x, mask)
             seen.append(x)
-        context = enlarged(self.pyramid(x), 2 ** (HALVINGS - FINE))
-        return enlarged(self.join(torch.cat([context, self.fine(seen[FINE])], dim=1)), 2**FINE)
+        context = enlarge(self.pyramid(x, masks[-1]), masks[-1], 2 ** (HALVINGS - FINE))
+        x = torch.cat([context, self.fine(seen[FINE])], dim=1)
+        for layer in self.join:
+            x = layer(mask_features(x, masks[FINE]))
+        return mask_features(enlarge(x, masks[FINE], 2**FINE), known)
 
 
 @frozen(kw_only=True)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
 from forestgaps_models.attention import Attention, AttentionGate, block_attention
-from forestgaps_models.blocks import PlainBlock, ResidualBlock
+from forestgaps_models.blocks import PlainBlock, ResidualBlock, run_blocks
 from forestgaps_models.drop_path import DropPath
+from forestgaps_models.masking import mask_features, mask_pyramid
 from forestgaps_models.network import Body
 
 WIDEST = 8  # times the base: deeper levels cost many parameters and add little
@@ -84,16 +85,19 @@ class EncoderDecoder(Body):
         )
         self.up = nn.ModuleList(stage(2 * widths[level], widths[level]) for level in upwards)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        masks = mask_pyramid(known, len(self.up))
         seen = []
-        for stage in self.down:
-            x = stage(x)
+        for stage, mask in zip(self.down, masks, strict=True):
+            x = run_blocks(stage, x, mask)
             seen.append(x)
         seen.pop()
+        masks.pop()
         for enlarge, gate, stage in zip(self.enlarge, self.gates, self.up, strict=True):
-            x = enlarge(x)
+            mask = masks.pop()
+            x = mask_features(enlarge(x), mask)
             skip = seen.pop()
             if isinstance(gate, AttentionGate):
                 skip = gate(skip, x)
-            x = stage(torch.cat([skip, x], dim=1))
+            x = run_blocks(stage, torch.cat([skip, x], dim=1), mask)
         return x

@@ -15,8 +15,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, max_pool2d, pad, unfold
+from torch.nn.functional import conv2d, max_pool2d, pad, unfold
 
+from forestgaps_models.masking import enlarge
 from forestgaps_models.morphology import opened
 
 TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
@@ -26,6 +27,14 @@ def odd(metres: float, cell_m: float) -> int:
     """The odd number of cells nearest to a width from above, at least 1."""
     cells = max(round(metres / cell_m), 1)
     return cells + 1 - cells % 2
+
+
+def cell_pixels(metres: float, resolution_m: float) -> int:
+    """The power of two nearest to a width in pixels, at least 1.
+
+    A power of two, so that cells fall on the same pixels in every window that begins at a multiple of one.
+    """
+    return int(2 ** max(round(math.log2(metres / resolution_m)), 0))
 
 
 def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -38,8 +47,9 @@ def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Ten
 
 
 def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
-    """Gaussian mean over known cells; beyond the edge the outermost ones repeat. Where nothing is known within reach, the mean of
-    all known cells of the tile (0 without any): a constant there would tell elevations above the sea apart.
+    """Gaussian mean over the known cells within reach; what it says of a cell that is not known itself is not to be read.
+
+    Cells beyond the edge are not known either, so an edge of the tile and an edge of the survey are alike.
     """
     reach = int(TRUNCATE * sigma + 0.5)
     place = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
@@ -49,7 +59,7 @@ def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     # From the mean of each tile, since sums of elevations of thousands of metres would lose decimals.
     anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     planes = torch.cat([(cells - anchor) * weight, weight]).contiguous()
-    planes = pad(planes, (reach, reach, reach, reach), mode="replicate")
+    planes = pad(planes, (reach, reach, reach, reach))
     planes = conv2d(conv2d(planes, kernel), kernel.transpose(-1, -2))
     samples = cells.shape[0]
     total, count = planes[:samples], planes[samples:]  # a chunk would fix the number of samples when the network is exported
@@ -69,10 +79,10 @@ def low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -
     return torch.where(low.isfinite(), low, 0.0)
 
 
-def at_pixels(cells: Tensor, size: int, surface: Tensor) -> Tensor:
+def at_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tensor:
     """Cells interpolated to the pixels of the surface, and never above it."""
     rows, columns = surface.shape[-2:]
-    whole = interpolate(cells, scale_factor=size, mode="bilinear", align_corners=False)
+    whole = enlarge(cells, known, size)
     return torch.minimum(whole[..., :rows, :columns], surface)
 
 
@@ -81,12 +91,11 @@ def ground_by_opening(
     surface: Tensor, valid: Tensor, resolution_m: float, *, window_m: float = 40.0, smooth_m: float = 10.0, cell_m: float = 2.0
 ) -> Tensor:
     """Opening of the lowest pixels of cells, smoothed, metres. (B, 1, H, W) in and out."""
-    size = max(round(cell_m / resolution_m), 1)
+    size = cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
     minima, known = block_minima(surface, valid, size)
-    low = opened(minima, known, odd(window_m, cell))
-    found = low.isfinite()
-    return at_pixels(smoothed(torch.where(found, low, 0.0), found, smooth_m / cell), size, surface)
+    low = torch.where(known, opened(minima, known, odd(window_m, cell)), 0.0)
+    return at_pixels(smoothed(low, known, smooth_m / cell), known, size, surface)
 
 
 @torch.no_grad()
@@ -97,7 +106,7 @@ def ground_by_envelope(
     *,
     window_m: float = 60.0,
     percentile: float = 10.0,
-    cell_m: float = 5.0,
+    cell_m: float = 4.0,
     smooth_m: float = 15.0,
     trend_m: float = 40.0,
     passes: int = 2,
@@ -106,12 +115,11 @@ def ground_by_envelope(
 
     Each pass takes its own result as the trend of the next.
     """
-    size = max(round(cell_m / resolution_m), 1)
+    size = cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
     minima, known = block_minima(surface, valid, size)
     trend = smoothed(minima, known, trend_m / cell)
-    everywhere = torch.ones_like(known)
     for _ in range(passes):
         low = low_percentile(minima - trend, known, odd(window_m, cell), percentile)
-        trend = smoothed(trend + low, everywhere, smooth_m / cell)
-    return at_pixels(trend, size, surface)
+        trend = smoothed(trend + low, known, smooth_m / cell)
+    return at_pixels(trend, known, size, surface)

@@ -21,7 +21,7 @@ import torch
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, le, lt, max_len, min_len
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad, softplus
+from torch.nn.functional import pad, softplus
 
 from forestgaps_core import NormFactory
 from forestgaps_core.batches import ascending
@@ -29,6 +29,7 @@ from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.candidates import GroundCandidates
 from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
 from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
+from forestgaps_models.masking import enlarge
 from forestgaps_models.network import margin_to
 
 RESIDUAL_M = 5.0  # metres that an output of 1 adds to the ground
@@ -149,8 +150,8 @@ class GroundNetwork(nn.Module):
         """All that thresholds are read off, pixel by pixel: (B, 3 C, H, W) float32, `distribution` in one piece."""
         rows, columns = dsm.shape[-2:]
         margin = margin_to(dsm, self.candidates.coarse * self.body.multiple)
-        planes, grounds = self.candidates(pad(dsm, margin), pad(valid, margin))
-        out = self.last(self.body(planes.contiguous(memory_format=torch.channels_last))).float()
+        planes, grounds, known = self.candidates(pad(dsm, margin), pad(valid, margin))
+        out = self.last(self.body(planes.contiguous(memory_format=torch.channels_last), known)).float()
         out = out.unflatten(1, (self.components, -1))
         count = self.candidates.count
         residual = RESIDUAL_M * out[:, :, count]
@@ -158,7 +159,7 @@ class GroundNetwork(nn.Module):
             residual = torch.cat([torch.zeros_like(residual[:, :1]), residual[:, 1:]], dim=1)
         ground = (out[:, :, :count].softmax(dim=2) * grounds[:, None]).sum(dim=2) + residual
         coarse = torch.cat([ground, out[:, :, count + 1], out[:, :, count + 2]], dim=1)
-        fine = interpolate(coarse, scale_factor=self.candidates.coarse, mode="bilinear", align_corners=False)
+        fine = enlarge(coarse, known, self.candidates.coarse)
         ground, spread, weight = fine[..., :rows, :columns].chunk(3, dim=1)
         return torch.cat([dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)], dim=1)
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
-from forestgaps_models.blocks import ConvNormAct, convolution
+from forestgaps_models.convolution import ConvNormAct, convolution
 from forestgaps_models.film import Film, ThresholdCode
+from forestgaps_models.masking import mask_features
 from forestgaps_models.network import Network
 
 CODE_WIDTH = 32
@@ -36,11 +37,11 @@ class ThresholdHead(nn.Module):
         self.films = nn.ModuleList(Film(channels, CODE_WIDTH) for _ in range(1 + blocks))
         self.last = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, features: Tensor, thresholds: Tensor) -> Tensor:
+    def forward(self, features: Tensor, thresholds: Tensor, valid: Tensor) -> Tensor:
         code = self.code(thresholds)
-        x = features
-        for convolve, film in zip(self.convolutions, self.films, strict=True):
-            x = torch.relu(film(convolve(x), code))
+        x, known = features, valid[:, None].expand(-1, thresholds.shape[1], -1, -1, -1).flatten(0, 1)
+        for place, (convolve, film) in enumerate(zip(self.convolutions, self.films, strict=True)):
+            x = torch.relu(film(convolve(mask_features(x, known) if place else x), code))
         logits: Tensor = self.last(x).float()
         return logits.reshape(*thresholds.shape, *features.shape[-2:])
 
@@ -119,6 +120,9 @@ class HeightNetwork(Network):
 
     nested = True  # gaps at one threshold are gaps at any higher one
     head: HeightHead
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        return self.logits_of(self.parts(dsm, valid), thresholds)
 
     def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """All that thresholds are read off, pixel by pixel: (B, N, H, W) float32."""

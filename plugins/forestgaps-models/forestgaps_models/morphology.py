@@ -81,7 +81,7 @@ def opened(x: Tensor, valid: Tensor, size: int) -> Tensor:
 
 def local_mean(x: Tensor, valid: Tensor, size: int) -> Tensor:
     """Mean over the valid pixels of the square of `size` (odd) pixels around each; 0 where there is none. (B, 1, H, W)."""
-    weight = valid.to(x.dtype)
+    weight, x = valid.to(x.dtype), torch.where(valid, x, 0.0)
     # Large elevations would drown the decimals of long sums, so sums start from the tile's own mean.
     anchor = (x * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     pixels = window_sum(window_sum(weight, size, ROWS), size, COLUMNS)

@@ -1,6 +1,7 @@
 """What every network here does: view, pad, body, crop, head.
 
-The *body* turns the view into feature planes and never sees a threshold; the *head* turns them into logits.
+The *body* turns the view into feature planes and never sees a threshold; the *head* turns them into logits. View and features are 0
+where there is no data (`forestgaps_models.masking`), so no answer depends on what fills invalid pixels, or on padding.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from forestgaps_models.views import ViewLayer
 
 
 class Body(nn.Module):
-    """From (B, planes, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`."""
+    """(x, known) to features: (B, planes, H, W) and (B, 1, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`.
+
+    Both planes and features are 0 where nothing is known.
+    """
 
     channels: int
     multiple: int
@@ -25,7 +29,7 @@ class Network(nn.Module):
     Args:
         view: From metres to planes, in float32.
         body: From the view to features.
-        head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K)) to logits (B, K, H, W).
+        head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
     """
 
     view: ViewLayer
@@ -37,26 +41,18 @@ class Network(nn.Module):
 
     def features(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The body's planes, (B, C, H, W)."""
-        x = padded_to(self.view(dsm, valid), multiple=self.body.multiple)
-        planes: Tensor = self.body(x)
+        # The view and not the DSM is padded: its windows end where the survey ends.
+        margin = margin_to(dsm, self.body.multiple)
+        planes: Tensor = self.body(pad(self.view(dsm, valid), margin), pad(valid, margin))
         return planes[..., : dsm.shape[-2], : dsm.shape[-1]]
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(dsm, valid), thresholds)
+        logits: Tensor = self.head(self.features(dsm, valid), thresholds, valid)
         return logits
 
     def set_drop_path(self, rate: float) -> None:
         """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""
         set_drop_path(self, rate)
-
-
-def padded_to(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column of (B, C, H, W) until height and width are as `margin_to` says.
-
-    Of the view, not of the DSM: the view's windows end where the survey ends.
-    """
-    margin = margin_to(x, multiple)
-    return pad(x, margin, mode="replicate") if any(margin) else x
 
 
 def margin_to(x: Tensor, multiple: int) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from forestgaps_core import NormFactory
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.drop_path import DropPath
 from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.masking import mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
 
@@ -24,10 +25,10 @@ class Step(nn.Module):
         super().__init__()
         self.enlarge, self.blocks = nn.ModuleList(enlarge), nn.ModuleList(blocks)
 
-    def forward(self, levels: list[list[Tensor]]) -> list[list[Tensor]]:
+    def forward(self, levels: list[list[Tensor]], masks: list[Tensor]) -> list[list[Tensor]]:
         joined = []
-        for nodes, below, enlarge, block in zip(levels, levels[1:], self.enlarge, self.blocks, strict=False):
-            joined.append([*nodes, block(torch.cat([*nodes, enlarge(below[-1])], dim=1))])
+        for nodes, below, mask, enlarge, block in zip(levels, levels[1:], masks, self.enlarge, self.blocks, strict=False):
+            joined.append([*nodes, block(torch.cat([*nodes, mask_features(enlarge(below[-1]), mask)], dim=1), mask)])
         return joined
 
 
@@ -63,13 +64,14 @@ class Nested(Body):
         self.down.extend(node(widths[level], widths[level + 1], stride=2) for level in range(depth))
         self.steps = nn.ModuleList(step(number) for number in range(1, depth + 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        masks = mask_pyramid(known, len(self.steps))
         levels = []
-        for block in self.down:
-            x = block(x)
+        for block, mask in zip(self.down, masks, strict=True):
+            x = block(x, mask)
             levels.append([x])
         for step in self.steps:
-            levels = step(levels)
+            levels = step(levels, masks)
         return levels[0][-1]
 
 

@@ -12,7 +12,7 @@ So a view measures the surface against its surroundings and divides by one fixed
 - *positions*: where in the tile a pixel lies, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). A raster
   predicted in windows has no such place, so expect seams; for experiments.
 
-The last plane is 1 where the survey has data and 0 elsewhere; there all other planes of the surface are 0 too.
+The last plane is 1 where the survey has data and 0 elsewhere; there all other planes are 0 too.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class ViewLayer(nn.Module):
 
     def show(self, channel: Channel, surface: Tensor, valid: Tensor) -> list[Tensor]:
         if channel == "positions":
-            return positions(surface)
+            return [torch.where(valid, plane, 0.0) for plane in positions(surface)]
         if channel == "relief":
             references = [local_mean(surface, valid, self.relief)]
         elif channel == "ground":

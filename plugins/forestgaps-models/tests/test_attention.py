@@ -41,4 +41,6 @@ def test_cbam_is_the_equations_of_the_paper() -> None:
     row, column = 4, 4
     square = summary[:, row - 1 : row + 2, column - 1 : column + 2]
     place = torch.sigmoid((layer.places.weight[0] * square).sum() + layer.places.bias[0])
-    torch.testing.assert_close(layer(X)[0, :, row, column], refined[:, row, column] * place)
+    torch.testing.assert_close(
+        layer(X, torch.ones(2, 1, 9, 8, dtype=torch.bool))[0, :, row, column], refined[:, row, column] * place
+    )

@@ -24,7 +24,7 @@ def forest(ground: Tensor, *, crown_px: int = 12, height_m: float = 20.0) -> Ten
 
 def test_on_flat_ground_wide_windows_find_it_and_narrow_ones_may_not() -> None:
     dsm = forest(torch.full((1, 1, 128, 128), 700.0), crown_px=24)
-    _, grounds = candidates()(dsm, torch.ones_like(dsm, dtype=torch.bool))
+    _, grounds, _ = candidates()(dsm, torch.ones_like(dsm, dtype=torch.bool))
     error = (grounds - 700.0).abs().amax((0, 2, 3))
     assert error[2:5].max() < 1e-3  # 44 m and more span a crown
     assert error[0] > 5  # 12 m does not
@@ -34,9 +34,9 @@ def test_the_edge_of_the_survey_is_like_the_edge_of_the_raster() -> None:
     """Windows centred beyond it would see a corner of canopy and no ground."""
     dsm = forest(torch.full((1, 1, 64, 64), 300.0))
     everywhere = torch.ones_like(dsm, dtype=torch.bool)
-    _, alone = candidates()(dsm, everywhere)
+    _, alone, _ = candidates()(dsm, everywhere)
     beyond = (0, 64, 0, 32)
-    _, within = candidates()(pad(dsm, beyond), pad(everywhere, beyond))
+    _, within, _ = candidates()(pad(dsm, beyond), pad(everywhere, beyond))
     plain = slice(0, 5)
     torch.testing.assert_close(within[:, plain, :16, :16], alone[:, plain], atol=1.0, rtol=0)
 
@@ -45,7 +45,7 @@ def test_over_the_trend_a_slope_is_not_taken_for_height() -> None:
     y = torch.arange(256, dtype=torch.float32)[:, None].expand(256, 256)
     ground = (100 + 0.7 * y)[None, None]
     dsm = forest(ground)
-    _, grounds = candidates()(dsm, torch.ones_like(dsm, dtype=torch.bool))
+    _, grounds, _ = candidates()(dsm, torch.ones_like(dsm, dtype=torch.bool))
     truth = interpolate(ground, scale_factor=0.25, mode="area")
     middle = (..., slice(24, 40), slice(24, 40))
     error = (grounds - truth)[middle].abs().mean((0, 2, 3))
@@ -58,7 +58,7 @@ def test_every_pixel_size_has_planes_and_guesses_of_one_size(resolution_m: float
     layer = candidates(resolution_m)
     size = layer.coarse * 16
     dsm = torch.rand(2, 1, size, size) * 20 + 1500
-    planes, grounds = layer(dsm, torch.rand_like(dsm) > 0.1)
+    planes, grounds, _ = layer(dsm, torch.rand_like(dsm) > 0.1)
     assert planes.shape == (2, layer.planes, 16, 16)
     assert grounds.shape == (2, layer.count, 16, 16)
     assert planes.isfinite().all() and grounds.isfinite().all()
@@ -67,8 +67,8 @@ def test_every_pixel_size_has_planes_and_guesses_of_one_size(resolution_m: float
 def test_elevation_changes_nothing_that_is_shown() -> None:
     dsm = torch.rand(1, 1, 64, 64) * 20
     valid = torch.rand_like(dsm) > 0.2
-    low, low_grounds = candidates()(dsm, valid)
-    high, high_grounds = candidates()(dsm + 2000, valid)
+    low, low_grounds, _ = candidates()(dsm, valid)
+    high, high_grounds, _ = candidates()(dsm + 2000, valid)
     torch.testing.assert_close(high, low, atol=2e-3, rtol=0)
     torch.testing.assert_close(high_grounds - 2000, low_grounds, atol=5e-3, rtol=0)
 
@@ -97,7 +97,7 @@ def test_what_lies_beyond_the_reach_changes_nothing() -> None:
     valid = torch.ones_like(dsm, dtype=torch.bool)
     changed = dsm.clone()
     changed[..., 0, :] += 40
-    (before, _), (after, _) = layer(dsm, valid), layer(changed, valid)
+    (before, _, _), (after, _, _) = layer(dsm, valid), layer(changed, valid)
     # Sums are taken from the tile's mean, which moves a little.
     torch.testing.assert_close(
         after[..., margin // layer.coarse + 1 :, :], before[..., margin // layer.coarse + 1 :, :], atol=1e-3, rtol=0
@@ -119,7 +119,9 @@ def test_support_is_the_share_of_near_cells() -> None:
 def test_steepness_of_a_plane_is_its_slope() -> None:
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
     plane = (4 * (0.3 * y + 0.4 * x))[None, None]
-    torch.testing.assert_close(steepness(plane, 4.0)[..., 1:-1, 1:-1], torch.full((1, 1, 4, 5), 0.5))
+    torch.testing.assert_close(
+        steepness(plane, torch.ones_like(plane, dtype=torch.bool), 4.0)[..., 1:-1, 1:-1], torch.full((1, 1, 4, 5), 0.5)
+    )
 
 
 @pytest.mark.parametrize("shift", [-350.0, 1500.0])
@@ -128,7 +130,7 @@ def test_elevation_above_the_sea_changes_nothing_beside_a_hole_in_the_data_eithe
     dsm = forest(torch.full((1, 1, 256, 256), 400.0)) + torch.rand((1, 1, 256, 256), generator=generator)
     valid = torch.ones_like(dsm, dtype=torch.bool)
     valid[..., 60:188, 90:218] = False
-    planes, grounds = candidates()(dsm, valid)
-    planes_above, grounds_above = candidates()(dsm + shift, valid)
+    planes, grounds, _ = candidates()(dsm, valid)
+    planes_above, grounds_above, _ = candidates()(dsm + shift, valid)
     torch.testing.assert_close(grounds_above - shift, grounds, rtol=0, atol=5e-3)
     torch.testing.assert_close(planes_above, planes, rtol=0, atol=5e-2)  # shares of cells may flip by a cell

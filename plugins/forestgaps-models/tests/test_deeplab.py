@@ -24,13 +24,13 @@ def test_the_pyramid_reaches_as_far_as_its_rates() -> None:
     for branch in pyramid.branches:
         branch[2] = nn.Identity()  # so that every path carries a gradient
     pyramid.mix[2] = nn.Identity()
-    (gradient,) = torch.autograd.grad(pyramid(x)[0, :, 10, 10].sum(), x)
+    (gradient,) = torch.autograd.grad(pyramid(x, torch.ones_like(x, dtype=torch.bool))[0, :, 10, 10].sum(), x)
     rows, columns = gradient[0, 0].nonzero(as_tuple=True)
     assert sorted(set((rows - 10).tolist())) == sorted(set((columns - 10).tolist())) == [-5, -2, 0, 2, 5]
 
 
 def test_the_tile_mean_is_the_same_everywhere_and_trains_with_one_sample() -> None:
-    out = TileMean(3, 4)(torch.randn(1, 3, 5, 6))
+    out = TileMean(3, 4)(torch.randn(1, 3, 5, 6), torch.ones(1, 1, 5, 6, dtype=torch.bool))
     assert out.shape == (1, 4, 5, 6)
     assert torch.equal(out, out[..., :1, :1].expand_as(out))
     model = built("model", SMALL)

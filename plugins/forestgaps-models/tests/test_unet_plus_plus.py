@@ -27,11 +27,11 @@ def test_a_node_is_made_of_its_level_and_the_one_below() -> None:
     """With blocks that keep the mean and enlargements that repeat it, the triangle can be worked by hand."""
 
     class Mean(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
             return x.mean(1, keepdim=True)
 
     class Halve(Mean):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
             return 2 * nn.functional.avg_pool2d(super().forward(x), 2)
 
     body = Nested(1, nn.BatchNorm2d, base=4, depth=2, paths=SMALL.paths(6), dropout=0.0)
@@ -40,4 +40,4 @@ def test_a_node_is_made_of_its_level_and_the_one_below() -> None:
         step.blocks = nn.ModuleList(Mean() for _ in step.blocks)
         step.enlarge = nn.ModuleList(nn.Upsample(scale_factor=2) for _ in step.enlarge)
     # levels 1, 2, 4; X01 = (1 + 2) / 2, X11 = (2 + 4) / 2, X02 = (1 + 1.5 + 3) / 3
-    assert torch.allclose(body(torch.ones(1, 1, 4, 4)), torch.tensor(5.5 / 3))
+    assert torch.allclose(body(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4, dtype=torch.bool)), torch.tensor(5.5 / 3))
