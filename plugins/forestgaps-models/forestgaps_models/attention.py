@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
 from forestgaps_models.convolution import convolution
-from forestgaps_models.masking import mask_features
 
 Attention = Literal["none", "gates", "cbam"]
 

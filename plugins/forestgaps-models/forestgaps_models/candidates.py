@@ -5,8 +5,8 @@ A narrow window follows the terrain and mistakes wide crowns for ground; a wide 
 them are made of the surface over its own trend, so that a slope is not taken for height. Where guesses agree, and where many
 cells touch them, the ground shows; where wider windows keep finding lower ground, it does not.
 
-A cell without any data is treated as one beyond the edge of the tile: no mean, no minimum and no interpolation reads it, and all that is
-shown of it is 0.
+A cell without any data is treated as one beyond the edge of the tile: no mean, minimum or interpolation reads it, and all that
+is shown of it is 0.
 
 Nothing here is learned, and no gradient passes. What a cell's guesses depend on ends at `reach_m` around it.
 """

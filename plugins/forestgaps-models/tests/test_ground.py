@@ -28,7 +28,7 @@ def test_the_opening_is_that_of_the_classical_filter(filters: ModuleType, seed: 
     found = ground_by_opening(batch.dsm, batch.valid, resolution)[0, 0]
     dsm = torch.where(batch.valid, batch.dsm, torch.nan)[0, 0].double().numpy()
     expected = torch.from_numpy(filters.opening(dsm, resolution))
-    # Half a cell at the edge is extrapolated: the filter repeats the outermost cell, the network's takes the mean of its neighbours.
+    # Half a cell at the edge is extrapolated: here the mean of the cells beside it, there the outermost cell repeated.
     inside = slice(2, -4)
     torch.testing.assert_close(found[inside, inside].double(), expected[inside, inside], atol=5e-3, rtol=0)
 
