@@ -97,15 +97,15 @@ class PlainBlock(nn.Sequential):
             attention or nn.Identity(),
         )
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:  # type: ignore[override]  # a mask beside the features
         halve, first, drop, second, attend = self
         x = mask_features(drop(first(halve(x))), known)
         x = mask_features(second(x), known)
         return attend(x, known) if isinstance(attend, Cbam) else x
 
 
-def run_blocks(blocks: nn.Sequential, x: Tensor, known: Tensor) -> Tensor:
-    """Return what blocks in turn make of features; the mask is that of their results."""
-    for block in blocks:
+def run_blocks(blocks: nn.Module, x: Tensor, known: Tensor) -> Tensor:
+    """Return what the blocks of a stage make of features, one after the other; the mask is that of their results."""
+    for block in blocks.children():
         x = block(x, known)
     return x

@@ -20,6 +20,7 @@ import numpy as np
 import rasterio.shutil
 from attrs import frozen
 from rasterio import Affine
+from rasterio.enums import Resampling
 
 from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.errors import DataError
@@ -27,8 +28,8 @@ from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_geo.local_paths import missing_file
 from forestgaps_geo.opening import opened_text
-from forestgaps_geo.value_bands import value_band
-from forestgaps_rasters.resampling import pixel_size, warped
+from forestgaps_geo.value_bands import ValueBand, value_band
+from forestgaps_rasters.resampling import finer, pixel_size, refuse_finer_pixels, warped
 
 RASTERS = (".tif", ".tiff")
 LISTS = (".txt", ".lst")
@@ -178,13 +179,10 @@ def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int,
     if not resample:
         raise DataError(f"{band.path}: {misfit(band.grid, first)}{offer}")
     window = covering(band.grid, first)
-    if pixel_size(band.grid, window) > 1.02 * first.resolution:
-        raise DataError(
-            f"{band.path}: its pixels ({band.grid.resolution:g}) are coarser than those of the first file ({first.resolution:g}); "
-            "finer pixels than there are would be invented"
-        )
+    size = pixel_size(band.grid, window)
+    refuse_finer_pixels(band, size, first.resolution)
     row, column = offset(window, first) or (0, 0)
-    return row, column, window, part(warped_text(band, window), window, "nan", None)
+    return row, column, window, part(warped_text(band, window, max(round(first.resolution / size), 1)), window, "nan", None)
 
 
 def offset(grid: Grid, first: Grid) -> tuple[int, int] | None:
@@ -221,11 +219,21 @@ def covering(grid: Grid, first: Grid) -> Grid:
     return first.window(row, column, ceil(far_y - NEAR) - row, ceil(far_x - NEAR) - column)
 
 
-def warped_text(band: Band, window: Grid) -> str:
-    """The file on another grid, as the text of a virtual raster of its own."""
+def warped_text(band: Band, window: Grid, k: int) -> str:
+    """The file on another grid, as the text of a virtual raster of its own: the highest of k x k nearest pixels, as in `onto`."""
+    text = text_of(band, finer(window, k), Resampling.nearest)
+    if k == 1:
+        return text
+    with opened_text(band.path, text, band.path.stat().st_size) as dataset:
+        fine = finer(window, k)
+        nearest = ValueBand(band.path, dataset, 1, np.nan, transform=fine.transform)
+        return text_of(Band(band.path, nearest, fine), window, Resampling.max)
+
+
+def text_of(band: Band, window: Grid, resampling: Resampling) -> str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "warped.vrt"
-        with warped(band, window, "maximum", tolerance=1e-6) as view:
+        with warped(band, window, resampling, tolerance=1e-6) as view:
             rasterio.shutil.copy(view, path, driver="VRT")
         return path.read_text(encoding="utf-8")
 

@@ -13,13 +13,13 @@ from rasterio.crs import CRS
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Report, survey
-from forestgaps_geo.grids import Grid, common, crooked, same_place, target_grid
+from forestgaps_geo.grids import Grid, blocks_of, common, crooked, same_place, target_grid
 from forestgaps_geo.input_checks import MAX_DIFFERENCE, check_grid, check_raster, resolve_findings
 from forestgaps_geo.inputs import InputFile, files_read, input_files
 from forestgaps_geo.pair_checks import check_pair
 from forestgaps_rasters.blocks import guard_pixels, split
 from forestgaps_rasters.mosaics import listed, opened_place
-from forestgaps_rasters.resampling import onto
+from forestgaps_rasters.resampling import COARSER, How, onto
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite, file_sum
 
@@ -62,7 +62,8 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
             derived = overlap(surface.grid, surface, other, resample=False)
         lower = derived or target
         stack.enter_context(onto(surface, target, "maximum", resample=wish.resample))
-        below = stack.enter_context(onto(other, lower, "mean", resample=wish.resample and layer == "dtm"))
+        how = how_of_ground(surface, other) if layer == "dtm" else "mean"
+        below = stack.enter_context(onto(other, lower, how, resample=wish.resample and layer == "dtm"))
         survey(surface, report)
         if survey(other, report).canopy_share < 0.5 and layer == "chm":
             raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
@@ -76,7 +77,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         known = {finding.kind for finding in findings} if layer == "chm" else set()  # heights are judged once
         pair = check_pair(top, below, is_ground=layer == "dtm", names=names)
         findings += [finding for finding in pair if finding.kind not in known]
-        notes = resolve_findings(findings, skip=wish.skip_checks)
+        notes = (*resolve_findings(findings, skip=wish.skip_checks), *interpolated(surface, other, how, exact=below.exact))
         sources = tuple(
             source(name, path) for name, place in files.items() for raster in listed([place]) for path in files_read(raster)
         )
@@ -96,6 +97,24 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         sources=sources,
     )
     return Plan(site, target, derived, stored, notes, inputs)
+
+
+def how_of_ground(surface: Band, ground: Band) -> How:
+    """How terrain is brought to a new grid: as its surface if both have the same pixels, so that heights stay; else interpolated."""
+    fits = blocks_of(surface.grid, ground.grid) or blocks_of(ground.grid, surface.grid)
+    return "mean" if fits is not None and fits[2] == 1 else "interpolated"
+
+
+def interpolated(surface: Band, ground: Band, how: How, *, exact: bool) -> list[str]:
+    """What a person should know of terrain that was brought to the pixels of its surface."""
+    times = surface.grid.resolution / ground.grid.resolution
+    if how != "interpolated" or (exact and abs(times - 1) < 1e-4):
+        return []
+    done = "averaged" if times >= COARSER else "interpolated (bilinear)"
+    return [
+        f"{ground.path}: its pixels of {ground.grid.resolution:g} m are not those of {surface.path} "
+        f"({surface.grid.resolution:g} m), so the terrain was {done} to them; the DSM keeps its values"
+    ]
 
 
 def surface_moves(surface: Band, target: Grid) -> bool:

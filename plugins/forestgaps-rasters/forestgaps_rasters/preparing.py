@@ -29,7 +29,7 @@ from forestgaps_geo.writing import NewRaster
 from forestgaps_rasters.apart import check_apart
 from forestgaps_rasters.blocks import PARTS
 from forestgaps_rasters.mosaics import listed, opened_place
-from forestgaps_rasters.planning import Plan, Wish, indexed, planned
+from forestgaps_rasters.planning import Plan, Wish, how_of_ground, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto
 from forestgaps_rasters.resuming import DRAFT, WorkFolder, work_folder
 from forestgaps_rasters.sites import Site
@@ -184,7 +184,7 @@ def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strip
             other = stack.enter_context(opened_place(files.get("dtm") or files["chm"], **options))
         yield (
             stack.enter_context(onto(surface, plan.grid, "maximum", resample=wish.resample)),
-            stack.enter_context(onto(other, plan.grid, "mean", resample=wish.resample)),
+            stack.enter_context(onto(other, plan.grid, how_of_ground(surface, other), resample=wish.resample)),
             "dtm" in files or plan.derived is not None,
         )
 

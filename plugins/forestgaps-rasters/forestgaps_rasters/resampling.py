@@ -1,7 +1,15 @@
 """A raster seen on another grid, strip by strip.
 
-A surface takes the highest value of the pixels that fall together (a crown is not lowered by the ground beside it), ground takes
-their mean. Neither mixes in pixels without data: a pixel made of k x k others is valid where at least half of them are.
+Where pixels become coarser by 1.5 times or more, a surface takes the highest value of the pixels that fall together (a crown is
+not lowered by the ground beside it) and ground takes their mean. Neither mixes in pixels without data: a pixel made of k x k
+others is valid where at least half of them are.
+
+Where pixels keep their size but not their place (another CRS, a rotated or shifted grid), a surface takes the nearest pixel. The
+highest of those that touch the new pixel would enlarge every crown, a mean would fill narrow gaps halfway; the nearest pixel
+changes neither. Ground is smooth, so it may be interpolated, to finer pixels too.
+
+Both are one step: the nearest (or, for ground, the bilinear) value at k x k places in each new pixel, then the highest or the
+mean of them. k is the number of old pixels to a side of a new one, rounded.
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
@@ -25,7 +34,11 @@ from forestgaps_geo.grids import Grid, at, blocks_of, same_place
 from forestgaps_geo.opening import SIDE, opened_text, reading
 from forestgaps_geo.virtual_rasters import plain
 
-How: TypeAlias = Literal["maximum", "mean"]
+How: TypeAlias = Literal["maximum", "mean", "interpolated"]
+"""Of a surface the highest value; of ground with the pixels of its surface the mean; of other ground the mean of interpolated values."""
+
+COARSER = 1.5  # times; below, pixels of a surface keep their size
+MAX_PIXELS_READ = 2**24  # at a time
 
 
 def gathered(values: Plane, k: int, how: How) -> Plane:
@@ -43,7 +56,7 @@ def gathered(values: Plane, k: int, how: How) -> Plane:
             np.fmax(out, part, out=out)
         else:
             np.add(out, part, out=out, where=known)
-    if how == "mean":
+    if how != "maximum":
         out /= np.maximum(count, 1)
     return np.where(2 * count >= k * k, out, np.nan).astype(np.float32)
 
@@ -71,37 +84,73 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
     """The band on the target grid.
 
     Args:
+        resample: Whether pixels may be made anew. Ground may always be interpolated.
         tolerance: Pixels by which a place on another CRS may be off. Within it GDAL's answer depends on the window that is read.
 
     Raises:
-        DataError: The grids do not fit and resampling was not asked, or the band is coarser than the target.
+        DataError: The grids do not fit and resampling was not asked, or a surface is coarser than the target.
     """
     fit = blocks_of(band.grid, target)
-    if fit is not None and (fit[2] == 1 or resample):
+    if fit is not None and (fit[2] == 1 or resample or how == "interpolated"):
         row, column, k = fit
 
-        def gathered_window(first: int, left: int, rows: int, columns: int) -> Plane:
-            return gathered(band.read(row + first * k, column + left * k, rows * k, columns * k), k, how)
+        def read_block(first: int, left: int, rows: int, columns: int) -> Plane:
+            return band.read(row + first, column + left, rows, columns)
 
-        yield Strips(target, gathered_window, exact=True)
+        yield Strips(target, gathered_window(read_block, k, how), exact=True)
         return
-    if not resample:
+    if not resample and how != "interpolated":
         raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}); add --resample")
-    if (size := pixel_size(band.grid, target)) > 1.02 * target.resolution:
-        raise DataError(
-            f"{band.path}: its pixels ({size:.3g}) are coarser than those of the new grid ({target.resolution:g}); "
-            "finer pixels than there are would be invented"
-        )
+    size = pixel_size(band.grid, target)
+    if how != "interpolated":
+        refuse_finer_pixels(band, size, target.resolution)
+    k = max(round(target.resolution / size), 1)
+    fine = finer(target, k)
     scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
-    with warped(band, target, how, tolerance) as vrt:
+    with warped(band, fine, Resampling.bilinear if how == "interpolated" else Resampling.nearest, tolerance) as vrt:
 
-        def warped_window(first: int, left: int, rows: int, columns: int) -> Plane:
+        def read_warped(first: int, left: int, rows: int, columns: int) -> Plane:
             with reading(band.path, f"cannot be brought to the grid {target}"):
                 values: Plane = vrt.read(1, window=Window(left, first, columns, rows))
             with np.errstate(over="ignore", invalid="ignore"):
                 return (values * scale + offset) * np.float32(band.unit_m)
 
-        yield Strips(target, warped_window, exact=False)
+        yield Strips(target, gathered_window(read_warped, k, how), exact=False)
+
+
+Reader: TypeAlias = Callable[[int, int, int, int], Plane]
+
+
+def gathered_window(read: Reader, k: int, how: How) -> Reader:
+    """Return what reads a window of pixels that are k x k of those that `read` reads, `MAX_PIXELS_READ` of them at a time."""
+
+    def window(first: int, left: int, rows: int, columns: int) -> Plane:
+        step = max(MAX_PIXELS_READ // (k * k * max(columns, 1)), 1)
+        parts = [
+            gathered(read(row * k, left * k, min(step, first + rows - row) * k, columns * k), k, how)
+            for row in range(first, first + rows, step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    return window
+
+
+def finer(grid: Grid, k: int) -> Grid:
+    """The same ground in pixels of 1/k of the size."""
+    a, b, c, d, e, f = tuple(grid.transform)[:6]
+    return Grid(grid.crs, Affine(a / k, b / k, c, d / k, e / k, f), grid.rows * k, grid.columns * k)
+
+
+def refuse_finer_pixels(band: Band, size_m: float, wanted_m: float) -> None:
+    """
+    Raises:
+        DataError: A surface has coarser pixels than are wanted, by more than a nearest pixel can bridge.
+    """
+    if size_m >= COARSER * wanted_m:
+        raise DataError(
+            f"{band.path}: its pixels ({size_m:.3g} m) are coarser than those of the new grid ({wanted_m:g} m); "
+            "finer pixels than there are would be invented"
+        )
 
 
 def pixel_size(source: Grid, target: Grid) -> float:
@@ -121,7 +170,7 @@ def pixel_size(source: Grid, target: Grid) -> float:
 
 
 @contextmanager
-def warped(band: Band, target: Grid, how: How, tolerance: float = 0.125) -> Iterator[Any]:
+def warped(band: Band, target: Grid, resampling: Resampling, tolerance: float = 0.125) -> Iterator[Any]:
     crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain metres, and one name for both says so
     nodata = band.source.gdal_nodata
     if max(target.rows, target.columns) > SIDE:
@@ -141,7 +190,7 @@ def warped(band: Band, target: Grid, how: How, tolerance: float = 0.125) -> Iter
                 transform=target.transform,
                 width=target.columns,
                 height=target.rows,
-                resampling=Resampling.max if how == "maximum" else Resampling.average,
+                resampling=resampling,
                 src_nodata=np.nan if nodata is None else nodata,
                 nodata=np.nan,
                 dtype="float32",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,10 +164,44 @@ def test_rasters_in_different_crs_are_refused(site, raster, refused) -> None:
     refused([Site(name="ridge", folder=folder, pixel_size_m=1.0, **SPLIT)], "differ in CRS.*no CRS")
 
 
-def test_a_shift_by_part_of_a_pixel_is_refused(site, raster, refused) -> None:
+def test_heights_shifted_by_part_of_a_pixel_are_refused(site, raster, refused) -> None:
     folder = site("ridge", layers="dsm")
-    raster("ridge/dtm.tif", np.full((90, 70), 400, np.float32), transform=Affine(1, 0, 500_000.4, 0, -1, 5_200_000))
+    raster("ridge/chm.tif", np.full((90, 70), 4, np.float32), transform=Affine(1, 0, 500_000.4, 0, -1, 5_200_000))
     refused([Site(name="ridge", folder=folder, **SPLIT)], "does not fit the pixels of the DSM.*--resample")
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0, 5.0, 0.5])
+@pytest.mark.parametrize("reach", [-6.0, 0.4, 20.0])
+def test_terrain_of_other_pixels_is_interpolated_and_said(raster, tmp_path, size, reach) -> None:
+    """A DTM of another pixel size or place, that covers less than its DSM or more."""
+    y, x = np.arange(90)[:, None] + 0.5, np.arange(70)[None, :] + 0.5
+    canopy = np.random.default_rng(0).uniform(0, 20, (90, 70))
+    raster("ridge/dsm.tif", (400 + 0.4 * x + 0.2 * y + canopy).astype(np.float32))
+    rows, columns = round((90 + 2 * reach) / size), round((70 + 2 * reach) / size)
+    y, x = ((np.arange(count) + 0.5) * size - reach for count in (rows, columns))
+    terrain = (400 + 0.4 * x[None, :] + 0.2 * y[:, None]).astype(np.float32)
+    raster("ridge/dtm.tif", terrain, transform=Affine(size, 0, 500_000 - reach, 0, -size, 5_200_000 + reach))
+    site = Site(name="ridge", folder=tmp_path / "ridge", **SPLIT)
+    done = prepare_sites([site], tmp_path / "out", Wish(tile=32, guard_m=2))
+    heights = np.load(tmp_path / "out" / "ridge" / "height.npy")
+    margin = max(-round(reach), 0)
+    transform = done.index.sites[0].transform
+    row, column = round(5_200_000 - transform[5]), round(transform[2] - 500_000)
+    rows, columns = heights.shape
+    assert rows >= 90 - 2 * margin - 2 and columns >= 70 - 2 * margin - 2
+    off = np.abs(heights - canopy[row : row + rows, column : column + columns])
+    assert np.isfinite(off[5:-5, 5:-5]).all() and off[5:-5, 5:-5].max() < 0.02
+    said = (
+        f"its pixels of {size:g} m are not those of .*so the terrain was {'averaged' if size < 1 else r'interpolated .bilinear.'}"
+    )
+    same_pixels = size == 1 and reach == round(reach)
+    assert [bool(re.search(said, note)) for note in done.notes if "dtm.tif" in note] == [True] * (not same_pixels)
+
+
+def test_a_coarser_surface_is_not_refined(site, raster, refused) -> None:
+    folder = site("ridge", layers="dtm")
+    raster("ridge/dsm.tif", np.full((45, 35), 420, np.float32), resolution=2.0)
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "finer pixels", Wish(tile=32, resolution_m=1.0, resample=True))
 
 
 def test_rotated_grids_are_refused(site, refused) -> None:

@@ -11,7 +11,8 @@ from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import opened
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.resampling import gathered, onto, warped
+from forestgaps_rasters import resampling
+from forestgaps_rasters.resampling import gathered, gathered_window, onto
 
 
 def test_four_pixels_make_one_by_maximum_or_mean() -> None:
@@ -43,15 +44,20 @@ def test_a_grid_within_the_band_is_read_as_it_is(raster) -> None:
         assert np.array_equal(strips.read(1, 3), values[2:5, 2:7])
 
 
-def test_whole_blocks_and_warping_agree_where_both_can(raster) -> None:
+def test_whole_blocks_and_warping_agree_where_both_can(raster, monkeypatch) -> None:
     values = np.random.default_rng(0).normal(50, 20, (12, 16)).astype(np.float32)
     path = raster("a.tif", values, resolution=0.5)
     shifted = Affine(1, 0, 500_000, 0, -1, 5_200_000)
-    for how in ("maximum", "mean"):
+    for how in ("maximum", "mean", "interpolated"):
         with gdal(), opened(path) as band:
             target = Grid(band.grid.crs, shifted, 6, 8)
-            with onto(band, target, how, resample=True) as exact, warped(band, target, how) as vrt:
-                assert np.allclose(vrt.read(1), exact.read(0, 6), atol=1e-4)
+            with onto(band, target, how, resample=True) as exact:
+                expected = exact.read(0, 6)
+            monkeypatch.setattr(resampling, "blocks_of", lambda *_: None)
+            with onto(band, target, how, resample=True) as moved:
+                assert not moved.exact
+                assert np.allclose(moved.read(0, 6), expected, atol=1e-4)
+            monkeypatch.undo()
 
 
 @pytest.mark.parametrize("how", ["maximum", "mean"])
@@ -95,3 +101,93 @@ def test_scaled_bands_are_metres_after_warping_too(raster) -> None:
     with gdal(), opened(path) as band, onto(band, target, "mean", resample=True) as strips:
         assert (band.read(0, 0, 20, 20) == 210).all()
         assert (strips.read(0, 8) == 210).all()
+
+
+# --- gaps keep their share ---------------------------------------------------------------------------------------------
+
+
+def forest(rows: int, columns: int, size: float) -> np.ndarray:
+    """Crowns of some metres with gaps between, on level ground at 300 m, in pixels of `size` metres."""
+    y, x = (np.arange(count)[shape] * size + 0.3 for count, shape in ((rows, np.s_[:, None]), (columns, np.s_[None, :])))
+    crowns = (np.sin(x / 2.1) * np.sin(y / 1.7) + 0.4 * np.sin(x / 5.3 + y / 4.1)) > -0.15
+    return (300 + np.where(crowns, 18 + np.sin(x) + np.cos(y), 0.4)).astype(np.float32)
+
+
+def rotated(size: float, degrees: float, shift: float = 0.0) -> Affine:
+    along, across = size * np.cos(np.radians(degrees)), size * np.sin(np.radians(degrees))
+    return Affine(along, across, 500_000 + shift, across, -along, 5_200_000 - shift)
+
+
+def gap_share(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    assert known.size > 1000
+    return float((known < 305).mean())
+
+
+@pytest.mark.parametrize(
+    ("own", "target"),
+    [
+        (Affine(1, 0, 500_000.5, 0, -1, 5_200_000), 1.0),  # half a pixel aside
+        (Affine(1, 0, 500_000.3, 0, -1, 5_200_000.6), 1.0),
+        (rotated(1, 15), 1.0),
+        (rotated(1, 45), 1.0),
+        (Affine(1, 0, 500_000, 0, -1, 5_200_000), 1.1),  # a little coarser
+        (Affine(1, 0, 500_000, 0, -1, 5_200_000), 1.4),
+        (Affine(1, 0, 500_000, 0, -1, 5_200_000), 0.9),  # a little finer
+    ],
+)
+def test_pixels_that_keep_their_size_keep_the_share_of_gaps(raster, own, target) -> None:
+    values = forest(160, 160, 1.0)
+    path = raster("dsm.tif", values, transform=own)
+    with gdal(), opened(path) as band:
+        left, bottom, right, top = band.grid.bounds
+        rows, columns = int((top - bottom) / target), int((right - left) / target)
+        grid = Grid(band.grid.crs, Affine(target, 0, np.floor(left), 0, -target, np.ceil(top)), rows, columns)
+        with onto(band, grid, "maximum", resample=True) as strips:
+            found = strips.read(0, rows)
+    assert gap_share(found) == pytest.approx(gap_share(values), rel=0.05)
+    assert np.isin(found[np.isfinite(found)], values).all(), "no value is invented"
+
+
+@pytest.mark.parametrize("turn", [0.0, 20.0, 45.0])
+@pytest.mark.parametrize("shift", [0.0, 0.25])
+def test_coarser_pixels_take_the_highest_whatever_the_grid(raster, turn, shift) -> None:
+    values = forest(320, 320, 0.5)
+    straight = gap_share(gathered(values, 2, "maximum"))
+    own = rotated(0.5, turn, shift)
+    with gdal(), opened(raster("dsm.tif", values, transform=own)) as band:
+        left, bottom, right, top = band.grid.bounds
+        grid = Grid(band.grid.crs, Affine(1, 0, np.floor(left), 0, -1, np.ceil(top)), int(top - bottom), int(right - left))
+        with onto(band, grid, "maximum", resample=True) as strips:
+            found = strips.read(0, grid.rows)
+    assert straight < 0.9 * gap_share(values), "crowns grow by half a pixel when pixels are joined"
+    assert gap_share(found) == pytest.approx(straight, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [2.0, 5.0, 1.3])
+def test_ground_is_interpolated_without_being_asked(raster, size) -> None:
+    rows, columns = int(120 / size), int(140 / size)
+    y, x = (np.arange(count)[shape] * size + size / 2 for count, shape in ((rows, np.s_[:, None]), (columns, np.s_[None, :])))
+    path = raster(
+        "dtm.tif", (400 + 0.5 * x - 0.3 * y).astype(np.float32), transform=Affine(size, 0, 500_000.2, 0, -size, 5_200_000)
+    )
+    with gdal(), opened(path) as band:
+        grid = Grid(band.grid.crs, Affine(1, 0, 500_011, 0, -1, 5_199_990), 80, 90)
+        with onto(band, grid, "interpolated", resample=False) as strips:
+            found = strips.read(0, 80)
+    expected = 400 + 0.5 * (np.arange(90)[None, :] + 11.3) - 0.3 * (np.arange(80)[:, None] + 10.5)
+    assert np.abs(found - expected).max() < 0.02
+
+
+def test_a_window_is_gathered_in_pieces_that_fit_memory(monkeypatch) -> None:
+    values = np.random.default_rng(1).normal(0, 1, (60, 40)).astype(np.float32)
+    monkeypatch.setattr(resampling, "MAX_PIXELS_READ", 200)
+    taken = []
+
+    def read(row: int, column: int, rows: int, columns: int) -> np.ndarray:
+        taken.append(rows * columns)
+        return values[row : row + rows, column : column + columns]
+
+    found = gathered_window(read, 2, "maximum")(3, 4, 25, 12)
+    assert np.array_equal(found, gathered(values, 2, "maximum")[3:28, 4:16])
+    assert max(taken) <= 200
