@@ -116,19 +116,30 @@ def check_grid(path: Path, grid: Grid) -> list[Finding]:
 # --- a DSM for a network --------------------------------------------------------------------------------------------------
 
 
-def check_dsm(band: Band, resolution_m: float, trained_m: float) -> list[Finding]:
-    """Return the findings on a DSM that is mapped at a pixel size, by a network that was trained at another or the same."""
-    size = check_resolution(resolution_m, trained_m)
+def check_dsm(band: Band, resolution_m: float, trained_m: float, finest: float | None = None) -> list[Finding]:
+    """Return the findings on a DSM that is mapped at a pixel size, by a network that was trained at another or the same.
+
+    Args:
+        finest: The finest pixels the network maps well, times those of its training, where that is known.
+    """
+    size = check_resolution(resolution_m, trained_m, finest)
     return [*([size] if size else []), *check_raster(band, "dsm")]
 
 
-def check_resolution(resolution_m: float, trained_m: float) -> Finding | None:
-    """Whether a DSM has the pixel size a network learned at."""
+def check_resolution(resolution_m: float, trained_m: float, finest: float | None = None) -> Finding | None:
+    """Whether a DSM has the pixel size a network learned at, or one that it maps as well."""
     times = resolution_m / trained_m
     if abs(times - 1) <= MAX_DIFFERENCE:
         return None
     said = f"the DSM has pixels of {resolution_m:.6g} m, the network learned at {trained_m:g} m"
     numbers = {"pixel_m": resolution_m, "trained_m": trained_m}
+    if finest is not None and times < 1:
+        if times >= 0.999 * finest:
+            sentence = f"{said}: it is mapped at its own pixel size, which gives better maps than --resample"
+            return Finding(kind="pixel size", severity="noted", sentence=sentence, numbers=numbers)
+        least = finest * trained_m
+        sentence = f"{said} and maps pixels down to {least:g} m. Add --resample --resolution {least:g} to bring the DSM there"
+        return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)
     if 1 / MAX_RATIO <= times <= MAX_RATIO:
         would = "; --resample brings it there" if times < 1 else ""
         return Finding(kind="pixel size", severity="noted", sentence=f"{said}: expect a worse map{would}", numbers=numbers)

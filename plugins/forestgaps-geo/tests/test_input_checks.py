@@ -220,6 +220,23 @@ def test_another_pixel_size_is_noted_and_one_too_far_off_refused(has, trained, s
     assert f"pixels of {has:g} m, the network learned at {trained:g} m" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("has", "severity", "would"),
+    [
+        (0.96, None, ""),
+        (0.5, "noted", "mapped at its own pixel size, which gives better maps than --resample"),
+        (0.1, "noted", "mapped at its own pixel size"),
+        (0.05, "refused", r"maps pixels down to 0.1 m. Add --resample --resolution 0.1"),
+        (2.0, "noted", "expect a worse map$"),
+        (5.0, "refused", "take a finer DSM"),
+    ],
+)
+def test_finer_pixels_are_right_for_a_network_that_takes_them(has, severity, would) -> None:
+    found = check_resolution(has, 1.0, finest=0.1)
+    assert (found.severity if found else None) == severity
+    assert re.search(would, found.sentence if found else "")
+
+
 def test_pixel_sizes_that_differ_by_rounding_are_the_same() -> None:
     assert check_resolution(1.000002, 1.0) is None
     assert check_resolution(1.04, 1.0) is None

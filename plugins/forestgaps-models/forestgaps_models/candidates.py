@@ -50,6 +50,7 @@ class GroundCandidates(nn.Module):
 
     def __init__(self, openings_m: Sequence[float], over_trend_m: Sequence[float], resolution_m: float) -> None:
         super().__init__()
+        self.resolution_m = resolution_m
         self.fine = cell_pixels(FINE_M, resolution_m)
         self.coarse = 2 * self.fine
         self.cell_m = self.coarse * resolution_m
@@ -58,6 +59,9 @@ class GroundCandidates(nn.Module):
         self.shown_against = len(self.openings_m) + len(self.over_trend_m) // 2
         self.supported = (len(self.openings_m) // 2, self.shown_against, self.count - 1)
         self.planes = 4 * 3 + (self.count - 1) + 1 + len(self.supported) + 1
+
+    def extra_repr(self) -> str:
+        return f"{self.resolution_m:g} m, openings {self.openings_m}, over trend {self.over_trend_m}"
 
     @property
     def reach_m(self) -> float:

@@ -77,6 +77,8 @@ class DeepLabBody(Body):
     ) -> None:
         super().__init__()
         self.channels, self.multiple = 2 * base, 2**HALVINGS
+        down = sum(2 * blocks * 2**level for level in range(HALVINGS + 1))
+        self.reach = down + (max(rates) + 2) * 2**HALVINGS + 4 * 2**FINE  # and two enlargements, and two convolutions between
         widths = level_widths(base, HALVINGS)
         remaining = iter(paths)
         self.down = nn.ModuleList()

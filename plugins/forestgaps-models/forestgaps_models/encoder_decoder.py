@@ -27,6 +27,12 @@ def block_count(depth: int, blocks: int) -> int:
     return blocks * (2 * depth + 1)
 
 
+def convolution_reach(depth: int, blocks: int) -> int:
+    """Pixels that the 3x3 convolutions of a U reach: two a block, down and up, each as wide as the cells of its level."""
+    cells = [1 << level for level in range(depth + 1)]
+    return 2 * blocks * (sum(cells) + sum(cells[:-1])) + cells[-1]
+
+
 class EncoderDecoder(Body):
     """U-Net of residual blocks, or of plain ones.
 
@@ -55,7 +61,7 @@ class EncoderDecoder(Body):
         block: type[ResidualBlock] | type[PlainBlock] = ResidualBlock,
     ) -> None:
         super().__init__()
-        self.channels, self.multiple = base, 2**depth
+        self.channels, self.multiple, self.reach = base, 2**depth, convolution_reach(depth, blocks)
         widths = level_widths(base, depth)
         remaining = iter(paths)
 

@@ -20,6 +20,8 @@ from torch.nn.functional import conv2d, max_pool2d, pad, unfold
 from forestgaps_models.masking import enlarge
 from forestgaps_models.morphology import opened
 
+CELLS_M = (2.0, 4.0)  # of the opening, of the envelope
+ENVELOPE_REACH_M = 134.0  # a standard deviation of each Gaussian of the envelope, and half of its windows; the tails hardly matter
 TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 
 
@@ -88,7 +90,13 @@ def at_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tenso
 
 @torch.no_grad()
 def ground_by_opening(
-    surface: Tensor, valid: Tensor, resolution_m: float, *, window_m: float = 40.0, smooth_m: float = 10.0, cell_m: float = 2.0
+    surface: Tensor,
+    valid: Tensor,
+    resolution_m: float,
+    *,
+    window_m: float = 40.0,
+    smooth_m: float = 10.0,
+    cell_m: float = CELLS_M[0],
 ) -> Tensor:
     """Opening of the lowest pixels of cells, smoothed, metres. (B, 1, H, W) in and out."""
     size = cell_pixels(cell_m, resolution_m)
@@ -106,7 +114,7 @@ def ground_by_envelope(
     *,
     window_m: float = 60.0,
     percentile: float = 10.0,
-    cell_m: float = 4.0,
+    cell_m: float = CELLS_M[1],
     smooth_m: float = 15.0,
     trend_m: float = 40.0,
     passes: int = 2,

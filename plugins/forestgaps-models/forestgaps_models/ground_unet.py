@@ -15,6 +15,7 @@ The logit of a gap is log F - log(1 - F). It rises with t: gaps are nested whate
 
 from __future__ import annotations
 
+import copy
 from functools import reduce
 
 import torch
@@ -40,6 +41,10 @@ ODDS_CAP = 40.0  # nats, where no gradient is asked; so that odds multiplied by 
 # Windows whose margin is so wide change no probability by 0.02, as measured by benchmarks/window_consistency.py; the tails of the
 # Gaussians reach farther, with weights that do not matter.
 CONTEXT_M = 160.0
+# From half the pixel size of the training on, a map is best when the network counts in pixels as it did in training. Finer pixels
+# are given cells and windows of the size in metres that they have there. Measured by benchmarks/pixel_sizes.py.
+COUNTS_PIXELS = 0.5
+FINEST = 0.1  # times the pixel size of the training; windows of still finer pixels would take more than 2 GB
 FAVOUR = 2.0  # head start of the two guesses that are best alone, in nats: the network begins as a good filter
 
 
@@ -117,12 +122,17 @@ class GroundNetwork(nn.Module):
     Attributes:
         nested: Gaps at one threshold are gaps at any higher one, by construction.
         context_m: What lies farther than this from a pixel hardly matters to it, metres; see `CONTEXT_M`.
+        context_pixels: The same in pixels, where they are not those of the training.
+        multiple: Windows that begin at multiples of so many pixels have their cells on the same pixels.
         pixel_bytes: Memory it takes for each pixel when it predicts, bytes, measured.
+        finest: The finest pixels that `for_pixels` takes, times the pixel size of the training.
     """
 
     nested = True
     context_m = CONTEXT_M
+    context_pixels: float | None = None
     pixel_bytes = 160
+    finest = FINEST
 
     def __init__(self, candidates: GroundCandidates, body: EncoderDecoder, components: int) -> None:
         super().__init__()
@@ -136,6 +146,20 @@ class GroundNetwork(nn.Module):
             # Further components begin lower: what a filter misses is ground below what it found.
             bias[:, count] = -torch.arange(components) / 2.0
             bias[:, count + 2] = -torch.arange(components) / 2.0
+
+    @property
+    def multiple(self) -> int:
+        return self.candidates.coarse * self.body.multiple
+
+    def for_pixels(self, times: float) -> GroundNetwork:
+        """Return the network that maps pixels `times` as large as those of the training best; see `COUNTS_PIXELS`."""
+        if times >= COUNTS_PIXELS:
+            return self
+        made = copy.deepcopy(self)
+        old, finer = self.candidates, times / COUNTS_PIXELS
+        made.candidates = GroundCandidates(old.openings_m, old.over_trend_m, old.resolution_m * finer)
+        made.context_pixels = CONTEXT_M / made.candidates.resolution_m
+        return made
 
     def set_drop_path(self, rate: float) -> None:
         """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""

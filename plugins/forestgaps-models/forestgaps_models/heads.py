@@ -30,6 +30,7 @@ class ThresholdHead(nn.Module):
 
     def __init__(self, channels: int, normalization: NormFactory, *, blocks: int) -> None:
         super().__init__()
+        self.reach = 1 + blocks  # pixels, of 3x3 convolutions
         self.code = ThresholdCode(CODE_WIDTH)
         self.convolutions = nn.ModuleList(
             nn.Sequential(convolution(channels, channels), normalization(channels)) for _ in range(1 + blocks)
@@ -70,6 +71,7 @@ class HeightHead(nn.Module):
 
     def __init__(self, channels: int, normalization: NormFactory, *, edges_m: Sequence[float]) -> None:
         super().__init__()
+        self.reach = 1  # pixels, of a 3x3 convolution
         edges = torch.tensor(edges_m, dtype=torch.float32)
         widths = edges.diff()
         # The mean of an exponential tail lies one scale beyond its edge.

@@ -6,6 +6,8 @@ where there is no data (`forestgaps_models.masking`), so no answer depends on wh
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -21,6 +23,7 @@ class Body(nn.Module):
 
     channels: int
     multiple: int
+    reach: int  # pixels from which what surrounds a pixel changes its features
 
 
 class Network(nn.Module):
@@ -38,6 +41,16 @@ class Network(nn.Module):
     def __init__(self, view: ViewLayer, body: Body, head: nn.Module) -> None:
         super().__init__()
         self.view, self.body, self.head = view, body, head
+
+    @property
+    def multiple(self) -> int:
+        """Windows that begin at multiples of so many pixels have their halvings on the same pixels."""
+        return math.lcm(self.body.multiple, self.view.multiple)
+
+    @property
+    def context_pixels(self) -> int:
+        """Pixels from which what surrounds a pixel changes its answer, but for what a layer sums over a whole tile."""
+        return self.view.reach + self.body.reach + int(self.head.reach)  # type: ignore[arg-type]  # an attribute of every head
 
     def features(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The body's planes, (B, C, H, W)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from forestgaps_core import NormFactory
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.drop_path import DropPath
-from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.encoder_decoder import convolution_reach, level_widths
 from forestgaps_models.masking import mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
@@ -46,7 +46,7 @@ class Nested(Body):
         self, inputs: int, normalization: NormFactory, *, base: int, depth: int, paths: Sequence[DropPath], dropout: float
     ) -> None:
         super().__init__()
-        self.channels, self.multiple = base, 2**depth
+        self.channels, self.multiple, self.reach = base, 2**depth, convolution_reach(depth, 1)
         widths = level_widths(base, depth)
         remaining = iter(paths)
 

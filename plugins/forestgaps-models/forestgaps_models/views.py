@@ -17,6 +17,7 @@ The last plane is 1 where the survey has data and 0 elsewhere; there all other p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from attrs.validators import and_, deep_iterable, ge, gt, in_, le, max_len, min_
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError
-from forestgaps_models.ground import ground_by_envelope, ground_by_opening
+from forestgaps_models.ground import CELLS_M, ENVELOPE_REACH_M, cell_pixels, ground_by_envelope, ground_by_opening
 from forestgaps_models.morphology import local_mean, opened
 
 Channel = Literal["relief", "tophats", "ground", "positions"]
@@ -103,6 +104,17 @@ class ViewLayer(nn.Module):
         self.planes = 1 + sum(
             {"relief": 1, "tophats": len(self.tophats), "ground": 2, "positions": 2}[channel] for channel in self.channels
         )
+
+    @property
+    def multiple(self) -> int:
+        """Pixels on a side of the largest cells that it looks at."""
+        return max(cell_pixels(cell_m, self.resolution_m) for cell_m in CELLS_M) if "ground" in self.channels else 1
+
+    @property
+    def reach(self) -> int:
+        """Pixels from which what surrounds a pixel changes what is shown of it. An opening looks twice half its window."""
+        ground = math.ceil(ENVELOPE_REACH_M / self.resolution_m) if "ground" in self.channels else 0
+        return max(self.relief // 2, 2 * (max(self.tophats, default=0) // 2), ground)
 
     def forward(self, dsm: Tensor, valid: Tensor) -> Tensor:
         with torch.autocast(dsm.device.type, enabled=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -172,3 +173,17 @@ def test_masking_keeps_the_kind_of_numbers(guard: Callable[[], torch.inference_m
             found = mask_features(torch.full((1, 3, 2, 2), 7).to(kind), known)
         assert found.dtype == kind
         assert (found == 7 * known).all()
+
+
+@pytest.mark.parametrize("name", ["height_unet", "unet", "plain_unet", "attention_unet", "unet_plus_plus", "deeplab"])
+def test_what_lies_beyond_the_context_changes_nothing(name: str) -> None:
+    """So windows that overlap by twice the context give one map. Networks that sum over a tile, as `cbam_unet`, have no context."""
+    model: Any = network(name)
+    size = -(-(2 * model.context_pixels + 2) // 64) * 64
+    dsm = terrain(size, 64, 0)
+    changed = dsm.clone()
+    changed[..., 0, :] += 15
+    everywhere = torch.ones_like(dsm, dtype=torch.bool)
+    off = (probabilities(model, dsm, everywhere) - probabilities(model, changed, everywhere)).abs().amax((0, 1, 3))
+    assert off[: model.context_pixels].max() > 1e-6
+    assert off[model.context_pixels :].max() < CLOSE

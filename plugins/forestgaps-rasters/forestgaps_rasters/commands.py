@@ -181,6 +181,10 @@ def predict(
     restart: Annotated[bool, typer.Option("--restart", help="Start again instead of resuming an interrupted map.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Also write a report page (needs forestgaps-evaluation).")] = False,
     resample: Resample = False,
+    resolution: Annotated[
+        float | None,
+        typer.Option(metavar="METRES", min=0.01, help="Pixel size of the maps, with --resample; default: that of the network."),
+    ] = None,
     crs: Crs = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
@@ -213,6 +217,7 @@ def predict(
         overlap=overlap,
         cut=cut,
         resample=resample,
+        resolution_m=resolution,
         crs=parsed_crs(crs) if crs else None,
         pixel_size_m=pixel_size,
         nodata=nodata,

@@ -1,9 +1,9 @@
 """Where the windows of a raster lie, so that what one of them says depends on nothing but the pixels it sees.
 
-Windows begin at multiples of `STRIDE` pixels from the raster's corner: the halvings of a network then fall on the same pixels
-in every window, whatever its size. Each window overlaps the next; the border between two lies in the middle of what they share,
-and over a few pixels on either side of it, the feather, both answers are kept to be blended. The last window of a line is moved
-back inside the raster, so that it sees as much context as the others.
+Windows begin at multiples of `STRIDE` pixels from the raster's corner (or of more, where a network says so): the halvings of a
+network then fall on the same pixels in every window, whatever its size. Each window overlaps the next; the border between two lies
+in the middle of what they share, and over a few pixels on either side of it, the feather, both answers are kept to be blended. The
+last window of a line is moved back inside the raster, so that it sees as much context as the others.
 
 A block is one window with what is kept of it. It is the unit of work: computed alone, in any order, by any process.
 """
@@ -23,9 +23,9 @@ Item: TypeAlias = tuple[int, int]
 """Place of a block among the blocks: (down, right)."""
 
 
-def rounded_up(pixels: float) -> int:
-    """To a multiple of `STRIDE`."""
-    return -int(-pixels // STRIDE) * STRIDE
+def rounded_up(pixels: float, stride: int = STRIDE) -> int:
+    """To a multiple of `stride`."""
+    return -int(-pixels // stride) * stride
 
 
 @frozen
@@ -34,7 +34,7 @@ class Axis:
 
     Attributes:
         extent: Pixels of the raster.
-        size: Pixels of a window; the last may reach beyond the raster by less than `STRIDE`.
+        size: Pixels of a window; the last may reach beyond the raster by less than the stride.
         begins: Where windows begin.
         borders: Between each window and the next.
         feather: Pixels on either side of a border where both are kept.
@@ -47,19 +47,19 @@ class Axis:
     feather: int
 
     @classmethod
-    def over(cls, extent: int, window: int, overlap: int) -> Axis:
+    def over(cls, extent: int, window: int, overlap: int, stride: int = STRIDE) -> Axis:
         """
         Args:
-            window: Side of the windows, a multiple of `STRIDE`; they are narrower where no more of them then cover the raster.
-            overlap: Pixels two windows share, a multiple of `STRIDE`, at most half a window.
+            window: Side of the windows, a multiple of `stride`; they are narrower where no more of them then cover the raster.
+            overlap: Pixels two windows share, a multiple of `stride`, at most half a window.
         """
         if extent <= window:
-            return cls(extent, rounded_up(extent), (0,), (), 0)
+            return cls(extent, rounded_up(extent, stride), (0,), (), 0)
         needed = -(-(extent - overlap) // (window - overlap))
-        window = min(window, rounded_up((extent + (needed - 1) * overlap) / needed))
+        window = min(window, rounded_up((extent + (needed - 1) * overlap) / needed, stride))
         step = window - overlap
         count = 1 + -(-(extent - window) // step)
-        begins = (*range(0, (count - 1) * step, step), rounded_up(extent) - window)
+        begins = (*range(0, (count - 1) * step, step), rounded_up(extent, stride) - window)
         borders = tuple(number * step + overlap // 2 for number in range(1, count))
         return cls(extent, window, begins, borders, min(overlap // 8, FEATHER))
 
@@ -85,8 +85,8 @@ class Lattice:
     right: Axis
 
     @classmethod
-    def over(cls, rows: int, columns: int, window: int, overlap: int) -> Lattice:
-        return cls(Axis.over(rows, window, overlap), Axis.over(columns, window, overlap))
+    def over(cls, rows: int, columns: int, window: int, overlap: int, stride: int = STRIDE) -> Lattice:
+        return cls(Axis.over(rows, window, overlap, stride), Axis.over(columns, window, overlap, stride))
 
     def __iter__(self) -> Iterator[Item]:
         """Row by row."""

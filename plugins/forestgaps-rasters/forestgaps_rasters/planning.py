@@ -100,7 +100,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
 
 
 def how_of_ground(surface: Band, ground: Band) -> How:
-    """How terrain is brought to a new grid: as its surface if both have the same pixels, so that heights stay; else interpolated."""
+    """How terrain is brought to a new grid: as its surface if both have the same pixels, so heights stay; else interpolated."""
     fits = blocks_of(surface.grid, ground.grid) or blocks_of(ground.grid, surface.grid)
     return "mean" if fits is not None and fits[2] == 1 else "interpolated"
 

@@ -6,13 +6,13 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from math import isfinite
+from math import isfinite, lcm, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from rasterio.crs import CRS
 
 from forestgaps_core.components import Executor
@@ -38,11 +38,13 @@ from forestgaps_rasters.mapping import (
     versions_of,
 )
 from forestgaps_rasters.mosaics import Source, source_of
-from forestgaps_rasters.resampling import onto
+from forestgaps_rasters.pixel_sizes import describe_resampling, finest_of, fit_to_pixels
+from forestgaps_rasters.resampling import onto, pixel_size
 from forestgaps_rasters.resuming import WorkFolder, check_free, work_folder
 from forestgaps_rasters.styles import STYLES, write_styles
 
 WINDOW, OVERLAP = 768, 128  # pixels, of a network that does not say how far it looks
+WINDOW_BYTES = 2**31  # memory for one window, where a network can do with less than it would like
 PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of a window, where it does not say
 
 # What is written into the work folder besides blocks, with the temporary files of GDAL.
@@ -63,12 +65,13 @@ class MapOptions:
 
     Attributes:
         window: Side of the windows given to the network, pixels, a multiple of 64; None: what the network needs, at least 768.
-            They are narrower where no more of them then cover the raster.
+            They are narrower where no more of them then cover the raster, and wider where the network looks farther.
         overlap: Pixels neighbouring windows share, a multiple of 64, at most half a window; None: what the network needs, at
-            least 128.
+            least 128. They share more where the network looks farther.
         cut: Probability from which a pixel is a gap.
-        resample: Bring the DSM to the network's pixel size (highest value of the pixels that fall together), and files of a mosaic
-            to the grid of the first.
+        resample: Bring the DSM to the network's pixel size, or to `resolution_m` (highest value of the pixels that fall together),
+            and files of a mosaic to the grid of the first.
+        resolution_m: Pixel size to bring it to, with `resample`; None: the network's.
         crs: CRS to bring it to, with `resample`.
         pixel_size_m: Pixel size of a DSM without CRS.
         nodata: Value that means no data, where the file does not say so.
@@ -82,6 +85,7 @@ class MapOptions:
     overlap: int | None = None
     cut: float = 0.5
     resample: bool = False
+    resolution_m: float | None = None
     crs: CRS | None = None
     pixel_size_m: float | None = None
     nodata: float | None = None
@@ -140,7 +144,7 @@ def predict_raster(
     Raises:
         DataError: The DSM cannot be used as it is. Nothing is then left on disk.
     """
-    how = with_windows(how or MapOptions(), predictor)
+    how = how or MapOptions()
     levels = checked(thresholds or predictor.thresholds, how)
     check_free(out)
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
@@ -149,13 +153,17 @@ def predict_raster(
         source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
         files = input_files(source.files)
         band = stack.enter_context(source.opened())
-        wanted = predictor.resolution_m if how.resample else None
+        wanted = predictor.resolution_m if how.resample and how.resolution_m is None else how.resolution_m
         grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
         with onto(band, grid, "maximum", resample=how.resample):
             pass
-        findings = check_grid(source.place, grid) + check_dsm(band, grid.resolution, predictor.resolution_m)
-        notes = (*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels))
-        lattice = Lattice.over(grid.rows, grid.columns, how.window or WINDOW, how.overlap or 0)
+        findings = check_grid(source.place, grid)
+        findings += check_dsm(band, grid.resolution, predictor.resolution_m, finest_of(predictor))
+        notes = [*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels)]
+        notes += describe_resampling(predictor, pixel_size(band.grid, grid), grid.nominal_resolution)
+        predictor = fit_to_pixels(predictor, grid.resolution)
+        lattice, widened = lattice_for(predictor, grid, how)
+        notes += widened
         mapper = BlockMapper(
             predictor, Surface(source, grid, how.resample, tuple(file.content() for file in files)), lattice, levels
         )
@@ -177,24 +185,40 @@ def predict_raster(
         grid.columns,
         grid.resolution,
         share,
-        notes,
+        tuple(notes),
         len(lattice),
         resumed,
     )
 
 
-def with_windows(how: MapOptions, predictor: Predictor) -> MapOptions:
-    """Windows where they are not said: so wide that what is kept of one lies as far from its edge as the network looks.
+def lattice_for(predictor: Predictor, grid: Grid, how: MapOptions) -> tuple[Lattice, list[str]]:
+    """The windows of a map, and what a person should know of them.
 
-    Of a window of a network that looks far, three quarters of the side are kept, so that a pixel is computed 1.8 times; with larger
-    windows it would be less often, for more memory.
+    What is kept of a window lies as far from its edge as the network looks, whatever was asked, so that no map depends on its
+    windows. Of a window of a network that looks far, three quarters of the side are kept if memory allows, so that a pixel is
+    computed 1.8 times.
     """
-    context = context_of(predictor)
-    overlap = how.overlap if how.overlap is not None else max(OVERLAP, rounded_up(2 * (context + FEATHER)) if context else 0)
-    window = how.window if how.window is not None else max(WINDOW, 4 * overlap)
-    if how.overlap is None:
-        overlap = min(overlap, window // 2 // STRIDE * STRIDE)
-    return evolve(how, window=window, overlap=overlap)
+    stride, context = stride_of(predictor), context_of(predictor)
+    needed = rounded_up(2 * (context + FEATHER), stride) if context else 0
+    overlap = max(rounded_up(how.overlap, stride) if how.overlap is not None else OVERLAP, needed)
+    affordable = int(sqrt(WINDOW_BYTES / (pixel_bytes_of(predictor) or PIXEL_BYTES)))
+    widest = max(WINDOW, min(4 * overlap, affordable)) if how.window is None else how.window
+    window = rounded_up(max(widest, 2 * (overlap if how.window is None else needed)), stride)
+    if how.overlap is None and not needed:
+        overlap = min(overlap, window // 2 // stride * stride)
+    lattice = Lattice.over(grid.rows, grid.columns, window, overlap, stride)
+    asked = [f"--{name} {value}" for name, value in (("window", how.window), ("overlap", how.overlap)) if value is not None]
+    if len(lattice) == 1 or (how.window or window, how.overlap or overlap) == (window, overlap):
+        return lattice, []
+    return lattice, [
+        f"{' '.join(asked)}: the network looks {context:.0f} pixels far, so windows of {window} pixels that share {overlap} are "
+        "used; with less the map would depend on where they end"
+    ]
+
+
+def stride_of(predictor: Predictor) -> int:
+    """Pixels at whose multiples windows begin, so that the cells of the network are the same in each."""
+    return lcm(STRIDE, int(getattr(getattr(predictor, "model", predictor), "multiple", 1)))
 
 
 def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
@@ -203,7 +227,8 @@ def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
         raise DataError(f"a threshold of {wrong[0]:g} m: a gap is canopy lower than the threshold, so it must be above 0")
     if not 0 < how.cut < 1:
         raise DataError(f"a cut at probability {how.cut:g}: it must lie between 0 and 1")
-    window, overlap = how.window or WINDOW, how.overlap or 0
+    overlap = how.overlap or 0
+    window = max(WINDOW, 2 * overlap) if how.window is None else how.window
     if window < STRIDE or window % STRIDE or overlap % STRIDE or not 0 <= overlap <= window // 2:
         raise DataError(
             f"windows of {window} pixels with {overlap} shared: both are multiples of {STRIDE}, so that a network's halvings fall "
@@ -236,8 +261,7 @@ def ingredients(mapper: BlockMapper, source: Source, how: MapOptions) -> dict[st
         "resample": how.resample,
         "pixel size": how.pixel_size_m,
         "thresholds": ", ".join(f"{level:g}" for level in mapper.levels),
-        "window": how.window,
-        "overlap": how.overlap,
+        "windows": f"{mapper.lattice.down} {mapper.lattice.right}",
         "nodata": how.nodata,
         "band": how.band,
         "feet": how.feet,

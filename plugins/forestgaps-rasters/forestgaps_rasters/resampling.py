@@ -35,7 +35,7 @@ from forestgaps_geo.opening import SIDE, opened_text, reading
 from forestgaps_geo.virtual_rasters import plain
 
 How: TypeAlias = Literal["maximum", "mean", "interpolated"]
-"""Of a surface the highest value; of ground with the pixels of its surface the mean; of other ground the mean of interpolated values."""
+"""A surface takes the highest value, ground with the same pixels the mean, other ground the mean of interpolated values."""
 
 COARSER = 1.5  # times; below, pixels of a surface keep their size
 MAX_PIXELS_READ = 2**24  # at a time
@@ -103,8 +103,8 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
         raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}); add --resample")
     size = pixel_size(band.grid, target)
     if how != "interpolated":
-        refuse_finer_pixels(band, size, target.resolution)
-    k = max(round(target.resolution / size), 1)
+        refuse_finer_pixels(band, size, target.nominal_resolution)
+    k = max(round(target.nominal_resolution / size), 1)
     fine = finer(target, k)
     scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
     with warped(band, fine, Resampling.bilinear if how == "interpolated" else Resampling.nearest, tolerance) as vrt:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -23,13 +24,13 @@ from torch import Tensor
 
 from forestgaps_core.errors import DataError, DiskError, ForestgapsError
 from forestgaps_geo.bands import opened
-from forestgaps_geo.grids import parsed_crs
+from forestgaps_geo.grids import Grid, parsed_crs
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters import predicting
 from forestgaps_rasters.executors import InProcess, Processes
-from forestgaps_rasters.lattice import Lattice
+from forestgaps_rasters.lattice import Lattice, rounded_up
 from forestgaps_rasters.mapping import STEPS
-from forestgaps_rasters.predicting import MapOptions, at_once, predict_raster, with_windows
+from forestgaps_rasters.predicting import MapOptions, at_once, lattice_for, predict_raster
 from forestgaps_rasters.resampling import gathered
 
 SMALL = MapOptions(window=128, overlap=64)
@@ -328,13 +329,24 @@ def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_pat
 
 
 def test_windows_are_as_wide_as_the_network_looks() -> None:
-    predictor = small()
-    assert (with_windows(MapOptions(), predictor).window, with_windows(MapOptions(), predictor).overlap) == (768, 128)
+    predictor, grid = small(), Grid(None, Affine(1, 0, 0, 0, -1, 0), 20_000, 20_000)
+
+    def windows(**asked: int) -> tuple[int, int, list[str]]:
+        lattice, notes = lattice_for(predictor, grid, MapOptions(**asked))
+        axis = lattice.down
+        return rounded_up(axis.size), axis.begins[0] + axis.size - axis.begins[1], notes
+
+    assert windows()[2] == windows(window=640, overlap=64)[2] == []
+    assert (windows()[1], windows(window=640, overlap=64)[1], windows(window=128)[1]) == (128, 64, 64)
     predictor.model.context_pixels = 200
-    wide = with_windows(MapOptions(), predictor)
-    assert (wide.window, wide.overlap) == (2048, 512), "half of it less the feather, 32, is more than 200"
-    assert with_windows(MapOptions(window=256), predictor).overlap == 128, "what is asked is done"
-    assert with_windows(MapOptions(window=640, overlap=64), predictor) == MapOptions(window=640, overlap=64)
+    assert 1600 <= windows()[0] <= 1728, "four times 512 would take more than 2 GB"
+    assert windows()[1:] == (512, []), "half of it less the feather, 32, is more than 200"
+    for asked in ({"window": 256}, {"window": 640, "overlap": 64}, {"overlap": 128}):
+        size, overlap, notes = windows(**asked)
+        assert size >= 960 and overlap == 512
+        assert re.search("the network looks 200 pixels far, so windows of [0-9]+ pixels that share 512 are used", notes[0])
+    predictor.model.multiple = 256
+    assert windows(overlap=640)[1] == 768
 
 
 def test_as_many_windows_at_once_as_fit_the_memory_a_network_says_it_takes(monkeypatch) -> None:
