@@ -18,18 +18,20 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from forestgaps_core.bounded_reading import read_json, read_text
 from forestgaps_core.drafts import new_folder, remove_made
+from forestgaps_core.components import Tile
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
 from forestgaps_core.writing import sweep, write_json
 from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
 
 RESOLUTION_M = 1.0
+LARGEST_PX = 1024  # of a side of the real site at its own pixel size
 LAYERS = ("dsm.tif", "dtm.tif", "chm.tif")
 NETWORK = ("README.md", "model.safetensors", "network.json", "scores.json")
 FOLDER_ARGUMENTS = ("westport", "out", "work", "trained")
@@ -99,16 +101,40 @@ def shared_network(plan: Plan, run: Path, *, calibrate: bool) -> Path:
     return network
 
 
+def native_data(plan: Plan) -> Path:
+    """The real site at its own pixel size, at which it is mapped and therefore scored."""
+    prepared = plan.work / "prepared-native"
+    if not prepared.exists():
+        listed = plan.work / "native.toml"
+        # Only its test area is used; a prepared folder has a part for validation too.
+        listed.write_text(site_list(plan.work, [], plan.westport) + 'validation = "north 0.2"\n', encoding="utf-8")
+        forestgaps("prepare", listed, "--out", prepared, "--tile", plan.tile)
+    return prepared
+
+
+def scored_areas(plan: Plan, prepared: Path, sites: Sequence[SimulatedSite]) -> Iterator[tuple[str, Tile, float]]:
+    """Name, data and pixel size of each area that was held back."""
+    from forestgaps_pretrained.scores import held_back
+
+    native = native_data(plan)
+    real = test_areas([])
+    for folder, names in ((prepared, test_areas(sites)), (native, real)):
+        resolution_m = read_json(folder / "index.json")["resolution_m"]
+        for name, tile in held_back(folder, names, max(plan.size, LARGEST_PX)):
+            if folder == native or name not in real:
+                yield name, tile, resolution_m
+
+
 def write_card(plan: Plan, network: Path, prepared: Path, sites: Sequence[SimulatedSite], command: str) -> None:
     from forestgaps_core import load_predictor
     from forestgaps_pretrained.card import card
-    from forestgaps_pretrained.scores import held_back, scored, written
+    from forestgaps_pretrained.scores import scored, written
 
     predictor = load_predictor(network)
     rows: list[dict[str, Any]] = []
-    for name, tile in held_back(prepared, test_areas(sites), max(plan.size, 512)):
+    for name, tile, resolution_m in scored_areas(plan, prepared, sites):
         print(f"scoring {name}", flush=True)
-        rows += scored(predictor, name, tile, predictor.resolution_m)
+        rows += scored(predictor, name, tile, resolution_m)
     written(network / "scores.json", rows)
     about = read_json(network / "network.json")
     parts = Counter(str(site.part) for site in sites)
