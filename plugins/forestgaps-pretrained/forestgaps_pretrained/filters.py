@@ -49,10 +49,10 @@ def opened(plane: Plane, size: int) -> Plane:
 
 
 def smoothed(plane: Plane, sigma: float) -> Plane:
-    """Gaussian mean over what is known; beyond the edge nothing is."""
+    """Gaussian mean over what is known."""
     known = np.isfinite(plane)
-    weight = ndi.gaussian_filter(known.astype(float), sigma, mode="constant")
-    total = ndi.gaussian_filter(np.where(known, plane, 0.0), sigma, mode="constant")
+    weight = ndi.gaussian_filter(known.astype(float), sigma, mode="nearest")
+    total = ndi.gaussian_filter(np.where(known, plane, 0.0), sigma, mode="nearest")
     return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
