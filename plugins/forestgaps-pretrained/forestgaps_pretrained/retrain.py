@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forestgaps_core.bounded_reading import read_json, read_text
-from forestgaps_core.drafts import new_folder, remove_made
 from forestgaps_core.components import Tile
+from forestgaps_core.drafts import new_folder, remove_made
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
 from forestgaps_core.writing import sweep, write_json
 from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
