@@ -21,6 +21,7 @@ from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.polygons import Geometries
 from forestgaps_gaps.table import GapTable, column_names, kind_of
+from forestgaps_geo.local_paths import require_utf8_name
 
 Parts: TypeAlias = Iterable[tuple[GapTable, Geometries]]
 
@@ -73,6 +74,7 @@ def writer(out: Path) -> Callable[[Path, Mapping[str, Parts], CRS | None], None]
     Raises:
         DataError: There is no such format.
     """
+    require_utf8_name(out)
     try:
         return WRITERS[out.suffix.lower()]
     except KeyError:

@@ -5,10 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from forestgaps_core.errors import DataError
+
 ARCHIVES = ("zip", "tar", "gzip", "7z", "rar")
 # A path has lost one of the two slashes of "s3://", and may begin with the folder of the list that names it.
 ADDRESS = re.compile(r"(?:^|/)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)")
 VIRTUAL = re.compile(r"(?:^|/)vsi(?P<system>[a-z0-9_]+)[/?].*")
+
+
+def require_utf8_name(path: Path) -> None:
+    """
+    Raises:
+        DataError: The path is not UTF-8. GDAL cannot open such a file.
+    """
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: its path is not UTF-8 (at character {error.start + 1}), and GDAL opens no such file; rename it or its folder"
+        ) from error
 
 
 def missing_file(path: Path, what: str = "no such file") -> str:

@@ -13,6 +13,7 @@ kilobyte may declare 10^18 pixels, or blocks of a terabyte. So:
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import warnings
@@ -32,7 +33,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from forestgaps_core.bounded_reading import open_regular_file, read_bytes
 from forestgaps_core.errors import DataError
 from forestgaps_geo.gdal_commands import gdal_translate
-from forestgaps_geo.local_paths import missing_file
+from forestgaps_geo.local_paths import missing_file, require_utf8_name
 from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, parse_xml, plain
 from forestgaps_geo.vrt_values import is_plain_crs
 
@@ -218,6 +219,7 @@ def checked(path: Path, above: tuple[Path, ...] = ()) -> Named:
         above: The VRTs that this one is named in.
     """
     start = first_bytes(path)
+    require_utf8_name(path)
     if start[:4] in TIFF:
         beside(path)
         return Named(str(path.absolute()), path.stat().st_size)
@@ -254,7 +256,7 @@ def beside(path: Path) -> None:
     """
     for ending in BESIDE:
         for other in (path.with_name(path.name + ending), path.with_name(path.name + ending.upper())):
-            if other.exists():
+            if os.path.exists(other):  # False of a name that is too long, unlike that of Path
                 if first_bytes(other)[:4] not in TIFF:
                     raise DataError(f"{other}: lies beside {path.name} as part of it, and is no GeoTIFF; remove it")
                 sound(other, Named(str(other.absolute()), other.stat().st_size)).close()

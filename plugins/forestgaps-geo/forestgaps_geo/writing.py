@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.windows import Window
 
+from forestgaps_geo.local_paths import require_utf8_name
+
 # Not the CRS: GeoTIFF stores some in other words, which GDAL does not always find equal.
 CHECKED = ("driver", "width", "height", "count", "dtypes", "nodatavals", "transform", "descriptions", "units", "scales", "offsets")
 Place = tuple[int, int, int, int]  # row, column, rows, columns
@@ -78,6 +80,7 @@ class NewRaster:
     """
 
     def __init__(self, path: Path, **profile: Any) -> None:
+        require_utf8_name(path)
         self.path, self.pixels = path, WrittenPixels()
         with gdal_errors(path):
             self.file = rasterio.open(path, "w", **{"driver": "GTiff", "BIGTIFF": "IF_SAFER", **profile})

@@ -20,6 +20,7 @@ from rasterio.vrt import WarpedVRT
 from forestgaps_core.errors import DataError
 from forestgaps_geo.opening import opened
 from forestgaps_geo.vrt_values import is_plain_crs
+from forestgaps_geo.writing import NewRaster
 
 
 @pytest.fixture
@@ -187,3 +188,19 @@ def test_a_huge_file_beside_a_raster_is_refused(dsm):
     os.truncate(dsm.with_name("dsm.tif.aux.xml"), 1 << 40)
     with pytest.raises(DataError, match=r"is a file of 1,099,511,627,776 bytes"):
         read(dsm)
+
+
+def test_a_name_of_255_bytes_is_read(dsm):
+    """The names of files beside it would be too long; there are none."""
+    path = dsm.rename(dsm.with_name("x" * 251 + ".tif"))
+    read(path)
+
+
+@pytest.mark.parametrize("name", [b"d\xff.tif", b"caf\xe9.tif"])
+def test_a_name_that_is_not_utf_8_is_refused_for_that_reason(name, dsm):
+    path = Path(os.fsdecode(os.fsencode(dsm.parent) + b"/" + name))
+    os.replace(dsm, path)
+    with pytest.raises(DataError, match=r"its path is not UTF-8 \(at character \d+\).*rename it or its folder"):
+        read(path)
+    with pytest.raises(DataError, match="its path is not UTF-8"):
+        NewRaster(path, width=8, height=8, count=1, dtype="float32")

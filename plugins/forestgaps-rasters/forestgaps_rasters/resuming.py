@@ -36,6 +36,7 @@ from forestgaps_core.drafts import (
 )
 from forestgaps_core.errors import DataError, DiskError
 from forestgaps_core.writing import free_at, is_of_the_disk, size, sync_all, write_json
+from forestgaps_geo.local_paths import require_utf8_name
 from forestgaps_rasters.blending import Bytes
 from forestgaps_rasters.folders import ran_full
 from forestgaps_rasters.lattice import Item
@@ -204,6 +205,7 @@ def work_folder(
         DiskError: There is too little room, or the disk fails; says what is kept.
     """
     check_free(out)
+    require_utf8_name(out)
     folder, names = partial(out), (*BLOCKS, *contents)
     existing = next(parent for parent in out.absolute().parents if parent.exists())
     if not existing.is_dir():
