@@ -30,7 +30,7 @@ from typing import Any
 from attrs import define, field
 
 from forestgaps_core.bounded_reading import read_text
-from forestgaps_core.errors import DataError, DiskError, ExistsError
+from forestgaps_core.errors import BusyError, DataError, DiskError, ExistsError
 from forestgaps_core.locking import LOCK, held
 from forestgaps_core.writing import TEMPORARY, disk_errors, free_at, sync_all, sync_file, sync_folder, temporary_name
 
@@ -246,6 +246,14 @@ def new_files(folder: Path, names: Sequence[str], *, needed: int | None = None, 
         return
     with new_folder(folder, needed=needed, purpose=purpose, contents=names) as draft:
         yield draft
+
+
+def discard_draft(out: Path) -> None:
+    """Remove what a process left beside a result that is whole, where it was killed in between. A draft in use stays."""
+    folder = draft_name(out)
+    if identity_of(folder) is not None and not folder.is_symlink():
+        with contextlib.suppress(BusyError, DiskError), hold_draft(folder, out, "clean up") as draft:
+            discard_content(draft, tuple(patterns_of(out, ("*",))))
 
 
 def refuse_existing(*outs: Path) -> None:

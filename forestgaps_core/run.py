@@ -15,6 +15,7 @@ from forestgaps_core.assembly import Assembled, assemble, begin
 from forestgaps_core.calibration import Calibration, LogitCounts
 from forestgaps_core.checkpoint import load_chosen, newest_checkpoint, weights_to_use
 from forestgaps_core.config import Config
+from forestgaps_core.drafts import discard_draft
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.faults import FOLDER as FAULTS
 from forestgaps_core.locking import held
@@ -117,6 +118,7 @@ def resumed(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehe
 def fit(run: Assembled, folder: Path) -> Result:
     trainer = run.trainer
     if trainer.processes.first:
+        discard_draft(folder)
         sweep(folder, folder / "checkpoints", folder / FAULTS)
     with stopping_on_signals(trainer):
         trainer.fit(run.loader("train"), run.loader("validation"), epochs=run.config.training.epochs)

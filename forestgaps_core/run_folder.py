@@ -12,7 +12,7 @@ from typing import Any
 from forestgaps_core.assembly import Assembled
 from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.local_code import digest_of
 from forestgaps_core.places import RUN_FILE
@@ -110,6 +110,7 @@ def refuse_folder(folder: Path) -> None:
     ConfigError: The run folder exists, or its place cannot be written to.
     """
     if folder.exists():
+        discard_draft(folder)
         raise ConfigError(f"the run folder {folder} exists; give another, or resume it with --resume {folder}", "train")
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

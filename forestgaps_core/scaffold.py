@@ -19,7 +19,7 @@ from attrs import frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.components import KINDS
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.plugins import CORE
 
@@ -90,6 +90,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
     problems = [*problems_of_name(name), *problems_of_kind(kind)]
     problems += [] if problems_of_name(name) else problems_of_component(component)
     if not problems and folder.exists():
+        discard_draft(folder)
         problems = [f"--folder: {folder} exists, and nothing is written over; give a folder that does not: --folder DIR"]
     if problems:
         raise ConfigError(problems, SOURCE)

@@ -30,8 +30,6 @@ def init(
         for name, (plugin, entry) in plugins().recipes().items():
             typer.echo(f"{name}  {entry.help}  ({plugin})")
         return
-    if path.exists():
-        raise ConfigError(f"{path} exists; give another name", "config init")
     from forestgaps_core.drafts import new_path
 
     with new_path(path) as draft:
