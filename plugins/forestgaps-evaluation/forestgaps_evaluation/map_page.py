@@ -16,7 +16,18 @@ from forestgaps_core.errors import DataError
 from forestgaps_evaluation.charts import Chart, powers
 from forestgaps_evaluation.glossary import MAP_WORDS
 from forestgaps_evaluation.map_pictures import close_up, interesting, sureness_legend, sureness_map, whole_map
-from forestgaps_evaluation.map_rasters import FILES, UNSURE, Counted, counted, is_map_folder, main, overview, raster, thresholds_of
+from forestgaps_evaluation.map_rasters import (
+    FILES,
+    UNSURE,
+    Counted,
+    counted,
+    is_map_folder,
+    main,
+    overview,
+    pixel_size_m,
+    raster,
+    thresholds_of,
+)
 from forestgaps_evaluation.maps import threshold_legend
 from forestgaps_evaluation.rendering import (
     SPACE,
@@ -69,7 +80,7 @@ def page(folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, ban
         gaps = stack.enter_context(raster(folder / "gaps.tif"))
         chances = stack.enter_context(raster(folder / "probabilities.tif"))
         levels = thresholds_of(gaps)
-        resolution = float(gaps.transform.a)
+        resolution = pixel_size_m(gaps)
         found = counted(gaps, chances, levels)
         if not found.pixels:
             raise DataError(f"{folder / 'gaps.tif'}: no pixel has data")

@@ -96,7 +96,7 @@ def counted(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ..
         unsure += ((chance >= low) & (chance <= high)).sum((1, 2))
         for found, mask in zip(labels, masks, strict=True):
             found.add(mask == 1)
-    resolution = float(gaps.transform.a)
+    resolution = pixel_size_m(gaps)
     sizes = tuple(Sizes.of(found.sizes(), resolution) for found in labels)
     return Counted(levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"})
 
@@ -125,6 +125,13 @@ def overview(
             f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
         )
     return hillshade(surface, float(transform.a)), planes, scaled, factor
+
+
+def pixel_size_m(dataset: DatasetReader) -> float:
+    """Return the side of a pixel in metres on the ground."""
+    from forestgaps_geo.grids import Grid
+
+    return Grid(dataset.crs or None, dataset.transform, dataset.height, dataset.width).resolution
 
 
 def placed(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float = 0, column: float = 0) -> Any:

@@ -23,6 +23,7 @@ def quantize(
     band: Annotated[
         int | None, typer.Option("--band", metavar="N", min=1, help="Band of --calibrate-with to read, if it has several.")
     ] = None,
+    skip_checks: Annotated[bool, typer.Option("--skip-checks", help="Use a raster that fails the input checks.")] = False,
     tiles: Annotated[int, typer.Option(min=1, max=4096, help="Tiles to look at: half to calibrate, half to compare.")] = 32,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="LAYER", help="Leave this layer in float, and all in it; may be repeated.")
@@ -37,7 +38,16 @@ def quantize(
     """
     from forestgaps_quantization.folders import quantize_network, sentences
 
-    done = quantize_network(run, out, calibrate_with=calibrate_with, band=band, tiles=tiles, keep=keep or (), checkpoint=checkpoint)
+    done = quantize_network(
+        run,
+        out,
+        calibrate_with=calibrate_with,
+        band=band,
+        skip_checks=skip_checks,
+        tiles=tiles,
+        keep=keep or (),
+        checkpoint=checkpoint,
+    )
     if as_json:
         told = {
             "folder": str(out),

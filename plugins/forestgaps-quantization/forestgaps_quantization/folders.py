@@ -83,6 +83,7 @@ def quantize_network(
     *,
     calibrate_with: Path | None = None,
     band: int | None = None,
+    skip_checks: bool = False,
     tiles: int = TILES,
     keep: Iterable[str] = (),
     checkpoint: str | None = None,
@@ -95,6 +96,7 @@ def quantize_network(
         calibrate_with: A GeoTIFF of surface elevations; by default the ranges are those that training with `quantization_aware`
             has learned, or are observed on validation tiles of the run.
         band: The band of that raster to read; None: its only one of values, beside alpha.
+        skip_checks: Use that raster even if it fails the input checks.
         tiles: How many to look at: half of them to observe ranges, the others to compare.
         keep: Layers that stay in float, with all that is in them.
 
@@ -117,7 +119,7 @@ def quantize_network(
     resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
     with new_folder(Path(folder)) as draft:
         if calibrate_with is not None:
-            surfaces = of_raster(calibrate_with, resolution_m, tiles, band)
+            surfaces = of_raster(calibrate_with, resolution_m, tiles, band, skip_checks=skip_checks)
         else:
             surfaces = of_run(state["about"], plugins, path, tiles)
         network = model_of(state, plugins, path).eval()

@@ -65,18 +65,25 @@ def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> l
     return [surface(tile.dsm, tile.valid) for tile in read if tile.valid.any()]
 
 
-def of_raster(raster: Path, resolution_m: float, count: int, band: int | None = None) -> list[Surface]:
+def of_raster(
+    raster: Path, resolution_m: float, count: int, band: int | None = None, *, skip_checks: bool = False
+) -> list[Surface]:
     """Tiles of a GeoTIFF or VRT, spread over it, those with data in half of their pixels or more.
 
     Args:
         band: The band to read; None: the only one of values, beside alpha.
+        skip_checks: Use a raster that fails the input checks.
 
     Raises:
-        DataError: No raster, pixels of another size, or no tile with data.
+        DataError: No raster, or no DSM, pixels of another size, or no tile with data.
         CheckpointError: rasterio is not installed.
     """
     try:
         from forestgaps_geo import opening
+        from forestgaps_geo.bands import Band
+        from forestgaps_geo.grids import Grid
+        from forestgaps_geo.input_checks import check_raster, resolve_findings
+        from forestgaps_geo.units import height_unit
         from forestgaps_geo.value_bands import choose_band, value_band
     except ImportError as error:
         raise CheckpointError(
@@ -84,12 +91,15 @@ def of_raster(raster: Path, resolution_m: float, count: int, band: int | None = 
         ) from error
     found: list[Surface] = []
     with opening.opened(raster) as dataset, opening.reading(raster, "cannot be read"):
-        refuse_other_pixels(raster, dataset, resolution_m)
         source = value_band(raster, dataset, choose_band(raster, dataset, band, "a surface model"))
+        grid = Grid(dataset.crs or None, source.transform, dataset.height, dataset.width)
+        refuse_other_pixels(raster, grid, resolution_m)
+        unit = height_unit(raster, dataset, source.number)
+        resolve_findings(check_raster(Band(raster, source, grid, unit.metres, unit.declared), "dsm"), skip=skip_checks)
         windows = list(spread(dataset.height, dataset.width, count))
         for (top, bottom), (left, right) in windows:
             pixels, known = source.read(top, left, bottom - top, right - left)
-            values = torch.from_numpy(pixels.astype("float32") * source.scale + source.offset)
+            values = torch.from_numpy(pixels.astype("float32") * source.scale + source.offset) * unit.metres
             valid = torch.from_numpy(known.copy())
             if valid.float().mean() >= LEAST_KNOWN:
                 found.append(surface(values.nan_to_num(0.0), valid))
@@ -100,11 +110,9 @@ def of_raster(raster: Path, resolution_m: float, count: int, band: int | None = 
     return found
 
 
-def refuse_other_pixels(raster: Path, dataset: Any, resolution_m: float) -> None:
-    size = abs(dataset.transform.a)
-    in_metres = dataset.crs is None or dataset.crs.is_projected
-    if dataset.crs is not None and in_metres:
-        size *= dataset.crs.linear_units_factor[1]
+def refuse_other_pixels(raster: Path, grid: Any, resolution_m: float) -> None:
+    size = grid.resolution
+    in_metres = grid.crs is None or not grid.crs.is_geographic
     if not in_metres or abs(size - resolution_m) > 0.01 * resolution_m:
         raise DataError(
             f"{raster}: pixels of {size:g} {'m' if in_metres else 'degrees'}, and the network was trained at {resolution_m:g} m; "
