@@ -53,7 +53,7 @@ def test_a_gap_map_is_no_reference(raster, tmp_path) -> None:
     ground, crowns = surfaces()
     raster("site/dsm.tif", ground + crowns + 200)
     raster("site/chm.tif", (crowns < 5).astype(np.uint8), dtype="uint8", nodata=255)
-    with pytest.raises(DataError, match="chm.tif: holds only 0 and 1"):
+    with pytest.raises(DataError, match=r"chm\.tif: holds only 0 and 1"):
         prepared(raster, tmp_path)
 
 
