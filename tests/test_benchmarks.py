@@ -13,6 +13,7 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="no checkout")
 def test_the_gpu_benchmark_runs_from_a_plain_checkout(tmp_path):
     found = tmp_path / "found.json"
