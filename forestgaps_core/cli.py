@@ -41,10 +41,10 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 class Commands(TyperGroup):
     """The core's commands and those that plugins offer, found when one is called, so that a file given by `-p` may bring some."""
 
-    def list_commands(self, context: typer.Context) -> list[str]:
+    def list_commands(self, context: Any) -> list[str]:
         return [*super().list_commands(context), *plugins().commands()]
 
-    def get_command(self, context: typer.Context, name: str) -> Any:
+    def get_command(self, context: Any, name: str) -> Any:
         own = super().get_command(context, name.removeprefix(f"{CORE}:"))
         if own is not None:
             return own
@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         offer = plugins().offer("command", name)
         return stand_in(name, offer.plugin, offer.record)
 
-    def resolve_command(self, context: typer.Context, args: list[str]) -> Any:
+    def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and not context.resilient_parsing and self.get_command(context, args[0]) is None:
             near = get_close_matches(args[0], self.list_commands(context), n=1)
             context.fail(f"No such command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}")

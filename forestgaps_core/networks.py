@@ -107,7 +107,7 @@ def installed_network(name: str, plugins: Plugins) -> Path:
     plugin, record = offer.plugin, offer.record
     package, _, folder = record.target.partition(":")
     try:
-        path = Path(str(files(import_module(package)))) / folder
+        path: Path = Path(str(files(import_module(package)))) / folder
     except Exception as error:  # importing the package may raise anything
         raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({one_line(error)})") from error
     if not is_network(path):

@@ -32,8 +32,10 @@ from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.importing import contained, watched
 from forestgaps_core.local_code import digest_of, given_files, import_file, sent_files
 from forestgaps_core.offers import Component as Component
-from forestgaps_core.offers import Offer, Plugin, choose, normalized, one_line, torch_kept, usable_names
+from forestgaps_core.offers import Offer, choose, one_line, torch_kept, usable_names
+from forestgaps_core.offers import Plugin as Plugin
 from forestgaps_core.offers import load_target as load_target
+from forestgaps_core.offers import normalized as normalized
 
 GROUP = "forestgaps"
 COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -374,7 +376,7 @@ def plugin_of(point: importlib.metadata.EntryPoint) -> Plugin:
         metadata = distribution.metadata  # read from disk each time
         name, version = metadata["Name"], metadata["Version"]
     except Exception:  # of a later Python, or of a finder of another package
-        name = version = None
+        name, version = "", ""
     if folder.startswith("~") or not name:
         name = folder.rpartition(".")[0].partition("-")[0] or point.name
     return Plugin(normalized(str(name)), str(version or "?"))

@@ -68,8 +68,8 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
                 if component.plugin is plugin:
                     typer.echo(f"  {kind}.{component.name}  {component.place}")
     for table in TABLES:
-        for offers in plugins().offers(table).values():
-            for offer in offers:
+        for rows in plugins().offers(table).values():
+            for offer in rows:
                 if offer.plugin is plugin:
                     typer.echo(f"  {table} {offer.name}  {getattr(offer.record, 'help', offer.record)}")
 

@@ -36,7 +36,7 @@ def recipe_path(name: str | None = None) -> Path:
     package, _, file = offer.record.target.partition(":")
     what = f"the recipe {offer.name!r} of {offer.plugin}"
     try:
-        path = Path(str(files(package))) / file
+        path: Path = Path(str(files(package))) / file
     except Exception as error:  # importing the package may raise anything
         raise PluginError(f"{what}: {package} cannot be imported: {one_line(error)}; reinstall the package") from error
     if not path.is_file():
