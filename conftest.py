@@ -121,7 +121,7 @@ def process_state() -> dict[str, Any]:
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
-SET_BY_LIBRARIES = ("COVERAGE_", "MLFLOW_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
+SET_BY_LIBRARIES = ("COVERAGE_", "KMP_", "MLFLOW_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
 
 
 def differs(name: str, before: dict[str, Any], value: Any) -> bool:
