@@ -65,7 +65,7 @@ def test_a_command_line_names_folders_and_pairs() -> None:
 def test_a_command_line_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(DataError, match="no site is named"):
         sites_of([], [], [], [])
-    with pytest.raises(DataError, match="--dsm is given 2 times and --dtm 1 times"):
+    with pytest.raises(DataError, match="--dsm is given 2 times and --dtm 1 time; give each DSM its own"):
         sites_of([], [Path("a.tif"), Path("b.tif")], [Path("c.tif")], [])
     with pytest.raises(DataError, match="2 sites are called 'ridge'"):
         sites_of([Path("x/ridge"), Path("y/ridge")], [], [], [])
