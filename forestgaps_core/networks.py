@@ -79,6 +79,9 @@ def place_of(place: Path | str, plugins: Plugins | None = None) -> Path:
     path = Path(place)
     if not path.exists() and len(path.parts) == 1:
         path = installed_network(path.name, plugins or Plugins.discover())
+    if path.suffix == ".toml" and path.is_file():
+        name = path.parent if path.name == "run.toml" else "RUN"
+        raise CheckpointError(f"{path} is a run file, not a trained network. Name the run folder: {name}")
     # A file of a network folder stands for the folder.
     return path.parent if path.name in (WEIGHTS, PLAN) or (path.is_file() and is_network(path.parent)) else path
 

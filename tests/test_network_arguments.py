@@ -75,6 +75,8 @@ def test_report_takes_a_prepared_folder_as_data(prepared: Path, tmp_path: Path) 
         (("predict", "pretrained", "pretrained", "dsm.tif"), "are both networks"),
         (("predict", "pretrained", "dsm.tif", "--network", "other"), "give one of the two"),
         (("train", "--resume", "pretrained"), "forestgaps train RUN.toml --from pretrained"),
+        (("report", "dsm.tif"), "dsm.tif is a raster; a report is about"),
+        (("gaps", "."), "is a folder, not a raster. Name the file: chm.tif or dsm.tif"),
     ],
 )
 def test_commands_that_cannot_use_it_say_what_to_type(site: Path, monkeypatch: pytest.MonkeyPatch, arguments, sentence) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import CheckpointError
+from forestgaps_core.networks import trained_network
 from forestgaps_core.places import is_trained, require_run
 from forestgaps_core.plugins import Plugins
 
@@ -73,3 +74,9 @@ def test_require_run_takes_a_run_folder(folder: Path) -> None:
 def test_require_run_names_the_way_to_train_further(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"forestgaps train RUN\.toml --from model"):
         require_run(Path("model"), "train --resume", Plugins())
+
+
+def test_a_run_file_in_place_of_a_network_names_its_run_folder(folder: Path) -> None:
+    for place, name in (("runs/first/run.toml", "runs/first"), ("own.toml", "RUN")):
+        with pytest.raises(CheckpointError, match=f"is a run file, not a trained network. Name the run folder: {name}"):
+            trained_network(Path(place), plugins=Plugins())

@@ -11,6 +11,7 @@ import typer
 from forestgaps_core.commands.thresholds import thresholds_option
 
 PAGE = "report.html"
+RASTERS = (".tif", ".tiff", ".vrt")
 
 
 def report(
@@ -68,6 +69,12 @@ def report(
     from forestgaps_evaluation.map_rasters import is_map_folder
 
     words, place = text_of_notes(notes), Path(what)
+    if place.is_file() and place.suffix.lower() in RASTERS:
+        from forestgaps_core.errors import DataError
+
+        raise DataError(
+            f"{place} is a raster; a report is about a run, a network or a folder of maps. Map it first: forestgaps predict"
+        )
     if is_map_folder(place):
         page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, band=band, shown_as=shown_as)
         say([page], as_json)

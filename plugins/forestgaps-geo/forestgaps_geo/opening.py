@@ -241,7 +241,7 @@ def first_bytes(path: Path) -> bytes:
     """Of a file, not of anything else that has a name."""
     try:
         if not path.is_file():
-            raise DataError(f"{path}: is a folder, not a raster" if path.is_dir() else missing_file(path))
+            raise DataError(f"{path}: is a folder, not a raster{raster_inside(path)}" if path.is_dir() else missing_file(path))
         with open_regular_file(path) as file:
             return file.read(4096)
     except (OSError, ValueError) as error:
@@ -334,3 +334,10 @@ def checked_vrt(path: Path, place: Path, changed: tuple[int, ...], above: tuple[
     nested = ((source, state(source)) for source in virtual)
     deeper = (entry for named in virtual.values() for entry in named.nested)
     return Named(text, sum(named.size for named in known.values()), (*nested, *deeper))
+
+
+def raster_inside(folder: Path) -> str:
+    """What to name instead of a folder: the gap map of a folder of maps, or the only rasters in it."""
+    found = sorted(path for path in folder.glob("*.tif") if path.is_file())
+    chosen = [path for path in found if path.name == "gaps.tif"] or found
+    return f". Name the file: {' or '.join(map(str, chosen))}" if 0 < len(chosen) <= 3 else ""
