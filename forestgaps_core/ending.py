@@ -18,6 +18,12 @@ class Terminated(KeyboardInterrupt):  # treated as an interruption everywhere, t
 
 
 _signals: list[int] = []  # SIGTERMs that came, for the status
+_abandoned: list[threading.Thread] = []  # threads whose work in a library an ordinary exit would complete
+
+
+def abandon_thread(thread: threading.Thread) -> None:
+    """Let the process end at once: this daemon thread is in a library that would complete its work at an ordinary exit."""
+    _abandoned.append(thread)
 
 
 def terminated(number: int, frame: object) -> None:
@@ -57,10 +63,11 @@ def leave(status: object) -> None:
     for thing in [*left, *processes]:
         thing.join(PATIENCE / (len(left) + len(processes)))
     running = [thing for thing in [*left, *processes] if thing.is_alive()]
-    if not running:
+    if not running and not _abandoned:
         raise SystemExit(status)
-    names = ", ".join(f"{thing.name} ({kind_of(thing)})" for thing in running)
-    print(f"Left running by a plugin, and ended: {names}", file=sys.stderr)
+    if running:
+        names = ", ".join(f"{thing.name} ({kind_of(thing)})" for thing in running)
+        print(f"Left running by a plugin, and ended: {names}", file=sys.stderr)
     for thing in processes:
         thing.kill()
     sys.stdout.flush()

@@ -156,6 +156,9 @@ def survey(band: Band, report: Report = silent) -> Survey:
     what = f"checking {band.path.absolute().parent.name}/{band.path.name}"
     report(what, 0, rows)
     for row in range(0, rows, step):
+        if band.source.is_empty(row, 0, min(step, rows - row), columns):
+            report(what, min(row + step, rows), rows)
+            continue
         values = band.read(row, 0, min(step, rows - row), columns)
         known = values[~np.isnan(values)]
         if known.size:

@@ -28,6 +28,7 @@ from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
+from forestgaps_geo.sparse import stored_blocks
 from forestgaps_geo.virtual_rasters import plain
 
 MAP_BAND = re.compile(r"gap (?:probability )?(?:at|below|up to) -?[\d.]+(?:e-?\d+)? m")  # descriptions of bands of gap maps
@@ -110,6 +111,23 @@ class ValueBand:
             valid &= (alpha > 0) & (alpha <= MAX_ALPHA) if alpha.dtype.kind == "f" else alpha > 0
         flips = slice(None, None, -1 if self.rows_flipped else 1), slice(None, None, -1 if self.columns_flipped else 1)
         return values[flips], valid[flips]
+
+    def is_empty(self, row: int, column: int, rows: int, columns: int) -> bool:
+        """Whether a window is known to be without data before it is read: the file, a sparse one, stores none of its blocks."""
+        if self._stored is None:
+            return False
+        top = self.dataset.height - row - rows if self.rows_flipped else row
+        left = self.dataset.width - column - columns if self.columns_flipped else column
+        tall, wide = self.block_shape
+        return not self._stored[top // tall : -(-(top + rows) // tall), left // wide : -(-(left + columns) // wide)].any()
+
+    @cached_property
+    def _stored(self) -> NDArray[np.bool_] | None:
+        """Which blocks are stored; None where others may have data, or where it is not known."""
+        declared = self.dataset.nodatavals[self.number - 1]
+        filled = 0 if declared is None else declared
+        without_data = np.isnan(filled) or filled == self.nodata
+        return stored_blocks(self.dataset, self.number) if without_data else None
 
     @cached_property
     def gdal_source(self) -> str:

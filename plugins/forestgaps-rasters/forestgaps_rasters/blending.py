@@ -36,10 +36,15 @@ def mixed(first: Bytes, second: Bytes, weight: NDArray[np.uint16]) -> Bytes:
 
 @frozen(eq=False)
 class Strip:
-    """Finished rows of all bands: (K, rows, columns)."""
+    """Finished rows of all bands: (K, rows, columns).
+
+    Attributes:
+        empty: There is no data in any of them; `values` then takes no memory.
+    """
 
     row: int
     values: Bytes
+    empty: bool = False
 
 
 def assembled(lattice: Lattice, planes: int, block: Callable[[Item], Bytes | None]) -> Iterator[Strip]:
@@ -53,8 +58,14 @@ def assembled(lattice: Lattice, planes: int, block: Callable[[Item], Bytes | Non
     weight = rise(feather)[:, None]
     held: Bytes | None = None  # the rows beside the border that the last line shares with the next
     for place in range(len(down)):
-        line = joined([block((place, column)) for column in range(len(lattice.right))], lattice.right, planes, down.kept(place))
+        blocks = [block((place, column)) for column in range(len(lattice.right))]
         first, last = down.kept(place)
+        if all(values is None for values in blocks):  # neither has the line above data in the rows that the two share
+            last -= 2 * feather if place + 1 < len(down) else 0
+            yield Strip(first, np.broadcast_to(np.uint8(NODATA), (planes, last - first, lattice.right.extent)), empty=True)
+            held = None
+            continue
+        line = joined(blocks, lattice.right, planes, (first, last))
         if held is not None and feather:
             line[:, : 2 * feather] = mixed(held, line[:, : 2 * feather], weight)
         if place + 1 < len(down):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from forestgaps_core.ending import abandon_thread
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.grids import Grid
+from forestgaps_geo.opening import gdal
 from forestgaps_geo.writing import WrittenPixels, described, gdal_errors
 from forestgaps_rasters.blending import NODATA
 
 BLOCK = 512  # pixels, a side of a tile in the file
+POLL_S = 0.1  # seconds between looks whether a signal came
 LEVEL = 1  # of deflate: a third of the time of 6, for files larger by a twentieth (probabilities) or a half (masks)
 
 
@@ -30,6 +34,7 @@ class CloudOptimized:
     A pixel of an overview is the mean of four, rounded: of a mask, what half of them or more are.
 
     Strips go into a plain tiled GeoTIFF beside it, from which GDAL makes the COG with its overviews; both in bounded memory.
+    Rows that are never written have no data and take no room.
     GDAL does not always tell that a write failed on a full disk, so the finished file is read once and compared.
     """
 
@@ -44,6 +49,7 @@ class CloudOptimized:
             "blockysize": BLOCK,
             "interleave": "band",
             "BIGTIFF": "IF_SAFER",
+            "SPARSE_OK": True,
             **PLAIN_BANDS,
         }
         self.file = rasterio.open(
@@ -82,8 +88,14 @@ class CloudOptimized:
         self.finish(about)
 
     def finish(self, about: Mapping[str, Any]) -> None:
+        with gdal_errors(self.path):
+            interruptible(self.copy)
+        self.draft.unlink()
+        self.pixels.verify(self.path, about)
+
+    def copy(self) -> None:
         # GDAL would compress overviews into a file of its own and then again into this one.
-        with gdal_errors(self.path), rasterio.Env(COG_TMP_COMPRESSION="NONE"):
+        with gdal(), rasterio.Env(COG_TMP_COMPRESSION="NONE", SPARSE_OK_OVERVIEW="ON"):
             rasterio.shutil.copy(
                 self.draft,
                 self.path,
@@ -95,6 +107,30 @@ class CloudOptimized:
                 BLOCKSIZE=BLOCK,
                 OVERVIEW_RESAMPLING="AVERAGE",
                 BIGTIFF="IF_SAFER",
+                SPARSE_OK=True,
             )
-        self.draft.unlink()
-        self.pixels.verify(self.path, about)
+
+
+def interruptible(work: Callable[[], None]) -> None:
+    """Wait for a long call of GDAL in another thread, so that a signal ends the wait at once.
+
+    GDAL does not ask between rows whether to go on. What is left of the call then ends with the process.
+    """
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(POLL_S)
+    except BaseException:
+        abandon_thread(thread)
+        raise
+    if failed:
+        raise failed[0]

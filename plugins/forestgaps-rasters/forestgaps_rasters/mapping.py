@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_geo.bands import Plane
-from forestgaps_geo.grids import Grid
+from forestgaps_geo.bands import Band, Plane
+from forestgaps_geo.grids import Grid, blocks_of
 from forestgaps_geo.inputs import Stamp, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes
@@ -63,20 +63,34 @@ class Surface:
     resample: bool
     content: tuple[Stamp, ...] = ()
     _open: ExitStack | None = field(default=None, init=False)
+    _band: Band | None = field(default=None, init=False)
     _strips: Strips | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN without data."""
         with self._turn, gdal():
-            if self._strips is None:
-                self.refuse_other()
-                self._open = ExitStack()
-                band = self._open.enter_context(self.source.opened())
-                # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
-                onto_map = onto(band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
-                self._strips = self._open.enter_context(onto_map)
-            return self._strips.window(row, column, rows, columns)
+            return self._opened()[1].window(row, column, rows, columns)
+
+    def is_empty(self, row: int, column: int, rows: int, columns: int) -> bool:
+        """Whether a window of the map is known to be without data, without reading it."""
+        with self._turn, gdal():
+            band = self._opened()[0]
+            fit = blocks_of(band.grid, self.grid)
+            if fit is None:
+                return False
+            first, left, k = fit
+            return band.source.is_empty(first + row * k, left + column * k, rows * k, columns * k)
+
+    def _opened(self) -> tuple[Band, Strips]:
+        if self._band is None or self._strips is None:
+            self.refuse_other()
+            self._open = ExitStack()
+            self._band = self._open.enter_context(self.source.opened())
+            # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
+            onto_map = onto(self._band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
+            self._strips = self._open.enter_context(onto_map)
+        return self._band, self._strips
 
     def refuse_other(self) -> None:
         """
@@ -93,14 +107,14 @@ class Surface:
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
-        self._open = self._strips = None
+        self._open = self._band = self._strips = None
 
     def __getstate__(self) -> tuple[Source, Grid, bool, tuple[Stamp, ...]]:
         return self.source, self.grid, self.resample, self.content
 
     def __setstate__(self, state: tuple[Source, Grid, bool, tuple[Stamp, ...]]) -> None:
         self.source, self.grid, self.resample, self.content = state
-        self._open, self._strips, self._turn = None, None, threading.Lock()
+        self._open, self._band, self._strips, self._turn = None, None, None, threading.Lock()
 
 
 @define(eq=False)
@@ -127,6 +141,11 @@ class BlockMapper:
             return None
         window[~valid] = 0
         return self.bytes_of(window, valid, kept)
+
+    def is_empty(self, item: Item) -> bool:
+        """Whether a block is known to be without data, without reading it."""
+        (top, bottom), (left, right) = self.lattice.down.kept(item[0]), self.lattice.right.kept(item[1])
+        return self.surface.is_empty(top, left, bottom - top, right - left)
 
     def bytes_of(self, window: Plane, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> Bytes:
         if torch.get_num_threads() != 1:  # of this thread; each asks for itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from math import isfinite, lcm, sqrt
 from pathlib import Path
@@ -22,10 +22,10 @@ from forestgaps_geo.grids import Grid, target_grid
 from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
 from forestgaps_geo.inputs import InputFile, changed_files, input_files
 from forestgaps_geo.opening import gdal
-from forestgaps_rasters.blending import NODATA, assembled
+from forestgaps_rasters.blending import NODATA, Bytes, assembled
 from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
-from forestgaps_rasters.lattice import FEATHER, STRIDE, Lattice, rounded_up
+from forestgaps_rasters.lattice import FEATHER, STRIDE, Item, Lattice, rounded_up
 from forestgaps_rasters.mapping import (
     STEPS,
     BlockMapper,
@@ -169,11 +169,13 @@ def predict_raster(
         )
         stack.callback(mapper.close)
         about = {**ingredients(mapper, source, how), "input files": [list(file.stamp()) for file in files]}
-        work = stack.enter_context(work_folder(out, about, room(grid, len(levels)), restart=restart, contents=CONTENTS))
+        empty = frozenset(item for item in lattice if mapper.is_empty(item))
+        needed = room(grid, len(levels), 1 - len(empty) / len(lattice))
+        work = stack.enter_context(work_folder(out, about, needed, restart=restart, contents=CONTENTS))
         survey(band, report)
         resumed = len(work.finished())
-        compute(mapper, work, executor or InProcess(at_once(predictor, lattice)), report)
-        share = written(work, mapper, how.cut, report)
+        compute(mapper, work, executor or InProcess(at_once(predictor, lattice)), report, empty)
+        share = written(work, mapper, how.cut, report, empty)
         if finish is not None:
             finish(work.result)
         refuse_changed(files, source, work)
@@ -281,14 +283,14 @@ def refuse_changed(files: Sequence[InputFile], source: Source, work: WorkFolder)
         )
 
 
-def room(grid: Grid, planes: int) -> int:
-    """Bytes the folder needs while it is made.
+def room(grid: Grid, planes: int, occupied: float = 1.0) -> int:
+    """Bytes the folder needs while it is made; blocks known to be empty need none.
 
     Blocks and what neighbours share of them, two drafts, and results that take no more, with overviews, than 4/3 of them; GDAL
     makes overviews in a file of their own first.
     """
     tiled = (-(-grid.rows // 512) * 512) * (-(-grid.columns // 512) * 512)
-    return int(planes * tiled * (1.2 + 2 + 2 * 4 / 3 + 1 / 3))
+    return int(occupied * planes * tiled * (1.2 + 2 + 2 * 4 / 3 + 1 / 3))
 
 
 def at_once(predictor: Predictor, lattice: Lattice) -> int:
@@ -300,9 +302,9 @@ def at_once(predictor: Predictor, lattice: Lattice) -> int:
     return max(min(cores(), len(lattice), memory // 8 // each, 16), 1)
 
 
-def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: Report) -> None:
-    """Finish the blocks that are not there yet."""
-    lattice, finished = mapper.lattice, work.finished()
+def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: Report, empty: Set[Item] = frozenset()) -> None:
+    """Finish the blocks that are not there yet. Those known to be empty need no file."""
+    lattice, finished = mapper.lattice, work.finished() | empty
     rows, count = lattice.down.extent, len(finished)
     report("mapping", rows * count // len(lattice), rows)
     missing = [item for item in lattice if item not in finished]
@@ -313,11 +315,16 @@ def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: R
             report("mapping", rows * count // len(lattice), rows)
 
 
-def written(work: WorkFolder, mapper: BlockMapper, cut: float, report: Report) -> dict[float, float]:
+def written(
+    work: WorkFolder, mapper: BlockMapper, cut: float, report: Report, empty: Set[Item] = frozenset()
+) -> dict[float, float]:
     """Both maps from the blocks; the share of gaps by threshold."""
+
+    def block(item: Item) -> Bytes | None:
+        return None if item in empty else work.block(item, (len(levels), *lattice.shape(item)))
+
     grid, levels, lattice = mapper.surface.grid, mapper.levels, mapper.lattice
-    is_gap = np.where(np.arange(256) / STEPS >= cut - 1e-9, np.uint8(1), np.uint8(0))
-    is_gap[NODATA] = NODATA
+    lowest = next(step for step in range(STEPS + 1) if step / STEPS >= cut - 1e-9)  # of those that are a gap
     gaps, pixels = np.zeros(len(levels), np.int64), 0
     chances, kinds = [f"gap probability at {t:g} m" for t in levels], [f"gap at {t:g} m" for t in levels]
     with (
@@ -325,13 +332,17 @@ def written(work: WorkFolder, mapper: BlockMapper, cut: float, report: Report) -
         CloudOptimized(work.result / "gaps.tif", grid, kinds) as gap_file,
     ):
         report("writing", 0, grid.rows)
-        for strip in assembled(lattice, len(levels), lambda item: work.block(item, (len(levels), *lattice.shape(item)))):
-            gap = is_gap[strip.values]
+        for strip in assembled(lattice, len(levels), block):
+            rows = strip.values.shape[1]
+            if strip.empty:
+                report("writing", strip.row + rows, grid.rows)
+                continue
+            gap = np.where(strip.values == NODATA, np.uint8(NODATA), strip.values >= lowest)
             gaps += (gap == 1).sum((1, 2))
             pixels += int((strip.values[0] != NODATA).sum())
             probability_file.write(strip.row, strip.values)
             gap_file.write(strip.row, gap)
-            report("writing", strip.row + gap.shape[1], grid.rows)
+            report("writing", strip.row + rows, grid.rows)
     if not pixels:
         raise DataError("no pixel of the new grid has data")
     write_styles(work.result, levels, grid.crs)
