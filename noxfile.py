@@ -235,11 +235,10 @@ def oldest(session: nox.Session) -> None:
     bounds = Path(session.create_tmp(), "oldest.txt")
     bounds.write_text("\n".join([*lowest_versions(), *Path("constraints.txt").read_text().splitlines(), ""]), encoding="utf-8")
     everything = [part for name in PLUGINS for part in editable(name)]
-    session.install("-c", str(bounds), "-e", ".[networks,tracking]", *everything, *TEST_TOOLS, *OLD_PEERS)
+    session.install("-c", str(bounds), "-e", ".[networks,tracking]", *everything, *TEST_TOOLS, *RUNNERS, *OLD_PEERS)
     session.run("python", "-m", "pip", "check")
     prepare_to_test(session)
-    for folder in session.posargs or ["tests", *(f"plugins/{name}" for name in PLUGINS)]:
-        session.run("python", "-m", "pytest", "-q", *OLD_WARNINGS, folder)
+    session.run("python", "-m", "pytest", "-q", *AT_ONCE, *OLD_WARNINGS, *(session.posargs or ["tests", "plugins"]))
 
 
 OLD_WARNINGS = ("-W", "ignore::DeprecationWarning")  # of old packages about the new ones beneath them
