@@ -15,6 +15,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.virtual_rasters import plain
 
+COARSER = 1.5  # times; pixels that differ by less keep their size where they are brought to another grid
 NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with rounded numbers
 
 
@@ -212,7 +213,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
         if abs(ratio - 1) < 1e-4:
             return source
         change = f"has pixels of {source.resolution:g} m, {wanted:g} m were asked"
-        if ratio < 1:
+        if ratio * COARSER <= 1 or (ratio < 1 and not resample):
             raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
         if not resample:
             raise DataError(f"{place}: {change}; add --resample, or ask for --resolution {source.resolution:g}")

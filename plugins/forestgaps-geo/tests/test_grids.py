@@ -139,3 +139,12 @@ def test_the_common_part_of_two_grids_is_whole_pixels_of_the_first() -> None:
     assert part.bounds[0] == 500_005
     assert part.bounds[3] == 5_199_997.5
     assert common(GRID, Grid(UTM, Affine(0.5, 0, 500_015, 0, -0.5, 5_200_000), 41, 30)) is None
+
+
+@pytest.mark.parametrize(("own", "wanted", "rows"), [(1.1, 1.0, 44), (1.4, 1.0, 56), (1.0, 0.9, 44)])
+def test_pixels_a_little_coarser_than_asked_are_brought_there_where_asked(own, wanted, rows) -> None:
+    source = Grid(CRS.from_epsg(32610), Affine(own, 0, 500_000, 0, -own, 5_200_000), 40, 40)
+    grid = target_grid(source, "dsm.tif", resolution_m=wanted, crs=None, resample=True)
+    assert (grid.rows, grid.columns, grid.resolution) == (rows, rows, pytest.approx(wanted, rel=1e-3))
+    with pytest.raises(DataError, match="would be invented"):
+        target_grid(source, "dsm.tif", resolution_m=wanted, crs=None, resample=False)

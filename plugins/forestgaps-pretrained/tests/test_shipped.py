@@ -111,6 +111,31 @@ def test_where_a_window_ends_and_what_else_is_in_the_batch_does_not_matter(predi
         assert (together[:1] - alone).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("hole", ["none", "collar", "disc", "speckle"])
+@pytest.mark.parametrize("around", [(0, 28, 0, 28), (0, 156, 0, 28), (64, 0, 128, 192)])
+def test_padding_and_what_fills_it_do_not_matter_beside_invalid_regions(predictor, hole, around) -> None:
+    generator = torch.Generator().manual_seed(4)
+    y, x = torch.meshgrid(torch.arange(100.0), torch.arange(100.0), indexing="ij")
+    canopy = torch.rand(17, 17, generator=generator).repeat_interleave(6, 0).repeat_interleave(6, 1)[:100, :100] * 25
+    dsm = (900 + 0.5 * y - 0.2 * x + canopy)[None, None]
+    valid = {
+        "none": torch.ones(100, 100, dtype=torch.bool),
+        "collar": (y > 9) & (x < 83),
+        "disc": (y - 40) ** 2 + (x - 60) ** 2 > 400,
+        "speckle": torch.rand(100, 100, generator=generator) > 0.3,
+    }[hole][None, None]
+    thresholds = (2.0, 5.0, 10.0, 20.0)
+    alone = predictor(dsm, valid, thresholds)
+    left, right, top, bottom = around
+    wide = predictor(
+        torch.nn.functional.pad(torch.where(valid, dsm, -9999.0), around, value=4000.0),
+        torch.nn.functional.pad(valid, around),
+        thresholds,
+    )
+    inside = wide[..., top : top + 100, left : left + 100]
+    assert torch.where(valid, (inside - alone).abs(), 0.0).max() < 0.02
+
+
 def test_predict_needs_no_run(tmp_path) -> None:
     for needed in ("rasterio", "forestgaps_rasters", "forestgaps_landscapes"):
         pytest.importorskip(needed)

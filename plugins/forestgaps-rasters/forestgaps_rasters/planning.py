@@ -13,13 +13,13 @@ from rasterio.crs import CRS
 from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Report, survey
-from forestgaps_geo.grids import Grid, blocks_of, common, crooked, same_place, target_grid
+from forestgaps_geo.grids import COARSER, Grid, blocks_of, common, crooked, same_place, target_grid
 from forestgaps_geo.input_checks import MAX_DIFFERENCE, check_grid, check_raster, resolve_findings
 from forestgaps_geo.inputs import InputFile, files_read, input_files
 from forestgaps_geo.pair_checks import check_pair
 from forestgaps_rasters.blocks import guard_pixels, split
 from forestgaps_rasters.mosaics import listed, opened_place
-from forestgaps_rasters.resampling import COARSER, How, onto
+from forestgaps_rasters.resampling import How, onto
 from forestgaps_rasters.sites import Site
 from forestgaps_rasters.store import FORMAT, Index, SourceFile, StoredSite, file_sum
 

@@ -30,14 +30,13 @@ from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands import Band, Plane
-from forestgaps_geo.grids import Grid, at, blocks_of, same_place
+from forestgaps_geo.grids import COARSER, Grid, at, blocks_of, same_place
 from forestgaps_geo.opening import SIDE, opened_text, reading
 from forestgaps_geo.virtual_rasters import plain
 
 How: TypeAlias = Literal["maximum", "mean", "interpolated"]
 """A surface takes the highest value, ground with the same pixels the mean, other ground the mean of interpolated values."""
 
-COARSER = 1.5  # times; below, pixels of a surface keep their size
 MAX_PIXELS_READ = 2**24  # at a time
 
 
