@@ -126,7 +126,7 @@ def test_padding_and_what_fills_it_do_not_matter_beside_invalid_regions(predicto
     }[hole][None, None]
     thresholds = (2.0, 5.0, 10.0, 20.0)
     alone = predictor(dsm, valid, thresholds)
-    left, right, top, bottom = around
+    left, _, top, _ = around
     wide = predictor(
         torch.nn.functional.pad(torch.where(valid, dsm, -9999.0), around, value=4000.0),
         torch.nn.functional.pad(valid, around),
