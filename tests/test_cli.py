@@ -106,7 +106,7 @@ def test_config_check_builds_the_run_and_leaves_nothing(tmp_path):
     assert "run.toml is right." in done.stdout
     facts = json.loads(forestgaps("config", "check", "run.toml", "--json", cwd=tmp_path).stdout)
     assert facts["steps"] == 12
-    assert facts["config"]["loss"] == {"name": "binary", "focus": 0.0}
+    assert facts["config"]["loss"] == {"name": "example_plugin.py:binary", "focus": 0.0}
     assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
 
 

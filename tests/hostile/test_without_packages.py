@@ -104,7 +104,7 @@ def test_mapping_needs_no_loss_schedule_callback_metric_or_data(trained):
     assert "mapped (1, 5, 32, 32)" in told
     # Resuming needs them, and says in one line which packages those are.
     (line,) = [line for line in told.splitlines() if "cannot be used: " in line]
-    for name in ("losses", "schedulers", "callbacks", "metrics", "landscapes"):
+    for name in ("losses", "schedulers", "callbacks", "metrics"):
         assert f"forestgaps-{name} " in line
 
 
