@@ -44,7 +44,7 @@ _PUBLIC = {
     "load_config": "config",
     "load_predictor": "predictor",
     "resume_training": "run",
-    "save_network": "networks",
+    "save_network": "network_saving",
     "train_model": "run",
 }
 
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from forestgaps_core.errors import PluginError as PluginError
     from forestgaps_core.hookspecs import hookimpl as hookimpl
     from forestgaps_core.loading import TileLoader as TileLoader
-    from forestgaps_core.networks import save_network as save_network
+    from forestgaps_core.network_saving import save_network as save_network
     from forestgaps_core.predictor import Predictor as Predictor
     from forestgaps_core.predictor import load_predictor as load_predictor
     from forestgaps_core.run import evaluate_model as evaluate_model

@@ -107,21 +107,24 @@ def locked(handle: int) -> bool:
         OSError: The file system cannot lock it.
     """
     try:
-        import fcntl
-    except ImportError:  # not on Windows
-        import msvcrt
-
-        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-        lock = lambda: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # noqa: E731
-    else:
-        lock = lambda: fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: E731
-    try:
-        lock()
+        lock(handle)
     except OSError as error:
         if error.errno in HELD:
             return False
         raise
     return True
+
+
+def lock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        import msvcrt
+
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 LOCKED_BYTE = 1 << 20  # far beyond the text, which others must be able to read

@@ -15,7 +15,7 @@ import torch
 from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
 from forestgaps_core.config import load_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
-from forestgaps_core.networks import save_network
+from forestgaps_core.network_saving import save_network
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import load_predictor
 from forestgaps_core.rehearsal import try_resuming

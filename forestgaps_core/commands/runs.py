@@ -140,7 +140,8 @@ def share(
     """Write a trained network as a folder to hand on: safetensors weights, how to build it, and a card."""
     from attrs import asdict
 
-    from forestgaps_core.networks import is_network, place_of, save_network
+    from forestgaps_core.network_saving import save_network
+    from forestgaps_core.networks import is_network, place_of
 
     summary: dict[str, Any] = {"folder": str(folder)}
 

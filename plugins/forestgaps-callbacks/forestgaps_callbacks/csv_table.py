@@ -13,7 +13,7 @@ from attrs import define, field
 from forestgaps_callbacks.rows import Lines, readable
 from forestgaps_core.spreadsheet import neutralize_formula
 
-Row = Mapping[str | None, Any]  # None: cells beyond the header
+Row = Mapping[str, Any]
 
 
 @define(eq=False)
@@ -81,8 +81,8 @@ def parse_rows(lines: Iterable[str]) -> Iterator[Row]:
     cells = (parse_line(line) for line in lines)
     header = [str(neutralize_formula(name)) for name in next(cells, [])]
     for line in filter(None, cells):
-        row: dict[str | None, Any] = {**dict.fromkeys(header), **dict(zip(header, line, strict=False))}
-        yield row if len(line) <= len(header) else {**row, None: line}
+        row: dict[Any, Any] = {**dict.fromkeys(header), **dict(zip(header, line, strict=False))}
+        yield row if len(line) <= len(header) else {**row, None: line}  # cells beyond the header
 
 
 def parse_line(line: str) -> list[str]:

@@ -39,7 +39,7 @@ def test_other_data_may_take_the_place_of_its_own(run, run_file, plugins, tmp_pa
 
 def test_a_network_folder_needs_data(run, run_file, plugins, tmp_path):
     pytest.importorskip("safetensors")
-    from forestgaps_core.networks import save_network
+    from forestgaps_core.network_saving import save_network
 
     save_network(run, tmp_path / "network", plugins=plugins)
     with pytest.raises(ConfigError, match="a network without data; name some to judge it on: --data"):
