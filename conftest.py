@@ -121,7 +121,9 @@ def process_state() -> dict[str, Any]:
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
-SET_BY_LIBRARIES = ("COVERAGE_", "KMP_", "MLFLOW_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_")  # for themselves, once
+SET_BY_LIBRARIES = (  # for themselves, once
+    *("COVERAGE_", "GDAL_CURL_", "KMP_", "MLFLOW_", "PROJ_CURL_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_"),
+)
 
 
 def differs(name: str, before: dict[str, Any], value: Any) -> bool:
