@@ -130,7 +130,7 @@ def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatc
         result = run("predict", dsm, "-o", tmp_path / "map")
     assert result.exit_code == 130
     assert f"kept in {tmp_path / 'map.partial'}, and the same command resumes from there" in result.stderr
-    assert "went on from 1 of 2 blocks" in run("predict", dsm, "-o", tmp_path / "map").stdout
+    assert "resumed: 1 of 2 blocks were finished before" in run("predict", dsm, "-o", tmp_path / "map").stdout
 
 
 def test_what_is_not_installed_is_told_before_any_work(run, raster, tmp_path) -> None:
