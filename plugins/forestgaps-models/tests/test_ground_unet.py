@@ -95,3 +95,28 @@ def test_it_learns_that_the_ground_is_deeper_than_every_filter_says() -> None:
         optimizer.step()
     assert loss < 0.2
     assert made.heights(200 + height, torch.ones_like(height, dtype=torch.bool)).mean() > 12
+
+
+def test_from_half_the_pixel_size_of_the_training_on_it_counts_in_pixels() -> None:
+    made = network()
+    assert made.for_pixels(1.0) is made.for_pixels(0.5) is made.for_pixels(3.0) is made
+
+
+@pytest.mark.parametrize(("times", "fine", "off_m"), [(0.25, 4, 0.1), (0.1, 8, 1.5)])  # 8 pixels are 0.8 m, not 1 m
+def test_finer_pixels_get_cells_of_the_size_they_have_there(times: float, fine: int, off_m: float) -> None:
+    made = network()
+    finer = made.for_pixels(times)
+    assert finer.candidates.fine == fine
+    assert finer.multiple == 2 * fine * made.body.multiple
+    assert finer.context_pixels == pytest.approx(made.context_m * 0.5 / times)
+    assert made.candidates.fine == 2, "the network itself stays as it is"
+    weights = finer.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in made.state_dict().items())
+    k = round(0.5 / times)
+    batch = example_batch(samples=1, size=64)
+    enlarged = nn.functional.interpolate(batch.dsm, scale_factor=k, mode="nearest")
+    valid = torch.ones_like(enlarged, dtype=torch.bool)
+    with torch.inference_mode():
+        coarse = made.heights(batch.dsm, torch.ones_like(batch.dsm, dtype=torch.bool))
+        fine_heights = nn.functional.avg_pool2d(finer.heights(enlarged, valid), k)
+    assert (coarse - fine_heights).abs().median() < off_m, "the same surface in finer pixels has the same heights"
