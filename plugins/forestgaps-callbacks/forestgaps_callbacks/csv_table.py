@@ -82,7 +82,9 @@ def parse_rows(lines: Iterable[str]) -> Iterator[Row]:
     header = [str(neutralize_formula(name)) for name in next(cells, [])]
     for line in filter(None, cells):
         row: dict[Any, Any] = {**dict.fromkeys(header), **dict(zip(header, line, strict=False))}
-        yield row if len(line) <= len(header) else {**row, None: line}  # cells beyond the header
+        if len(line) > len(header):
+            row[None] = line  # cells beyond the header
+        yield row
 
 
 def parse_line(line: str) -> list[str]:
