@@ -196,8 +196,10 @@ def test_infinite_and_absurd_values_are_refused(raster, refused, value) -> None:
     refused(raster("dsm.tif", surface), "beyond 12000 m")
 
 
-def test_feet_are_refused(raster, refused) -> None:
-    refused(raster("dsm.tif", terrain(40, 40), unit="ft"), "convert them to metres")
+def test_unknown_units_are_refused_and_declared_feet_are_converted(raster, refused, tmp_path) -> None:
+    refused(raster("dsm.tif", terrain(40, 40), unit="fathom"), r"heights are in fathom\. Add --scale FACTOR")
+    done = predict_raster(Local(), raster("feet.tif", terrain(40, 40), unit="ft"), tmp_path / "map", (2,), SMALL)
+    assert any("declares heights in ft; they are converted" in note for note in done.notes)
 
 
 def test_an_existing_folder_is_refused(raster, tmp_path, refused) -> None:
