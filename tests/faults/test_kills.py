@@ -43,9 +43,9 @@ def test_killed_at_many_moments(make, share, workshop):
     ("make", "of", "number"),
     [
         ("training", "/.run.", 2),  # the run folder before it has its name
-        ("training", "last.pt", 1),  # the first checkpoint: no draft of it yet
-        ("training", "last.pt", 3),  # its draft is there, and does not take the name
-        ("training", "last.pt", 6),  # the second, which is to take the place of the first
+        ("training", "checkpoints/.forestgaps-", 1),  # the first checkpoint: no draft of it yet
+        ("training", "checkpoints/.forestgaps-", 2),  # its draft is there, and does not take the name
+        ("training", "checkpoints/.forestgaps-", 3),  # the second, which is to take the place of the first
         ("preparing", "prepared.partial", 4),
         ("preparing", "prepared.partial", 12),
         ("predicting", "maps.partial", 6),
