@@ -35,6 +35,14 @@ class PluginError(ForestgapsError):
     """A plugin is missing, broken, or in conflict with another; the message names the package."""
 
 
+class MissingPackageError(ConfigError, PluginError):
+    """Packages that a run was made with are not there; one line says which, and how to install them."""
+
+    def __init__(self, sentence: str) -> None:
+        self.problems, self.source = (sentence,), "run folder"
+        ForestgapsError.__init__(self, sentence)
+
+
 class DataError(ForestgapsError):
     """Input data that cannot be used as it is."""
 

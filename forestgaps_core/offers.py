@@ -155,11 +155,11 @@ def not_offered(owner: str, short: str, what: str, table: Mapping[str, Sequence[
     """Say why a distribution does not offer a name: it is not installed, does not work, or offers others."""
     plugin = next((plugin for plugin in plugins if normalized(plugin.distribution) == normalized(owner)), None)
     if plugin is None:
-        return f"{what} {short!r} is of {owner}, which is not installed{install(owner)}"
+        return f"no {what} named {f'{owner}:{short}'!r}: {owner} is not installed{install(owner)}"
     if plugin.failed and plugin.failed != "table":
-        return f"{what} {short!r} is of {plugin}, which cannot be loaded ({plugin.failed}: {plugin.reason})"
+        return f"no {what} named {f'{owner}:{short}'!r}: {plugin} cannot be loaded ({plugin.failed}: {plugin.reason})"
     own = [name for name, rows in table.items() if any(row.plugin is plugin for row in rows)]
-    return f"{plugin} offers no {what} {short!r}{nearest(short, own)}; it offers: {', '.join(own) or 'none'}"
+    return f"no {what} named {short!r} in {plugin}{nearest(short, own)}; it offers: {', '.join(own) or 'none'}"
 
 
 def install(distribution: str, version: str = "") -> str:

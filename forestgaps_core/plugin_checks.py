@@ -89,7 +89,9 @@ def verdict(place: str, check: Any, *arguments: Any) -> Verdict:
     except NotCheckedError as reason:
         return Verdict(place, unchecked=str(reason))
     except (Exception, SystemExit) as error:  # code of a plugin may fail in any way
-        return Verdict(place, problem=str(error) if isinstance(error, ForestgapsError) else f"{type(error).__name__}: {error}")
+        return Verdict(
+            place, problem=str(error) if isinstance(error, ForestgapsError | AssertionError) else f"{type(error).__name__}: {error}"
+        )
     return Verdict(place)
 
 

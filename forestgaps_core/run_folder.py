@@ -13,7 +13,7 @@ from forestgaps_core.assembly import Assembled
 from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
 from forestgaps_core.drafts import discard_draft, new_folder
-from forestgaps_core.errors import ConfigError, PluginError
+from forestgaps_core.errors import ConfigError, MissingPackageError
 from forestgaps_core.local_code import digest_of
 from forestgaps_core.places import RUN_FILE
 from forestgaps_core.plugins import Plugins
@@ -77,7 +77,7 @@ def config_of(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = 
         about: Of a checkpoint of the run, which records the package of each component.
 
     Raises:
-        PluginError: Packages that the run needs are not installed: one sentence.
+        MissingPackageError: Packages that the run needs are not installed: one sentence.
         ConfigError: With, besides the mistakes, the packages the run was made with.
     """
     path, versions = folder / RUN_FILE, recorded_versions(folder)
@@ -87,7 +87,7 @@ def config_of(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = 
     if len(needed) < len(names):  # a run of 0.1 without a checkpoint: all that it was made with may be needed
         needed += [name for name in versions if name not in NOT_PACKAGES and not name.startswith("weights of ")]
     if sentence := missing(needed, {**versions, **versions_in(about)}, plugins, folder):
-        raise PluginError(f"the run {folder} cannot be used: {sentence}")
+        raise MissingPackageError(f"the run {folder} cannot be used: {sentence}")
     try:
         return config_from(table, plugins, source=str(path))
     except ConfigError as error:

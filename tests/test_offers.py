@@ -158,9 +158,9 @@ def test_choosing_the_package_on_the_command_line_keeps_the_settings(change, siz
 
 
 def test_a_package_that_is_not_there_is_named_with_the_command_that_installs_it(one):
-    with pytest.raises(PluginError, match=r"loss 'mine' is of canopy-extras, which is not installed; pip install canopy-extras$"):
+    with pytest.raises(PluginError, match=r"'canopy-extras:mine': canopy-extras is not installed; pip install canopy-extras$"):
         one.component("loss", "canopy-extras:mine")
-    with pytest.raises(PluginError, match=r"t-one 1.0 offers no loss 'mime' \(did you mean 'mine'\?\); it offers: mine"):
+    with pytest.raises(PluginError, match=r"no loss named 'mime' in t-one 1.0 \(did you mean 'mine'\?\); it offers: mine"):
         one.component("loss", "t-one:mime")
     with pytest.raises(PluginError) as error:  # nothing that a shell would take for more than a name
         one.component("loss", "x; rm -rf ~:mine")

@@ -59,8 +59,8 @@ def network_folder(folder: Path, name: str, calibration: dict[str, float] | None
 
     data = save({key: tensor.contiguous() for key, tensor in network(name).state_dict().items()})
     made_with = {
-        kind: {"name": kind_name, "distribution": f"forestgaps-{kind}s", "version": "0.1.0"}
-        for kind, kind_name in (("model", name), ("normalization", "batch"))
+        kind: {"name": kind_name, "distribution": f"forestgaps-{package}", "version": "0.1.0"}
+        for kind, kind_name, package in (("model", name, "models"), ("normalization", "batch", "normalization"))
     }
     plan = {
         "format": 1,

@@ -68,8 +68,8 @@ def about(name: str) -> dict[str, Any]:
             "environment": {"precision": "32", "channels_last": True},
         },
         "components": {
-            kind: {"name": kind_name, "distribution": f"forestgaps-{kind}s", "version": "0.1.0"}
-            for kind, kind_name in (("model", name), ("normalization", "batch"))
+            kind: {"name": kind_name, "distribution": f"forestgaps-{package}", "version": "0.1.0"}
+            for kind, kind_name, package in (("model", name, "models"), ("normalization", "batch", "normalization"))
         },
         "versions": {"torch": str(torch.__version__)},
     }

@@ -125,7 +125,7 @@ def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
     assert list(executor.execute(TRIPLE, [1])) == [(1, "echo://far")]
     executor = chosen_executor(None, "echoing:echo://far", plugins)
     assert list(executor.execute(TRIPLE, [1])) == [(1, "echo://far")]
-    with pytest.raises(PluginError, match=r"executor 'echo' is of elsewhere, which is not installed; pip install elsewhere"):
+    with pytest.raises(PluginError, match=r"no executor named 'elsewhere:echo': elsewhere is not installed; pip install elsewhere"):
         chosen_executor(None, "elsewhere:echo://far", plugins)
 
 
