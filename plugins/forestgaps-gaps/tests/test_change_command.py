@@ -216,7 +216,7 @@ def test_other_grids_are_refused_with_what_would_do(dates, write, tmp_path) -> N
         change_between(dates[0], moved, tmp_path / "out", Comparison(reading=FIVE))
     line = f"gdalwarp -te 1600000 5299970 1600040 5300000 -ts 80 60 -r near -dstnodata -9999 {moved}"
     assert line in str(refused.value), "the paths are those that were given"
-    coarse = write("coarse.tif", read(dates[1])[::2, ::2])
+    coarse = write("coarse.tif", read(dates[1])[::2, ::2], transform=Affine(1, 0, 1_600_000, 0, -1, 5_300_000))
     with pytest.raises(DataError, match="40 x 30 pixels"):
         change_between(dates[0], coarse, tmp_path / "out", Comparison(reading=FIVE))
 
