@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from forestgaps_core.batches import BatchMaker, Thresholds
-from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.errors import CheckpointError, ConfigError, DataError
 from forestgaps_evaluation.trained import opened, pixel_notes
 
 
@@ -42,7 +42,7 @@ def test_a_network_folder_needs_data(run, run_file, plugins, tmp_path):
     from forestgaps_core.network_saving import save_network
 
     save_network(run, tmp_path / "network", plugins=plugins)
-    with pytest.raises(ConfigError, match="a network without data; name some to judge it on: --data"):
+    with pytest.raises(DataError, match=r"is a trained network without data\. Add --data FOLDER"):
         opened(tmp_path / "network", device="cpu", plugins=plugins)
     found = opened(tmp_path / "network", device="cpu", data=run_file, plugins=plugins)
     own = opened(run, device="cpu", plugins=plugins)
