@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ class UnreadableError(OSError):
 
 
 @contextmanager
-def open_regular_file(path: Path | str) -> Iterator[IO[bytes]]:
+def open_regular_file(path: Path | str) -> Iterator[BufferedReader]:
     """Open a regular file for reading. Links to one are followed.
 
     Raises:
