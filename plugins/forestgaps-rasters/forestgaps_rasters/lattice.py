@@ -1,9 +1,10 @@
 """Where the windows of a raster lie, so that what one of them says depends on nothing but the pixels it sees.
 
-Windows begin at multiples of `STRIDE` pixels from the raster's corner (or of more, where a network says so): the halvings of a
-network then fall on the same pixels in every window, whatever its size. Each window overlaps the next; the border between two lies
-in the middle of what they share, and over a few pixels on either side of it, the feather, both answers are kept to be blended. The
-last window of a line is moved back inside the raster, so that it sees as much context as the others.
+Windows begin at multiples of `STRIDE` pixels (or of more, where a network needs it), counted from the origin of the CRS: the
+halvings of a network then fall on the same pixels in every window, whatever its size, and in every crop or tile of a survey. So the
+first window may begin before the raster, and the last may end after it; what lies outside is without data. Each window overlaps the
+next; the border between two lies in the middle of what they share, and over a few pixels on either side of it, the feather, both
+answers are kept to be blended. The last window of a line is moved back, so that it sees as much context as the others.
 
 A block is one window with what is kept of it. It is the unit of work: computed alone, in any order, by any process.
 """
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import floor
 from typing import TypeAlias
 
 from attrs import frozen
+from rasterio import Affine
 
 STRIDE = 64  # pixels: six halvings
 FEATHER = 32  # pixels, at most
+ROUNDING = 0.381966  # rounds up from 0.618: grids shifted by half a pixel are common, and the last digit must not decide for them
 
 Item: TypeAlias = tuple[int, int]
 """Place of a block among the blocks: (down, right)."""
@@ -28,14 +32,19 @@ def rounded_up(pixels: float, stride: int = STRIDE) -> int:
     return -int(-pixels // stride) * stride
 
 
+def pixel_at_corner(transform: Affine) -> tuple[int, int]:
+    """Return row and column of a raster's first pixel, counted from the origin of the CRS; crops of one raster count alike."""
+    return floor(transform.f / transform.e + ROUNDING), floor(transform.c / transform.a + ROUNDING)
+
+
 @frozen
 class Axis:
     """The windows along rows or along columns.
 
     Attributes:
         extent: Pixels of the raster.
-        size: Pixels of a window; the last may reach beyond the raster by less than the stride.
-        begins: Where windows begin.
+        size: Pixels of a window; the first and the last may reach beyond the raster by less than the stride.
+        begins: Where windows begin; the first at 0 or before.
         borders: Between each window and the next.
         feather: Pixels on either side of a border where both are kept.
     """
@@ -47,20 +56,23 @@ class Axis:
     feather: int
 
     @classmethod
-    def over(cls, extent: int, window: int, overlap: int, stride: int = STRIDE) -> Axis:
+    def over(cls, extent: int, window: int, overlap: int, stride: int = STRIDE, first: int = 0) -> Axis:
         """
         Args:
             window: Side of the windows, a multiple of `stride`; they are narrower where no more of them then cover the raster.
             overlap: Pixels two windows share, a multiple of `stride`, at most half a window.
+            first: Place of the raster's first pixel on the ground; windows begin at multiples of `stride` on the ground.
         """
-        if extent <= window:
-            return cls(extent, rounded_up(extent, stride), (0,), (), 0)
-        needed = -(-(extent - overlap) // (window - overlap))
-        window = min(window, rounded_up((extent + (needed - 1) * overlap) / needed, stride))
+        start = -(first % stride)
+        covered = extent - start
+        if covered <= window:
+            return cls(extent, rounded_up(covered, stride), (start,), (), 0)
+        needed = -(-(covered - overlap) // (window - overlap))
+        window = min(window, rounded_up((covered + (needed - 1) * overlap) / needed, stride))
         step = window - overlap
-        count = 1 + -(-(extent - window) // step)
-        begins = (*range(0, (count - 1) * step, step), rounded_up(extent, stride) - window)
-        borders = tuple(number * step + overlap // 2 for number in range(1, count))
+        count = 1 + -(-(covered - window) // step)
+        begins = (*range(start, start + (count - 1) * step, step), start + rounded_up(covered, stride) - window)
+        borders = tuple(start + number * step + overlap // 2 for number in range(1, count))
         return cls(extent, window, begins, borders, min(overlap // 8, FEATHER))
 
     def __len__(self) -> int:
@@ -68,7 +80,7 @@ class Axis:
 
     def seen(self, place: int) -> tuple[int, int]:
         """First pixel of a window and the one after its last, inside the raster."""
-        return self.begins[place], min(self.begins[place] + self.size, self.extent)
+        return max(self.begins[place], 0), min(self.begins[place] + self.size, self.extent)
 
     def kept(self, place: int) -> tuple[int, int]:
         """First pixel kept of a window and the one after the last."""
@@ -85,8 +97,12 @@ class Lattice:
     right: Axis
 
     @classmethod
-    def over(cls, rows: int, columns: int, window: int, overlap: int, stride: int = STRIDE) -> Lattice:
-        return cls(Axis.over(rows, window, overlap, stride), Axis.over(columns, window, overlap, stride))
+    def over(
+        cls, rows: int, columns: int, window: int, overlap: int, stride: int = STRIDE, first: tuple[int, int] = (0, 0)
+    ) -> Lattice:
+        """`first`: row and column of the raster's first pixel on the ground, as `pixel_at_corner` returns them."""
+        down, right = first
+        return cls(Axis.over(rows, window, overlap, stride, down), Axis.over(columns, window, overlap, stride, right))
 
     def __iter__(self) -> Iterator[Item]:
         """Row by row."""

@@ -131,11 +131,12 @@ class BlockMapper:
 
     def __call__(self, item: Item) -> Bytes | None:
         down, right = self.lattice.down, self.lattice.right
+        row, column = down.begins[item[0]], right.begins[item[1]]  # of the window; outside the raster it is without data
         (top, bottom), (left, end) = down.seen(item[0]), right.seen(item[1])
         window = np.full((down.size, right.size), np.nan, np.float32)
-        window[: bottom - top, : end - left] = self.surface.read(top, left, bottom - top, end - left)
+        window[top - row : bottom - row, left - column : end - column] = self.surface.read(top, left, bottom - top, end - left)
         (first, last), (begin, stop) = down.kept(item[0]), right.kept(item[1])
-        kept = (slice(first - top, last - top), slice(begin - left, stop - left))
+        kept = (slice(first - row, last - row), slice(begin - column, stop - column))
         valid = np.isfinite(window)
         if not valid[kept].any():
             return None

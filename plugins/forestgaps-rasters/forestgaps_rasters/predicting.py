@@ -25,7 +25,7 @@ from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes, assembled
 from forestgaps_rasters.cloud import CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
-from forestgaps_rasters.lattice import FEATHER, STRIDE, Item, Lattice, rounded_up
+from forestgaps_rasters.lattice import FEATHER, STRIDE, Item, Lattice, pixel_at_corner, rounded_up
 from forestgaps_rasters.mapping import (
     STEPS,
     BlockMapper,
@@ -196,9 +196,9 @@ def predict_raster(
 def lattice_for(predictor: Predictor, grid: Grid, how: MapOptions) -> tuple[Lattice, list[str]]:
     """The windows of a map, and what a person should know of them.
 
-    What is kept of a window lies as far from its edge as the network looks, whatever was asked, so that no map depends on its
-    windows. Of a window of a network that looks far, three quarters of the side are kept if memory allows, so that a pixel is
-    computed 1.8 times.
+    What is kept of a window lies as far from its edge as the network looks, whatever was asked, and windows begin at multiples of
+    the stride on the ground. So no map depends on its windows, or on where its DSM was cut. Of a window of a network that looks
+    far, three quarters of the side are kept if memory allows, so that a pixel is computed 1.8 times.
     """
     stride, context = stride_of(predictor), context_of(predictor)
     needed = rounded_up(2 * (context + FEATHER), stride) if context else 0
@@ -208,7 +208,7 @@ def lattice_for(predictor: Predictor, grid: Grid, how: MapOptions) -> tuple[Latt
     window = rounded_up(max(widest, 2 * (overlap if how.window is None else needed)), stride)
     if how.overlap is None and not needed:
         overlap = min(overlap, window // 2 // stride * stride)
-    lattice = Lattice.over(grid.rows, grid.columns, window, overlap, stride)
+    lattice = Lattice.over(grid.rows, grid.columns, window, overlap, stride, pixel_at_corner(grid.transform))
     asked = [f"--{name} {value}" for name, value in (("window", how.window), ("overlap", how.overlap)) if value is not None]
     if len(lattice) == 1 or (how.window or window, how.overlap or overlap) == (window, overlap):
         return lattice, []

@@ -3,51 +3,57 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio import Affine
 
-from forestgaps_rasters.lattice import FEATHER, STRIDE, Axis, Lattice, rounded_up
+from forestgaps_rasters.lattice import FEATHER, STRIDE, Axis, Lattice, pixel_at_corner, rounded_up
 
 windows = st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n * STRIDE), st.integers(0, n // 2).map(lambda m: m * STRIDE)))
 
 
-@given(extent=st.integers(1, 5000), sizes=windows)
-def test_windows_lie_on_the_stride_and_hardly_reach_beyond_the_raster(extent, sizes) -> None:
-    axis = Axis.over(extent, *sizes)
-    assert all(begin % STRIDE == 0 for begin in axis.begins)
+firsts = st.integers(-(10**7), 10**7)
+
+
+@given(extent=st.integers(1, 5000), sizes=windows, first=firsts)
+def test_windows_lie_on_the_stride_and_hardly_reach_beyond_the_raster(extent, sizes, first) -> None:
+    axis = Axis.over(extent, *sizes, first=first)
+    assert all((first + begin) % STRIDE == 0 for begin in axis.begins), "on the ground"
+    assert -STRIDE < axis.begins[0] <= 0
     assert list(axis.begins) == sorted(set(axis.begins)), "each where no other is"
     assert axis.size <= sizes[0]
     assert 0 <= axis.begins[-1] + axis.size - extent < STRIDE
 
 
-@given(extent=st.integers(1, 5000), sizes=windows)
-def test_each_pixel_is_kept_once_and_beside_a_border_twice(extent, sizes) -> None:
-    axis = Axis.over(extent, *sizes)
+@given(extent=st.integers(1, 5000), sizes=windows, first=firsts)
+def test_each_pixel_is_kept_once_and_beside_a_border_twice(extent, sizes, first) -> None:
+    axis = Axis.over(extent, *sizes, first=first)
     count = np.zeros(extent, int)
     for place in range(len(axis)):
-        first, last = axis.kept(place)
-        seen_first, seen_last = axis.seen(place)
-        assert seen_first <= first < last <= seen_last, "only what was seen is kept"
-        count[first:last] += 1
+        begin, end = axis.kept(place)
+        seen_begin, seen_end = axis.seen(place)
+        assert seen_begin <= begin < end <= seen_end, "only what was seen is kept"
+        count[begin:end] += 1
     expected = np.ones(extent, int)
     for border in axis.borders:
         expected[border - axis.feather : border + axis.feather] += 1
     assert np.array_equal(count, expected)
 
 
-@given(extent=st.integers(1, 5000), sizes=windows)
-def test_what_is_kept_lies_far_from_the_window_s_edge(extent, sizes) -> None:
+@given(extent=st.integers(1, 5000), sizes=windows, first=firsts)
+def test_what_is_kept_lies_far_from_the_window_s_edge(extent, sizes, first) -> None:
     window, overlap = sizes
-    axis = Axis.over(extent, window, overlap)
+    axis = Axis.over(extent, window, overlap, first=first)
     for place in range(len(axis)):
-        (first, last), (seen_first, seen_last) = axis.kept(place), axis.seen(place)
+        (begin, end), (seen_begin, seen_end) = axis.kept(place), axis.seen(place)
         halo = overlap // 2 - min(overlap // 8, FEATHER)
-        assert first == seen_first == 0 or first - seen_first >= halo
-        assert last == seen_last == extent or seen_last - last >= halo
+        assert begin == seen_begin == 0 or begin - seen_begin >= halo
+        assert end == seen_end == extent or seen_end - end >= halo
 
 
-@given(extent=st.integers(1, 5000), sizes=windows)
-def test_windows_are_no_wider_than_as_many_must_be(extent, sizes) -> None:
+@given(extent=st.integers(1, 5000), sizes=windows, first=firsts)
+def test_windows_are_no_wider_than_as_many_must_be(extent, sizes, first) -> None:
     window, overlap = sizes
-    axis = Axis.over(extent, window, overlap)
+    axis = Axis.over(extent, window, overlap, first=first)
+    extent -= axis.begins[0]
     as_asked = 1 + max(-(-(extent - window) // (window - overlap)), 0)
     assert len(axis) <= as_asked
     if len(axis) == as_asked > 1:
@@ -62,6 +68,33 @@ def test_a_lattice_by_hand() -> None:
     assert axis.borders == (384, 704, 1024)
     assert axis.feather == 16
     assert [axis.kept(place) for place in range(4)] == [(0, 400), (368, 720), (688, 1040), (1008, 1300)]
+
+
+def test_a_lattice_by_hand_of_a_raster_that_begins_between_two_multiples_of_the_stride() -> None:
+    axis = Axis.over(1300, 512, 128, first=-7812 * STRIDE + 44)
+    assert axis.begins == (-44, 276, 596, 852), "1344 pixels from the multiple before: as by hand above, and none beyond"
+    assert axis.borders == (340, 660, 980)
+    assert [axis.seen(place) for place in (0, 3)] == [(0, 404), (852, 1300)]
+    assert [axis.kept(place) for place in range(4)] == [(0, 356), (324, 676), (644, 996), (964, 1300)]
+
+
+@given(
+    row=st.integers(0, 5000),
+    column=st.integers(0, 5000),
+    side=st.sampled_from([0.1, 0.25, 0.3, 0.5, 1.0, 1.5, 3.28084, 2.0]),
+    shift=st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 0.9]),
+    corner=st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**7), 10**7)),
+)
+def test_a_crop_has_its_pixels_where_the_whole_has_them(row, column, side, shift, corner) -> None:
+    """Whatever part of a pixel the grid is shifted by, and after the rounding of its coordinates."""
+    left, top = ((place + shift) * side for place in corner)
+    whole = pixel_at_corner(Affine(side, 0, left, 0, -side, top))
+    crop = pixel_at_corner(Affine(side, 0, round(left + column * side, 6), 0, -side, round(top - row * side, 6)))
+    assert crop == (whole[0] + row, whole[1] + column)
+
+
+def test_a_raster_without_georeference_begins_at_the_stride() -> None:
+    assert pixel_at_corner(Affine(1, 0, 0, 0, -1, 0)) == pixel_at_corner(Affine.identity()) == (0, 0)
 
 
 def test_a_raster_smaller_than_a_window_is_one_window() -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from xml.sax.saxutils import escape
 
@@ -17,7 +18,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rasterio import Affine
 from small_network import small
 from torch import Tensor
@@ -328,6 +331,28 @@ def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_pat
             maps.append(file.read()[:, 16:-16, 16:-16].astype(int))
     assert np.std(maps[0][maps[0] != 255]) > 5, "a map that could differ"
     assert max(np.abs(other - maps[0]).max() for other in maps[1:]) < 0.02 * STEPS
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.integers(0, 70), column=st.integers(0, 70), side=st.sampled_from([0.3, 0.5, 1.0]), eighths=st.integers(0, 8000))
+def test_a_crop_gets_the_map_of_the_whole(raster, tmp_path, row, column, side, eighths) -> None:
+    """Further from its own edge than the network looks, whatever the number of pixels it is cut by."""
+    surface = terrain(200, 190)
+    left, top = 500_000 + eighths / 8, 5_200_000 - eighths / 8
+    predictor = evolve(small(), resolution_m=side)
+    maps = []
+    for name, values, x, y in (
+        ("whole", surface, left, top),
+        ("crop", surface[row:, column:], left + column * side, top - row * side),
+    ):
+        dsm = raster(f"{name}.tif", values, transform=Affine(side, 0, x, 0, -side, y))
+        with TemporaryDirectory(dir=tmp_path) as folder:
+            done = predict_raster(predictor, dsm, Path(folder) / "map", how=MapOptions(window=128, overlap=64))
+            with rasterio.open(done.probabilities) as file:
+                maps.append(file.read().astype(int))
+    whole, crop = maps[0][:, row + 16 :, column + 16 :], maps[1][:, 16:, 16:]
+    assert np.std(whole[whole != 255]) > 5, "a map that could differ"
+    assert np.abs(whole - crop).max() < 0.02 * STEPS
 
 
 def test_windows_are_as_wide_as_the_network_looks() -> None:
