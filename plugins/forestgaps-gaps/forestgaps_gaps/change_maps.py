@@ -134,6 +134,8 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
                 joint = JointLayer(own.grid, own.threshold_m, own.at_most, f"{when}, {own.name}", own=own, other=away)
                 rows = fated(Search(joint, how.criteria, step=how.step, report=report), found, fate)
                 write_gap_fates(folder / "gaps.gpkg", rows, grid.crs, layer=f"{when} {own.name}")
+        if not any(summary["surveyed_m2"] for summary in summaries):
+            notes.append("no pixel has data at both dates, so nothing is compared. Check that both surveys cover the same place")
         told = json.dumps({"thresholds": summaries, "notes": notes}, indent=1)
         (folder / "summary.json").write_text(told + "\n", encoding="utf-8")
         files = tuple(out / path.name for path in sorted(folder.iterdir()))

@@ -17,7 +17,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_gaps.grids import Grid, grid_of, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening
-from forestgaps_geo.bands import MAX_SENTINELS
+from forestgaps_geo.bands import MAX_SENTINELS, convert_values
 from forestgaps_geo.bands import Band as RasterBand
 from forestgaps_geo.georeference import align_line
 from forestgaps_geo.grids import Grid as RasterGrid
@@ -83,12 +83,9 @@ class Band:
     def heights(self, row: int, rows: int) -> tuple[Heights, Flags]:
         """Metres, NaN where not known."""
         values, known = self.read(row, rows)
-        metres: Heights = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
-        scale, offset = self.source.scale, self.source.offset
-        if (scale, offset) != (1.0, 0.0):
-            metres = metres * metres.dtype.type(scale) + metres.dtype.type(offset)
-        if self.unit.metres != 1.0:
-            metres = metres * metres.dtype.type(self.unit.metres)
+        with np.errstate(over="ignore"):
+            metres: Heights = convert_values(values, self.source, self.unit.metres)
+            metres = metres.astype(np.float64 if values.dtype == np.float64 else np.float32)
         metres[~known] = np.nan
         absurd = (metres < LOWEST) | (metres > HIGHEST)
         if absurd.any():

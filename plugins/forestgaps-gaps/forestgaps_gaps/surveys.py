@@ -165,6 +165,8 @@ def take_stock(
             for survey in surveys.values():
                 survey.search.table()
         summaries = {name: survey.summary() for name, survey in surveys.items()}
+        if notes is not None and not any(summary["surveyed_m2"] for summary in summaries.values()):
+            notes.append(f"{raster}: has no data at all, every pixel is nodata. Check its nodata value and its mask")
         files = [] if wish.out is None else [wish.out]
         if wish.statistics is not None:
             content = {"raster": raster.name, "gaps": summaries}

@@ -266,3 +266,26 @@ def test_a_forest_without_gaps_has_words_too(write, tmp_path) -> None:
     assert "at most 50 m2" in said[0]
     assert "earlier: 0 gaps, 0 m2 (0.00%)" in said[1]
     assert rows_of(tmp_path / "out" / "changes_5m.csv") == []
+
+
+@pytest.mark.parametrize("crs", ["EPSG:2193+7839", "EPSG:26910+5703", "EPSG:26910+6360"])
+def test_surveys_with_a_vertical_crs_are_compared_and_the_map_has_none(write, tmp_path, crs) -> None:
+    unit_m = 1200 / 3937 if crs.endswith("6360") else 1.0
+    place = {"crs": crs, "transform": Affine(1, 0, 500_000, 0, -1, 5_200_000)} if "26910" in crs else {"crs": crs}
+    heights = np.full((30, 40), 20.0)
+    heights[5:10, 5:10] = 2
+    later = heights.copy()
+    later[20:24, 20:25] = 1
+    surveys = write("earlier.tif", heights / unit_m, **place), write("later.tif", later / unit_m, **place)
+    done = change_between(*surveys, tmp_path / "out", Comparison(reading=FIVE))
+    assert done.summaries[0]["new_m2"] == pytest.approx(20 * done.summaries[0]["resolution_m"] ** 2)
+    with rasterio.open(tmp_path / "out" / "transitions_5m.tif") as file:
+        assert file.crs.to_epsg() == int(crs[5:].split("+")[0])
+        assert file.units == (None,)
+
+
+def test_surveys_without_a_common_pixel_with_data_are_noted(write, tmp_path) -> None:
+    forest = np.full((20, 30), 20.0)
+    surveys = write("earlier.tif", forest), write("later.tif", np.full((20, 30), -9999.0))
+    done = change_between(*surveys, tmp_path / "out", Comparison(reading=FIVE))
+    assert any("no pixel has data at both dates" in note for note in done.notes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import typer
 from rasterio import Affine
 from rasterio.warp import transform
@@ -120,3 +121,34 @@ def test_a_gap_map_is_no_chm_beside_a_gap_map(run, raster) -> None:
     path = raster("map.tif", mask, nodata=255)
     with pytest.raises(DataError, match="holds only 0 and 1"):
         run(gaps, path, "--chm", raster("other.tif", mask, nodata=255))
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(0.01, "int16"), (0.001, "int32"), (0.1, "uint16")])
+@pytest.mark.parametrize("declared", [True, False])
+def test_heights_in_integers_equal_the_threshold_they_stand_for(
+    run, tmp_path, raster, scale: float, kind: str, declared: bool
+) -> None:
+    levels = np.arange(10, 400) / 10  # 1.0 to 39.9 m in each row; those equal to a threshold are not below it
+    path = raster("chm.tif", np.round(np.tile(levels, (4, 1)) / scale).astype(kind))
+    if declared:
+        with rasterio.open(path, "r+") as file:
+            file.scales = (scale,)
+    stated = () if declared else ("--scale", scale)
+    for threshold in (1.3, 5.5, 6.0, 8.2, 16.4, 33.1):
+        below = run(gaps, path, "-t", threshold, *stated, "--skip-checks")
+        up_to = run(gaps, path, "-t", threshold, *stated, "--skip-checks", "--at-most")
+        pixels = [gap_area(found, f"{threshold:g} m") for found in (below, up_to)]
+        assert pixels == [4 * (round(threshold * 10) - 10), 4 * (round(threshold * 10) - 9)]
+
+
+def test_a_raster_without_data_is_noted(run, raster) -> None:
+    found = run(gaps, raster("chm.tif", np.full((20, 20), np.nan, np.float32)), "-t", 5)
+    assert any("has no data at all" in note for note in found["notes"])
+
+
+def test_cells_of_a_raster_with_a_vertical_crs_are_written(run, raster, heights, tmp_path) -> None:
+    path = raster("chm.tif", heights, crs="EPSG:26910+5703")
+    found = run(gaps, path, "-t", 5, "--statistics", tmp_path / "statistics", "--cells", 40)
+    assert gap_area(found) == GAP_PIXELS
+    with rasterio.open(tmp_path / "statistics" / "cells_5m.tif") as file:
+        assert file.crs.to_epsg() == 26910

@@ -64,12 +64,7 @@ class Band:
         """Float32 metres, NaN where the file has no data."""
         raw, valid = self.source.read(row, column, rows, columns)
         with np.errstate(over="ignore", invalid="ignore"):  # what is infinite then is no elevation, and told by `survey`
-            values: Plane = raw.astype(np.float32, copy=False)
-            scale, offset = self.source.scale, self.source.offset
-            if (scale, offset) != (1.0, 0.0):
-                values = values * np.float32(scale) + np.float32(offset)
-            if self.unit_m != 1.0:
-                values = values * np.float32(self.unit_m)
+            values: Plane = convert_values(raw, self.source, self.unit_m).astype(np.float32, copy=False)
         values[~valid] = np.nan
         return values
 
@@ -81,6 +76,13 @@ class Band:
         """Return what the file stores for a value in metres that was read from it, written as `stored` writes it."""
         value = (value_m / self.unit_m - self.source.offset) / self.source.scale
         return str(round(value)) if self.source.dtype.kind in "iu" else str(np.float32(value)).removesuffix(".0")
+
+
+def convert_values(raw: NDArray[Any], source: ValueBand, unit_m: float) -> NDArray[Any]:
+    """Return stored values in metres, as float64 where anything is converted: 130 cm is then the number nearest to 1.3 m."""
+    if (source.scale, source.offset, unit_m) == (1.0, 0.0, 1.0):
+        return raw
+    return (raw.astype(np.float64) * source.scale + source.offset) * unit_m
 
 
 @contextmanager

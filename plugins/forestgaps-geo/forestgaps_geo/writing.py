@@ -17,9 +17,12 @@ import rasterio
 from attrs import define, field
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.windows import Window
 
+from forestgaps_geo.grids import horizontal
 from forestgaps_geo.local_paths import require_utf8_name
+from forestgaps_geo.units import vertical_unit
 
 # Not the CRS: GeoTIFF stores some in other words, which GDAL does not always find equal.
 CHECKED = ("driver", "width", "height", "count", "dtypes", "nodatavals", "transform", "descriptions", "units", "scales", "offsets")
@@ -39,6 +42,16 @@ def gdal_errors(path: Path) -> Iterator[None]:
         if type(error).__module__.startswith("rasterio"):
             raise UnwrittenError(f"{path.name}: {' '.join(str(error).split())[:300]}") from error
         raise
+
+
+def crs_to_write(crs: Any) -> CRS | None:
+    """Return the CRS of a result: that of its source without the vertical part.
+
+    Results are in metres, or no heights at all, whatever unit the heights of the source had. From the vertical part GDAL would take
+    the unit of the bands.
+    """
+    parsed = None if crs is None else CRS.from_user_input(crs)
+    return horizontal(parsed) if parsed and vertical_unit(parsed) else parsed or None
 
 
 @define(eq=False)
@@ -76,14 +89,15 @@ class NewRaster:
 
     Args:
         path: Of a new file; whoever calls gives it its name when it is whole.
-        profile: As for `rasterio.open`.
+        profile: As for `rasterio.open`. The file gets the horizontal part of the CRS.
     """
 
     def __init__(self, path: Path, **profile: Any) -> None:
         require_utf8_name(path)
         self.path, self.pixels = path, WrittenPixels()
         with gdal_errors(path):
-            self.file = rasterio.open(path, "w", **{"driver": "GTiff", "BIGTIFF": "IF_SAFER", **profile})
+            profile = {"driver": "GTiff", "BIGTIFF": "IF_SAFER", **profile, "crs": crs_to_write(profile.get("crs"))}
+            self.file = rasterio.open(path, "w", **profile)
 
     def write(self, values: NDArray[Any], row: int = 0, column: int = 0) -> None:
         """(bands, rows, columns), or one band without the first axis."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio import Affine
+from rasterio.crs import CRS
 
-from forestgaps_geo.writing import NewRaster, UnwrittenError
+from forestgaps_geo.writing import NewRaster, UnwrittenError, crs_to_write
 
 PLACE = {"crs": "EPSG:32632", "transform": Affine(0.1, 0, 500000.3, 0, -0.1, 5300000.7)}
 VALUES = np.random.default_rng(0).normal(size=(2, 300, 257)).astype(np.float32)
@@ -77,3 +78,16 @@ def test_a_wrong_pixel_is_noticed(tmp_path) -> None:
 def test_an_error_of_the_caller_stays_one(tmp_path) -> None:
     with pytest.raises(ZeroDivisionError), NewRaster(tmp_path / "a.tif", **PROFILE):
         _ = 1 / 0
+
+
+@pytest.mark.parametrize("vertical", [5703, 6360, 3855])
+def test_results_have_no_vertical_crs_whose_unit_is_not_theirs(tmp_path, vertical: int) -> None:
+    write(tmp_path / "a.tif", crs=f"EPSG:26910+{vertical}")
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.crs.to_epsg() == 26910
+        assert file.units == (None, None)
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:26910", "+proj=utm +zone=32 +ellps=bessel +towgs84=598,74,418,0,0,0,0 +units=m"])
+def test_other_crs_are_written_as_they_are(crs) -> None:
+    assert crs_to_write(crs) == (None if crs is None else CRS.from_user_input(crs))

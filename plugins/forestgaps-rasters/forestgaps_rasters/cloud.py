@@ -20,7 +20,7 @@ from forestgaps_core.ending import abandon_thread
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
-from forestgaps_geo.writing import WrittenPixels, described, gdal_errors
+from forestgaps_geo.writing import WrittenPixels, crs_to_write, described, gdal_errors
 from forestgaps_rasters.blending import NODATA
 
 BLOCK = 512  # pixels, a side of a tile in the file
@@ -61,7 +61,7 @@ class CloudOptimized:
             count=len(bands),
             dtype="uint8",
             nodata=NODATA,
-            crs=grid.crs,
+            crs=crs_to_write(grid.crs),
             transform=grid.transform,
         )
         self.file.descriptions = tuple(bands)

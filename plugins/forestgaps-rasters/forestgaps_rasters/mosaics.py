@@ -180,9 +180,9 @@ def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int,
         raise DataError(f"{band.path}: {misfit(band.grid, first)}{offer}")
     window = covering(band.grid, first)
     size = pixel_size(band.grid, window)
-    refuse_finer_pixels(band, size, first.nominal_resolution)
+    refuse_finer_pixels(band, size, first.resolution)
     row, column = offset(window, first) or (0, 0)
-    return row, column, window, part(warped_text(band, window, max(round(first.nominal_resolution / size), 1)), window, "nan", None)
+    return row, column, window, part(warped_text(band, window, max(round(first.resolution / size), 1)), window, "nan", None)
 
 
 def offset(grid: Grid, first: Grid) -> tuple[int, int] | None:

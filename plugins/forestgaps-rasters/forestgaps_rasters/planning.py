@@ -66,7 +66,10 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         below = stack.enter_context(onto(other, lower, how, resample=wish.resample and layer == "dtm"))
         survey(surface, report)
         if survey(other, report).canopy_share < 0.5 and layer == "chm":
-            raise DataError(f"{other.path}: most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)")
+            found = check_raster(other, layer, is_reference=True)
+            reasons = [finding.sentence for finding in found if finding.severity == "refused"]
+            why = "most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)"
+            raise DataError("\n".join(reasons) or f"{other.path}: {why}")
         top = stack.enter_context(onto(surface, lower, "maximum", resample=wish.resample))
         names = str(surface.path), str(other.path)
         findings = [
@@ -145,8 +148,9 @@ def source(layer: str, path: Path) -> SourceFile:
 
 
 def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
-    # Four figures: a pixel of 3.28084 feet is one of 1 m.
-    sizes = {float(f"{plan.grid.nominal_resolution:.4g}"): plan.site.name for plan in plans}
+    # Four figures: a pixel of 3.28084 feet is one of 1 m. Where the CRS is not true to length, sizes differ within a site already.
+    exact = [plan for plan in plans if plan.grid.ground_scale.mean == 1]
+    sizes = {float(f"{plan.grid.resolution:.4g}"): plan.site.name for plan in exact}
     true_sizes = {plan.grid.resolution: plan.site.name for plan in plans}
     if len(sizes) > 1 or max(true_sizes) > (1 + MAX_DIFFERENCE) * min(true_sizes):
         sizes = sizes if len(sizes) > 1 else true_sizes

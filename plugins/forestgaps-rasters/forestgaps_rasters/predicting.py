@@ -160,7 +160,7 @@ def predict_raster(
         findings = check_grid(source.place, grid)
         findings += check_dsm(band, grid.resolution, predictor.resolution_m, finest_of(predictor))
         notes = [*resolve_findings(findings, skip=how.skip_checks), *remarks(predictor, grid, levels)]
-        notes += describe_resampling(predictor, pixel_size(band.grid, grid), grid.nominal_resolution)
+        notes += describe_resampling(predictor, pixel_size(band.grid, grid), grid.resolution)
         predictor = fit_to_pixels(predictor, grid.resolution)
         lattice, widened = lattice_for(predictor, grid, how)
         notes += widened

@@ -102,8 +102,8 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
         raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}); add --resample")
     size = pixel_size(band.grid, target)
     if how != "interpolated":
-        refuse_finer_pixels(band, size, target.nominal_resolution)
-    k = max(round(target.nominal_resolution / size), 1)
+        refuse_finer_pixels(band, size, target.resolution)
+    k = max(round(target.resolution / size), 1)
     fine = finer(target, k)
     scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
     with warped(band, fine, Resampling.bilinear if how == "interpolated" else Resampling.nearest, tolerance) as vrt:
@@ -153,7 +153,7 @@ def refuse_finer_pixels(band: Band, size_m: float, wanted_m: float) -> None:
 
 
 def pixel_size(source: Grid, target: Grid) -> float:
-    """The side of a source pixel in metres, as a square of the same area, measured in the target's CRS at the source's middle."""
+    """The side of a source pixel in metres on the ground, as a square of the same area, measured in the target's CRS."""
     if same_place(source.crs, target.crs):
         return sqrt(abs(source.transform.determinant)) * target.unit_m
     x, y = source.columns / 2, source.rows / 2

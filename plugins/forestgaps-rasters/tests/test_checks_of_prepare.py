@@ -84,3 +84,30 @@ def test_pixels_of_web_mercator_have_their_size_on_the_ground(raster, tmp_path) 
     true = distance_m(west, low, east, high) / 100
     assert json.loads((tmp_path / "out/index.json").read_text())["resolution_m"] == pytest.approx(true, rel=2e-3)
     assert any("on the ground" in note for note in done.notes)
+
+
+def test_sites_of_one_size_on_the_ground_are_prepared_together_whatever_their_crs(raster, tmp_path) -> None:
+    ground, crowns = surfaces()
+    side = 1 / 0.6157  # one metre on the ground at 52 degrees
+    places = {"utm": {}, "mercator": {"crs": "EPSG:3857", "transform": Affine(side, 0, 1252344, 0, -side, 6800000)}}
+    for name, place in places.items():
+        raster(f"{name}/dsm.tif", ground + crowns + 200, **place)
+        raster(f"{name}/dtm.tif", ground + 200, **place)
+    sites = [Site(name=name, folder=tmp_path / name, **SPLIT) for name in places]
+    prepare_sites(sites, tmp_path / "out", Wish(tile=16, guard_m=2))
+    assert json.loads((tmp_path / "out/index.json").read_text())["resolution_m"] == 1
+    sizes = Affine(1, 0, 1252344, 0, -1, 6800000)
+    for name in ("dsm", "dtm"):
+        (tmp_path / f"mercator/{name}.tif").unlink()
+        raster(f"mercator/{name}.tif", ground + 200 + (crowns if name == "dsm" else 0), crs="EPSG:3857", transform=sizes)
+    with pytest.raises(DataError, match="the sites differ in pixel size"):
+        prepare_sites(sites, tmp_path / "other", Wish(tile=16, guard_m=2))
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(10, "0.1"), (100, "0.01")])
+def test_a_chm_in_another_unit_is_refused_with_its_scale(raster, tmp_path, factor: int, scale: str) -> None:
+    ground, crowns = surfaces()
+    raster("site/dsm.tif", ground + crowns + 200)
+    raster("site/chm.tif", np.clip(np.rint(crowns * factor), 0, None), dtype="int32", nodata=-1)
+    with pytest.raises(DataError, match=f"--scale {scale}"):
+        prepared(raster, tmp_path)

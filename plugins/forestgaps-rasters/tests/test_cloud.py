@@ -106,3 +106,13 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> No
     draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"])
     with gdal(), pytest.raises(TypeError, match="a bug"), draft:
         pass
+
+
+@pytest.mark.parametrize("vertical", ["+5703", "+6360", "+3855"])
+def test_maps_of_a_dsm_with_a_vertical_crs_are_written_without_it(tmp_path, vertical: str) -> None:
+    grid = Grid(CRS.from_user_input(f"EPSG:26910{vertical}"), Affine(1, 0, 500_000, 0, -1, 5_200_000), 30, 40)
+    with gdal(), CloudOptimized(tmp_path / "map.tif", grid, ["gap at 5 m"]) as file:
+        file.write(0, np.ones((1, 30, 40), np.uint8))
+    with rasterio.open(tmp_path / "map.tif") as found:
+        assert found.crs.to_epsg() == 26910
+        assert found.units == (None,)

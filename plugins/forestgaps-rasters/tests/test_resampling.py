@@ -12,7 +12,7 @@ from forestgaps_geo.bands import opened
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters import resampling
-from forestgaps_rasters.resampling import gathered, gathered_window, onto
+from forestgaps_rasters.resampling import gathered, gathered_window, onto, pixel_size
 
 
 def test_four_pixels_make_one_by_maximum_or_mean() -> None:
@@ -191,3 +191,14 @@ def test_a_window_is_gathered_in_pieces_that_fit_memory(monkeypatch) -> None:
     found = gathered_window(read, 2, "maximum")(3, 4, 25, 12)
     assert np.array_equal(found, gathered(values, 2, "maximum")[3:28, 4:16])
     assert max(taken) <= 200
+
+
+@pytest.mark.parametrize(("latitude", "y"), [(52, 6_800_000), (60, 8_400_000), (70, 11_068_716)])
+def test_pixels_of_web_mercator_keep_their_values_where_they_keep_their_size(raster, latitude, y) -> None:
+    values = np.random.default_rng(0).normal(50, 20, (40, 40)).astype(np.float32)
+    path = raster("a.tif", values, crs="EPSG:3857", transform=Affine(2, 0, 1_000_000, 0, -2, y))
+    with gdal(), opened(path) as band:
+        target = Grid(band.grid.crs, Affine(2, 0, 1_000_000.6, 0, -2, y - 0.6), 39, 39)
+        assert pixel_size(band.grid, target) == pytest.approx(target.resolution, rel=1e-6)
+        with onto(band, target, "maximum", resample=True) as strips:
+            assert np.array_equal(strips.read(0, 39), values[:39, :39]), latitude
