@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from types import ModuleType
 
+import attrs
 import pluggy
 
 from forestgaps_core import __version__
@@ -49,8 +50,36 @@ def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
 
 
 def malformed(name: object, target: object) -> str:
+    """A sentence if this cannot be a row of a table of components, else ''. Names the row."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        return "a name is lower case letters, digits and underscores"
+        return f"{represent(name)}: a name is lower case letters, digits and underscores"
     if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
         return ""
-    return f"the target {target!r} is not 'package.module:ConfigClass'"
+    return f"{name!r}: the target {represent(target)} is not 'package.module:ConfigClass'"
+
+
+def malformed_record(name: object, record: object, expected: type, spelling: re.Pattern[str]) -> str:
+    """A sentence if this cannot be a row of a table of records, else ''. Names the row.
+
+    Args:
+        expected: Type of the records; its attributes are texts.
+        spelling: Of the names.
+    """
+    if not isinstance(name, str) or not spelling.fullmatch(name) or not isinstance(record, expected):
+        return f"{represent(name)}: not a {expected.__name__} under a name in lower case"
+    fields = [field.name for field in attrs.fields(expected)] if attrs.has(expected) else []
+    if wrong := [field for field in fields if not isinstance(getattr(record, field, None), str)]:
+        return f"{name!r}: its {wrong[0]} is {represent(getattr(record, wrong[0], None))}, expected a text"
+    target = record if isinstance(record, str) else getattr(record, "target", "")
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[^:]+", target):
+        return f"{name!r}: the target {represent(target)} is not 'package.module:' and a name in it"
+    return ""
+
+
+def represent(value: object) -> str:
+    """Return what shows a value of a plugin's in a message, at most 100 characters; its own code may fail."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"of type {type(value).__name__}"
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -4,6 +4,7 @@ runs.
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from forestgaps_core import __version__
@@ -23,9 +25,10 @@ from forestgaps_core.commands.plugins import plugins_app
 from forestgaps_core.commands.runs import share, test, train
 from forestgaps_core.commands.thresholds import spread_thresholds
 from forestgaps_core.ending import INTERRUPTED, by_signal, leave, mendable, say_error, terminated
-from forestgaps_core.errors import ConfigError, ForestgapsError
+from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.local_code import give_files
 from forestgaps_core.memory import reuse_memory
+from forestgaps_core.offers import one_line
 from forestgaps_core.plugins import CORE, Plugin, load_target
 
 if TYPE_CHECKING:
@@ -64,16 +67,22 @@ def stand_in(name: str, plugin: Plugin, command: Command) -> Any:
     """What shows in `--help`, and imports the command when it is called."""
 
     def call(context: typer.Context) -> None:
-        function = load_target(command.target, f"the command {name!r} of {plugin}")
+        what = f"the command {name!r} of {plugin}"
+        function = load_target(command.target, what)
+        if not inspect.isroutine(function):
+            raise PluginError(f"{what} is not a function: {command.target}; update the package")
         inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
         inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
-        built = typer.main.get_command(inner)
+        try:
+            built = typer.main.get_command(inner)
+        except Exception as error:  # of a signature that Typer does not take
+            raise PluginError(f"{what} cannot be called: {one_line(error)}; update the package") from error
         built(args=spread_thresholds(built, context.args), prog_name=f"forestgaps {name}")
 
     outer = typer.Typer(add_completion=False)
     outer.command(
         name,
-        help=command.help,
+        help=escape(" ".join(command.help.split())),  # it is no markup, and one line
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     )(call)

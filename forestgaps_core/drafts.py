@@ -49,11 +49,13 @@ class DraftFolder:
     Attributes:
         identity: The random number in its marker.
         parents: Folders above it that did not exist before.
+        contents: Patterns of what the program makes in it, kept in its marker for a next command of other results.
     """
 
     folder: Path
     identity: str
     parents: tuple[Path, ...] = ()
+    contents: tuple[str, ...] = ()
     closed: bool = field(default=False, init=False)
 
     @property
@@ -62,7 +64,7 @@ class DraftFolder:
 
     def record(self, **entries: Any) -> None:
         """Write the marker again, with further entries."""
-        write_marker(self.folder, self.identity, **entries)
+        write_marker(self.folder, self.identity, **({"contents": self.contents} if self.contents else {}), **entries)
 
     def close(self) -> None:
         """Remove the folder, once all in it is removed that the program made. With anything else in it, it stays, marked."""
@@ -86,12 +88,13 @@ class DraftFolder:
 
 
 @contextmanager
-def hold_draft(folder: Path, out: Path, purpose: str) -> Iterator[DraftFolder]:
+def hold_draft(folder: Path, out: Path, purpose: str, **entries: Any) -> Iterator[DraftFolder]:
     """Hold a draft folder, new or left by an interrupted command, during the block.
 
     Args:
         out: The result, for messages.
         purpose: What for, for the message of another process that wants the same folder.
+        entries: Of the marker of a new folder.
 
     Raises:
         DataError: Something else has its name.
@@ -105,7 +108,7 @@ def hold_draft(folder: Path, out: Path, purpose: str) -> Iterator[DraftFolder]:
             folder.mkdir(parents=True, exist_ok=True)
             refuse_foreign(folder)
             if not (folder / MARKER).exists():
-                write_marker(folder, secrets.token_hex(16))
+                write_marker(folder, secrets.token_hex(16), **entries)
         except OSError:
             remove_empty(folder, *parents)
             raise
@@ -198,7 +201,9 @@ def new_results(
     with ExitStack() as stack:
         for out, folder in zip(outs, drafts, strict=True):
             if out.absolute().parent not in places:
-                places[out.absolute().parent] = draft = stack.enter_context(hold_draft(folder, out, purpose))
+                draft = stack.enter_context(hold_draft(folder, out, purpose, contents=patterns))
+                patterns = tuple(dict.fromkeys((*patterns, *listed_patterns(folder))))
+                places[out.absolute().parent] = draft
                 stack.callback(discard_content, draft, patterns)  # the first, which knows what is being named, comes last
         made = list(places.values())
         paths = tuple(places[out.absolute().parent].content / plain_name(out) for out in outs)
@@ -207,10 +212,19 @@ def new_results(
             refuse_existing(*outs)
             for draft in made:
                 remove_made(draft.content, patterns)
+                draft.contents = patterns
+                if listed_patterns(draft.folder) != patterns:  # another command left it
+                    draft.record()
                 draft.content.mkdir(exist_ok=True)
             refuse_full(outs[0], needed)
             yield paths
             publish(made[0], paths, outs)
+
+
+def listed_patterns(folder: Path) -> tuple[str, ...]:
+    """Return the patterns that a marker lists; nothing where it lists anything else."""
+    listed = read_marker(folder).get("contents")
+    return tuple(listed) if isinstance(listed, list) and all(isinstance(pattern, str) for pattern in listed) else ()
 
 
 def discard_content(draft: DraftFolder, patterns: Sequence[str]) -> None:
@@ -253,7 +267,7 @@ def discard_draft(out: Path) -> None:
     folder = draft_name(out)
     if identity_of(folder) is not None and not folder.is_symlink():
         with contextlib.suppress(BusyError, DiskError), hold_draft(folder, out, "clean up") as draft:
-            discard_content(draft, tuple(patterns_of(out, ("*",))))
+            discard_content(draft, (*patterns_of(out, ("*",)), *listed_patterns(folder)))
 
 
 def refuse_existing(*outs: Path) -> None:
@@ -337,23 +351,33 @@ def take_name(path: Path, out: Path) -> None:
 
 
 def undo(first: DraftFolder, outs: Sequence[Path]) -> None:
-    """Take back the names that a process gave before it ended, unless all were given."""
-    given = []
-    for entry in read_marker(first.folder).get("publishing", ()):
-        path = Path(entry[0])
-        if os.path.lexists(path) and list(file_key(path)) == entry[1:]:
-            given.append(path)
-    if len(given) < len(read_marker(first.folder).get("publishing", ())):
-        for path in given:
+    """Take back the names that a process gave before it ended, unless all were given. What was changed since is the user's."""
+    entries = published(first.folder)
+    own = {out.absolute() for out in outs}
+    given = [path for path, key in entries if os.path.lexists(path) and file_key(path) == key]
+    if len(given) < len(entries):
+        for path in own.intersection(given):
             first.content.mkdir(exist_ok=True)
-            if path.absolute() in {out.absolute() for out in outs}:
-                path.rename(first.content / plain_name(path))
+            path.rename(first.content / plain_name(path))
 
 
-def file_key(path: Path) -> tuple[int, int]:
-    """What tells a file from all others while it exists, whatever its name."""
+def published(folder: Path) -> list[tuple[Path, tuple[int, ...]]]:
+    """Return the results that a marker lists, with what they were; nothing where it lists anything else."""
+    entries = read_marker(folder).get("publishing")
+    try:
+        return [(Path(name), tuple(map(int, key))) for name, *key in entries or ()]
+    except (TypeError, ValueError):  # not as it was written
+        return []
+
+
+def file_key(path: Path) -> tuple[int, ...]:
+    """Return what tells a file or folder from all others, whatever its name.
+
+    A file that is removed leaves its number to the next, and a file that is edited keeps it: size and time tell both.
+    """
     about = path.lstat()
-    return about.st_dev, about.st_ino
+    of_file = () if path.is_dir() else (about.st_size, about.st_mtime_ns)
+    return about.st_dev, about.st_ino, *of_file
 
 
 @contextmanager

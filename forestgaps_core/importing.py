@@ -42,10 +42,18 @@ def contained(what: str) -> Iterator[None]:
     except BaseException as error:  # SystemExit, an interrupt that nobody sent, or one of its own
         if signals:
             raise
-        raise PluginError(f"{type(error).__name__}: {error}") from error
+        raise PluginError(f"{type(error).__name__}: {message_of(error)}") from error
     finally:
         if folder is not None and working_folder() != folder:
             os.chdir(folder)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error that may be of any class: reading it runs code of that class."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"its message cannot be read, {type(another).__name__}"
 
 
 def working_folder() -> str | None:
@@ -57,8 +65,11 @@ def working_folder() -> str | None:
 
 @contextlib.contextmanager
 def to_stderr() -> Iterator[None]:
-    """What is written to stdout goes to stderr, by Python, by C libraries and by child processes alike."""
-    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
+    """What is written to stdout goes to stderr, by Python, by C libraries and by child processes alike.
+
+    Both of Python's streams are put back after the block, whatever it sets in their place.
+    """
+    with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, ValueError):  # closed, as in services
             stdout = os.dup(1)
             stack.callback(os.close, stdout)

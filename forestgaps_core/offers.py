@@ -19,7 +19,7 @@ import attrs
 from attrs import define, frozen
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.importing import contained
+from forestgaps_core.importing import contained, message_of
 
 
 @define
@@ -221,7 +221,7 @@ def torch_kept(what: str) -> AbstractContextManager[None]:
 
 
 def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
+    text = " ".join(message_of(error).split()) or "no message"
     kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
     return kind + (text if len(text) <= 200 else text[:197] + "...")
 

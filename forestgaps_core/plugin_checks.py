@@ -23,6 +23,7 @@ from forestgaps_core import testing
 from forestgaps_core.components import KINDS
 from forestgaps_core.config import SECTIONS, read_table
 from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.importing import message_of
 from forestgaps_core.networks import is_network, trained_network
 from forestgaps_core.offers import Component, Offer, Plugin, full_name, load_target, one_line
 from forestgaps_core.plugins import TABLES, Plugins
@@ -89,9 +90,7 @@ def verdict(place: str, check: Any, *arguments: Any) -> Verdict:
     except NotCheckedError as reason:
         return Verdict(place, unchecked=str(reason))
     except (Exception, SystemExit) as error:  # code of a plugin may fail in any way
-        return Verdict(
-            place, problem=str(error) if isinstance(error, ForestgapsError | AssertionError) else f"{type(error).__name__}: {error}"
-        )
+        return Verdict(place, problem=message_of(error) if isinstance(error, ForestgapsError | AssertionError) else one_line(error))
     return Verdict(place)
 
 

@@ -23,7 +23,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from forestgaps_core.admission import CORE as CORE
-from forestgaps_core.admission import NAME, malformed, misspelt_hooks
+from forestgaps_core.admission import NAME, malformed, malformed_record, misspelt_hooks
 from forestgaps_core.admission import unmet_requirement as unmet_requirement
 from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes, read_text
 from forestgaps_core.components import KINDS, Command, Engine, Executor, Pretrained, Recipe
@@ -208,7 +208,7 @@ class Plugins:
             table: dict[str, list[Component]] = {}
             for plugin, name, target in self._rows(KINDS[kind].hook):
                 if problem := malformed(name, target):
-                    plugin.fail("table", f"{KINDS[kind].hook} offers {name!r}: {problem}")
+                    plugin.fail("table", f"{KINDS[kind].hook} offers {problem}")
                 else:
                     table.setdefault(name, []).append(Component(kind, name, target, plugin))
             self._tables[kind] = dict(sorted(table.items()))
@@ -267,8 +267,8 @@ class Plugins:
         if table not in self._offers:
             about, found = TABLES[table], dict[str, list[Offer]]()
             for plugin, name, record in self._rows(about.hook):
-                if not isinstance(record, about.record) or not about.spelling.fullmatch(str(name)):
-                    plugin.fail("table", f"{about.hook} offers {name!r}: not a {about.record.__name__} under a name in lower case")
+                if problem := malformed_record(name, record, about.record, about.spelling):
+                    plugin.fail("table", f"{about.hook} offers {problem}")
                 else:
                     found.setdefault(name, []).append(Offer(name, record, plugin))
             self._offers[table] = dict(sorted(found.items()))
@@ -357,7 +357,11 @@ class Plugins:
                 continue
             try:
                 with contained(f"the plugin {plugin}, {hook}"):
-                    rows = list(implementation.function().items())
+                    # A name of a class of its own would run code of the plugin wherever it is compared.
+                    rows = [
+                        (str.__str__(name) if isinstance(name, str) else name, value)
+                        for name, value in implementation.function().items()
+                    ]
             except Exception as error:
                 plugin.fail("table", f"{hook}: {one_line(error)}")
                 continue

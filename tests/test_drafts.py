@@ -233,6 +233,58 @@ def test_results_of_others_are_not_taken_back(tmp_path) -> None:
     assert names(tmp_path) == ["kept", "one"]
 
 
+def edit(path: Path) -> None:
+    with path.open("a") as file:
+        file.write(" and mine")
+
+
+def write_anew(path: Path) -> None:
+    """With the same number of the file, as a disk gives it again when the first is removed."""
+    path.write_text("y")
+
+
+@pytest.mark.parametrize("change", [edit, write_anew])
+def test_a_result_that_the_user_changed_is_not_taken_back(tmp_path, change) -> None:
+    body = (
+        "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
+        "drafts.take_name = second\nwith new_results(Path('one'), Path('two')) as paths:\n [p.write_text('x') for p in paths]"
+    )
+    kill_in(tmp_path, body)
+    change(tmp_path / "one")
+    mine = (tmp_path / "one").read_text()
+    with pytest.raises(ExistsError), new_results(tmp_path / "one", tmp_path / "two"):
+        pytest.fail("begun")
+    assert (tmp_path / "one").read_text() == mine
+    assert names(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("Path('two')", ("one",)), ("Path('two'), Path('three')", ("one", "four"))])
+def test_what_a_command_of_other_results_left_is_removed(tmp_path, first, second) -> None:
+    """Killed between its names, a command of several results leaves drafts; the next of that name makes other ones."""
+    body = (
+        "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
+        f"drafts.take_name = second\nwith new_results(Path('one'), {first}) as paths:\n"
+        " [p.mkdir() for p in paths]; [(p / 'file').write_text('x') for p in paths]"
+    )
+    kill_in(tmp_path, body)
+    shutil.rmtree(tmp_path / "one")
+    with new_results(*(tmp_path / name for name in second)) as paths:
+        for path in paths:
+            path.write_text("whole")
+    assert names(tmp_path) == sorted(second)
+
+
+@pytest.mark.parametrize("listed", [5, "text", {"a": 1}, [5], [[]], [["one"]], [None], [[5, 6, 7]], [["one", "x", "y"]]])
+def test_a_marker_that_lists_anything_else_takes_nothing_back(tmp_path, listed) -> None:
+    kill_in(tmp_path, "with new_results(Path('one'), Path('two')):\n die()")
+    marker = tmp_path / ".one.partial" / MARKER
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "publishing": listed, "contents": listed}))
+    with new_results(tmp_path / "one", tmp_path / "two") as paths:
+        for path in paths:
+            path.write_text("whole")
+    assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text() == "whole"
+
+
 def test_a_second_process_stops_at_its_start(tmp_path) -> None:
     body = "import time\nwith new_folder(Path('out')):\n print('begun', flush=True); time.sleep(60)"
     first = started(tmp_path, body)

@@ -1,5 +1,7 @@
 """What is printed under "Next:" fits what was done."""
 
+from pathlib import Path
+
 import attrs
 import pytest
 
@@ -11,6 +13,10 @@ from forestgaps_core.config import load_config
 
 def test_command_line_is_quoted_for_a_shell() -> None:
     assert command_line("test", "my runs/a b") == "forestgaps test 'my runs/a b'"
+
+
+def test_a_path_in_a_command_line_is_no_option() -> None:
+    assert command_line("predict", Path("-o"), "--out", Path("-b/c d")) == "forestgaps predict ./-o --out './-b/c d'"
 
 
 def test_print_next_leaves_out_commands_that_are_not_installed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from forestgaps_core.cli import app
+from forestgaps_core.commands import installed
 from forestgaps_core.errors import PluginError
 from forestgaps_core.plugins import Plugins, unmet_requirement
 
@@ -218,3 +223,114 @@ def test_an_engine_is_found_by_its_name(site):
     assert plugins.engine("paper").data_only
     with pytest.raises(PluginError, match=r"no engine named 'papers' \(did you mean 'paper'\?\); installed engines: .*paper"):
         plugins.engine("papers")
+
+
+ROW = """
+from forestgaps_core import hookimpl
+from forestgaps_core.components import Command, Pretrained, Recipe
+
+class Silent:
+    def __repr__(self):
+        raise ValueError("no words")
+
+class Name(str):
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        raise ValueError("not comparable")
+
+class Pairs(dict):
+    def items(self):
+        return self["items"]
+
+class Wordless(BaseException):
+    def __str__(self):
+        raise ValueError("no words")
+
+@hookimpl
+def forestgaps_{hook}():
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "reason"),
+    [
+        ("losses", "return {'mine': Silent()}", "the target of type Silent is not"),
+        ("losses", "return {Silent(): 'a:B'}", "offers of type Silent: a name is lower case"),
+        ("losses", "return Pairs(items=[(1, 2, 3)])", "too many values to unpack"),
+        ("losses", "return Pairs(items=[5])", "cannot unpack"),
+        ("losses", "return Pairs(items=None)", "not iterable"),
+        ("losses", "raise Wordless", "its message cannot be read"),
+        ("losses", "return {'mine': 'x' * 10_000}", "xxx..."),
+        ("commands", "return {'mine': Command(5, 'Help.')}", "its target is 5, expected a text"),
+        ("commands", "return {'mine': Command('a:b', None)}", "its help is None, expected a text"),
+        ("commands", "return {'mine': Command('a', 'Help.')}", "the target 'a' is not"),
+        ("commands", "return {'mine': 'a:b'}", "not a Command under a name"),
+        ("recipes", "return {'mine': Recipe(Silent(), 'Help.')}", "its target is of type Silent, expected a text"),
+        ("recipes", "return {'mine': Recipe('', 'Help.')}", "the target '' is not"),
+        ("networks", "return {'mine': Pretrained('a:b', ['Help.'])}", "its help is .'Help.'., expected a text"),
+        ("networks", "return {'mine': Pretrained('a:', 'Help.')}", "the target 'a:' is not"),
+        ("executors", "return {'mine': 'a'}", "the target 'a' is not"),
+        ("engines", "return {Silent(): 'a:b'}", "not a str under a name"),
+    ],
+)
+def test_a_row_of_any_other_form_concerns_its_plugin_only(site, hook, body, reason):
+    """Code of a plugin may fail wherever it runs, `__repr__` and `__str__` included."""
+    site("t-broken", ROW.format(hook=hook, body=body))
+    site("t-good", GOOD.replace('"mine"', '"other"'))
+    plugins = Plugins.discover()
+    assert plugins.component("loss", "other").load()
+    plugins.clashes()  # reads all tables
+    broken = record(plugins, "t-broken")
+    assert broken.failed == "table" and re.search(reason, broken.reason) and len(broken.reason) < 300
+    assert "other" in plugins.components("loss")
+
+
+@pytest.mark.parametrize("base", ["Exception", "BaseException"])
+@pytest.mark.parametrize("text", ["raise ValueError('no words')", "return 5"])
+def test_an_error_whose_message_cannot_be_read_concerns_its_plugin_only(site, base, text):
+    site("t-broken", f"class Wordless({base}):\n    def __str__(self):\n        {text}\nraise Wordless\n")
+    broken = record(Plugins.discover(), "t-broken")
+    assert (broken.failed, broken.reason.partition(":")[0]) == ("import", "Wordless")
+    assert "its message cannot be read" in broken.reason
+
+
+def test_a_name_of_a_class_of_its_own_is_a_text_like_any_other(site):
+    site("t-names", ROW.format(hook="losses", body="return {Name('other'): 'a:B'}"))
+    site("t-good", GOOD.replace('"mine"', '"other"'))
+    assert len(Plugins.discover().components("loss")["other"]) == 2
+
+
+@pytest.mark.parametrize("text", ["[/red] closes what nothing opened", "heights [m]", "[link=x", "two\nlines"])
+def test_the_help_of_a_command_is_no_markup(site, monkeypatch, text):
+    """One that is taken for markup would end `forestgaps --help` for everybody."""
+    monkeypatch.setenv("COLUMNS", "120")
+    site("t-help", ROW.format(hook="commands", body=f"return {{'mine': Command('a:b', {text!r})}}"))
+    monkeypatch.setattr(installed, "_found", [])
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert " ".join(text.split()) in result.output
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("run = 5", "is not a function"),
+        ("def run(x: 'nothing_there'):\n    pass", "cannot be called"),
+        ("class run:\n    pass", "is not a function"),
+    ],
+)
+def test_a_command_that_is_no_function_is_reported(site, monkeypatch, source, words):
+    site("t-command", source + ROW.format(hook="commands", body="return {'mine': Command('MODULE:run', 'Help.')}"))
+    monkeypatch.setattr(installed, "_found", [])
+    result = CliRunner().invoke(app, ["mine"])
+    assert isinstance(result.exception, PluginError)
+    assert f"the command 'mine' of t-command 1.0 {words}" in str(result.exception)
+
+
+def test_streams_that_a_plugin_replaces_are_put_back(site):
+    before = sys.stdout, sys.stderr
+    site("t-streams", "import sys\nsys.stdout = sys.stderr = None\n" + GOOD)
+    assert Plugins.discover().component("loss", "mine").load()
+    assert (sys.stdout, sys.stderr) == before

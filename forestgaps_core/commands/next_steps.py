@@ -14,8 +14,9 @@ OWN = ("train", "test", "share", "config", "plugins")
 
 
 def command_line(*words: str | Path) -> str:
-    """Return a command of this program, quoted for a shell."""
-    return f"{PROGRAM} {shlex.join(map(str, words))}"
+    """Return a command of this program, quoted for a shell. A path is never taken for an option."""
+    quoted = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    return f"{PROGRAM} {shlex.join(quoted)}"
 
 
 def print_next(*lines: str) -> None:

@@ -46,8 +46,8 @@ DRAFT = ".draft"  # how names of what is not finished end
 SUM = 4  # bytes of the checksum at the end of a block's file
 NOTHING = b"no data"  # in the file of a block without any; an empty file is what a power failure leaves
 NAME = re.compile(r"(\d{5,})-(\d{5,})\.block")
-NUMBER = "[0-9]" * 5 + "*"
-BLOCKS = (f"blocks/{NUMBER}-{NUMBER}.block", f"blocks/{NUMBER}-{NUMBER}{DRAFT}")
+NUMBERS = tuple("[0-9]" * digits for digits in range(5, 9))  # not `*`, which fits names such as "00001-00001 (copy).block"
+BLOCKS = tuple(f"blocks/{row}-{column}{ending}" for row in NUMBERS for column in NUMBERS for ending in (".block", DRAFT))
 
 
 @define(eq=False)

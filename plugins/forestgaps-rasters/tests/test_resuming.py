@@ -219,7 +219,15 @@ def test_a_folder_that_does_not_prove_whose_it_is_is_not_touched(tmp_path, insid
     assert there == inside
 
 
-MINE = ["mine.tif", "blocks/mine.block", "blocks/sub/mine.txt", "result/mine.txt", "lock.txt"]
+MINE = [
+    "mine.tif",
+    "blocks/mine.block",
+    "blocks/00001-00001 (copy).block",
+    "blocks/00001 to 5-00002.draft",
+    "blocks/sub/mine.txt",
+    "result/mine.txt",
+    "lock.txt",
+]
 
 
 @pytest.mark.parametrize("ending", ["completes", "restarts", "fails"])
