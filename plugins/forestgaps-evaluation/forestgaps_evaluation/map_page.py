@@ -49,7 +49,7 @@ def write_map_report(
     out: Path,
     *,
     notes: str = "",
-    band: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     shown_as: Path | None = None,
 ) -> Path:
     """Write the page of a folder made by `forestgaps predict`.
@@ -58,7 +58,7 @@ def write_map_report(
         dsm: The surface model that was mapped, or the files it consists of.
         out: The page, a new file.
         notes: Licence, credit, whatever a reader should know of the data.
-        band: The band of the surface model; None: its only one of values, beside alpha.
+        reading: How the surface model is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
         shown_as: Path of the folder on the page, where it is still to get its name.
 
     Raises:
@@ -70,11 +70,13 @@ def write_map_report(
     if not surfaces:
         raise DataError(f"{folder}: say which surface model was mapped, --dsm dsm.tif; the maps are drawn over its relief")
     with new_path(out, purpose="report") as draft:
-        draft.write_text(rendered("map.html", page(folder, surfaces, notes, shown_as or folder, band)), encoding="utf-8")
+        draft.write_text(rendered("map.html", page(folder, surfaces, notes, shown_as or folder, reading)), encoding="utf-8")
     return out
 
 
-def page(folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, band: int | None = None) -> Mapping[str, Any]:
+def page(
+    folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, reading: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
     """What the template says."""
     with ExitStack() as stack:
         gaps = stack.enter_context(raster(folder / "gaps.tif"))
@@ -84,9 +86,9 @@ def page(folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, ban
         found = counted(gaps, chances, levels)
         if not found.pixels:
             raise DataError(f"{folder / 'gaps.tif'}: no pixel has data")
-        shade, planes, unsure, factor = overview(gaps, chances, surfaces, main(levels), band)
+        shade, planes, unsure, factor = overview(gaps, chances, surfaces, main(levels), reading)
         places = interesting(planes, factor, gaps)
-        closer = [close_up(gaps, surfaces, place, levels, band) for place in places]
+        closer = [close_up(gaps, surfaces, place, levels, reading) for place in places]
         crs = gaps.crs.to_string() if gaps.crs else "none"
         whole = whole_map(shade, planes, gaps, levels, places, factor)
         sure = sureness_map(shade, unsure, gaps, main(levels))

@@ -105,14 +105,14 @@ def interesting(planes: NDArray[np.uint8], factor: float, gaps: DatasetReader) -
 
 
 def close_up(
-    gaps: DatasetReader, surfaces: Sequence[Path], place: Place, levels: Sequence[float], band: int | None = None
+    gaps: DatasetReader, surfaces: Sequence[Path], place: Place, levels: Sequence[float], reading: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
     from rasterio.windows import Window
 
     window = Window(int(place.x), int(place.y), int(place.width), int(place.height))
     planes = gaps.read(window=window)
     transform = placed(gaps.transform, row=place.y, column=place.x)
-    surface = on_grid(surfaces, gaps, transform, int(place.height), int(place.width), band)
+    surface = on_grid(surfaces, gaps, transform, int(place.height), int(place.width), reading)
     valid = planes[0] != NODATA
     factor = max(1, 560 // int(place.width))
     shade = enlarged(hillshade(surface, float(transform.a)), factor)

@@ -24,6 +24,7 @@ FILES = ("gaps.tif", "probabilities.tif")
 NODATA = 255
 OVERVIEW = 1100  # pixels, the longer side of the map of everything
 STRIP = 2**22  # pixels read at once
+NO_RASTERIO = 'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
 UNSURE = (0.25, 0.75)  # probabilities between these are called unsure
 
 
@@ -37,9 +38,7 @@ def raster(path: Path) -> Iterator[DatasetReader]:
     try:
         from forestgaps_geo import opening
     except ImportError as error:
-        raise DataError(
-            'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
-        ) from error
+        raise DataError(NO_RASTERIO) from error
     with opening.opened(path) as dataset:
         yield dataset
 
@@ -102,7 +101,11 @@ def counted(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ..
 
 
 def overview(
-    gaps: DatasetReader, chances: DatasetReader, surfaces: Sequence[Path], threshold: float, band: int | None = None
+    gaps: DatasetReader,
+    chances: DatasetReader,
+    surfaces: Sequence[Path],
+    threshold: float,
+    reading: Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], float]:
     """Relief, gaps and probabilities of everything on a grid of at most `OVERVIEW` pixels, and how many pixels one of it is.
 
@@ -119,7 +122,7 @@ def overview(
     chance = chances.read(number, out_shape=(rows, columns), resampling=Resampling.nearest)
     scaled = np.where(chance == NODATA, np.nan, chance * (chances.scales[0] or 1.0)).astype(np.float32)
     transform = placed(gaps.transform, across=gaps.width / columns, down=gaps.height / rows)
-    surface = on_grid(surfaces, gaps, transform, rows, columns, band)
+    surface = on_grid(surfaces, gaps, transform, rows, columns, reading)
     if not np.isfinite(surface).any():
         raise DataError(
             f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
@@ -144,38 +147,93 @@ def placed(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float
 
 
 def on_grid(
-    surfaces: Sequence[Path], gaps: DatasetReader, transform: Any, rows: int, columns: int, band: int | None = None
+    surfaces: Sequence[Path],
+    gaps: DatasetReader,
+    transform: Any,
+    rows: int,
+    columns: int,
+    reading: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float32]:
-    """The surface models together on one grid, (rows, columns) metres, NaN where none has data."""
+    """The surface models together on one grid, (rows, columns) metres, NaN where none has data.
+
+    Args:
+        reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+    """
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
 
     whole = np.full((rows, columns), np.nan, np.float32)
     for path in surfaces:
-        with raster(path) as dataset, surface_of(path, dataset, band) as (surface, nodata):
+        with raster(path) as dataset, surface_of(path, dataset, **(reading or {})) as surface:
             crs: Any = dataset.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
             more = {}
             if dataset.crs is None and gaps.crs is None and abs(dataset.transform.c) + abs(dataset.transform.f) == 0:
                 # Not placed anywhere: it covers what the map covers.
                 more["src_transform"] = placed(gaps.transform, across=gaps.width / dataset.width, down=gaps.height / dataset.height)
             grid = {"crs": gaps.crs or crs, "transform": transform, "width": columns, "height": rows}
-            values = {"src_nodata": nodata, "nodata": np.nan, "dtype": "float32"}
-            with WarpedVRT(surface, src_crs=crs, **grid, **values, resampling=Resampling.nearest, **more) as view:
-                here = view.read(1)
+            values = {"src_nodata": surface.nodata, "nodata": np.nan, "dtype": "float32"}
+            with WarpedVRT(surface.view, src_crs=crs, **grid, **values, resampling=Resampling.nearest, **more) as view:
+                here = view.read(1) * np.float32(surface.factor) + np.float32(surface.offset)
         whole = np.where(np.isfinite(whole), whole, here)
     return whole
 
 
+@frozen(eq=False)
+class SurfaceView:
+    """A surface model as GDAL is to see it.
+
+    Attributes:
+        nodata: The value without data; pixels under any mask have it too.
+        factor, offset: Metres are values times the factor, and the offset.
+    """
+
+    view: DatasetReader
+    nodata: float
+    factor: float
+    offset: float
+
+
 @contextmanager
-def surface_of(path: Path, dataset: DatasetReader, band: int | None) -> Iterator[tuple[DatasetReader, float]]:
-    """A surface model as GDAL is to see it, and its value without data; pixels under any mask have none."""
+def surface_of(
+    path: Path,
+    dataset: DatasetReader,
+    *,
+    band: int | None = None,
+    nodata: float | None = None,
+    feet: bool = False,
+    scale: float | None = None,
+) -> Iterator[SurfaceView]:
+    """A surface model, read as the user says."""
     from forestgaps_geo.opening import opened_text
+    from forestgaps_geo.units import height_unit
     from forestgaps_geo.value_bands import choose_band, value_band
 
-    source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"))
-    nodata = np.nan if source.gdal_nodata is None else source.gdal_nodata
+    source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"), nodata)
+    unit_m = height_unit(path, dataset, source.number, feet=feet, scale=scale).metres
+    value = np.nan if source.gdal_nodata is None else source.gdal_nodata
+    factor, offset = source.scale * unit_m, source.offset * unit_m
     if source.gdal_source == dataset.name:
-        yield dataset, nodata
+        yield SurfaceView(dataset, value, factor, offset)
         return
     with opened_text(path, source.gdal_source, dataset.width * dataset.height) as view:
-        yield view, nodata
+        yield SurfaceView(view, value, factor, offset)
+
+
+def check_surfaces(
+    surfaces: Sequence[Path], reading: Mapping[str, Any] | None = None, *, skip_checks: bool = False
+) -> tuple[str, ...]:
+    """Return the notes of the input checks on the surface models of a map.
+
+    Raises:
+        DataError: One does not look like elevations in metres.
+    """
+    try:
+        from forestgaps_geo.bands import opened_anywhere
+        from forestgaps_geo.input_checks import check_raster, resolve_findings
+    except ImportError as error:
+        raise DataError(NO_RASTERIO) from error
+    findings = []
+    for path in surfaces:
+        with opened_anywhere(path, **(reading or {})) as band:
+            findings += check_raster(band, "dsm")
+    return resolve_findings(findings, skip=skip_checks)

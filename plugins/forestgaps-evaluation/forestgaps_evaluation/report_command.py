@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
 from forestgaps_core.commands.thresholds import thresholds_option
 
 PAGE = "report.html"
@@ -31,9 +32,11 @@ def report(
         list[Path] | None,
         typer.Option(metavar="DSM.tif", help="For maps: the surface model that was mapped; repeat for several files."),
     ] = None,
-    band: Annotated[
-        int | None, typer.Option("--band", metavar="N", min=1, help="Band of --dsm to read, if it has several.")
-    ] = None,
+    band: BandNumber = None,
+    nodata: Nodata = None,
+    feet: Feet = False,
+    scale: Scale = None,
+    skip_checks: SkipChecks = False,
     notes: Annotated[
         str, typer.Option(metavar="TEXT|FILE", help="Licence and credit of the data, or a text file that holds them.")
     ] = "",
@@ -66,8 +69,10 @@ def report(
     curves, gap sizes and examples, and a STAC item of the network is written beside it. About a folder of maps it shows them.
     """
     from forestgaps_evaluation.map_page import write_map_report
-    from forestgaps_evaluation.map_rasters import is_map_folder
+    from forestgaps_evaluation.map_rasters import check_surfaces, is_map_folder
 
+    reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
+    given = given_options(reading, skip_checks=skip_checks)
     words, place = text_of_notes(notes), Path(what)
     if place.is_file() and place.suffix.lower() in RASTERS:
         from forestgaps_core.errors import DataError
@@ -76,8 +81,10 @@ def report(
             f"{place} is a raster; a report is about a run, a network or a folder of maps. Map it first: forestgaps predict"
         )
     if is_map_folder(place):
-        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, band=band, shown_as=shown_as)
-        say([page], as_json)
+        # `predict` has checked the surface before it calls this
+        found = check_surfaces(dsm or [], reading, skip_checks=skip_checks) if shown_as is None else ()
+        page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, reading=reading, shown_as=shown_as)
+        say([page], as_json, found)
         return
     from forestgaps_core.cli import plugins
     from forestgaps_core.errors import ConfigError
@@ -88,6 +95,8 @@ def report(
         raise ConfigError(
             f"--dsm goes with a folder of maps, and {what} is none: it lacks gaps.tif and probabilities.tif", "report"
         )
+    if given:
+        raise ConfigError(f"{given[0]} tells how to read the --dsm of a folder of maps, and {what} is none", "report")
     with bar(what, shown=not as_json) as progress:
         done = write_run_report(
             what,
@@ -130,9 +139,12 @@ def text_of_notes(notes: str) -> str:
         raise ConfigError(f"--notes {path}: cannot be read as text ({error})", "report") from error
 
 
-def say(files: list[Path], as_json: bool) -> None:
+def say(files: list[Path], as_json: bool, notes: tuple[str, ...] | None = None) -> None:
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in files]}, indent=1))
+        of_checks = {} if notes is None else {"notes": list(notes)}
+        typer.echo(json.dumps({"files": [str(path) for path in files], **of_checks}, indent=1))
         return
+    for note in notes or ():
+        typer.echo(f"note: {note}", err=True)
     for path in files:
         typer.echo(f"wrote {path}")

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
 import pytest
+import typer
 from scipy.ndimage import gaussian_filter
+from typer.testing import CliRunner
 
 from forestgaps_core import DataError
 from forestgaps_evaluation.map_page import write_map_report
-from forestgaps_evaluation.map_rasters import counted, is_map_folder, raster, thresholds_of
+from forestgaps_evaluation.map_rasters import counted, is_map_folder, on_grid, raster, thresholds_of
+from forestgaps_evaluation.report_command import report
 
 html = pytest.importorskip("lxml.html")
 
@@ -171,3 +175,39 @@ def test_bands_without_thresholds_are_refused(tmp_path):
 
 def test_a_run_folder_is_no_folder_of_maps(run):
     assert not is_map_folder(run)
+
+
+@pytest.mark.parametrize(
+    ("factor", "options"),
+    [(1 / 0.3048, ["--feet"]), (10, ["--scale", "0.1"]), (1, ["--nodata", "-9999"])],
+    ids=["feet", "dm", "nodata"],
+)
+def test_a_surface_is_drawn_as_the_options_say(maps, tmp_path, factor, options):
+    other = np.where(maps.valid, maps.surface * factor, -9999).astype(np.float32)
+    declared = None if options[0] == "--nodata" else -9999
+    dsm = write(tmp_path / "dsm.tif", other[None], transform=maps.transform, crs=maps.crs, nodata=declared)
+    done = report_of(maps.folder, "--dsm", dsm, *options, "--out", tmp_path / "page.html")
+    assert done.exit_code == 0, done.output
+    reading = {"feet": {"feet": True}, "scale": {"scale": 0.1}, "nodata": {"nodata": -9999}}[options[0].removeprefix("--")]
+    with raster(maps.folder / "gaps.tif") as gaps:
+        found, expected = (on_grid([path], gaps, gaps.transform, 420, 640, how) for path, how in ((dsm, reading), (maps.dsm, {})))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_surface_of_a_report_is_checked(maps, tmp_path):
+    heights = np.where(maps.valid, maps.height, -9999)[None]
+    chm = write(tmp_path / "chm.tif", heights, transform=maps.transform, crs=maps.crs, nodata=-9999)
+    with pytest.raises(DataError, match=r"looks like canopy heights[\s\S]*--skip-checks"):
+        report_of(maps.folder, "--dsm", chm, "--out", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+    done = report_of(maps.folder, "--dsm", chm, "--out", tmp_path / "page.html", "--skip-checks")
+    assert "note: " in done.stderr
+    assert "looks like canopy heights" in done.stderr
+    done = report_of(maps.folder, "--dsm", chm, "--out", tmp_path / "other.html", "--skip-checks", "--json")
+    assert "looks like canopy heights" in json.loads(done.stdout)["notes"][0]
+
+
+def report_of(*arguments):
+    app = typer.Typer()
+    app.command()(report)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)

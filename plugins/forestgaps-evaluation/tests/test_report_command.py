@@ -48,6 +48,8 @@ def test_notes_may_stand_in_a_file(tmp_path):
 def test_a_surface_model_is_for_maps_only(run, tmp_path):
     with pytest.raises(ConfigError, match="goes with a folder of maps"):
         run_it(run, "--dsm", "dsm.tif", "--out", tmp_path / "a.html")
+    with pytest.raises(ConfigError, match=r"--feet tells how to read the --dsm of a folder of maps"):
+        run_it(run, "--feet", "--out", tmp_path / "a.html")
 
 
 def test_other_commands_find_it_by_the_registry(tmp_path):

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
-from forestgaps_geo.cli_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 
 
 def change(

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from forestgaps_core.commands.next_steps import print_next
+from forestgaps_core.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.commands.thresholds import Thresholds
-from forestgaps_geo.cli_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 
 
 def gaps(

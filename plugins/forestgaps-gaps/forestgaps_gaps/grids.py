@@ -8,12 +8,11 @@ from typing import Any
 from attrs import evolve, field, frozen
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.measuring import Pixel
 from forestgaps_geo.georeference import metres_line, stated_transform, straighten_line
-from forestgaps_geo.grids import same_place
+from forestgaps_geo.grids import metres, same_place, why_nowhere
 from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.value_bands import value_band
 
@@ -67,7 +66,8 @@ def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
     Raises:
         DataError: Areas cannot be measured on it.
     """
-    crs, unit = dataset.crs or None, 1.0
+    crs = dataset.crs or None
+    unit = metres(crs)
     source = value_band(path, dataset, 1, transform=stated_transform(path, dataset, pixel_size_m))
     transform = source.transform
     if crs is not None and crs.is_geographic:
@@ -75,11 +75,8 @@ def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
             f"{path}: its grid is in degrees ({name(crs)}), where areas differ from row to row. Bring it to a grid in metres: "
             f"{metres_line(source)}"
         )
-    if crs is not None:
-        try:
-            unit = float(crs.linear_units_factor[1])
-        except CRSError:
-            unit = 1.0
+    if fault := why_nowhere(crs):
+        raise DataError(f"{path}: {fault}")
     if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e):
         raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {straighten_line(source)}")
     x, y = transform.c + dataset.width / 2 * transform.a, transform.f + dataset.height / 2 * transform.e

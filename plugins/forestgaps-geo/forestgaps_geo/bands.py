@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import hypot
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -114,6 +115,15 @@ def opened(
             number = choose_band(path, dataset, band, "a raster of elevations or heights", several_only=several_only)
             found = described(path, dataset, number, nodata=nodata, pixel_size_m=pixel_size_m, feet=feet, scale=scale)
         yield found
+
+
+@contextmanager
+def opened_anywhere(path: Path, **reading: Any) -> Iterator[Band]:
+    """The same for a raster that need not be placed on the ground: without CRS, its pixels have the size that its transform has."""
+    with opening.opened(path) as dataset:
+        side = None if dataset.crs else hypot(dataset.transform.a, dataset.transform.d)
+    with opened(path, pixel_size_m=side, **reading) as band:
+        yield band
 
 
 def described(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite
+from math import floor, isfinite, sqrt
 from typing import Any
 
 from attrs import evolve, frozen
@@ -114,12 +114,7 @@ def same_place(one: CRS | None, other: CRS | None) -> bool:
 
 def metres(crs: CRS | None) -> float:
     """Metres in one unit of the CRS; 1 where it has no unit of length."""
-    if crs is None:
-        return 1.0
-    try:
-        return float(crs.linear_units_factor[1])
-    except CRSError:
-        return 1.0
+    return linear_unit(crs)[1]
 
 
 def metres_on_ground(crs: CRS | None, x: float, y: float) -> float:
@@ -129,12 +124,22 @@ def metres_on_ground(crs: CRS | None, x: float, y: float) -> float:
 
 def unit(crs: CRS | None) -> str:
     """What the CRS counts in, 'metre' where it does not say."""
+    return linear_unit(crs)[0]
+
+
+def linear_unit(crs: CRS | None) -> tuple[str, float]:
+    """The unit of length that the CRS counts in, by name and in metres; of an engineering CRS, by its first axis."""
     if crs is None:
-        return "metre"
+        return "metre", 1.0
     try:
-        return str(crs.linear_units_factor[0])
-    except CRSError:
-        return "metre"
+        named, factor = crs.linear_units_factor
+        return str(named), float(factor)
+    except CRSError:  # not a projected CRS
+        axes = horizontal(crs).to_dict(projjson=True).get("coordinate_system", {}).get("axis", [])
+        found: Any = axes[0].get("unit") if axes else None
+        if isinstance(found, dict) and found.get("type") == "LinearUnit":
+            return str(found["name"]), float(found["conversion_factor"])
+        return "metre", 1.0
 
 
 def why_not_metric(grid: Grid) -> str | None:
@@ -188,6 +193,28 @@ def utm_zone(longitude: float, latitude: float) -> str:
     return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
 
 
+def proposed_size(grid: Grid, asked_m: float | None = None) -> str:
+    """The side of a pixel of the new grid, as words of a command line: what was asked, or about that of the old pixels."""
+    if asked_m is not None:
+        return f"{asked_m:g}"
+    if grid.crs is None or not grid.crs.is_geographic:
+        return f"{sqrt(abs(grid.transform.determinant)) * grid.unit_m:.2g}"
+    left, bottom, right, top = bounds_in(grid, metric_crs(grid))
+    return f"{sqrt((right - left) * (top - bottom) / (grid.rows * grid.columns)):.2g}"
+
+
+def why_nowhere(crs: CRS | None) -> str | None:
+    """Why rows and columns in this CRS are no place on a map: a geocentric CRS counts from the middle of the Earth."""
+    if crs is None or crs.is_geographic or crs.is_projected:
+        return None
+    if horizontal(crs).to_dict(projjson=True).get("type") != "GeodeticCRS":
+        return None
+    return (
+        f"its CRS ({name(crs)}) is geocentric, which places no raster on the ground. Declare the CRS that it was made in, such as "
+        "gdal_translate -a_srs EPSG:N, or none (-a_srs none) and give --pixel-size METRES"
+    )
+
+
 def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CRS | None, resample: bool) -> Grid:
     """The grid to work on: the source's own, or the one asked.
 
@@ -203,8 +230,10 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
     moved = crs is not None and not same_place(source.crs, crs)
     if moved and source.crs is None:
         raise DataError(f"{place}: has no CRS, so it cannot be brought to {name(crs)}")
+    if fault := why_nowhere(source.crs):
+        raise DataError(f"{place}: {fault}")
     if not moved and (reason := why_not_metric(source)):
-        ask = f"--resample --crs {metric_crs(source)}"
+        ask = f"--resample --crs {metric_crs(source)} --resolution {proposed_size(source, resolution_m)}"
         raise DataError(f"{place}: {reason}; {ask} brings it to a grid in metres")
     fault = crooked(source.transform)
     if not (moved or fault):
@@ -224,9 +253,11 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
             raise DataError(f"{place}: {source.columns} x {source.rows} pixels are less than one of {wanted:g} m")
         return fitting
     if not resample:
-        raise DataError(f"{place}: {fault or f'is in {name(source.crs)}, not in {name(crs)}'}; add --resample to make a new grid")
+        ask = f"--resample --resolution {proposed_size(source, resolution_m)}"
+        raise DataError(f"{place}: {fault or f'is in {name(source.crs)}, not in {name(crs)}'}; add {ask} to make a new grid")
     if resolution_m is None:
-        raise DataError(f"{place}: {fault or 'changes its CRS'}, so say the pixel size of the new grid: --resolution METRES")
+        ask = f"--resolution {proposed_size(source)}"
+        raise DataError(f"{place}: {fault or 'changes its CRS'}, so say the pixel size of the new grid, such as {ask}")
     left, bottom, right, top = source.bounds
     if moved:
         left, bottom, right, top = bounds_in(source, crs)

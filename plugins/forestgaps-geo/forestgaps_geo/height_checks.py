@@ -11,6 +11,10 @@ from forestgaps_geo.bands import Plane
 from forestgaps_geo.findings import Finding, Severity, share
 from forestgaps_geo.raster_sampling import TALLEST, Sample
 
+FEWEST_PLACES = 8  # cells in which ground may show
+OFFSET_M = 1.2  # real and simulated CHMs: the lowest of 5 % of the cells is at most 0.5, that of 80 % at least -0.8
+SCATTER_M = 1.5
+
 
 @frozen(eq=False, kw_only=True)
 class Heights:
@@ -67,6 +71,19 @@ def check_no_ground(heights: Heights, named: str, why: str) -> Finding | None:
     sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
     severity: Severity = "refused" if refused else "noted"
     return Finding(kind="no ground", severity=severity, sentence=sentence, numbers={"low_20": low})
+
+
+def check_offset(heights: Heights, named: str, why: str) -> Finding | None:
+    """The lowest heights of nearly all places lie near one value that is not 0: a constant was added to one of the surfaces."""
+    if heights.lows.size < FEWEST_PLACES:
+        return None
+    lowest, middle, most = (float(value) for value in np.percentile(heights.lows, (5, 50, 80)))
+    above, below = lowest > OFFSET_M, most < -OFFSET_M
+    if not (above or below) or most - lowest > SCATTER_M:
+        return None
+    said = f"{named}: in {heights.lows.size} places the lowest heights lie between {lowest:.1f} and {most:.1f} m, not near 0"
+    sentence = f"{said}; if ground shows there, {why}: {middle:.1f} m too {'high' if above else 'low'}"
+    return Finding(kind="offset", severity="noted", sentence=sentence, numbers={"offset_m": middle, "scatter_m": most - lowest})
 
 
 def check_tallest(heights: Heights, named: str) -> Finding | None:

@@ -16,12 +16,12 @@ from forestgaps_geo.bands import Band
 from forestgaps_geo.findings import Finding, resolve_findings
 from forestgaps_geo.grids import Grid, at, name
 from forestgaps_geo.ground_scale import ground_scale
-from forestgaps_geo.height_checks import check_negative, check_no_ground, check_tallest, heights_of_samples
+from forestgaps_geo.height_checks import check_negative, check_no_ground, check_offset, check_tallest, heights_of_samples
 from forestgaps_geo.nodata_checks import check_collar, check_level_zeros, check_nodata_zero, check_sentinel, check_zeros
 from forestgaps_geo.raster_sampling import Sample, sample_windows
-from forestgaps_geo.surface_checks import coarse_steps, constant, facets, heights_instead, level_ground, stripes, voids
-from forestgaps_geo.unit_checks import check_declared_unit, check_picture, check_unit
-from forestgaps_geo.value_checks import check_binary, check_fractions
+from forestgaps_geo.surface_checks import coarse_steps, constant, facets, heights_instead, level_ground, no_canopy, stripes, voids
+from forestgaps_geo.unit_checks import check_band_name, check_declared_unit, check_picture, check_unit
+from forestgaps_geo.value_checks import check_binary, check_fractions, check_percent
 
 __all__ = ["Finding", "Kind", "check_dsm", "check_grid", "check_raster", "check_resolution", "resolve_findings"]
 
@@ -32,7 +32,7 @@ MAX_RATIO = 4.0  # of pixel sizes; beyond, crowns are no longer what a network h
 MAX_DIFFERENCE = 0.05  # of the pixel size; below, no difference worth a word
 
 LARGE_SHARE = 0.05  # of the pixels; so many of one value decide what else would be found
-DECISIVE: tuple[Check, ...] = (check_binary, check_fractions, check_picture, check_zeros)
+DECISIVE: tuple[Check, ...] = (check_binary, check_fractions, check_percent, check_picture, check_zeros)
 """Where one of these finds something, the others would only follow from it."""
 
 
@@ -46,7 +46,7 @@ def check_raster(band: Band, kind: Kind, *, is_reference: bool = False) -> list[
     seen = list(sample_windows(band))
     if not seen:
         return []
-    first = [finding] if (finding := check_declared_unit(band)) else []
+    first = existing([check_declared_unit(band), check_band_name(band)])
     for check in DECISIVE:
         if finding := check(band, kind, seen):
             return [*first, evolve(finding, severity="refused") if is_reference and check is check_binary else finding]
@@ -60,13 +60,15 @@ def surface_findings(band: Band, seen: Sequence[Sample]) -> list[Finding]:
     sentinel = check_sentinel(band, "dsm", seen)
     if sentinel and sentinel.numbers["share"] > LARGE_SHARE:
         return [sentinel]
-    found = [sentinel, heights_instead(band, seen), check_unit(band, "dsm", seen), voids(band, seen)]
-    zeros = check_level_zeros(band, seen)
+    instead = heights_instead(band, seen)
+    found = [sentinel, instead or no_canopy(band, "dsm", seen), check_unit(band, "dsm", seen), voids(band, seen)]
+    zeros = check_level_zeros(band, seen) or check_collar(band, "dsm", seen)
     return existing([*found, zeros or level_ground(band, seen), facets(band, seen), coarse_steps(band, seen), stripes(band, seen)])
 
 
 def terrain_findings(band: Band, seen: Sequence[Sample]) -> list[Finding]:
-    return existing([check_sentinel(band, "dtm", seen), check_level_zeros(band, seen), coarse_steps(band, seen)])
+    zeros = check_level_zeros(band, seen) or check_collar(band, "dtm", seen)
+    return existing([check_sentinel(band, "dtm", seen), zeros, check_unit(band, "dtm", seen), coarse_steps(band, seen)])
 
 
 def height_findings(band: Band, seen: Sequence[Sample]) -> list[Finding]:
@@ -79,11 +81,13 @@ def height_findings(band: Band, seen: Sequence[Sample]) -> list[Finding]:
         return [elevated] if above_all or unit is None or unit.severity == "noted" else [unit]
     if unit and unit.severity == "refused":
         return [unit]
-    found = [check_nodata_zero(band, seen), unit, check_collar(band, seen), check_negative(heights, path), elevated]
+    found = [check_nodata_zero(band, seen), unit, check_collar(band, "chm", seen), check_negative(heights, path)]
+    found += [elevated or check_offset(heights, path, OFFSET), no_canopy(band, "chm", seen)]
     return existing([*found, None if unit else check_tallest(heights, path), coarse_steps(band, seen)])
 
 
 ELEVATIONS = "it seems to hold elevations, or was made from a wrong ground. Give heights above ground (CHM = DSM - DTM)"
+OFFSET = "it was made from a wrong ground"
 
 
 def existing(findings: Sequence[Finding | None]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from forestgaps_geo.bands import Band
@@ -14,6 +15,8 @@ ISOLATED_M = 20.0  # from all other values; the surface of a landscape has no su
 BELOW_GROUND_M, ABOVE_TREES_M = 5.0, 60.0
 MIN_PATCHES = 0.005  # of the patches of 8 x 8 pixels
 MIN_COLLAR = 4  # pixels
+MIN_BORDER, MIN_BORDER_PATCHES = 0.05, 4  # of the patches along the border
+MORE_THAN_INSIDE = 2  # times; a lake or a field reaches the border as often as it lies elsewhere
 
 
 def check_zeros(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
@@ -83,23 +86,49 @@ def check_level_zeros(band: Band, seen: Sequence[Sample]) -> Finding | None:
     )
 
 
-def check_collar(band: Band, seen: Sequence[Sample]) -> Finding | None:
-    """Zeros along a whole side of a CHM, or in two of its corners: a collar of no data, counted as one large gap."""
+def check_collar(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """One value along the border: a collar of no data. In a CHM zeros along a whole side, or in two corners, are one too."""
+    value, part = border_value(seen)
     sides = [min((one.zero_margins[side] for one in seen if one.zero_margins[side] >= 0), default=0) for side in range(4)]
     corners = sum(one.zero_corners for one in seen)
+    whole = kind == "chm" and (max(sides) >= MIN_COLLAR or corners >= 2)
     zeros, pixels = sum(one.zeros for one in seen), sum(one.valid for one in seen)
-    if zeros == pixels or (max(sides) < MIN_COLLAR and corners < 2):
+    if zeros == pixels or not (whole or part):
         return None
-    where = "along a whole side" if max(sides) >= MIN_COLLAR else f"in {corners} corners"
+    value = 0.0 if whole else value
+    if value != 0:
+        what = f"{band.as_stored(value)} in {share(part)} of the places along its border: water, or no data"
+    elif kind == "chm":
+        where = (
+            "along a whole side" if max(sides) >= MIN_COLLAR else f"in {corners} corners" if corners >= 2 else "along its border"
+        )
+        what = f"0 {where} ({share(zeros / pixels)} of its pixels are 0): bare ground, or no data, which is then counted as gap"
+    else:
+        what = f"0 in {share(part)} of the places along its border: water, or no data"
+    stored = band.as_stored(value)
     return Finding(
-        kind="zeros",
+        kind="zeros" if value == 0 else "collar",
         severity="noted",
         sentence=(
-            f"{band.path}: holds exactly 0 {where} ({share(zeros / pixels)} of its pixels are 0): bare ground, or no data, which "
-            "is then counted as gap. If 0 means no data, say so with --nodata=0 (nodata = 0 in a site list)"
+            f"{band.path}: holds exactly {what}. If {stored} means no data, say so with --nodata={stored} (nodata = {stored} in a "
+            "site list)"
         ),
-        numbers={"share": zeros / pixels, "side": max(sides), "corners": corners},
+        numbers={"share": zeros / pixels, "side": max(sides), "corners": corners, "value": value, "border": part},
     )
+
+
+def border_value(seen: Sequence[Sample]) -> tuple[float, float]:
+    """The value that is much more frequent along the border than inside, and in which share of the patches there; 0 if in none."""
+    counts: Counter[float] = Counter()
+    for one in seen:
+        counts.update(one.border_level)
+    border, patches = sum(one.border for one in seen), sum(one.patches for one in seen)
+    if not counts:
+        return 0.0, 0.0
+    value, count = counts.most_common(1)[0]
+    inside = sum(one.zero_patches if value == 0 else one.level for one in seen) / patches if patches else 0.0
+    collar = count >= MIN_BORDER_PATCHES and count >= MIN_BORDER * border and count > MORE_THAN_INSIDE * inside * border
+    return value, (count / border if collar else 0.0)
 
 
 def check_nodata_zero(band: Band, seen: Sequence[Sample]) -> Finding | None:

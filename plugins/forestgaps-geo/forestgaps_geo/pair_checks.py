@@ -11,7 +11,7 @@ from attrs import frozen
 from forestgaps_geo.bands import Plane
 from forestgaps_geo.findings import Finding, share
 from forestgaps_geo.grids import Grid
-from forestgaps_geo.height_checks import Heights, check_negative, check_no_ground, check_tallest
+from forestgaps_geo.height_checks import Heights, check_negative, check_no_ground, check_offset, check_tallest
 from forestgaps_geo.raster_sampling import TALLEST, cell_side, extremes, pixel_m, windows
 
 
@@ -109,7 +109,8 @@ def with_ground(stand: Stand, dsm: str, dtm: str) -> Iterator[Finding]:
         yield Finding(kind="ground above surface", severity="noted", sentence=sentence, numbers=numbers)
     heights, named = stand.heights, f"{dsm} less {dtm}"
     why = "the two differ in vertical datum or unit, or one is another place"
-    yield from existing([check_no_ground(heights, named, why), check_tallest(heights, named)])
+    offset = None if below > 0.01 else check_offset(heights, named, "the two differ in vertical datum, such as geoid and ellipsoid")
+    yield from existing([check_no_ground(heights, named, why) or offset, check_tallest(heights, named)])
 
 
 def with_heights(stand: Stand, dsm: str, chm: str) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import sqrt
 
 import numpy as np
@@ -17,6 +17,8 @@ MOST = 48  # windows
 CELL = 64.0  # metres; wide enough that ground shows somewhere in nearly every cell, also below closed canopy
 FEWEST = 9  # cells of a small raster, for which they are made smaller
 CROWN_M = 8.0  # metres; about a crown
+FEWEST_ACROSS = 4  # pixels of a crown
+STANDING_M, STANDING_ON_SLOPE_M = 3.0, 2.0  # over the plane of a cell, on level ground and added for each metre of rise in a metre
 PATCH = 8  # pixels of a patch that may be flat or a plane
 LEVEL = 2e-3  # metres; below it a difference is rounding
 TALLEST = 110.0  # metres; few trees known are taller, and none by much
@@ -64,6 +66,10 @@ class Sample:
         lows: The lowest value of each cell of `CELL` metres, at least half of it with data.
         highs: The highest value of the same cells.
         drops: Highest minus lowest value in each cell of `CROWN_M` metres.
+        crown_cells: Those of them that are measured for crowns; none where a crown has fewer than `FEWEST_ACROSS` pixels across.
+        standing: Of them, those in which something stands on the slope.
+        border: Patches of 8 x 8 pixels, all with data, along the sides of the raster.
+        border_level: How many of those hold one value, by that value.
         patches: Patches of 8 x 8 pixels, all with data.
         level: Those of one value.
         plane: Those that are a tilted plane.
@@ -92,6 +98,10 @@ class Sample:
     lows: Plane
     highs: Plane
     drops: Plane
+    crown_cells: int
+    standing: int
+    border: int
+    border_level: Mapping[float, int]
     patches: int
     level: int
     plane: int
@@ -162,6 +172,8 @@ def measure_window(
     known = values[np.isfinite(values)]
     lows, highs = extremes(values, cell)
     bottoms, tops = extremes(values, min(near, *values.shape))
+    crown_cells, standing = standing_cells(values, near, CROWN_M / near)
+    border, border_level = border_patches(values, window, shape)
     patches, level, plane, zero_patches = patched(values)
     low, high, stored = float(known.min()), float(known.max()), known / np.float32(unit_m)
     few = np.unique(known) if len(np.unique(known[:: max(len(known) // 1000, 1)])) <= MANY_VALUES else None
@@ -188,6 +200,10 @@ def measure_window(
         lows=lows,
         highs=highs,
         drops=tops - bottoms,
+        crown_cells=crown_cells,
+        standing=standing,
+        border=border,
+        border_level=border_level,
         patches=patches,
         level=level,
         plane=plane,
@@ -232,6 +248,35 @@ def patched(values: Plane) -> tuple[int, int, int, int]:
     bent.append(np.abs(np.diff(np.diff(pixels, axis=1), axis=2)).max((1, 2)))
     plane = (np.max(bent, axis=0) < LEVEL) & ~level
     return len(pixels), int(level.sum()), int(plane.sum()), int((level & (pixels[:, 0, 0] == 0)).sum())
+
+
+def standing_cells(values: Plane, side: int, pixel_m: float) -> tuple[int, int]:
+    """Cells with data, and those of them that leave their own plane by more than terrain does."""
+    if side < FEWEST_ACROSS or min(values.shape) < side:
+        return 0, 0
+    pixels = cells(values, side)
+    pixels = pixels[np.isfinite(pixels).all(2)]
+    y, x = ((axis - (side - 1) / 2).ravel().astype(np.float32) for axis in np.mgrid[:side, :side])
+    slopes = [pixels @ axis / (axis @ axis) for axis in (x, y)]
+    off = pixels - pixels.mean(1, keepdims=True) - slopes[0][:, None] * x - slopes[1][:, None] * y
+    standing = np.ptp(off, axis=1) > STANDING_M + STANDING_ON_SLOPE_M * np.hypot(*slopes) / pixel_m
+    return len(pixels), int(standing.sum())
+
+
+def border_patches(values: Plane, window: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, dict[float, int]]:
+    """Patches with data along the sides of the raster that the window touches, and how many hold one value, by that value."""
+    row, column, rows, columns = window
+    touches = (row == 0, column == 0, row + rows == shape[0], column + columns == shape[1])
+    if min(values.shape) < 2 * PATCH:
+        return 0, {}
+    views = (values, values.T, values[::-1], values.T[::-1])
+    pixels = [cells(view[:PATCH], PATCH)[0] for view, touch in zip(views, touches, strict=True) if touch]
+    if not pixels:
+        return 0, {}
+    known = np.concatenate(pixels)
+    known = known[np.isfinite(known).all(1)]
+    held, counts = np.unique(known[np.ptp(known, axis=1) == 0, 0], return_counts=True)
+    return len(known), dict(zip(held.tolist(), counts.tolist(), strict=True))
 
 
 def zero_margins(values: Plane, window: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -12,7 +12,12 @@ import numpy as np
 
 from forestgaps_geo.bands import Band
 from forestgaps_geo.findings import Finding, mostly, share
-from forestgaps_geo.raster_sampling import STEPS, Jumps, Sample
+from forestgaps_geo.raster_sampling import STANDING_M, STEPS, Jumps, Sample
+
+FEWEST_CROWN_CELLS = 25
+UNIT_OF_INTEGERS = ", or add --scale 0.1 if these are decimetres, --scale 0.01 if they are centimetres"
+NO_CANOPY = 0.01  # of the cells of a crown; real and simulated terrain has up to 0.9 %, real surfaces at least 15 %
+TALL_AND_SMOOTH_M = 5.0
 
 
 def constant(band: Band, seen: Sequence[Sample]) -> Finding | None:
@@ -46,6 +51,26 @@ def heights_instead(band: Band, seen: Sequence[Sample]) -> Finding | None:
         ),
         numbers={"places": lows.size, "low_20": fifth, "low_50": half, "low_95": most},
     )
+
+
+def no_canopy(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """A surface on which nothing stands: terrain where a DSM is expected; terrain, slope or a blurred raster where a CHM is."""
+    cells, standing = sum(one.crown_cells for one in seen), sum(one.standing for one in seen)
+    if cells < FEWEST_CROWN_CELLS or standing > NO_CANOPY * cells:
+        return None
+    numbers = {"cells": cells, "standing": standing}
+    rise = f"in {share(1 - standing / cells)} of it nothing stands more than {STANDING_M:g} m above what is beside it"
+    if kind == "dsm":
+        sentence = f"{band.path}: {rise}, so no taller canopy can be seen in it. If this is terrain (a DTM), give the DSM"
+        return Finding(kind="no canopy", severity="noted", sentence=sentence, numbers=numbers)
+    highs = np.concatenate([one.highs for one in seen])
+    if not highs.size or np.percentile(highs, 50) < TALL_AND_SMOOTH_M:
+        return None
+    sentence = (
+        f"{band.path}: {rise}, though it reaches {np.percentile(highs, 50):.0f} m in half of the places: canopy is rougher. If "
+        "these are elevations, slopes, or heights enlarged from much coarser pixels, give the CHM (DSM - DTM)"
+    )
+    return Finding(kind="smooth heights", severity="noted", sentence=sentence, numbers=numbers)
 
 
 def voids(band: Band, seen: Sequence[Sample]) -> Finding | None:
@@ -113,7 +138,7 @@ def coarse_steps(band: Band, seen: Sequence[Sample]) -> Finding | None:
                 severity="noted",
                 sentence=(
                     f"{band.path}: its values are rounded to {step:g} m, so heights are no better than that; was it saved in "
-                    "integers? Take the original if there is one"
+                    f"integers? Take the original if there is one{'' if step < 1 or band.unit_is_stated else UNIT_OF_INTEGERS}"
                 ),
                 numbers={"step_m": step, "share": rounded},
             )

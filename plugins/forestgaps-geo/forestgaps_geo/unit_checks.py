@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from forestgaps_geo.bands import Band
 from forestgaps_geo.findings import Finding, Severity
 from forestgaps_geo.grids import metres, unit
 from forestgaps_geo.raster_sampling import CROWN_M, Sample
+from forestgaps_geo.virtual_rasters import plain
 
 STEEP_M, IMPOSSIBLE_DROP_M = 60.0, 120.0  # within 8 m in a tenth of the cells; real surveys up to 42, simulated ones up to 50
 TALL_M, IMPOSSIBLE_HEIGHT_M = 65.0, 130.0  # the tallest tree of a cell, in a tenth of the cells; the tallest known tree has 116
@@ -19,6 +21,10 @@ UNITS = (
     ("decimetres", "--scale 0.1", 0.1),
     ("centimetres", "--scale 0.01", 0.01),
     ("millimetres", "--scale 0.001", 0.001),
+)
+UNIT_IN_NAME = re.compile(
+    r"(?<![a-z])(?:(?P<feet>feet|foot|ft)|(?P<decimetres>decimet(?:re|er)s?|dm)|(?P<centimetres>centimet(?:re|er)s?|cm)|"
+    r"(?P<millimetres>millimet(?:re|er)s?|mm))(?![a-z])"
 )
 
 
@@ -37,6 +43,22 @@ def check_declared_unit(band: Band) -> Finding | None:
     )
 
 
+def check_band_name(band: Band) -> Finding | None:
+    """A unit in the name of the band, such as "height_ft", which no program reads as one."""
+    found = UNIT_IN_NAME.search(band.source.description.lower())
+    if found is None or band.unit_is_stated or band.declared_unit:
+        return None
+    name, option = next(unit[:2] for unit in UNITS if found[unit[0]])
+    return Finding(
+        kind="unit in a name",
+        severity="noted",
+        sentence=(
+            f"{band.path}: its band is called {plain(band.source.description)!r}, and it declares no unit, so it is read in "
+            f"metres. Add {option} if its values are in {name}"
+        ),
+    )
+
+
 def check_unit(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
     """Values that are probably not metres: the grid is in feet, or trees would be taller than trees grow."""
     of_drops = kind != "chm"
@@ -44,7 +66,8 @@ def check_unit(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
     canopy = float(np.percentile(cells, 90)) if cells.size and kind != "dtm" else 0.0
     tall, impossible = (STEEP_M, IMPOSSIBLE_DROP_M) if of_drops else (TALL_M, IMPOSSIBLE_HEIGHT_M)
     crs = band.grid.crs
-    feet = not band.unit_is_stated and crs is not None and not crs.is_geographic and abs(metres(crs) - 0.3048) < 1e-3
+    stated = band.unit_is_stated or bool(band.declared_unit)
+    feet = not stated and crs is not None and not crs.is_geographic and abs(metres(crs) - 0.3048) < 1e-3
     if not feet and canopy <= tall:
         return None
     what = "elevations" if of_drops else "heights"

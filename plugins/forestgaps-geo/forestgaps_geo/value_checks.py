@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forestgaps_geo.bands import Band
-from forestgaps_geo.findings import Finding
+from forestgaps_geo.findings import Finding, share
 from forestgaps_geo.raster_sampling import Sample
 
 FEW_PIXELS = 16  # of which nothing can be told
+FULL = 0.005  # of the pixels; heights do not share their highest value
 
 
 def check_binary(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
@@ -42,3 +43,17 @@ def check_fractions(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | 
         f"not like {'canopy heights' if kind == 'chm' else 'elevations'}. Give the raster of heights"
     )
     return Finding(kind="fractions", severity="refused", sentence=sentence, numbers={"low": low, "high": high})
+
+
+def check_percent(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
+    """Nothing below 0 or above 100, and 100 itself in many pixels: a share in percent."""
+    low, high = min(one.low for one in seen), max(one.high for one in seen)
+    full, pixels = sum(one.high_count for one in seen if one.high == high), sum(one.valid for one in seen)
+    if band.unit_m != 1.0 or low < 0 or abs(high - 100) > 1e-3 or full < FULL * pixels or full == pixels:
+        return None
+    what = "canopy heights" if kind == "chm" else "elevations"
+    sentence = (
+        f"{band.path}: all values lie between {low:.3g} and 100, and {share(full / pixels)} of it is exactly 100, as in canopy "
+        f"cover or another share in percent. If it is one, give the raster of {what} instead"
+    )
+    return Finding(kind="percent", severity="noted", sentence=sentence, numbers={"low": low, "share": full / pixels})

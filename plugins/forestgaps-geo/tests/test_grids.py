@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import Grid, blocks_of, common, crooked, metric_crs, same_place, target_grid
+from forestgaps_geo.grids import Grid, blocks_of, common, crooked, metres, metric_crs, same_place, target_grid
 
 UTM = CRS.from_epsg(32610)
 GRID = Grid(UTM, Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 41, 30)
@@ -41,7 +43,7 @@ def test_degrees_are_refused_and_a_grid_in_metres_is_proposed() -> None:
     with pytest.raises(DataError, match=r"in degrees .EPSG:4326., not in metres; --resample --crs EPSG:32610"):
         wanted(degrees, resample=False)
     assert metric_crs(degrees) == "EPSG:32610"
-    with pytest.raises(DataError, match="--resolution METRES"):
+    with pytest.raises(DataError, match=r"such as --resolution \d"):
         wanted(degrees, crs=UTM)
     moved = wanted(degrees, crs=UTM, resolution_m=2.0)
     assert moved.crs == UTM
@@ -95,7 +97,7 @@ def test_crooked_grids_are_refused_unless_a_new_one_is_asked(transform: Affine, 
     assert reason in (crooked(transform) or "")
     with pytest.raises(DataError, match=f"{reason}.*; add --resample"):
         wanted(grid, resample=False)
-    with pytest.raises(DataError, match="--resolution METRES"):
+    with pytest.raises(DataError, match=r"such as --resolution \d"):
         wanted(grid)
     straight = wanted(grid, resolution_m=2.0)
     assert crooked(straight.transform) is None
@@ -148,3 +150,44 @@ def test_pixels_a_little_coarser_than_asked_are_brought_there_where_asked(own, w
     assert (grid.rows, grid.columns, grid.resolution) == (rows, rows, pytest.approx(wanted, rel=1e-3))
     with pytest.raises(DataError, match="would be invented"):
         target_grid(source, "dsm.tif", resolution_m=wanted, crs=None, resample=False)
+
+
+ENGINEERING = """ENGCRS["Site grid", EDATUM["Site"], CS[Cartesian, 2], AXIS["(E)", east], AXIS["(N)", north],
+    LENGTHUNIT["{}", {}]]"""
+
+
+@pytest.mark.parametrize(("name", "factor"), [("metre", 1), ("foot", 0.3048), ("US survey foot", 1200 / 3937), ("kilometre", 1000)])
+def test_an_engineering_crs_counts_in_its_own_unit(name, factor) -> None:
+    crs = CRS.from_wkt(ENGINEERING.format(name, factor))
+    assert metres(crs) == pytest.approx(factor)
+    assert Grid(crs, Affine(2, 0, 0, 0, -2, 0), 10, 10).resolution == pytest.approx(2 * factor)
+    assert metres(CRS.from_epsg(4326)) == 1
+
+
+def test_a_geocentric_crs_is_no_place_for_a_raster() -> None:
+    grid = Grid(CRS.from_epsg(4978), Affine(1, 0, -2_300_000, 0, -1, -3_500_000), 10, 10)
+    with pytest.raises(DataError, match=r"is geocentric.*gdal_translate -a_srs"):
+        target_grid(grid, "dsm.tif", resolution_m=None, crs=None, resample=False)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(1.2e-5, 0, -122.6, 0, -0.9e-5, 47.2)),
+        ("EPSG:4979", Affine(1e-5, 0, 7.5, 0, -1e-5, 48.5)),
+        ("EPSG:32610", Affine(1, 0, 527_000, 0, -1.2, 5_233_000)),
+        ("EPSG:2285", Affine(3.28084, 0, 1_192_000, 0, -6.5, 97_000)),
+        ("EPSG:32610", Affine(0.94, 0.34, 527_000, 0.34, -0.94, 5_233_000)),
+        ("EPSG:4087", Affine(1, 0, -13_600_000, 0, -1, 5_250_000)),
+    ],
+)
+def test_the_options_that_a_refused_grid_is_told_make_one(crs, transform) -> None:
+    grid = Grid(CRS.from_user_input(crs), transform, 200, 200)
+    with pytest.raises(DataError) as refused:
+        target_grid(grid, "dsm.tif", resolution_m=None, crs=None, resample=False)
+    assert "--resample" in str(refused.value)
+    found = dict(re.findall(r"--(crs|resolution) (\S+)", str(refused.value)))
+    asked = CRS.from_user_input(found["crs"]) if "crs" in found else None
+    target = target_grid(grid, "dsm.tif", resolution_m=float(found["resolution"]), crs=asked, resample=True)
+    assert crooked(target.transform) is None
+    assert target.nominal_resolution == pytest.approx(float(found["resolution"]), rel=0.02)

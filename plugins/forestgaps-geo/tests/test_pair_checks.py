@@ -115,3 +115,12 @@ def test_a_pair_without_common_data_is_left_to_others(pair) -> None:
     ground, height = wood()
     ground[:, :110], height[:, 110:] = np.nan, np.nan
     assert pair(400 + height, ground) == ({}, "")
+
+
+@pytest.mark.parametrize("offset", [1.5, 4, 11])
+def test_a_small_offset_between_two_datums_is_noted(pair, offset) -> None:
+    ground, height = wood()
+    found, said = pair(ground + height + offset, ground)
+    assert found == {"offset": "noted"}
+    assert f"{offset:.1f} m too high" in said
+    assert "geoid" in said

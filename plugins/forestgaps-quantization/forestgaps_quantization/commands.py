@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
+
 
 def quantize(
     run: Annotated[
@@ -20,10 +22,11 @@ def quantize(
         Path | None,
         typer.Option(metavar="DSM.tif", help="Surface to see ranges of values on; by default the run's validation tiles."),
     ] = None,
-    band: Annotated[
-        int | None, typer.Option("--band", metavar="N", min=1, help="Band of --calibrate-with to read, if it has several.")
-    ] = None,
-    skip_checks: Annotated[bool, typer.Option("--skip-checks", help="Use a raster that fails the input checks.")] = False,
+    band: BandNumber = None,
+    nodata: Nodata = None,
+    feet: Feet = False,
+    scale: Scale = None,
+    skip_checks: SkipChecks = False,
     tiles: Annotated[int, typer.Option(min=1, max=4096, help="Tiles to look at: half to calibrate, half to compare.")] = 32,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="LAYER", help="Leave this layer in float, and all in it; may be repeated.")
@@ -36,13 +39,18 @@ def quantize(
     Weights get a scale for each channel, inputs one that is observed on the surface given, or that training with the callback
     quantization_aware has learned. What is lost is measured on other tiles than ranges were chosen by, and told.
     """
+    from forestgaps_core.errors import ConfigError
     from forestgaps_quantization.folders import quantize_network, sentences
 
+    reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
+    given = given_options(reading, skip_checks=skip_checks)
+    if given and calibrate_with is None:
+        raise ConfigError(f"{given[0]} tells how to read the raster of --calibrate-with, and none is given", "quantize")
     done = quantize_network(
         run,
         out,
         calibrate_with=calibrate_with,
-        band=band,
+        reading=reading,
         skip_checks=skip_checks,
         tiles=tiles,
         keep=keep or (),
@@ -62,9 +70,12 @@ def quantize(
             "largest_difference": done.loss.largest,
             "moved": done.loss.moved,
             "iou": done.loss.iou,
+            "notes": list(done.notes),
         }
         typer.echo(json.dumps(told, indent=1))
         return
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
     for sentence in sentences(done):
         typer.echo(sentence)
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")

@@ -67,6 +67,7 @@ class Written:
         convolutions: Of them, those quantized.
         of: How many convolutions there are.
         ranges: Where those of the inputs are from: "training", or "calibration".
+        notes: Of the input checks, on the raster that ranges were observed on.
     """
 
     program: Program
@@ -75,6 +76,7 @@ class Written:
     ranges: str
     tiles: int
     loss: Loss
+    notes: tuple[str, ...] = ()
 
 
 def quantize_network(
@@ -82,7 +84,7 @@ def quantize_network(
     folder: Path | str,
     *,
     calibrate_with: Path | None = None,
-    band: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     skip_checks: bool = False,
     tiles: int = TILES,
     keep: Iterable[str] = (),
@@ -95,7 +97,7 @@ def quantize_network(
         run: What `load_predictor` takes.
         calibrate_with: A GeoTIFF of surface elevations; by default the ranges are those that training with `quantization_aware`
             has learned, or are observed on validation tiles of the run.
-        band: The band of that raster to read; None: its only one of values, beside alpha.
+        reading: How that raster is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
         skip_checks: Use that raster even if it fails the input checks.
         tiles: How many to look at: half of them to observe ranges, the others to compare.
         keep: Layers that stay in float, with all that is in them.
@@ -119,9 +121,9 @@ def quantize_network(
     resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
     with new_folder(Path(folder)) as draft:
         if calibrate_with is not None:
-            surfaces = of_raster(calibrate_with, resolution_m, tiles, band, skip_checks=skip_checks)
+            surfaces, notes = of_raster(calibrate_with, resolution_m, tiles, reading, skip_checks=skip_checks)
         else:
-            surfaces = of_run(state["about"], plugins, path, tiles)
+            surfaces, notes = of_run(state["about"], plugins, path, tiles), ()
         network = model_of(state, plugins, path).eval()
         calibrating, comparing = halves(surfaces)
         given, ranges = ranges_of(
@@ -142,7 +144,7 @@ def quantize_network(
         )
         loss = lost(network, Int8().open(data, program), comparing, levels, scale)
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
-        done = Written(program, len(given), convolutions, ranges, len(surfaces), loss)
+        done = Written(program, len(given), convolutions, ranges, len(surfaces), loss, notes)
         plan[PROGRAM] = unstructure(program)
         plan["components"]["engine"] = engine_record(program.engine, "forestgaps-quantization", plugins)
         (draft / FILE).write_bytes(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,12 @@ def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> l
 
 
 def of_raster(
-    raster: Path, resolution_m: float, count: int, band: int | None = None, *, skip_checks: bool = False
-) -> list[Surface]:
-    """Tiles of a GeoTIFF or VRT, spread over it, those with data in half of their pixels or more.
+    raster: Path, resolution_m: float, count: int, reading: Mapping[str, Any] | None = None, *, skip_checks: bool = False
+) -> tuple[list[Surface], tuple[str, ...]]:
+    """Tiles of a GeoTIFF or VRT, spread over it, with data in half of their pixels or more; and the notes of the input checks.
 
     Args:
-        band: The band to read; None: the only one of values, beside alpha.
+        reading: How it is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
         skip_checks: Use a raster that fails the input checks.
 
     Raises:
@@ -79,35 +79,28 @@ def of_raster(
         CheckpointError: rasterio is not installed.
     """
     try:
-        from forestgaps_geo import opening
-        from forestgaps_geo.bands import Band
-        from forestgaps_geo.grids import Grid
+        from forestgaps_geo.bands import opened_anywhere
         from forestgaps_geo.input_checks import check_raster, resolve_findings
-        from forestgaps_geo.units import height_unit
-        from forestgaps_geo.value_bands import choose_band, value_band
     except ImportError as error:
         raise CheckpointError(
             f'--calibrate-with needs rasterio: pip install "forestgaps-quantization[rasters]" ({error})'
         ) from error
     found: list[Surface] = []
-    with opening.opened(raster) as dataset, opening.reading(raster, "cannot be read"):
-        source = value_band(raster, dataset, choose_band(raster, dataset, band, "a surface model"))
-        grid = Grid(dataset.crs or None, source.transform, dataset.height, dataset.width)
+    with opened_anywhere(raster, **(reading or {})) as band:
+        grid = band.grid
         refuse_other_pixels(raster, grid, resolution_m)
-        unit = height_unit(raster, dataset, source.number)
-        resolve_findings(check_raster(Band(raster, source, grid, unit.metres, unit.declared), "dsm"), skip=skip_checks)
-        windows = list(spread(dataset.height, dataset.width, count))
+        notes = resolve_findings(check_raster(band, "dsm"), skip=skip_checks)
+        windows = list(spread(grid.rows, grid.columns, count))
         for (top, bottom), (left, right) in windows:
-            pixels, known = source.read(top, left, bottom - top, right - left)
-            values = torch.from_numpy(pixels.astype("float32") * source.scale + source.offset) * unit.metres
-            valid = torch.from_numpy(known.copy())
+            values = torch.from_numpy(band.read(top, left, bottom - top, right - left))
+            valid = values.isfinite()
             if valid.float().mean() >= LEAST_KNOWN:
                 found.append(surface(values.nan_to_num(0.0), valid))
     if not found:
         raise DataError(
             f"{raster}: none of {format_count(len(windows), 'tile')} has data in half of its pixels; calibrate with another raster"
         )
-    return found
+    return found, notes
 
 
 def refuse_other_pixels(raster: Path, grid: Any, resolution_m: float) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core import load_predictor
 from forestgaps_core.checkpoint import save_checkpoint
-from forestgaps_core.errors import CheckpointError, DataError, DiskError, ForestgapsError
+from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError, ForestgapsError
 from forestgaps_quantization.commands import quantize
 from forestgaps_quantization.engine import Int8Network
 from forestgaps_quantization.folders import quantize_network
@@ -157,6 +157,39 @@ def test_what_is_told_is_what_is_lost(place: Path, tmp_path: Path) -> None:
     kept = load_predictor(tmp_path / "out").model
     assert sum("Int8" in type(layer).__name__ for layer in kept.modules()) == told["convolutions"] + 1  # and the network itself
     assert sum("Int8" in type(layer).__name__ for layer in more.modules()) > told["convolutions"] + 1
+
+
+@pytest.mark.parametrize(("factor", "options"), [(1 / 0.3048, ["--feet"]), (10, ["--scale", "0.1"])])
+def test_a_surface_in_another_unit_gives_the_same_ranges(place: Path, tmp_path: Path, factor: float, options: list[str]) -> None:
+    with rasterio.open(place / "dsm.tif") as file:
+        values, profile = file.read(1), file.profile
+    with rasterio.open(tmp_path / "other.tif", "w", **{**profile, "nodata": None}) as file:
+        file.write(np.where(values == -9999, -9999, values * factor).astype(np.float32), 1)
+    app = Typer()
+    app.command()(quantize)
+    told = []
+    for dsm, more in ((place / "dsm.tif", []), (tmp_path / "other.tif", [*options, "--nodata=-9999"])):
+        out = tmp_path / dsm.stem
+        arguments = [place / "unet", "--calibrate-with", dsm, "--tiles", 4, "--out", out, "--json", *more]
+        done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+        told.append({key: value for key, value in json.loads(done.stdout).items() if key not in ("folder", "file")})
+    assert told[1]["largest_difference"] == pytest.approx(told[0]["largest_difference"], rel=0.05)
+
+
+def test_the_notes_on_a_surface_are_printed(place: Path, tmp_path: Path) -> None:
+    flat = raster(tmp_path / "flat.tif")
+    with rasterio.open(flat, "r+") as file:
+        values = file.read(1)
+        values[values != -9999] = 50 + values[values != -9999] * 0.01
+        file.write(values, 1)
+    app = Typer()
+    app.command()(quantize)
+    arguments = [str(place / "unet"), "--calibrate-with", str(flat), "--tiles", "4", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "note: " in done.stderr
+    assert "nothing stands more than 3 m" in done.stderr
+    with pytest.raises(ConfigError, match=r"--scale=0.1 tells how to read the raster of --calibrate-with"):
+        CliRunner().invoke(app, [str(place / "unet"), "--scale", "0.1"], catch_exceptions=False)
 
 
 ONE = "body.down.1.0.branch.4"

@@ -19,8 +19,9 @@ PRETRAINED = "pretrained"  # the network that maps where none is named
 PRETRAINED_FROM = "forestgaps-pretrained"  # another package with a network of that name changes nothing
 REPORT_FROM = "forestgaps-evaluation"
 
-WriteReport: TypeAlias = Callable[[Path, Sequence[Path], Path, int | None], list[str]]
-"""From the folder of the maps, the DSM's files, the name that the folder will get, and the DSM's band, to the files written."""
+WriteReport: TypeAlias = Callable[[Path, Sequence[Path], Path, Sequence[str]], list[str]]
+"""From the folder of the maps, the DSM's files, the name that the folder will get, and the options by which the DSM is read, to the
+files written."""
 
 
 def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugins | None = None) -> tuple[Path | str, list[Path]]:
@@ -74,7 +75,7 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
     )
     function = load_target(offer.record.target, f"the command report of {offer.plugin}")
 
-    def write(maps: Path, dsm: Sequence[Path], out: Path, band: int | None = None) -> list[str]:
+    def write(maps: Path, dsm: Sequence[Path], out: Path, options: Sequence[str] = ()) -> list[str]:
         import typer
 
         from forestgaps_rasters.mosaics import listed
@@ -84,8 +85,7 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
         said = io.StringIO()  # it speaks JSON to us, and we tell the rest
         with redirect_stdout(said):
             surfaces = [word for path in listed(dsm) for word in ("--dsm", str(path))]
-            chosen = [] if band is None else ["--band", str(band)]
-            app([str(maps), *surfaces, *chosen, "--shown-as", str(out), "--json"], standalone_mode=False)
+            app([str(maps), *surfaces, *options, "--shown-as", str(out), "--json"], standalone_mode=False)
         return [str(out / Path(file).relative_to(maps)) for file in json.loads(said.getvalue())["files"]]
 
     return write

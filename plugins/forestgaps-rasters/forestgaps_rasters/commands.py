@@ -11,9 +11,9 @@ import typer
 
 from forestgaps_core.commands.installed import plugins
 from forestgaps_core.commands.next_steps import command_line, print_next
+from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, given_options
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
-from forestgaps_geo.cli_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks
 
 INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
@@ -226,11 +226,12 @@ def predict(
         scale=scale,
         skip_checks=skip_checks,
     )
+    reading = given_options({"band": band, "nodata": nodata, "feet": feet, "scale": scale})
     reports: list[str] = []
 
     def finish(maps: Path) -> None:
         if write_report is not None:
-            reports.extend(write_report(maps, dsm, out, band))
+            reports.extend(write_report(maps, dsm, out, reading))
 
     check_free(out)
     predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)
@@ -272,7 +273,7 @@ def predict(
         typer.echo(f"wrote {path}")
     surfaces = [word for path in dsm if path.is_file() and path.suffix.lower() != ".txt" for word in ("--dsm", str(path))]
     steps = [command_line("gaps", done.gaps, "--out", out / "gaps.gpkg")]
-    steps += [] if report else [command_line("report", out, *surfaces)]
+    steps += [] if report else [command_line("report", out, *surfaces, *reading)]
     print_next(*steps, f"open {out / 'gaps.qlr'} in QGIS")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,17 @@ def above_zero(value: float | None) -> float | None:
     if value is None or (isfinite(value) and value > 0):
         return value
     raise typer.BadParameter(f"{value:g} is not above 0. Give a number above 0")
+
+
+def given_options(reading: Mapping[str, Any], *, skip_checks: bool = False) -> list[str]:
+    """Return the options that differ from their defaults, with their values, as words of a command line.
+
+    Args:
+        reading: Values by name, such as {"band": 2, "feet": True}.
+    """
+    options = {**reading, "skip_checks": skip_checks}
+    given = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value is not None and value is not False}
+    return [word for option, value in given.items() for word in ([option] if value is True else [f"{option}={value!r}"])]
 
 
 PixelSize = Annotated[
