@@ -28,7 +28,8 @@ STRIP = 2**22  # pixels read at a time
 HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
 LOWEST = -500.0  # metres; the shore of the Dead Sea lies at -430
 MAX_SENTINELS = 3  # distinct values that may mean no data in one raster; more of them are heights in another unit
-MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs, and higher than any land; lower ones lie below LOWEST
+MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs; lower ones lie below LOWEST
+MARKER_DISTANCE_M = 20.0  # from all other values; in feet and centimetres land may be as high as a marker, and is then not alone
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -200,7 +201,7 @@ def plausible(band: Band, values: Plane, row: int) -> None:
         if len(np.unique(values[absurd])) > MAX_SENTINELS:
             raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
         raise DataError(f"{said}; if that means no data, say so with --nodata={stored} (nodata = {stored} in a site list)")
-    hollow = (values < LOWEST) | np.isin(values, np.float32(band.unit_m) * np.array(MARKERS, np.float32))
+    hollow = (values < LOWEST) | marked(values, band.unit_m)
     if hollow.any():
         y, x = (int(place[0]) for place in np.nonzero(hollow))
         found = band.stored(row + y, x)
@@ -209,3 +210,12 @@ def plausible(band: Band, values: Plane, row: int) -> None:
             f"the first is {found} in column {x}; if that means no data, say so with --nodata={found} "
             f"(nodata = {found} in a site list)"
         )
+
+
+def marked(values: Plane, unit_m: float) -> NDArray[np.bool_]:
+    """Return where values are one of `MARKERS`, far from all others."""
+    markers = (unit_m * np.array(MARKERS)).astype(np.float32)
+    found: NDArray[np.bool_] = np.isin(values, markers)
+    others = values[~found & ~np.isnan(values)]
+    near = (others > markers.min() - MARKER_DISTANCE_M) & (others < markers.max() + MARKER_DISTANCE_M)
+    return np.zeros_like(found) if near.any() else found

@@ -113,6 +113,19 @@ def test_undeclared_nodata_is_told_by_its_value(raster, value: float, feet: bool
         assert survey(band).valid == 2999
 
 
+@pytest.mark.parametrize(("options", "unit_m"), [({"scale": 0.01}, 0.01), ({"feet": True}, 0.3048), ({"scale": 0.1}, 0.1)])
+def test_land_as_high_as_a_marker_in_other_units_is_land(raster, options, unit_m: float) -> None:
+    slope = np.arange(9_900, 10_200, dtype=np.int32).reshape(15, 20)
+    with gdal(), opened(raster("slope.tif", slope, nodata=None), **options) as band:
+        found = survey(band)
+    assert (found.valid, found.high) == (300, pytest.approx(10_199 * unit_m))
+    slope = slope // 3
+    slope[3, 4] = 9999
+    far = slope * unit_m + 20 < 9998 * unit_m  # in centimetres the marker is 99.99 m, and land is at 33 m
+    assert far.sum() == 299
+    refused(raster("marker.tif", slope, nodata=None), "1 pixel near row 3 .*the first is 9999 in column 4", **options)
+
+
 def test_elevations_below_the_sea_are_no_nodata(raster) -> None:
     shore = raster("a.tif", np.full((6, 5), -430.5, np.float32))
     with gdal(), opened(shore) as band:
