@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forestgaps_core.config import Config, config_from, load_config, overridden, table_of
 from forestgaps_core.errors import ConfigError
+from forestgaps_core.offers import full_name
 from forestgaps_core.plugins import Plugins
 
 from .conftest import case, fuzzing
@@ -46,8 +48,14 @@ def read(path: Path) -> Config | None:
     except ConfigError as error:
         check(error, str(path))
         return None
-    text = tomli_w.dumps(table_of(config, PLUGINS))
-    assert config_from(tomllib.loads(text), PLUGINS, folder=path.parent) == config
+    table = table_of(config, PLUGINS)
+    again = config_from(tomllib.loads(tomli_w.dumps(table)), PLUGINS, folder=path.parent)
+    assert table_of(again, PLUGINS) == table
+    start = config.training.start
+    if start is not None and again.training.start != start:  # written with the package that offers the network
+        assert again.training.start == full_name(PLUGINS.offer("network", start))
+        again = evolve(again, training=evolve(again.training, start=start))
+    assert again == config
     return config
 
 

@@ -126,7 +126,7 @@ def test_fixed_tiles_hold_each_pixel_of_their_blocks_once(prepared, part, tile_s
 
 
 def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
-    heights = np.ones((64, 64), np.float32)
+    heights = np.full((64, 64), 12, np.float32)
     heights[40:, :32] = np.nan
     folder = raster("s/dsm.tif", np.full((64, 64), 400, np.float32)).parent
     raster("s/chm.tif", heights)
@@ -141,7 +141,7 @@ def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
 
 def test_training_looks_for_a_place_with_data(raster, tmp_path) -> None:
     heights = np.full((100, 100), np.nan, np.float32)
-    heights[:40, :40], heights[90:] = 1, 1
+    heights[:40, :40], heights[90:] = 12, 12
     folder = raster("s/dsm.tif", np.full((100, 100), 400, np.float32)).parent
     raster("s/chm.tif", heights)
     prepare_sites([Site(name="s", folder=folder, validation="south 0.1")], tmp_path / "out", Wish(tile=16, guard_m=0))
