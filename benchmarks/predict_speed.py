@@ -34,13 +34,13 @@ from torch import Tensor, nn
 
 from forestgaps_core import Environment, Predictor
 from forestgaps_core.memory import reuse_memory
+from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import assembled
 from forestgaps_rasters.executors import InProcess
-from forestgaps_rasters.lattice import Lattice
 from forestgaps_rasters.mapping import BlockMapper, Surface
 from forestgaps_rasters.mosaics import source_of
-from forestgaps_rasters.predicting import MapOptions, predict_raster, with_windows
+from forestgaps_rasters.predicting import MapOptions, lattice_for, predict_raster
 
 GOALS = {"predict": 1.05}  # of the forward passes
 OVER_MONAI = 1.0
@@ -51,12 +51,12 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
     network = network_of(name).eval()
     predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
     with rasterio.open(dsm) as file:
-        read = file.read(1)
+        read, grid = file.read(1), Grid(file.crs, file.transform, *file.shape)
     surface = torch.from_numpy(np.where(read < -9000, 400, read))[None, None]
-    how = with_windows(MapOptions(), predictor)
-    lattice = Lattice.over(*read.shape, how.window, how.overlap)
+    lattice, _ = lattice_for(predictor, grid, MapOptions())
     levels = torch.tensor([THRESHOLDS])
     size = (lattice.down.size, lattice.right.size)
+    share = [1 - (axis.begins[1] - axis.begins[0]) / axis.size if len(axis) > 1 else 0.0 for axis in (lattice.down, lattice.right)]
 
     def answered(window: Tensor) -> Tensor:
         logits: Tensor = network(window, torch.ones_like(window, dtype=torch.bool), levels.expand(len(window), -1))
@@ -95,7 +95,6 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
 
     def monai() -> None:
         with torch.inference_mode():
-            share = (how.overlap / size[0], how.overlap / size[1])
             sliding_window_inference(surface, size, 1, answered, overlap=share, mode="gaussian").sigmoid()
 
     return {**jobs, "MONAI": monai}
