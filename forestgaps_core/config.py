@@ -19,6 +19,7 @@ from attrs.validators import and_, ge, gt, le, optional
 
 from forestgaps_core.batches import Augmentation, Thresholds
 from forestgaps_core.bounded_reading import read_bytes
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import KINDS
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import ConfigError, PluginError, nearest
@@ -143,8 +144,9 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no such file{near}", str(path)) from None
     except IsADirectoryError:
         if (path / "run.toml").is_file():
-            hint = f"is a run folder, not a run file. To resume it: forestgaps train --resume {path}"
-            raise ConfigError(f"{hint}; to train it again: forestgaps train {path / 'run.toml'}", str(path)) from None
+            hint = f"is a run folder, not a run file. To resume it: {command_line('train', '--resume', path)}"
+            again = command_line("train", path / "run.toml")
+            raise ConfigError(f"{hint}; to train it again: {again}", str(path)) from None
         raise ConfigError("is a folder, not a run file; name a .toml file", str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None

@@ -24,6 +24,7 @@ from forestgaps_core.networks import PLAN, PROGRAM, checked, digest, is_network,
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.provenance import owners_in, versions_in, warn_of_versions
 
+FORMATS = {"onnxruntime": "onnx", "aoti": "pt2"}  # what `forestgaps export --to` calls the programs of each engine
 TORCH = "torch"  # the name of no engine: weights and the network's own code
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,6 +27,7 @@ from torch.nn.modules.module import register_module_buffer_registration_hook, re
 from forestgaps_core.batches import Thresholds
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.checkpoint import load_chosen, wrong_parts
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, PluginError
 from forestgaps_core.offers import one_line
@@ -310,13 +310,18 @@ def facts_card(name: str, plan: Mapping[str, Any]) -> str:
             f"| needs | {made_with} |",
             "",
             "```bash",
-            f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --out maps -t 2 -t 5 -t 10",
+            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--out", "maps", "-t", "2", "-t", "5", "-t", "10"),
             "```",
             "",
             "Data it was trained on, scores, where it fails, and licence: to be written by whoever shares it.",
             "",
         ]
     )
+
+
+def name_in_code(name: str) -> str:
+    """Return the name of a folder for a command in a block of Markdown, which a line break or a fence would end."""
+    return plainly(name) if re.search(r"[\x00-\x1f\x7f`]", name) else name
 
 
 def plainly(text: str) -> str:

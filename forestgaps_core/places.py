@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.errors import CheckpointError, nearest
 from forestgaps_core.networks import PLAN, WEIGHTS, is_network
 from forestgaps_core.plugins import Plugins
@@ -40,17 +40,16 @@ def require_run(place: Path, command: str, plugins: Plugins) -> None:
     """
     if is_run(place):
         return
-    name = shlex.quote(str(place))
     if place.suffix == ".pt" and place.is_file():
         run = place.absolute().parent.parent
         if place.absolute().parent.name == CHECKPOINTS and is_run(run):
-            line = f"forestgaps {command} {shlex.quote(str(place.parent.parent))} --checkpoint {shlex.quote(place.stem)}"
+            line = command_line(*command.split(), place.parent.parent, "--checkpoint", place.stem)
             raise CheckpointError(f"{place} is a checkpoint, and {command} takes its run folder. Type: {line}")
-        raise CheckpointError(f"{place} is a checkpoint outside a run folder, without data. {remedy(command, name)}")
+        raise CheckpointError(f"{place} is a checkpoint outside a run folder, without data. {remedy(command, place)}")
     if is_trained(place, plugins):
-        raise CheckpointError(f"{place} is a trained network without data. {remedy(command, name)}")
+        raise CheckpointError(f"{place} is a trained network without data. {remedy(command, place)}")
     if place.suffix == ".toml" and place.is_file():
-        raise CheckpointError(f"{place} is a run file, and {command} takes a run folder. Type: forestgaps train {name}")
+        raise CheckpointError(f"{place} is a run file, and {command} takes a run folder. Type: {command_line('train', place)}")
     if place.exists():
         raise CheckpointError(f"{place} is not a run folder: it has no {RUN_FILE}. Name a folder that forestgaps train wrote")
     known = [other.name for other in place.absolute().parent.glob("*") if is_run(other)] if place.absolute().parent.is_dir() else []
@@ -59,10 +58,11 @@ def require_run(place: Path, command: str, plugins: Plugins) -> None:
     raise CheckpointError(f"{place}: no such run folder{near}{runs}. Name a folder that forestgaps train wrote")
 
 
-def remedy(command: str, name: str) -> str:
+def remedy(command: str, place: Path) -> str:
     """The sentence on what to type for a network that has no data of its own."""
     if command.startswith("train"):
-        return f"To train it further: forestgaps train RUN.toml --from {name}"
+        return f"To train it further: {command_line('train', 'RUN.toml', '--from', place)}"
     if command.startswith("share"):
         return "Calibrate the run folder that it was made from, or leave out --calibrate"
-    return f"Type: forestgaps evaluate {name} --data FOLDER (a prepared folder, a run folder or a run file)"
+    line = command_line("evaluate", place, "--data", "FOLDER")
+    return f"Name a prepared folder, a run folder or a run file. Type: {line}"

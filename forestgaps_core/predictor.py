@@ -14,9 +14,10 @@ from forestgaps_core.batches import fill_invalid
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import checkpoint_of as checkpoint_of
 from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
-from forestgaps_core.engines import TORCH, is_exported, opened
+from forestgaps_core.engines import FORMATS, TORCH, is_exported, opened
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
 from forestgaps_core.folding import fold_batch_norms
@@ -171,9 +172,8 @@ def load_predictor(
             raise ConfigError(f"found precision {precision!r}; an exported network computes as it was exported", "predict")
         return exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
     if engine not in (None, TORCH):
-        raise CheckpointError(
-            f"{path} holds weights, which torch runs; for the engine {engine} export them first: forestgaps export {run} --to ..."
-        )
+        line = command_line("export", run, "--to", FORMATS[engine]) if engine in FORMATS else command_line("export", "--help")
+        raise CheckpointError(f"{path} holds weights, which torch runs. Export them for the engine {engine} first: {line}")
     path, state = trained_network(path, checkpoint, plugins)
     model = model_of(state, plugins, path)
     if fold:

@@ -11,6 +11,7 @@ from typing import Any
 
 from forestgaps_core.assembly import Assembled
 from forestgaps_core.bounded_reading import read_json
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
 from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, MissingPackageError
@@ -111,7 +112,9 @@ def refuse_folder(folder: Path) -> None:
     """
     if folder.exists():
         discard_draft(folder)
-        raise ConfigError(f"the run folder {folder} exists; give another, or resume it with --resume {folder}", "train")
+        raise ConfigError(
+            f"the run folder {folder} exists; give another, or resume it: {command_line('train', '--resume', folder)}", "train"
+        )
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         what = "cannot be written to" if parent.is_dir() else "is not a folder"

@@ -18,6 +18,7 @@ from string import Template
 from attrs import frozen
 
 from forestgaps_core import __version__
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import KINDS
 from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, nearest
@@ -199,9 +200,9 @@ def next_steps(written: list[Path], name: str) -> list[str]:
     """Lines for the person who has just made the package."""
     project, component = written[0], written[list(FILES).index("$package/$component.py")]
     return [
-        f"  cd {project.parent}",
+        f"  {command_line(project.parent, program='cd')}",
         '  python -m pip install -e ".[test]"',
         "  python -m pytest",
-        f"  forestgaps plugins check {name}",
+        f"  {command_line('plugins', 'check', name)}",
         f"Then make {component.relative_to(project.parent)} your own, and its test with it.",
     ]

@@ -5,7 +5,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from forestgaps_core.commands.next_steps import command_line, print_next
+from forestgaps_core.command_lines import command_line
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.recipes import recipe_path
 from forestgaps_core.commands.runs import is_simulated, show_next
 from forestgaps_core.config import load_config

@@ -155,7 +155,7 @@ def test_a_run_folder_is_checked_for_a_resume_and_stays_as_it_is(run_file, plugi
 def test_the_place_of_the_run_folder_is_checked(tmp_path):
     refuse_folder(tmp_path / "new" / "run")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"exists; give another, or resume it with --resume"):
+    with pytest.raises(ConfigError, match=r"exists; give another, or resume it: forestgaps train --resume"):
         refuse_folder(tmp_path)
     with pytest.raises(ConfigError, match=r"cannot be made: .*file is not a folder"):
         refuse_folder(tmp_path / "file" / "run")

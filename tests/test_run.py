@@ -63,7 +63,7 @@ def test_another_seed_is_another_run(run_file, plugins, tmp_path):
 
 def test_an_existing_run_folder_is_refused_and_left_alone(run_file, plugins, tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="exists; give another, or resume it with --resume"):
+    with pytest.raises(ConfigError, match="exists; give another, or resume it: forestgaps train --resume"):
         train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
     assert not any((tmp_path / "run").iterdir())
 

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.commands.installed import plugins
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.options import Json, Set
 from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
 from forestgaps_core.errors import ConfigError
@@ -34,7 +36,8 @@ def init(
 
     with new_path(path) as draft:
         draft.write_bytes(recipe_path(recipe).read_bytes())
-    typer.echo(f"Written: {path}\n\nNext:\n  forestgaps config check {path}\n  forestgaps train {path}")
+    typer.echo(f"Written: {path}")
+    print_next(command_line("config", "check", path), command_line("train", path))
 
 
 @config_app.command()

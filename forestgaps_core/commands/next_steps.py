@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 import typer
 
+from forestgaps_core.command_lines import PROGRAM
 from forestgaps_core.commands.installed import plugins
 
-PROGRAM = "forestgaps"
 OWN = ("train", "test", "share", "config", "plugins")
-
-
-def command_line(*words: str | Path) -> str:
-    """Return a command of this program, quoted for a shell. A path is never taken for an option."""
-    quoted = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
-    return f"{PROGRAM} {shlex.join(quoted)}"
 
 
 def print_next(*lines: str) -> None:

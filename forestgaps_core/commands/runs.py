@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.commands.installed import plugins
-from forestgaps_core.commands.next_steps import command_line, print_next
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.options import Json, Set
 from forestgaps_core.commands.recipes import DEFAULT_RECIPE, recipe_path
 from forestgaps_core.counts import format_count

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import CheckpointError, DiskError
-from forestgaps_core.writing import new_file, new_folder, write_text
+from forestgaps_core.writing import new_file, write_text
 
 from . import disk as disks
 from . import disk_scenes as scenes

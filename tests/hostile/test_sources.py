@@ -20,10 +20,14 @@ KNOWN = {
     ("forestgaps_core/__init__.py", "import_module"): 1,  # of its own modules
     ("forestgaps_core/checkpoint.py", "torch.load"): 1,  # of weights only, after the seal
     ("forestgaps_core/networks.py", "import_module"): 2,  # safetensors; a package that brings a network along
-    ("forestgaps_core/plugins.py", "exec_module"): 1,  # of a file given with -p
-    ("forestgaps_core/plugins.py", "import_module"): 2,  # targets of installed plugins; `plugins check FOLDER`
-    ("forestgaps_dask/executor.py", "pickle.loads"): 1,  # on the user's own cluster, of what this program sent
-    ("forestgaps_rasters/executors.py", "pickle.loads"): 1,  # in this program's own worker processes
+    ("forestgaps_core/local_code.py", "compile"): 1,  # of a file given with -p
+    ("forestgaps_core/local_code.py", "exec"): 1,  # of the same
+    ("forestgaps_core/local_code.py", "pickle.loads"): 2,  # in workers and on the user's cluster, of what this program sent
+    ("forestgaps_core/offers.py", "import_module"): 1,  # of the targets of installed plugins
+    ("forestgaps_core/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
+    ("forestgaps_core/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own
+    ("forestgaps_core/plugins.py", "import_module"): 1,  # of the entry points of installed plugins
+    ("forestgaps_geo/testing.py", "subprocess.run"): 1,  # of printed command lines, in tests
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
     ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
     ("forestgaps_losses/mixtures.py", "import_module"): 1,  # of a table in its own source

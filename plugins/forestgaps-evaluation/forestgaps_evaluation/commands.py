@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.commands.next_steps import command_line, print_next
+from forestgaps_core.command_lines import command_line
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.thresholds import thresholds_option
 
 NAME = "evaluation"
@@ -120,5 +121,6 @@ def evaluate(
     tables.show(result, Console())
     for path in files.values():
         typer.echo(f"wrote {path}")
-    chosen: list[str | Path] = [] if data is None else ["--data", data]
-    print_next(command_line("report", names[0], *chosen), command_line("predict", names[0], "DSM.tif", "--out", "maps"))
+    print_next(
+        command_line("report", names[0], *networks[0].options), command_line("predict", names[0], "DSM.tif", "--out", "maps")
+    )

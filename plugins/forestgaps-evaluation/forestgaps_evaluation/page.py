@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from forestgaps_core.bounded_reading import read_json, read_text
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import Tiles
 from forestgaps_core.drafts import new_results
 from forestgaps_core.networks import WEIGHTS, trained_network
@@ -180,7 +181,10 @@ def page(
         "training": training_charts(log, epoch_of(trained.checkpoint)) if log else [],
         "config": config_text(trained, network),
         "checkpoint": str(network.weights),
-        "run": str(trained.run),
+        "lines": [
+            command_line("evaluate", trained.run, *trained.options),
+            command_line("predict", trained.run, "dsm.tif", "--out", "maps", "--report"),
+        ],
         "components": components(network.about),
         "versions": versions(trained, network),
         "notes": notes,

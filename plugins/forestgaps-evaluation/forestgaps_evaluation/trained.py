@@ -34,6 +34,7 @@ class Trained:
         config: The run file whose data it is judged on.
         table: What it says of its own making: the tables of a run file, not all of them if it is a network folder.
         own_data: Whether it is judged on the data it was made with.
+        options: Those of the command line that chose the checkpoint and the data.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Trained:
     data: Data
     table: Mapping[str, Any] = field(factory=dict)
     own_data: bool = True
+    options: Sequence[str | Path] = ()
 
     @property
     def seed(self) -> int:
@@ -121,6 +123,8 @@ def opened(
     predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
     predictor.environment.start()
     config = config_with(Path(run), with_recorded_names(table, state["about"], plugins), data, changes, plugins)
+    chosen = (("--checkpoint", checkpoint), ("--data", data), *(("--set", change) for change in changes))
+    options = [word for option, value in chosen if value is not None for word in (option, value)]
     made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
     return Trained(
         run=str(run),
@@ -128,6 +132,7 @@ def opened(
         table=table,
         config=config,
         own_data=data is None and not changes,
+        options=options,
         predictor=predictor,
         data=made,
     )

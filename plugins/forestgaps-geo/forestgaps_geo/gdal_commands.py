@@ -5,16 +5,11 @@ Paths are those that the user gave. Each line writes a new file, and the tests e
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 
-
-def command_line(program: str, *arguments: str | Path) -> str:
-    """Return a command line that can be pasted into a shell. A path is never taken for an option."""
-    words = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in arguments]
-    return shlex.join([*program.split(), *words])
+from forestgaps_core.command_lines import command_line
 
 
 def new_file(path: Path, suffix: str) -> Path:
@@ -25,7 +20,7 @@ def new_file(path: Path, suffix: str) -> Path:
 
 def gdal_translate(path: Path, suffix: str, *options: str) -> str:
     """Return the line that rewrites a raster as a plain GeoTIFF."""
-    return command_line("gdal_translate", *options, path, new_file(path, suffix))
+    return command_line(*options, path, new_file(path, suffix), program="gdal_translate")
 
 
 def gdalwarp(
@@ -63,7 +58,7 @@ def gdalwarp(
     if nodata is not None:
         value = "nan" if np.isnan(nodata) else f"{nodata:.17g}"
         words += [*(["-srcnodata", value] if undeclared else []), "-dstnodata", value]
-    return command_line("gdalwarp", *words, path, new_file(path, suffix))
+    return command_line(*words, path, new_file(path, suffix), program="gdalwarp")
 
 
 def nodata_for(dtype: str, declared: float | None) -> float:

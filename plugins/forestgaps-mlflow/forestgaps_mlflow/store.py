@@ -13,6 +13,7 @@ from attrs import define, field
 from torch import Tensor
 
 from forestgaps_core.tracking import COLUMNS
+from forestgaps_core.tracking.run_ids import read_run_id, write_run_id
 
 # MLflow would ask a silent server for minutes, and report its use to its makers. What the user has set stands.
 ENVIRONMENT = {
@@ -23,6 +24,7 @@ ENVIRONMENT = {
 }
 POINTS_AT_ONCE, PARAMETERS_AT_ONCE, VALUE_LENGTH = 1000, 100, 6000  # limits of MLflow's REST interface
 DATABASE = "sqlite:///"
+PICTURE = re.compile(r"images/(?P<name>.+?)\+step\+(?P<step>\d+)\+timestamp\+.*\.png")  # as `log_image` calls its files
 
 Point = tuple[str, float, int, int]  # name, value, step, milliseconds since 1970
 
@@ -33,8 +35,10 @@ class Store:
 
     Attributes:
         run_id: Of the run in the store, once there is one.
+        id_file: Keeps it from before the first checkpoint on.
         waiting: Points that are not sent yet.
         logged: Last step of each curve that is in the store already, of a run that goes on.
+        pictured: Names, as MLflow's files have them, and steps of the pictures that are in the store already.
     """
 
     uri: str
@@ -43,8 +47,10 @@ class Store:
     parameters: Mapping[str, bool | int | float | str] = field(factory=dict)
     files: Sequence[Path] = ()  # logged when the run is opened
     run_id: str | None = None
+    id_file: Path | None = None
     waiting: list[Point] = field(factory=list)
     logged: dict[str, int] = field(factory=dict, init=False)
+    pictured: set[tuple[str, int]] = field(factory=set, init=False)
     client: Any = field(default=None, init=False)
 
     def open(self) -> None:
@@ -58,14 +64,20 @@ class Store:
         if self.uri.startswith(DATABASE):
             Path(self.uri.removeprefix(DATABASE)).parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(tracking_uri=self.uri)
+        if self.run_id is None and self.id_file is not None:
+            self.run_id = read_run_id(self.id_file)
         known = self.known_run(client)
         if known is None:
             self.run_id = client.create_run(self.experiment_id(client), run_name=self.name).info.run_id
+            if self.id_file is not None:
+                write_run_id(self.id_file, self.run_id)
         else:
             client.update_run(known.info.run_id, status="RUNNING")
             self.logged = {
                 name: max(point.step for point in client.get_metric_history(known.info.run_id, name)) for name in known.data.metrics
             }
+            files = [PICTURE.fullmatch(file.path) for file in client.list_artifacts(known.info.run_id, "images")]
+            self.pictured = {(file["name"], int(file["step"])) for file in files if file}
         if known is None or not known.data.params:  # once logged they cannot change
             self.log_parameters(client)
         self.client = client
@@ -123,6 +135,8 @@ class Store:
         """Pictures (3, H, W) uint8; MLflow shows those of one name along the steps."""
         self.open()
         for name, picture in pictures:
+            if (name.replace("/", "~"), step) in self.pictured:
+                continue
             self.client.log_image(self.run_id, picture.movedim(0, -1).numpy(), key=name, step=step, synchronous=True)
 
     def log_curves(self, curves: Iterable[tuple[str, list[list[float]]]], step: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from torch import Tensor
 from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import network_of, save_checkpoint
 from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
+from forestgaps_core.tracking.run_ids import check_run_id
 from forestgaps_mlflow.store import DATABASE, Store, plain_name
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class MlflowTracker:
             uri=self.config.uri or DATABASE + (folder / "mlflow" / "mlflow.db").as_posix(),
             experiment=self.config.experiment,
             name=folder.name,
+            id_file=folder / "mlflow" / "run_id.txt",
             files=[folder / "run.toml", folder / "versions.json"],
         )
 
@@ -147,9 +148,7 @@ class MlflowTracker:
         return {"run": self.store.run_id, "waiting": waiting, **self.interval.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state["run"] is not None and not re.fullmatch(r"\w[\w-]{0,63}", state["run"], re.ASCII):  # it becomes part of an address
-            raise ValueError(f"found {state['run'][:80]!r}, which is no id of a run")
-        self.store.run_id = state["run"]
+        self.store.run_id = None if state["run"] is None else check_run_id(state["run"])
         self.store.waiting = [
             (plain_name(name), float(value), int(step), int(milliseconds)) for name, value, step, milliseconds in state["waiting"]
         ]

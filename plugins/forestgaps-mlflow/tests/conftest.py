@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from forestgaps_core import Trainer
 from forestgaps_core.example_run import StandInTrainer, train_example
+from forestgaps_mlflow.store import DATABASE, Store
 
 
 @pytest.fixture
@@ -16,3 +19,13 @@ def trainer() -> StandInTrainer:
 @pytest.fixture
 def train() -> Callable[..., Trainer]:
     return train_example
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow: making its tables takes seconds, copying them does not."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy")  # as above; marks do not reach fixtures
+        Store(uri=DATABASE + path.as_posix(), experiment="empty", name="empty").open()
+    return path

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import shutil
 import socket
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.errors import PluginError
 from forestgaps_core.testing import check_callback
-from forestgaps_mlflow.store import DATABASE, Store
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
 
 # MLflow names a loader strategy to SQLAlchemy, each time its tables are set up, that SQLAlchemy 2.1 gives up.
@@ -24,16 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 QUIET = MlflowConfig(every=2, images=0, confusion=False, curves=False, checkpoints=False, model=False)
 ABOUT = {"config": {"loss": {"name": "focal", "focus": 2.0}}, "versions": {"torch": "2.13.0"}}
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of MLflow: making its tables takes seconds, copying them does not."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy")  # as above; marks do not reach fixtures
-        Store(uri=DATABASE + path.as_posix(), experiment="empty", name="empty").open()
-    return path
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.command_lines import command_line
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
 
 
@@ -79,4 +81,4 @@ def quantize(
     for sentence in sentences(done):
         typer.echo(sentence)
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
-    typer.echo(f"next: forestgaps predict DSM.tif --network {out} --out maps")
+    print_next(command_line("predict", "DSM.tif", "--network", out, "--out", "maps"))

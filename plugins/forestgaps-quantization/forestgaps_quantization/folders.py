@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.drafts import new_folder
 from forestgaps_core.engines import Program, engine_record, is_exported
 from forestgaps_core.errors import CheckpointError
@@ -25,6 +25,7 @@ from forestgaps_core.networks import (
     PROGRAM,
     checked,
     digest,
+    name_in_code,
     place_of,
     plainly,
     plan_of,
@@ -227,7 +228,7 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
             *(f"- {sentence}" for sentence in sentences(done)),
             "",
             "```bash",
-            f"forestgaps predict dsm.tif --network {shlex.quote(plainly(name))} --out maps",
+            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--out", "maps"),
             "```",
             "",
         ]

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
-from forestgaps_core.commands.next_steps import command_line
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.offers import full_name
 from forestgaps_core.places import is_trained
@@ -48,7 +48,9 @@ def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugin
     if network is not None:
         raise ConfigError(f"{first} is a network and so is --network {network}; give one of the two", "predict")
     if not rest:
-        raise ConfigError(f"{first} is a network, and no DSM follows it: {command_line('predict', first, 'DSM.tif')}", "predict")
+        raise ConfigError(
+            f"{first} is a network, and no DSM follows it. Type: {command_line('predict', first, 'DSM.tif')}", "predict"
+        )
     return (first if first.exists() else str(first)), rest
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.commands.installed import plugins
-from forestgaps_core.commands.next_steps import command_line, print_next
+from forestgaps_core.commands.next_steps import print_next
 from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, given_options
 from forestgaps_core.commands.thresholds import Thresholds
 from forestgaps_core.counts import format_count, format_hectares
@@ -118,7 +118,7 @@ def prepare(
         if path.is_file():
             typer.echo(f"wrote {path}")
     if shares["train"] and shares["validation"]:
-        run_file = "forestgaps train run.toml --set " + shlex.quote(f"data.folder={out}")
+        run_file = command_line("train", "run.toml", "--set", f"data.folder={out}")
         print_next(command_line("config", "init", "run.toml", "--recipe", "best"), run_file)
     else:
         part = max(shares, key=lambda name: shares[name])

@@ -15,6 +15,7 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core import Tile
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.errors import DataError
 from forestgaps_core.randomness import uniform
 from forestgaps_core.strata import Strata
@@ -67,7 +68,7 @@ class Maps:
             if not (plane.min() >= -2 * HIGHEST and plane.max() <= 2 * HIGHEST):
                 raise DataError(
                     f"{self.folder}: {self.place(site, window)}: holds values that are no elevation, so its layers are damaged; "
-                    f"forestgaps prepare --check {self.folder} tells which"
+                    f"to see which: {command_line('prepare', '--check', self.folder)}"
                 )
         valid = np.logical_not(missing, out=missing)
         return Tile(dsm=torch.from_numpy(dsm), height=torch.from_numpy(height), valid=torch.from_numpy(valid))

@@ -13,8 +13,12 @@ from attrs import define, field
 from torch import Tensor
 
 from forestgaps_core.tracking import COLUMNS
+from forestgaps_core.tracking.run_ids import read_run_id, write_run_id
+from forestgaps_wandb.run_files import RunFiles
 
 Mode = Literal["offline", "online", "disabled"]
+FLUSH_S = 1.0  # from one write of wandb's file to the next; 15 by default
+MAX_ROWS = 10_000  # kept for a resume
 PATIENCE = 30.0  # seconds to wait for the server at the start, and for uploads at the end
 
 
@@ -29,6 +33,9 @@ class Session:
     Attributes:
         folder: The run folder; wandb writes to `wandb` below it.
         run_id: Of the run; the same after a resume.
+        from_checkpoint: Whether a checkpoint gave the id; else the one that the run folder has takes its place.
+        rows: Numbers by step that are not known to be on disk. A checkpoint keeps them.
+        skip: Last step of an earlier session that is on disk; its rows and those before are not logged again.
     """
 
     folder: Path
@@ -38,6 +45,9 @@ class Session:
     server: str | None = None
     patience: float = PATIENCE
     run_id: str = field(factory=lambda: uuid.uuid4().hex[:12])
+    from_checkpoint: bool = False
+    rows: dict[int, dict[str, float]] = field(factory=dict)
+    skip: int = field(default=-1, init=False)
     run: Any = field(default=None, init=False)
 
     def open(self, parameters: Mapping[str, object]) -> None:
@@ -46,9 +56,11 @@ class Session:
         Without a connection or a log-in it is kept on disk, and the error is raised after that.
         """
         self.folder.mkdir(parents=True, exist_ok=True)  # otherwise wandb would write elsewhere
+        self.choose_id()
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to its makers; what the user has set stands
         if self.mode != "online":
             self.run = self.begin(self.mode, parameters)
+            self.repeat_rows(self.mode)
             return
         try:
             self.require_log_in()
@@ -58,7 +70,31 @@ class Session:
 
             wandb.teardown()  # its service keeps the id of the run that could not begin
             self.run = self.begin("offline", parameters)
+            self.repeat_rows("offline")
             raise
+        self.repeat_rows("online")
+
+    def choose_id(self) -> None:
+        file = self.folder / "wandb" / "run_id.txt"
+        known = read_run_id(file)
+        if known is not None and not self.from_checkpoint:
+            self.run_id = known
+        if self.mode != "disabled" and known != self.run_id:
+            write_run_id(file, self.run_id)
+
+    def repeat_rows(self, mode: Mode) -> None:
+        """Log again what an earlier session had logged before its last checkpoint and did not get to the disk."""
+        if mode == "offline":  # a server leaves out what it has
+            self.skip = RunFiles(self.folder, self.run_id).last_step("offline-run")
+        for step, row in sorted(self.rows.items()):
+            self.log(row, step)
+
+    def unwritten_rows(self) -> dict[int, dict[str, float]]:
+        """Return the rows that are not known to be on disk, at most MAX_ROWS of them."""
+        last = RunFiles(self.folder, self.run_id).last_step()
+        kept = sorted(step for step in self.rows if step > last)[-MAX_ROWS:]
+        self.rows = {step: self.rows[step] for step in kept}
+        return self.rows
 
     def require_log_in(self) -> None:
         import wandb
@@ -81,6 +117,7 @@ class Session:
             x_disable_meta=True,
             x_disable_machine_info=True,
             x_save_requirements=False,
+            x_transaction_log_flush_interval=FLUSH_S,
             init_timeout=self.patience,
             finish_timeout=self.patience,
         )
@@ -100,9 +137,16 @@ class Session:
         )
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """Points of curves. Those at steps the server has from before a resume are left out by wandb."""
-        if self.run is not None:
-            self.run.log({name.replace("@", "/"): value for name, value in values.items()}, step=step)
+        """Points of curves. Those at steps that the file or the server has from before a resume are left out."""
+        if self.run is None or step <= self.skip:
+            return
+        if len(self.rows) > 2 * MAX_ROWS:
+            self.unwritten_rows()
+        row = {name.replace("@", "/"): value for name, value in values.items()}
+        numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+        if numbers:
+            self.rows.setdefault(step, {}).update(numbers)
+        self.run.log(row, step=step)
 
     def log_pictures(self, pictures: Iterable[tuple[str, Tensor]], step: int) -> None:
         """Pictures (3, H, W) uint8."""

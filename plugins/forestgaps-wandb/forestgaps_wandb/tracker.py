@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from forestgaps_core import hookimpl
 from forestgaps_core.checkpoint import network_of, save_checkpoint
 from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
+from forestgaps_core.tracking.run_ids import check_run_id
 from forestgaps_wandb.histograms import histograms
 from forestgaps_wandb.session import PATIENCE, Mode, Session
 
@@ -157,10 +157,11 @@ class WandbTracker:
             self.session.log_files("model", [path], trainer.scores)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"run": self.session.run_id, **self.interval.state_dict()}
+        rows = [[step, row] for step, row in sorted(self.session.unwritten_rows().items())]
+        return {"run": self.session.run_id, "rows": rows, **self.interval.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if not re.fullmatch(r"\w[\w-]{0,63}", state["run"], re.ASCII):  # it becomes part of a path and of an address
-            raise ValueError(f"found {state['run'][:80]!r}, which is no id of a run")
-        self.session.run_id = state["run"]
+        self.session.run_id, self.session.from_checkpoint = check_run_id(state["run"]), True
+        rows = state.get("rows", [])  # absent from checkpoints of 0.1
+        self.session.rows = {int(step): {str(name): float(value) for name, value in row.items()} for step, row in rows}
         self.interval.load_state_dict(state)
