@@ -77,7 +77,8 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
             with closing(mapper):
                 blocks = {item: mapper(item) for item in lattice}
             for strip in assembled(lattice, len(THRESHOLDS), blocks.get):
-                strip.values.max()
+                for piece in strip.pieces:
+                    piece.values.max()
 
     def predict() -> None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -169,34 +169,37 @@ def survey(band: Band, report: Report = silent) -> Survey:
     what = f"checking {band.path.absolute().parent.name}/{band.path.name}"
     report(what, 0, rows)
     for row in range(0, rows, step):
-        if band.source.is_empty(row, 0, min(step, rows - row), columns):
-            report(what, min(row + step, rows), rows)
-            continue
-        values = band.read(row, 0, min(step, rows - row), columns)
-        known = values[~np.isnan(values)]
-        if known.size:
-            least, most = float(known.min()), float(known.max())
-            if least < LOWEST or most > 0.99 * band.unit_m * min(MARKERS):  # only then look closer
-                plausible(band, values, row)
-            valid, low, high = valid + known.size, min(low, least), max(high, most)
-            canopy += int(np.count_nonzero((known > -20) & (known < 120)))
+        count = min(step, rows - row)
+        for column, width in band.source.column_ranges(row, count):
+            values = band.read(row, column, count, width)
+            known = values[~np.isnan(values)]
+            if known.size:
+                least, most = float(known.min()), float(known.max())
+                if least < LOWEST or most > 0.99 * band.unit_m * min(MARKERS):  # only then look closer
+                    plausible(band, values, row, column)
+                valid, low, high = valid + known.size, min(low, least), max(high, most)
+                canopy += int(np.count_nonzero((known > -20) & (known < 120)))
         report(what, min(row + step, rows), rows)
     if not valid:
         raise DataError(f"{band.path}: has no data at all, every pixel is nodata")
     return Survey(valid, low, high, canopy / valid)
 
 
-def plausible(band: Band, values: Plane, row: int) -> None:
-    """Raises:
-    DataError: Some of these values, of the rows from `row` on, are no elevation; names the first.
+def plausible(band: Band, values: Plane, row: int, column: int = 0) -> None:
+    """
+    Args:
+        row, column: Of the first of these values.
+
+    Raises:
+        DataError: Some of these values are not elevations; names the first.
     """
     absurd = np.abs(values) > HIGHEST  # False for NaN, True for infinity
     if absurd.any():
         y, x = (int(place[0]) for place in np.nonzero(absurd))
-        stored = band.stored(row + y, x)
+        stored = band.stored(row + y, column + x)
         said = (
             f"{band.path}: {format_count(int(absurd.sum()), 'pixel')} near row {row + y} beyond {HIGHEST:g} m, "
-            f"the first is {stored} in column {x}"
+            f"the first is {stored} in column {column + x}"
         )
         if len(np.unique(values[absurd])) > MAX_SENTINELS:
             raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
@@ -204,10 +207,10 @@ def plausible(band: Band, values: Plane, row: int) -> None:
     hollow = (values < LOWEST) | marked(values, band.unit_m)
     if hollow.any():
         y, x = (int(place[0]) for place in np.nonzero(hollow))
-        found = band.stored(row + y, x)
+        found = band.stored(row + y, column + x)
         raise DataError(
             f"{band.path}: {format_count(int(hollow.sum()), 'pixel')} near row {row + y} outside the elevations of any land, "
-            f"the first is {found} in column {x}; if that means no data, say so with --nodata={found} "
+            f"the first is {found} in column {column + x}; if that means no data, say so with --nodata={found} "
             f"(nodata = {found} in a site list)"
         )
 

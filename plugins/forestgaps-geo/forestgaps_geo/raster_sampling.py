@@ -14,6 +14,7 @@ from forestgaps_geo.grids import Grid
 
 SIDE = 512  # pixels of a window, as many as a tile of a Cloud-Optimized GeoTIFF
 MOST = 48  # windows
+MAX_TILES = 10**5  # of a sparse raster, of which some hold data; asked for one by one, a microsecond each
 CELL = 64.0  # metres; wide enough that ground shows somewhere in nearly every cell, also below closed canopy
 FEWEST = 9  # cells of a small raster, for which they are made smaller
 CROWN_M = 8.0  # metres; about a crown
@@ -123,6 +124,21 @@ def windows(rows: int, columns: int) -> Iterator[tuple[int, int, int, int]]:
             yield top, left, min(SIDE, rows - top), min(SIDE, columns - left)
 
 
+def occupied_windows(band: Band) -> list[tuple[int, int, int, int]]:
+    """Those of `windows`; of a raster that is known to be empty in some of them, at most `MOST` others, spread over the rest."""
+    rows, columns = band.grid.rows, band.grid.columns
+    spread = list(windows(rows, columns))
+    occupied = [window for window in spread if not band.source.is_empty(*window)]
+    down, across = -(-rows // SIDE), -(-columns // SIDE)
+    if len(occupied) == len(spread) or down * across > MAX_TILES:
+        return occupied
+    tiles = ((top, left) for top in range(0, rows, SIDE) for left in range(0, columns, SIDE))
+    every = [(top, left, min(SIDE, rows - top), min(SIDE, columns - left)) for top, left in tiles]
+    occupied = [window for window in every if not band.source.is_empty(*window)]
+    count = min(MOST, len(occupied))
+    return [occupied[round(number * (len(occupied) - 1) / max(count - 1, 1))] for number in range(count)]
+
+
 def starts(length: int, count: int) -> list[int]:
     """Where so many windows begin: at whole tiles, the first at 0, the last as near to the end as tiles allow."""
     tiles = -(-length // SIDE)
@@ -140,7 +156,7 @@ def sample_windows(band: Band) -> Iterator[Sample]:
     rows, columns = band.grid.rows, band.grid.columns
     resolution = pixel_m(band.grid)
     side = cell_side(rows, columns, resolution)
-    for window in windows(rows, columns):
+    for window in occupied_windows(band):
         values = band.read(*window)
         absurd = ~(np.abs(values) <= HIGHEST) & ~np.isnan(values)  # reported by `survey`, unless it is a matter of the unit
         if 2 * absurd.sum() < np.isfinite(values).sum() or np.abs(values[absurd]).max(initial=0) > NO_UNIT:

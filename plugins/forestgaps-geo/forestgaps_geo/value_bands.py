@@ -28,7 +28,7 @@ from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
-from forestgaps_geo.sparse import stored_blocks
+from forestgaps_geo.sparse import OccupiedBlocks, covered_blocks, repeated_nodata, stored_blocks
 from forestgaps_geo.virtual_rasters import plain
 
 MAP_BAND = re.compile(r"gap (?:probability )?(?:at|below|up to) -?[\d.]+(?:e-?\d+)? m")  # descriptions of bands of gap maps
@@ -113,21 +113,42 @@ class ValueBand:
         return values[flips], valid[flips]
 
     def is_empty(self, row: int, column: int, rows: int, columns: int) -> bool:
-        """Whether a window is known to be without data before it is read: the file, a sparse one, stores none of its blocks."""
-        if self._stored is None:
+        """Whether a window is known to be without data before it is read."""
+        if self._occupied is None:
             return False
         top = self.dataset.height - row - rows if self.rows_flipped else row
         left = self.dataset.width - column - columns if self.columns_flipped else column
-        tall, wide = self.block_shape
-        return not self._stored[top // tall : -(-(top + rows) // tall), left // wide : -(-(left + columns) // wide)].any()
+        return self._occupied.is_empty(top, left, rows, columns)
+
+    def column_ranges(self, row: int, rows: int) -> list[tuple[int, int]]:
+        """(first column, columns) of each range that may hold data in these rows."""
+        width = self.dataset.width
+        if self._occupied is None:
+            return [(0, width)]
+        top = self.dataset.height - row - rows if self.rows_flipped else row
+        found = self._occupied.column_ranges(top, rows, width)
+        return [(width - first - columns, columns) for first, columns in reversed(found)] if self.columns_flipped else found
 
     @cached_property
-    def _stored(self) -> NDArray[np.bool_] | None:
-        """Which blocks are stored; None where others may have data, or where it is not known."""
+    def _occupied(self) -> OccupiedBlocks | None:
+        """Blocks that may hold data; None where it is not known."""
         declared = self.dataset.nodatavals[self.number - 1]
-        filled = 0 if declared is None else declared
+        filled = 0 if declared is None else declared  # the value of what is not stored
         without_data = np.isnan(filled) or filled == self.nodata
-        return stored_blocks(self.dataset, self.number) if without_data else None
+        if self.dataset.driver == "VRT":
+            return covered_blocks(self.dataset, self.number) if without_data else None
+        stored = stored_blocks(self.dataset, self.number)
+        if stored is None:
+            return None
+        repeated = repeated_nodata(self.dataset, self.number, stored, self._holds_nothing)
+        return OccupiedBlocks(*self.block_shape, (stored if without_data else np.ones_like(stored)) & ~repeated)
+
+    def _holds_nothing(self, top: int, left: int, rows: int, columns: int) -> bool:
+        """Whether a window of the file as it is stored holds nodata only."""
+        with opening.reading(self.path, f"cannot be read from row {top} on"):
+            values = self.dataset.read(self.number, window=Window(left, top, columns, rows))
+        nothing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+        return bool((nothing if self.nodata is None else nothing | (values == self.nodata)).all())
 
     @cached_property
     def gdal_source(self) -> str:

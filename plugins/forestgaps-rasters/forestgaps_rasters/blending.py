@@ -2,7 +2,7 @@
 
 Beside the border of two blocks both have an answer. There the weight goes over from one to the other along a quarter of a sine, in
 whole numbers: where the two agree nothing changes, and the order of thresholds is kept. One line of blocks is held at a
-time: memory is proportional to window times width, never to area.
+time, and of it what holds data: memory is proportional to window times width, never to area.
 """
 
 from __future__ import annotations
@@ -35,16 +35,24 @@ def mixed(first: Bytes, second: Bytes, weight: NDArray[np.uint16]) -> Bytes:
 
 
 @frozen(eq=False)
+class Piece:
+    """Finished pixels of all bands from one column on: (K, rows, columns)."""
+
+    column: int
+    values: Bytes
+
+
+@frozen(eq=False)
 class Strip:
-    """Finished rows of all bands: (K, rows, columns).
+    """Finished rows.
 
     Attributes:
-        empty: There is no data in any of them; `values` then takes no memory.
+        pieces: What holds data in them, from left to right. There is no data beside them.
     """
 
     row: int
-    values: Bytes
-    empty: bool = False
+    rows: int
+    pieces: tuple[Piece, ...]
 
 
 def assembled(lattice: Lattice, planes: int, block: Callable[[Item], Bytes | None]) -> Iterator[Strip]:
@@ -54,39 +62,50 @@ def assembled(lattice: Lattice, planes: int, block: Callable[[Item], Bytes | Non
         planes: K.
         block: What was kept of a block, (K, h, w) with `lattice.shape`; None where there is no data in it. Called in order.
     """
-    down, feather = lattice.down, lattice.down.feather
-    weight = rise(feather)[:, None]
-    held: Bytes | None = None  # the rows beside the border that the last line shares with the next
+    down, shared = lattice.down, 2 * lattice.down.feather
+    weight = rise(down.feather)[:, None]
+    held: list[Piece] = []  # the rows beside the border that the last line shares with the next
     for place in range(len(down)):
         blocks = [block((place, column)) for column in range(len(lattice.right))]
         first, last = down.kept(place)
-        if all(values is None for values in blocks):  # neither has the line above data in the rows that the two share
-            last -= 2 * feather if place + 1 < len(down) else 0
-            yield Strip(first, np.broadcast_to(np.uint8(NODATA), (planes, last - first, lattice.right.extent)), empty=True)
-            held = None
-            continue
-        line = joined(blocks, lattice.right, planes, (first, last))
-        if held is not None and feather:
-            line[:, : 2 * feather] = mixed(held, line[:, : 2 * feather], weight)
-        if place + 1 < len(down):
-            held = line[:, line.shape[1] - 2 * feather :].copy()
-            last -= 2 * feather
-        yield Strip(first, line[:, : last - first])
+        rows = last - first - (shared if place + 1 < len(down) else 0)
+        lines = [joined(run, left, lattice.right, planes, last - first) for left, run in runs(blocks)]
+        for line in lines:
+            for above in held:
+                blend_below(above, line, weight)
+        held = [Piece(line.column, line.values[:, rows:].copy()) for line in lines] if shared else []
+        yield Strip(first, rows, tuple(Piece(line.column, line.values[:, :rows]) for line in lines))
 
 
-def joined(blocks: list[Bytes | None], right: Axis, planes: int, rows: tuple[int, int]) -> Bytes:
-    """A line of blocks side by side, (K, rows, columns)."""
-    line = np.full((planes, rows[1] - rows[0], right.extent), NODATA, np.uint8)
+def blend_below(above: Piece, line: Piece, weight: NDArray[np.uint16]) -> None:
+    """Blend the last rows of one line into the same rows, the first, of the next."""
+    first = max(above.column, line.column)
+    last = min(above.column + above.values.shape[2], line.column + line.values.shape[2])
+    if first >= last:  # where one of the two has no data at all, neither has the other in the rows that they share
+        return
+    top = line.values[:, : above.values.shape[1], first - line.column : last - line.column]
+    top[...] = mixed(above.values[:, :, first - above.column : last - above.column], top, weight)
+
+
+def runs(blocks: list[Bytes | None]) -> Iterator[tuple[int, list[Bytes]]]:
+    """Neighbours with data in a line of blocks, with the place of the first."""
+    run: list[Bytes] = []
+    for place, values in enumerate([*blocks, None]):
+        if values is not None:
+            run.append(values)
+        elif run:
+            yield place - len(run), run
+            run = []
+
+
+def joined(run: list[Bytes], left: int, right: Axis, planes: int, rows: int) -> Piece:
+    """Neighbouring blocks of a line side by side."""
+    begin, end = right.kept(left)[0], right.kept(left + len(run) - 1)[1]
+    line = np.empty((planes, rows, end - begin), np.uint8)
     weight, width = rise(right.feather), 2 * right.feather
-    for place, values in enumerate(blocks):
-        first, last = right.kept(place)
-        if values is None:  # no data: so says the neighbour too of what they share
-            continue
-        if place and width:
-            before = blocks[place - 1]
-            shared = values[:, :, :width] if before is None else mixed(before[:, :, -width:], values[:, :, :width], weight)
-            line[:, :, first : first + width] = shared
-            line[:, :, first + width : last] = values[:, :, width:]
-        else:
-            line[:, :, first:last] = values
-    return line
+    for number, values in enumerate(run):
+        first, last = (column - begin for column in right.kept(left + number))
+        line[:, :, first:last] = values
+        if number and width:
+            line[:, :, first : first + width] = mixed(run[number - 1][:, :, -width:], values[:, :, :width], weight)
+    return Piece(begin, line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
+from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +15,8 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -20,11 +24,14 @@ from forestgaps_core.ending import abandon_thread
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
-from forestgaps_geo.writing import WrittenPixels, crs_to_write, described, gdal_errors
+from forestgaps_geo.sparse import OccupiedBlocks, stored_blocks
+from forestgaps_geo.writing import NewRaster, WrittenPixels, crs_to_write, described, gdal_errors
 from forestgaps_rasters.blending import NODATA
 
 BLOCK = 512  # pixels, a side of a tile in the file
 POLL_S = 0.1  # seconds between looks whether a signal came
+COPY_CACHE = 16 * 2**20  # bytes of blocks GDAL keeps in a copy, which reads each once
+DRAFTS = (".draft.tif", ".draft.tif.ovr*", ".draft.overview.tif", ".tif.ovr.tmp")  # endings, as for `fnmatch`
 LEVEL = 1  # of deflate: a third of the time of 6, for files larger by a twentieth (probabilities) or a half (masks)
 
 
@@ -33,8 +40,8 @@ class CloudOptimized:
 
     A pixel of an overview is the mean of four, rounded: of a mask, what half of them or more are.
 
-    Strips go into a plain tiled GeoTIFF beside it, from which GDAL makes the COG with its overviews; both in bounded memory.
-    Rows that are never written have no data and take no room.
+    Windows go into a plain tiled GeoTIFF beside it, and its overviews into others, from which GDAL makes the COG; all in bounded
+    memory. What is never written has no data and takes no room, and overviews of it are not computed: GDAL would visit each pixel.
     GDAL does not always tell that a write failed on a full disk, so the finished file is read once and compared.
     """
 
@@ -42,7 +49,7 @@ class CloudOptimized:
         self.path = path
         self.draft = path.with_name(f"{path.stem}.draft.tif")
         self.pixels = WrittenPixels()
-        profile: dict[str, Any] = {
+        self.profile: dict[str, Any] = {
             "driver": "GTiff",
             "tiled": True,
             "blockxsize": BLOCK,
@@ -50,29 +57,22 @@ class CloudOptimized:
             "interleave": "band",
             "BIGTIFF": "IF_SAFER",
             "SPARSE_OK": True,
+            "count": len(bands),
+            "dtype": "uint8",
+            "nodata": NODATA,
+            "crs": crs_to_write(grid.crs),
             **PLAIN_BANDS,
         }
-        self.file = rasterio.open(
-            self.draft,
-            "w",
-            **profile,
-            width=grid.columns,
-            height=grid.rows,
-            count=len(bands),
-            dtype="uint8",
-            nodata=NODATA,
-            crs=crs_to_write(grid.crs),
-            transform=grid.transform,
-        )
+        self.file = rasterio.open(self.draft, "w", **self.profile, width=grid.columns, height=grid.rows, transform=grid.transform)
         self.file.descriptions = tuple(bands)
         self.file.scales = (scale,) * len(bands)
         self.file.update_tags(**tags)
 
-    def write(self, row: int, values: NDArray[np.uint8]) -> None:
-        """(K, rows, columns) at this row."""
+    def write(self, row: int, values: NDArray[np.uint8], column: int = 0) -> None:
+        """(K, rows, columns) at this row and column."""
         with gdal_errors(self.path):
-            self.file.write(values, window=Window(0, row, values.shape[2], values.shape[1]))
-        self.pixels.add(row, 0, values)
+            self.file.write(values, window=Window(column, row, values.shape[2], values.shape[1]))
+        self.pixels.add(row, column, values)
 
     def __enter__(self) -> CloudOptimized:
         return self
@@ -89,13 +89,45 @@ class CloudOptimized:
 
     def finish(self, about: Mapping[str, Any]) -> None:
         with gdal_errors(self.path):
+            overviews = self.build_overviews()
             interruptible(self.copy)
-        self.draft.unlink()
+        for draft in (self.draft, *overviews):
+            draft.unlink()
         self.pixels.verify(self.path, about)
 
+    def build_overviews(self) -> list[Path]:
+        """Write the overviews of the draft; GDAL takes `X.ovr` for that of X, also where X is an overview itself."""
+        found, path = [], self.draft
+        while (coarse := self.build_overview(path)) is not None:
+            path = path.with_name(f"{path.name}.ovr")
+            coarse.replace(path)  # only then would GDAL read it in place of the pixels it is made of
+            found.append(path)
+        return found
+
+    def build_overview(self, path: Path) -> Path | None:
+        """Write a raster of half the rows and columns; None of one that fits a block."""
+        with rasterio.open(path) as fine:
+            if max(fine.width, fine.height) <= BLOCK:
+                return None
+            columns, rows = max(fine.width // 2, 1), max(fine.height // 2, 1)
+            wide, tall = fine.width / columns, fine.height / rows
+            occupied = occupied_blocks(fine)
+            place = self.draft.with_name(f"{self.draft.stem}.overview.tif")
+            a, b, c, d, e, f = tuple(fine.transform)[:6]
+            transform = Affine(a * wide, b * tall, c, d * wide, e * tall, f)
+            with NewRaster(place, **self.profile, width=columns, height=rows, transform=transform) as coarse:
+                for row, column in product(range(0, rows, BLOCK), range(0, columns, BLOCK)):
+                    shape = min(BLOCK, rows - row), min(BLOCK, columns - column)
+                    top, left = floor(row * tall), floor(column * wide)
+                    end = ceil((row + shape[0]) * tall), ceil((column + shape[1]) * wide)
+                    if not occupied.is_empty(top, left, end[0] - top, end[1] - left):
+                        window = Window(column * wide, row * tall, shape[1] * wide, shape[0] * tall)
+                        values = fine.read(window=window, out_shape=(fine.count, *shape), resampling=Resampling.average)
+                        coarse.write(values, row, column)
+        return place
+
     def copy(self) -> None:
-        # GDAL would compress overviews into a file of its own and then again into this one.
-        with gdal(), rasterio.Env(COG_TMP_COMPRESSION="NONE", SPARSE_OK_OVERVIEW="ON"):
+        with gdal(), rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
             rasterio.shutil.copy(
                 self.draft,
                 self.path,
@@ -105,10 +137,17 @@ class CloudOptimized:
                 PREDICTOR="YES",
                 NUM_THREADS="ALL_CPUS",
                 BLOCKSIZE=BLOCK,
-                OVERVIEW_RESAMPLING="AVERAGE",
                 BIGTIFF="IF_SAFER",
                 SPARSE_OK=True,
             )
+
+
+def occupied_blocks(dataset: Any) -> OccupiedBlocks:
+    """The blocks that are stored in any band of a draft."""
+    stored = [stored_blocks(dataset, number) for number in dataset.indexes]
+    known = [blocks for blocks in stored if blocks is not None]
+    shape = -(-dataset.height // BLOCK), -(-dataset.width // BLOCK)
+    return OccupiedBlocks(BLOCK, BLOCK, np.logical_or.reduce(known) if len(known) == len(stored) else np.ones(shape, np.bool_))
 
 
 def interruptible(work: Callable[[], None]) -> None:

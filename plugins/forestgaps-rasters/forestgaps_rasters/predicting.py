@@ -23,7 +23,7 @@ from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
 from forestgaps_geo.inputs import InputFile, changed_files, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes, assembled
-from forestgaps_rasters.cloud import CloudOptimized
+from forestgaps_rasters.cloud import DRAFTS, CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
 from forestgaps_rasters.lattice import FEATHER, STRIDE, Item, Lattice, pixel_at_corner, rounded_up
 from forestgaps_rasters.mapping import (
@@ -50,11 +50,7 @@ PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of 
 # What is written into the work folder besides blocks, with the temporary files of GDAL.
 MAPS = ("probabilities", "gaps")
 CONTENTS = (
-    *(
-        f"result/{name}{ending}"
-        for name in MAPS
-        for ending in (".tif", ".draft.tif", ".tif.ovr.tmp", ".tif.msk.ovr.tmp", ".tif.aux.xml")
-    ),
+    *(f"result/{name}{ending}" for name in MAPS for ending in (".tif", *DRAFTS, ".tif.msk.ovr.tmp", ".tif.aux.xml")),
     *(f"result/{name}" for name in (*STYLES, "report.html", ".report.html.partial/*")),
 )
 
@@ -333,16 +329,13 @@ def written(
     ):
         report("writing", 0, grid.rows)
         for strip in assembled(lattice, len(levels), block):
-            rows = strip.values.shape[1]
-            if strip.empty:
-                report("writing", strip.row + rows, grid.rows)
-                continue
-            gap = np.where(strip.values == NODATA, np.uint8(NODATA), strip.values >= lowest)
-            gaps += (gap == 1).sum((1, 2))
-            pixels += int((strip.values[0] != NODATA).sum())
-            probability_file.write(strip.row, strip.values)
-            gap_file.write(strip.row, gap)
-            report("writing", strip.row + rows, grid.rows)
+            for piece in strip.pieces:
+                gap = np.where(piece.values == NODATA, np.uint8(NODATA), piece.values >= lowest)
+                gaps += (gap == 1).sum((1, 2))
+                pixels += int((piece.values[0] != NODATA).sum())
+                probability_file.write(strip.row, piece.values, piece.column)
+                gap_file.write(strip.row, gap, piece.column)
+            report("writing", strip.row + strip.rows, grid.rows)
     if not pixels:
         raise DataError("no pixel of the new grid has data")
     write_styles(work.result, levels, grid.crs)

@@ -12,12 +12,17 @@ from forestgaps_rasters.lattice import Lattice
 
 
 def whole(lattice: Lattice, block, planes: int = 2) -> np.ndarray:
-    out = np.zeros((planes, lattice.down.extent, lattice.right.extent), np.uint8)
+    out = np.full((planes, lattice.down.extent, lattice.right.extent), NODATA, np.uint8)
     following = 0
     for strip in assembled(lattice, planes, block):
         assert strip.row == following, "strips follow each other"
-        following += strip.values.shape[1]
-        out[:, strip.row : following] = strip.values
+        following += strip.rows
+        done = 0
+        for piece in strip.pieces:
+            assert piece.column >= done, "pieces follow each other"
+            assert piece.values.shape[:2] == (planes, strip.rows)
+            done = piece.column + piece.values.shape[2]
+            out[:, strip.row : following, piece.column : done] = piece.values
     assert following == lattice.down.extent
     return out
 
