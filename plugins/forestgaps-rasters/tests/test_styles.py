@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from test_predicting import Local
 
 from forestgaps_rasters.mapping import STEPS
+from forestgaps_rasters.predicting import MapOptions, predict_raster
 from forestgaps_rasters.styles import write_styles
 
 UTM = CRS.from_epsg(32610)
@@ -78,3 +81,37 @@ def test_a_style_beside_the_raster_changes_nothing_for_gdal(styles, tmp_path) ->
         file.write(np.ones((3, 4, 4), np.uint8))
     with rasterio.open(tmp_path / "gaps.tif") as file:
         assert file.read().sum() == 48
+
+
+@pytest.mark.parametrize("levels", [(2,), (2, 5, 10), (2, 5, 10, 20), (1, 2, 3, 5, 7.5, 10, 15, 20)])
+def test_styles_fit_the_bands_of_the_maps(tmp_path, levels: tuple[float, ...]) -> None:
+    """What QGIS combines: the renderer of the style and the bands, nodata and scale of the raster."""
+    values = np.random.default_rng(0).uniform(395, 410, (70, 80)).astype("float32")
+    values[:9] = -9999
+    with rasterio.open(tmp_path / "dsm.tif", "w", driver="GTiff", width=80, height=70, count=1, dtype="float32", crs=UTM,
+                       nodata=-9999, transform=rasterio.Affine(1, 0, 5e5, 0, -1, 5e6)) as file:  # fmt: skip
+        file.write(values, 1)
+    predict_raster(Local(), tmp_path / "dsm.tif", tmp_path / "maps", levels, MapOptions(skip_checks=True))
+    roots = {path.name: ElementTree.fromstring(path.read_text()) for path in (tmp_path / "maps").glob("*.q*")}
+    layers = {(layer.findtext("datasource"), layer.find("pipe/rasterrenderer").get("band")): layer.find("pipe/rasterrenderer")
+              for layer in roots["gaps.qlr"].findall("maplayers/maplayer")}  # fmt: skip
+    assert len(layers) == 2 * len(levels)
+    for name in ("gaps", "probabilities"):
+        with rasterio.open(tmp_path / "maps" / f"{name}.tif") as file:
+            beside = roots[f"{name}.qml"].find("pipe/rasterrenderer")
+            assert [(e.tag, e.attrib) for e in layers[f"./{name}.tif", "1"].iter()] == [(e.tag, e.attrib) for e in beside.iter()]
+            assert ColorInterp.alpha not in file.colorinterp
+            for number, level in enumerate(levels, start=1):
+                renderer = layers[f"./{name}.tif", str(number)]
+                assert (renderer.get("alphaBand"), renderer.get("nodataColor")) == ("-1", ""), "nodata is transparent"
+                assert file.nodatavals[number - 1] == 255
+                assert file.descriptions[number - 1].endswith(f" at {level:g} m")
+                shown = file.read(number, masked=True).compressed() * file.scales[number - 1]
+                if name == "gaps":
+                    entries = renderer.findall("colorPalette/paletteEntry")
+                    assert {float(entry.get("value")) for entry in entries} >= set(np.unique(shown))
+                    assert entries[1].get("label") == file.descriptions[number - 1]
+                else:
+                    low, high = (float(renderer.get(f"classification{end}")) for end in ("Min", "Max"))
+                    assert low <= shown.min() <= shown.max() <= high
+                    assert high == pytest.approx(STEPS * file.scales[number - 1])
