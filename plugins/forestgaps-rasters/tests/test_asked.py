@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from forestgaps_core import Command, hookimpl
+from forestgaps_core.commands.raster_options import given_options
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins import Plugin, Plugins
 from forestgaps_rasters.asked import network_and_dsm, report_command
@@ -28,13 +29,16 @@ def test_the_first_word_is_the_network_where_it_is_one(run_folder, tmp_path) -> 
     checkpoint.touch()
     assert network_and_dsm([run_folder, dsm], None) == (run_folder, [dsm])
     assert network_and_dsm([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])
-    assert network_and_dsm([dsm, run_folder], None) == ("pretrained", [dsm, run_folder])
+    with pytest.raises(ConfigError, match=r"is a network, which comes first. Type: forestgaps predict \S+run \S+dsm.tif"):
+        network_and_dsm([dsm, run_folder], None)
     assert network_and_dsm([dsm], "mine") == ("mine", [dsm])
     assert network_and_dsm([tmp_path], None) == ("pretrained", [tmp_path]), "any folder is one of rasters"
 
 
 def test_two_networks_and_no_dsm_are_refused(run_folder) -> None:
     with pytest.raises(ConfigError, match="give one of the two"):
+        network_and_dsm([run_folder, run_folder / "dsm.tif"], "mine")
+    with pytest.raises(ConfigError, match="are both networks"):
         network_and_dsm([run_folder, run_folder], "mine")
     with pytest.raises(ConfigError, match="no DSM follows it"):
         network_and_dsm([run_folder], None)
@@ -46,11 +50,13 @@ def test_a_report_needs_a_package_that_writes_one() -> None:
 
 
 def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch, capsys) -> None:
-    def report(what, dsm=None, shown_as=None, as_json=False) -> None:
-        (what / "report.html").write_text(" ".join([shown_as.name, *(path.name for path in dsm or [])]))
+    def report(what, dsm=None, shown_as=None, feet=False, nodata=None, as_json=False) -> None:
+        read = [*(["feet"] if feet else []), *([] if nodata is None else [f"{nodata:g}"])]
+        (what / "report.html").write_text(" ".join([shown_as.name, *(path.name for path in dsm or []), *read]))
         typer.echo(json.dumps({"files": [str(what / "report.html")]}))
 
     report.__annotations__ = {"what": Path, "dsm": Annotated[list[Path] | None, typer.Option()], "shown_as": Path | None,
+                              "feet": bool, "nodata": float | None,
                               "as_json": Annotated[bool, typer.Option("--json")]}  # fmt: skip
     module = ModuleType("some_reports")
     module.report = report  # type: ignore[attr-defined]
@@ -69,4 +75,7 @@ def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch,
     written = report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps")
     assert written == [str(tmp_path / "maps" / "report.html")]
     assert (tmp_path / "report.html").read_text() == "maps a.tif b.tif"
+    options = given_options({"band": None, "nodata": -9999.0, "feet": True, "scale": None})
+    report_command(plugins)(tmp_path, [tmp_path / "a.tif"], tmp_path / "maps", options)
+    assert (tmp_path / "report.html").read_text() == "maps a.tif feet -9999"
     assert capsys.readouterr().out == "", "predict tells what was written, in its own way"
