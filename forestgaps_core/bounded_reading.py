@@ -20,6 +20,7 @@ MAX_TEXT_BYTES = 2**24  # of a file that people write: settings, lists, notes, c
 MAX_TABLE_BYTES = 2**26  # of a file that the program writes: plans, indexes, records
 MAX_LOG_BYTES = 2**30  # of a log of a run
 MAX_WEIGHTS_BYTES = 2**33  # of trained weights
+MAX_PART_BYTES = 2**20  # read at once beyond the size that a file claims
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
 
 
@@ -74,8 +75,13 @@ def read_at_most(file: IO[bytes], limit: int, path: Path | str) -> bytes:
     Raises:
         UnreadableError: It is more than `limit` bytes.
     """
-    length = os.fstat(file.fileno()).st_size - file.tell()
-    data = b"" if length > limit else file.read(limit + 1)
+    length = max(os.fstat(file.fileno()).st_size - file.tell(), 0)
+    parts: list[bytes] = []  # never more at once than the file claims to hold: `read` reserves all that it is asked for
+    if length <= limit:
+        parts.append(file.read(length))
+        while (len(parts) == 1 or parts[-1]) and (left := limit + 1 - sum(map(len, parts))) > 0:
+            parts.append(file.read(min(left, MAX_PART_BYTES)))  # a file that grows, or whose size the system does not know
+    data = parts[0] if len(parts) == 2 and not parts[1] else b"".join(parts)
     if max(length, len(data)) > limit:
         raise UnreadableError(f"is larger than the {limit:,} bytes that are read of such a file", path)
     return data

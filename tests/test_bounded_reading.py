@@ -5,11 +5,21 @@ from __future__ import annotations
 import ast
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from forestgaps_core.bounded_reading import UnreadableError, open_regular_file, parse_json, read_bytes, read_json, read_text
+from forestgaps_core.bounded_reading import (
+    UnreadableError,
+    open_regular_file,
+    parse_json,
+    read_at_most,
+    read_bytes,
+    read_json,
+    read_text,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,3 +124,39 @@ def test_files_are_read_through_the_bounded_functions():
             if reading:
                 found.add("/".join(path.parts[-2:]) if path.parent.name != "commands" else "forestgaps_core/commands/" + path.name)
     assert found <= KNOWN, found - KNOWN
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
+    """A machine with less memory than the limit reads it too: the limit is not reserved."""
+    (tmp_path / "weights").write_bytes(b"small")
+    code = (
+        "import resource, sys\nfrom forestgaps_core.bounded_reading import read_bytes\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n"
+        "print(read_bytes(sys.argv[1], 2**33))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "weights")], capture_output=True, text=True, check=False)
+    assert done.stdout == "b'small'\n", done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"x" * 2**20, b"x" * (2**21 + 1)])
+def test_a_file_whose_size_is_not_known_is_read_whole_or_refused(tmp_path, monkeypatch, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    monkeypatch.setattr(os, "fstat", lambda descriptor, own=os.fstat: Sizeless(own(descriptor)))
+    with open(path, "rb") as file:
+        assert read_at_most(file, 2**22, path) == content
+    with open(path, "rb") as file:
+        assert read_at_most(file, len(content), path) == content
+    if content:
+        with open(path, "rb") as file, pytest.raises(UnreadableError, match="larger than"):
+            read_at_most(file, len(content) - 1, path)
+
+
+class Sizeless:
+    """What the system says of files that it makes up as they are read."""
+
+    st_size = 0
+
+    def __init__(self, about):
+        self.st_mode = about.st_mode
