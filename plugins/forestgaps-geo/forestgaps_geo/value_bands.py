@@ -34,6 +34,7 @@ from forestgaps_geo.virtual_rasters import plain
 MAP_BAND = re.compile(r"gap (?:probability )?(?:at|below|up to) -?[\d.]+(?:e-?\d+)? m")  # descriptions of bands of gap maps
 MAX_ALPHA = 65535  # opaque alpha has 1, 255 or 65535; larger floats are nodata values
 MAX_NAMED = 8  # bands that an error lists
+NO_HEIGHT = 9998.0  # a declared nodata value as far from 0 as this is no height that `--nodata` could turn into data
 
 
 @define(slots=False, eq=False)
@@ -84,6 +85,14 @@ class ValueBand:
         return rows, columns
 
     @cached_property
+    def declared_nodata(self) -> float | None:
+        """The declared nodata value where another one was stated and the declared one is no height; both then mean no data."""
+        declared: float | None = self.dataset.nodatavals[self.number - 1]
+        if declared is None or np.isnan(declared) or declared == self.nodata or self.nodata is None:
+            return None
+        return declared if abs(declared) >= NO_HEIGHT else None
+
+    @cached_property
     def has_mask(self) -> bool:
         """Whether the file has a mask, apart from alpha and nodata."""
         flags = self.dataset.mask_flag_enums[self.number - 1]
@@ -105,6 +114,8 @@ class ValueBand:
         valid = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
         if self.nodata is not None:
             valid &= values != self.nodata
+        if self.declared_nodata is not None:
+            valid &= values != self.declared_nodata
         if mask is not None:
             valid &= mask != 0
         if alpha is not None:
@@ -154,12 +165,14 @@ class ValueBand:
     def gdal_source(self) -> str:
         """What GDAL opens to see this band, north up, as band 1 with `gdal_nodata`: the file itself, or the text of a VRT."""
         flipped = self.rows_flipped or self.columns_flipped
-        if self.number == 1 and not self.has_mask and self.alpha is None and not flipped:
+        if self.number == 1 and not self.has_mask and self.alpha is None and self.declared_nodata is None and not flipped:
             return str(self.dataset.name)
         text = self._vrt(self.dataset.name, self.number, self.nodata)
         if self.has_mask:
             masked = self._vrt(self.dataset.name, self.number, masked=True)
             text = masked if self.nodata is None else self._vrt(masked, 1, self.nodata)
+        if self.declared_nodata is not None:
+            text = self._vrt(text, 1, self.declared_nodata)
         if self.alpha is not None:
             text = self._vrt(self._with_alpha(text, self.alpha), 1, masked=True)
         return self._north_up(text) if flipped else text

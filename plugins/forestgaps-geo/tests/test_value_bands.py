@@ -211,3 +211,25 @@ def test_alpha_alone_is_no_raster_of_values(tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.ones((1, ROWS, COLUMNS), "uint8"), colors=(ColorInterp.alpha,))
     with opened(path) as dataset, pytest.raises(DataError, match="no band of values"):
         value_bands(path, dataset)
+
+
+@pytest.mark.parametrize(("declared", "stated"), [(-9999, -32768), (-32768, -9999), (-9999, 0), (3.4028234663852886e38, -1)])
+@pytest.mark.parametrize("transform", [NORTH_UP, SOUTH_UP])
+def test_stated_nodata_joins_a_declared_value_that_is_no_height(
+    tmp_path, declared: float, stated: float, transform: Affine
+) -> None:
+    values = surface().astype(np.float32)
+    values[0, :3], values[2, 1:5] = declared, stated
+    path = write(tmp_path / "a.tif", values[None], nodata=declared, transform=transform)
+    expected = np.where(np.isin(values, np.array([declared, stated], np.float32)), np.nan, values)[:: 1 if transform.e < 0 else -1]
+    for seen in as_read(path, nodata=stated):
+        np.testing.assert_array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("declared", [0, -1, 255])
+def test_stated_nodata_replaces_a_declared_value_that_may_be_a_height(tmp_path, declared: float) -> None:
+    values = surface().astype(np.float32)
+    values[0, :3], values[2, 1:5] = declared, -9999
+    path = write(tmp_path / "a.tif", values[None], nodata=declared)
+    for seen in as_read(path, nodata=-9999):
+        np.testing.assert_array_equal(seen, np.where(values == -9999, np.nan, values))
