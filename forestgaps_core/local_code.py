@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes
 from forestgaps_core.errors import PluginError
 
 FILES = "FORESTGAPS_PLUGIN_FILES"  # a JSON list of paths
@@ -132,6 +133,6 @@ class LocalFiles:
         from importlib.util import spec_from_file_location
 
         for file in given_files():
-            if file.is_file() and module_name(file, file.read_bytes()) == name:
+            if file.is_file() and module_name(file, read_bytes(file, MAX_TEXT_BYTES)) == name:
                 return spec_from_file_location(name, file)
         return None

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from forestgaps_core.bounded_reading import open_regular_file
 from forestgaps_core.errors import CheckpointError
 
 MAX_CARD_BYTES = 1_000_000
@@ -22,7 +23,7 @@ def read_card(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             content = file.read(MAX_CARD_BYTES + 1)
         if len(content) > MAX_CARD_BYTES:
             raise CheckpointError(f"{path} has more than {MAX_CARD_BYTES:,} bytes. Shorten it, or move it out of the folder")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forestgaps_core.assembly import Assembled
-from forestgaps_core.bounded_reading import read_json
+from forestgaps_core.bounded_reading import read_bytes, read_json
 from forestgaps_core.command_lines import command_line
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
 from forestgaps_core.drafts import discard_draft, new_folder
@@ -61,10 +61,10 @@ def record_versions(run: Assembled, folder: Path, plugins: Plugins) -> None:
     write_text(folder / VERSIONS, json.dumps(now, indent=2) + "\n")
     for plugin in plugins.records:
         copy = folder / "plugins" / plugin.path.name if plugin.path is not None and plugin.path.is_file() else None
-        if copy is None or plugin.path is None or (copy.is_file() and copy.read_bytes() == plugin.path.read_bytes()):
+        if copy is None or plugin.path is None or (copy.is_file() and read_bytes(copy) == read_bytes(plugin.path)):
             continue
         if copy.is_file():  # the code that the earlier epochs were trained with
-            kept = copy.parent / "earlier" / f"{copy.stem}-{digest_of(copy.read_bytes())}.py"
+            kept = copy.parent / "earlier" / f"{copy.stem}-{digest_of(read_bytes(copy))}.py"
             kept.parent.mkdir(exist_ok=True)
             copy.rename(kept)
         copy.parent.mkdir(exist_ok=True)
