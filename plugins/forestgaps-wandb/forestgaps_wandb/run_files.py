@@ -58,12 +58,12 @@ class RunFile:
 
 def step_of(record: bytes) -> int:
     """Return the step of a row of the history; -1 of any other record."""
-    from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
+    protocol: Any = wandb_internal_pb2  # its classes are made when it is imported
     try:
-        found: Any = Record.FromString(record)
-    except DecodeError:
+        found = protocol.Record.FromString(record)
+    except Exception:  # of protobuf, which wandb brings along
         return -1
     return int(found.history.step.num) if found.WhichOneof("record_type") == "history" else -1
 
