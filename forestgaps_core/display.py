@@ -14,6 +14,7 @@ from rich.text import Text
 
 from forestgaps_core.counts import format_count
 from forestgaps_core.errors import printable
+from forestgaps_core.locking import LOCK
 
 MAX_LISTED = 6  # files of a folder that are named one by one
 FRAME = 3  # characters that the frame adds to a column
@@ -21,8 +22,8 @@ ALL = "all"  # the row of a score that is not of one threshold
 
 
 def written(folder: Path) -> Iterator[str]:
-    """The files of a run folder; of an inner folder with many, only how many."""
-    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+    """The files of a run folder without its lock; of an inner folder with many, only how many."""
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != LOCK):
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         lines = map(str, files) if len(files) <= MAX_LISTED else [f"{path}: {format_count(len(files), 'file')}"]
         yield from map(printable, lines)

@@ -101,14 +101,16 @@ class RepeatedLines:
     write: Callable[[str], None]
     interval_s: float = INTERVAL_S
     state: tuple[str, int, int | None, str] | None = field(default=None, init=False)
-    began: float = field(factory=time.monotonic, init=False)  # of the current work, seconds
-    first: int = field(default=0, init=False)  # what was done when it began: a resumed run, or work that was left for another
+    starts: dict[str, tuple[float, int]] = field(factory=dict, init=False)
+    """For each work, when it began (seconds), and what was done then: more than 0 in a resumed run."""
+    done: dict[str, int] = field(factory=dict, init=False)
     ended: threading.Event = field(factory=threading.Event, init=False)
     thread: threading.Thread | None = field(default=None, init=False)
 
     def set(self, what: str, done: int, total: int | None, unit: str) -> None:
-        if self.state is None or self.state[0] != what:
-            self.began, self.first = time.monotonic(), done
+        if what not in self.starts or done < self.done[what]:  # fewer than before: the same work on something else
+            self.starts[what] = (time.monotonic(), done)
+        self.done[what] = done
         self.state = (what, done, total, unit)
 
     def start(self) -> None:
@@ -123,7 +125,8 @@ class RepeatedLines:
     def repeat(self) -> None:
         while not self.ended.wait(self.interval_s):
             if self.state is not None:
-                self.write(progress_line(*self.state, time.monotonic() - self.began, self.first))
+                began, first = self.starts[self.state[0]]
+                self.write(progress_line(*self.state, time.monotonic() - began, first))
 
 
 @contextmanager

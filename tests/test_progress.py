@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from forestgaps_core.progress import INTERVAL_S, format_seconds, progress_line, show_progress
+from forestgaps_core.progress import INTERVAL_S, RepeatedLines, format_seconds, progress_line, show_progress
 
 
 def terminal() -> Console:
@@ -105,3 +105,16 @@ def test_progress_line_of_resumed_work_counts_from_where_it_began() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])
 def test_format_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_repeated_lines_after_other_work_keep_the_time_of_the_first_work() -> None:
+    lines = RepeatedLines(lambda line: None)
+    lines.set("training", 3, 100, "steps")
+    began = lines.starts["training"]
+    lines.set("evaluating on validation", 0, 3, "batches")
+    lines.set("evaluating on validation", 3, 3, "batches")
+    evaluated = lines.starts["evaluating on validation"]
+    lines.set("training", 9, 100, "steps")
+    assert lines.starts["training"] == began, "the time of the whole training, not since the last evaluation"
+    lines.set("evaluating on validation", 0, 3, "batches")
+    assert lines.starts["evaluating on validation"] != evaluated, "an evaluation that starts again has its own time"

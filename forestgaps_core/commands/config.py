@@ -47,7 +47,7 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Also check that this run folder can be made.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Do all that training does up to the end of a first epoch of one batch, in memory."""
+    """Check a run file: build every component and train on one batch, in memory."""
     from forestgaps_core.config import load_config, table_of
     from forestgaps_core.memory import within_memory
     from forestgaps_core.rehearsal import try_resuming, try_run
@@ -66,7 +66,8 @@ def check(
         return
     typer.echo(f"{path} {'can be resumed' if resuming else 'is right'}.")
     for name, value in facts.items():
-        typer.echo(f"  {name}: {value}")
+        words = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"  {name}: {words}")
 
 
 @config_app.command()
@@ -74,7 +75,7 @@ def explain(
     topic: Annotated[str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables.")] = "",
     plot: Annotated[bool, typer.Option("--plot", help="Draw the schedules: scheduler, or scheduler.NAME.")] = False,
 ) -> None:
-    """Say what a table of a run file may hold."""
+    """Explain the settings of a table of a run file."""
     from forestgaps_core.explain import explanation, plotted
 
     typer.echo(plotted(topic, plugins()) if plot else explanation(topic, plugins()))

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 def train(
     run_file: Annotated[
-        Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; without it, a first run on a simulated landscape.")
+        Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; default: the recipe `quick` on simulated landscapes.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/NAME.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder where it stopped.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write; by default runs/NAME.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume the training of this run folder.")] = None,
     start: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="NETWORK",
-            help="Begin with its weights: a run or network folder, a checkpoint, or the name of an installed network.",
+            help="Start from the weights of a run folder, a model folder, a checkpoint, or an installed network (its name).",
         ),
     ] = None,
     changes: Set = None,
@@ -56,9 +56,9 @@ def train(
         config, name = chosen_config(run_file, changes or [])
         result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
     if processes_here().rank:
-        raise typer.Exit(0)  # the first process tells
+        raise typer.Exit(0)  # the first process prints
     if result.stopped and result.stopped.startswith("interrupted"):
-        line = command_line("train", "--resume", result.folder)
+        line = command_line(*local_options(result.folder), "train", "--resume", result.folder)
         typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. To resume: {line}")
         raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
@@ -75,6 +75,14 @@ def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, st
     if run_file is not None:
         return load_config(run_file, overrides=changes, plugins=plugins()), run_file.stem
     return load_config(recipe_path(), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
+
+
+def local_options(folder: Path) -> list[str]:
+    """Return `-p FILE` for each local file of this run: the copy in its folder, which a resumed run needs."""
+    from forestgaps_core.local_code import given_files
+
+    copies = [folder / "plugins" / file.name for file in given_files()]
+    return [word for copy in copies if copy.is_file() for word in ("-p", str(copy))]
 
 
 def free_folder(parent: Path, name: str) -> Path:
@@ -108,7 +116,7 @@ def test(
     checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a trained network on the split held back."""
+    """Score a trained network on the held-out test split."""
     from forestgaps_core.display import show_scores
     from forestgaps_core.progress import show_progress
     from forestgaps_core.run import evaluate_model
@@ -129,8 +137,8 @@ def test(
 
 
 def share(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint, or a network to write again.")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Network folder to write; must not exist.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint, or a model folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder to write; must not exist.")],
     half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit slope and offset of the logits on the run's validation split.")
@@ -138,7 +146,7 @@ def share(
     checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a trained network as a folder to hand on: safetensors weights, how to build it, and a card."""
+    """Write a trained network as a model folder to publish: safetensors weights, how to build it, and a model card."""
     from attrs import asdict
 
     from forestgaps_core.network_saving import save_network

@@ -19,7 +19,9 @@ _PUBLIC = {"Tallies": "tallies", "tallied": "tallies"}
 @hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
-        "evaluate": Command("forestgaps_evaluation.commands:evaluate", "Judge trained networks by one protocol, with intervals."),
+        "evaluate": Command(
+            "forestgaps_evaluation.commands:evaluate", "Evaluate trained networks with confidence intervals and baselines."
+        ),
         "report": Command(
             "forestgaps_evaluation.report_command:report", "Write a page about a trained network, to be read anywhere."
         ),

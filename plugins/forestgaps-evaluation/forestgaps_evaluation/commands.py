@@ -57,7 +57,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Judge trained networks by one protocol.
+    """Evaluate trained networks with confidence intervals and baselines.
 
     Scores at each threshold beside the gap share and the scores of maps without knowledge; intervals by bootstrap over spatial
     blocks; the spread over seeds where several runs are given; the same by slope of the ground and by canopy cover.

@@ -99,13 +99,13 @@ def example(trained: Trained, tallies: Tallies, n: int, why: str, threshold: flo
     truth = framed(
         gap_picture(shade, reference, known),
         width_m=None,
-        alt=f"{name}, reference: gaps below {every} m in colours over the relief; {shares[0]} lower than {threshold:g} m.",
+        alt=f"{name}, reference: gaps below {every} m in colors over the relief; {shares[0]} lower than {threshold:g} m.",
         caption=f"Reference: {shares[0]} lower than {threshold:g}{SPACE}m",
     )
     found = framed(
         gap_picture(shade, mapped, known),
         width_m=None,
-        alt=f"{name}, map: gaps below {every} m in colours over the relief; {shares[1]} lower than {threshold:g} m.",
+        alt=f"{name}, map: gaps below {every} m in colors over the relief; {shares[1]} lower than {threshold:g} m.",
         caption=f"Map: {shares[1]} lower than {threshold:g}{SPACE}m",
     )
     here = scores(tallies.counts[n, k])
@@ -118,7 +118,7 @@ def example(trained: Trained, tallies: Tallies, n: int, why: str, threshold: flo
     )
     slope = f", ground at {tallies.slope_deg[n]:.0f}° on average" if np.isfinite(tallies.slope_deg[n]) else ""
     cover = f"{percent(float(tallies.canopy_cover[n]), 0)} under canopy of 2{SPACE}m or more"
-    words = f"Mean IoU {score(value)} over the judged thresholds; {cover}{slope}."
+    words = f"Mean IoU {score(value)} over the evaluated thresholds; {cover}{slope}."
     return Example(why=why, name=name, words=words, maps=[relief, truth, found, agreed])
 
 

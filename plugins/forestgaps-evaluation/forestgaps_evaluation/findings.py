@@ -136,8 +136,8 @@ def probabilities(fair: Sequence[Row], tallies: Tallies) -> list[Finding]:
     worst = max(fair, key=lambda row: errors[row.threshold])
     return [
         Finding(
-            f"Probabilities can be taken at their word to within {percent(errors[worst.threshold])} on average; they are "
-            "furthest off at "
+            f"Probabilities differ from observed gap frequencies by {percent(errors[worst.threshold])} on average; the "
+            "difference is largest at "
             f"{metres(worst.threshold)}."
         )
     ]
@@ -151,7 +151,7 @@ def cautions(evaluation: Evaluation, rows: Sequence[Row]) -> list[Finding]:
         said.append(
             Finding(
                 f"At {levels(unjudged)} gap covers under {low} or over {high} of the reference: scores there are shown and "
-                "not judged.",
+                "not evaluated.",
                 caution=True,
             )
         )

@@ -61,7 +61,7 @@ RUN_WORDS = [
     (
         "One-sided threshold",
         "One at which gap covers under 1 % or over 95 % of the reference. Scores there hang on a few pixels, so they are "
-        "shown and not judged.",
+        "shown but not evaluated.",
     ),
     (
         "Precision and recall",
@@ -70,8 +70,7 @@ RUN_WORDS = [
     (
         "95 % interval",
         "Where the score would lie in 95 of 100 repetitions if other places of the same kind had been surveyed: from "
-        "drawing whole blocks "
-        "of neighbouring tiles anew, many times (bootstrap).",
+        "resampling whole blocks of neighboring tiles many times (bootstrap).",
     ),
     (
         "Calibration error",

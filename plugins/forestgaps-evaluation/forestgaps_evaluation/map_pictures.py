@@ -46,7 +46,7 @@ def whole_map(
     return framed(
         *grown(picture, marks),
         width_m=gaps.width * float(gaps.transform.a),
-        alt=f"Map of the whole area: gaps below {', '.join(f'{level:g}' for level in levels)} m in colours over the relief; "
+        alt=f"Map of the whole area: gaps below {', '.join(f'{level:g}' for level in levels)} m in colors over the relief; "
         + ("the squares " + ", ".join(p.name for p in places) + " are shown larger below." if places else ""),
         caption="Gaps by the lowest threshold at which they are one, over the relief of the surface.",
     )

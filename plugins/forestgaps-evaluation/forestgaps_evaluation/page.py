@@ -220,9 +220,9 @@ def main_threshold(rows: Sequence[Row]) -> float:
 
 def facts(tallies: Tallies, network: Network, area: float, overall: Overall) -> list[tuple[str, str]]:
     return [
-        ("Mean IoU over the judged thresholds", score(overall.mean_iou.mean)),
-        ("The same without skill", score(overall.trivial)),
-        ("Judged on", f"{number_of(len(tallies), f'{tallies.split} tile')}, {hectares(area)}"),
+        ("Mean IoU over the evaluated thresholds", score(overall.mean_iou.mean)),
+        ("Baseline without skill", score(overall.trivial)),
+        ("Evaluated on", f"{number_of(len(tallies), f'{tallies.split} tile')}, {hectares(area)}"),
         ("Pixel size", metres(tallies.resolution_m)),
         ("Thresholds", ", ".join(f"{level:g}" for level in tallies.thresholds) + f"{SPACE}m"),
         ("Network", f"{network.about['config']['model']['name'].rpartition(':')[2]}, {count(network.parameters)} weights"),

@@ -23,7 +23,7 @@ def report(
             help="Run folder, checkpoint, network folder or installed network; or a folder made by `forestgaps predict`.",
         ),
     ],
-    split: Annotated[str, typer.Option(help="Split to judge a run on: train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to evaluate a run on: train, validation or test.")] = "test",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="PAGE.html", help="Page to write; by default report.html in the folder it is about."),

@@ -23,7 +23,7 @@ from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
 
 ONE_SIDED, OUTSIDE = "†", "‡"
 LEGEND = {
-    ONE_SIDED: "under 1 % or over 95 % gap: shown, not judged",
+    ONE_SIDED: "under 1 % or over 95 % gap: shown, not evaluated",
     OUTSIDE: "a threshold the network was not trained for",
 }
 SPLIT_WARNING = "A random split as a measure of leakage. Not a score of the network: the column `mixed` saw the place in training."
@@ -95,7 +95,7 @@ def by_stratum(evaluation: Evaluation) -> Cells:
     head = ("place", "tiles\nblocks", *(f"{threshold:g} m" for threshold in thresholds), "mean")
     foot = (
         "above: mean IoU; below: the better of trivial and random, and the gap share",
-        "mean: over the thresholds judged in that stratum (the score to beat), below its 95 % interval",
+        "mean: over the thresholds evaluated in that stratum (the baseline), below its 95 % interval",
     )
     return Cells(f"Mean IoU by {', '.join(dict.fromkeys(part.by for part in evaluation.overall[1:]))}", head, tuple(cells), foot)
 

@@ -64,7 +64,7 @@ def change(
     from forestgaps_gaps.reading import Reading
 
     if connectivity not in CONNECTIVITIES:
-        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
+        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners")
     how = Comparison(
         reading=Reading(
             thresholds=threshold or (),
@@ -108,7 +108,7 @@ def day(text: str) -> Any:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise DataError(f"--dates: {text!r} is no date; write it as 2019-03-01") from error
+        raise DataError(f"--dates: {text!r} is not a date. Write it as 2019-03-01") from error
 
 
 def lines(summary: Mapping[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     height = "gaps of the maps as they are" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
     most = "" if summary["maximum_area_m2"] is None else f" and at most {summary['maximum_area_m2']:g} m2"
     said = [
-        f"{height}, of at least {summary['minimum_area_m2']:g} m2{most}, {summary['connectivity']} neighbours, "
+        f"{height}, of at least {summary['minimum_area_m2']:g} m2{most}, {summary['connectivity']} neighbors, "
         f"{summary['resolution_m']:g} m pixels: {format_hectares(surveyed)} surveyed at both dates"
     ]
     for when in ("earlier", "later"):

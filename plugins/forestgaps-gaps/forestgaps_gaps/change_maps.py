@@ -21,7 +21,7 @@ from forestgaps_gaps.change_writing import fated, transitions, write_changes, wr
 from forestgaps_gaps.changes import CLASSES, Changes, changed
 from forestgaps_gaps.dents import HeightCounts
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
-from forestgaps_gaps.grids import common_extent, same_grid
+from forestgaps_gaps.grids import common_extent, require_overlap, same_grid
 from forestgaps_gaps.labelling import STRIP
 from forestgaps_gaps.reading import CroppedLayer, HeightLayer, Layer, MapLayer, Pixels, Reading, layers
 from forestgaps_gaps.table import Flags
@@ -182,6 +182,7 @@ def on_common_extent(earlier: Path, later: Path, pairs: list[tuple[Layer, Layer]
         return pairs, []
     found = common_extent(one, other)
     if found is None:
+        require_overlap(one, other)
         assert isinstance(pairs[0][1], HeightLayer | MapLayer)
         line = align_line(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
         raise DataError(

@@ -72,7 +72,7 @@ def gaps(
     from forestgaps_gaps.surveys import Wish, overview, take_stock
 
     if connectivity not in CONNECTIVITIES:
-        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbours, or 4 without those at corners")
+        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners")
     how = Reading(
         thresholds=threshold or (),
         at_most=at_most,

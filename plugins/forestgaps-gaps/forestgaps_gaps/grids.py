@@ -8,6 +8,8 @@ from typing import Any
 from attrs import evolve, field, frozen
 from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.measuring import Pixel
@@ -97,6 +99,29 @@ def shift(one: Grid, other: Grid) -> tuple[int, int] | None:
     stretch = (a.a - b.a) / a.a * max(one.columns, other.columns), (a.e - b.e) / a.e * max(one.rows, other.rows)
     misfit = max(abs(column - round(column)), abs(row - round(row)), *map(abs, stretch))
     return (round(row), round(column)) if misfit < NEAR else None
+
+
+def require_overlap(one: Grid, other: Grid) -> None:
+    """Reject rasters of two places: a line that brings one to the grid of the other would write a raster without data.
+
+    Raises:
+        DataError: The two do not overlap.
+    """
+    left, bottom, right, top = bounds(one)
+    west, south, east, north = bounds(other)
+    if one.crs and other.crs and not same_place(one.crs, other.crs):
+        try:
+            west, south, east, north = transform_bounds(other.crs, one.crs, west, south, east, north)
+        except CRSError:
+            return
+    if left >= east or west >= right or bottom >= north or south >= top:
+        raise DataError(f"the two rasters do not overlap ({one}; {other}). Give rasters of the same place")
+
+
+def bounds(grid: Grid) -> tuple[float, float, float, float]:
+    """Return left, bottom, right, top in the CRS of the grid."""
+    left, top = grid.transform.c, grid.transform.f
+    return left, top + grid.rows * grid.transform.e, left + grid.columns * grid.transform.a, top
 
 
 def common_extent(one: Grid, other: Grid) -> tuple[Grid, tuple[int, int], tuple[int, int]] | None:

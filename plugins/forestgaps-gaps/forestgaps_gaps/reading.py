@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core.errors import DataError
-from forestgaps_gaps.grids import Grid, grid_of, same_grid
+from forestgaps_gaps.grids import Grid, grid_of, require_overlap, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening
 from forestgaps_geo.bands import MAX_SENTINELS, convert_values
@@ -363,6 +363,7 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> tuple[Band, tuple[s
     other = grid_of(path, dataset, how.pixel_size_m)
     band = band_of(path, dataset, number, how.nodata)
     if not same_grid(grid, other):
+        require_overlap(grid, other)
         line = align_line(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
         raise DataError(f"{path}: lies on another grid than the gap map ({other}; there {grid}). Bring it to that grid: {line}")
     return band, check_heights(band, other, how, is_reference=True)

@@ -158,7 +158,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
         return [f"no {what(summary)} on {surveyed} surveyed"]
     area, nearest = summary["area_m2"], summary["nearest_m"]
     said = [
-        f"{format_count(summary['gaps'], 'gap')}: {what(summary)}, {summary['connectivity']} neighbours",
+        f"{format_count(summary['gaps'], 'gap')}: {what(summary)}, {summary['connectivity']} neighbors",
         f"  {summary['gap_area_m2']:,.10g} m2, {summary['gap_share']:.2%} of {surveyed} surveyed; "
         f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
         f"  area: mean {area['mean']:.4g} m2, median {area['median']:.4g}, largest {area['largest']:,.10g}"

@@ -138,7 +138,7 @@ def test_polygons_of_both_dates_carry_their_class(run, dates, tmp_path) -> None:
 def test_words_for_people(run, dates, tmp_path) -> None:
     options = ["-t", 5, "--out", tmp_path / "out", "--dates", "2015-01-01", "2020-01-01"]
     result = run(*dates, *options)
-    assert "canopy below 5 m, of at least 0.25 m2, 8 neighbours, 0.5 m pixels: 0.115 ha surveyed at both dates" in result.stdout
+    assert "canopy below 5 m, of at least 0.25 m2, 8 neighbors, 0.5 m pixels: 0.115 ha surveyed at both dates" in result.stdout
     assert "a year, over 5.00 years" in result.stdout
     assert "grown" in result.stdout and "closed" in result.stdout
     assert f"wrote {tmp_path / 'out' / 'transitions_5m.tif'}" in result.stdout
@@ -221,6 +221,21 @@ def test_other_grids_are_refused_with_what_would_do(dates, write, tmp_path) -> N
         change_between(dates[0], coarse, tmp_path / "out", Comparison(reading=FIVE))
 
 
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:2193", Affine(1, 0, 1_700_000, 0, -1, 5_300_000)),  # other pixels
+        ("EPSG:2193", Affine(0.5, 0, 1_600_000.2, 0, -0.5, 5_200_000)),  # half a pixel off, 100 km south
+        ("EPSG:32610", Affine(1, 0, 527_255, 0, -1, 5_233_373)),  # another CRS, on another continent
+    ],
+)
+def test_rasters_of_two_places_are_refused_without_a_gdalwarp_line(dates, write, tmp_path, crs, transform) -> None:
+    elsewhere = write("elsewhere.tif", read(dates[1]), crs=crs, transform=transform)
+    with pytest.raises(DataError, match="do not overlap") as refused:
+        change_between(dates[0], elsewhere, tmp_path / "out", Comparison(reading=FIVE))
+    assert "gdalwarp" not in str(refused.value)
+
+
 def test_other_thresholds_are_refused(dates, write, tmp_path) -> None:
     gap = (read(dates[1]) < 10).astype("uint8")
     other = write("map.tif", gap, dtype="uint8", nodata=255, description="gap at 10 m")
@@ -246,7 +261,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(run, dates, tmp_path)
     ("options", "sentence"),
     [
         (["--dates", "2020-01-01", "2015-01-01"], "flown after the earlier one"),
-        (["--dates", "2020", "2021-01-01"], "'2020' is no date; write it as 2019-03-01"),
+        (["--dates", "2020", "2021-01-01"], "'2020' is not a date. Write it as 2019-03-01"),
         (["--connectivity", 6], "--connectivity 6"),
         (["--min-area", 10, "--max-area", 5], "none can be both"),
     ],

@@ -143,7 +143,7 @@ def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--connectivity", 6), "8 neighbours, or 4"),
+        (("--connectivity", 6), "8 neighbors, or 4"),
         (("--cells", 10), "are written to a folder"),
         (("--cells", 10, "--statistics", "x.json"), "are written to a folder"),
         (("--cells", 10.5, "--statistics", "x"), "10 or 11 m would do"),

@@ -127,7 +127,7 @@ def test_few_gaps_are_told_with_reasons_instead_of_numbers() -> None:
     assert found["size_distribution"]["exponent"] is None
     assert found["clark_evans"]["ratio"] is None
     said = "\n".join(lines(found))
-    assert said.startswith("2 gaps: canopy below 5 m, of at least 4 m2, 8 neighbours")
+    assert said.startswith("2 gaps: canopy below 5 m, of at least 4 m2, 8 neighbors")
     assert "no power-law exponent, 2 gaps within the limits; an exponent takes at least 10" in said
     assert "pattern: none told, 2 gaps" in said
 

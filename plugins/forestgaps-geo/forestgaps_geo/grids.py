@@ -241,11 +241,11 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
         ratio = wanted / source.resolution
         if abs(ratio - 1) < 1e-4:
             return source
-        change = f"has pixels of {source.resolution:g} m, {wanted:g} m were asked"
+        change = f"has pixels of {source.resolution:g} m, not of {wanted:g} m"
         if ratio * COARSER <= 1 or (ratio < 1 and not resample):
             raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
         if not resample:
-            raise DataError(f"{place}: {change}; add --resample, or ask for --resolution {source.resolution:g}")
+            raise DataError(f"{place}: {change}. Add --resample, or give --resolution {source.resolution:g}")
         side = wanted / source.unit_m
         transform = Affine(side, 0, source.transform.c, 0, -side, source.transform.f)
         fitting = Grid(source.crs, transform, floor(source.rows / ratio + 1e-6), floor(source.columns / ratio + 1e-6))

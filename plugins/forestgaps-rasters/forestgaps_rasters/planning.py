@@ -155,7 +155,9 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
     if len(sizes) > 1 or max(true_sizes) > (1 + MAX_DIFFERENCE) * min(true_sizes):
         sizes = sizes if len(sizes) > 1 else true_sizes
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
-        raise DataError(f"the sites differ in pixel size: {said}; --resolution METRES --resample brings them to one")
+        raise DataError(
+            f"the sites differ in pixel size: {said}. Add --resolution METRES --resample to bring them to one pixel size"
+        )
     return Index(
         format=FORMAT,
         made_by=f"forestgaps {__version__}",
