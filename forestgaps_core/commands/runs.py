@@ -96,12 +96,13 @@ def free_folder(parent: Path, name: str) -> Path:
 
 def show_next(folder: Path, config: Config) -> None:
     """What fits after training: on simulated data the simulated example, else the user's own rasters."""
-    test_line = command_line("test", folder)
+    local = local_options(folder)
+    test_line = command_line(*local, "test", folder)
     if is_simulated(config):
         predict_line = command_line("predict", folder, "landscape/dsm.tif", "--out", "maps")
         print_next(test_line, command_line("simulate", "landscape"), predict_line)
     else:
-        print_next(test_line, command_line("evaluate", folder), command_line("predict", folder, "DSM.tif", "--out", "maps"))
+        print_next(test_line, command_line(*local, "evaluate", folder), command_line("predict", folder, "DSM.tif", "--out", "maps"))
 
 
 def is_simulated(config: Config) -> bool:
@@ -133,7 +134,9 @@ def test(
         return
     show_scores(scores)
     typer.echo(f"Written: {path}")
-    print_next(command_line("evaluate", run), command_line("report", run), command_line("predict", run, "DSM.tif", "--out", "maps"))
+    local = local_options(run)
+    evaluate_line, report_line = command_line(*local, "evaluate", run), command_line(*local, "report", run)
+    print_next(evaluate_line, report_line, command_line("predict", run, "DSM.tif", "--out", "maps"))
 
 
 def share(

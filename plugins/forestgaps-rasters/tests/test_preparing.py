@@ -259,7 +259,7 @@ def test_a_full_disk_is_told_before_and_on_the_way(site, refused, monkeypatch) -
 
 def test_sites_of_different_pixel_size_are_refused(site, refused) -> None:
     sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="b", folder=site("b", **FINE), **SPLIT)]
-    refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m; --resolution METRES --resample")
+    refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m. Add --resolution METRES --resample")
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
