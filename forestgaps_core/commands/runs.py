@@ -77,12 +77,12 @@ def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, st
     return load_config(recipe_path(), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
 
 
-def local_options(folder: Path) -> list[str]:
+def local_options(folder: Path) -> list[str | Path]:
     """Return `-p FILE` for each local file of this run: the copy in its folder, which a resumed run needs."""
     from forestgaps_core.local_code import given_files
 
     copies = [folder / "plugins" / file.name for file in given_files()]
-    return [word for copy in copies if copy.is_file() for word in ("-p", str(copy))]
+    return [word for copy in copies if copy.is_file() for word in ("-p", copy)]
 
 
 def free_folder(parent: Path, name: str) -> Path:
