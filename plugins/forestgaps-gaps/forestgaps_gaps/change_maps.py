@@ -180,9 +180,9 @@ def on_common_extent(earlier: Path, later: Path, pairs: list[tuple[Layer, Layer]
     one, other = pairs[0][0].grid, pairs[0][1].grid
     if same_grid(one, other):
         return pairs, []
+    require_overlap(earlier, one, later, other)
     found = common_extent(one, other)
     if found is None:
-        require_overlap(one, other)
         assert isinstance(pairs[0][1], HeightLayer | MapLayer)
         line = align_line(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
         raise DataError(

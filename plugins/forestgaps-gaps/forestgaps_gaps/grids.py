@@ -101,7 +101,7 @@ def shift(one: Grid, other: Grid) -> tuple[int, int] | None:
     return (round(row), round(column)) if misfit < NEAR else None
 
 
-def require_overlap(one: Grid, other: Grid) -> None:
+def require_overlap(path: Path, one: Grid, other_path: Path, other: Grid) -> None:
     """Reject rasters of two places: a line that brings one to the grid of the other would write a raster without data.
 
     Raises:
@@ -115,7 +115,7 @@ def require_overlap(one: Grid, other: Grid) -> None:
         except CRSError:
             return
     if left >= east or west >= right or bottom >= north or south >= top:
-        raise DataError(f"the two rasters do not overlap ({one}; {other}). Give rasters of the same place")
+        raise DataError(f"{path} and {other_path} do not overlap ({one}; {other}). Give rasters of the same place")
 
 
 def bounds(grid: Grid) -> tuple[float, float, float, float]:

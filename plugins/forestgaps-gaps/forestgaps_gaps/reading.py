@@ -238,7 +238,7 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
             bands = [band_of(path, dataset, number, how.nodata) for number in chosen(path, dataset, how.band)]
             a_map = is_map(bands[0], how)
         if a_map:
-            heights, notes = (None, ()) if how.chm is None else companion(stack, how, grid)
+            heights, notes = (None, ()) if how.chm is None else companion(stack, path, how, grid)
             found = map_layers(bands, grid, how, heights)
             notes = (*notes, *notes_on_map(bands[0]))
         else:
@@ -354,7 +354,7 @@ def check_heights(band: Band, grid: Grid, how: Reading, *, is_reference: bool = 
     return resolve_findings(check_raster(sampled, "chm", is_reference=is_reference), skip=how.skip_checks)
 
 
-def companion(stack: ExitStack, how: Reading, grid: Grid) -> tuple[Band, tuple[str, ...]]:
+def companion(stack: ExitStack, gap_map: Path, how: Reading, grid: Grid) -> tuple[Band, tuple[str, ...]]:
     """The heights that go with a gap map, and the notes on them."""
     path = how.chm
     assert path is not None
@@ -363,7 +363,7 @@ def companion(stack: ExitStack, how: Reading, grid: Grid) -> tuple[Band, tuple[s
     other = grid_of(path, dataset, how.pixel_size_m)
     band = band_of(path, dataset, number, how.nodata)
     if not same_grid(grid, other):
-        require_overlap(grid, other)
+        require_overlap(gap_map, grid, path, other)
         line = align_line(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
         raise DataError(f"{path}: lies on another grid than the gap map ({other}; there {grid}). Bring it to that grid: {line}")
     return band, check_heights(band, other, how, is_reference=True)

@@ -60,18 +60,30 @@ def files_read(path: Path) -> tuple[Path, ...]:
         DataError: It is missing or cannot be read.
     """
     found: dict[Path, None] = {}
-    waiting = [path.absolute()]
+    waiting: list[tuple[Path, Path | None]] = [(path.absolute(), None)]  # a file, and the VRT that names it
     while waiting:
-        file = waiting.pop()
+        file, naming = waiting.pop()
         if file in found:
             continue
         found[file] = None
-        if is_virtual(first_bytes(file)):
-            named = [named_by(file, element) for element in harmless(file).iter() if element.tag in FILES]
-            waiting += reversed(list(dict.fromkeys(named)))
-        else:
+        try:
+            named = sources(file)
+        except DataError as error:
+            if naming is None:
+                raise
+            raise DataError(f"{naming}: names a file that cannot be used\n{error}") from error
+        if named is None:
             found.update(dict.fromkeys(beside(file)))
+        else:
+            waiting += [(source, file) for source in reversed(named)]
     return tuple(found)
+
+
+def sources(path: Path) -> list[Path] | None:
+    """The files that a VRT names; None for another raster."""
+    if not is_virtual(first_bytes(path)):
+        return None
+    return list(dict.fromkeys(named_by(path, element) for element in harmless(path).iter() if element.tag in FILES))
 
 
 def beside(path: Path) -> Iterator[Path]:

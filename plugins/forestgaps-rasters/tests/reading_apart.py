@@ -68,14 +68,14 @@ def gaps(folder: Path, bad: Path) -> None:
     from forestgaps_gaps.surveys import Wish, take_stock
 
     wish = Wish(out=folder / "out.gpkg", statistics=folder / "out")
-    take_stock(bad, Reading(thresholds=(49.0,), pixel_size_m=1.0), Criteria(), wish)
+    take_stock(bad, Reading(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True), Criteria(), wish)
 
 
 def change(folder: Path, bad: Path) -> None:
     from forestgaps_gaps.change_maps import Comparison, change_between
     from forestgaps_gaps.reading import Reading
 
-    how = Comparison(reading=Reading(thresholds=(49.0,), pixel_size_m=1.0))
+    how = Comparison(reading=Reading(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True))
     change_between(folder / "good.tif", bad, folder / "out", how)
 
 
