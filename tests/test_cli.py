@@ -54,7 +54,7 @@ def test_train_test_and_their_files(tmp_path):
     done = forestgaps("train", "mine.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Written to runs/mine" in done.stdout
-    assert "forestgaps test runs/mine" in done.stdout
+    assert "forestgaps -p runs/mine/plugins/example_plugin.py test runs/mine" in done.stdout
     again = forestgaps("train", "mine.toml", "--set", "training.epochs=1", cwd=tmp_path)
     assert "Written to runs/mine-2" in again.stdout
     scores = forestgaps("test", "runs/mine", "--json", cwd=tmp_path)

@@ -73,7 +73,7 @@ def test_prepare_takes_pairs_and_a_resolution(run, site, tmp_path) -> None:
     folder = site("ridge", resolution=0.5)
     options = ["--out", tmp_path / "out", "--guard", 2, "--tile", 16, "--json", "--validation", "south 0.3", "--test", ""]
     pair = ["--dsm", folder / "dsm.tif", "--chm", folder / "chm.tif"]
-    with pytest.raises(DataError, match="add --resample"):
+    with pytest.raises(DataError, match="Add --resample"):
         run("prepare", *pair, "--resolution", 1, *options)
     summary = json.loads(run("prepare", *pair, "--resolution", 1, "--resample", *options).stdout)
     assert summary["resolution_m"] == 1.0
