@@ -220,6 +220,7 @@ MORE = {  # tests of their own below
     "forestgaps_quantization.commands:quantize",
     "forestgaps_quantization.folders:card",
 }
+EXPORTING = {"forestgaps_core.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
 NOT_EXECUTED = {"forestgaps_rasters.crops:tile"}  # after damage to a layer of a prepared folder
 
 
@@ -259,7 +260,7 @@ def test_no_line_is_written_by_hand() -> None:
 @pytest.mark.parametrize(
     ("place", "provoke"),
     [
-        pytest.param(place, provoke, id=f"{place} {name}".strip())
+        pytest.param(place, provoke, id=f"{place} {name}".strip(), marks=[pytest.mark.slow] if place in EXPORTING else [])
         for place, cases in CASES.items()
         for name, provoke in cases.items()
     ],
@@ -286,7 +287,7 @@ def set_maps_aside() -> None:
         maps.rename(f"maps of {len(list(Path.cwd().iterdir()))}")
 
 
-@pytest.mark.parametrize("command", ["export", "quantize"])
+@pytest.mark.parametrize("command", [pytest.param("export", marks=pytest.mark.slow), "quantize"])
 def test_line_for_a_network_of_another_kind_maps_with_it(here: Path, lines: Lines, command: str) -> None:
     options = ["--to", "onnx"] if command == "export" else ["--calibrate-with", "DSM.tif", "--tiles", "2"]
     network = RUN if command == "export" else "pretrained"  # convolutions of a tiny one are too narrow for 8 bits
