@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,7 +110,7 @@ class Echo:
 class Offering:
     @hookimpl
     def forestgaps_executors(self):
-        return {"echo": f"{__name__}:Echo"}
+        return {"echo": "echoing:Echo"}
 
 
 def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
@@ -120,7 +121,7 @@ def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
     plugin = Plugin("echoing", "1.0")
     plugins.register(Offering, plugin)
     plugins.records.append(plugin)
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or pytest.importorskip(__name__))
+    monkeypatch.setitem(sys.modules, "echoing", SimpleNamespace(Echo=Echo))
     executor = chosen_executor(None, "echo://far", plugins)
     assert list(executor.execute(TRIPLE, [1])) == [(1, "echo://far")]
     executor = chosen_executor(None, "echoing:echo://far", plugins)
