@@ -44,6 +44,17 @@ def may_mount() -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     for mark, (remedy, _) in NEEDS.items():
         config.addinivalue_line("markers", f"{mark}: collected where it can run; else, {remedy}.")
+    heed_signals()
+
+
+def heed_signals() -> None:
+    """Undo what shells, nohup and CI systems do to jobs in the background: every process inherits the signals that they ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
