@@ -303,9 +303,8 @@ def test_sites_of_one_grid_written_in_feet_and_in_metres_are_one_size(site, tmp_
     sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="feet", folder=feet, **SPLIT)]
     done = prepare_sites(sites, tmp_path / "out", WISH)
     assert done.index.resolution_m == 1.0
-    assert [note.split(": ")[1] for note in done.notes] == [
-        "its grid is in US survey foot, so its elevations may be in feet (--feet). Add the option if they are"
-    ]
+    sentence = "its grid is in US survey foot, so its elevations may be in feet (--feet). Add the option if they are"
+    assert [note.rpartition("/")[2] for note in done.notes] == [f"{layer}.tif: {sentence}" for layer in ("dsm", "dtm")]
     a, b = done.index.sites
     assert a.blocks == b.blocks, "the guard of 5 m is as many pixels in both"
 
