@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shlex
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -165,8 +166,12 @@ def test_a_number_that_is_none_never_reaches_a_batch(whole, value) -> None:
     plane = np.load(path)
     plane[np.isfinite(plane)] = value
     np.save(path, plane)
-    with pytest.raises(DataError, match=r"site ridge, rows \d+-\d+, columns .*its layers are damaged; forestgaps prepare --check"):
+    with pytest.raises(DataError, match=r"site ridge, rows \d+-\d+, columns .*its layers are damaged; to see which: ") as refused:
         used(whole)
+    program, *arguments = shlex.split(str(refused.value).partition("to see which: ")[2])
+    assert (program, *arguments[:-1]) == ("forestgaps", "prepare", "--check")
+    with pytest.raises(DataError, match=r"dsm\.npy"):
+        check_folder(Path(arguments[-1]))
 
 
 def test_one_wrong_value_in_a_tile_is_told_with_its_place(whole) -> None:
