@@ -33,19 +33,20 @@ def contained(what: str) -> Iterator[None]:
     Raises:
         PluginError: It wanted to end the process, or raised what is not an `Exception`.
     """
-    folder = working_folder()
-    try:
-        with to_stderr(), watched(what), signals_noted() as signals:
-            yield
-    except Exception:
-        raise
-    except BaseException as error:  # SystemExit, an interrupt that nobody sent, or one of its own
-        if signals:
+    with signals_noted() as signals:  # outside, so that no interruption falls between it and what it is about
+        folder = working_folder()
+        try:
+            with to_stderr(), watched(what):
+                yield
+        except Exception:
             raise
-        raise PluginError(f"{type(error).__name__}: {message_of(error)}") from error
-    finally:
-        if folder is not None and working_folder() != folder:
-            os.chdir(folder)
+        except BaseException as error:  # SystemExit, an interrupt that nobody sent, or one of its own
+            if signals:
+                raise
+            raise PluginError(f"{type(error).__name__}: {message_of(error)}") from error
+        finally:
+            if folder is not None and working_folder() != folder:
+                os.chdir(folder)
 
 
 def message_of(error: BaseException) -> str:

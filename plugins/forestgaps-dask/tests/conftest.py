@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def mortal() -> Iterator[LocalCluster]:
-    """To kill workers of."""
+    """To kill workers of. Dask starts them again, and sets variables of this process while it does."""
+    before = dict(os.environ)
     with two_workers() as made:
         yield made
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)

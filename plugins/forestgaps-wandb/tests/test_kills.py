@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -40,7 +41,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def train_until_killed(folder: Path, kept: int, last: int) -> None:
     """Steps 1 to `last` in a process of its own that is killed then, with a checkpoint after step `kept`."""
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kept), str(last)], check=False)
+    own = {name: value for name, value in os.environ.items() if "WANDB_SERVICE" not in name}  # not the service of this process
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kept), str(last)], check=False, env=own)
     assert done.returncode == -signal.SIGKILL
 
 
