@@ -6,6 +6,8 @@ the test is not collected, and the end of the report prints how many there are a
 
 from __future__ import annotations
 
+import functools
+import inspect
 import locale
 import os
 import random
@@ -48,13 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def heed_signals() -> None:
-    """Undo what shells, nohup and CI systems do to jobs in the background: every process inherits the signals that they ignore."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("SIGHUP", "SIGQUIT"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    """Undo what shells, nohup and CI systems do to jobs in the background: processes inherit ignored and blocked signals."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - IGNORED_BY_PYTHON:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+IGNORED_BY_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -101,6 +105,44 @@ def same_start_and_nothing_left_changed() -> Iterator[None]:
         pytest.fail("The test leaves the process changed. Undo it, with monkeypatch for example.\n" + "\n".join(changed))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def processes_end() -> Iterator[None]:
+    """Fail a test that waits too long for a process, and show what the process printed.
+
+    This holds for each wait of `subprocess`, those without a limit and those that close a `with` block too. Without it, a process
+    that hangs, or one that leaves its output open in processes of its own, would keep the tests waiting for ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("wait", "communicate"):
+            patch.setattr(subprocess.Popen, name, limit_wait(getattr(subprocess.Popen, name)))
+        yield
+
+
+PROCESS_S = 0.6 * float(os.environ.get("PYTEST_TIMEOUT", "300"))  # less than the limit of a test in pyproject.toml
+
+
+def limit_wait(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `Popen.wait` or `Popen.communicate` with a limit where the caller gives none, or a longer one."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def wait(process: subprocess.Popen[Any], *arguments: Any, **options: Any) -> Any:
+        call = signature.bind(process, *arguments, **options)
+        asked = call.arguments.get("timeout")
+        if asked is not None and asked <= PROCESS_S:
+            return method(process, *arguments, **options)
+        call.arguments["timeout"] = PROCESS_S
+        try:
+            return method(*call.args, **call.kwargs)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            printed = b"".join(filter(None, (error.output, error.stderr))).decode(errors="replace")
+            command = " ".join(map(str, process.args)) if isinstance(process.args, list | tuple) else str(process.args)
+            pytest.fail(f"A process has not ended, or not closed its output, after {PROCESS_S:g} s: {command[:2000]}\n{printed}")
+
+    return wait
+
+
 THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 
@@ -131,7 +173,9 @@ def process_state() -> dict[str, Any]:
     return state
 
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGALRM", "SIGPROF") if hasattr(signal, name)]
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGPROF") if hasattr(signal, name)
+]  # SIGALRM is pytest-timeout's
 SET_BY_LIBRARIES = (  # for themselves, once
     *("COVERAGE_", "GDAL_CURL_", "KMP_", "MLFLOW_", "PROJ_CURL_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_"),
 )

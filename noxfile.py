@@ -25,7 +25,7 @@ PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "
 TESTED = Path("requirements", "tested.txt")
 CONSTRAINTS = ("-c", str(TESTED))
 NEWEST = ("-c", "constraints.txt")  # of everything but torch; to find versions, not to test with
-TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
+TEST_TOOLS = ("pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
 # References that the tests compare components with; each test that needs one is skipped without it.
 PEERS = (
     *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
@@ -107,10 +107,11 @@ def nightly(session: nox.Session) -> None:
     """All tests, those marked slow and nightly too, and those that break things on purpose at full size: hours."""
     install_project(session)
     prepare_to_test(session)
-    run(session, "pytest", "--durations=20", *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
+    run(session, "pytest", "--durations=20", *NO_WATCH, *(session.posargs or ["tests", "plugins"]), env=FULL_SIZE)
 
 
-FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORESTGAPS_KILLS": "200"}
+FULL_SIZE = {"FORESTGAPS_FUZZ_CASES": "10000", "FORESTGAPS_FAULTS": "all", "FORESTGAPS_KILLS": "200", "PYTEST_TIMEOUT": "14400"}
+NO_WATCH = ("-o", "faulthandler_timeout=0")  # it ends a test after 10 minutes; at full size, tests take hours
 
 
 @shared
@@ -119,7 +120,8 @@ def fuzz(session: nox.Session) -> None:
     install_project(session)
     session.env["FORESTGAPS_FUZZ_CASES"] = os.environ.get("FORESTGAPS_FUZZ_CASES", "10000")
     session.env["OMP_NUM_THREADS"] = "1"
-    run(session, "pytest", "-q", "tests/fuzz", *session.posargs)
+    session.env["PYTEST_TIMEOUT"] = FULL_SIZE["PYTEST_TIMEOUT"]
+    run(session, "pytest", "-q", *NO_WATCH, "tests/fuzz", *session.posargs)
 
 
 @shared

@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-TEST_TOOLS = ("pytest", "hypothesis", "setuptools", "hatchling", "editables")
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "setuptools", "hatchling", "editables")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])

@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-PATIENCE_S = 300.0
+PATIENCE_S = 150.0  # less than a test may take; what the process printed is then shown
 SLOW_TO_IMPORT = ("torch._dynamo", "forestgaps_core.run", "forestgaps_core.display")  # optimizers need the first
 
 

@@ -60,3 +60,58 @@ def test_tests_that_cannot_run_here_are_counted_and_not_skipped(report):
     assert "Not collected: 1 marked 'surveys'. To run them, set FORESTGAPS_DATA to a folder of real surveys." in report
     assert "1 deselected" in report
     assert "skipped" not in report
+
+
+HANGS = """
+import subprocess, sys, time
+
+CHILD = "import time; print('printed by it', flush=True); time.sleep(600)"
+ORPHAN = "import os, subprocess; subprocess.Popen(['sleep', '60']); print('printed before', flush=True); os.kill(os.getpid(), 9)"
+
+def test_loop():
+    while True:
+        time.sleep(1)
+
+def test_process():
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as process:
+        process.communicate()
+
+def test_output_left_open():
+    subprocess.run([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE)
+
+def test_next():
+    pass
+"""
+
+
+def test_a_test_that_hangs_fails_with_what_it_waits_for_and_the_next_one_runs(tmp_path):
+    shutil.copy(CONFTEST, tmp_path)
+    (tmp_path / "test_them.py").write_text(HANGS)
+    environment = os.environ | {"PYTEST_TIMEOUT": "5", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout-method=signal", "-rA"]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert re.search(r"^FAILED test_them.py::test_loop - Failed: Timeout", done.stdout, re.M), done.stdout
+    for name, printed in (("process", "printed by it"), ("output_left_open", "printed before")):
+        assert re.search(rf"^FAILED test_them.py::test_{name} - Failed: A process has not ended", done.stdout, re.M), done.stdout
+        assert re.search(rf"^E +{printed}$", done.stdout, re.M), done.stdout
+    assert re.search(r"^PASSED test_them.py::test_next$", done.stdout, re.M), done.stdout
+    assert "ERROR" not in done.stdout
+
+
+def test_signals_that_the_parent_ignores_or_blocks_arrive(tmp_path):
+    shutil.copy(CONFTEST, tmp_path)
+    (tmp_path / "test_them.py").write_text(
+        "import signal, subprocess, sys\n\ndef test_them():\n    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        "    code = 'import signal, time; signal.raise_signal(signal.SIGTERM); time.sleep(60)'\n"
+        "    process = subprocess.Popen([sys.executable, '-c', code])\n"
+        "    assert process.wait() == -signal.SIGTERM\n"
+        "    assert signal.getsignal(signal.SIGTTOU) == signal.SIG_DFL\n"
+    )
+    code = (
+        "import os, signal, sys\nfor number in (signal.SIGTERM, signal.SIGTTOU, signal.SIGCHLD):\n"
+        "    signal.signal(number, signal.SIG_IGN)\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", code, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout

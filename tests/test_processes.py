@@ -54,7 +54,7 @@ def command(processes, *arguments):
 
 def trained(processes, *arguments):
     process = command(processes, *arguments)
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
 
@@ -103,7 +103,7 @@ def test_a_process_that_is_killed_ends_the_run_with_its_last_checkpoint_whole(ru
         time.sleep(0.1)
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate()
     assert process.returncode != 0
     assert "forestgaps_core/trainer.py" not in output  # a sentence, and no traceback but torchrun's own
     assert state(tmp_path / "run")["position"]["step"] > 0

@@ -33,7 +33,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 ASK = signal.SIGTTOU  # for the stack; it then does what it does otherwise: the process stops, there
-LONGEST = 300.0  # seconds a child may take, before it counts as hanging
+LONGEST = 120.0  # seconds a child may take, before it counts as hanging
 
 
 @frozen(kw_only=True)
@@ -99,7 +99,7 @@ class Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.communicate(timeout=600)
+        self.process.communicate()
 
     def run(self, *arguments: str | Path, cwd: Path, strike: Strike | None = None) -> End:
         """`forestgaps ARGUMENTS` to its end."""
@@ -181,6 +181,7 @@ def become(order: dict[str, Any], printed: Path, dumped: Path) -> None:
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(printed, os.O_WRONLY | os.O_APPEND)
     for number, descriptor in ((0, null), (1, out), (2, out)):
         os.dup2(descriptor, number)
+    signal.signal(ASK, signal.SIG_DFL)  # or a process that inherits it as ignored would not stop
     faulthandler.register(ASK, file=dumped.open("ab"), all_threads=True, chain=True)
     sys.argv = ["forestgaps", *order["arguments"]]
     strike = order["strike"]
@@ -278,7 +279,9 @@ def stopped(pid: int) -> None:
     """Have the child write its stack and stop, or find that it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, ASK)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    end = time.monotonic() + LONGEST
+    while time.monotonic() < end and not os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG):
+        time.sleep(0.0005)
 
 
 def changed_at(path: Path) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 MEMORY = 6_000_000_000  # bytes a case may take; without it, one that takes all would end others
 CPU_SECONDS = 60  # of a case; more is a hang
-SECONDS = 600  # by the clock, for what waits without computing
+SECONDS = 150  # by the clock, for what waits without computing
 
 
 def in_child(arguments: list[str], folder: Path, out: int, errors: int) -> None:

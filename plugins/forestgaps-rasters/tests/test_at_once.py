@@ -64,7 +64,7 @@ def test_of_two_maps_into_one_folder_the_second_refuses_and_the_first_is_right(d
     with pytest.raises(BusyError, match=rf"map\.partial is in use by process {first.pid} on .* since 20\d\d-"):
         predict_raster(small(), dsm, tmp_path / "map", how=HOW)
     predict_raster(small(), dsm, tmp_path / "other", how=HOW)  # at the same time, of the same raster, elsewhere
-    first.communicate(timeout=600)
+    first.communicate()
     assert first.returncode == 0
     assert content(tmp_path / "map") == content(tmp_path / "other")
     with pytest.raises(DataError, match="exists already"):
@@ -75,7 +75,7 @@ def test_of_two_maps_into_one_folder_the_second_refuses_and_the_first_is_right(d
 def test_after_a_kill_the_lock_is_stale_and_the_map_is_the_same(dsm, tmp_path) -> None:
     killed = mapping(dsm, tmp_path / "map")
     killed.kill()
-    killed.communicate(timeout=600)
+    killed.communicate()
     assert (tmp_path / "map.partial" / "lock").read_text(), "the killed process left its lock"
     done = predict_raster(small(), dsm, tmp_path / "map", how=HOW)
     assert done.resumed > 0
@@ -100,7 +100,7 @@ def test_of_two_preparations_of_one_folder_the_second_refuses(site, tmp_path) ->
     assert first.stdout.readline() == "at it\n"
     with pytest.raises(BusyError, match=rf"out\.partial is in use by process {first.pid} on .* since 20\d\d-"):
         prepare_sites(sites, tmp_path / "out", wish)
-    first.communicate(timeout=600)
+    first.communicate()
     assert first.returncode == 0
     prepare_sites(sites, tmp_path / "other", wish)
     for name in ("ridge/dsm.npy", "ridge/height.npy", "index.json"):

@@ -149,7 +149,7 @@ def another(out) -> subprocess.Popen[str]:
 def test_two_processes_are_not_at_it_at_once(tmp_path) -> None:
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
         work.keep((0, 0), BLOCK)
-        said, _ = another(tmp_path / "out").communicate(timeout=600)
+        said, _ = another(tmp_path / "out").communicate()
         assert said.startswith("BusyError")
         assert f"in use by process {os.getpid()} on " in said
         assert " since 20" in said, "the time it was begun"
@@ -164,7 +164,7 @@ def test_a_killed_process_leaves_its_work_and_no_lock(tmp_path) -> None:
     with pytest.raises(BusyError, match=f"in use by process {other.pid} on .* since 20"), work_folder(tmp_path / "out", ABOUT, 0):
         pass
     other.kill()
-    other.communicate(timeout=600)
+    other.communicate()
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
         assert work.resumed
         assert work.finished() == {(0, 7)}
