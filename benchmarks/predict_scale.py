@@ -60,7 +60,7 @@ def terrain(path: Path, size: int, rows: int | None = None) -> None:
 
 def network_of(name: str) -> nn.Module:
     """A network of the installed packages with its default settings and weights that nothing was learned with."""
-    from forestgaps_core.components import build
+    from forestgaps_core.kinds import build
     from forestgaps_core.plugins import Plugins
 
     plugins = Plugins.discover()

@@ -17,9 +17,9 @@ from typing import get_type_hints
 
 import attrs
 
-from forestgaps_core.components import KINDS
 from forestgaps_core.config import SETTINGS
 from forestgaps_core.explain import fields_of
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.optimizers import OPTIMIZERS
 from forestgaps_core.plugins import Component, Plugins, load_target
 

@@ -17,7 +17,7 @@ _PUBLIC = {
     "Batch": "components",
     "BatchMaker": "batches",
     "CheckpointError": "errors",
-    "Command": "components",
+    "Command": "kinds",
     "Config": "config",
     "ConfigError": "errors",
     "Data": "components",
@@ -30,11 +30,11 @@ _PUBLIC = {
     "NormFactory": "components",
     "PluginError": "errors",
     "Predictor": "predictor",
-    "Pretrained": "components",
-    "Recipe": "components",
+    "Pretrained": "kinds",
+    "Recipe": "kinds",
     "Scheduler": "components",
     "Source": "components",
-    "Thresholds": "batches",
+    "Thresholds": "thresholds",
     "Tile": "components",
     "TileLoader": "loading",
     "Tiles": "components",
@@ -53,16 +53,12 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     from forestgaps_core.batches import Augmentation as Augmentation
     from forestgaps_core.batches import BatchMaker as BatchMaker
-    from forestgaps_core.batches import Thresholds as Thresholds
     from forestgaps_core.components import Batch as Batch
-    from forestgaps_core.components import Command as Command
     from forestgaps_core.components import Data as Data
     from forestgaps_core.components import Executor as Executor
     from forestgaps_core.components import Loss as Loss
     from forestgaps_core.components import Metric as Metric
     from forestgaps_core.components import NormFactory as NormFactory
-    from forestgaps_core.components import Pretrained as Pretrained
-    from forestgaps_core.components import Recipe as Recipe
     from forestgaps_core.components import Scheduler as Scheduler
     from forestgaps_core.components import Source as Source
     from forestgaps_core.components import Tile as Tile
@@ -76,6 +72,9 @@ if TYPE_CHECKING:
     from forestgaps_core.errors import ForestgapsError as ForestgapsError
     from forestgaps_core.errors import PluginError as PluginError
     from forestgaps_core.hookspecs import hookimpl as hookimpl
+    from forestgaps_core.kinds import Command as Command
+    from forestgaps_core.kinds import Pretrained as Pretrained
+    from forestgaps_core.kinds import Recipe as Recipe
     from forestgaps_core.loading import TileLoader as TileLoader
     from forestgaps_core.network_saving import save_network as save_network
     from forestgaps_core.predictor import Predictor as Predictor
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from forestgaps_core.run import evaluate_model as evaluate_model
     from forestgaps_core.run import resume_training as resume_training
     from forestgaps_core.run import train_model as train_model
+    from forestgaps_core.thresholds import Thresholds as Thresholds
     from forestgaps_core.trainer import Trainer as Trainer
 
 

@@ -14,15 +14,15 @@ from attrs import define
 from torch import nn
 
 from forestgaps_core import __version__
-from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.batches import BatchMaker
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.components import Data, Source
-from forestgaps_core.components import build as built
 from forestgaps_core.config import Config, components_of, same_component, table_of
 from forestgaps_core.contracts import Blamed, LayerFactory, check_made
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.faults import FOLDER as FAULTS
+from forestgaps_core.kinds import build as built
 from forestgaps_core.loading import Share, TileLoader
 from forestgaps_core.networks import WEIGHTS, digest, trained_network
 from forestgaps_core.plugins import Plugins
@@ -30,6 +30,7 @@ from forestgaps_core.predictor import chosen_in
 from forestgaps_core.processes import ALONE, processes_here
 from forestgaps_core.provenance import owners_in, recorded_name
 from forestgaps_core.structuring import shown, unstructure
+from forestgaps_core.thresholds import Thresholds
 from forestgaps_core.trainer import Trainer, constant_rate
 
 SAMPLED_TILES = 256  # enough for a gap share to two digits

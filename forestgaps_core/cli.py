@@ -32,7 +32,7 @@ from forestgaps_core.offers import one_line
 from forestgaps_core.plugins import CORE, Plugin, load_target
 
 if TYPE_CHECKING:
-    from forestgaps_core.components import Command
+    from forestgaps_core.kinds import Command
 
 # What a terminal obeys: all but tabs and ends of lines, and marks that turn the direction of a text.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

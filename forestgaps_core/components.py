@@ -12,25 +12,21 @@ One word per thing, everywhere:
 | `logits`     | (B, K, H, W) float       | what a network returns for (dsm, valid, thresholds); gap where > 0   |
 
 A component is chosen in a run file by `name`; the other keys of its table are the fields of its config, a frozen attrs
-class with a method `build`. `build` takes **by name, the arguments it uses** out of those listed for its kind in `KINDS`, so
+class with a method `build`. `build` takes **by name, the arguments it uses** out of those listed for its kind in `kinds.KINDS`, so
 that a new argument never breaks an old plugin.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from attrs import define, field, fields, frozen
-
-from forestgaps_core.errors import PluginError, nearest
+from attrs import field, fields, frozen
+from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-    from forestgaps_core.engines import Program
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -194,6 +190,27 @@ class Executor(Protocol):
         """
 
 
+@frozen(kw_only=True)
+class Program:
+    """What a network's folder says of its program.
+
+    Attributes:
+        multiple: Rows and columns of what it is given are multiples of this.
+        nested: Whether its logits rise with the threshold whatever it is given.
+        context_m: How far a pixel's answer depends on its surroundings, metres; None where the network does not say.
+        made_with: What its engine wants to know of where it was made, such as versions.
+    """
+
+    engine: str = field(validator=matches_re(r"[a-z][a-z0-9_]{0,63}"))
+    file: str = field(validator=matches_re(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"))  # in the folder itself
+    sha256: str = field(validator=matches_re(r"[0-9a-f]{64}"))
+    bytes: int = field(validator=gt(0))
+    multiple: int = field(default=1, validator=and_(ge(1), le(4096)))
+    nested: bool = False
+    context_m: float | None = field(default=None, validator=optional(and_(ge(0), le(1e6))))
+    made_with: Mapping[str, str] = field(factory=dict, validator=max_len(64))
+
+
 class Engine(Protocol):
     """Runs exported networks: what `forestgaps_engines` names makes one, without arguments.
 
@@ -221,131 +238,3 @@ class ComponentConfig(Protocol):
     """A frozen attrs class: fields with validators and `metadata={"help": ...}`, and a `build` as described in `KINDS`."""
 
     build: Callable[..., Any]
-
-
-# --- the kinds ------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Kind:
-    """One kind of component.
-
-    Attributes:
-        hook: The hook that lists the components of this kind.
-        makes: What `build` returns.
-        arguments: What `build` may ask for, by name, each with its meaning.
-        several: Whether a run file names several, each under a label of its own (`[metrics.gaps]`).
-    """
-
-    hook: str
-    makes: str
-    arguments: Mapping[str, str] = field(factory=dict)
-    several: bool = False
-
-
-KINDS: Mapping[str, Kind] = {
-    "data": Kind(
-        "forestgaps_data",
-        "a `Data`",
-        {"seed": "the run's seed"},
-    ),
-    "model": Kind(
-        "forestgaps_models",
-        "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",
-        {
-            "normalization": "`NormFactory` chosen in the run file",
-            "resolution_m": "pixel size of the training data, metres",
-            "thresholds": "the run's thresholds, metres, ascending",
-        },
-    ),
-    "normalization": Kind(
-        "forestgaps_normalizations", "a `NormFactory`", {"batch_per_device": "samples a device sees at once in training"}
-    ),
-    "loss": Kind(
-        "forestgaps_losses",
-        "a `Loss`",
-        {
-            "thresholds": "the run's thresholds, metres, ascending",
-            "gap_share": "function of no arguments: share of gap pixels at each of those thresholds in the training split, a tuple",
-        },
-    ),
-    "scheduler": Kind(
-        "forestgaps_schedulers",
-        "a `Scheduler`",
-        {"total_steps": "optimizer steps of the whole run", "steps_per_epoch": "optimizer steps of one epoch"},
-    ),
-    "metrics": Kind(
-        "forestgaps_metrics",
-        "a `Metric`, one for each pass over a split",
-        {"resolution_m": "pixel size of the data, metres"},
-        several=True,
-    ),
-    "callbacks": Kind(
-        "forestgaps_callbacks",
-        "an object with training events (see `forestgaps_core.hookspecs.TrainingEvents`)",
-        {"run_folder": "`Path` of the run, where the callback may write", "label": "the callback's label in the run file"},
-        several=True,
-    ),
-}
-
-
-def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) -> Any:
-    """Call `config.build` with the arguments it names.
-
-    Args:
-        available: For each argument a function that makes it, called only if `build` asks for it.
-
-    Raises:
-        PluginError: `build` asks for an argument its kind does not have.
-    """
-    wanted = inspect.signature(config.build).parameters.values()
-    arguments = {}
-    for parameter in wanted:
-        if parameter.name in available:
-            arguments[parameter.name] = available[parameter.name]()
-        elif parameter.default is parameter.empty:
-            known = ", ".join(available) or "none"
-            raise PluginError(
-                f"{type(config).__module__}.{type(config).__qualname__}.build asks for {parameter.name!r}, which a {kind} is not "
-                f"given{nearest(parameter.name, available)}; there is: {known}"
-            )
-    return config.build(**arguments)
-
-
-@define(eq=False)
-class Recipe:
-    """A complete run file a plugin brings along.
-
-    Attributes:
-        target: `package:file.toml`, a file inside the plugin's package.
-        help: One line on what it is for and how long it takes.
-    """
-
-    target: str
-    help: str
-
-
-@define(eq=False)
-class Pretrained:
-    """A trained network a plugin brings along.
-
-    Attributes:
-        target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.networks`).
-        help: One line on what it was trained on.
-    """
-
-    target: str
-    help: str
-
-
-@define(eq=False)
-class Command:
-    """A command a plugin adds to the command line.
-
-    Attributes:
-        target: `module:function`, a Typer command; imported when the command is called.
-        help: One line for `forestgaps --help`.
-    """
-
-    target: str
-    help: str

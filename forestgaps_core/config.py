@@ -17,16 +17,17 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
-from forestgaps_core.batches import Augmentation, Thresholds
+from forestgaps_core.batches import Augmentation
 from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.command_lines import command_line
-from forestgaps_core.components import KINDS
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.offers import full_name, one_line, usable_names
 from forestgaps_core.optimizers import OPTIMIZERS, AdamW
 from forestgaps_core.plugins import CORE, Component, Plugin, Plugins, load_target
 from forestgaps_core.structuring import WHOLE, first, nameable, shown, spelt, structured, unstructure
+from forestgaps_core.thresholds import Thresholds
 
 
 @frozen(kw_only=True)

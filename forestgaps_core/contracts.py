@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import KINDS, Batch, Tile
+from forestgaps_core.components import Batch, Tile
 from forestgaps_core.environment import TorchState, restore_torch, torch_state
 from forestgaps_core.errors import ForestgapsError, PluginError
+from forestgaps_core.kinds import KINDS
 
 Name = Callable[[], str]  # of the component, asked for only when something is wrong
 PARTS: Mapping[str, tuple[str, ...]] = {

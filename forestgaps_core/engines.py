@@ -10,15 +10,13 @@ other network. Where it is compiled code, opening it runs whatever its maker put
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
-from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
 from torch import Tensor, nn
 
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
+from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError, DataError
 from forestgaps_core.networks import PLAN, PROGRAM, checked, digest, is_network, read_plan
 from forestgaps_core.plugins import Plugins
@@ -26,27 +24,6 @@ from forestgaps_core.provenance import owners_in, versions_in, warn_of_versions
 
 FORMATS = {"onnxruntime": "onnx", "aoti": "pt2"}  # what `forestgaps export --to` calls the programs of each engine
 TORCH = "torch"  # the name of no engine: weights and the network's own code
-
-
-@frozen(kw_only=True)
-class Program:
-    """What a network's folder says of its program.
-
-    Attributes:
-        multiple: Rows and columns of what it is given are multiples of this.
-        nested: Whether its logits rise with the threshold whatever it is given.
-        context_m: How far a pixel's answer depends on its surroundings, metres; None where the network does not say.
-        made_with: What its engine wants to know of where it was made, such as versions.
-    """
-
-    engine: str = field(validator=matches_re(r"[a-z][a-z0-9_]{0,63}"))
-    file: str = field(validator=matches_re(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"))  # in the folder itself
-    sha256: str = field(validator=matches_re(r"[0-9a-f]{64}"))
-    bytes: int = field(validator=gt(0))
-    multiple: int = field(default=1, validator=and_(ge(1), le(4096)))
-    nested: bool = False
-    context_m: float | None = field(default=None, validator=optional(and_(ge(0), le(1e6))))
-    made_with: Mapping[str, str] = field(factory=dict, validator=max_len(64))
 
 
 class ExportedNetwork(nn.Module):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from forestgaps_core.counts import format_count
-
 
 class ForestgapsError(Exception):
     """A mistake the user can mend. The message says what was found, where, and what would do."""
@@ -27,7 +25,7 @@ class ConfigError(ForestgapsError):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         self.source = source
         count = len(self.problems)
-        head = f"{source}: {format_count(count, 'mistake')}"
+        head = f"{source}: 1 mistake" if count == 1 else f"{source}: {count:,} mistakes"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
 
 

@@ -9,9 +9,9 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
-from forestgaps_core.components import KINDS, build
 from forestgaps_core.config import SECTIONS, SETTINGS, optimizer_class
 from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.kinds import KINDS, build
 from forestgaps_core.offers import one_line, usable_names
 from forestgaps_core.optimizers import OPTIMIZERS
 from forestgaps_core.plugins import Plugins, load_target

@@ -9,15 +9,18 @@ Mark implementations with `forestgaps_core.hookimpl`. Take only the arguments yo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
-    from forestgaps_core.components import Batch, Command, Pretrained, Recipe
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.components import Batch, Data, Loss
+    from forestgaps_core.environment import Environment
+    from forestgaps_core.kinds import Command, Pretrained, Recipe
 
 PROJECT = "forestgaps"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -86,6 +89,55 @@ class PluginHooks:
         """
 
 
+class TrainerView(Protocol):
+    """What a callback sees of the trainer: it may read these attributes and call these methods.
+
+    Attributes:
+        model: The network, on `device`.
+        loss: None in a trainer that only evaluates.
+        optimizer: None in a trainer that only evaluates.
+        epoch: Completed epochs.
+        step: Completed optimizer steps.
+        epochs: Epochs of the whole run.
+        total_steps: Optimizer steps of the whole run; None where the training data has no length.
+        rate: Learning rate of the optimizer's first group at the current step.
+        gradient_norm: Of the last step before clipping, (), on the device; None before the first step.
+        scores: Of the last completed epoch.
+        stopped: Why training stopped before its end, or None.
+        about: Plain values that go into every checkpoint: the resolved run file, versions.
+        data: The data set of the run, or None.
+    """
+
+    model: nn.Module
+    loss: Loss | None
+    optimizer: torch.optim.Optimizer | None
+    device: torch.device
+    environment: Environment
+    epoch: int
+    step: int
+    epochs: int
+    scores: dict[str, float]
+    gradient_norm: Tensor | None
+    stopped: str | None
+    about: Mapping[str, Any]
+    data: Data | None
+
+    @property
+    def total_steps(self) -> int | None: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    def stop(self, reason: str, *, final: bool = True) -> None:
+        """Leave the loop after the current step. With `final=False` a resumed run continues from here."""
+
+    def checkpoint(self, path: Path) -> None:
+        """Write a checkpoint after all callbacks have received the current event."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+
+
 class TrainingEvents:
     """What happens in a run, in this order.
 
@@ -114,35 +166,35 @@ class TrainingEvents:
     """
 
     @hookspec
-    def fit_start(self, trainer: Trainer) -> None:
+    def fit_start(self, trainer: TrainerView) -> None:
         """Training begins, or goes on after a resume (then `trainer.step > 0`)."""
 
     @hookspec
-    def epoch_start(self, trainer: Trainer) -> None:
+    def epoch_start(self, trainer: TrainerView) -> None:
         """An epoch begins. After a resume in the middle of one it is told again."""
 
     @hookspec
-    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
+    def step_end(self, trainer: TrainerView, loss: Tensor) -> None:
         """An optimizer step is done; `loss` is its mean over the batches accumulated, a detached scalar on the device."""
 
     @hookspec
-    def evaluation_start(self, trainer: Trainer, split: str, batches: int | None) -> None:
+    def evaluation_start(self, trainer: TrainerView, split: str, batches: int | None) -> None:
         """A pass over `split` ("validation" or "test") of so many batches begins."""
 
     @hookspec
-    def evaluation_batch(self, trainer: Trainer, split: str, batch: Batch, logits: Tensor) -> None:
+    def evaluation_batch(self, trainer: TrainerView, split: str, batch: Batch, logits: Tensor) -> None:
         """The metrics have seen one more batch of the pass."""
 
     @hookspec
-    def evaluation_end(self, trainer: Trainer, split: str, scores: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
+    def evaluation_end(self, trainer: TrainerView, split: str, scores: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
         """The pass is over. `scores` are named `split/label/value`; `metrics` holds the metric objects by label. Both are empty
         if the pass was interrupted.
         """
 
     @hookspec
-    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+    def epoch_end(self, trainer: TrainerView, scores: Mapping[str, float]) -> None:
         """An epoch is over: `train/loss`, `train/rate` and the validation's scores. `trainer.epoch` counts it already."""
 
     @hookspec
-    def fit_end(self, trainer: Trainer) -> None:
+    def fit_end(self, trainer: TrainerView) -> None:
         """Training ended: finished, stopped (`trainer.stopped` says why) or by an error. No checkpoint is written any more."""

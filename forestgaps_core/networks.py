@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
 
-from forestgaps_core.batches import Thresholds
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.checkpoint import load_chosen, wrong_parts
 from forestgaps_core.command_lines import command_line
@@ -34,6 +33,7 @@ from forestgaps_core.offers import one_line
 from forestgaps_core.plain import not_plain
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured
+from forestgaps_core.thresholds import Thresholds
 
 WEIGHTS, PLAN, CARD = "model.safetensors", "network.json", "README.md"
 PROGRAM = "program"  # in the place of the plan's weights, where a network was exported; see `forestgaps_core.engines`

@@ -20,10 +20,10 @@ import attrs
 from attrs import frozen
 
 from forestgaps_core import testing
-from forestgaps_core.components import KINDS
 from forestgaps_core.config import SECTIONS, read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.importing import message_of
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.networks import is_network, trained_network
 from forestgaps_core.offers import Component, Offer, Plugin, full_name, load_target, one_line
 from forestgaps_core.plugins import TABLES, Plugins

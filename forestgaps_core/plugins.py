@@ -26,10 +26,11 @@ from forestgaps_core.admission import CORE as CORE
 from forestgaps_core.admission import NAME, malformed, malformed_record, misspelt_hooks
 from forestgaps_core.admission import unmet_requirement as unmet_requirement
 from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes, read_text
-from forestgaps_core.components import KINDS, Command, Engine, Executor, Pretrained, Recipe
+from forestgaps_core.components import Engine, Executor
 from forestgaps_core.errors import PluginError
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.importing import contained, watched
+from forestgaps_core.kinds import KINDS, Command, Pretrained, Recipe
 from forestgaps_core.local_code import digest_of, given_files, import_file, sent_files
 from forestgaps_core.offers import Component as Component
 from forestgaps_core.offers import Offer, choose, one_line, torch_kept, usable_names

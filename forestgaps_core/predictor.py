@@ -15,12 +15,12 @@ from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import checkpoint_of as checkpoint_of
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.command_lines import command_line
-from forestgaps_core.components import build
 from forestgaps_core.config import SETTINGS
 from forestgaps_core.engines import FORMATS, TORCH, is_exported, opened
 from forestgaps_core.environment import Environment
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
 from forestgaps_core.folding import fold_batch_norms
+from forestgaps_core.kinds import build
 from forestgaps_core.nesting import isotonic, running_maximum
 from forestgaps_core.networks import checked, no_larger_than, place_of, trained_network
 from forestgaps_core.plugins import Plugins

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forestgaps_core import __version__
-from forestgaps_core.components import KINDS
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.offers import install, normalized
 from forestgaps_core.plugins import CORE, Plugins
 

@@ -19,9 +19,9 @@ from attrs import frozen
 
 from forestgaps_core import __version__
 from forestgaps_core.command_lines import command_line
-from forestgaps_core.components import KINDS
 from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins import CORE
 
 SOURCE = "plugins new"

@@ -19,8 +19,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import KINDS, Batch, Data, build, mapped
+from forestgaps_core.components import Batch, Data, mapped
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
+from forestgaps_core.kinds import KINDS, build
 from forestgaps_core.structuring import structure, unstructure
 
 THRESHOLDS = (2.0, 5.0, 10.0)

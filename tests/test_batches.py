@@ -13,7 +13,6 @@ from forestgaps_core.batches import (
     WAVELENGTHS_M,
     Augmentation,
     BatchMaker,
-    Thresholds,
     drawn_thresholds,
     fill_invalid,
     hills,
@@ -24,6 +23,7 @@ from forestgaps_core.batches import (
 )
 from forestgaps_core.components import Tiles
 from forestgaps_core.randomness import draws, uniform
+from forestgaps_core.thresholds import Thresholds
 
 
 def tiles(samples=16, size=8, seed=0):

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from forestgaps_core.components import KINDS
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins import Plugins
 
 ROOT = Path(__file__).parent.parent

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from forestgaps_core.components import KINDS
 from forestgaps_core.config import config_from
 from forestgaps_core.explain import fields_of
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugin_checks import check_plugin
 from forestgaps_core.plugins import Plugins
 

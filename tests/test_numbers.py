@@ -11,10 +11,11 @@ from attrs import evolve
 from torch import nn
 
 from forestgaps_core import Environment, Tile, Trainer, hookimpl
-from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.batches import BatchMaker
 from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.errors import NumbersError
 from forestgaps_core.loading import TileLoader
+from forestgaps_core.thresholds import Thresholds
 
 CPU = Environment(device="cpu")
 

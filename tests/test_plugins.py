@@ -227,7 +227,7 @@ def test_an_engine_is_found_by_its_name(site):
 
 ROW = """
 from forestgaps_core import hookimpl
-from forestgaps_core.components import Command, Pretrained, Recipe
+from forestgaps_core.kinds import Command, Pretrained, Recipe
 
 class Silent:
     def __repr__(self):

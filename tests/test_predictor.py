@@ -7,8 +7,8 @@ from torch import nn
 from forestgaps_core import Environment, Predictor, load_config, load_predictor, train_model
 from forestgaps_core.batches import fill_invalid
 from forestgaps_core.calibration import Calibration
-from forestgaps_core.components import build
 from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.kinds import build
 from forestgaps_core.nesting import isotonic
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import TURNS, turned, turned_back

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from forestgaps_core.cli import app
-from forestgaps_core.components import KINDS
 from forestgaps_core.errors import ConfigError, DiskError
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugin_checks import check_plugin
 from forestgaps_core.plugins import Plugins, unmet_requirement
 from forestgaps_core.scaffold import EXAMPLES, FILES, SINGULAR, next_steps, write_plugin

@@ -10,9 +10,9 @@ import typer
 
 from forestgaps_core.commands.installed import plugins
 from forestgaps_core.commands.options import Json
-from forestgaps_core.components import KINDS
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.installations import damaged_installations
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins import TABLES, Plugin, normalized
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)

@@ -155,7 +155,7 @@ def load_everything() -> None:
     import forestgaps_core.cli
     import forestgaps_core.display
     import forestgaps_core.run  # noqa: F401
-    from forestgaps_core.components import KINDS
+    from forestgaps_core.kinds import KINDS
     from forestgaps_core.plugins import Plugins, load_target
 
     importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)

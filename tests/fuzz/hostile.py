@@ -12,8 +12,8 @@ import attrs
 import tomli_w
 from hypothesis import strategies as st
 
-from forestgaps_core.components import KINDS
 from forestgaps_core.config import SECTIONS, SETTINGS
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.optimizers import OPTIMIZERS
 from forestgaps_core.plugins import Plugins
 

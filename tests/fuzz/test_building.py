@@ -10,7 +10,7 @@ import attrs
 import pytest
 import tomli_w
 
-from forestgaps_core.components import KINDS
+from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured, unstructure
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from forestgaps_core.components import Command
 from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.kinds import Command
 
 if TYPE_CHECKING:
     from forestgaps_evaluation.tallies import Tallies as Tallies

@@ -9,9 +9,10 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.batches import BatchMaker
 from forestgaps_core.loading import SourceDataset
 from forestgaps_core.randomness import draws
+from forestgaps_core.thresholds import Thresholds
 from forestgaps_evaluation.maps import Map, agreement_picture, enlarged, framed, gap_picture, hillshade, relief_picture
 from forestgaps_evaluation.rendering import SPACE, percent, score
 from forestgaps_evaluation.scores import gap_share, judged, scores

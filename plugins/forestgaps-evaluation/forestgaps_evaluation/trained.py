@@ -10,9 +10,10 @@ import torch
 from attrs import define, field, fields, has
 from torch import Tensor
 
-from forestgaps_core.components import Batch, Data, Source, build
+from forestgaps_core.components import Batch, Data, Source
 from forestgaps_core.config import REQUIRED, Config, config_from, overridden, read_table
 from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
+from forestgaps_core.kinds import build
 from forestgaps_core.loading import TileLoader
 from forestgaps_core.networks import trained_network
 from forestgaps_core.places import RUN_FILE, is_run

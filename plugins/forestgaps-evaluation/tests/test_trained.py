@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forestgaps_core.batches import BatchMaker, Thresholds
+from forestgaps_core.batches import BatchMaker
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
+from forestgaps_core.thresholds import Thresholds
 from forestgaps_evaluation.trained import opened, pixel_notes
 
 

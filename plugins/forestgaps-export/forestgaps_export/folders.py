@@ -14,8 +14,9 @@ from torch import nn
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
 from forestgaps_core.command_lines import command_line
+from forestgaps_core.components import Program
 from forestgaps_core.drafts import new_folder
-from forestgaps_core.engines import Program, engine_record, is_exported
+from forestgaps_core.engines import engine_record, is_exported
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.networks import (

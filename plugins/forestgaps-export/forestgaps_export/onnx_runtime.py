@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.engines import ExportedNetwork, Program
+from forestgaps_core.components import Program
+from forestgaps_core.engines import ExportedNetwork
 from forestgaps_core.errors import CheckpointError
 
 EXTERNAL = 1  # onnx.TensorProto.EXTERNAL

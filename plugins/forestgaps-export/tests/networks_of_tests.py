@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.components import build
+from forestgaps_core.kinds import build
 from forestgaps_core.plugins import Plugins
 
 pytest.importorskip("forestgaps_models")  # tested with the networks that ship, not alone

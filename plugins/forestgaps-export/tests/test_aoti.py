@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_core.engines import Program
+from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.networks import digest
 from forestgaps_export import aoti

@@ -14,7 +14,7 @@ import torch
 from networks_of_tests import SMALL, network
 from torch import Tensor, nn
 
-from forestgaps_core.engines import Program
+from forestgaps_core.components import Program
 from forestgaps_core.networks import digest
 from forestgaps_export import aoti
 from forestgaps_export.tracing import Traced, question, traced

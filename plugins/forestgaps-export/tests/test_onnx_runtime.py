@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from forestgaps_core.engines import Program
+from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.networks import digest
 from forestgaps_export.corrections import corrected

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from forestgaps_core.components import Command, Recipe
 from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.kinds import Command, Recipe
 
 if TYPE_CHECKING:
     from forestgaps_landscapes.data import Landscapes as Landscapes

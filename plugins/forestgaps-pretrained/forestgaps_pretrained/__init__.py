@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forestgaps_core.components import Pretrained, Recipe
 from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.kinds import Pretrained, Recipe
 
 
 @hookimpl

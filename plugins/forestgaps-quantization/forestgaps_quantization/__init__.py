@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from forestgaps_core import hookimpl
-from forestgaps_core.components import Command
+from forestgaps_core.kinds import Command
 
 
 @hookimpl

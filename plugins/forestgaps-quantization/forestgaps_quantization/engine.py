@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.engines import ExportedNetwork, Program
+from forestgaps_core.components import Program
+from forestgaps_core.engines import ExportedNetwork
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.folding import fold_batch_norms
 from forestgaps_core.plugins import Plugins

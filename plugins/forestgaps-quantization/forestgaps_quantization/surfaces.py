@@ -12,9 +12,10 @@ from attrs import frozen
 from torch import Tensor
 
 from forestgaps_core.batches import fill_invalid
-from forestgaps_core.components import Data, Source, build
+from forestgaps_core.components import Data, Source
 from forestgaps_core.counts import format_count
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
+from forestgaps_core.kinds import build
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import chosen_in
 

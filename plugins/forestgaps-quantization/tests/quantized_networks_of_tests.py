@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.batches import fill_invalid
-from forestgaps_core.components import build
+from forestgaps_core.kinds import build
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.structuring import structured
 

@@ -1,0 +1,34 @@
+"""Height thresholds of a run: below which canopy height a pixel is gap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, le, lt, max_len, min_len
+
+
+def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
+
+
+@frozen(kw_only=True)
+class Thresholds:
+    """Heights below which canopy counts as gap."""
+
+    values: tuple[float, ...] = field(
+        default=(2.0, 5.0, 10.0, 15.0, 20.0),
+        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), ascending),
+        metadata={"help": "Thresholds of validation, test and prediction, metres, ascending."},
+    )
+    drawn: int = field(
+        default=0,
+        validator=and_(ge(0), le(64)),
+        metadata={
+            "help": "Thresholds drawn anew for each training sample, log-uniform between the smallest and the largest of `values`; "
+            "0: train at `values`."
+        },
+    )
