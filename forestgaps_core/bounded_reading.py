@@ -24,6 +24,17 @@ MAX_PART_BYTES = 2**20  # read at once beyond the size that a file claims
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
 
 
+KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 class UnreadableError(OSError):
     """Not a regular file, or too large a one. `strerror` is the reason, as for any OSError."""
 
@@ -57,6 +68,15 @@ def refuse_special(about: os.stat_result, path: Path | str) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
     if not stat.S_ISREG(about.st_mode):
         raise UnreadableError("is a device, a pipe or a socket, not a regular file", path)
+
+
+def kind_of(path: Path | str) -> str:
+    """Return what has this name, with its article: "a folder", "a link", "a named pipe". A link is not followed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return "nothing"
+    return KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
 def read_bytes(path: Path | str, limit: int = MAX_TABLE_BYTES) -> bytes:

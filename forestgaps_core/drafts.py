@@ -172,7 +172,7 @@ def write_marker(folder: Path, identity: str, **entries: Any) -> None:
 
 @contextmanager
 def new_results(
-    *outs: Path, needed: int | None = None, purpose: str = "write", contents: Sequence[str] = ("*",)
+    *outs: Path, needed: int | None = None, purpose: str = "write", contents: Sequence[str] = ()
 ) -> Iterator[tuple[Path, ...]]:
     """Draft paths for new files and folders, which get their names together when the block ends, and vanish on any error.
 
@@ -182,7 +182,8 @@ def new_results(
     Args:
         outs: Their names. Those of one folder share a draft folder, named after the first.
         needed: Bytes they take, if that is known.
-        contents: Names of the files in result folders, as for `fnmatch`. Of what an interrupted command left, others stay.
+        contents: Names of all files that are made in result folders, as for `fnmatch`. No other file is removed: of an interrupted
+            command or a failed one it stays where it is, and in a result a warning names it.
 
     Raises:
         ExistsError: A name is taken.
@@ -190,12 +191,10 @@ def new_results(
         BusyError: Another process makes the same.
         DiskError: They cannot be written.
     """
-    refuse_existing(*(out.resolve() for out in outs if out.name in ("", "..")))
+    refuse_taken(*outs)
     if len({out.parent.resolve() / out.name for out in outs}) < len(outs):
         raise DataError(f"{outs[0]}: is named twice; give each result a name of its own")
     drafts = [draft_name(out) for out in outs]
-    if not any(os.path.lexists(folder) for folder in drafts):
-        refuse_existing(*outs)
     patterns = tuple(pattern for out in outs for pattern in patterns_of(out, contents))
     places: dict[Path, DraftFolder] = {}
     with ExitStack() as stack:
@@ -218,6 +217,7 @@ def new_results(
                 draft.content.mkdir(exist_ok=True)
             refuse_full(outs[0], needed)
             yield paths
+            warn_of_foreign(paths, outs, patterns)
             publish(made[0], paths, outs)
 
 
@@ -233,10 +233,8 @@ def discard_content(draft: DraftFolder, patterns: Sequence[str]) -> None:
 
 
 @contextmanager
-def new_folder(
-    folder: Path, *, needed: int | None = None, purpose: str = "write", contents: Sequence[str] = ("*",)
-) -> Iterator[Path]:
-    """A draft of one folder, as `new_results` makes it."""
+def new_folder(folder: Path, *, contents: Sequence[str], needed: int | None = None, purpose: str = "write") -> Iterator[Path]:
+    """A draft of one folder, as `new_results` makes it. `contents` names all files that are made in it."""
     with new_results(folder, needed=needed, purpose=purpose, contents=contents) as (draft,):
         draft.mkdir(exist_ok=True)
         yield draft
@@ -258,7 +256,7 @@ def new_files(folder: Path, names: Sequence[str], *, needed: int | None = None, 
         with new_results(*(folder / name for name in names), needed=needed, purpose=purpose) as drafts:
             yield drafts[0].parent
         return
-    with new_folder(folder, needed=needed, purpose=purpose, contents=names) as draft:
+    with new_folder(folder, needed=needed, purpose=purpose, contents=[literal(name) for name in names]) as draft:
         yield draft
 
 
@@ -267,7 +265,20 @@ def discard_draft(out: Path) -> None:
     folder = draft_name(out)
     if identity_of(folder) is not None and not folder.is_symlink():
         with contextlib.suppress(BusyError, DiskError), hold_draft(folder, out, "clean up") as draft:
-            discard_content(draft, (*patterns_of(out, ("*",)), *listed_patterns(folder)))
+            discard_content(draft, (*patterns_of(out, ()), *listed_patterns(folder)))
+
+
+def refuse_taken(*outs: Path) -> None:
+    """Refuse results that exist, unless an interrupted command left a draft, which may have named a part of them.
+
+    For callers that know only later what their results contain: `new_results` begins with the same check.
+
+    Raises:
+        ExistsError: A name is taken.
+    """
+    refuse_existing(*(out.resolve() for out in outs if out.name in ("", "..")))
+    if not any(os.path.lexists(draft_name(out)) for out in outs):
+        refuse_existing(*outs)
 
 
 def refuse_existing(*outs: Path) -> None:
@@ -306,9 +317,14 @@ def plain_name(out: Path) -> str:
 
 def patterns_of(out: Path, contents: Sequence[str]) -> Iterator[str]:
     """What the program makes on the way to one result: the file, temporary files of libraries beside it, the files of a folder."""
-    name = re.sub(r"([*?[])", r"[\1]", plain_name(out))
+    name = literal(plain_name(out))
     yield from (name, *(f"{name}{ending}" for ending in ("-journal", "-wal", "-shm", ".aux.xml", ".ovr.tmp", ".msk.ovr.tmp")))
     yield from (f"{name}/{pattern}" for pattern in contents)
+
+
+def literal(name: str) -> str:
+    """Return the pattern, as for `fnmatch`, that only this name fits."""
+    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def publish(first: DraftFolder, paths: Sequence[Path], outs: Sequence[Path]) -> None:
@@ -411,11 +427,15 @@ def remove_made(folder: Path, patterns: Sequence[str], *, keep_folder: bool = Fa
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*files, *links):
             path = Path(place) / name
-            relative = path.relative_to(folder).as_posix()
-            if TEMPORARY.fullmatch(name) or any(fnmatchcase(relative, pattern) for pattern in patterns):
+            if is_made(path.relative_to(folder), patterns):
                 remove_file(path)
         if not (keep_folder and Path(place) == folder):
             remove_empty(Path(place))
+
+
+def is_made(relative: Path, patterns: Sequence[str]) -> bool:
+    """Return whether the program gives a file this name, relative to the folder of the patterns."""
+    return bool(TEMPORARY.fullmatch(relative.name)) or any(fnmatchcase(relative.as_posix(), pattern) for pattern in patterns)
 
 
 def remove_file(path: Path) -> None:
@@ -431,5 +451,22 @@ def remove_empty(*folders: Path) -> None:
 
 
 def warn_of(folder: Path, names: Sequence[str]) -> None:
-    listed = ", ".join(sorted(names)[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    log.warning("%s was kept: it contains what this program did not write (%s); move that, and remove the folder", folder, listed)
+    log.warning(
+        "%s was kept: it contains what this program did not write (%s); move that, and remove the folder", folder, list_names(names)
+    )
+
+
+def warn_of_foreign(paths: Sequence[Path], outs: Sequence[Path], patterns: Sequence[str]) -> None:
+    """Name the files in result folders that the program did not write. They stay where they are, so they get into the result."""
+    for path, out in zip(paths, outs, strict=True):
+        found = (file for file in path.rglob("*") if file.is_symlink() or not file.is_dir())
+        if names := [
+            file.relative_to(path).as_posix() for file in found if not is_made(Path(path.name) / file.relative_to(path), patterns)
+        ]:
+            log.warning(
+                "%s: contains what this program did not write (%s); move it, if it does not belong there", out, list_names(names)
+            )
+
+
+def list_names(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -57,8 +56,3 @@ def companion_files(folder: Path, known: Iterable[str]) -> Iterator[Path]:
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise CheckpointError(f"{path} has {size:,} bytes, too many for a file beside a network. Move it out of the folder")
         yield path
-
-
-def copy_companions(source: Path, target: Path, known: Iterable[str]) -> None:
-    for path in companion_files(source, known):
-        shutil.copyfile(path, target / path.name)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forestgaps_core.calibration import Calibration
 from forestgaps_core.checkpoint import weights_to_use
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.drafts import literal, new_folder
 from forestgaps_core.errors import CheckpointError, ForestgapsError
-from forestgaps_core.model_cards import changed_card, copy_companions, read_card
+from forestgaps_core.model_cards import changed_card, companion_files, read_card
 from forestgaps_core.networks import (
     CARD,
     FORMAT,
@@ -64,7 +65,9 @@ def save_network(
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
     weights = {written_name(name): stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
-    with new_folder(folder, purpose="share") as draft:
+    companions = [] if source is None else [*companion_files(path, (WEIGHTS, PLAN, CARD))]
+    contents = (WEIGHTS, PLAN, CARD, *(literal(file.name) for file in companions))
+    with new_folder(folder, purpose="share", contents=contents) as draft:
         try:
             data = safetensors().save(weights, metadata={"format": "pt"})
         except ImportError as error:
@@ -90,8 +93,8 @@ def save_network(
                 same = all(plan.get(key) == source.get(key) for key in ("weights", "calibration"))
                 card = original if same else changed_card(card, original)
         (draft / CARD).write_text(card, encoding="utf-8")
-        if source is not None:
-            copy_companions(path, draft, (WEIGHTS, PLAN, CARD))
+        for file in companions:
+            shutil.copyfile(file, draft / file.name)
         check_written(draft, path, plugins or Plugins.discover())
     return folder
 

@@ -13,7 +13,7 @@ from forestgaps_core.assembly import Assembled
 from forestgaps_core.bounded_reading import read_bytes, read_json
 from forestgaps_core.command_lines import command_line
 from forestgaps_core.config import Config, config_from, plugins_of, read_table
-from forestgaps_core.drafts import discard_draft, new_folder
+from forestgaps_core.drafts import discard_draft, literal, new_folder
 from forestgaps_core.errors import ConfigError, MissingPackageError
 from forestgaps_core.local_code import digest_of
 from forestgaps_core.places import RUN_FILE
@@ -28,13 +28,14 @@ def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
     """The resolved run file, the versions it ran with, and local plugin code: enough to run it again. All of it, or no folder."""
     import tomli_w
 
-    with new_folder(folder, purpose="train") as draft:
+    local = [plugin.path for plugin in plugins.records if plugin.path is not None and plugin.path.is_file()]
+    contents = (RUN_FILE, VERSIONS, *(literal(f"plugins/{path.name}") for path in local))
+    with new_folder(folder, purpose="train", contents=contents) as draft:
         (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
         (draft / VERSIONS).write_text(json.dumps(versions_of(run, plugins), indent=2) + "\n", encoding="utf-8")
-        for plugin in plugins.records:
-            if plugin.path is not None and plugin.path.is_file():
-                (draft / "plugins").mkdir(exist_ok=True)
-                shutil.copyfile(plugin.path, draft / "plugins" / plugin.path.name)
+        for path in local:
+            (draft / "plugins").mkdir(exist_ok=True)
+            shutil.copyfile(path, draft / "plugins" / path.name)
 
 
 def versions_of(run: Assembled, plugins: Plugins) -> dict[str, str]:

@@ -96,7 +96,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
     if problems:
         raise ConfigError(problems, SOURCE)
     texts = {path: text.encode() for path, text in rendered(placeholders(name, SINGULAR[kind], component)).items()}
-    with new_folder(folder, needed=sum(map(len, texts.values()))) as draft:
+    with new_folder(folder, needed=sum(map(len, texts.values())), contents=tuple(texts)) as draft:
         for path, data in texts.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             (draft / path).write_bytes(data)

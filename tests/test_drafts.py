@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from forestgaps_core.drafts import MARKER, draft_name, new_files, new_folder, new_path, new_results
 from forestgaps_core.errors import BusyError, DataError, DiskError, ExistsError
 
-MAKERS = [new_path, new_folder]
+MAKERS = [new_path, partial(new_folder, contents=["a"])]
 
 
 def names(folder: Path) -> list[str]:
@@ -46,7 +47,7 @@ def test_a_file_has_its_name_when_it_is_complete(tmp_path) -> None:
 
 
 def test_a_folder_has_its_name_when_it_is_complete(tmp_path) -> None:
-    with new_folder(tmp_path / "out") as folder:
+    with new_folder(tmp_path / "out", contents=["a"]) as folder:
         (folder / "a").write_text("1")
     assert names(tmp_path) == ["out"]
     assert (tmp_path / "out" / "a").read_text() == "1"
@@ -101,7 +102,7 @@ def test_a_relative_path_and_a_linked_folder_are_as_good_as_any(tmp_path, monkey
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
-    with new_folder(Path("link/deep/out/")) as folder:
+    with new_folder(Path("link/deep/out/"), contents=["a"]) as folder:
         (folder / "a").write_text("1")
     with new_files(Path("."), ["b", "c"]) as folder:
         (folder / "b").write_text("1")
@@ -109,7 +110,7 @@ def test_a_relative_path_and_a_linked_folder_are_as_good_as_any(tmp_path, monkey
     assert names(tmp_path) == ["b", "c", "link", "real"]
     assert (tmp_path / "real" / "deep" / "out" / "a").read_text() == "1"
     for here in (Path("."), Path(".."), Path("/")):
-        with pytest.raises(ExistsError), new_folder(here):
+        with pytest.raises(ExistsError), new_folder(here, contents=[]):
             pytest.fail("begun")
 
 
@@ -144,12 +145,12 @@ def test_a_folder_without_the_marker_is_not_touched(tmp_path, make, inside) -> N
 
 def test_a_link_is_not_followed(tmp_path) -> None:
     mine = tmp_path / "mine"
-    with new_folder(mine) as folder:
+    with new_folder(mine, contents=["a"]) as folder:
         (folder / "a").write_text("1")
         shutil.copytree(draft_name(mine), tmp_path / "kept")
     shutil.rmtree(mine)
     draft_name(mine).symlink_to(tmp_path / "kept")
-    with pytest.raises(DataError, match="is in the way"), new_folder(mine):
+    with pytest.raises(DataError, match="is in the way"), new_folder(mine, contents=["a"]):
         pytest.fail("begun")
     assert len(list((tmp_path / "kept").rglob("a"))) == 1
 
@@ -175,6 +176,7 @@ def test_files_of_the_user_in_a_draft_survive_and_are_named(tmp_path, caplog) ->
     again(fails=False)
     assert (folder / "mine.txt").read_text() == "mine"
     assert "was kept: it contains what this program did not write" in caplog.text and "mine.txt" in caplog.text
+    assert f"{out}: contains what this program did not write (linked, mine.txt); move it" in caplog.text
     survivors = [*tmp_path.rglob("mine.txt")]
     assert len(survivors) == 2 and all(path.read_text() == "mine" for path in survivors)
 
@@ -183,12 +185,16 @@ def test_files_of_the_user_in_a_draft_survive_and_are_named(tmp_path, caplog) ->
 
 
 @pytest.mark.parametrize(
-    "make", ["new_folder(Path('out')) as f:\n (f/'a').write_text('half')", "new_path(Path('out')) as f:\n f.write_text('half')"]
+    "make",
+    [
+        "new_folder(Path('out'), contents=['a']) as f:\n (f/'a').write_text('half')",
+        "new_path(Path('out')) as f:\n f.write_text('half')",
+    ],
 )
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, make) -> None:
     assert kill_in(tmp_path, f"with {make}\n die()") == -signal.SIGKILL
     assert names(tmp_path) == [".out.partial"]
-    with new_folder(tmp_path / "out") as folder:
+    with new_folder(tmp_path / "out", contents=["a"]) as folder:
         assert not list(folder.iterdir())
     assert names(tmp_path) == ["out"]
 
@@ -263,7 +269,7 @@ def test_what_a_command_of_other_results_left_is_removed(tmp_path, first, second
     """Killed between its names, a command of several results leaves drafts; the next of that name makes other ones."""
     body = (
         "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
-        f"drafts.take_name = second\nwith new_results(Path('one'), {first}) as paths:\n"
+        f"drafts.take_name = second\nwith new_results(Path('one'), {first}, contents=['file']) as paths:\n"
         " [p.mkdir() for p in paths]; [(p / 'file').write_text('x') for p in paths]"
     )
     kill_in(tmp_path, body)
@@ -286,14 +292,14 @@ def test_a_marker_that_lists_anything_else_takes_nothing_back(tmp_path, listed) 
 
 
 def test_a_second_process_stops_at_its_start(tmp_path) -> None:
-    body = "import time\nwith new_folder(Path('out')):\n print('begun', flush=True); time.sleep(60)"
+    body = "import time\nwith new_folder(Path('out'), contents=[]):\n print('begun', flush=True); time.sleep(60)"
     first = started(tmp_path, body)
     assert first.stdout.readline() == "begun\n"
-    with pytest.raises(BusyError, match=rf"in use by process {first.pid} on "), new_folder(tmp_path / "out"):
+    with pytest.raises(BusyError, match=rf"in use by process {first.pid} on "), new_folder(tmp_path / "out", contents=[]):
         pytest.fail("begun")
     first.kill()
     first.communicate()
-    with new_folder(tmp_path / "out"):
+    with new_folder(tmp_path / "out", contents=[]):
         pass
     assert names(tmp_path) == ["out"]
 
@@ -307,20 +313,20 @@ def test_one_name_for_two_results_is_refused(tmp_path) -> None:
 def test_without_room_nothing_is_begun(tmp_path) -> None:
     with (
         pytest.raises(DiskError, match=r"out could not be written: no space left.*free on its disk"),
-        new_folder(tmp_path / "deep" / "out", needed=2**62),
+        new_folder(tmp_path / "deep" / "out", contents=[], needed=2**62),
     ):
         pytest.fail("begun")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_error_of_an_input_is_not_told_of_the_result(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="input"), new_folder(tmp_path / "out"):
+    with pytest.raises(FileNotFoundError, match="input"), new_folder(tmp_path / "out", contents=[]):
         (tmp_path / "input").read_text()
     assert not list(tmp_path.iterdir())
 
 
 def test_the_marker_is_written_first_and_says_who_made_it(tmp_path) -> None:
-    with new_folder(tmp_path / "out"):
+    with new_folder(tmp_path / "out", contents=[]):
         folder = draft_name(tmp_path / "out")
         told = json.loads((folder / MARKER).read_text())
         assert told["made_by"] == "forestgaps" and len(told["identity"]) == 32

@@ -4,12 +4,14 @@ import hashlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from forestgaps_core import Predictor, Pretrained, hookimpl, load_config, load_predictor, save_network, train_model
 from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import CheckpointError, DiskError
 from forestgaps_core.networks import CARD, PLAN, WEIGHTS, read_network
 from forestgaps_core.plugins import Plugin, Plugins
@@ -214,3 +216,20 @@ def test_a_name_nobody_brings_is_told_with_those_there_are(bringing, plugins):
         load_predictor("pretrained", plugins=plugins)
     with pytest.raises(CheckpointError, match=r"the network 'gone' of forestgaps-bringing 1.0: there is no network.json"):
         load_predictor("gone", plugins=bringing)
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_a_shared_network_survives(run, plugins, tmp_path, caplog):
+    out = tmp_path / "network"
+    leave_draft(out)
+    save_network(run, out, plugins=plugins)
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from forestgaps_core.cli import app
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import ConfigError, DiskError
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugin_checks import check_plugin
@@ -212,3 +214,20 @@ def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
         write_plugin("canopy-extras", "losss", component="Squared")
     assert len(caught.value.problems) == 2
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_a_plugin_survives(tmp_path, caplog):
+    out = tmp_path / "package"
+    leave_draft(out)
+    write_plugin("forestgaps-kept", "loss", folder=out)
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

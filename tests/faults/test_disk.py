@@ -173,7 +173,10 @@ def test_on_a_disk_that_is_full_the_earlier_checkpoint_stands(tmp_path: Path) ->
             save_checkpoint(disk / "last.pt", state)
         assert (disk / "last.pt").read_bytes() == before
         assert [path.name for path in disk.iterdir()] == ["last.pt"]
-        with pytest.raises(DiskError, match=r"folder could not be written: no space left"), new_folder(disk / "folder") as draft:
+        with (
+            pytest.raises(DiskError, match=r"folder could not be written: no space left"),
+            new_folder(disk / "folder", contents=["*"]) as draft,
+        ):
             (draft / "file").write_bytes(bytes(300_000))
         assert [path.name for path in disk.iterdir()] == ["last.pt"]
         save_checkpoint(disk / "small.pt", STATE)

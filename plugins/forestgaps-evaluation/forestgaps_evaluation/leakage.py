@@ -20,7 +20,7 @@ from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config import Config
 from forestgaps_core.counts import format_count
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.drafts import literal, new_folder
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.plugins import Plugins
 from forestgaps_core.predictor import checkpoint_of, load_predictor
@@ -140,7 +140,7 @@ def leakage(trained: Trained, spatial: Tallies, folder: Path, plugins: Plugins, 
     check(trained, folder)
     data = mixed_data(trained.data, trained.seed)
     if not folder.exists():
-        with new_folder(folder, purpose="evaluate --leakage") as draft:
+        with new_folder(folder, purpose="evaluate --leakage", contents=files_of(trained.config)) as draft:
             train_mixed(trained.config, data, draft, plugins)
             write_json(draft / RECORD, record_of(trained))
     predictor = load_predictor(checkpoint_of(folder), device=trained.predictor.environment.device, plugins=plugins)
@@ -165,6 +165,13 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
     result = fit(run, folder)
     if result.stopped and result.stopped.startswith("interrupted"):
         raise ConfigError(f"training for the leakage was {result.stopped}; the same command starts it again", "--leakage")
+
+
+def files_of(config: Config) -> list[str]:
+    """Return patterns of what training writes into a folder: the record, checkpoints, and by label what callbacks write."""
+    labels = [literal(label) for label in config.callbacks]
+    states = ("checkpoints/last.pt", "checkpoints/best.pt", f"checkpoints/best-epoch-{'[0-9]' * 4}.pt", "faults/step-[0-9]*.pt")
+    return [RECORD, *states, *(f"{label}{ending}" for label in labels for ending in ("", ".jsonl", "_*s.csv", "/*"))]
 
 
 def recorded(folder: Path) -> Mapping[str, Any] | None:

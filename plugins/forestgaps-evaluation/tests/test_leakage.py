@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.randomness import draws
 from forestgaps_evaluation.leakage import RECORD, Mixed, Some, halves, leakage, mixed_data
@@ -83,7 +84,7 @@ def test_tiles_of_different_size_are_not_mixed(trained):
         mixed_data(attrs.evolve(trained.data, test=Small()), 0)
 
 
-def test_leakage_is_the_difference_on_the_tiles_that_were_kept(trained, plugins, tmp_path):
+def test_leakage_is_the_difference_on_the_tiles_that_were_kept(trained, plugins, tmp_path, caplog):
     spatial = counted(trained, "test", (2.0, 5.0))
     found = leakage(trained, spatial, tmp_path / "mixed", plugins, resamples=100)
     _, kept = halves(8, trained.seed)
@@ -96,6 +97,7 @@ def test_leakage_is_the_difference_on_the_tiles_that_were_kept(trained, plugins,
     assert not (tmp_path / "mixed" / "run.toml").exists(), "no run folder that could be mistaken for one"
     assert "half of its test tiles" in json.loads((tmp_path / "mixed" / RECORD).read_text())["not_a_score"]
     before = (tmp_path / "mixed" / "checkpoints" / "last.pt").stat().st_mtime_ns
+    assert caplog.text == "", "every file of the folder has a name that the draft listed"
     assert leakage(trained, spatial, tmp_path / "mixed", plugins, resamples=100) == found
     assert (tmp_path / "mixed" / "checkpoints" / "last.pt").stat().st_mtime_ns == before, "a finished one is not trained again"
 
@@ -109,3 +111,14 @@ def test_a_folder_of_something_else_is_left_alone(trained, plugins, tmp_path, ru
             opened(run, device="cpu", changes=["data.place=1"], plugins=plugins), spatial, tmp_path / "new", plugins, resamples=100
         )
     assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_the_user_in_the_draft_of_a_leakage_run_survives(trained, plugins, tmp_path, caplog):
+    out = tmp_path / "mixed"
+    with hold_draft(draft_name(out), out, "test") as draft:
+        (draft.content / "mixed").mkdir(parents=True)
+        (draft.content / "mixed" / "mine.tif").write_text("mine")
+    leakage(trained, counted(trained, "test", (2.0, 5.0)), out, plugins, resamples=10)
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

@@ -73,7 +73,8 @@ def export_network(
     plan["config"]["environment"] = {"precision": "32", "channels_last": False}
     if scale := state.get("calibration"):
         plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", path))
-    with new_folder(Path(folder)) as draft:
+    file = onnx_program.FILE if to == "onnx" else aoti.FILE
+    with new_folder(Path(folder), contents=(file, PLAN, CARD)) as draft:
         network = model_of(state, plugins, path).eval()
         parameters = sum(tensor.numel() for tensor in weights_to_use(state).values() if tensor.is_floating_point())
         program, data, difference = made(network, to, plan)

@@ -10,6 +10,7 @@ import torch
 from networks_of_tests import network_folder
 
 from forestgaps_core import load_predictor
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError
 from forestgaps_export.folders import export_network
 from forestgaps_export.tracing import question
@@ -119,3 +120,22 @@ def changed(exported: Path, folder: Path, **changes: object) -> Path:
     (folder / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
     (folder / "network.json").write_text(json.dumps(plan))
     return folder
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_an_export_survives(
+    original: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "onnx"
+    leave_draft(out)
+    export_network(original, out, "onnx")
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

@@ -6,6 +6,7 @@ Everything is read in strips; memory grows with the number of gaps and the width
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import date
 from math import isnan
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from attrs import define, evolve, field, frozen
 
-from forestgaps_core.drafts import new_folder
+from forestgaps_core.drafts import new_folder, refuse_taken
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
 from forestgaps_gaps.changes import CLASSES, Changes, changed
@@ -27,6 +28,7 @@ from forestgaps_gaps.reading import CroppedLayer, HeightLayer, Layer, MapLayer, 
 from forestgaps_gaps.table import Flags
 from forestgaps_geo.georeference import align_line
 
+POLYGONS, SUMMARY = "gaps.gpkg", "summary.json"
 CAUTION = (
     "two surveys that were flown or processed differently (density of points, season, filling of pits, filtering) differ where the "
     "forest did not; look at places that cannot have changed before believing a change"
@@ -98,9 +100,10 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
     if out.suffix:
         raise DataError(f"{out}: a change is several files, so name a folder, such as {out.with_suffix('')}")
     with ExitStack() as stack:
-        folder = stack.enter_context(new_folder(out))
+        refuse_taken(out)
         first, second = (stack.enter_context(layers(path, how.reading)) for path in (earlier, later))
         whole = paired(earlier, later, first, second)
+        folder = stack.enter_context(new_folder(out, purpose="change", contents=file_names([one for one, _ in whole])))
         pairs, extent_notes = on_common_extent(earlier, later, whole)
         grid = pairs[0][0].grid
         checks = first[0].notes + second[0].notes
@@ -133,12 +136,13 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
             for when, own, away, fate in sides:
                 joint = JointLayer(own.grid, own.threshold_m, own.at_most, f"{when}, {own.name}", own=own, other=away)
                 rows = fated(Search(joint, how.criteria, step=how.step, report=report), found, fate)
-                write_gap_fates(folder / "gaps.gpkg", rows, grid.crs, layer=f"{when} {own.name}")
+                write_gap_fates(folder / POLYGONS, rows, grid.crs, layer=f"{when} {own.name}")
         if not any(summary["surveyed_m2"] for summary in summaries):
             notes.append("no pixel has data at both dates, so nothing is compared. Check that both surveys cover the same place")
         told = json.dumps({"thresholds": summaries, "notes": notes}, indent=1)
-        (folder / "summary.json").write_text(told + "\n", encoding="utf-8")
-        files = tuple(out / path.name for path in sorted(folder.iterdir()))
+        (folder / SUMMARY).write_text(told + "\n", encoding="utf-8")
+        made = file_names([one for one, _ in whole])
+        files = tuple(out / name for name in sorted(name for name in made if (folder / name).is_file()))
     return ChangeFolder(tuple(summaries), files, tuple(notes))
 
 
@@ -149,6 +153,12 @@ def reader(layer: Layer, report: Report = silent, what: str = "") -> Any:
         return pixels.gap, pixels.known
 
     return read
+
+
+def file_names(layers: Iterable[Layer]) -> list[str]:
+    """Return the names of all files of a change, with those that SQLite makes on the way."""
+    names = [name for layer in layers for name in (f"transitions{suffix(layer)}.tif", f"changes{suffix(layer)}.csv")]
+    return [SUMMARY, POLYGONS, *(f"{POLYGONS}{ending}" for ending in ("-journal", "-wal", "-shm")), *names]
 
 
 def suffix(layer: Layer) -> str:

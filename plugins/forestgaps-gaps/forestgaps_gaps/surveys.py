@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from forestgaps_core.drafts import new_results
+from forestgaps_core.drafts import literal, new_results, refuse_taken
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
@@ -90,14 +90,15 @@ class Survey:
             window=self.window,
         )
 
-    def write_cells(self, folder: Path, name: str) -> None:
-        """NAME.tif and NAME.csv with the statistics of every cell."""
+    def write_cells(self, raster: Path, table: Path) -> list[Path]:
+        """Write the statistics of every cell; return what was written, nothing where no cells are wanted."""
         if self._cells is None:
-            return
+            return []
         grid = self.search.layer.grid
         cells = self._cells.finished(self.table)
-        write_cells(cells, folder / f"{name}.tif", crs=grid.crs, transform=grid.transform, gaps=self.search.layer.name)
-        write_cell_table(cells, folder / f"{name}.csv", transform=grid.transform)
+        write_cells(cells, raster, crs=grid.crs, transform=grid.transform, gaps=self.search.layer.name)
+        write_cell_table(cells, table, transform=grid.transform)
+        return [raster, table]
 
 
 def coarseness(rows: int, columns: int) -> int:
@@ -143,7 +144,7 @@ def take_stock(
     outs = [path for path in (wish.out, wish.statistics) if path is not None]
     write = None if wish.out is None else writer(wish.out)
     with ExitStack() as stack:
-        drafts = dict(zip(outs, stack.enter_context(new_results(*outs, purpose="gaps")), strict=True)) if outs else {}
+        refuse_taken(*outs)
         found = stack.enter_context(layers(raster, how))
         if notes is not None:
             notes += found[0].notes
@@ -158,6 +159,10 @@ def take_stock(
             raise DataError(
                 f"{raster}: two of its bands are called the same ({', '.join(layer.name for layer in found)}); choose one: --band 1"
             )
+        contents = [STATISTICS, *(literal(name) for layer in surveys for name in cell_files(layer))]
+        drafts = dict(
+            zip(outs, stack.enter_context(new_results(*outs, purpose="gaps", contents=contents)), strict=True) if outs else ()
+        )
         if wish.out is not None and write is not None:
             parts = {file_name(name): survey.search.parts() for name, survey in surveys.items()}
             write(drafts[wish.out], parts, found[0].grid.crs)
@@ -181,11 +186,19 @@ def write_statistics(draft: Path, content: Mapping[str, Any], surveys: Mapping[s
     if not surveys:
         draft.write_text(text, encoding="utf-8")
         return [""]
-    draft.mkdir()
+    draft.mkdir(exist_ok=True)
     (draft / STATISTICS).write_text(text, encoding="utf-8")
+    files = [draft / STATISTICS]
     for name, survey in surveys.items():
-        survey.write_cells(draft, file_name(name).replace("gaps", "cells", 1))
-    return sorted(path.name for path in draft.iterdir())
+        raster, table = (draft / file for file in cell_files(name))
+        files += survey.write_cells(raster, table)
+    return sorted(path.name for path in files)
+
+
+def cell_files(layer: str) -> tuple[str, str]:
+    """Return the names of the raster and the table of a layer's cells."""
+    name = file_name(layer).replace("gaps", "cells", 1)
+    return f"{name}.tif", f"{name}.csv"
 
 
 def file_name(layer: str) -> str:

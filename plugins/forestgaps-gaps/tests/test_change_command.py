@@ -15,6 +15,7 @@ import typer
 from rasterio import Affine
 from typer.testing import CliRunner
 
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.change_command import change, lines
 from forestgaps_gaps.change_maps import Comparison, change_between
@@ -304,3 +305,21 @@ def test_surveys_without_a_common_pixel_with_data_are_noted(write, tmp_path) -> 
     surveys = write("earlier.tif", forest), write("later.tif", np.full((20, 30), -9999.0))
     done = change_between(*surveys, tmp_path / "out", Comparison(reading=FIVE))
     assert any("no pixel has data at both dates" in note for note in done.notes)
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_a_change_survives(dates, tmp_path, caplog) -> None:
+    out = tmp_path / "out"
+    leave_draft(out)
+    files = change_between(*dates, out, Comparison(reading=FIVE)).files
+    assert [path.name for path in files] == ["changes_5m.csv", "gaps.gpkg", "summary.json", "transitions_5m.tif"]
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

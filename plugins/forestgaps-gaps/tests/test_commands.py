@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -13,6 +14,7 @@ import typer
 from rasterio import Affine
 from typer.testing import CliRunner
 
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import DataError
 from forestgaps_gaps import commands
 from forestgaps_gaps.surveys import number_of_m2
@@ -186,3 +188,20 @@ def test_the_command_line_prints_a_sentence_and_leaves_with_2(tmp_path) -> None:
     assert found.returncode == 2
     assert "no such file" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_statistics_survives(run, raster, wood, tmp_path, caplog) -> None:
+    out = tmp_path / "statistics"
+    leave_draft(out)
+    assert run(raster("chm.tif", wood(40, 40)), "-t", 8, "--statistics", out, "--cells", 20).exit_code == 0
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

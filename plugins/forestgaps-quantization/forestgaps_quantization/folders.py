@@ -121,7 +121,7 @@ def quantize_network(
     if scale:
         plan["calibration"] = unstructure(scale)
     resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
-    with new_folder(Path(folder)) as draft:
+    with new_folder(Path(folder), contents=(FILE, PLAN, CARD)) as draft:
         if calibrate_with is not None:
             surfaces, notes = of_raster(calibrate_with, resolution_m, tiles, reading, skip_checks=skip_checks)
         else:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core import load_predictor
 from forestgaps_core.checkpoint import save_checkpoint
+from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError, ForestgapsError
 from forestgaps_quantization.commands import quantize
 from forestgaps_quantization.engine import Int8Network
@@ -221,3 +222,22 @@ def test_ranges_that_are_none_are_told(tmp_path: Path, ranges: dict[str, Any]) -
     with pytest.raises(CheckpointError, match="the ranges that quantization_aware"):
         quantize_network(checkpoint(tmp_path / "best.pt", ranges), tmp_path / "out", tiles=1)
     assert not (tmp_path / "out").exists()
+
+
+def leave_draft(out: Path) -> None:
+    """What a killed command leaves of its result, where a user put a file."""
+    with hold_draft(draft_name(out), out, "test") as draft:
+        content = draft.content / out.name
+        content.mkdir(parents=True)
+        (content / "mine.tif").write_text("mine")
+
+
+def test_a_file_of_the_user_in_the_draft_of_a_quantized_network_survives(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "int8"
+    leave_draft(out)
+    quantize_network(place / next(iter(SMALL)), out, calibrate_with=place / "dsm.tif", tiles=4)
+    assert (out / "mine.tif").read_text() == "mine"
+    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
+    assert not draft_name(out).exists()

@@ -7,10 +7,12 @@ When the result is complete it becomes `OUT` in one step.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +23,13 @@ import numpy as np
 from attrs import define
 from rasterio.errors import RasterioError
 
-from forestgaps_core.bounded_reading import read_bytes, read_json
+from forestgaps_core.bounded_reading import UnreadableError, kind_of, read_bytes, read_json
 from forestgaps_core.drafts import (
     DraftFolder,
     file_key,
     hold_draft,
     identity_of,
+    is_made,
     read_marker,
     refuse_existing,
     refuse_foreign,
@@ -35,14 +38,16 @@ from forestgaps_core.drafts import (
     take_name,
 )
 from forestgaps_core.errors import DataError, DiskError
-from forestgaps_core.writing import free_at, is_of_the_disk, size, sync_all, write_json
+from forestgaps_core.writing import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
 from forestgaps_geo.local_paths import require_utf8_name
 from forestgaps_rasters.blending import Bytes
-from forestgaps_rasters.folders import ran_full
+from forestgaps_rasters.folders import lack_of_room
 from forestgaps_rasters.lattice import Item
 
 WORK = "work.json"
 DRAFT = ".draft"  # how names of what is not finished end
+REPEAT = "Repeat the command, which then makes the block again and resumes"
+MOVE = "Move it elsewhere or remove it, and repeat the command, which then resumes"
 SUM = 4  # bytes of the checksum at the end of a block's file
 NOTHING = b"no data"  # in the file of a block without any; an empty file is what a power failure leaves
 NAME = re.compile(r"(\d{5,})-(\d{5,})\.block")
@@ -84,6 +89,7 @@ class WorkFolder:
         """Take over what is there, or start."""
         if linked := [path for path in (self.blocks, self.result) if path.is_symlink()]:
             raise NotOursError(f"{linked[0]}: is a link, which this program does not make; remove it")
+        self.refuse_other_kinds()
         if restart:
             self.remove()
         self.remove_result()
@@ -95,6 +101,21 @@ class WorkFolder:
         if not self.resumed:
             write_json(self.folder / WORK, about)
         self.result.mkdir(exist_ok=True)
+
+    def refuse_other_kinds(self) -> None:
+        """
+        Raises:
+            NotOursError: A folder, a pipe or the like has the name of a file that this program writes, or a file that of a folder.
+        """
+        for path in (self.blocks, self.result):
+            if path.exists() and not path.is_dir():
+                raise NotOursError(f"{path}: is {kind_of(path)}, not the folder that this program makes. {MOVE}")
+        for path in self.folder.rglob("*"):
+            if is_made(path.relative_to(self.folder), (WORK, *self.contents)) and not stat.S_ISREG(path.lstat().st_mode):
+                raise NotOursError(f"{path}: is {kind_of(path)}, not the file that this program writes. {MOVE}")
+
+    def largest_bytes(self) -> int:
+        return max((path.lstat().st_size for path in self.folder.rglob("*") if path.is_file()), default=0)
 
     def require(self, room: int, disk: Path | None = None) -> None:
         """
@@ -139,7 +160,11 @@ class WorkFolder:
             DataError: Its file does not hold what was written, as after a power failure.
         """
         path = self.file(item)
-        content = read_bytes(path)
+        try:
+            content = read_bytes(path)
+        except (FileNotFoundError, IsADirectoryError, UnreadableError) as error:  # since the work began
+            there = f"is {kind_of(path)}, not a finished block. {MOVE}" if os.path.lexists(path) else f"was removed. {REPEAT}"
+            raise DataError(f"{path}: {there}") from error
         if content == NOTHING:
             return None
         values = np.frombuffer(content, np.uint8, count=max(len(content) - SUM, 0))
@@ -221,8 +246,9 @@ def work_folder(
         except NotOursError:
             raise
         except BaseException as error:
+            cause = lack_of_room(error, work.folder, work.largest_bytes())  # before the room is given back
             work.interrupted()  # while nobody else can begin
-            if sentence := of_the_disk(error, work, existing):
+            if sentence := of_the_disk(error, cause, work, existing):
                 raise DiskError(sentence) from error
             raise
 
@@ -240,16 +266,22 @@ def check_free(out: Path) -> None:
         refuse_existing(out)
 
 
-def of_the_disk(error: BaseException, work: WorkFolder, place: Path) -> str:
-    """What to say where the disk failed, '' where something else did."""
+def of_the_disk(error: BaseException, cause: OSError | None, work: WorkFolder, place: Path) -> str:
+    """What to say where the disk failed, '' where something else did.
+
+    Args:
+        cause: Why there was no room, if that is the reason.
+    """
     left = work.kept()
     kept = f"{left} finished parts are kept in {work.folder}" if left else "Nothing was left behind"
-    if ran_full(error, place):
+    if cause is not None and cause.errno == errno.ENOSPC:
         return full(
             work.out, work.room, free(place), kept + ("; with more room the same command resumes from there" if left else "")
         )
     if isinstance(error, OSError | RasterioError):  # rasterio's tell why in words only
-        why = " ".join(str(error.strerror if is_of_the_disk(error) else error).split())[:300]
+        reason = cause or error
+        why = " ".join(str(reason.strerror if isinstance(reason, OSError) and is_of_the_disk(reason) else reason).split())[:300]
+        why += f"; {ADVICE[cause.errno]}" if cause is not None and cause.errno in ADVICE else ""
         needs = f"up to {size(work.room)} needed, {free(place)} free"
         after = "; the same command resumes from there" if left else ""
         return f"{work.out}: may not be written or its disk fails ({why}; {needs}). {kept}{after}"

@@ -2,15 +2,37 @@ from __future__ import annotations
 
 import errno
 
+import pytest
 from rasterio.errors import RasterioError
 
 from forestgaps_geo.writing import UnwrittenError
-from forestgaps_rasters.folders import ran_full
+from forestgaps_rasters.folders import PROBE_BYTES, lack_of_room
 
 
-def test_a_full_disk_is_known_by_its_errors(tmp_path) -> None:
-    assert ran_full(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
-    assert ran_full(UnwrittenError("not there"), tmp_path)
-    assert not ran_full(OSError(errno.EACCES, "Permission denied"), tmp_path)
-    assert not ran_full(RasterioError("damaged"), tmp_path), "there is room"
-    assert not ran_full(ValueError("a bug"), tmp_path)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_lack_of_room_is_known_by_its_number(tmp_path, number) -> None:
+    error = OSError(number, "no room")
+    assert lack_of_room(error, tmp_path) is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EACCES, "Permission denied"), RasterioError("damaged"), UnwrittenError("not there"), ValueError("a bug")],
+)
+def test_where_a_file_can_be_written_the_cause_is_another(tmp_path, error) -> None:
+    assert lack_of_room(error, tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [RasterioError("write failed"), UnwrittenError("not there")])
+@pytest.mark.parametrize(("limit", "largest"), [(PROBE_BYTES // 2, 0), (4 * PROBE_BYTES, 4 * PROBE_BYTES)])
+def test_of_errors_without_a_number_the_system_is_asked(tmp_path, error, limit, largest) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        found = lack_of_room(error, tmp_path, largest)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found is not None and found.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())

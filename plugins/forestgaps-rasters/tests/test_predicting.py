@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -29,6 +30,7 @@ from forestgaps_core.errors import DataError, DiskError, ForestgapsError
 from forestgaps_geo.bands import opened
 from forestgaps_geo.grids import Grid, parsed_crs
 from forestgaps_geo.opening import gdal
+from forestgaps_geo.writing import WrittenPixels
 from forestgaps_rasters import predicting
 from forestgaps_rasters.executors import InProcess, Processes
 from forestgaps_rasters.lattice import Lattice, rounded_up
@@ -281,7 +283,7 @@ def disk_of(size: int):
 def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_path, untouched) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
     untouched()
-    with disk_of(10_000), pytest.raises(DiskError, match=r"the disk is full.*Nothing was left behind"):
+    with disk_of(10_000), pytest.raises(DiskError, match=r"File too large; the file is larger than.*Nothing was left behind"):
         predict_raster(Local(), dsm, tmp_path / "map", [2, 5], MapOptions(window=256))
     assert untouched()
 
@@ -289,11 +291,31 @@ def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_pat
 def test_a_disk_that_fills_on_the_way_keeps_what_is_finished(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
     how = MapOptions(window=256)
-    with disk_of(300_000), pytest.raises(DiskError, match=r"the disk is full.*16 finished parts are kept"):
+    with disk_of(300_000), pytest.raises(DiskError, match=r"File too large; the file is larger than.*16 finished parts are kept"):
         predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
     assert not (tmp_path / "map").exists()
     done = predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
     assert (done.blocks, done.resumed) == (16, 16)
+
+
+@pytest.mark.parametrize("name", ["gaps.tif", "probabilities.tif"])
+def test_a_map_that_does_not_hold_what_was_written_names_that_and_not_a_full_disk(raster, tmp_path, monkeypatch, name) -> None:
+    verify = WrittenPixels.verify
+
+    def damaged_first(pixels: WrittenPixels, path: Path, about: Any) -> None:
+        if path.name.startswith(name.removesuffix(".tif")):
+            with path.open("r+b") as file:
+                file.truncate(path.stat().st_size // 2)
+        verify(pixels, path, about)
+
+    monkeypatch.setattr(WrittenPixels, "verify", damaged_first)
+    dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (300, 300)).astype(np.float32))
+    with pytest.raises(DiskError) as caught:
+        predict_raster(Local(), dsm, tmp_path / "map", [2, 5], MapOptions(window=256))
+    assert "full" not in str(caught.value)
+    assert re.search(
+        rf"may not be written or its disk fails \({name.removesuffix('.tif')}.*finished parts are kept", str(caught.value)
+    )
 
 
 # --- the same bytes, however they are computed ------------------------------------------------------------------------

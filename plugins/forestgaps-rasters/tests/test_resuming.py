@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -101,6 +102,56 @@ def test_a_damaged_block_is_told_and_made_again(tmp_path, change) -> None:
         work.block((0, 0), BLOCK.shape)
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
         assert work.finished() == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "kind"),
+    [
+        ("blocks/00000-00000.block", Path.mkdir, "a folder, not the file"),
+        ("blocks/00000-00001.draft", Path.mkdir, "a folder, not the file"),
+        ("blocks/00000-00000.block", os.mkfifo, "a named pipe, not the file"),
+        ("blocks/00000-00000.block", lambda path: path.symlink_to("/dev/zero"), "a link, not the file"),
+        ("work.json", Path.mkdir, "a folder, not the file"),
+        ("result", Path.touch, "a file, not the folder"),
+        ("blocks", Path.touch, "a file, not the folder"),
+    ],
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_something_else_that_has_the_name_of_a_part_is_named_and_kept(tmp_path, name, make, kind, restart) -> None:
+    begun(tmp_path / "out", (0, 0), (0, 1))
+    path = partial(tmp_path / "out") / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    make(path)
+    sentence = rf"{name}: is {kind} that this program \w+\. Move it elsewhere or remove it, and repeat the command"
+    with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "out", ABOUT, 0, restart=restart):
+        pytest.fail("begun")
+    assert os.path.lexists(path)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if name.startswith("blocks/"):
+        with work_folder(tmp_path / "out", ABOUT, 0) as work:
+            assert work.finished() == ({(0, 1)} if name.endswith("00.block") else {(0, 0), (0, 1)})
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (Path.mkdir, "is a folder, not a finished block. Move it"),
+        (os.mkfifo, "is a named pipe, not a finished block. Move it"),
+        (lambda path: None, "was removed. Repeat the command"),
+    ],
+)
+def test_a_block_that_is_replaced_on_the_way_is_named(tmp_path, make, sentence) -> None:
+    def work_on() -> None:
+        with work_folder(tmp_path / "out", ABOUT, 0) as work:
+            work.keep((0, 0), BLOCK)
+            work.file((0, 0)).unlink()
+            make(work.file((0, 0)))
+            work.block((0, 0), BLOCK.shape)
+
+    with pytest.raises(DataError, match=f"00000-00000.block: {sentence}"):
+        work_on()
 
 
 def test_a_half_written_block_is_no_block(tmp_path) -> None:
