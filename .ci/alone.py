@@ -6,6 +6,7 @@ downloaded. There it imports each module of the package and runs `forestgaps plu
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import sysconfig
 import venv
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.metadata import Distribution, distribution, distributions, entry_points
 from pathlib import Path
 
@@ -30,6 +32,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 
 
 def main(folder: Path, packages: list[str], *, tests: bool) -> None:
+    owners_of_top_level()  # once for all threads
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         passed = pool.map(lambda name: passes(name, environment_of(name, folder / name), tests=tests), packages)
         failed = [name for name, fine in zip(packages, passed, strict=True) if not fine]
@@ -58,15 +61,14 @@ def environment_of(name: str, folder: Path) -> Path:
     site_packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
     extras = distribution(name).metadata.get_all("Provides-Extra") or []
     wanted = needed_by([f"{name}[{','.join(extras)}]", *TEST_TOOLS])
-    owners = owners_of_top_level()
-    for found in wanted.values():
-        for file in found.files or ():
-            top = file.parts[0]
-            shared = not owners[top] <= wanted.keys()  # a namespace, such as `google`, with parts of packages not wanted here
-            link = site_packages / (file if shared else top)
-            if top not in ("..", "__pycache__") and not link.exists():
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(Path(str(found.locate_file(file if shared else top))))
+    for owner, found in wanted.items():
+        for top, files in installed_files()[owner].items():
+            shared = not owners_of_top_level()[top] <= wanted.keys()  # a namespace, such as `google`, with parts not wanted here
+            for file in files if shared else [top]:
+                link = site_packages / file
+                if not link.exists():
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(Path(str(found.locate_file(file))))
     (python,) = [path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists()]
     return python
 
@@ -89,12 +91,26 @@ def needed_by(requirements: list[str]) -> dict[str, Distribution]:
     return found
 
 
+@cache
+def installed_files() -> dict[str, dict[str, list[str]]]:
+    """Return the files of each installed distribution, by the file or folder of site-packages that they are in."""
+    files: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for found in distributions():
+        owned = files[canonicalize_name(found.metadata["Name"])]  # parsed anew each time, so not in the loop
+        for file, *_ in csv.reader((found.read_text("RECORD") or "").splitlines()):
+            top = file.partition("/")[0]
+            if top not in ("..", "__pycache__"):
+                owned[top].append(file)
+    return files
+
+
+@cache
 def owners_of_top_level() -> dict[str, set[str]]:
     """Return which distributions have files in each file or folder of site-packages."""
     owners = defaultdict(set)
-    for found in distributions():
-        for file in found.files or ():
-            owners[file.parts[0]].add(canonicalize_name(found.metadata["Name"]))
+    for name, files in installed_files().items():
+        for top in files:
+            owners[top].add(name)
     return owners
 
 
