@@ -167,6 +167,10 @@ class TileLoader:
         keys = evolve(self._keys, epoch=epoch, start=batch)
         return SourceDataset(self.source).__getitems__(next(iter(keys)))
 
+    def close(self) -> None:
+        """End the loader processes, which otherwise live as long as this object. Iterating again starts new ones."""
+        self._loader = self._new_loader()
+
     def __iter__(self) -> Iterator[Tiles]:
         """The batches; loader processes that die are started again, where they were, up to `LIVES` times.
 

@@ -71,6 +71,8 @@ def rehearse(run: Assembled) -> dict[str, Any]:
             for batch in FirstBatches(loaders["test"], 1):
                 trainer.evaluation_batch(batch.to(run.device))
     tiles = next(iter(FirstBatches(loaders["train"], 1))).to(run.device)
+    for loader in loaders.values():
+        loader.close()
     return {
         "device": str(run.device),
         "tiles": {split: len(getattr(run.data, split)) for split in loaders},

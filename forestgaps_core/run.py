@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from attrs import frozen
@@ -120,8 +120,8 @@ def fit(run: Assembled, folder: Path) -> Result:
     if trainer.processes.first:
         discard_draft(folder)
         sweep(folder, folder / "checkpoints", folder / FAULTS)
-    with stopping_on_signals(trainer):
-        trainer.fit(run.loader("train"), run.loader("validation"), epochs=run.config.training.epochs)
+    with closing(run.loader("train")) as train, closing(run.loader("validation")) as validation, stopping_on_signals(trainer):
+        trainer.fit(train, validation, epochs=run.config.training.epochs)
     return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)
 
 
@@ -165,7 +165,8 @@ def evaluate_model(
         run.trainer.model.load_state_dict(weights_to_use(state))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
-    return run.trainer.evaluate(run.loader(split), split)
+    with closing(run.loader(split)) as loader:
+        return run.trainer.evaluate(loader, split)
 
 
 def calibrated(
@@ -182,5 +183,6 @@ def calibrated(
     run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
     run.trainer.model.load_state_dict(weights_to_use(state))
     run.trainer.metrics = {"calibration": LogitCounts}
-    found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(run.loader("validation")).items()}
+    with closing(run.loader("validation")) as loader:
+        found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(loader).items()}
     return Calibration(slope=found["slope"], offset=found["offset"]), found["log_loss_before"], found["log_loss_after"]

@@ -51,7 +51,7 @@ class CommandLine:
 
     def __exit__(self, *error: object) -> None:
         assert self.server is not None
-        self.server.communicate()
+        self.server.communicate("\n", timeout=60)
 
     def __call__(self, *arguments: object, folder: Path, search: Path | None = None, **environment: str) -> Done:
         """Run `forestgaps ARGUMENTS` in this folder."""
@@ -109,6 +109,8 @@ def serve() -> None:
         importlib.import_module(name)
     gc.freeze()  # or each child would copy the memory of all these modules
     for line in sys.stdin:
+        if not line.strip():  # the end; that of stdin may not come, where another process has inherited the pipe
+            break
         child = os.fork()
         if not child:
             sys.stdin.close()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -59,3 +61,14 @@ def test_loading_leaves_the_global_generator_alone():
 
 def test_evaluation_reads_in_order():
     assert [index for indices, _, _ in keys(TileLoader(Counter(5), batch_size=2)) for index in indices] == [0, 1, 2, 3, 4]
+
+
+def test_a_closed_loader_has_no_processes_and_starts_new_ones_when_iterated():
+    loader = TileLoader(Counter(8), batch_size=2, workers=2)
+    before = set(multiprocessing.active_children())
+    first = [tiles.index.tolist() for tiles in loader]
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    loader.close()
+    assert set(multiprocessing.active_children()) == before
+    assert [tiles.index.tolist() for tiles in loader] == first
+    loader.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shlex
 import shutil
@@ -362,3 +363,14 @@ def test_calibrating_lowers_the_log_loss_of_the_validation_split(run_file, plugi
 def test_a_network_that_has_learned_nothing_cannot_be_calibrated(plugins, trained):
     with pytest.raises(DataError, match="say nothing of them"):
         calibrated(trained, plugins=plugins)
+
+
+def test_no_loader_process_outlives_training_evaluation_and_check(run_file, plugins, tmp_path):
+    config = load_config(run_file, overrides=["environment.workers=2"], plugins=plugins)
+    before = set(multiprocessing.active_children())
+    train_model(config, tmp_path / "run", plugins=plugins)
+    assert set(multiprocessing.active_children()) == before
+    evaluate_model(tmp_path / "run", plugins=plugins)
+    assert set(multiprocessing.active_children()) == before
+    try_run(config, plugins)
+    assert set(multiprocessing.active_children()) == before

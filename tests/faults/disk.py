@@ -146,10 +146,7 @@ class Commands:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-        self.process.stdout.close()
+        self.process.communicate("\n", timeout=60)
 
     def run(self, *arguments: str | Path, cwd: Path, seconds: float = 120.0) -> tuple[int, str, str]:
         """Exit status (-9: hung), and what it printed to stdout and stderr."""
@@ -177,6 +174,8 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
+        if not line.strip():  # the end; that of stdin may not come, where another process has inherited the pipe
+            break
         told = json.loads(line)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             child = os.fork()

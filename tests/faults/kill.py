@@ -99,7 +99,7 @@ class Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.communicate()
+        self.process.communicate("\n", timeout=60)
 
     def run(self, *arguments: str | Path, cwd: Path, strike: Strike | None = None) -> End:
         """`forestgaps ARGUMENTS` to its end."""
@@ -126,6 +126,8 @@ def serve() -> None:
     gc.freeze()  # what is shared with the children is not gone through, and so copied, in each of them
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be forked as if it were new"
     for line in sys.stdin:
+        if not line.strip():  # the end; that of stdin may not come, where another process has inherited the pipe
+            break
         order = json.loads(line)
         cwd = Path(order["cwd"])
         printed, dumped = cwd / ".printed", cwd / ".stack"

@@ -99,6 +99,8 @@ def main() -> None:
     for _, command in forestgaps_core.cli.plugins().commands().values():
         import_all(command.target.partition(".")[0])
     for line in sys.stdin:
+        if not line.strip():  # the end; that of stdin may not come, where another process has inherited the pipe
+            break
         asked = json.loads(line)
         print(json.dumps(run(asked["arguments"], Path(asked["folder"]))), flush=True)
 

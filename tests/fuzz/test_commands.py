@@ -349,8 +349,7 @@ class Workshop:
         return made
 
     def close(self) -> None:
-        with self.process:  # closes its pipes and waits
-            pass
+        self.process.communicate("\n", timeout=60)
 
     def furnish(self) -> None:
         """What stands in the folder: things that work, and things that do not."""
