@@ -29,7 +29,7 @@ from forestgaps_core.offers import install
 from .test_declared_dependencies import PROJECTS
 from .test_printed_lines import SOURCES
 
-OPTION = re.compile(r"--(?:scale|nodata|band|feet|skip-checks)\b(?:[= ](?:-?\d[\w.+]*))?")
+OPTION = re.compile(r"--(?:scale|nodata|band|feet|skip-checks|resample|resolution)\b(?:[= ](?:-?\d[\w.+]*))?")
 HEIGHTS_IN_M = "EPSG:32610+5703"
 
 
@@ -121,6 +121,46 @@ def test_skip_checks_maps_a_refused_raster_as_it_is(tmp_path):
     assert after == (float((decimetres < 5).sum()), float(truth().size))
     assert after != WHOLE
     assert "taller than trees grow" in notes
+
+
+HALF = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
+GROUND_M = np.float32(500)
+
+
+def prepare(folder: Path, *options: str) -> str:
+    """Prepare the DSM and CHM of a folder; return the message."""
+    rasters = ["--dsm", str(folder / "dsm.tif"), "--chm", str(folder / "chm.tif"), "--out", str(folder / "out")]
+    result = CliRunner().invoke(app, ["prepare", *rasters, "--tile", "16", "--guard", "1", *options])
+    if isinstance(result.exception, ForestgapsError):
+        return str(result.exception)
+    assert result.exit_code == 0, f"{options}: {result.output} {result.exception!r}"
+    return result.output
+
+
+@pytest.mark.parametrize(("option", "side"), [("--resample", 1), ("--resolution 0.5", 2)])
+def test_an_advised_option_brings_a_survey_to_a_pixel_size(option, side, tmp_path):
+    heights = truth().astype("float32")
+    fine = np.kron(heights, np.ones((2, 2), np.float32))  # so that a mean or a maximum of 2 x 2 pixels is known
+    write(tmp_path / "dsm.tif", fine + GROUND_M, transform=HALF)
+    write(tmp_path / "chm.tif", fine, transform=HALF)
+    message = prepare(tmp_path, "--resolution", "1")
+    assert option in OPTION.findall(message), message
+    prepare(tmp_path, "--resolution", "1", *shlex.split(option))  # the last --resolution counts
+    expected = heights if side == 1 else fine
+    (dsm,) = tmp_path.glob("out/*/dsm.npy")
+    (height,) = tmp_path.glob("out/*/height.npy")
+    assert np.array_equal(np.load(dsm), expected + GROUND_M)
+    assert np.load(height) == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_option_is_advised_that_does_not_help_a_chm_of_another_grid(tmp_path):
+    heights = truth().astype("float32")
+    write(tmp_path / "dsm.tif", np.kron(heights, np.ones((2, 2), np.float32)) + GROUND_M, transform=HALF)
+    write(tmp_path / "chm.tif", heights)
+    for options in ((), ("--resample",)):
+        message = prepare(tmp_path, *options)
+        assert "does not fit the pixels of the DSM" in message
+        assert OPTION.findall(message) == []
 
 
 # --- pip install ----------------------------------------------------------------------------------------------------

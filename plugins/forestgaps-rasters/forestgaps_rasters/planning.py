@@ -63,7 +63,9 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         lower = derived or target
         stack.enter_context(onto(surface, target, "maximum", resample=wish.resample))
         how = how_of_ground(surface, other) if layer == "dtm" else "mean"
-        below = stack.enter_context(onto(other, lower, how, resample=wish.resample and layer == "dtm"))
+        ground = layer == "dtm"
+        remedy = "Add --resample" if ground else "Give a CHM on the grid of the DSM, or give the DTM, which may have another grid"
+        below = stack.enter_context(onto(other, lower, how, resample=wish.resample and ground, remedy=remedy))
         survey(surface, report)
         if survey(other, report).canopy_share < 0.5 and layer == "chm":
             found = check_raster(other, layer, is_reference=True)

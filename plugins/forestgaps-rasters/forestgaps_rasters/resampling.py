@@ -79,12 +79,15 @@ class Strips:
 
 
 @contextmanager
-def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float = 0.125) -> Iterator[Strips]:
+def onto(
+    band: Band, target: Grid, how: How, *, resample: bool, tolerance: float = 0.125, remedy: str = "Add --resample"
+) -> Iterator[Strips]:
     """The band on the target grid.
 
     Args:
         resample: Whether pixels may be made anew. Ground may always be interpolated.
         tolerance: Pixels by which a place on another CRS may be off. Within it GDAL's answer depends on the window that is read.
+        remedy: What to do where the grids do not fit.
 
     Raises:
         DataError: The grids do not fit and resampling was not asked, or a surface is coarser than the target.
@@ -99,7 +102,7 @@ def onto(band: Band, target: Grid, how: How, *, resample: bool, tolerance: float
         yield Strips(target, gathered_window(read_block, k, how), exact=True)
         return
     if not resample and how != "interpolated":
-        raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}); add --resample")
+        raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}). {remedy}")
     size = pixel_size(band.grid, target)
     if how != "interpolated":
         refuse_finer_pixels(band, size, target.resolution)
