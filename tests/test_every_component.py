@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -123,11 +124,17 @@ def trained(folder: Path, plugins: Plugins, changes: list[str]) -> dict[str, tor
     return state
 
 
-@pytest.mark.parametrize("component", installed())
+ALL_METRICS = [name for name in installed() if name.startswith("metrics.")]  # together, since none changes the weights
+
+
+@pytest.mark.parametrize("component", [*(name for name in installed() if name not in ALL_METRICS), "metrics"])
 def test_it_trains_and_resumes_bit_for_bit(component, everything, tmp_path):
     kind, _, name = component.partition(".")
     place = f"{kind}.it" if KINDS[kind].several else kind
     changes = [f"{place}.name={name}", *NEEDS.get(component, [])]
+    if component == "metrics":
+        changes = [f"{metric}.name={metric.partition('.')[2]}" for metric in ALL_METRICS]
+        changes.append("callbacks.lines.name=json_lines")
     if component.startswith("model."):
         changes += ["model.base=4"]
     whole = trained(tmp_path / "whole", everything, changes)
@@ -135,6 +142,11 @@ def test_it_trains_and_resumes_bit_for_bit(component, everything, tmp_path):
     assert whole.keys() == broken.keys()
     for key in whole:
         assert torch.equal(whole[key], broken[key]), key
+    if component == "metrics":
+        rows = [(tmp_path / run / "lines.jsonl").read_text().splitlines()[-1] for run in ("whole", "broken")]
+        scores = [{name: value for name, value in json.loads(row).items() if name.startswith("validation/")} for row in rows]
+        assert {name.split("/")[1] for name in scores[0]} >= {metric.partition(".")[2] for metric in ALL_METRICS}
+        assert repr(scores[0]) == repr(scores[1]), "the scores after a resume, NaN included"
 
 
 LACKING = {
