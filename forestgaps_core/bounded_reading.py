@@ -71,12 +71,17 @@ def refuse_special(about: os.stat_result, path: Path | str) -> None:
 
 
 def kind_of(path: Path | str) -> str:
-    """Return what has this name, with its article: "a folder", "a link", "a named pipe". A link is not followed."""
+    """Return what has this name, with its article, such as "a folder", "a named pipe", "a link to a device"."""
     try:
-        mode = os.lstat(path).st_mode
+        kind = KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "a special file")
     except (OSError, ValueError):
         return "nothing"
-    return KINDS.get(stat.S_IFMT(mode), "a special file")
+    if kind != KINDS[stat.S_IFLNK]:
+        return kind
+    try:
+        return f"a link to {KINDS.get(stat.S_IFMT(os.stat(path).st_mode), 'a special file')}"
+    except OSError:
+        return "a link to nothing"
 
 
 def read_bytes(path: Path | str, limit: int = MAX_TABLE_BYTES) -> bytes:

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from forestgaps_core.errors import printable
+from forestgaps_core.errors import printable, shorten_words
 
 INTERRUPTED, TERMINATED = 130, 143  # as shells report a program ended by SIGINT and by SIGTERM
 PATIENCE = 5.0  # seconds for what a plugin left running
@@ -49,7 +49,7 @@ def mendable(error: Exception) -> str | None:
 
 
 def say_error(sentence: str) -> None:
-    print(f"Error: {printable(sentence)}", file=sys.stderr)
+    print(f"Error: {printable(shorten_words(sentence))}", file=sys.stderr)
 
 
 def leave(status: object) -> None:

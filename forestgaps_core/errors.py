@@ -7,6 +7,7 @@ Any other exception is a bug of the program and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -65,12 +66,28 @@ class NumbersError(ForestgapsError):
     """A number that is none (NaN, infinite) in inputs, loss, gradients or weights; the message names step, batch and tiles."""
 
 
+LONGEST_SHOWN = 4096  # characters, as the longest path
+LONG_WORDS = re.compile(rf"\S{{{LONGEST_SHOWN + 1},}}")
 LONGEST_WORD = 64  # characters; comparing takes time that grows with their product, and no name here is as long
 
 
 def printable(text: str) -> str:
     """The text with what a terminal would obey or hide (escape codes, marks of direction) written out; ends of lines stay."""
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def shorten(text: str, longest: int = 60) -> str:
+    """Return the beginning of a text that a user or a file gave, and how long it is; the whole text where it is short."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 3]}... ({len(text):,} characters)"
+
+
+def shorten_words(text: str) -> str:
+    """Return a message with words shortened that are longer than any path, whatever repeats them."""
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return LONG_WORDS.sub(lambda found: shorten(found[0], 200), text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

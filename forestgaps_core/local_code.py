@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes
-from forestgaps_core.errors import PluginError
+from forestgaps_core.errors import PluginError, shorten
 
 FILES = "FORESTGAPS_PLUGIN_FILES"  # a JSON list of paths
 PREFIX = "forestgaps_local_"
@@ -45,7 +45,7 @@ def given_files() -> list[Path]:
     except ValueError:
         paths = None
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise PluginError(f"{FILES}: found {text[:60]!r}, expected a JSON list of paths; unset it")
+        raise PluginError(f"{FILES}: found {shorten(text)!r}, expected a JSON list of paths; unset it")
     return [Path(path) for path in paths]
 
 

@@ -25,7 +25,7 @@ from attrs import define, field, frozen
 from forestgaps_core.admission import CORE as CORE
 from forestgaps_core.admission import NAME, malformed, malformed_record, misspelt_hooks
 from forestgaps_core.admission import unmet_requirement as unmet_requirement
-from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, read_bytes, read_text
+from forestgaps_core.bounded_reading import MAX_TEXT_BYTES, kind_of, read_bytes, read_text
 from forestgaps_core.components import Engine, Executor
 from forestgaps_core.errors import PluginError
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
@@ -130,7 +130,9 @@ class Plugins:
             PluginError: It cannot be used, or another file of its name is loaded.
         """
         if not path.is_file():
-            raise PluginError(f"-p {path}: no such file")
+            if (kind := kind_of(path)) == "nothing":
+                raise PluginError(f"-p {path}: no such file")
+            raise PluginError(f"-p {path}: is {kind}, not a Python file. Give the path of a file with components")
         try:
             content = read_bytes(path, MAX_TEXT_BYTES)
         except OSError as error:

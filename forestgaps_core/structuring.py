@@ -17,7 +17,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
-from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.errors import ConfigError, nearest, shorten
 
 T = TypeVar("T")
 
@@ -48,12 +48,12 @@ def shown(value: Any) -> str:
         text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists of lists of lists
         text = f"a {type(value).__name__} too long to show"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shorten(text)
 
 
 def spelt(key: str) -> str:
     """A key as TOML has it: in quotation marks unless it is plain, so that its dots and control characters show."""
-    return key if BARE.fullmatch(key) else shown(key)
+    return shorten(key) if BARE.fullmatch(key) else shown(key)
 
 
 def first(problems: Sequence[str]) -> list[str]:

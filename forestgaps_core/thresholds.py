@@ -9,10 +9,23 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, le, lt, max_len, min_len
 
+DIGITS = 6  # of thresholds in names, as `:g` writes them
+
 
 def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
     if any(low >= high for low, high in pairwise(values)):
         raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
+    if fault := indistinct_heights(values):
+        raise ValueError(fault)
+
+
+def indistinct_heights(heights: Sequence[float]) -> str:
+    """Return a sentence on two thresholds that names of bands, files and scores do not tell apart; '' where there are none."""
+    for low, high in pairwise(sorted(set(heights))):
+        if f"{low:g}" == f"{high:g}":
+            written = f"{low!r} and {high!r} m are both {low:g} m when written with {DIGITS} digits"
+            return f"{written}, as in the names of bands and files. Leave one of them out"
+    return ""
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forestgaps_core.commands.thresholds import Thresholds, spread_thresholds
+from forestgaps_core import thresholds
+from forestgaps_core.commands.thresholds import Thresholds, join_heights, spread_thresholds
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -85,3 +86,16 @@ def test_commands_without_the_option_keep_their_arguments() -> None:
     def command(files: list[str], text: str = typer.Option("", "-t")) -> None: ...
 
     assert spread_thresholds(typer.main.get_command(other), ["-t", "5", "7"]) == ["-t", "5", "7"]
+
+
+@pytest.mark.parametrize("heights", [[5, 5.0000001], [2, 5.0000001, 5], [10.00001, 10.0], [0.1234567, 0.1234568]])
+def test_thresholds_that_names_do_not_tell_apart_are_refused_by_name(heights):
+    with pytest.raises(typer.BadParameter, match=r"are both \S+ m when written with 6 digits") as caught:
+        join_heights(heights)
+    assert sum(repr(float(height)) in str(caught.value) for height in map(float, heights)) == 2
+    with pytest.raises(ValueError, match="when written with 6 digits"):
+        thresholds.Thresholds(values=tuple(sorted(map(float, heights))))
+
+
+def test_thresholds_that_differ_in_their_sixth_digit_are_two():
+    assert join_heights([10.0001, 10.0, 5.0]) == [10.0001, 10.0, 5.0]

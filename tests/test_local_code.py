@@ -135,6 +135,21 @@ def test_the_environment_is_put_back_and_what_is_no_list_is_reported(mine, monke
         Plugins.discover()
 
 
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a named pipe"),
+        (Path.mkdir, "a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "a link to a device"),
+        (lambda path: path.symlink_to("gone.py"), "a link to nothing"),
+    ],
+)
+def test_what_is_not_a_file_is_named(tmp_path, make, kind):
+    make(tmp_path / "mine.py")
+    with pytest.raises(PluginError, match=rf"mine.py: is {kind}, not a Python file. Give the path of a file with components"):
+        Plugins.discover([tmp_path / "mine.py"])
+
+
 @pytest.mark.parametrize(("name", "words"), [("mine.txt", "not a Python file"), ("gone.py", "no such file")])
 def test_a_file_that_cannot_be_used_is_reported(name, words, tmp_path):
     (tmp_path / "mine.txt").write_text(MINE)

@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.errors import shorten
+from forestgaps_core.thresholds import indistinct_heights
+
 MAX_HEIGHT_M = 150  # the tallest known tree has 116 m
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 METRES = re.compile(r"m|metres?|meters?", re.IGNORECASE)
@@ -32,7 +35,7 @@ def read_heights(text: str) -> tuple[float, ...]:
     """
     words = [word for word in SEPARATORS.split(SPACE_BEFORE_UNIT.sub("", text.strip().removeprefix("="))) if word]
     if not words:
-        raise ValueError(f"{text!r} does not contain a height; {EXAMPLE}")
+        raise ValueError(f"{shorten(text)!r} does not contain a height; {EXAMPLE}")
     return tuple(map(read_height, words))
 
 
@@ -40,14 +43,14 @@ def read_height(word: str) -> float:
     number = NUMBER.match(word)
     unit = word[number.end() :] if number else ""
     if number is not None and unit.isalpha() and not METRES.fullmatch(unit):
-        raise ValueError(f"{word!r} has the unit {unit!r}, and thresholds are in metres; {EXAMPLE}")
+        raise ValueError(f"{shorten(word)!r} has the unit {shorten(unit)!r}, and thresholds are in metres; {EXAMPLE}")
     if number is None or (unit and not METRES.fullmatch(unit)):
-        raise ValueError(f"{word!r} is not a height in metres; {EXAMPLE}")
+        raise ValueError(f"{shorten(word)!r} is not a height in metres; {EXAMPLE}")
     height = float(number[0])
     if not isfinite(height) or height <= 0:
-        raise ValueError(f"{word!r} is not above 0 m, and a gap is canopy lower than the threshold; {EXAMPLE}")
+        raise ValueError(f"{shorten(word)!r} is not above 0 m, and a gap is canopy lower than the threshold; {EXAMPLE}")
     if height > MAX_HEIGHT_M:
-        raise ValueError(f"{word!r} is above {MAX_HEIGHT_M} m, and no canopy is that tall; {EXAMPLE}")
+        raise ValueError(f"{shorten(word)!r} is above {MAX_HEIGHT_M} m, and no canopy is that tall; {EXAMPLE}")
     return height
 
 
@@ -71,6 +74,8 @@ def join_heights(values: Sequence[Any] | None) -> list[float] | None:
     heights = [height for value in values for height in (value if isinstance(value, tuple) else (value,))]
     for height in dict.fromkeys(height for height in heights if heights.count(height) > 1):
         typer.echo(f"note: the threshold {height:g} m is given more than once; it is used once", err=True)
+    if fault := indistinct_heights(heights):
+        raise typer.BadParameter(fault, param_hint="-t")
     return list(dict.fromkeys(heights))
 
 

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.thresholds import indistinct_heights
 from forestgaps_gaps.grids import Grid, grid_of, require_overlap, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening
@@ -230,6 +231,8 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
     for level in how.thresholds:
         if not isfinite(level):
             raise DataError(f"a threshold of {level} m was given; thresholds are heights in metres, such as -t 5")
+    if fault := indistinct_heights(how.thresholds):
+        raise DataError(fault)
     with ExitStack() as stack:
         stack.enter_context(opening.gdal())
         dataset = stack.enter_context(opening.opened(path))

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import DataError, shorten
 from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.virtual_rasters import plain
 
@@ -301,4 +301,4 @@ def parsed_crs(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except (CRSError, ValueError) as error:
-        raise DataError(f"{text!r} names no CRS; say it as EPSG:32610, for instance") from error
+        raise DataError(f"{shorten(text)!r} names no CRS; say it as EPSG:32610, for instance") from error

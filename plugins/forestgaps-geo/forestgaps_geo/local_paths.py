@@ -9,6 +9,7 @@ from forestgaps_core.errors import DataError
 
 ARCHIVES = ("zip", "tar", "gzip", "7z", "rar")
 # A path has lost one of the two slashes of "s3://", and may begin with the folder of the list that names it.
+SHORTENED = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 ADDRESS = re.compile(r"(?:^|/)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)")
 VIRTUAL = re.compile(r"(?:^|/)vsi(?P<system>[a-z0-9_]+)[/?].*")
 
@@ -30,10 +31,16 @@ def missing_file(path: Path, what: str = "no such file") -> str:
     """Return a sentence on a path where there is nothing: an address says that only local files are read."""
     text = str(path)
     if found := VIRTUAL.search(text):
+        text = SHORTENED.sub(lambda address: address["scheme"] + slashes_of(address["scheme"]), text)
         inside = found["system"].startswith(ARCHIVES)
         fault, remedy = ("is inside an archive", "Unpack") if inside else ("is an address for GDAL, not a file", "Download")
         return f"{text}: {fault}; only local files are read. {remedy} it, and give the path of the copy"
     if found := ADDRESS.search(text):
-        address = f"{found['scheme']}://{found['rest']}"
+        address = f"{found['scheme']}{slashes_of(found['scheme'])}{found['rest']}"
         return f"{address}: is an address; only local files are read. Download it, and give the path of the copy"
     return f"{text}: {what}"
+
+
+def slashes_of(scheme: str) -> str:
+    """Return what stands between a scheme and the rest: "file:///home/x" names no host."""
+    return ":///" if scheme.lower() == "file" else "://"

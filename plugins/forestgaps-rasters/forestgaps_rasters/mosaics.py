@@ -23,7 +23,8 @@ from rasterio import Affine
 from rasterio.enums import Resampling
 
 from forestgaps_core.bounded_reading import read_text
-from forestgaps_core.errors import DataError
+from forestgaps_core.errors import DataError, shorten
+from forestgaps_core.structuring import unusable
 from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_geo.local_paths import missing_file
@@ -86,6 +87,8 @@ def listed(places: Sequence[Path]) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for place in places:
+        if wrong := unusable(str(place)):
+            raise DataError(f"{shorten(str(place))!r} {wrong}, so it is not a path. Give the path of a raster, a folder or a list")
         if place.is_dir():
             inside = sorted(path for path in place.iterdir() if path.suffix.lower() in RASTERS and not path.name.startswith("."))
             if not inside:
@@ -110,7 +113,12 @@ def named_in(path: Path) -> list[Path]:
         raise DataError(f"{path}: cannot be read as a list of rasters ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as a list of rasters ({error})") from error
-    found = [path.parent / line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    found = []
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if line and not line.startswith("#"):
+            if wrong := unusable(line):
+                raise DataError(f"{path}, line {number}: {shorten(line)!r} {wrong}. Write the path of one raster on each line")
+            found.append(path.parent / line)
     if not found:
         raise DataError(f"{path}: names no raster; a list has a path on each line")
     return found

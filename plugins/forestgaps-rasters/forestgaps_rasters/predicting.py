@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
+from forestgaps_core.thresholds import indistinct_heights
 from forestgaps_geo.bands import Report, silent, survey
 from forestgaps_geo.grids import Grid, target_grid
 from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
@@ -223,6 +224,8 @@ def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
     wrong = [threshold for threshold in thresholds if not (isfinite(threshold) and threshold > 0)]
     if wrong:
         raise DataError(f"a threshold of {wrong[0]:g} m: a gap is canopy lower than the threshold, so it must be above 0")
+    if fault := indistinct_heights(thresholds):
+        raise DataError(fault)
     if not 0 < how.cut < 1:
         raise DataError(f"a cut at probability {how.cut:g}: it must lie between 0 and 1")
     overlap = how.overlap or 0

@@ -14,7 +14,7 @@ from attrs.validators import gt, optional
 from forestgaps_core.bounded_reading import read_text
 from forestgaps_core.config import parsed
 from forestgaps_core.counts import format_count
-from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.errors import ConfigError, DataError, shorten
 from forestgaps_core.structuring import structure
 from forestgaps_geo.local_paths import missing_file
 
@@ -25,7 +25,7 @@ Part = Literal["train", "validation", "test"]
 
 def plain_name(instance: Any, attribute: Any, value: str) -> None:
     if not re.fullmatch(r"[\w][\w.-]*", value):
-        raise ValueError(f"must be letters, digits, '_', '-' and '.': {value!r}")
+        raise ValueError(f"must be letters, digits, '_', '-' and '.': {shorten(value)!r}")
 
 
 @frozen(kw_only=True)

@@ -209,3 +209,13 @@ def test_a_damaged_file_is_named(tiles) -> None:
     (tiles / "a.tif").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"cannot be read|no raster that can be read"):
         read(tiles)
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "a path " * 30_000, "y" * 300, "a\x07b"])
+def test_a_line_that_is_not_a_path_is_named_by_its_number_and_its_beginning(tmp_path, text) -> None:
+    (tmp_path / "list.txt").write_text(f"# tiles\n\n{text}\n")
+    with pytest.raises(DataError, match=r"list.txt, line 3: .*Write the path of one raster on each line") as caught:
+        listed([tmp_path / "list.txt"])
+    assert len(str(caught.value)) < len(str(tmp_path)) + 250
+    if len(text) > 255:
+        assert f"({len(text.strip()):,} characters)" in str(caught.value)

@@ -110,7 +110,7 @@ def test_a_damaged_block_is_told_and_made_again(tmp_path, change) -> None:
         ("blocks/00000-00000.block", Path.mkdir, "a folder, not the file"),
         ("blocks/00000-00001.draft", Path.mkdir, "a folder, not the file"),
         ("blocks/00000-00000.block", os.mkfifo, "a named pipe, not the file"),
-        ("blocks/00000-00000.block", lambda path: path.symlink_to("/dev/zero"), "a link, not the file"),
+        ("blocks/00000-00000.block", lambda path: path.symlink_to("/dev/zero"), "a link to a device, not the file"),
         ("work.json", Path.mkdir, "a folder, not the file"),
         ("result", Path.touch, "a file, not the folder"),
         ("blocks", Path.touch, "a file, not the folder"),
