@@ -12,6 +12,18 @@ def format_count(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def format_square_metres(area_m2: float | None) -> str:
+    """Return an area in square metres without its unit, in five digits or whole from 10,000 on: "203", "12,346"."""
+    return "-" if area_m2 is None else f"{area_m2:,.0f}" if area_m2 >= 1e4 else f"{area_m2:,.5g}"
+
+
+def format_for_table(value: float) -> str:
+    """Return a number for a CSV file: three decimals, or seven digits below 1; empty for NaN."""
+    if value != value:
+        return ""
+    return f"{round(value, 3):.15g}" if abs(value) >= 1 else f"{value:.7g}"
+
+
 def format_hectares(area_m2: float) -> str:
     """Return an area in hectares with three digits or whole, such as "0.0025 ha", "12.3 ha", "12,346 ha"."""
     hectares = area_m2 / 1e4

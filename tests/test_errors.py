@@ -19,7 +19,7 @@ def test_a_short_text_stays_and_a_long_one_says_its_length():
 def test_a_message_keeps_every_word_that_may_be_a_path():
     sentence = f"{'b' * 4095}: is not a file. Give another, such as {'c' * 4000}"
     assert shorten_words(sentence) == sentence
-    assert shorten_words(f"found {LONG}, expected a path") == f"found {shorten(LONG, 200)}, expected a path"
+    assert shorten_words(f"found {LONG} , expected a path") == f"found {shorten(LONG, 200)} , expected a path"
 
 
 @pytest.mark.parametrize("table", [{LONG: {}}, {"loss": {"name": LONG}}, {"training": {LONG: 1}}, {"training": {"epochs": LONG}}])

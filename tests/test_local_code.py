@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.cli import app
+from forestgaps_core.command_lines import command_line
 from forestgaps_core.commands import installed
 from forestgaps_core.errors import PluginError
 from forestgaps_core.local_code import FILES, give_files, given_files, import_file, pickled, unpickled
@@ -155,3 +156,20 @@ def test_a_file_that_cannot_be_used_is_reported(name, words, tmp_path):
     (tmp_path / "mine.txt").write_text(MINE)
     with pytest.raises(PluginError, match=words):
         Plugins().add_file(tmp_path / name)
+
+
+def test_printed_lines_repeat_the_files_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = [tmp_path / "my loss.py", tmp_path.parent / "else.py", tmp_path / "gone.py"]
+    for file in files[:2]:
+        file.touch()
+    undo = give_files(files)
+    try:
+        local = f"-p 'my loss.py' -p {files[1]}"
+        assert command_line("evaluate", "run") == f"forestgaps {local} evaluate run"
+        assert command_line("-p", "run/plugins/a.py", "test", "run") == "forestgaps -p run/plugins/a.py test run"
+        assert command_line("a.tif", program="gdalwarp") == "gdalwarp a.tif"
+        assert command_line("predict", portable=True) == "forestgaps predict"
+    finally:
+        undo()
+    assert command_line("evaluate", "run") == "forestgaps evaluate run"

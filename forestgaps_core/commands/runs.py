@@ -99,10 +99,12 @@ def show_next(folder: Path, config: Config) -> None:
     local = local_options(folder)
     test_line = command_line(*local, "test", folder)
     if is_simulated(config):
-        predict_line = command_line("predict", folder, "landscape/dsm.tif", "--out", "maps")
+        predict_line = command_line(*local, "predict", folder, "landscape/dsm.tif", "--out", "maps")
         print_next(test_line, command_line("simulate", "landscape"), predict_line)
     else:
-        print_next(test_line, command_line(*local, "evaluate", folder), command_line("predict", folder, "DSM.tif", "--out", "maps"))
+        print_next(
+            test_line, command_line(*local, "evaluate", folder), command_line(*local, "predict", folder, "DSM.tif", "--out", "maps")
+        )
 
 
 def is_simulated(config: Config) -> bool:
@@ -136,7 +138,7 @@ def test(
     typer.echo(f"Written: {path}")
     local = local_options(run)
     evaluate_line, report_line = command_line(*local, "evaluate", run), command_line(*local, "report", run)
-    print_next(evaluate_line, report_line, command_line("predict", run, "DSM.tif", "--out", "maps"))
+    print_next(evaluate_line, report_line, command_line(*local, "predict", run, "DSM.tif", "--out", "maps"))
 
 
 def share(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
@@ -41,6 +42,7 @@ from forestgaps_evaluation.rendering import (
     percent,
     rendered,
 )
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2
 
 
 def write_map_report(
@@ -126,6 +128,7 @@ def page(
         "closer": closer,
         "north": north,
         "main": main(levels),
+        "minimum_m2": f"{MIN_MAPPED_GAP_M2:g}",
         "head": [
             "Canopy lower than",
             "Share of the area",
@@ -147,12 +150,12 @@ def page(
 
 
 def row(found: Counted, n: int, resolution_m: float) -> Line:
-    sizes, share = found.sizes[n], found.gap[n] / found.pixels
+    sizes = found.sizes[n]
     return Line(
         metres(found.levels[n]),
         [
-            percent(share),
-            hectares(found.gap[n] * resolution_m**2 / 1e4),
+            percent(shares(found, resolution_m)[n]),
+            hectares(sizes.total_m2 / 1e4),
             count(len(sizes)),
             area(sizes.median_m2),
             area(sizes.largest_m2),
@@ -162,17 +165,22 @@ def row(found: Counted, n: int, resolution_m: float) -> Line:
     )
 
 
+def shares(found: Counted, resolution_m: float) -> NDArray[np.float64]:
+    """Return the share of the surveyed area in the gaps that are counted, (K,)."""
+    return np.array([sizes.total_m2 for sizes in found.sizes]) / (found.pixels * resolution_m**2)
+
+
 def findings(found: Counted, resolution_m: float) -> list[Finding]:
     """Sentences from the counts."""
-    share = found.gap / found.pixels
+    share = shares(found, resolution_m)
     n = found.levels.index(main(found.levels))
     sizes = found.sizes[n]
     said = [
         Finding(
             f"Canopy lower than {metres(found.levels[n])} covers {percent(share[n])} of the surveyed area, "
-            f"{hectares(found.gap[n] * resolution_m**2 / 1e4)} in {number_of(len(sizes), 'separate gap')}."
-            if found.gap[n]
-            else f"No canopy lower than {metres(found.levels[n])} was found in the surveyed area."
+            f"{hectares(sizes.total_m2 / 1e4)} in {number_of(len(sizes), 'separate gap')}."
+            if len(sizes)
+            else f"No gap of at least {MIN_MAPPED_GAP_M2:g} m² was found below {metres(found.levels[n])} in the surveyed area."
         )
     ]
     if len(sizes):

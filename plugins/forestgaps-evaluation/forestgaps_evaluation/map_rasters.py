@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from forestgaps_core.errors import DataError
 from forestgaps_evaluation.maps import hillshade
 from forestgaps_evaluation.sizes import Gaps, Sizes
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
 
 if TYPE_CHECKING:
     from rasterio import DatasetReader
@@ -64,9 +65,9 @@ class Counted:
 
     Attributes:
         pixels: With data.
-        gap: (K,) gap pixels.
+        gap: (K,) gap pixels, those of the smallest spots too.
         unsure: (K,) pixels with a probability between the two of `UNSURE`.
-        sizes: Of each threshold.
+        sizes: Of each threshold, the gaps of at least `MIN_MAPPED_GAP_M2`, which `forestgaps gaps` counts.
         tags: Of the raster, as its writer left them.
     """
 
@@ -96,7 +97,8 @@ def counted(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ..
         for found, mask in zip(labels, masks, strict=True):
             found.add(mask == 1)
     resolution = pixel_size_m(gaps)
-    sizes = tuple(Sizes.of(found.sizes(), resolution) for found in labels)
+    least = least_pixels(MIN_MAPPED_GAP_M2, resolution**2)
+    sizes = tuple(Sizes.of(found.sizes(), resolution, least=least) for found in labels)
     return Counted(levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"})
 
 

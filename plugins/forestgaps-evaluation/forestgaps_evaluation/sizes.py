@@ -76,11 +76,17 @@ class Sizes:
     areas_m2: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pixels: NDArray[np.int64], resolution_m: float) -> Sizes:
-        return cls(np.sort(pixels).astype(np.float64) * resolution_m**2)
+    def of(cls, pixels: NDArray[np.int64], resolution_m: float, *, least: int = 1) -> Sizes:
+        """Return the areas of gaps of so many pixels, without those of fewer than `least`."""
+        kept = pixels[pixels >= least]
+        return cls(np.sort(kept).astype(np.float64) * resolution_m**2)
 
     def __len__(self) -> int:
         return len(self.areas_m2)
+
+    @property
+    def total_m2(self) -> float:
+        return float(self.areas_m2.sum())
 
     @property
     def largest_m2(self) -> float:

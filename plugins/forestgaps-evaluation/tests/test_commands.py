@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core.commands import installed
 from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.local_code import FILES
 from forestgaps_evaluation.commands import evaluate
 
 NAMES = ["evaluation.csv", "evaluation.json", "evaluation.md"]
@@ -37,6 +38,16 @@ def test_a_run_is_judged_and_written(call, run, tmp_path):
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == NAMES
     found = json.loads((tmp_path / "new" / "evaluation.json").read_text())
     assert [row["threshold"] for row in found["rows"] if row["by"] == "all"] == [2, 3, 5, 10, 15, 20, 25, 30]
+
+
+def test_the_lines_after_an_evaluation_repeat_the_files_that_were_given(call, run, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").touch()
+    monkeypatch.setenv(FILES, json.dumps([str(tmp_path / "mine.py")]))
+    monkeypatch.chdir(tmp_path)
+    lines: list[str] = []
+    monkeypatch.setattr("forestgaps_evaluation.commands.print_next", lambda *given: lines.extend(given))
+    call(run, "-t", 5)
+    assert [line.split()[:4] for line in lines] == [["forestgaps", "-p", "mine.py", command] for command in ("report", "predict")]
 
 
 def test_json_is_for_programs(call, run):

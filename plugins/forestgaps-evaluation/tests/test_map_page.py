@@ -6,12 +6,13 @@ import warnings
 import numpy as np
 import pytest
 import typer
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 from typer.testing import CliRunner
 
 from forestgaps_core import DataError
 from forestgaps_evaluation.map_page import write_map_report
 from forestgaps_evaluation.map_rasters import counted, is_map_folder, on_grid, raster, thresholds_of
+from forestgaps_evaluation.rendering import area
 from forestgaps_evaluation.report_command import report
 
 html = pytest.importorskip("lxml.html")
@@ -41,6 +42,9 @@ class Maps:
         self.folder.mkdir(parents=True)
         noise = gaussian_filter(np.random.default_rng(1).normal(size=(rows, columns)), 4) * 60
         self.height = np.clip(noise + 6, 0, 40).astype(np.float32)
+        if rows > 200:  # spots of one, two, three and four pixels
+            self.height[50:60:2, 40] = 1
+            self.height[200, 50:52] = self.height[200, 60:63] = self.height[200, 70:74] = 1
         self.valid = np.ones((rows, columns), bool)
         self.valid[: rows // 10] = False
         self.gaps = np.where(self.valid, self.height < np.array(LEVELS)[:, None, None], NODATA).astype(np.uint8)
@@ -83,9 +87,16 @@ def test_shares_and_areas_are_those_of_the_raster(maps, page):
     pixels = maps.valid.sum()
     for level, row, plane, chance in zip(LEVELS, rows, maps.gaps, maps.chances, strict=True):
         assert row[0] == f"{level} m"
-        assert row[1] == f"{100 * (plane == 1).sum() / pixels:.1f} %"
+        labels, number = label(plane == 1, structure=np.ones((3, 3)))
+        areas = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+        areas = areas[areas >= 4]  # m2, pixels of 1 m; `forestgaps gaps` leaves out smaller ones
+        assert len(areas) < number, "there are smaller ones"
+        assert row[1] == f"{100 * areas.sum() / pixels:.1f} %"
+        assert row[3] == f"{len(areas)}"
+        assert row[4] == " ".join(area(float(np.median(areas))).split())
         given = chance[maps.valid] / 250
         assert row[7] == f"{100 * ((given >= 0.25) & (given <= 0.75)).sum() / pixels:.1f} %"
+    assert "less than 4 m² are left out" in page.text_content()
 
 
 def test_strips_do_not_change_what_is_counted(maps, monkeypatch):

@@ -145,7 +145,9 @@ def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, 
             f"| probabilities differ from those of torch by | {said(difference)} |",
             "",
             "```bash",
-            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--engine", program.engine, "--out", "maps"),
+            command_line(
+                "predict", "dsm.tif", "--network", name_in_code(name), "--engine", program.engine, "--out", "maps", portable=True
+            ),
             "```",
             "",
         ]

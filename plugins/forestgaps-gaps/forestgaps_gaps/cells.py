@@ -16,6 +16,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from rasterio import Affine
 
+from forestgaps_core.counts import format_for_table
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.table import GapTable
 from forestgaps_geo.band_layout import PLAIN_BANDS
@@ -153,4 +154,5 @@ def write_cell_table(cells: Cells, path: Path, *, transform: Affine) -> None:
         writer = csv.writer(file)
         writer.writerow(["row", "column", "x", "y", *cells.bands])
         for line in zip(*(column.tolist() for column in values), strict=True):
-            writer.writerow(["" if value != value else f"{value:.12g}" for value in line])
+            row, column, x, y, *numbers = line
+            writer.writerow([row, column, f"{x:.12g}", f"{y:.12g}", *map(format_for_table, numbers)])

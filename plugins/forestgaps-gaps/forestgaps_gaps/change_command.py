@@ -11,7 +11,7 @@ import typer
 
 from forestgaps_core.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.commands.thresholds import Thresholds
-from forestgaps_core.counts import format_count, format_hectares
+from forestgaps_core.counts import format_count, format_hectares, format_square_metres
 
 
 def change(
@@ -123,8 +123,8 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     for when in ("earlier", "later"):
         gaps, area = summary[when]["gaps"], summary[when]["gap_m2"]
         share = f" ({area / surveyed:.2%})" if surveyed else ""
-        said.append(f"  {when}: {format_count(gaps, 'gap')}, {area:,.10g} m2{share}")
-    new, closed, both = (f"{summary[key]:,.10g} m2" for key in ("new_m2", "closed_m2", "both_m2"))
+        said.append(f"  {when}: {format_count(gaps, 'gap')}, {format_square_metres(area)} m2{share}")
+    new, closed, both = (f"{format_square_metres(summary[key])} m2" for key in ("new_m2", "closed_m2", "both_m2"))
     said.append(f"  new {new}, closed {closed}, gap at both {both}")
     if found := summary["per_year"]:
         shares = (("of the canopy opened", found["canopy_opened"]), ("of the gap area closed", found["gap_closed"]))
@@ -133,7 +133,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     said.append(f"  {'class':<10}{'changes':>9}{'earlier m2':>14}{'later m2':>14}{'new m2':>12}{'closed m2':>12}")
     for name, values in summary["classes"].items():
         if values["changes"]:
-            areas = "".join(f"{values[key]:>{width},.10g}" for key, width in AREAS.items())
+            areas = "".join(f"{format_square_metres(values[key]):>{width}}" for key, width in AREAS.items())
             said.append(f"  {name:<10}{values['changes']:>9,}{areas}")
     return said
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from rasterio.crs import CRS
 
+from forestgaps_core.counts import format_for_table
 from forestgaps_gaps.changes import CLASSES, KINDS, NODATA, Bytes, Changes, GapFate
 from forestgaps_gaps.finding import Search
 from forestgaps_gaps.grids import Grid
@@ -72,8 +73,9 @@ def write_changes(path: Path, found: Changes, grid: Grid) -> None:
     with path.open("x", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
-            writer.writerow([f"{value:.12g}" if isinstance(value, float) else value for value in row])
+        for *row, x, y in zip(*(values.tolist() for values in columns.values()), strict=True):
+            numbers = (format_for_table(value) if isinstance(value, float) else value for value in row)
+            writer.writerow([*numbers, f"{x:.12g}", f"{y:.12g}"])
 
 
 def fated(search: Search, found: Changes, fate: GapFate) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ one within the limits on area; the raster's height does not count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import ceil, floor, inf
+from math import floor, inf
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from forestgaps_gaps.outlines import Outlines
 from forestgaps_gaps.polygons import Geometries, polygons
 from forestgaps_gaps.reading import Layer, MapLayer, Pixels
 from forestgaps_gaps.table import Flags, GapTable, Integers
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """Told (what, rows done, rows in all) while work goes on."""
@@ -29,7 +30,6 @@ Report: TypeAlias = Callable[[str, int, int], None]
 Watch: TypeAlias = Callable[[int, Pixels, Flags], None]
 
 PASSES = 3  # through the raster
-MINIMUM_OF_MAPS_M2 = 4.0  # a network's map has spots of one or two pixels that are not gaps
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -43,7 +43,7 @@ class Criteria:
     Attributes:
         connectivity: 8 if pixels that touch at a corner belong together, 4 if only those that share a side do.
         minimum_m2, maximum_m2: Limits on the area, both included; gaps outside are as if they were canopy, for distances too.
-            A minimum of None is `MINIMUM_OF_MAPS_M2` for a gap map and 0 for heights; see `for_layer`.
+            A minimum of None is `MIN_MAPPED_GAP_M2` for a gap map and 0 for heights; see `for_layer`.
     """
 
     connectivity: int = 8
@@ -54,7 +54,7 @@ class Criteria:
         """The same, with a minimum area for this kind of raster where none is given."""
         if self.minimum_m2 is not None:
             return self
-        minimum = MINIMUM_OF_MAPS_M2 if isinstance(layer, MapLayer) else 0.0
+        minimum = MIN_MAPPED_GAP_M2 if isinstance(layer, MapLayer) else 0.0
         return evolve(self, minimum_m2=min(minimum, self.maximum_m2))
 
     def pixels(self, pixel_m2: float) -> tuple[int, int | None]:
@@ -66,7 +66,7 @@ class Criteria:
         minimum_m2 = self.minimum_m2 or 0.0
         if not 0 <= minimum_m2 <= self.maximum_m2:
             raise DataError(f"gaps of at least {minimum_m2:g} and at most {self.maximum_m2:g} m2 were asked; none can be both")
-        least = max(ceil(minimum_m2 / pixel_m2 - 1e-9), 1)
+        least = least_pixels(minimum_m2, pixel_m2)
         return least, None if self.maximum_m2 == inf else floor(self.maximum_m2 / pixel_m2 + 1e-9)
 
 

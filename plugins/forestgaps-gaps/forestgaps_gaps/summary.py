@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.counts import format_count, format_hectares
+from forestgaps_core.counts import format_count, format_hectares, format_square_metres
 from forestgaps_gaps.lognormals import compared, lognormal
 from forestgaps_gaps.patterns import ClarkEvans, Ripley, Window, clark_evans, plain, ripley, simulated_clark_evans
 from forestgaps_gaps.sizes import lambda_asner, lambda_hanel, pixels_of, power_law
@@ -157,12 +157,13 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     if not summary["gaps"]:
         return [f"no {what(summary)} on {surveyed} surveyed"]
     area, nearest = summary["area_m2"], summary["nearest_m"]
+    mean, median, largest, deviation = (format_square_metres(area[key]) for key in ("mean", "median", "largest", "sd"))
     said = [
         f"{format_count(summary['gaps'], 'gap')}: {what(summary)}, {summary['connectivity']} neighbors",
-        f"  {summary['gap_area_m2']:,.10g} m2, {summary['gap_share']:.2%} of {surveyed} surveyed; "
+        f"  {format_square_metres(summary['gap_area_m2'])} m2, {summary['gap_share']:.2%} of {surveyed} surveyed; "
         f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
-        f"  area: mean {area['mean']:.4g} m2, median {area['median']:.4g}, largest {area['largest']:,.10g}"
-        + (f", standard deviation {area['sd']:.4g}" if area["sd"] is not None else ""),
+        f"  area: mean {mean} m2, median {median}, largest {largest}"
+        + (f", standard deviation {deviation}" if area["sd"] is not None else ""),
         f"  shape index: mean {summary['shape_index']['mean']:.3g} (1 for a circle, 1.13 for a square)",
     ]
     if summary["height_mean_m"] is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
+from forestgaps_core.counts import format_square_metres
 from forestgaps_core.drafts import literal, new_results, refuse_taken
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
@@ -213,12 +214,7 @@ def overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], lis
     rows = []
     for name, summary in summaries.items():
         area, share = summary["area_m2"], summary["gap_share"]
-        numbers = (number_of_m2(area[key]) for key in ("mean", "median", "largest"))
+        numbers = (format_square_metres(area[key]) for key in ("mean", "median", "largest"))
         part = "-" if share is None else f"{share:.2%}"
-        rows.append([name, f"{summary['gaps']:,}", f"{summary['gap_area_m2']:,.10g}", part, *numbers])
+        rows.append([name, f"{summary['gaps']:,}", format_square_metres(summary["gap_area_m2"]), part, *numbers])
     return head, rows
-
-
-def number_of_m2(area: float | None) -> str:
-    """Five digits, or whole from 10,000 on."""
-    return "-" if area is None else f"{area:,.0f}" if area >= 1e4 else f"{area:,.5g}"

@@ -14,10 +14,10 @@ import typer
 from rasterio import Affine
 from typer.testing import CliRunner
 
+from forestgaps_core.counts import format_square_metres
 from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import DataError
 from forestgaps_gaps import commands
-from forestgaps_gaps.surveys import number_of_m2
 
 geopandas = pytest.importorskip("geopandas")
 
@@ -117,7 +117,7 @@ def test_gaps_verbose_prints_all_statistics(run, raster, wood) -> None:
     [(None, "-"), (0.25, "0.25"), (8097.0, "8,097"), (1114.62, "1,114.6"), (212_500.0, "212,500"), (2e9, "2,000,000,000")],
 )
 def test_areas_are_never_in_powers_of_ten(area, text) -> None:
-    assert number_of_m2(area) == text
+    assert format_square_metres(area) == text
 
 
 def test_areas_below_a_square_metre_are_not_0(run, raster) -> None:
@@ -188,6 +188,23 @@ def test_the_command_line_prints_a_sentence_and_leaves_with_2(tmp_path) -> None:
     assert found.returncode == 2
     assert "no such file" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("foot_m", [0.3048, 1200 / 3937])
+def test_areas_of_pixels_in_feet_are_printed_without_noise(run, tmp_path, foot_m) -> None:
+    code = "EPSG:32018" if foot_m > 0.3048 else "EPSG:2222"  # New York, US survey feet; Arizona, international feet
+    mask = np.zeros((60, 60), np.uint8)
+    mask[5:50, 5:50] = 1
+    side = 3.28083333 * 0.3168  # of a pixel, feet
+    profile = {"crs": code, "transform": Affine(side, 0, 700_000, 0, -side, 900_000), "dtype": "uint8", "nodata": 255}
+    with rasterio.open(tmp_path / "map.tif", "w", driver="GTiff", width=60, height=60, count=1, **profile) as file:
+        file.write(mask, 1)
+        file.descriptions = ("gap at 5 m",)
+    result = run(tmp_path / "map.tif", "--statistics", tmp_path / "out", "--cells", 20 * side * foot_m, "--verbose")
+    numbers = re.findall(r"\d[\d,]*\.?\d*", result.stdout.replace(str(tmp_path), ""))
+    assert all(len(number.replace(",", "").replace(".", "").lstrip("0")) <= 6 for number in numbers), numbers
+    for line in (tmp_path / "out" / "cells_5m.csv").read_text().splitlines()[1:]:
+        assert all(len(value.partition(".")[2].lstrip("0")) <= 7 for value in line.split(",")[4:]), line
 
 
 def leave_draft(out: Path) -> None:

@@ -229,7 +229,7 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
             *(f"- {sentence}" for sentence in sentences(done)),
             "",
             "```bash",
-            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--out", "maps"),
+            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--out", "maps", portable=True),
             "```",
             "",
         ]
