@@ -68,6 +68,7 @@ class NumbersError(ForestgapsError):
 
 LONGEST_SHOWN = 4096  # characters, as the longest path
 LONG_WORDS = re.compile(rf"\S{{{LONGEST_SHOWN + 1},}}")
+VERY_LONG = 1000  # characters
 LONGEST_WORD = 64  # characters; comparing takes time that grows with their product, and no name here is as long
 
 
@@ -77,10 +78,11 @@ def printable(text: str) -> str:
 
 
 def shorten(text: str, longest: int = 60) -> str:
-    """Return the beginning of a text that a user or a file gave, and how long it is; the whole text where it is short."""
+    """Return the beginning of a text that a user or a file gave, and how long it is where it is very long; a short text stays."""
     if len(text) <= longest:
         return text
-    return f"{text[: longest - 3]}... ({len(text):,} characters)"
+    beginning = f"{text[: longest - 3]}..."
+    return f"{beginning} ({len(text):,} characters)" if len(text) > VERY_LONG else beginning
 
 
 def shorten_words(text: str) -> str:

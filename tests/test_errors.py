@@ -13,6 +13,7 @@ LONG = "a" * 200_000
 
 def test_a_short_text_stays_and_a_long_one_says_its_length():
     assert shorten("loss") == "loss"
+    assert shorten("b" * 99) == "b" * 57 + "..."
     assert shorten(LONG) == "a" * 57 + "... (200,000 characters)"
 
 
