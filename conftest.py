@@ -164,6 +164,8 @@ def process_state() -> dict[str, Any]:
         "sys.path": list(sys.path),
         "traced memory": tracemalloc.is_tracing(),
     }
+    if processes := sys.modules.get("multiprocessing"):
+        state["processes still running"] = sorted(child.pid or 0 for child in processes.active_children())
     if torch := sys.modules.get("torch"):
         state |= {
             "torch's default type": torch.get_default_dtype(),
@@ -182,6 +184,8 @@ SET_BY_LIBRARIES = (  # for themselves, once
 
 
 def differs(name: str, before: dict[str, Any], value: Any) -> bool:
+    if name == "processes still running":
+        return bool(set(value) - set(before.get(name) or []))
     imported_meanwhile = name.startswith("torch's") and name not in before
     return not imported_meanwhile and before.get(name) != value
 
@@ -196,6 +200,9 @@ def restore(before: dict[str, Any]) -> None:
     for number, handler in zip(SIGNALS, before["signal handlers"], strict=True):
         signal.signal(number, handler)
     tracemalloc.stop()
+    for child in sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else ():
+        if child.pid not in before.get("processes still running", ()):
+            child.terminate()
     if (torch := sys.modules.get("torch")) and "torch's default type" in before:
         torch.set_default_dtype(before["torch's default type"])
         torch.use_deterministic_algorithms(before["torch's deterministic algorithms"])

@@ -18,6 +18,7 @@ LEAVES_CHANGED = {
     "signal": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "path": "sys.path.insert(0, '/left')",
     "tracing": "tracemalloc.start()",
+    "process": "multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,)).start()",
     "dtype": "torch.set_default_dtype(torch.float64)",
     "deterministic": "torch.use_deterministic_algorithms(True)",
 }
@@ -34,7 +35,7 @@ def report(tmp_path_factory):
     """What pytest prints of a file with these tests, beside the project's conftest.py."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(CONFTEST, folder)
-    text = "import os, random, signal, sys, tracemalloc\nimport pytest, torch\n\n"
+    text = "import multiprocessing, os, random, signal, sys, time, tracemalloc\nimport pytest, torch\n\n"
     for name, line in (LEAVES_CHANGED | UNCHANGED).items():
         text += f"def test_{name}(monkeypatch):\n    {line}\n\n"
     text += "@pytest.mark.surveys\ndef test_real():\n    pass\n"
