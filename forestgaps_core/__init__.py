@@ -10,10 +10,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from forestgaps_core.version import __version__
 
 _PUBLIC = {
-    "Augmentation": "batches",
+    "Augmentation": "augmentation",
     "Batch": "components",
     "BatchMaker": "batches",
     "CheckpointError": "errors",
@@ -51,7 +51,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from forestgaps_core.batches import Augmentation as Augmentation
+    from forestgaps_core.augmentation import Augmentation as Augmentation
     from forestgaps_core.batches import BatchMaker as BatchMaker
     from forestgaps_core.components import Batch as Batch
     from forestgaps_core.components import Data as Data

@@ -9,10 +9,10 @@ from types import ModuleType
 import attrs
 import pluggy
 
-from forestgaps_core import __version__
 from forestgaps_core.errors import nearest
 from forestgaps_core.hookspecs import PluginHooks
 from forestgaps_core.offers import normalized
+from forestgaps_core.version import __version__
 
 CORE = "forestgaps-core"
 NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -13,7 +13,6 @@ import torch
 from attrs import define
 from torch import nn
 
-from forestgaps_core import __version__
 from forestgaps_core.batches import BatchMaker
 from forestgaps_core.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.checkpoint import weights_to_use
@@ -32,6 +31,7 @@ from forestgaps_core.provenance import owners_in, recorded_name
 from forestgaps_core.structuring import shown, unstructure
 from forestgaps_core.thresholds import Thresholds
 from forestgaps_core.trainer import Trainer, constant_rate
+from forestgaps_core.version import __version__
 
 SAMPLED_TILES = 256  # enough for a gap share to two digits
 

@@ -18,7 +18,6 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from forestgaps_core import __version__
 from forestgaps_core.commands.config import config_app
 from forestgaps_core.commands.installed import plugins as plugins  # which commands of packages import from here
 from forestgaps_core.commands.plugins import plugins_app
@@ -30,6 +29,7 @@ from forestgaps_core.local_code import give_files
 from forestgaps_core.memory import reuse_memory
 from forestgaps_core.offers import one_line
 from forestgaps_core.plugins import CORE, Plugin, load_target
+from forestgaps_core.version import __version__
 
 if TYPE_CHECKING:
     from forestgaps_core.kinds import Command

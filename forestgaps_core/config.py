@@ -17,7 +17,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
-from forestgaps_core.batches import Augmentation
+from forestgaps_core.augmentation import Augmentation
 from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.command_lines import command_line
 from forestgaps_core.environment import Environment

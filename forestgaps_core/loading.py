@@ -169,6 +169,9 @@ class TileLoader:
 
     def close(self) -> None:
         """End the loader processes, which otherwise live as long as this object. Iterating again starts new ones."""
+        # Torch has no public way; an error that is being handled keeps the iterator, and so its processes, alive.
+        if (iterator := getattr(self._loader, "_iterator", None)) is not None:
+            iterator._shutdown_workers()
         self._loader = self._new_loader()
 
     def __iter__(self) -> Iterator[Tiles]:

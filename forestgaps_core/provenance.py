@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core import __version__
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.offers import install, normalized
 from forestgaps_core.plugins import CORE, Plugins
+from forestgaps_core.version import __version__
 
 log = logging.getLogger("forestgaps")
 _reported: set[str] = set()

@@ -17,12 +17,12 @@ from string import Template
 
 from attrs import frozen
 
-from forestgaps_core import __version__
 from forestgaps_core.command_lines import command_line
 from forestgaps_core.drafts import discard_draft, new_folder
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins import CORE
+from forestgaps_core.version import __version__
 
 SOURCE = "plugins new"
 DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forestgaps_core.augmentation import Augmentation
 from forestgaps_core.batches import (
     HILLS,
     ROUGHNESS,
     WAVELENGTHS_M,
-    Augmentation,
     BatchMaker,
     drawn_thresholds,
     fill_invalid,

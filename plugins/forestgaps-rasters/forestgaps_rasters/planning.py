@@ -10,8 +10,8 @@ from typing import Literal
 from attrs import frozen
 from rasterio.crs import CRS
 
-from forestgaps_core import __version__
 from forestgaps_core.errors import DataError
+from forestgaps_core.version import __version__
 from forestgaps_geo.bands import Band, Report, survey
 from forestgaps_geo.grids import COARSER, Grid, blocks_of, common, crooked, same_place, target_grid
 from forestgaps_geo.input_checks import MAX_DIFFERENCE, check_grid, check_raster, resolve_findings

@@ -1,0 +1,3 @@
+"""The version of forestgaps-core."""
+
+__version__ = "0.1.0"
