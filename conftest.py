@@ -97,6 +97,9 @@ def same_start_and_nothing_left_changed() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(THREADS)  # which running a network sets as the run asks
+    for child in running_processes():
+        if child.pid not in before["processes still running"]:
+            child.join(10)  # some are ending
     after = process_state()
     after |= dict.fromkeys(before.keys() - after.keys())
     changed = [f"{name}: {before.get(name)!r} -> {value!r}" for name, value in after.items() if differs(name, before, value)]
@@ -163,9 +166,8 @@ def process_state() -> dict[str, Any]:
         "signal handlers": [signal.getsignal(number) for number in SIGNALS],
         "sys.path": list(sys.path),
         "traced memory": tracemalloc.is_tracing(),
+        "processes still running": sorted(child.pid for child in running_processes()),
     }
-    if processes := sys.modules.get("multiprocessing"):
-        state["processes still running"] = sorted(child.pid or 0 for child in processes.active_children())
     if torch := sys.modules.get("torch"):
         state |= {
             "torch's default type": torch.get_default_dtype(),
@@ -183,9 +185,14 @@ SET_BY_LIBRARIES = (  # for themselves, once
 )
 
 
+def running_processes() -> list[Any]:
+    """Return the processes that this one started with multiprocessing and that have not ended."""
+    return sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
+
+
 def differs(name: str, before: dict[str, Any], value: Any) -> bool:
     if name == "processes still running":
-        return bool(set(value) - set(before.get(name) or []))
+        return bool(set(value) - set(before[name]))
     imported_meanwhile = name.startswith("torch's") and name not in before
     return not imported_meanwhile and before.get(name) != value
 
@@ -200,8 +207,8 @@ def restore(before: dict[str, Any]) -> None:
     for number, handler in zip(SIGNALS, before["signal handlers"], strict=True):
         signal.signal(number, handler)
     tracemalloc.stop()
-    for child in sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else ():
-        if child.pid not in before.get("processes still running", ()):
+    for child in running_processes():
+        if child.pid not in before["processes still running"]:
             child.terminate()
     if (torch := sys.modules.get("torch")) and "torch's default type" in before:
         torch.set_default_dtype(before["torch's default type"])

@@ -94,6 +94,7 @@ def test_a_bad_input_is_named_by_step_batch_and_tile_and_kept(tmp_path, value, w
         trainer.fit(loader, epochs=1)
     loader.seek(0)
     guilty = next(number for number, tiles in enumerate(loader) if 7 in tiles.index.tolist())
+    loader.close()
     said = str(caught.value)
     assert f"step {guilty + 1} (epoch 1, batch {guilty + 1}): an input is not finite at a valid pixel" in said
     assert "tiles: site north, rows 112 to 128;" in said
