@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from forestgaps_core.errors import ConfigError, PluginError
+from forestgaps_core.streams import to_stderr as to_stderr
 
 REPORT_AFTER_S = 5.0
 REPORT_AFTER = "FORESTGAPS_IMPORT_SECONDS"
@@ -62,28 +62,6 @@ def working_folder() -> str | None:
         return os.getcwd()
     except OSError:  # it was removed
         return None
-
-
-@contextlib.contextmanager
-def to_stderr() -> Iterator[None]:
-    """What is written to stdout goes to stderr, by Python, by C libraries and by child processes alike.
-
-    Both of Python's streams are put back after the block, whatever it sets in their place.
-    """
-    with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, ValueError):  # closed, as in services
-            stdout = os.dup(1)
-            stack.callback(os.close, stdout)
-            flush(sys.__stdout__)
-            os.dup2(2, 1)
-            stack.callback(os.dup2, stdout, 1)
-            stack.callback(flush, sys.__stdout__)
-        yield
-
-
-def flush(stream: object) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        stream.flush()  # type: ignore[attr-defined]  # None without a console
 
 
 @contextlib.contextmanager
@@ -140,7 +118,8 @@ class Watch(threading.Thread):
             if current is not None and current is not reported and time.monotonic() - current[1] >= self.seconds:
                 reported = current
                 # Not print: the code that is waited for may be in the middle of one.
-                os.write(2, f"Still loading {current[0]} after {self.seconds:g} s. Press Ctrl+C to stop.\n".encode())
+                with contextlib.suppress(OSError):  # closed by that code
+                    os.write(2, f"Still loading {current[0]} after {self.seconds:g} s. Press Ctrl+C to stop.\n".encode())
 
     def end(self) -> None:
         self.ended.set()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import re
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from PIL import Image
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -93,6 +95,28 @@ def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabi
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
+def reduced(drawn: io.BytesIO) -> io.BytesIO:
+    """The PNG with 200 colours, a third of the size. Dithering would put dots into flat colours.
+
+    Those of the comparison take few pixels. Bands with their mixtures, laid beside the picture, keep them among the 200.
+    """
+    with Image.open(drawn) as image:
+        whole = image.convert("RGB")
+    colours = 255 * np.array([to_rgb(colour) for colour in CONFUSION])
+    steps = np.linspace(0, 1, 64)[:, None]
+    mixtures = [(1 - steps) * one + steps * other for one, other in combinations(colours, 2)]
+    plain = np.repeat(np.concatenate([colours, [[255, 255, 255]]]), 64, axis=0)
+    heights = 255 * mpl.colormaps["Greens"](np.linspace(0, 1, 128))[:, :3]
+    bands = np.concatenate([*mixtures, plain, heights]).round().astype(np.uint8)[None].repeat(whole.height // 2, axis=0)
+    beside = Image.new("RGB", (whole.width + bands.shape[1], whole.height))
+    beside.paste(whole)
+    beside.paste(Image.fromarray(bands), (whole.width, 0))
+    palette = beside.quantize(200, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    whole.quantize(palette=palette, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small
+
+
 def draw(landscape: Path, maps: Path, out: Path) -> None:
     with rasterio.open(landscape / "dsm.tif") as file:
         resolution_m = abs(file.transform.a)
@@ -108,9 +132,12 @@ def draw(landscape: Path, maps: Path, out: Path) -> None:
     bare(right, "Reference: canopy height (CHM)")
     top.colorbar(shown, ax=right, label="metres above ground", shrink=0.8)
     draw_maps(below, height, thresholds, probabilities)
+    kind = out.suffix.lstrip(".") or "png"
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=out.suffix.lstrip(".") or "png", dpi=100)
+    figure.savefig(drawn, format=kind, dpi=100)
     plt.close(figure)
+    if kind == "png":
+        drawn = reduced(drawn)
     out.parent.mkdir(parents=True, exist_ok=True)
     with new_file(out, needed=drawn.tell()) as file:  # whole, or not at all
         file.write(drawn.getbuffer())

@@ -29,6 +29,17 @@ def misbehave(how):
         print("printed by Python")
         os.write(1, b"printed below Python\n")
         subprocess.run([sys.executable, "-c", "print('printed by a child')"], check=True)
+    if how == "closes_descriptors":
+        os.close(1)
+        os.close(2)
+    if how == "closes_stderr":
+        sys.stderr.close()
+    if how == "closes_stdout":
+        sys.stdout.close()
+    if how == "closes_own_stdout":
+        sys.__stdout__.close()
+    if how == "detaches_stdout":
+        sys.__stdout__.detach()
     if how == "exits":
         sys.exit(0)
     if how == "interrupts":

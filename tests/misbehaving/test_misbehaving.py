@@ -184,6 +184,15 @@ def test_what_a_plugin_prints_stays_out_of_the_json(listed, moment):
         assert words in done.err
 
 
+@pytest.mark.parametrize("moment", ["MISBEHAVE", "MISBEHAVE_WHEN_LISTED"])
+@pytest.mark.parametrize("how", ["closes_descriptors", "closes_stderr", "closes_stdout", "closes_own_stdout", "detaches_stdout"])
+def test_a_plugin_that_closes_a_stream_is_broken_and_the_command_goes_on(listed, moment, how):
+    done, plugin = listed(**{moment: how})
+    assert plugin["works"] is False
+    assert "closes std" in str(plugin["reason"])
+    assert "Traceback" not in done.err
+
+
 def test_a_plugin_that_moves_does_not_take_the_command_along(command_line, tmp_path):
     path = shutil.copy(HERE / "at_import.py", tmp_path / "mine.py")
     (tmp_path / "run.toml").write_text(RUN)
