@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
+from collections.abc import Iterator
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import pytest
@@ -28,8 +31,19 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(original: Path) -> Path:
+def messages() -> Iterator[list[logging.LogRecord]]:
+    """What is logged while the network is exported."""
+    handler = BufferingHandler(1000)
+    logging.getLogger().addHandler(handler)
+    yield handler.buffer
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def exported(original: Path, messages: list[logging.LogRecord]) -> Path:
+    """The network as ONNX, in a folder with a draft and a file of the user."""
     folder = original.parent / "onnx"
+    leave_draft(folder)
     assert export_network(original, folder, "onnx").difference.beyond <= 1e-4
     return folder
 
@@ -49,7 +63,7 @@ def test_a_folder_maps_like_the_network_it_came_from(original: Path, exported: P
 
 
 def test_it_holds_no_path_and_says_what_it_is(exported: Path) -> None:
-    assert sorted(path.name for path in exported.iterdir()) == ["README.md", "model.onnx", "network.json"]
+    assert sorted(path.name for path in exported.iterdir()) == ["README.md", "mine.tif", "model.onnx", "network.json"]
     plan = json.loads((exported / "network.json").read_text())
     assert plan["program"]["engine"] == "onnxruntime"
     assert "weights" not in plan
@@ -130,12 +144,9 @@ def leave_draft(out: Path) -> None:
         (content / "mine.tif").write_text("mine")
 
 
-def test_a_file_of_the_user_in_the_draft_of_an_export_survives(
-    original: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    out = tmp_path / "onnx"
-    leave_draft(out)
-    export_network(original, out, "onnx")
-    assert (out / "mine.tif").read_text() == "mine"
-    assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+def test_a_file_of_the_user_in_the_draft_of_an_export_survives(exported: Path, messages: list[logging.LogRecord]) -> None:
+    assert (exported / "mine.tif").read_text() == "mine"
+    assert f"{exported}: contains what this program did not write (mine.tif)" in "\n".join(
+        map(logging.LogRecord.getMessage, messages)
+    )
+    assert not draft_name(exported).exists()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import builtins
 import errno
+import resource
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -105,21 +107,20 @@ def test_tables_and_commands_import_nothing_heavy(module):
     assert result.stdout.strip() == "[]"
 
 
-def in_a_small_process(folder, limit: int) -> subprocess.CompletedProcess[str]:
-    """With a limit on the size of each file, which GDAL does not report."""
-    code = (
-        "import resource, signal, sys\nfrom forestgaps_core.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        f"sys.argv = ['forestgaps', 'simulate', {str(folder)!r}, '--size', '64']\nmain()"
-    )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+@pytest.fixture
+def limit_files() -> Iterator[Callable[[int], None]]:
+    """Limit the size of each file that this process writes, which GDAL does not report; SIGXFSZ is ignored by Python."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("limit", [1_000, 9_000, 12_000])
-def test_a_raster_that_the_disk_did_not_take_is_no_success(tmp_path, limit):
+def test_a_raster_that_the_disk_did_not_take_is_no_success(tmp_path, limit, limit_files):
     """In the header, in the pixels, at the end."""
-    result = in_a_small_process(tmp_path / "land", limit)
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert f"{tmp_path / 'land'} could not be written" in result.stderr and "wrote" not in result.stdout
+    limit_files(limit)
+    result = run(str(tmp_path / "land"), "--size", "64")
+    assert isinstance(result.exception, ForestgapsError), result.output
+    assert f"{tmp_path / 'land'} could not be written" in str(result.exception)
+    assert "wrote" not in result.output
     assert list(tmp_path.iterdir()) == []
