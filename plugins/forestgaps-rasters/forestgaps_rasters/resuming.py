@@ -36,6 +36,7 @@ from forestgaps_core.drafts import (
     remove_made,
     short_name,
     take_name,
+    warn_of_foreign,
 )
 from forestgaps_core.errors import DataError, DiskError
 from forestgaps_core.writing import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
@@ -179,6 +180,7 @@ class WorkFolder:
     def complete(self) -> None:
         """The result takes its name; what it was made from goes."""
         sync_all(self.result)
+        warn_of_foreign([self.result], [self.out], self.contents)
         self.draft.record(result=[*file_key(self.result)])
         take_name(self.result, self.out)
         self.drop()

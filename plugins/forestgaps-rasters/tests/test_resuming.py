@@ -43,6 +43,18 @@ def test_finished_work_becomes_the_result_and_nothing_else_is_left(tmp_path) -> 
     assert (tmp_path / "deep" / "out" / "map").read_text() == "done"
 
 
+def test_a_file_of_the_user_in_the_result_is_named_when_it_gets_its_name(tmp_path, caplog) -> None:
+    begun(tmp_path / "out", (0, 0))
+    result = partial(tmp_path / "out") / "result"
+    result.mkdir()
+    (result / "mine.tif").write_text("mine")
+    with work_folder(tmp_path / "out", ABOUT, 0, contents=("result/map",)) as work:
+        (work.result / "map").write_text("done")
+        work.complete()
+    assert (tmp_path / "out" / "mine.tif").read_text() == "mine"
+    assert "out: contains what this program did not write (mine.tif); move it" in caplog.text
+
+
 def test_interrupted_work_is_found_again(tmp_path) -> None:
     begun(tmp_path / "out", (0, 0), (12, 345))
     with work_folder(tmp_path / "out", ABOUT, 0) as work:
