@@ -29,7 +29,7 @@ from interleaved import Comparison, interleaved, record, save, spread, surroundi
 from torch import Tensor, nn
 
 from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, TileLoader, Trainer
-from forestgaps_core.optimizers import AdamW
+from forestgaps_core.config.optimizers import AdamW
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet
 from forestgaps_normalization.batch import BatchNormConfig

@@ -36,7 +36,7 @@ from interleaved import Comparison, Job, interleaved, record, save, spread, surr
 from torch import Tensor, nn
 
 from forestgaps_core import load_predictor
-from forestgaps_core.folding import fold_batch_norms
+from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # metres
 SIZES = (256, 512)  # pixels
@@ -127,7 +127,7 @@ def exported(network: nn.Module, way: str) -> nn.Module:
 
     plan = {"resolution_m": 1.0, "config": {}}
     program, data, _ = made(network, "onnx" if way == "onnxruntime" else "pt2", plan)
-    from forestgaps_core.plugins import Plugins
+    from forestgaps_core.plugins.registry import Plugins
 
     return Plugins.discover().engine(program.engine).open(data, program)
 

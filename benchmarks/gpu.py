@@ -50,7 +50,7 @@ try:
     from torch.utils.flop_counter import FlopCounterMode
 
     from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, Tile, TileLoader, Tiles, Trainer
-    from forestgaps_core.optimizers import AdamW, clip
+    from forestgaps_core.config.optimizers import AdamW, clip
     from forestgaps_losses.bce import Bce
     from forestgaps_models import GroundUNet, HeightUNet
     from forestgaps_normalization.batch import BatchNormConfig

@@ -143,7 +143,7 @@ def plugins(folder: Path, quick: bool) -> Curve:
         place.mkdir()
         for number in range(count):
             plugin(place, f"growing{number}")
-        code = f"import sys; sys.path.append({str(place)!r}); from forestgaps_core.cli import main; main()"
+        code = f"import sys; sys.path.append({str(place)!r}); from forestgaps_core.cli.app import main; main()"
         commands[float(count)] = [sys.executable, "-c", code, "plugins", "list"]
     return Curve("plugins", "further plugins", commands)
 

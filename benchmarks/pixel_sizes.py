@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from forestgaps_core import load_predictor
-from forestgaps_core.predictor import Predictor
+from forestgaps_core.inference.predictor import Predictor
 from forestgaps_rasters.pixel_sizes import fit_to_pixels
 from forestgaps_rasters.resampling import gathered
 

@@ -61,7 +61,7 @@ def terrain(path: Path, size: int, rows: int | None = None) -> None:
 def network_of(name: str) -> nn.Module:
     """A network of the installed packages with its default settings and weights that nothing was learned with."""
     from forestgaps_core.kinds import build
-    from forestgaps_core.plugins import Plugins
+    from forestgaps_core.plugins.registry import Plugins
 
     plugins = Plugins.discover()
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def network_of(name: str) -> nn.Module:
 def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, float]:
     """Map in this process; what it took."""
     from forestgaps_core import Environment, Predictor
-    from forestgaps_core.memory import reuse_memory
+    from forestgaps_core.runtime.memory import reuse_memory
     from forestgaps_rasters.executors import InProcess, Processes
     from forestgaps_rasters.predicting import predict_raster
 

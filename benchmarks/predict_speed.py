@@ -33,7 +33,7 @@ from predict_scale import THRESHOLDS, alone, network_of, terrain
 from torch import Tensor, nn
 
 from forestgaps_core import Environment, Predictor
-from forestgaps_core.memory import reuse_memory
+from forestgaps_core.runtime.memory import reuse_memory
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import assembled

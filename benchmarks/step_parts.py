@@ -4,7 +4,8 @@
 
 - Optimizer: AdamW fused, as ours is by default, beside torch's default (one kernel for all parameters against several for each), on
   the parameters of ground_unet. Goal 0.40 (0.33 was measured).
-- Clipping: `forestgaps_core.optimizers.clip` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients, after the same norm.
+- Clipping: `forestgaps_core.config.optimizers.clip` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients,
+  after the same norm.
 - Averaged weights: what a step of the callback `averaged_weights` takes, as a share of a training step of ground_unet on 8 tiles of
   256 x 256 pixels. Goal 0.02. A loop over the weights, tensor by tensor, besides.
 - Thresholds: a forward pass on 4 tiles that is asked for seven thresholds, beside one that is asked for one. Goal 1.2, for the
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from forestgaps_callbacks.averaged_weights import AveragedWeights
 from forestgaps_core import Batch, Environment, Trainer
-from forestgaps_core.optimizers import clip
+from forestgaps_core.config.optimizers import clip
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet, HeightUNet, UNet
 from forestgaps_normalization.batch import BatchNormConfig

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core import load_predictor
-from forestgaps_core.predictor import Predictor
+from forestgaps_core.inference.predictor import Predictor
 
 STRIDE = 64
 WINDOWS = (256, 384, 512, 640)

@@ -17,11 +17,11 @@ from typing import get_type_hints
 
 import attrs
 
-from forestgaps_core.config import SETTINGS
-from forestgaps_core.explain import fields_of
+from forestgaps_core.config.explain import fields_of
+from forestgaps_core.config.optimizers import OPTIMIZERS
+from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.optimizers import OPTIMIZERS
-from forestgaps_core.plugins import Component, Plugins, load_target
+from forestgaps_core.plugins.registry import Component, Plugins, load_target
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"

@@ -13,46 +13,44 @@ from typing import TYPE_CHECKING, Any
 from forestgaps_core.version import __version__
 
 _PUBLIC = {
-    "Augmentation": "augmentation",
+    "Augmentation": "config.augmentation",
     "Batch": "components",
-    "BatchMaker": "batches",
+    "BatchMaker": "data.batch_maker",
     "CheckpointError": "errors",
     "Command": "kinds",
-    "Config": "config",
+    "Config": "config.run_file",
     "ConfigError": "errors",
     "Data": "components",
     "DataError": "errors",
-    "Environment": "environment",
+    "Environment": "runtime.environment",
     "Executor": "components",
     "ForestgapsError": "errors",
     "Loss": "components",
     "Metric": "components",
     "NormFactory": "components",
     "PluginError": "errors",
-    "Predictor": "predictor",
+    "Predictor": "inference.predictor",
     "Pretrained": "kinds",
     "Recipe": "kinds",
     "Scheduler": "components",
     "Source": "components",
-    "Thresholds": "thresholds",
+    "Thresholds": "config.thresholds",
     "Tile": "components",
-    "TileLoader": "loading",
+    "TileLoader": "data.loader",
     "Tiles": "components",
-    "Trainer": "trainer",
+    "Trainer": "training.trainer",
     "hookimpl": "hookspecs",
-    "evaluate_model": "run",
-    "load_config": "config",
-    "load_predictor": "predictor",
-    "resume_training": "run",
-    "save_network": "network_saving",
-    "train_model": "run",
+    "evaluate_model": "runs.run",
+    "load_config": "config.run_file",
+    "load_predictor": "inference.predictor",
+    "resume_training": "runs.run",
+    "save_network": "inference.model_folder_writing",
+    "train_model": "runs.run",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from forestgaps_core.augmentation import Augmentation as Augmentation
-    from forestgaps_core.batches import BatchMaker as BatchMaker
     from forestgaps_core.components import Batch as Batch
     from forestgaps_core.components import Data as Data
     from forestgaps_core.components import Executor as Executor
@@ -63,27 +61,29 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Source as Source
     from forestgaps_core.components import Tile as Tile
     from forestgaps_core.components import Tiles as Tiles
-    from forestgaps_core.config import Config as Config
-    from forestgaps_core.config import load_config as load_config
-    from forestgaps_core.environment import Environment as Environment
+    from forestgaps_core.config.augmentation import Augmentation as Augmentation
+    from forestgaps_core.config.run_file import Config as Config
+    from forestgaps_core.config.run_file import load_config as load_config
+    from forestgaps_core.config.thresholds import Thresholds as Thresholds
+    from forestgaps_core.data.batch_maker import BatchMaker as BatchMaker
+    from forestgaps_core.data.loader import TileLoader as TileLoader
     from forestgaps_core.errors import CheckpointError as CheckpointError
     from forestgaps_core.errors import ConfigError as ConfigError
     from forestgaps_core.errors import DataError as DataError
     from forestgaps_core.errors import ForestgapsError as ForestgapsError
     from forestgaps_core.errors import PluginError as PluginError
     from forestgaps_core.hookspecs import hookimpl as hookimpl
+    from forestgaps_core.inference.model_folder_writing import save_network as save_network
+    from forestgaps_core.inference.predictor import Predictor as Predictor
+    from forestgaps_core.inference.predictor import load_predictor as load_predictor
     from forestgaps_core.kinds import Command as Command
     from forestgaps_core.kinds import Pretrained as Pretrained
     from forestgaps_core.kinds import Recipe as Recipe
-    from forestgaps_core.loading import TileLoader as TileLoader
-    from forestgaps_core.network_saving import save_network as save_network
-    from forestgaps_core.predictor import Predictor as Predictor
-    from forestgaps_core.predictor import load_predictor as load_predictor
-    from forestgaps_core.run import evaluate_model as evaluate_model
-    from forestgaps_core.run import resume_training as resume_training
-    from forestgaps_core.run import train_model as train_model
-    from forestgaps_core.thresholds import Thresholds as Thresholds
-    from forestgaps_core.trainer import Trainer as Trainer
+    from forestgaps_core.runs.run import evaluate_model as evaluate_model
+    from forestgaps_core.runs.run import resume_training as resume_training
+    from forestgaps_core.runs.run import train_model as train_model
+    from forestgaps_core.runtime.environment import Environment as Environment
+    from forestgaps_core.training.trainer import Trainer as Trainer
 
 
 def __getattr__(name: str) -> Any:
@@ -99,6 +99,6 @@ def __dir__() -> list[str]:
 
 
 if os.environ.get("FORESTGAPS_PLUGIN_FILES"):  # a process started by `forestgaps -p FILE`: pickles name the file's module
-    from forestgaps_core.local_code import LocalFiles
+    from forestgaps_core.plugins.local_files import LocalFiles
 
     sys.meta_path.append(LocalFiles)

@@ -1,5 +1,5 @@
 """`python -m forestgaps_core` is `forestgaps`."""
 
-from forestgaps_core.cli import main
+from forestgaps_core.cli.app import main
 
 main()

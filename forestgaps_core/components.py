@@ -51,7 +51,7 @@ class Tiles:
     """Tiles stacked to (B, 1, H, W), with what each sample is drawn from.
 
     `index` (B,) int64 is the sample's place in its source. `draw` (B,) int64 is a random number fixed by
-    (seed, epoch, index): everything random about the sample is a function of it (see `forestgaps_core.randomness`).
+    (seed, epoch, index): everything random about the sample is a function of it (see `forestgaps_core.runtime.rng`).
     """
 
     dsm: Tensor

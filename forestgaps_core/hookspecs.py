@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from forestgaps_core.components import Batch, Data, Loss
-    from forestgaps_core.environment import Environment
     from forestgaps_core.kinds import Command, Pretrained, Recipe
+    from forestgaps_core.runtime.environment import Environment
 
 PROJECT = "forestgaps"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -115,7 +115,7 @@ class Pretrained:
     """A trained network a plugin brings along.
 
     Attributes:
-        target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.networks`).
+        target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.inference.model_folder`).
         help: One line on what it was trained on.
     """
 

@@ -23,7 +23,7 @@ from typing import Any
 from attrs import define, frozen
 
 PATIENCE_S = 150.0  # less than a test may take; what the process printed is then shown
-SLOW_TO_IMPORT = ("torch._dynamo", "forestgaps_core.run", "forestgaps_core.display")  # optimizers need the first
+SLOW_TO_IMPORT = ("torch._dynamo", "forestgaps_core.runs.run", "forestgaps_core.output.tables")  # optimizers need the first
 
 
 @frozen
@@ -76,7 +76,7 @@ class CommandLine:
 
 def work(task: dict[str, Any]) -> None:
     """In the forked process."""
-    from forestgaps_core import cli
+    from forestgaps_core.cli import app as cli
 
     os.chdir(task["folder"])
     os.setpgid(0, 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 from .command_line import CommandLine
 

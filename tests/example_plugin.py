@@ -8,7 +8,7 @@ from attrs.validators import ge
 from torch import nn
 
 from forestgaps_core import Tile, hookimpl
-from forestgaps_core.randomness import uniform
+from forestgaps_core.runtime.rng import uniform
 
 
 @define(eq=False)

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 ROOT = Path(__file__).parent.parent
 OWN = {path.name for path in (ROOT / "plugins").iterdir()}

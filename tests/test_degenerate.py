@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from forestgaps_core.batches import fill_invalid
 from forestgaps_core.components import Batch
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.data.batch_maker import fill_invalid
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing import THRESHOLDS, built, example_batch, example_logits
 
 SIZE = 32

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from forestgaps_core import load_config, train_model
-from forestgaps_core.checkpoint import load_checkpoint
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.files.checkpoint import load_checkpoint
+from forestgaps_core.plugins.registry import Plugins
 
 RUN = """
 [data]

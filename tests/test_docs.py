@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from forestgaps_core.config import config_from
-from forestgaps_core.explain import fields_of
+from forestgaps_core.config.explain import fields_of
+from forestgaps_core.config.run_file import config_from
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugin_checks import check_plugin
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.testing.plugin_checks import check_plugin
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_core.commands.thresholds import read_heights
-from forestgaps_core.config import config_from
-from forestgaps_core.ending import say_error
+from forestgaps_core.cli.commands.thresholds import read_heights
+from forestgaps_core.cli.exit import say_error
+from forestgaps_core.config.run_file import config_from
 from forestgaps_core.errors import ConfigError, shorten, shorten_words
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 LONG = "a" * 200_000
 

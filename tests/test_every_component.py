@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from forestgaps_core import load_config, resume_training, train_model
-from forestgaps_core.checkpoint import load_checkpoint
 from forestgaps_core.errors import ConfigError
+from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.rehearsal import try_run
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.rehearsal import try_run
 
 INTERRUPT = '''
 from attrs import define, field, frozen

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from forestgaps_core import load_config, resume_training, train_model
-from forestgaps_core.checkpoint import load_checkpoint
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.files.checkpoint import load_checkpoint
+from forestgaps_core.plugins.registry import Plugins
 
 # All that is drawn at random in training is switched on: order, crops, thresholds, augmentation, dropout, drop-path.
 RUN = """

@@ -11,11 +11,11 @@ from attrs import evolve
 from torch import nn
 
 from forestgaps_core import Environment, Tile, Trainer, hookimpl
-from forestgaps_core.batches import BatchMaker
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import NumbersError
-from forestgaps_core.loading import TileLoader
-from forestgaps_core.thresholds import Thresholds
+from forestgaps_core.files.checkpoint import load_checkpoint
 
 CPU = Environment(device="cpu")
 

@@ -21,23 +21,23 @@ import typer
 from attrs import define, field
 from typer.testing import CliRunner
 
-import forestgaps_core.command_lines
-from forestgaps_core.cli import app
-from forestgaps_core.commands.recipes import recipe_path
-from forestgaps_core.commands.runs import show_next
-from forestgaps_core.config import load_config
+import forestgaps_core.plugins.command_lines
+from forestgaps_core.cli.app import app
+from forestgaps_core.cli.commands.recipes import recipe_path
+from forestgaps_core.cli.commands.runs import show_next
+from forestgaps_core.config.run_file import load_config
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.predictor import load_predictor
+from forestgaps_core.inference.predictor import load_predictor
 
-from .test_command_lines import commands
+from .plugins.test_command_lines import commands
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in (ROOT / "forestgaps_core", *ROOT.glob("plugins/*/forestgaps_*")) for path in folder.rglob("*.py")]
 HARD = """it's "a" $(place) ü"""
 # Executed by tests of their own.
 ELSEWHERE = {
-    "forestgaps_core.commands.runs:train": "tests/faults/test_signals.py",  # after a signal
-    "forestgaps_core.scaffold:next_steps": "tests/test_scaffold.py",  # in an environment of its own
+    "forestgaps_core.cli.commands.runs:train": "tests/faults/test_signals.py",  # after a signal
+    "forestgaps_core.cli.scaffold:next_steps": "tests/cli/test_scaffold.py",  # in an environment of its own
     "forestgaps_geo.gdal_commands:gdal_translate": "plugins/forestgaps-geo/tests/test_georeference.py",
     "forestgaps_geo.gdal_commands:gdalwarp": "plugins/forestgaps-gaps/tests/test_command_lines.py",
 }
@@ -74,7 +74,7 @@ class Lines:
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
     found = Lines()
-    monkeypatch.setattr(forestgaps_core.command_lines, "shlex", SimpleNamespace(join=found.join))
+    monkeypatch.setattr(forestgaps_core.plugins.command_lines, "shlex", SimpleNamespace(join=found.join))
     return found
 
 
@@ -187,22 +187,22 @@ def card() -> str:
 
 EVALUATE = ("evaluate", MODEL, "--data", RUN, "-t", 5, "--resamples", 100)
 CASES: dict[str, dict[str, Callable[[], str]]] = {
-    "forestgaps_core.commands.config:init": {"": config_init},
-    "forestgaps_core.commands.runs:show_next": {"": after_training},
-    "forestgaps_core.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
-    "forestgaps_core.commands.runs:share": {"": lambda: forestgaps("share", RUN, "model's")},
-    "forestgaps_core.networks:facts_card": {"": card},
-    "forestgaps_core.config:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
-    "forestgaps_core.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
-    "forestgaps_core.places:require_run": {
+    "forestgaps_core.cli.commands.config:init": {"": config_init},
+    "forestgaps_core.cli.commands.runs:show_next": {"": after_training},
+    "forestgaps_core.cli.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
+    "forestgaps_core.cli.commands.runs:share": {"": lambda: forestgaps("share", RUN, "model's")},
+    "forestgaps_core.inference.model_folder:facts_card": {"": card},
+    "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
+    "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
+    "forestgaps_core.inference.model_lookup:require_run": {
         "checkpoint": lambda: forestgaps("test", RUN / "checkpoints" / "last.pt"),
         "run file": lambda: forestgaps("test", "tiny.toml"),
     },
-    "forestgaps_core.places:remedy": {
+    "forestgaps_core.inference.model_lookup:remedy": {
         "test": lambda: forestgaps("test", MODEL),
         "resume": lambda: forestgaps("train", "--resume", MODEL),
     },
-    "forestgaps_core.predictor:load_predictor": {"": engine_for_weights},
+    "forestgaps_core.inference.predictor:load_predictor": {"": engine_for_weights},
     "forestgaps_evaluation.commands:evaluate": {
         "": lambda: forestgaps("evaluate", MODEL, "--data", RUN, "-t", 5, "--resamples", 100)
     },
@@ -220,7 +220,7 @@ MORE = {  # tests of their own below
     "forestgaps_quantization.commands:quantize",
     "forestgaps_quantization.folders:card",
 }
-EXPORTING = {"forestgaps_core.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
+EXPORTING = {"forestgaps_core.inference.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
 NOT_EXECUTED = {"forestgaps_rasters.crops:tile"}  # after damage to a layer of a prepared folder
 
 

@@ -22,9 +22,9 @@ from packaging.utils import canonicalize_name
 from rasterio import Affine
 from typer.testing import CliRunner
 
-from forestgaps_core.cli import app
+from forestgaps_core.cli.app import app
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.offers import install
+from forestgaps_core.plugins.names import install
 
 from .test_declared_dependencies import PROJECTS
 from .test_printed_lines import SOURCES

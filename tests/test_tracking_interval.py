@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forestgaps_core.example_run import StandInTrainer
+from forestgaps_core.testing.example_run import StandInTrainer
 from forestgaps_core.tracking.interval import Interval, names
 
 

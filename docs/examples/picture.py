@@ -25,8 +25,8 @@ from matplotlib.colors import LightSource, to_rgb
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from forestgaps_core.palette import CANOPY, CONFUSION, GAP, NO_DATA, SHORT_AGREEMENT
-from forestgaps_core.writing import new_file
+from forestgaps_core.files.atomic import new_file
+from forestgaps_core.output.palette import CANOPY, CONFUSION, GAP, NO_DATA, SHORT_AGREEMENT
 
 GAP_COLOURS = (CANOPY, GAP, NO_DATA)
 ERROR_COLOURS = (*CONFUSION, NO_DATA)  # by 2 * reference + predicted

@@ -1,4 +1,4 @@
-"""The colors of `forestgaps_core.palette` as red, green and blue in 0..1, and pictures painted with them."""
+"""The colors of `forestgaps_core.output.palette` as red, green and blue in 0..1, and pictures painted with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from forestgaps_core import palette
+from forestgaps_core.output import palette
 
 Colour: TypeAlias = tuple[float, float, float]
 

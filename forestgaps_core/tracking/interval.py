@@ -10,7 +10,7 @@ from attrs import define
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 def names(under: str) -> tuple[str, str, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from forestgaps_core.bounded_reading import read_text
-from forestgaps_core.writing import write_text
+from forestgaps_core.files.atomic import write_text
+from forestgaps_core.files.bounded_reading import read_text
 
 RUN_ID = re.compile(r"\w[\w-]{0,63}", re.ASCII)  # it becomes part of a path and of an address
 MAX_BYTES = 1000

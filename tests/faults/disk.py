@@ -45,11 +45,11 @@ READY = [
     "pyarrow",
     "pyogrio",
     "jinja2",
-    "forestgaps_core.run",
-    "forestgaps_core.networks",
-    "forestgaps_core.scaffold",
-    "forestgaps_core.config",
-    "forestgaps_core.predictor",
+    "forestgaps_core.runs.run",
+    "forestgaps_core.inference.model_folder",
+    "forestgaps_core.cli.scaffold",
+    "forestgaps_core.config.run_file",
+    "forestgaps_core.inference.predictor",
     "forestgaps_landscapes.landscape",
     "forestgaps_rasters.preparing",
     "forestgaps_rasters.predicting",
@@ -162,7 +162,7 @@ def serve() -> None:
     """Fork a process for each line of stdin that is told to run a command; a line of JSON about how it ended."""
     import tempfile
 
-    from forestgaps_core import cli
+    from forestgaps_core.cli import app as cli
 
     for name in READY:
         with contextlib.suppress(ImportError):
@@ -192,7 +192,7 @@ def serve() -> None:
 
 def command(told: dict[str, Any], out: int, err: int) -> None:
     """In the forked process; does not return."""
-    from forestgaps_core.cli import main
+    from forestgaps_core.cli.app import main
 
     os.dup2(out, 1)
     os.dup2(err, 2)

@@ -303,8 +303,8 @@ class Sweep:
 
 
 def damaged(path: Path) -> list[str]:
-    from forestgaps_core.checkpoint import load_checkpoint
     from forestgaps_core.errors import CheckpointError
+    from forestgaps_core.files.checkpoint import load_checkpoint
 
     try:
         load_checkpoint(path)

@@ -154,11 +154,11 @@ def load_everything() -> None:
     import importlib
     import importlib.metadata
 
-    import forestgaps_core.cli
-    import forestgaps_core.display
-    import forestgaps_core.run  # noqa: F401
+    import forestgaps_core.cli.app
+    import forestgaps_core.output.tables
+    import forestgaps_core.runs.run  # noqa: F401
     from forestgaps_core.kinds import KINDS
-    from forestgaps_core.plugins import Plugins, load_target
+    from forestgaps_core.plugins.registry import Plugins, load_target
 
     importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
     for module in ("torch._dynamo", "typer._adapters"):  # imported by optimizers, and by typer when a command is called
@@ -306,7 +306,7 @@ def stack_of(dump: str) -> list[tuple[str, str]]:
 
 if __name__ == "__main__":
     serve()
-    from forestgaps_core.cli import main
+    from forestgaps_core.cli.app import main
 
     ended: object = 0
     try:

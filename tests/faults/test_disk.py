@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
-from forestgaps_core.drafts import new_folder
 from forestgaps_core.errors import CheckpointError, DiskError
-from forestgaps_core.writing import new_file, write_text
+from forestgaps_core.files.atomic import new_file, write_text
+from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.files.drafts import new_folder
 
 from . import disk as disks
 from . import disk_scenes as scenes

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 
 from .kill import Strike
 from .trials import PREPARED, same_folder

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from attrs import define, field
 
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 
 from .kill import End, Strike, Zygote
 

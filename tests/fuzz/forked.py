@@ -34,10 +34,10 @@ def in_child(arguments: list[str], folder: Path, out: int, errors: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     sys.argv = ["forestgaps", *arguments]
-    import forestgaps_core.cli
+    import forestgaps_core.cli.app
 
     try:
-        forestgaps_core.cli.main()
+        forestgaps_core.cli.app.main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -89,14 +89,14 @@ def import_all(package: str) -> None:
 def main() -> None:
     import torch
 
-    import forestgaps_core.cli
-    import forestgaps_core.run
+    import forestgaps_core.cli.app
+    import forestgaps_core.runs.run
 
     torch.set_num_threads(1)
     for kind in ("data", "model", "loss", "normalization", "metrics", "scheduler"):
-        for offers in forestgaps_core.cli.plugins().components(kind).values():
+        for offers in forestgaps_core.cli.app.plugins().components(kind).values():
             offers[0].load()
-    for _, command in forestgaps_core.cli.plugins().commands().values():
+    for _, command in forestgaps_core.cli.app.plugins().commands().values():
         import_all(command.target.partition(".")[0])
     for line in sys.stdin:
         if not line.strip():  # the end; that of stdin may not come, where another process has inherited the pipe

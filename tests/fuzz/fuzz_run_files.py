@@ -14,10 +14,12 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["tomllib", "cattrs", "forestgaps_core.config", "forestgaps_core.structuring"]):
-    from forestgaps_core.config import config_from, parsed, table_of
+with atheris.instrument_imports(
+    include=["tomllib", "cattrs", "forestgaps_core.config.run_file", "forestgaps_core.config.converter"]
+):
+    from forestgaps_core.config.run_file import config_from, parsed, table_of
     from forestgaps_core.errors import ConfigError
-    from forestgaps_core.plugins import Plugins
+    from forestgaps_core.plugins.registry import Plugins
 
 PLUGINS = Plugins.discover()
 SLOWEST = 10  # seconds, where -timeout is not given

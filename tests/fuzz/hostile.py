@@ -12,10 +12,10 @@ import attrs
 import tomli_w
 from hypothesis import strategies as st
 
-from forestgaps_core.config import SECTIONS, SETTINGS
+from forestgaps_core.config.optimizers import OPTIMIZERS
+from forestgaps_core.config.run_file import SECTIONS, SETTINGS
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.optimizers import OPTIMIZERS
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 INTEGERS = [0, 1, -1, 2, 3, 16, 17, 255, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64, 10**18, 10**400, -(10**4000)]
 FLOATS = [0.0, -0.0, 0.5, 1.0, 1.5, -1.0, 199.999999, 1e18, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), float("nan")]
@@ -54,7 +54,7 @@ TEXTS = [
     *(
         "os:system",
         "builtins:eval",
-        "forestgaps_core.optimizers:AdamW",
+        "forestgaps_core.config.optimizers:AdamW",
         "forestgaps-losses:dice",
         ":",
         "a:b:c",
@@ -149,7 +149,7 @@ def offered(plugins: Plugins) -> dict[str, dict[str, type]]:
     found: dict[str, dict[str, type]] = {section: {"": kind} for section, kind in SETTINGS.items()}
     for kind in KINDS:
         found[kind] = {name: offers[0].load() for name, offers in plugins.components(kind).items()}
-    from forestgaps_core.plugins import load_target
+    from forestgaps_core.plugins.registry import load_target
 
     found["optimizer"] = {name: load_target(target, name) for name, target in OPTIMIZERS.items()}
     return found

@@ -10,9 +10,9 @@ import attrs
 import pytest
 import tomli_w
 
+from forestgaps_core.config.converter import structured, unstructure
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.structuring import structured, unstructure
+from forestgaps_core.plugins.registry import Plugins
 
 from .conftest import CASES, case
 from .hostile import copied, offered

@@ -19,8 +19,8 @@ from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.cli import app
-from forestgaps_core.plugins import Plugins, load_target
+from forestgaps_core.cli.app import app
+from forestgaps_core.plugins.registry import Plugins, load_target
 
 from .conftest import case, fuzzing
 

@@ -12,7 +12,7 @@ import attrs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.structuring import spelt, structure, structured, unstructure
+from forestgaps_core.config.converter import spelt, structure, structured, unstructure
 
 from .conftest import case, fuzzing
 from .hostile import scalars, values

@@ -14,10 +14,10 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.config import Config, config_from, load_config, overridden, table_of
+from forestgaps_core.config.run_file import Config, config_from, load_config, overridden, table_of
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.offers import full_name
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.names import full_name
+from forestgaps_core.plugins.registry import Plugins
 
 from .conftest import case, fuzzing
 from .hostile import ABSURD, as_toml, composed, damaged, mutated, offered, parsed, recipes, scalars
@@ -158,9 +158,9 @@ def test_what_broke_once_is_read_or_refused(file):
 PROBE = """
 import json, resource, sys
 from pathlib import Path
-from forestgaps_core.config import load_config
+from forestgaps_core.config.run_file import load_config
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 plugins, grown = Plugins.discover(), {}
 for path in map(Path, sys.argv[1:]):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

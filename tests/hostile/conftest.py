@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import load_config, save_network, train_model
-from forestgaps_core.checkpoint import load_checkpoint
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.files.checkpoint import load_checkpoint
+from forestgaps_core.plugins.registry import Plugins
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from forestgaps_core.checkpoint import FORMAT, SEAL
+from forestgaps_core.files.checkpoint import FORMAT, SEAL
 
 
 def sealed(data: bytes) -> bytes:
@@ -206,7 +206,7 @@ WAYS_IN: Mapping[str, Callable[[dict[str, Any], Path], bytes]] = {
     **calling("torch.utils._config_module", "ConfigModule", path),
     **calling("torch.distributed.rpc.internal", "deserialize", pickled),
     **calling("numpy.testing._private.utils", "runstring", code),
-    **calling("forestgaps_core.plugins", "load_target", module),
+    **calling("forestgaps_core.plugins.registry", "load_target", module),
 }
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor, save_network
-from forestgaps_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from forestgaps_core.errors import CheckpointError, ForestgapsError
-from forestgaps_core.run import evaluate_model, resume_training
+from forestgaps_core.files.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from forestgaps_core.runs.run import evaluate_model, resume_training
 
 from .payloads import TOO_MUCH, WAYS_IN, archive, called, path, sealed
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_that_asks_for_more_than_it_holds_is_refused(what, tmp_path
 LIMITED = """\
 import resource, sys
 from pathlib import Path
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.errors import CheckpointError
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 room = pages * resource.getpagesize() + int(sys.argv[1])

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor, save_network
-from forestgaps_core.checkpoint import save_checkpoint
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.run import evaluate_model, resume_training
+from forestgaps_core.files.checkpoint import save_checkpoint
+from forestgaps_core.runs.run import evaluate_model, resume_training
 
 CASES = int(os.environ.get("FORESTGAPS_FUZZ_CASES", "40"))
 REPLACEMENTS: Mapping[str, Any] = {

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor, save_network
-from forestgaps_core.checkpoint import save_checkpoint
 from forestgaps_core.errors import CheckpointError, ForestgapsError
-from forestgaps_core.networks import CARD, PLAN, WEIGHTS
+from forestgaps_core.files.checkpoint import save_checkpoint
+from forestgaps_core.inference.model_folder import CARD, PLAN, WEIGHTS
 
 from .payloads import WAYS_IN
 

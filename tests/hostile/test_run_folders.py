@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core import cli, load_config, load_predictor
-from forestgaps_core.commands import installed
+from forestgaps_core import load_config, load_predictor
+from forestgaps_core.cli import app as cli
+from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import BusyError, ConfigError, DiskError, PluginError
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import evaluate_model, resume_training
-from forestgaps_core.writing import write_text
+from forestgaps_core.files.atomic import write_text
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.run import evaluate_model, resume_training
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 
@@ -78,7 +79,7 @@ def test_labels_that_would_lead_elsewhere_are_refused(kind, label, tmp_path, loc
 
 
 @pytest.mark.parametrize(
-    "name", ["trap:Config", "trap.Config", "trap", "os:system", "forestgaps_core.plugins:load_target", "../trap"]
+    "name", ["trap:Config", "trap.Config", "trap", "os:system", "forestgaps_core.plugins.registry:load_target", "../trap"]
 )
 def test_no_name_in_a_run_file_is_imported(name, tmp_path, trap, local_plugins):
     for line in RUN_FILE.splitlines():
@@ -172,8 +173,8 @@ WRITTEN = (
 def test_no_callback_writes_through_a_link(tmp_path, victim):
     pytest.importorskip("forestgaps_callbacks")
     pytest.importorskip("matplotlib")
-    from forestgaps_core.assembly import assemble
-    from forestgaps_core.run import fit
+    from forestgaps_core.runs.builder import assemble
+    from forestgaps_core.runs.run import fit
 
     plugins = Plugins.discover([EXAMPLE_PLUGIN])
     (tmp_path / "run.toml").write_text(RUN_FILE.replace("epochs = 3", "epochs = 1") + LOGS)

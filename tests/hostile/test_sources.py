@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +19,15 @@ RUNNING = {
 # Where they are used, how often, and of what.
 KNOWN = {
     ("forestgaps_core/__init__.py", "import_module"): 1,  # of its own modules
-    ("forestgaps_core/checkpoint.py", "torch.load"): 1,  # of weights only, after the seal
-    ("forestgaps_core/networks.py", "import_module"): 2,  # safetensors; a package that brings a network along
-    ("forestgaps_core/local_code.py", "compile"): 1,  # of a file given with -p
-    ("forestgaps_core/local_code.py", "exec"): 1,  # of the same
-    ("forestgaps_core/local_code.py", "pickle.loads"): 2,  # in workers and on the user's cluster, of what this program sent
-    ("forestgaps_core/offers.py", "import_module"): 1,  # of the targets of installed plugins
-    ("forestgaps_core/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
-    ("forestgaps_core/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own
-    ("forestgaps_core/plugins.py", "import_module"): 1,  # of the entry points of installed plugins
+    ("forestgaps_core/files/checkpoint.py", "torch.load"): 1,  # of weights only, after the seal
+    ("forestgaps_core/inference/model_folder.py", "import_module"): 2,  # safetensors; a package that brings a network along
+    ("forestgaps_core/plugins/local_files.py", "compile"): 1,  # of a file given with -p
+    ("forestgaps_core/plugins/local_files.py", "exec"): 1,  # of the same
+    ("forestgaps_core/plugins/local_files.py", "pickle.loads"): 2,  # in workers and on a cluster, of what this program sent
+    ("forestgaps_core/plugins/names.py", "import_module"): 1,  # of the targets of installed plugins
+    ("forestgaps_core/testing/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
+    ("forestgaps_core/testing/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own
+    ("forestgaps_core/plugins/registry.py", "import_module"): 1,  # of the entry points of installed plugins
     ("forestgaps_geo/testing.py", "subprocess.run"): 1,  # of printed command lines, in tests
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
     ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
@@ -38,6 +39,11 @@ KNOWN = {
 
 def sources() -> list[Path]:
     return [*ROOT.glob("forestgaps_core/**/*.py"), *ROOT.glob("plugins/*/forestgaps_*/**/*.py")]
+
+
+def name_of(path: Path) -> str:
+    """Return the path inside its package, such as `forestgaps_core/files/checkpoint.py`."""
+    return re.search(r"(?<=/)forestgaps_.*", path.as_posix().removeprefix(ROOT.as_posix()))[0]
 
 
 def words(function: ast.expr) -> str:
@@ -71,7 +77,7 @@ def found() -> Counter[tuple[str, str]]:
 
 
 def test_nothing_else_runs_what_it_is_given():
-    there = {path.parent.name + "/" + path.name for path in sources()}
+    there = {name_of(path) for path in sources()}
     assert dict(found()) == {key: count for key, count in KNOWN.items() if key[0] in there}
 
 
@@ -86,7 +92,7 @@ def test_tables_of_contents_import_their_own_modules_only():
 
 
 def test_torch_is_told_to_read_weights_only():
-    tree = ast.parse((ROOT / "forestgaps_core" / "checkpoint.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "forestgaps_core" / "files" / "checkpoint.py").read_text(encoding="utf-8"))
     (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and words(node.func) == "torch.load"]
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
     assert given["weights_only"] is True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import load_config, train_model
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 from ..conftest import EXAMPLE_PLUGIN
 
@@ -62,7 +62,7 @@ importlib.metadata.entry_points = entry_points
 import torch
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.run import resume_training
+from forestgaps_core.runs.run import resume_training
 try:
     probabilities = load_predictor({run!r})(torch.rand(1, 1, 32, 32) * 20, torch.ones(1, 1, 32, 32, dtype=torch.bool))
     print("mapped", tuple(probabilities.shape))

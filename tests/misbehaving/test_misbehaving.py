@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 import torch
 
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 
 from ..command_line import CommandLine, Done
 

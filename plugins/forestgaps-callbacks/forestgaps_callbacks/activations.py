@@ -19,7 +19,7 @@ from forestgaps_core.errors import nearest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

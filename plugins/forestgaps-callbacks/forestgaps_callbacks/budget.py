@@ -12,7 +12,7 @@ from attrs.validators import gt
 from forestgaps_core import hookimpl
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

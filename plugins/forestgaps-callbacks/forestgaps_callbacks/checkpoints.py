@@ -14,10 +14,10 @@ from attrs.validators import ge, gt, optional
 from forestgaps_callbacks.scores import Mode, improves, score_of
 from forestgaps_core import hookimpl
 from forestgaps_core.errors import DiskError
-from forestgaps_core.writing import disk_errors
+from forestgaps_core.files.atomic import disk_errors
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

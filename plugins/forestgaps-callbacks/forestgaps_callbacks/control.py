@@ -15,11 +15,11 @@ from attrs import Attribute, define, field, frozen
 from attrs.validators import gt
 
 from forestgaps_core import hookimpl
-from forestgaps_core.bounded_reading import read_text
-from forestgaps_core.writing import disk_errors
+from forestgaps_core.files.atomic import disk_errors
+from forestgaps_core.files.bounded_reading import read_text
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 WORDS = ("checkpoint", "pause", "stop", "finish")
 SIGNALS = tuple(number.name for number in signal.Signals)

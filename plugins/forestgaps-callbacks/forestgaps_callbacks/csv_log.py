@@ -17,7 +17,7 @@ from forestgaps_core.tracking.interval import Interval, names
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 PLACE = ["step", "epoch"]
 

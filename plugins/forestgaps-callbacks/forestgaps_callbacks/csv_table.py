@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, readable
-from forestgaps_core.spreadsheet import neutralize_formula
+from forestgaps_core.output.spreadsheet import neutralize_formula
 
 Row = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forestgaps_core import PluginError
-from forestgaps_core.writing import new_file
+from forestgaps_core.files.atomic import new_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

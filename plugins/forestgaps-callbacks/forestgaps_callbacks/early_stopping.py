@@ -11,10 +11,10 @@ from attrs.validators import ge
 
 from forestgaps_callbacks.scores import Mode, improves, score_of
 from forestgaps_core import hookimpl
-from forestgaps_core.counts import format_count
+from forestgaps_core.output.counts import format_count
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

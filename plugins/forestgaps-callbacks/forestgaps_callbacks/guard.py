@@ -14,10 +14,10 @@ from torch.nn.utils import get_total_norm
 from torch.utils.hooks import RemovableHandle
 
 from forestgaps_core import hookimpl
-from forestgaps_core.counts import format_count
+from forestgaps_core.output.counts import format_count
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

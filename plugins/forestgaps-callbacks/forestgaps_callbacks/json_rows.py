@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, is_past, readable
-from forestgaps_core.bounded_reading import parse_json
+from forestgaps_core.files.bounded_reading import parse_json
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @define(eq=False)

@@ -15,7 +15,7 @@ from forestgaps_callbacks.json_rows import JsonRows
 from forestgaps_core import hookimpl
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
-from forestgaps_core.palette import CANOPY, CONFUSION, GAP, SHORT_AGREEMENT
+from forestgaps_core.output.palette import CANOPY, CONFUSION, GAP, SHORT_AGREEMENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from forestgaps_core import Batch
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 REFERENCE = (CANOPY, GAP)  # by gap in the reference
 

@@ -12,10 +12,10 @@ from attrs.validators import ge
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from forestgaps_core import hookimpl
-from forestgaps_core.writing import discard, disk_errors, temporary_name, write_text
+from forestgaps_core.files.atomic import discard, disk_errors, temporary_name, write_text
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

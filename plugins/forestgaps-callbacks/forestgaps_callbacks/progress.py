@@ -14,11 +14,11 @@ from rich.text import Text
 
 from forestgaps_callbacks.scores import score_of
 from forestgaps_core import hookimpl
-from forestgaps_core.counts import format_count
-from forestgaps_core.progress import INTERVAL_S, RepeatedLines
+from forestgaps_core.output.counts import format_count
+from forestgaps_core.output.progress import INTERVAL_S, RepeatedLines
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from forestgaps_core.bounded_reading import MAX_LOG_BYTES, UnreadableError, read_bytes
-from forestgaps_core.writing import disk_errors, new_file
+from forestgaps_core.files.atomic import disk_errors, new_file
+from forestgaps_core.files.bounded_reading import MAX_LOG_BYTES, UnreadableError, read_bytes
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 WAIT = "its rows wait in memory and are written with the next one"
 Row = TypeVar("Row")

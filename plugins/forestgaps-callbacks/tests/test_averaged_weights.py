@@ -14,7 +14,7 @@ from torch import nn
 from forestgaps_callbacks.averaged_weights import AveragedWeights, AveragedWeightsConfig
 from forestgaps_callbacks.checkpoints import Checkpoints
 from forestgaps_core import PluginError, hookimpl
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.testing import check_callback
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forestgaps_callbacks import checkpoints as module
 from forestgaps_callbacks.checkpoints import Checkpoints, CheckpointsConfig
 from forestgaps_core import ConfigError, hookimpl
-from forestgaps_core.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.testing import check_callback
 
 NAME = "validation/gaps/gap_iou"

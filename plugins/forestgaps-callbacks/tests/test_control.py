@@ -10,7 +10,7 @@ import pytest
 from forestgaps_callbacks import control as module
 from forestgaps_callbacks.control import Control, ControlConfig
 from forestgaps_core import ConfigError
-from forestgaps_core.structuring import structure
+from forestgaps_core.config.converter import structure
 from forestgaps_core.testing import built, check_callback
 
 

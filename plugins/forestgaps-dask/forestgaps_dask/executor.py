@@ -18,7 +18,7 @@ from attrs import frozen
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker
 
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.local_code import pickled, unpickled
+from forestgaps_core.plugins.local_files import pickled, unpickled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_dask.executor import DaskExecutor
 
 

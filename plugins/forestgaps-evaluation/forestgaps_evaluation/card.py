@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from forestgaps_core.bounded_reading import open_regular_file
+from forestgaps_core.files.bounded_reading import open_regular_file
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
@@ -35,7 +35,7 @@ class Network:
     Attributes:
         name: Of the run.
         weights: Their file, a checkpoint or safetensors.
-        about: The checkpoint's own words, as in `forestgaps_core.checkpoint`.
+        about: The checkpoint's own words, as in `forestgaps_core.files.checkpoint`.
         parameters: How many weights are trained.
         thresholds: Metres, of the planes it was validated at.
         resolution_m: Pixel size it was trained at.

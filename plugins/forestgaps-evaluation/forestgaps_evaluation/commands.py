@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.command_lines import command_line
-from forestgaps_core.commands.next_steps import print_next
-from forestgaps_core.commands.thresholds import thresholds_option
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.thresholds import thresholds_option
+from forestgaps_core.plugins.command_lines import command_line
 
 NAME = "evaluation"
 
@@ -68,10 +68,10 @@ def evaluate(
     from attrs import evolve
     from rich.console import Console
 
-    from forestgaps_core.cli import plugins
-    from forestgaps_core.drafts import new_files
+    from forestgaps_core.cli.app import plugins
     from forestgaps_core.errors import ConfigError
-    from forestgaps_core.writing import disk_errors
+    from forestgaps_core.files.atomic import disk_errors
+    from forestgaps_core.files.drafts import new_files
     from forestgaps_evaluation import leakage as leaking
     from forestgaps_evaluation import tables
     from forestgaps_evaluation.evaluation import evaluated

@@ -8,8 +8,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.bootstrap import FEW, block_sums, interval, resampled
 from forestgaps_evaluation.scores import SCORES, best_trivial, gap_share, judged, scores, trivial_scores
 from forestgaps_evaluation.strata import strata

@@ -9,10 +9,10 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.batches import BatchMaker
-from forestgaps_core.loading import SourceDataset
-from forestgaps_core.randomness import draws
-from forestgaps_core.thresholds import Thresholds
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.loader import SourceDataset
+from forestgaps_core.runtime.rng import draws
 from forestgaps_evaluation.maps import Map, agreement_picture, enlarged, framed, gap_picture, hillshade, relief_picture
 from forestgaps_evaluation.rendering import SPACE, percent, score
 from forestgaps_evaluation.scores import gap_share, judged, scores

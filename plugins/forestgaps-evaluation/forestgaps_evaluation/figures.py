@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.counts import format_count
+from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.charts import Chart, powers, scores, shares, spread
 from forestgaps_evaluation.evaluation import Row
 from forestgaps_evaluation.rendering import percent, score

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from attrs import define, evolve, frozen
 
-from forestgaps_core.assembly import assemble
-from forestgaps_core.bounded_reading import read_json
 from forestgaps_core.components import Data, Source, Tile
-from forestgaps_core.config import Config
-from forestgaps_core.counts import format_count
-from forestgaps_core.drafts import literal, new_folder
+from forestgaps_core.config.run_file import Config
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import checkpoint_of, load_predictor
-from forestgaps_core.randomness import draws, uniform
-from forestgaps_core.run import fit
-from forestgaps_core.writing import write_json
+from forestgaps_core.files.atomic import write_json
+from forestgaps_core.files.bounded_reading import read_json
+from forestgaps_core.files.drafts import literal, new_folder
+from forestgaps_core.inference.predictor import checkpoint_of, load_predictor
+from forestgaps_core.output.counts import format_count
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.builder import assemble
+from forestgaps_core.runs.run import fit
+from forestgaps_core.runtime.rng import draws, uniform
 from forestgaps_evaluation.blocks import Blocked
 from forestgaps_evaluation.evaluation import Leakage, differences
 from forestgaps_evaluation.tallies import Tallies, counted

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import new_path
 from forestgaps_evaluation.charts import Chart, powers
 from forestgaps_evaluation.glossary import MAP_WORDS
 from forestgaps_evaluation.map_pictures import close_up, interesting, sureness_legend, sureness_map, whole_map

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.palette import threshold_colors
+from forestgaps_core.output.palette import threshold_colors
 from forestgaps_evaluation.map_rasters import NODATA, main, on_grid, placed
 from forestgaps_evaluation.maps import (
     Colour,

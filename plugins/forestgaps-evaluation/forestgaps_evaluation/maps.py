@@ -1,6 +1,6 @@
 """Pictures of maps: hillshade, gaps by height threshold, agreement; as `data:` addresses to stand inside a page.
 
-Colors are those of `forestgaps_core.palette`; of the agreement, two are hatched as well.
+Colors are those of `forestgaps_core.output.palette`; of the agreement, two are hatched as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from PIL import Image
 
-from forestgaps_core.palette import (
+from forestgaps_core.output.palette import (
     AGREEMENT,
     CANOPY,
     FALSE_NEGATIVE,

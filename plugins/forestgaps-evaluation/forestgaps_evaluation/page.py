@@ -10,13 +10,13 @@ from typing import Any
 
 from attrs import frozen
 
-from forestgaps_core.bounded_reading import read_json, read_text
-from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import Tiles
-from forestgaps_core.drafts import new_results
-from forestgaps_core.networks import WEIGHTS, trained_network
-from forestgaps_core.places import RUN_FILE
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.files.bounded_reading import read_json, read_text
+from forestgaps_core.files.drafts import new_results
+from forestgaps_core.inference.model_folder import WEIGHTS, trained_network
+from forestgaps_core.inference.model_lookup import RUN_FILE
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation import figures
 from forestgaps_evaluation.card import Network, card, text_of
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, evaluated

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from operator import length_hint
 
 from forestgaps_core.components import Tiles
-from forestgaps_core.progress import show_progress
+from forestgaps_core.output.progress import show_progress
 
 Passed = Callable[[Iterable[Tiles]], Iterable[Tiles]]
 

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from forestgaps_core.counts import format_count
+from forestgaps_core.output.counts import format_count
 
 SPACE = "\u202f"  # narrow, and does not break: between a number and its unit
 # What no page needs and a reader cannot see: control characters, and marks that turn the direction of the words after them.

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
-from forestgaps_core.commands.thresholds import thresholds_option
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
+from forestgaps_core.cli.commands.thresholds import thresholds_option
 
 PAGE = "report.html"
 RASTERS = (".tif", ".tiff", ".vrt")
@@ -86,7 +86,7 @@ def report(
         page = write_map_report(place, dsm or [], out or place / PAGE, notes=words, reading=reading, shown_as=shown_as)
         say([page], as_json, found)
         return
-    from forestgaps_core.cli import plugins
+    from forestgaps_core.cli.app import plugins
     from forestgaps_core.errors import ConfigError
     from forestgaps_evaluation.page import write_run_report
     from forestgaps_evaluation.progress import bar
@@ -116,7 +116,7 @@ def report(
 
 def folder_of(place: Path) -> Path:
     """Where a page goes: into a run folder; beside a network it would become part of what is handed on, so not there."""
-    from forestgaps_core.networks import is_network
+    from forestgaps_core.inference.model_folder import is_network
 
     return place if place.is_dir() and not is_network(place) else Path.cwd()
 
@@ -127,8 +127,8 @@ def text_of_notes(notes: str) -> str:
     Raises:
         ConfigError: The file is no text.
     """
-    from forestgaps_core.bounded_reading import read_text
     from forestgaps_core.errors import ConfigError
+    from forestgaps_core.files.bounded_reading import read_text
 
     path = Path(notes) if notes and len(notes) < 256 and "\n" not in notes else None
     if path is None or not path.is_file():

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config import load_config, table_of
+from forestgaps_core.config.run_file import load_config, table_of
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.run import config_of, resume_training, train_model
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.run import config_of, resume_training, train_model
 from forestgaps_evaluation.trained import Trained
 
 SEED = "environment.seed"

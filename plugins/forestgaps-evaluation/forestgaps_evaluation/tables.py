@@ -15,10 +15,10 @@ import attrs
 from attrs import frozen
 from rich.console import Console
 
-from forestgaps_core.counts import format_count
-from forestgaps_core.display import print_table
 from forestgaps_core.errors import printable
-from forestgaps_core.spreadsheet import neutralize_formula
+from forestgaps_core.output.counts import format_count
+from forestgaps_core.output.spreadsheet import neutralize_formula
+from forestgaps_core.output.tables import print_table
 from forestgaps_evaluation.evaluation import Evaluation, Overall, Row, Score
 
 ONE_SIDED, OUTSIDE = "†", "‡"

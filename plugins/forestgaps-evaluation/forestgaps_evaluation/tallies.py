@@ -12,12 +12,12 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forestgaps_core.batches import BatchMaker
 from forestgaps_core.components import Tiles
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.feeding import on_device
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.thresholds import Thresholds
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.training.batch_iteration import on_device
 from forestgaps_evaluation import counting
 from forestgaps_evaluation.blocks import blocks_of, sites_of
 from forestgaps_evaluation.terrain import slope_deg

@@ -11,16 +11,16 @@ from attrs import define, field, fields, has
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Data, Source
-from forestgaps_core.config import REQUIRED, Config, config_from, overridden, read_table
+from forestgaps_core.config.run_file import REQUIRED, Config, config_from, overridden, read_table
+from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
+from forestgaps_core.inference.model_folder import trained_network
+from forestgaps_core.inference.model_lookup import RUN_FILE, is_run
+from forestgaps_core.inference.predictor import Predictor, load_predictor
 from forestgaps_core.kinds import build
-from forestgaps_core.loading import TileLoader
-from forestgaps_core.networks import trained_network
-from forestgaps_core.places import RUN_FILE, is_run
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import Predictor, load_predictor
-from forestgaps_core.provenance import with_recorded_names
-from forestgaps_core.run import config_of
+from forestgaps_core.plugins.provenance import with_recorded_names
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.run import config_of
 
 SPLITS = ("train", "validation", "test")
 

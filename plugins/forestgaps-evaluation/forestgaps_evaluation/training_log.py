@@ -8,8 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from forestgaps_core.bounded_reading import MAX_LOG_BYTES, parse_json, read_text
-from forestgaps_core.counts import format_count
+from forestgaps_core.files.bounded_reading import MAX_LOG_BYTES, parse_json, read_text
+from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.charts import Chart, Scale, counted, scores
 
 MAX_VALUES = 10_000_000  # of all scores; a line of a log takes a value for each name that any line has

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import load_config, train_model
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.trained import Trained, opened
 
 TOY = Path(__file__).with_name("toy_plugin.py")

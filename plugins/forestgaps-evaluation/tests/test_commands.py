@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from forestgaps_core.commands import installed
+from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.local_code import FILES
+from forestgaps_core.plugins.local_files import FILES
 from forestgaps_evaluation.commands import evaluate
 
 NAMES = ["evaluation.csv", "evaluation.json", "evaluation.md"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation import tables
 from forestgaps_evaluation.card import text_of
 from forestgaps_evaluation.evaluation import evaluated

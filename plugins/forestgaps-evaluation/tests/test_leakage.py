@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.randomness import draws
+from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.runtime.rng import draws
 from forestgaps_evaluation.leakage import RECORD, Mixed, Some, halves, leakage, mixed_data
 from forestgaps_evaluation.tallies import counted
 from forestgaps_evaluation.trained import opened

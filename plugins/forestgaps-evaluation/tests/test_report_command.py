@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from forestgaps_core import ConfigError, DataError
-from forestgaps_core.commands import installed
-from forestgaps_core.plugins import Plugins, load_target
+from forestgaps_core.cli.commands import installed
+from forestgaps_core.plugins.registry import Plugins, load_target
 from forestgaps_evaluation.report_command import report, text_of_notes
 
 APP = typer.Typer()

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from forestgaps_core import load_config, train_model
-from forestgaps_core.batches import BatchMaker
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.thresholds import Thresholds
 from forestgaps_evaluation.leakage import Some
 from forestgaps_evaluation.tallies import CUTS, PROTOCOL, counted, merged, tallied
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forestgaps_core.batches import BatchMaker
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError
-from forestgaps_core.thresholds import Thresholds
 from forestgaps_evaluation.trained import opened, pixel_notes
 
 
@@ -40,7 +40,7 @@ def test_other_data_may_take_the_place_of_its_own(run, run_file, plugins, tmp_pa
 
 def test_a_network_folder_needs_data(run, run_file, plugins, tmp_path):
     pytest.importorskip("safetensors")
-    from forestgaps_core.network_saving import save_network
+    from forestgaps_core.inference.model_folder_writing import save_network
 
     save_network(run, tmp_path / "network", plugins=plugins)
     with pytest.raises(DataError, match=r"is a trained network without data\. Add --data FOLDER"):

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from torch import nn
 
 from forestgaps_core import Tile, hookimpl
-from forestgaps_core.randomness import uniform
+from forestgaps_core.runtime.rng import uniform
 
 SIZE = 40  # pixels of 5 m: a tile is 200 m wide and has four cells
 

@@ -19,8 +19,8 @@ import torch._inductor
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.engines import ExportedNetwork
 from forestgaps_core.errors import CheckpointError
+from forestgaps_core.inference.engines import ExportedNetwork
 from forestgaps_export.tracing import Traced, first_line, quiet
 
 FILE = "model.pt2"

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from forestgaps_core.command_lines import command_line
-from forestgaps_core.commands.next_steps import print_next
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.plugins.command_lines import command_line
 
 
 def export(

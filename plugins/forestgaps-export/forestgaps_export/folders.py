@@ -11,15 +11,15 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from forestgaps_core.calibration import Calibration
-from forestgaps_core.checkpoint import weights_to_use
-from forestgaps_core.command_lines import command_line
 from forestgaps_core.components import Program
-from forestgaps_core.drafts import new_folder
-from forestgaps_core.engines import engine_record, is_exported
+from forestgaps_core.config.converter import unstructure
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.folding import fold_batch_norms
-from forestgaps_core.networks import (
+from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.drafts import new_folder
+from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
+from forestgaps_core.inference.calibration import Calibration
+from forestgaps_core.inference.engines import engine_record, is_exported
+from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
     PLAN,
@@ -33,9 +33,9 @@ from forestgaps_core.networks import (
     text_of,
     trained_network,
 )
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import model_of
-from forestgaps_core.structuring import unstructure
+from forestgaps_core.inference.predictor import model_of
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_export import aoti, onnx_program, onnx_runtime
 from forestgaps_export.comparison import Difference, compared, said
 from forestgaps_export.tracing import traced

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.engines import ExportedNetwork
 from forestgaps_core.errors import CheckpointError
+from forestgaps_core.inference.engines import ExportedNetwork
 
 EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
 

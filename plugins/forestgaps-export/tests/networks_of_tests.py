@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from forestgaps_core.kinds import build
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 pytest.importorskip("forestgaps_models")  # tested with the networks that ship, not alone
 
@@ -33,7 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def network(name: str, normalization: Any = nn.BatchNorm2d, **settings: Any) -> nn.Module:
     """With weights that let everything have a say."""
-    from forestgaps_core.structuring import structured
+    from forestgaps_core.config.converter import structured
 
     config, problems = structured(SMALL[name] | settings, Plugins.discover().component("model", name).load(), ("model",))
     assert not problems

@@ -4,7 +4,7 @@ import pytest
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.networks import digest
+from forestgaps_core.inference.model_folder import digest
 from forestgaps_export import aoti
 
 

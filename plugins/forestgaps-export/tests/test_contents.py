@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 
 def test_the_command_and_the_engines_are_offered() -> None:

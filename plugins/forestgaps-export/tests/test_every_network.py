@@ -15,7 +15,7 @@ from networks_of_tests import SMALL, network
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.networks import digest
+from forestgaps_core.inference.model_folder import digest
 from forestgaps_export import aoti
 from forestgaps_export.tracing import Traced, question, traced
 

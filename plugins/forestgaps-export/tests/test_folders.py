@@ -13,8 +13,8 @@ import torch
 from networks_of_tests import network_folder
 
 from forestgaps_core import load_predictor
-from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError
+from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_export.folders import export_network
 from forestgaps_export.tracing import question
 

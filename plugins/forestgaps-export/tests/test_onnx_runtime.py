@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.networks import digest
+from forestgaps_core.inference.model_folder import digest
 from forestgaps_export.corrections import corrected
 from forestgaps_export.onnx_runtime import OnnxRuntime
 

@@ -16,8 +16,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from forestgaps_core.counts import format_for_table
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_for_table
 from forestgaps_gaps.table import GapTable
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.writing import NewRaster

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from forestgaps_core.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
-from forestgaps_core.commands.thresholds import Thresholds
-from forestgaps_core.counts import format_count, format_hectares, format_square_metres
+from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.thresholds import Thresholds
+from forestgaps_core.output.counts import format_count, format_hectares, format_square_metres
 
 
 def change(
@@ -57,7 +57,7 @@ def change(
     from math import inf
 
     from forestgaps_core.errors import DataError
-    from forestgaps_core.progress import show_progress
+    from forestgaps_core.output.progress import show_progress
     from forestgaps_gaps.change_maps import Comparison, change_between
     from forestgaps_gaps.finding import Criteria
     from forestgaps_gaps.labelling import CONNECTIVITIES

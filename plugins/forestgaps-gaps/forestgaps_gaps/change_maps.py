@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from attrs import define, evolve, field, frozen
 
-from forestgaps_core.drafts import new_folder, refuse_taken
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import new_folder, refuse_taken
 from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
 from forestgaps_gaps.changes import CLASSES, Changes, changed
 from forestgaps_gaps.dents import HeightCounts

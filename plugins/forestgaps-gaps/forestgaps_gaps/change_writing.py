@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from rasterio.crs import CRS
 
-from forestgaps_core.counts import format_for_table
+from forestgaps_core.output.counts import format_for_table
 from forestgaps_gaps.changes import CLASSES, KINDS, NODATA, Bytes, Changes, GapFate
 from forestgaps_gaps.finding import Search
 from forestgaps_gaps.grids import Grid

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from forestgaps_core.commands.next_steps import print_next
-from forestgaps_core.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
-from forestgaps_core.commands.thresholds import Thresholds
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.thresholds import Thresholds
 
 
 def gaps(
@@ -62,9 +62,9 @@ def gaps(
     """
     from math import inf
 
-    from forestgaps_core.display import print_table
     from forestgaps_core.errors import DataError
-    from forestgaps_core.progress import show_progress
+    from forestgaps_core.output.progress import show_progress
+    from forestgaps_core.output.tables import print_table
     from forestgaps_gaps.finding import Criteria
     from forestgaps_gaps.labelling import CONNECTIVITIES
     from forestgaps_gaps.reading import Reading

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
 
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_count
 
 Points: TypeAlias = NDArray[np.float64]
 Reals: TypeAlias = NDArray[np.float64]

@@ -13,8 +13,8 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
+from forestgaps_core.config.thresholds import indistinct_heights
 from forestgaps_core.errors import DataError
-from forestgaps_core.thresholds import indistinct_heights
 from forestgaps_gaps.grids import Grid, grid_of, require_overlap, same_grid
 from forestgaps_gaps.table import Flags
 from forestgaps_geo import opening

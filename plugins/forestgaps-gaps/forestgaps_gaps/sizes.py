@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import zeta
 
-from forestgaps_core.counts import format_count
+from forestgaps_core.output.counts import format_count
 
 Sizes: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.counts import format_count, format_hectares, format_square_metres
+from forestgaps_core.output.counts import format_count, format_hectares, format_square_metres
 from forestgaps_gaps.lognormals import compared, lognormal
 from forestgaps_gaps.patterns import ClarkEvans, Ripley, Window, clark_evans, plain, ripley, simulated_clark_evans
 from forestgaps_gaps.sizes import lambda_asner, lambda_hanel, pixels_of, power_law

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from forestgaps_core.counts import format_square_metres
-from forestgaps_core.drafts import literal, new_results, refuse_taken
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import literal, new_results, refuse_taken
+from forestgaps_core.output.counts import format_square_metres
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
 from forestgaps_gaps.patterns import Window

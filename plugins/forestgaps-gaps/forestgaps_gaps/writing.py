@@ -17,8 +17,8 @@ import shapely
 from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 
-from forestgaps_core.drafts import new_path
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import new_path
 from forestgaps_gaps.polygons import Geometries
 from forestgaps_gaps.table import GapTable, column_names, kind_of
 from forestgaps_geo.local_paths import require_utf8_name

@@ -15,8 +15,8 @@ import typer
 from rasterio import Affine
 from typer.testing import CliRunner
 
-from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_gaps.change_command import change, lines
 from forestgaps_gaps.change_maps import Comparison, change_between
 from forestgaps_gaps.changes import CLASSES

@@ -14,9 +14,9 @@ import typer
 from rasterio import Affine
 from typer.testing import CliRunner
 
-from forestgaps_core.counts import format_square_metres
-from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.output.counts import format_square_metres
 from forestgaps_gaps import commands
 
 geopandas = pytest.importorskip("geopandas")

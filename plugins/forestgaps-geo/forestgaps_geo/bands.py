@@ -12,8 +12,8 @@ import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_count
 from forestgaps_geo import opening
 from forestgaps_geo.georeference import stated_transform
 from forestgaps_geo.grids import Grid

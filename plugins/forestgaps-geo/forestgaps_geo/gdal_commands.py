@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forestgaps_core.command_lines import command_line
+from forestgaps_core.plugins.command_lines import command_line
 
 
 def new_file(path: Path, suffix: str) -> Path:

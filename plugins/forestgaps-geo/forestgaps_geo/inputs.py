@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 from attrs import frozen
 
-from forestgaps_core.bounded_reading import open_regular_file
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.bounded_reading import open_regular_file
 from forestgaps_geo.opening import BESIDE, first_bytes, is_virtual
 from forestgaps_geo.virtual_rasters import FILES, Tree, harmless, named_by
 

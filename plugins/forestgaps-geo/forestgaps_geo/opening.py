@@ -30,8 +30,8 @@ import rasterio
 from attrs import frozen
 from rasterio.errors import NotGeoreferencedWarning
 
-from forestgaps_core.bounded_reading import open_regular_file, read_bytes
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.bounded_reading import open_regular_file, read_bytes
 from forestgaps_geo.gdal_commands import gdal_translate
 from forestgaps_geo.local_paths import missing_file, require_utf8_name
 from forestgaps_geo.virtual_rasters import BANDS, FILES, MAX_VRT_BYTES, harmless, named_by, parse_xml, plain

@@ -12,8 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from forestgaps_core.bounded_reading import read_bytes
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.bounded_reading import read_bytes
 from forestgaps_geo.gdal_commands import gdal_translate
 from forestgaps_geo.vrt_values import forbidden_value
 

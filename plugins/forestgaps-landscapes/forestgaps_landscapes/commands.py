@@ -28,7 +28,7 @@ def simulate(
     forest: Annotated[str, typer.Option(help="rainforest, broadleaf, conifer, open, plantation, or any of them.")] = "any",
 ) -> None:
     """Write a simulated landscape: surface (DSM), ground (DTM) and canopy height (CHM), as GeoTIFFs in metres."""
-    from forestgaps_core.drafts import new_files
+    from forestgaps_core.files.drafts import new_files
 
     check_forest(forest)
     check_installed()

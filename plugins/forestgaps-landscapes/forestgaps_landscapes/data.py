@@ -11,10 +11,10 @@ from attrs.validators import ge, in_, le
 from torch import Tensor
 
 from forestgaps_core.components import Tile
-from forestgaps_core.counts import format_count
+from forestgaps_core.data.stratified import Strata, classed, stratified
 from forestgaps_core.errors import DataError
-from forestgaps_core.randomness import draws, uniform
-from forestgaps_core.strata import Strata, classed, stratified
+from forestgaps_core.output.counts import format_count
+from forestgaps_core.runtime.rng import draws, uniform
 from forestgaps_landscapes.landscape import Landscape, simulate
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
 from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings

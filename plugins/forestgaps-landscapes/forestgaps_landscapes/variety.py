@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
-from forestgaps_core.randomness import uniform
+from forestgaps_core.runtime.rng import uniform
 from forestgaps_landscapes.gaps import Gaps
 from forestgaps_landscapes.landscape import Settings
 from forestgaps_landscapes.stand import Stand

@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure
 from forestgaps_core.testing import check_data
 from forestgaps_landscapes.data import Landscapes
 from forestgaps_landscapes.variety import FORESTS, drawn_settings

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.randomness import draws
-from forestgaps_core.structuring import structure
+from forestgaps_core.runtime.rng import draws
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_landscapes.data import Landscapes
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 
 import forestgaps_landscapes
-from forestgaps_core.structuring import structure
+from forestgaps_core.config.converter import structure
 from forestgaps_landscapes.data import Landscapes
 
 

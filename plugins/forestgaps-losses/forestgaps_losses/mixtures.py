@@ -27,9 +27,9 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from forestgaps_core.components import Batch, Loss
+from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import build
-from forestgaps_core.structuring import structured
 from forestgaps_losses import LOSSES
 from forestgaps_losses.threshold_weights import GapShare, unknown
 

@@ -21,8 +21,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import ConfigError
+from forestgaps_core.output.counts import format_count
 
 ThresholdWeights = Literal["equal", "rarity"] | tuple[float, ...] | Mapping[str, float]
 

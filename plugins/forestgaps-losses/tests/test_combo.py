@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure
 from forestgaps_core.testing import built, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.combo import Combo

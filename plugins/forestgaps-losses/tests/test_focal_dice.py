@@ -5,8 +5,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure
 from forestgaps_core.testing import built, example_batch, example_logits
 from forestgaps_losses import CombinedFocalDiceLoss
 from forestgaps_losses.dice import Dice

@@ -4,8 +4,8 @@ import attrs
 import pytest
 import torch
 
+from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure, unstructure
 from forestgaps_core.testing import built, check_loss, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.dice import Dice

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from forestgaps_core.components import Batch
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_losses.bce import Bce, bce_loss
 from forestgaps_losses.planes import PlaneLoss, counting, weighted_mean

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structure, unstructure
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.threshold_weights import ThresholdWeights, rarity_weights, weighting
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import forestgaps_metrics as package
-from forestgaps_core.structuring import structured
+from forestgaps_core.config.converter import structured
 from forestgaps_core.testing import check_metric, example_batch, example_logits
 
 TABLE = package.forestgaps_metrics()

@@ -13,14 +13,14 @@ from attrs.validators import ge, min_len
 from torch import Tensor
 
 from forestgaps_core import hookimpl
-from forestgaps_core.checkpoint import network_of, save_checkpoint
+from forestgaps_core.files.checkpoint import network_of, save_checkpoint
 from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
 from forestgaps_core.tracking.run_ids import check_run_id
 from forestgaps_mlflow.store import DATABASE, Store, plain_name
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import Trainer
-from forestgaps_core.example_run import StandInTrainer, train_example
+from forestgaps_core.testing.example_run import StandInTrainer, train_example
 from forestgaps_mlflow.store import DATABASE, Store
 
 

@@ -12,8 +12,8 @@ import torch
 from attrs import evolve
 
 from forestgaps_core import hookimpl
-from forestgaps_core.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.errors import PluginError
+from forestgaps_core.files.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.testing import check_callback
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
 

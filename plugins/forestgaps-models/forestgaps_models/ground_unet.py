@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from forestgaps_core import NormFactory
-from forestgaps_core.thresholds import ascending
+from forestgaps_core.config.thresholds import ascending
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.candidates import GroundCandidates
 from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path

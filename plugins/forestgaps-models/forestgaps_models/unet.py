@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, max_len, min_len
 
 from forestgaps_core import NormFactory
-from forestgaps_core.thresholds import ascending
+from forestgaps_core.config.thresholds import ascending
 from forestgaps_models.attention import Attention
 from forestgaps_models.blocks import PlainBlock, ResidualBlock
 from forestgaps_models.encoder_decoder import EncoderDecoder, block_count

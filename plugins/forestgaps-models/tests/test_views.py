@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core import ConfigError
-from forestgaps_core.structuring import structure, unstructure
+from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.testing import example_batch
 from forestgaps_models.views import View
 

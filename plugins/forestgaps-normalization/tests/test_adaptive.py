@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from forestgaps_core.structuring import structured
+from forestgaps_core.config.converter import structured
 from forestgaps_core.testing import built
 from forestgaps_normalization.adaptive import Adaptive
 

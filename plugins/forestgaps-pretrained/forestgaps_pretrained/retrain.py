@@ -23,11 +23,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from forestgaps_core.bounded_reading import read_json, read_text
 from forestgaps_core.components import Tile
-from forestgaps_core.drafts import new_folder, remove_made
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
-from forestgaps_core.writing import sweep, write_json
+from forestgaps_core.files.atomic import sweep, write_json
+from forestgaps_core.files.bounded_reading import read_json, read_text
+from forestgaps_core.files.drafts import new_folder, remove_made
 from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
 
 RESOLUTION_M = 1.0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from forestgaps_core.components import Source, Tile
 from forestgaps_core.errors import DataError
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_pretrained.filters import FILTERS
 
 THRESHOLDS = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)

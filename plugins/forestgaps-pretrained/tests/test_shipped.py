@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import Predictor
+from forestgaps_core.inference.predictor import Predictor
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_pretrained.card import LOST, score_table
 from forestgaps_pretrained.scores import best_filter
 

@@ -16,7 +16,7 @@ from forestgaps_quantization.ranges import LEARNED, quiet, torchao
 from forestgaps_quantization.scales import INPUT_MOST, LEAST, WEIGHT_MOST, weight_scales
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.command_lines import command_line
-from forestgaps_core.commands.next_steps import print_next
-from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
+from forestgaps_core.plugins.command_lines import command_line
 
 
 def quantize(

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.engines import ExportedNetwork
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.folding import fold_batch_norms
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import model_of
+from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
+from forestgaps_core.inference.engines import ExportedNetwork
+from forestgaps_core.inference.predictor import model_of
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.convolution import replaced
 from forestgaps_quantization.int8_file import read
 
@@ -52,7 +52,7 @@ class Int8Network(ExportedNetwork):
         replaced(network, found.given, integers)
         self.network = network.requires_grad_(False)
         self.pixel_bytes = getattr(network, "pixel_bytes", None)
-        if hasattr(network, "parts"):  # see `forestgaps_core.predictor.Predictor`
+        if hasattr(network, "parts"):  # see `forestgaps_core.inference.predictor.Predictor`
             self.parts, self.logits_of = network.parts, network.logits_of
 
     def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:

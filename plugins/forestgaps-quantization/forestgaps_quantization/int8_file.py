@@ -20,11 +20,11 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from forestgaps_core.bounded_reading import parse_json
-from forestgaps_core.checkpoint import wrong_parts
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.networks import loaded, safetensors, stored
-from forestgaps_core.plain import not_plain
+from forestgaps_core.files.bounded_reading import parse_json
+from forestgaps_core.files.checkpoint import wrong_parts
+from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.inference.model_folder import loaded, safetensors, stored
 from forestgaps_quantization.scales import INPUT_MOST, InputScale, weight_codes, weight_scales, weight_values
 
 FILE = "model.int8.safetensors"

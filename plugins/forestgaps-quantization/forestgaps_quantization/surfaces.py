@@ -11,13 +11,13 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from forestgaps_core.batches import fill_invalid
 from forestgaps_core.components import Data, Source
-from forestgaps_core.counts import format_count
+from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
+from forestgaps_core.inference.predictor import chosen_in
 from forestgaps_core.kinds import build
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.predictor import chosen_in
+from forestgaps_core.output.counts import format_count
+from forestgaps_core.plugins.registry import Plugins
 
 SIDE = 256  # pixels of a tile cut from a raster
 LEAST_KNOWN = 0.5  # share of a tile's pixels that must have data

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.batches import fill_invalid
+from forestgaps_core.config.converter import structured
+from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.kinds import build
-from forestgaps_core.plugins import Plugins
-from forestgaps_core.structuring import structured
+from forestgaps_core.plugins.registry import Plugins
 
 pytest.importorskip("forestgaps_models")  # tested with the networks that ship, not alone
 

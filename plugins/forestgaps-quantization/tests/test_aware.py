@@ -9,10 +9,10 @@ from attrs import evolve
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError, hookimpl
-from forestgaps_core.checkpoint import load_checkpoint, save_checkpoint
-from forestgaps_core.example_run import example_trainer, train_example
-from forestgaps_core.folding import fold_batch_norms
+from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
+from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.testing import check_callback, example_batch
+from forestgaps_core.testing.example_run import example_trainer, train_example
 from forestgaps_quantization.aware import QuantizationAware, QuantizationAwareConfig, of_mean_ranges
 from forestgaps_quantization.convolution import replaced
 from forestgaps_quantization.ranges import LEARNED, learned

@@ -13,9 +13,9 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from forestgaps_core import load_predictor
-from forestgaps_core.checkpoint import save_checkpoint
-from forestgaps_core.drafts import draft_name, hold_draft
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError, ForestgapsError
+from forestgaps_core.files.checkpoint import save_checkpoint
+from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_quantization.commands import quantize
 from forestgaps_quantization.engine import Int8Network
 from forestgaps_quantization.folders import quantize_network
@@ -106,7 +106,7 @@ def test_a_damaged_folder_is_told(place: Path, tmp_path: Path, changes: dict[str
 def test_a_file_that_asks_for_another_network_is_refused(place: Path, tmp_path: Path) -> None:
     from safetensors.torch import load, save
 
-    from forestgaps_core.networks import digest
+    from forestgaps_core.inference.model_folder import digest
 
     data = (place / "unet-int8" / "model.int8.safetensors").read_bytes()
     for name, sentence in (("body.gone", "do not fit the network"), ("body", "do not fit the network")):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quantized_networks_of_tests import about
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.surfaces import SIDE, halves, of_run, spread
 
 

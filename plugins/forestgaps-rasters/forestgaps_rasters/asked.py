@@ -9,11 +9,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
-from forestgaps_core.command_lines import command_line
 from forestgaps_core.errors import ConfigError, nearest
-from forestgaps_core.offers import full_name
-from forestgaps_core.places import is_trained
-from forestgaps_core.plugins import Plugins, load_target
+from forestgaps_core.inference.model_lookup import is_trained
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.names import full_name
+from forestgaps_core.plugins.registry import Plugins, load_target
 
 PRETRAINED = "pretrained"  # the network that maps where none is named
 PRETRAINED_FROM = "forestgaps-pretrained"  # another package with a network of that name changes nothing

@@ -12,8 +12,8 @@ from math import ceil, sqrt
 
 from attrs import frozen
 
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_count
 
 PARTS = ("train", "validation", "test")
 RULE = re.compile(r"(?:(north|south)-?)?(east|west)? (0?\.\d+)")

@@ -20,7 +20,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from forestgaps_core.ending import abandon_thread
+from forestgaps_core.cli.exit import abandon_thread
 from forestgaps_geo.band_layout import PLAIN_BANDS
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from forestgaps_core.command_lines import command_line
-from forestgaps_core.commands.installed import plugins
-from forestgaps_core.commands.next_steps import print_next
-from forestgaps_core.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, given_options
-from forestgaps_core.commands.thresholds import Thresholds
-from forestgaps_core.counts import format_count, format_hectares
+from forestgaps_core.cli.commands.installed import plugins
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, given_options
+from forestgaps_core.cli.commands.thresholds import Thresholds
+from forestgaps_core.output.counts import format_count, format_hectares
+from forestgaps_core.plugins.command_lines import command_line
 
 INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
@@ -73,7 +73,7 @@ def prepare(
     their difference. Each site is cut into blocks for training, validation and test, by rules such as "south 0.2" or
     "north-east 0.25" (a share of its area), with a guard distance between them.
     """
-    from forestgaps_core.progress import show_progress
+    from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.asked import PRETRAINED
     from forestgaps_rasters.planning import Wish
@@ -201,7 +201,7 @@ def predict(
     where it stopped.
     """
     from forestgaps_core import load_predictor
-    from forestgaps_core.progress import show_progress
+    from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
     from forestgaps_rasters.asked import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
@@ -278,7 +278,7 @@ def predict(
 
 
 def checked(folder: Path, *, as_json: bool) -> None:
-    from forestgaps_core.progress import show_progress
+    from forestgaps_core.output.progress import show_progress
     from forestgaps_rasters.checking import check_folder
 
     with show_progress(shown=not as_json) as report:

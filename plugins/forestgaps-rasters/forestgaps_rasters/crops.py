@@ -15,10 +15,10 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core import Tile
-from forestgaps_core.command_lines import command_line
+from forestgaps_core.data.stratified import Strata
 from forestgaps_core.errors import DataError
-from forestgaps_core.randomness import uniform
-from forestgaps_core.strata import Strata
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.runtime.rng import uniform
 from forestgaps_geo.bands import HIGHEST
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import LAYERS, mapped

@@ -10,8 +10,8 @@ import torch
 from attrs import evolve, field, frozen
 from attrs.validators import and_, ge, le, optional
 
+from forestgaps_core.data.stratified import Strata, classed, stratified
 from forestgaps_core.errors import DataError, nearest
-from forestgaps_core.strata import Strata, classed, stratified
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import Crops, Grid, Maps, Place, pieces, places_of
 from forestgaps_rasters.sampling import Sampling, measured

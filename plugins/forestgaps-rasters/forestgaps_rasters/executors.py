@@ -19,9 +19,9 @@ from attrs import frozen
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import ConfigError, ForestgapsError
-from forestgaps_core.local_code import pickled, unpickled
-from forestgaps_core.memory import reuse_memory
-from forestgaps_core.plugins import Plugins
+from forestgaps_core.plugins.local_files import pickled, unpickled
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runtime.memory import reuse_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rasterio.errors import RasterioError
 
-from forestgaps_core.writing import NO_ROOM, discard, temporary_name
+from forestgaps_core.files.atomic import NO_ROOM, discard, temporary_name
 from forestgaps_geo.writing import UnwrittenError
 
 PROBE_BYTES = 2**20

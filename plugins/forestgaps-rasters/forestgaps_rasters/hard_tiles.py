@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from forestgaps_core import Batch, hookimpl
-from forestgaps_core.counts import format_count
 from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.output.counts import format_count
 
 if TYPE_CHECKING:
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 def difficulty(logits: Tensor, batch: Batch) -> Tensor:

@@ -22,9 +22,9 @@ from attrs import frozen
 from rasterio import Affine
 from rasterio.enums import Resampling
 
-from forestgaps_core.bounded_reading import read_text
+from forestgaps_core.config.converter import unusable
 from forestgaps_core.errors import DataError, shorten
-from forestgaps_core.structuring import unusable
+from forestgaps_core.files.bounded_reading import read_text
 from forestgaps_geo.bands import Band, opened
 from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
 from forestgaps_geo.local_paths import missing_file

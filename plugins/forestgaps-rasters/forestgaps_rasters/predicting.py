@@ -16,8 +16,8 @@ from attrs import frozen
 from rasterio.crs import CRS
 
 from forestgaps_core.components import Executor
+from forestgaps_core.config.thresholds import indistinct_heights
 from forestgaps_core.errors import DataError
-from forestgaps_core.thresholds import indistinct_heights
 from forestgaps_geo.bands import Report, silent, survey
 from forestgaps_geo.grids import Grid, target_grid
 from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings

@@ -16,11 +16,11 @@ import numpy as np
 import rasterio
 from attrs import evolve, frozen
 
-from forestgaps_core.bounded_reading import read_json
-from forestgaps_core.drafts import remove_empty, remove_made
 from forestgaps_core.errors import DataError
+from forestgaps_core.files.atomic import write_json
+from forestgaps_core.files.bounded_reading import read_json
+from forestgaps_core.files.drafts import remove_empty, remove_made
 from forestgaps_core.version import __version__
-from forestgaps_core.writing import write_json
 from forestgaps_geo.bands import STRIP, Band, Report, opened, silent
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.inputs import changed_files

@@ -1,7 +1,8 @@
 """A folder beside the result where what is finished is kept until all is.
 
-`OUT.partial` is a draft folder (`forestgaps_core.drafts`) that outlives an interruption. It holds one file for each finished block,
-and what the work is made of: inputs, settings, network, versions. The same command finds it and resumes; anything else is refused.
+`OUT.partial` is a draft folder (`forestgaps_core.files.drafts`) that outlives an interruption. It holds one file for each
+finished block, and what the work is made of: inputs, settings, network, versions. The same command finds it and resumes; anything
+else is refused.
 When the result is complete it becomes `OUT` in one step.
 """
 
@@ -23,8 +24,10 @@ import numpy as np
 from attrs import define
 from rasterio.errors import RasterioError
 
-from forestgaps_core.bounded_reading import UnreadableError, kind_of, read_bytes, read_json
-from forestgaps_core.drafts import (
+from forestgaps_core.errors import DataError, DiskError
+from forestgaps_core.files.atomic import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
+from forestgaps_core.files.bounded_reading import UnreadableError, kind_of, read_bytes, read_json
+from forestgaps_core.files.drafts import (
     DraftFolder,
     file_key,
     hold_draft,
@@ -38,8 +41,6 @@ from forestgaps_core.drafts import (
     take_name,
     warn_of_foreign,
 )
-from forestgaps_core.errors import DataError, DiskError
-from forestgaps_core.writing import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
 from forestgaps_geo.local_paths import require_utf8_name
 from forestgaps_rasters.blending import Bytes
 from forestgaps_rasters.folders import lack_of_room

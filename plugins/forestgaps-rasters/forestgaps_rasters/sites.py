@@ -11,11 +11,11 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
-from forestgaps_core.bounded_reading import read_text
-from forestgaps_core.config import parsed
-from forestgaps_core.counts import format_count
+from forestgaps_core.config.converter import structure
+from forestgaps_core.config.run_file import parsed
 from forestgaps_core.errors import ConfigError, DataError, shorten
-from forestgaps_core.structuring import structure
+from forestgaps_core.files.bounded_reading import read_text
+from forestgaps_core.output.counts import format_count
 from forestgaps_geo.local_paths import missing_file
 
 LAYERS = ("dsm", "dtm", "chm")

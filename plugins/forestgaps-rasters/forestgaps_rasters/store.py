@@ -23,10 +23,10 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, max_len, min_len
 from numpy.typing import NDArray
 
-from forestgaps_core.bounded_reading import open_regular_file, read_json
+from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.structuring import structure, unstructure
-from forestgaps_core.writing import write_json
+from forestgaps_core.files.atomic import write_json
+from forestgaps_core.files.bounded_reading import open_regular_file, read_json
 from forestgaps_rasters.blocks import PARTS, Block, covered
 from forestgaps_rasters.sites import plain_name
 

@@ -4,7 +4,7 @@ QGIS takes the style of a raster from a `.qml` file of the same name beside it. 
 (`.qlr`, to be dragged onto the map) lists every threshold as a layer of its own. Elements and attributes are those QGIS 3.22
 writes itself. Values of a scaled band are in its real units there: probabilities from 0 to 1, not bytes.
 
-Colors are those of `forestgaps_core.palette`: gaps of the lowest threshold are the brightest, as in the report.
+Colors are those of `forestgaps_core.output.palette`: gaps of the lowest threshold are the brightest, as in the report.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from rasterio.crs import CRS
 
-from forestgaps_core.palette import VIRIDIS, rgb_bytes, threshold_colors
+from forestgaps_core.output.palette import VIRIDIS, rgb_bytes, threshold_colors
 
 SEEN_THROUGH = "0.8"  # opacity of probabilities, so that relief below them shows
 QML = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"

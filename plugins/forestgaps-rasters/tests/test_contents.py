@@ -6,8 +6,8 @@ from importlib import import_module, resources
 import pytest
 
 import forestgaps_rasters
+from forestgaps_core.config.converter import structure
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
-from forestgaps_core.structuring import structure
 from forestgaps_rasters.data import Rasters
 
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.structuring import structure
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import pieces

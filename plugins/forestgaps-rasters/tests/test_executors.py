@@ -15,7 +15,7 @@ import pytest
 
 from forestgaps_core import hookimpl
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
-from forestgaps_core.plugins import Plugin, Plugins
+from forestgaps_core.plugins.registry import Plugin, Plugins
 from forestgaps_rasters.executors import InProcess, Processes, bounded_threads, chosen_executor, cores
 
 TRIPLE = partial(operator.mul, 3)

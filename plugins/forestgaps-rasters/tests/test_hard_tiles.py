@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.batches import BatchMaker
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.loader import SourceDataset, TileLoader, as_it_is
 from forestgaps_core.errors import CheckpointError, ConfigError
-from forestgaps_core.loading import SourceDataset, TileLoader, as_it_is
 from forestgaps_core.testing import check_callback, example_batch, example_logits
-from forestgaps_core.thresholds import Thresholds
-from forestgaps_core.trainer import Trainer
+from forestgaps_core.training.trainer import Trainer
 from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.hard_tiles import HardTiles, HardTilesConfig, difficulty, factors_of
 from forestgaps_rasters.planning import Wish

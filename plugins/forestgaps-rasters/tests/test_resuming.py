@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from forestgaps_core.drafts import MARKER
 from forestgaps_core.errors import BusyError, DataError, DiskError
+from forestgaps_core.files.drafts import MARKER
 from forestgaps_rasters.resuming import partial, work_folder
 
 ABOUT = {"network": "abc", "window": 512, "input files": [["a.tif", 1, 2]]}

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.randomness import draws, uniform
-from forestgaps_core.structuring import structure
+from forestgaps_core.runtime.rng import draws, uniform
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.crops import places_of

@@ -207,7 +207,7 @@ def test_a_signal_ends_the_wait_for_gdal_at_once() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
         free.set()
-        from forestgaps_core import ending
+        from forestgaps_core.cli import exit as ending
 
         ending._abandoned.clear()
 

@@ -9,8 +9,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structured
 from forestgaps_core.testing import built, check_scheduler
 from forestgaps_schedulers import forestgaps_schedulers
 from forestgaps_schedulers.constant import Constant

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structured
 from forestgaps_schedulers.multistep import MultiStep
 
 

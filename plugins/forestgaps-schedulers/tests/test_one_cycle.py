@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.structuring import structured
 from forestgaps_schedulers.one_cycle import OneCycle
 
 

@@ -20,7 +20,7 @@ from forestgaps_tensorboard.hyperparameters import add_hyperparameters
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 CUTS = 127  # of precision-recall curves; the largest number TensorBoard keeps
 

@@ -12,7 +12,7 @@ from attrs.validators import ge, gt, min_len
 from torch import Tensor
 
 from forestgaps_core import hookimpl
-from forestgaps_core.checkpoint import network_of, save_checkpoint
+from forestgaps_core.files.checkpoint import network_of, save_checkpoint
 from forestgaps_core.tracking import Guard, Interval, Showing, parameters_of
 from forestgaps_core.tracking.run_ids import check_run_id
 from forestgaps_wandb.histograms import histograms
@@ -20,7 +20,7 @@ from forestgaps_wandb.session import PATIENCE, Mode, Session
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
-    from forestgaps_core.trainer import Trainer
+    from forestgaps_core.training.trainer import Trainer
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from forestgaps_core import Trainer
-from forestgaps_core.example_run import StandInTrainer, train_example
+from forestgaps_core.testing.example_run import StandInTrainer, train_example
 
 
 @pytest.fixture

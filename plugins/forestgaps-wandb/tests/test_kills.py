@@ -24,7 +24,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from forestgaps_core.example_run import StandInTrainer
+from forestgaps_core.testing.example_run import StandInTrainer
 from forestgaps_wandb.tracker import WandbConfig, WandbTracker
 
 folder, kept, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

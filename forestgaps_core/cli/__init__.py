@@ -1,0 +1,1 @@
+"""The Typer application, its commands, and how a process ends."""

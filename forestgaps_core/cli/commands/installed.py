@@ -1,0 +1,13 @@
+"""The plugins of this process, looked for once."""
+
+from __future__ import annotations
+
+from forestgaps_core.plugins.registry import Plugins
+
+_found: list[Plugins] = []
+
+
+def plugins() -> Plugins:
+    if not _found:
+        _found.append(Plugins.discover())
+    return _found[0]

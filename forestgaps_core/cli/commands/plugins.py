@@ -1,0 +1,124 @@
+"""`forestgaps plugins`: what is installed, whether it works, and a package of one's own to begin with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forestgaps_core.cli.commands.installed import plugins
+from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.installations import damaged_installations
+from forestgaps_core.plugins.registry import TABLES, Plugin, normalized
+
+plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
+
+
+@plugins_app.command("list")
+def list_plugins(
+    components: Annotated[bool, typer.Option("--components", help="Also what each offers.")] = False, as_json: Json = False
+) -> None:
+    """Installed plugins, with what is wrong with those that do not work."""
+    offered = [component for kind in KINDS for offers in plugins().components(kind).values() for component in offers]
+    if as_json:
+        rows = [
+            {**facts(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
+            for plugin in plugins().records
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for plugin in plugins().records:
+        typer.echo(f"{plugin}" + (f"  BROKEN ({plugin.failed}): {plugin.reason}" if plugin.failed else ""))
+    if not plugins().records:
+        typer.echo('No plugin is installed: pip install "forestgaps-core[standard]"')
+    if components:
+        typer.echo()
+        width = max((len(f"{c.kind}.{c.name}") for c in offered), default=0)
+        for component in offered:
+            typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
+    for sentence in plugins().clashes():
+        typer.echo(f"CLASH: {sentence}")
+    for sentence in damaged_installations():
+        typer.echo(f"NOTE: {sentence}")
+
+
+def facts(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "works": plugin.failed is None,
+        "failed": plugin.failed,
+        "reason": plugin.reason,
+    }
+
+
+@plugins_app.command("show")
+def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution.")]) -> None:
+    """One plugin: version, state, and what it offers of every kind."""
+    plugin = plugin_named(name)
+    typer.echo(f"{plugin}")
+    typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
+    for kind in KINDS:
+        for offers in plugins().components(kind).values():
+            for component in offers:
+                if component.plugin is plugin:
+                    typer.echo(f"  {kind}.{component.name}  {component.place}")
+    for table in TABLES:
+        for rows in plugins().offers(table).values():
+            for offer in rows:
+                if offer.plugin is plugin:
+                    typer.echo(f"  {table} {offer.name}  {getattr(offer.record, 'help', offer.record)}")
+
+
+@plugins_app.command("check")
+def check_plugins(
+    name: Annotated[str | None, typer.Argument(help="Name of a distribution, or folder of one; all, without it.")] = None,
+) -> None:
+    """Import everything a plugin offers and hold it against the contract of its kind."""
+    from forestgaps_core.testing.plugin_checks import check_plugin
+
+    wrong = 0
+    if name and Path(name, "pyproject.toml").is_file():
+        chosen = [plugins().add_folder(Path(name))]
+    else:
+        chosen = [plugin_named(name)] if name is not None else plugins().records
+    for plugin in chosen:
+        if plugin.failed and plugin.failed != "table":
+            typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
+            wrong += 1
+            continue
+        for found in check_plugin(plugins(), plugin):
+            typer.echo(f"{plugin}: {found}")
+            wrong += found.wrong
+    for sentence in damaged_installations() if name is None else []:
+        typer.echo(f"NOTE: {sentence}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def plugin_named(name: str) -> Plugin:
+    for plugin in plugins().records:
+        if normalized(plugin.distribution) == normalized(name):
+            return plugin
+    there = [plugin.distribution for plugin in plugins().records]
+    raise PluginError(f"no plugin {name!r}{nearest(name, there)}; there is: {', '.join(there) or 'none'}")
+
+
+@plugins_app.command("new")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the distribution to make, such as forestgaps-squared.")],
+    kind: Annotated[str, typer.Option(help="loss, metric, scheduler, normalization, callback, model or data.")],
+    component: Annotated[
+        str | None, typer.Option(help="Its component's name in run files; by default NAME without forestgaps-.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder to make; by default NAME.")] = None,
+) -> None:
+    """Write a plugin package of your own to begin with; its tests pass."""
+    from forestgaps_core.cli.scaffold import next_steps, write_plugin
+
+    written = write_plugin(name, kind, component=component, folder=folder)
+    typer.echo("\n".join(["Written:", *(f"  {path}" for path in written), "", "Next:", *next_steps(written, name)]))

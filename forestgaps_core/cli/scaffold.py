@@ -1,0 +1,208 @@
+"""A plugin package to begin with: all that a published one has, with a small component that keeps its contract.
+
+The files are `string.Template`s in the folder `templates`; `forestgaps plugins new` writes them.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from attrs import frozen
+
+from forestgaps_core.errors import ConfigError, nearest
+from forestgaps_core.files.drafts import discard_draft, new_folder
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.registry import CORE
+from forestgaps_core.version import __version__
+
+SOURCE = "plugins new"
+DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+COMPONENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+FOLDERS = ("build", "dist", "runs", "tests")
+LONGEST_DISTRIBUTION, LONGEST_COMPONENT = 36, 24  # characters; with longer names, lines of the templates would not fit
+SINGULAR = {kind.removesuffix("s") if about.several else kind: kind for kind, about in KINDS.items()}
+
+# Path in the package: name of the template; both are templates themselves.
+FILES = {
+    "pyproject.toml": "pyproject.toml",
+    "README.md": "README.md",
+    ".gitignore": "gitignore",
+    ".github/workflows/tests.yml": "workflow.yml",
+    "$package/__init__.py": "contents.py",
+    "$package/py.typed": "",
+    "$package/$component.py": "$kind.py",
+    "tests/test_table_of_contents.py": "test_contents.py",
+    "tests/test_$component.py": "test_$kind.py",
+}
+
+
+@frozen
+class Example:
+    """What the template of a kind holds.
+
+    Attributes:
+        does: The component in half a sentence.
+        setting: A setting of it and a value, for the example of a run file.
+        suffix: What tells its config's class from the class it builds.
+        needs: Libraries it imports besides attrs and the core.
+    """
+
+    does: str
+    setting: tuple[str, str]
+    suffix: str = "Config"
+    needs: tuple[str, ...] = ("torch>=2.6",)
+
+
+EXAMPLES: Mapping[str, Example] = {
+    "data": Example("round gaps in an even canopy on a slope, made in memory", ("canopy_m", "25.0")),
+    "model": Example("a small network that predicts a distribution of canopy height at each pixel", ("width", "24")),
+    "normalization": Example("features over their root mean square", ("eps", "1e-6")),
+    "loss": Example("a power of the distance between probability and survey", ("exponent", "1.5"), suffix=""),
+    "scheduler": Example("a straight line down to a share of the base rate", ("floor", "0.05"), suffix="", needs=()),
+    "metrics": Example("the share of pixels called right", ("probability", "0.4")),
+    "callbacks": Example("the number of optimizer steps, written into the run folder", ("file", '"count.txt"'), needs=()),
+}
+
+
+def write_plugin(name: str, kind: str, *, component: str | None = None, folder: Path | None = None) -> list[Path]:
+    """Write a package whose tests pass, and return the files written.
+
+    Args:
+        name: Of the distribution, such as `forestgaps-squared`; the package to import is `forestgaps_squared`.
+        kind: Of its component, in the singular, such as `loss` or `metric`.
+        component: Its name in run files; by default `name` without `forestgaps-`.
+        folder: To make; by default `name` in the current one.
+
+    Raises:
+        ConfigError: A name cannot be used, or the folder exists.
+        DiskError: It could not be written; nothing of it is left.
+    """
+    component = name.removeprefix("forestgaps-").replace("-", "_") if component is None else component
+    folder = Path(name) if folder is None else folder
+    problems = [*problems_of_name(name), *problems_of_kind(kind)]
+    problems += [] if problems_of_name(name) else problems_of_component(component)
+    if not problems and folder.exists():
+        discard_draft(folder)
+        problems = [f"--folder: {folder} exists, and nothing is written over; give a folder that does not: --folder DIR"]
+    if problems:
+        raise ConfigError(problems, SOURCE)
+    texts = {path: text.encode() for path, text in rendered(placeholders(name, SINGULAR[kind], component)).items()}
+    with new_folder(folder, needed=sum(map(len, texts.values())), contents=tuple(texts)) as draft:
+        for path, data in texts.items():
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            (draft / path).write_bytes(data)
+    return [folder / path for path in texts]
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def problems_of_name(name: str) -> list[str]:
+    if not DISTRIBUTION.fullmatch(name) or len(name) > LONGEST_DISTRIBUTION:
+        near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_DISTRIBUTION].strip("-")
+        example = near if DISTRIBUTION.fullmatch(near) else "forestgaps-squared"
+        return [
+            f"NAME: found {name!r}; a name is lower-case letters, digits and single hyphens, begins with a letter and has at most "
+            f"{LONGEST_DISTRIBUTION} characters, such as {example!r}"
+        ]
+    package = name.replace("-", "_")
+    if keyword.iskeyword(package) or package in FOLDERS:
+        return [f"NAME: {name!r} is a word of Python or a folder beside the package; add to it, such as 'forestgaps-{name}'"]
+    taken = find_spec(package)
+    if taken is not None and taken.origin is not None:  # without an origin it is any folder of that name
+        return [f"NAME: {package!r} is installed already; give another name, or uninstall that one first"]
+    return []
+
+
+def problems_of_kind(kind: str) -> list[str]:
+    return [] if kind in SINGULAR else [f"--kind: no kind {kind!r}{nearest(kind, SINGULAR)}; there is: {', '.join(SINGULAR)}"]
+
+
+def problems_of_component(component: str) -> list[str]:
+    if COMPONENT.fullmatch(component) and not keyword.iskeyword(component) and len(component) <= LONGEST_COMPONENT:
+        return []
+    return [
+        f"--component: found {component!r}; a name is lower-case letters, digits and single underscores, begins with a letter, has "
+        f"at most {LONGEST_COMPONENT} characters and is no word of Python; give one with --component"
+    ]
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def placeholders(name: str, kind: str, component: str) -> dict[str, str]:
+    example = EXAMPLES[kind]
+    class_name = "".join(word.capitalize() for word in component.split("_"))
+    major, minor = __version__.split(".")[:2]
+    needs = sorted(["attrs>=24.2", f"{CORE}>={major}.{minor},<{major}.{int(minor) + 1}", *example.needs])
+    return {
+        "distribution": name,
+        "Distribution": name[0].upper() + name[1:],
+        "package": name.replace("-", "_"),
+        "component": component,
+        "Class": class_name,
+        "Config": class_name + example.suffix,
+        "kind": kind,
+        "one": "data set" if kind == "data" else next(one for one, its_kind in SINGULAR.items() if its_kind == kind),
+        "hook": KINDS[kind].hook,
+        "table": f"{kind}.{component}" if KINDS[kind].several else kind,
+        "setting": example.setting[0],
+        "value": example.setting[1],
+        "does": example.does,
+        "Does": example.does[0].upper() + example.does[1:],
+        "dependencies": ", ".join(f'"{text}"' for text in needs),
+    }
+
+
+def rendered(values: Mapping[str, str]) -> dict[str, str]:
+    """The text of each file by its path.
+
+    Raises:
+        ConfigError: The component's name means something else in one of them already.
+    """
+    templates = files("forestgaps_core") / "templates"
+    texts: dict[str, str] = {}
+    for path_template, name_template in FILES.items():
+        path, name = Template(path_template).substitute(values), Template(name_template).substitute(values)
+        text = Template((templates / f"{name}.tmpl").read_text(encoding="utf-8")).substitute(values) if name else ""
+        if twice := path if path in texts else bound_twice(text) if path.endswith(".py") else "":
+            raise ConfigError(
+                f"--component: with {values['component']!r}, {path} would have two {twice!r}; give another with --component", SOURCE
+            )
+        texts[path] = text
+    return texts
+
+
+def bound_twice(text: str) -> str:
+    """The first name that a module binds more than once, or ''."""
+    names: list[str] = []
+    for statement in ast.parse(text).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            names += [alias.asname or alias.name for alias in statement.names]
+        elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            names.append(statement.name)
+    return next((name for name, count in Counter(names).items() if count > 1), "")
+
+
+# --- what to do with them -------------------------------------------------------------------------------------------
+
+
+def next_steps(written: list[Path], name: str) -> list[str]:
+    """Lines for the person who has just made the package."""
+    project, component = written[0], written[list(FILES).index("$package/$component.py")]
+    return [
+        f"  {command_line(project.parent, program='cd')}",
+        '  python -m pip install -e ".[test]"',
+        "  python -m pytest",
+        f"  {command_line('plugins', 'check', name)}",
+        f"Then make {component.relative_to(project.parent)} your own, and its test with it.",
+    ]

@@ -1,0 +1,193 @@
+"""What a table of a run file may hold, told from the code: fields, defaults, limits, help, docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
+
+import attrs
+
+from forestgaps_core.config.converter import shown, unstructure
+from forestgaps_core.config.optimizers import OPTIMIZERS
+from forestgaps_core.config.run_file import SECTIONS, SETTINGS, optimizer_class
+from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.kinds import KINDS, build
+from forestgaps_core.plugins.names import one_line, usable_names
+from forestgaps_core.plugins.registry import Plugins, load_target
+
+ALIASES = {"metric": "metrics", "callback": "callbacks", "losses": "loss", "models": "model", "schedulers": "scheduler"}
+
+
+def explanation(topic: str, plugins: Plugins) -> str:
+    """The text for `config explain TOPIC`.
+
+    Args:
+        topic: '' for the sections, `loss` for the components of a kind, `loss.focal` for one, `training` for settings.
+
+    Raises:
+        ConfigError: No such topic.
+    """
+    section, _, name = topic.partition(".")
+    section = ALIASES.get(section, section)
+    if not section:
+        return "\n".join(sections())
+    if section in SETTINGS:
+        return "\n".join(described(SETTINGS[section], f"[{section}]"))
+    if section not in SECTIONS:
+        raise ConfigError(f"no table {section!r}{nearest(section, SECTIONS)}; there is: {', '.join(SECTIONS)}", "explain")
+    if not name:
+        return "\n".join(kind_listed(section, plugins))
+    header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
+    if section == "optimizer":
+        try:
+            return "\n".join(described(optimizer_class(name), header))
+        except PluginError as error:
+            raise ConfigError(str(error), "explain") from error
+    component = plugins.component(section, name)
+    try:
+        return "\n".join([*described(component.load(), header), "", f"offered by {component.plugin}"])
+    except PluginError:
+        raise
+    except Exception as error:  # defaults and annotations are code of the plugin
+        raise PluginError(f"{component.words} cannot be explained: {one_line(error)}") from error
+
+
+def sections() -> Iterator[str]:
+    yield "A run file has these tables (forestgaps config explain TABLE):"
+    for section in SECTIONS:
+        if section in SETTINGS:
+            yield f"  [{section}]  {first_line(SETTINGS[section])}"
+        else:
+            several = section in KINDS and KINDS[section].several
+            yield f"  [{section}.LABEL]  chosen by name, several" if several else f"  [{section}]  chosen by name"
+
+
+def kind_listed(section: str, plugins: Plugins) -> Iterator[str]:
+    if section == "optimizer":
+        for name, target in OPTIMIZERS.items():
+            yield f"{section}.{name}  {first_line(load_target(target, name))}"
+        return
+    for name, component in usable_names(plugins.components(section)).items():
+        try:
+            line = first_line(component.load())
+        except PluginError as error:  # one that is broken is no reason not to list the others
+            line = f"BROKEN: {error}"
+        yield f"{section}.{name}  {line}  ({component.plugin})"
+    if not plugins.components(section):
+        yield f"no installed plugin offers any {section}"
+
+
+def described(config_class: type, header: str) -> Iterator[str]:
+    yield header
+    yield ""
+    yield inspect.getdoc(config_class) or ""
+    yield ""
+    yield from field_lines(config_class, "")
+
+
+def field_lines(config_class: type, table: str) -> Iterator[str]:
+    """A line and its help for every field; the fields of a table inside follow it, as `table.field`."""
+    hints = get_type_hints(config_class)
+    for row in fields_of(config_class):
+        inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if attrs.has(kind)]
+        if not inner:
+            yield f"{table}{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
+            yield f"    {row['help']}"
+            continue
+        yield f"{table}{row['name']}  # a table of its own{', absent by default' if row['default'] == '(absent)' else ''}"
+        yield f"    {row['help']}"
+        yield from field_lines(inner[0], f"{table}{row['name']}.")
+
+
+def fields_of(config_class: type) -> Iterator[Mapping[str, str]]:
+    """Name, default, type, limits and help of every field."""
+    hints = get_type_hints(config_class)
+    for attribute in attrs.fields(config_class):
+        yield {
+            "name": attribute.name,
+            "default": default_of(attribute),
+            "type": type_name(hints[attribute.name]),
+            "limits": limits(attribute.validator),
+            "help": attribute.metadata.get("help", ""),
+        }
+
+
+def default_of(attribute: attrs.Attribute[Any]) -> str:
+    default: Any = attribute.default
+    if default is attrs.NOTHING:
+        return "(required)"
+    if hasattr(default, "factory"):
+        default = "(computed)" if default.takes_self else default.factory()
+    if default is None:
+        return "(absent)"
+    plain = unstructure(default) if attrs.has(type(default)) else default
+    return shown(list(plain) if isinstance(plain, tuple) else plain)
+
+
+def type_name(hint: Any) -> str:
+    text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", None) else str(hint)
+    return re.sub(r"typing\.|collections\.abc\.|pathlib\.|forestgaps_\w+(\.\w+)*\.", "", text)
+
+
+def limits(validator: Any) -> str:
+    """The bounds of attrs' own validators, such as ', >= 0, < 1'."""
+    if validator is None:
+        return ""
+    inner = getattr(validator, "_validators", None)
+    if inner is not None:
+        return "".join(limits(one) for one in inner)
+    for name in ("validator", "member_validator"):
+        if hasattr(validator, name):
+            return limits(getattr(validator, name))
+    if hasattr(validator, "bound"):
+        return f", {validator.compare_op} {validator.bound}"
+    return ""
+
+
+PLOT_ROWS, PLOT_COLUMNS, PLOT_STEPS = 12, 72, 720
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def plotted(topic: str, plugins: Plugins) -> str:
+    """The factor of a schedule over a run, drawn in text: of `scheduler.NAME`, or of each for `scheduler`.
+
+    Raises:
+        ConfigError: The topic is no schedule.
+    """
+    kind, _, name = topic.partition(".")
+    if ALIASES.get(kind, kind) != "scheduler":
+        raise ConfigError(f"found {topic!r}; --plot draws scheduler, or scheduler.NAME", "explain")
+    if name:
+        return curve(name, plugins)
+    curves = []
+    for one in usable_names(plugins.components("scheduler")):
+        try:
+            curves.append(curve(one, plugins))
+        except Exception as error:  # one that is broken is no reason not to draw the others
+            curves.append(f"scheduler.{one} cannot be drawn: {one_line(error)}")
+    return "\n\n".join(curves)
+
+
+def curve(name: str, plugins: Plugins) -> str:
+    component = plugins.component("scheduler", name)
+    required = [a.name for a in attrs.fields(component.load()) if a.default is attrs.NOTHING]
+    if required:
+        return f"scheduler.{name} has no curve of its own: it needs {', '.join(required)}"
+    lengths = {"total_steps": lambda: PLOT_STEPS, "steps_per_epoch": lambda: PLOT_STEPS // 10}
+    schedule = build("scheduler", component.load()(), lengths)
+    stride = PLOT_STEPS // PLOT_COLUMNS
+    factors = [schedule(step) for step in range(0, PLOT_STEPS, stride)]
+    top = max(*factors, 1e-12)
+    eighths = [round(factor / top * PLOT_ROWS * 8) for factor in factors]
+    rows = ["".join(EIGHTHS[min(max(height - row * 8, 0), 8)] for height in eighths) for row in reversed(range(PLOT_ROWS))]
+    labels = [f"{top:8.3g} " if row == 0 else f"{0:8.3g} " if row == PLOT_ROWS - 1 else " " * 9 for row in range(PLOT_ROWS)]
+    lines = [label + row for label, row in zip(labels, rows, strict=True)]
+    return "\n".join(
+        [f"scheduler.{name}: factor on the learning rate, with its defaults", *lines, " " * 9 + "0 ... end of the run"]
+    )
+
+
+def first_line(config_class: type) -> str:
+    return (inspect.getdoc(config_class) or "").split("\n")[0]

@@ -1,0 +1,465 @@
+"""Run files: TOML tables that choose components by name and hold their settings.
+
+One table per kind; `name` chooses the component, the other keys are its fields. Kinds that may be several are keyed by a
+label, `[metrics.gaps]`. All mistakes of a file are reported at once, each with its place.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, le, optional
+
+from forestgaps_core.config.augmentation import Augmentation
+from forestgaps_core.config.converter import WHOLE, first, nameable, shown, spelt, structured, unstructure
+from forestgaps_core.config.optimizers import OPTIMIZERS, AdamW
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.errors import ConfigError, PluginError, nearest
+from forestgaps_core.files.bounded_reading import read_bytes
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.names import full_name, one_line, usable_names
+from forestgaps_core.plugins.registry import CORE, Component, Plugin, Plugins, load_target
+from forestgaps_core.runtime.environment import Environment
+
+
+@frozen(kw_only=True)
+class Training:
+    """Length of a run and what happens in a step."""
+
+    epochs: int = field(default=10, validator=and_(ge(1), le(1_000_000)), metadata={"help": "Passes over the training split."})
+    batch_size: int = field(default=8, validator=and_(ge(1), le(65_536)), metadata={"help": "Tiles the device sees at once."})
+    accumulate: int = field(default=1, validator=and_(ge(1), le(65_536)), metadata={"help": "Batches to an optimizer step."})
+    max_gradient_norm: float = field(
+        default=1.0, validator=gt(0), metadata={"help": "Gradients are scaled down to this norm; inf leaves them."}
+    )
+    max_gradient_value: float = field(
+        default=inf, validator=gt(0), metadata={"help": "Each gradient value is clipped to this size; inf leaves them."}
+    )
+    bad_numbers: Literal["stop", "skip"] = field(
+        default="stop",
+        metadata={
+            "help": "At a step whose loss or gradient is not finite: stop the run, its weights as they were before, or skip the "
+            "step. Either way its batch is kept in the folder `faults` of the run."
+        },
+    )
+    check_every: int = field(
+        default=50, validator=ge(1), metadata={"help": "Steps from one look for such steps to the next; each waits for the device."}
+    )
+    callback_errors: Literal["stop", "go_on"] = field(
+        default="stop",
+        metadata={"help": "When a callback fails: stop the run, or go_on without what it does. A full disk never stops training."},
+    )
+    start: str | None = field(
+        default=None,
+        validator=optional(nameable),
+        metadata={
+            "help": "Trained weights to begin with: a run folder, checkpoint, network folder or the name of an installed network; "
+            "left out: random weights. `train --from` sets it."
+        },
+    )
+
+
+SETTINGS: Mapping[str, type] = {
+    "thresholds": Thresholds,
+    "augmentation": Augmentation,
+    "training": Training,
+    "environment": Environment,
+}
+REQUIRED = ("data", "model", "loss")
+# Far more than any run file has, and little enough that none keeps a machine busy; measured in docs/promises/bad-input.md.
+LARGEST = 1_000_000  # bytes of a file
+DEEPEST = 32  # tables and lists in one another
+MOST = 10_000  # values, tables and lists
+# Names joined by more dots than that take the parser time that grows with the square of their number.
+MANY_DOTS = re.compile(rf"""(?:\.[ \t]*+(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+){{{DEEPEST}}}""")
+LONGEST_NAME = 200  # characters of a component's, with its distribution
+# Labels stand in names of files and scores.
+LABEL = re.compile(r"\w[\w-]{0,47}")
+
+SECTIONS = (
+    "data", "thresholds", "augmentation", "model", "normalization", "loss", "optimizer", "scheduler", "training", "metrics",
+    "callbacks", "environment",
+)  # fmt: skip
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole run. Components are their config objects, such as `Focal(focus=1.5)`.
+
+    Attributes:
+        names: Full names of the components by place, `{"loss": "forestgaps-losses:focal"}`, as far as they are known. They play no
+            part in comparisons.
+    """
+
+    data: Any
+    model: Any
+    loss: Any
+    normalization: Any = None
+    optimizer: Any = field(factory=AdamW)
+    scheduler: Any = None
+    metrics: Mapping[str, Any] = field(factory=dict)
+    callbacks: Mapping[str, Any] = field(factory=dict)
+    thresholds: Thresholds = field(factory=Thresholds)
+    augmentation: Augmentation = field(factory=Augmentation)
+    training: Training = field(factory=Training)
+    environment: Environment = field(factory=Environment)
+    names: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
+
+
+def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plugins | None = None) -> Config:
+    """Read a run file.
+
+    Args:
+        overrides: Changes such as `loss.focus=1.5`, as for `--set`.
+        plugins: What names may be used; by default, all that is installed.
+
+    Raises:
+        ConfigError: With every mistake found.
+    """
+    path = Path(path)
+    table = overridden(read_table(path), overrides)
+    return config_from(table, plugins or Plugins.discover(), source=str(path), folder=path.parent)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file of at most `LARGEST` bytes, `DEEPEST` levels and `MOST` values.
+
+    Raises:
+        ConfigError: There is no such file, it is not TOML, or it is more than that.
+    """
+    try:
+        content = read_bytes(path, LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"is no run file: it has more than {LARGEST:,} bytes", str(path))
+        return parsed(content.decode("utf-8-sig"))
+    except FileNotFoundError:
+        near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
+        raise ConfigError(f"no such file{near}", str(path)) from None
+    except IsADirectoryError:
+        if (path / "run.toml").is_file():
+            hint = f"is a run folder, not a run file. To resume it: {command_line('train', '--resume', path)}"
+            again = command_line("train", path / "run.toml")
+            raise ConfigError(f"{hint}; to train it again: {again}", str(path)) from None
+        raise ConfigError("is a folder, not a run file; name a .toml file", str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not TOML: byte {error.start} is not UTF-8", str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}"[:300], str(path)) from None
+    except ValueError as error:
+        raise ConfigError(f"is no run file: {error}", str(path)) from None
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The tables of a text in TOML.
+
+    Raises:
+        ValueError: It is not TOML, or more than a run file may be.
+    """
+    if many := MANY_DOTS.search(text):
+        raise ValueError(f"more than {DEEPEST} names joined by dots (at line {text.count(chr(10), 0, many.start()) + 1})")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(f"tables and lists in one another, more than {DEEPEST} deep") from None
+    except ValueError:  # Python's own limit on digits
+        raise ValueError(f"a whole number beyond {WHOLE}") from None
+    measure(table)
+    return table
+
+
+def measure(table: Mapping[str, Any]) -> None:
+    """Without recursion, whose depth is one of the things that are measured.
+
+    Raises:
+        ValueError: Too many values, too deep, or too large a whole number.
+    """
+    values: list[Any] = [table]
+    count = depth = 0
+    while values:
+        count, depth = count + len(values), depth + 1
+        if depth > DEEPEST + 1:
+            raise ValueError(f"tables and lists in one another, more than {DEEPEST} deep")
+        if count > MOST:
+            raise ValueError(f"more than {MOST:,} values")
+        if any(isinstance(value, int) and value.bit_length() > 63 for value in values):
+            raise ValueError(f"a whole number beyond {WHOLE}")
+        values = [
+            inner
+            for value in values
+            if isinstance(value, Mapping | list)
+            for inner in (value.values() if isinstance(value, Mapping) else value)
+        ]
+
+
+def config_from(
+    table: Mapping[str, Any],
+    plugins: Plugins,
+    *,
+    source: str = "run file",
+    folder: Path | None = None,
+    required: Sequence[str] = REQUIRED,
+) -> Config:
+    """The config of the tables of a run file; relative paths in it start at `folder`.
+
+    Args:
+        required: Tables that must be there. Others of `REQUIRED` that are missing are None.
+    """
+    reader = _Reader(plugins, folder)
+    fields: dict[str, Any] = {}
+    for key in table:
+        if key not in SECTIONS:
+            reader.problems.append(f"{spelt(key)}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
+    for section in SECTIONS:
+        if section in table:
+            fields[section] = reader.section(section, table[section])
+        elif section in required:
+            known = ", ".join(usable_names(plugins.components(section))) or "none is installed"
+            reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
+    if reader.unknown is not None:  # once, however many names there are
+        reader.problems[reader.unknown] += f". {plugins.advice()}"
+    if reader.problems:
+        raise ConfigError(first(reader.problems), source)
+    return Config(**{**dict.fromkeys(REQUIRED), **fields}, names=reader.names)
+
+
+class _Reader:
+    """Reads the tables of one file and gathers what is wrong in them."""
+
+    def __init__(self, plugins: Plugins, folder: Path | None) -> None:
+        self.plugins, self.folder = plugins, folder
+        self.problems: list[str] = []
+        self.names: dict[str, str] = {}
+        self.unknown: int | None = None  # the last problem about a name that no plugin offers
+
+    def section(self, section: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            self.problems.append(f"{section}: found {shown(value)}, expected a table [{section}]")
+            return None
+        if section in SETTINGS:
+            settings = self.settings(value, SETTINGS[section], (section,))
+            return with_whole_start(settings, self.folder) if isinstance(settings, Training) else settings
+        if section in KINDS and KINDS[section].several:
+            return {label: self.labelled(section, label, chosen) for label, chosen in value.items()}
+        return self.chosen(section, value, (section,))
+
+    def labelled(self, kind: str, label: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            self.problems.append(
+                f"{kind}.{spelt(label)}: found {shown(value)}, expected a table; "
+                f'{kind} are labelled: [{kind}.LABEL] with name = "..."'
+            )
+            return None
+        if not LABEL.fullmatch(label):
+            self.problems.append(
+                f"{kind}.{spelt(label)}: a label has letters, digits, _ and -, at most 48: it names files and scores"
+            )
+            return None
+        return self.chosen(kind, value, (kind, label))
+
+    def chosen(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+        name = value.get("name")
+        where = ".".join(place)
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
+            found = "is missing" if name is None else f"found {shown(name)}"
+            known = OPTIMIZERS if kind == "optimizer" else usable_names(self.plugins.components(kind))
+            self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
+            return None
+        try:
+            config_class = self.config_class(kind, name, where)
+        except PluginError as error:
+            self.problems.append(f"{where}.name: {error}")
+            if kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind):
+                self.unknown = len(self.problems) - 1
+            return None
+        settings = {key: item for key, item in value.items() if key != "name"}
+        try:
+            return self.settings(settings, config_class, place)
+        except Exception as error:  # a config class may raise anything, and have fields of any type
+            self.problems.append(f"{where}: the settings of {self.names.get(where, name)} cannot be read: {one_line(error)}")
+            return None
+
+    def config_class(self, kind: str, name: str, where: str) -> type:
+        if kind == "optimizer":
+            return optimizer_class(name)
+        component = self.plugins.component(kind, name, advised=False)
+        self.names[where] = component.full_name
+        return component.load()
+
+    def settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
+        config, problems = structured(value, config_class, place)
+        self.problems += problems
+        return config if problems or self.folder is None else with_whole_paths(config, self.folder.absolute())
+
+
+def optimizer_class(name: str) -> type:
+    """Raises:
+    PluginError: There is no optimizer of this name.
+    """
+    owner, _, short = name.rpartition(":")
+    if short not in OPTIMIZERS or owner not in ("", CORE):
+        raise PluginError(f"no optimizer named {name!r}{nearest(short, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}")
+    chosen: type = load_target(OPTIMIZERS[short], f"the optimizer {short!r}")
+    return chosen
+
+
+def with_whole_paths(config: Any, folder: Path) -> Any:
+    """The config with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
+    changes = {}
+    for attribute in attrs.fields(type(config)):
+        value = getattr(config, attribute.name)
+        if isinstance(value, Path) and not value.is_absolute():
+            changes[attribute.name] = folder / value
+        elif attrs.has(type(value)):
+            changes[attribute.name] = with_whole_paths(value, folder)
+    return attrs.evolve(config, **changes) if changes else config
+
+
+def with_whole_start(training: Training, folder: Path | None) -> Training:
+    """The weights to begin with are a path, taken from `folder`, if there is such a thing, and a name otherwise."""
+    if folder is None or training.start is None or not is_there(folder / training.start):
+        return training
+    return attrs.evolve(training, start=str(folder.absolute() / training.start))
+
+
+def is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long a name for this disk, or a folder that may not be looked into
+        return False
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """The tables with changes such as `loss.focus=1.5` made.
+
+    A value is read as TOML; one that is not TOML is a text. Another `name` starts the component's table anew, since the
+    settings of one component mean nothing to another.
+
+    Raises:
+        ConfigError: With every change that cannot be made.
+    """
+    changed: dict[str, Any] = copied(table)
+    problems = []
+    parsed = [override.partition("=") for override in overrides]
+    # Names first, whatever the order on the command line: they empty their tables.
+    for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
+        *path, last = key.strip().split(".")
+        if not equals or not path or not all((*path, last)) or len(path) > DEEPEST:
+            problems.append(f"{shown(key + equals + text)}: write table.key=value, such as loss.focus=1.5")
+            continue
+        inner: Any = changed
+        for part in path:
+            inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner
+        if not isinstance(inner, dict):
+            problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is no table")
+            continue
+        value = value_of(text.strip())
+        if last == "name" and not same_component(inner.get("name"), value):
+            inner.clear()
+        inner[last] = value
+    if problems:
+        raise ConfigError(problems, "--set")
+    return changed
+
+
+def same_component(one: Any, other: Any) -> bool:
+    """Whether two names may be of one component: equal, or equal but for a distribution that only one of them has."""
+    if not isinstance(one, str) or not isinstance(other, str) or (":" in one and ":" in other):
+        return bool(one == other)
+    return one.rpartition(":")[2] == other.rpartition(":")[2]
+
+
+def copied(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+
+
+def value_of(text: str) -> Any:
+    try:
+        table = parsed(f"value = {text}")
+    except ValueError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def table_of(config: Config, plugins: Plugins) -> dict[str, Any]:
+    """The tables of the run file that says exactly this config, defaults included.
+
+    Raises:
+        PluginError: A component is offered by no plugin, so that no run file can name it.
+    """
+    table: dict[str, Any] = {}
+    for section in SECTIONS:
+        value = getattr(config, section)
+        if section in SETTINGS:
+            table[section] = unstructure(value)
+        elif section in KINDS and KINDS[section].several:
+            table[section] = {label: named_table(section, chosen, plugins, config, label) for label, chosen in value.items()}
+        elif value is not None:
+            table[section] = named_table(section, value, plugins, config)
+    if (start := config.training.start) is not None and not is_there(Path(start)) and plugins.offers("network").get(start):
+        table["training"]["start"] = full_name(plugins.offer("network", start))
+    return table
+
+
+def named_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
+    if kind == "optimizer":
+        place = f"{type(chosen).__module__}:{type(chosen).__qualname__}"
+        name = next((name for name, target in OPTIMIZERS.items() if target == place), None)
+        if name is None:
+            raise PluginError(f"the optimizer {place} is none of {', '.join(OPTIMIZERS)}, so a run file cannot name it")
+        return {"name": name, **unstructure(chosen)}
+    component = plugins.component_of(kind, chosen, config.names.get(f"{kind}.{label}" if label else kind))
+    try:
+        settings = unstructure(chosen)
+    except Exception as error:  # fields may be of any type
+        raise PluginError(f"{component.words}: its settings cannot be written to a run file: {one_line(error)}") from error
+    if wrong := unwritable(settings):
+        raise PluginError(f"{component.words}: its settings cannot be written to a run file: found {wrong}")
+    return {"name": component.full_name, **settings}
+
+
+def unwritable(value: Any) -> str:
+    """Words for the first value in a table that TOML does not have, or ''."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return next((wrong for part in inner if (wrong := unwritable(part))), "")
+    return "" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
+    """The component behind each place of a config, such as `metrics.gaps`."""
+    found: dict[str, Component] = {}
+    for kind, about in KINDS.items():
+        value = getattr(config, kind)
+        places = {f"{kind}.{label}": chosen for label, chosen in value.items()} if about.several else {kind: value}
+        for place, chosen in places.items():
+            if chosen is not None:
+                found[place] = plugins.component_of(kind, chosen, config.names.get(place))
+    return found
+
+
+def plugins_of(config: Config, plugins: Plugins) -> dict[str, Plugin]:
+    """The plugins that a run needs, by distribution: those of its components, and of the network it starts from."""
+    used = {component.plugin.distribution: component.plugin for component in components_of(config, plugins).values()}
+    start = config.training.start
+    if start is not None and not is_there(Path(start)) and plugins.offers("network").get(start.rpartition(":")[2]):
+        plugin = plugins.offer("network", start).plugin
+        used[plugin.distribution] = plugin
+    return used

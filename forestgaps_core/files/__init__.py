@@ -1,0 +1,1 @@
+"""Reading and writing files: whole or absent, bounded, locked, checked before use."""

@@ -1,0 +1,1 @@
+"""Trained networks: folders, calibration, engines, prediction."""

@@ -1,0 +1,343 @@
+"""Trained networks to hand on: a folder of weights, the plan of their network, and a card to read.
+
+    model.safetensors   the weights the scores belong to, in float32 or float16
+    network.json        how to build the network again, its resolution and thresholds, and the checksum of the weights
+    README.md           what it is, for people
+
+Reading one executes nothing: JSON and safetensors hold data only. Wherever a run folder serves to map with, a network folder does,
+and so does the name of a network that an installed package brings along (the hook `forestgaps_networks`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
+
+from forestgaps_core.config.converter import structured
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.errors import CheckpointError, PluginError
+from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
+from forestgaps_core.files.checkpoint import load_chosen, wrong_parts
+from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.names import one_line
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runtime.environment import Environment
+
+WEIGHTS, PLAN, CARD = "model.safetensors", "network.json", "README.md"
+PROGRAM = "program"  # in the place of the plan's weights, where a network was exported; see `forestgaps_core.inference.engines`
+FORMAT = 1
+SPARE = 1_000_000  # values of buffers that a network makes itself and does not keep among its weights
+
+
+def trained_network(
+    place: Path | str, checkpoint: str | None = None, plugins: Plugins | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Weights and the plan of their network, in the form of a checkpoint, and where they were found.
+
+    Args:
+        place: A run folder, a checkpoint file, a network folder, or the name of an installed network. What is there on disk
+            comes before a name.
+        checkpoint: Which checkpoint of a run folder.
+
+    Raises:
+        CheckpointError: There is no such thing, or it is damaged.
+    """
+    path = place_of(place, plugins)
+    if not is_network(path):
+        file, state = load_chosen(path, checkpoint)
+        if wrong := wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
+            raise CheckpointError(
+                f"{file} does not say how to build its network again: {', '.join(wrong)} missing or of another type"
+            )
+        return file, state
+    if checkpoint is not None:
+        raise CheckpointError(f"{path} is a network, which has one set of weights; leave out the checkpoint {checkpoint!r}")
+    return path, read_network(path)
+
+
+def place_of(place: Path | str, plugins: Plugins | None = None) -> Path:
+    """The folder or file of a trained network; see `trained_network`.
+
+    Raises:
+        CheckpointError: There is nothing of that name, on disk or installed.
+    """
+    path = Path(place)
+    if not path.exists() and len(path.parts) == 1:
+        path = installed_network(path.name, plugins or Plugins.discover())
+    if path.suffix == ".toml" and path.is_file():
+        name = path.parent if path.name == "run.toml" else "RUN"
+        raise CheckpointError(f"{path} is a run file, not a trained network. Name the run folder: {name}")
+    # A file of a network folder stands for the folder.
+    return path.parent if path.name in (WEIGHTS, PLAN) or (path.is_file() and is_network(path.parent)) else path
+
+
+def is_network(path: Path) -> bool:
+    return (path / PLAN).is_file()
+
+
+def installed_network(name: str, plugins: Plugins) -> Path:
+    """The folder of a network that a package brings along.
+
+    Raises:
+        CheckpointError: No package brings one of this name, or its folder is missing.
+    """
+    head = f"no trained network in {name}: there is no such folder or file, and "
+    if not plugins.offers("network"):
+        raise CheckpointError(
+            f"{head}no installed package brings a network; installed networks: none; "
+            'pip install "forestgaps-core[standard]" brings one'
+        )
+    try:
+        offer = plugins.offer("network", name, plural="installed networks")
+    except PluginError as error:
+        clash = name in plugins.offers("network")
+        raise CheckpointError(f"the network {error}" if clash else f"{head}{error}") from error
+    plugin, record = offer.plugin, offer.record
+    package, _, folder = record.target.partition(":")
+    try:
+        path: Path = Path(str(files(import_module(package)))) / folder
+    except Exception as error:  # importing the package may raise anything
+        raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({one_line(error)})") from error
+    if not is_network(path):
+        raise CheckpointError(f"the network {name!r} of {plugin}: there is no {PLAN} in {path}; reinstall the package")
+    return path
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_network(folder: Path) -> dict[str, Any]:
+    """A network folder as the state of a checkpoint: `about`, `model` (float32, on the CPU), `callbacks` and `calibration`.
+
+    Raises:
+        CheckpointError: Damaged, incomplete, of another format, or safetensors is not installed.
+    """
+    plan = read_plan(folder)
+    if PROGRAM in plan:
+        raise CheckpointError(f"{folder} holds an exported network, to map with; for all else take the run it was exported from")
+    path = folder / WEIGHTS  # never a name that the plan gives
+    try:
+        data = read_bytes(path, MAX_WEIGHTS_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
+    if digest(data) != plan["weights"].get("sha256"):
+        raise CheckpointError(f"{path} does not have the checksum that {PLAN} names: it is damaged, or belongs to another network")
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded(data, path).items()}
+    about = {key: plan[key] for key in ("config", "resolution_m", "components", "versions")}
+    return {"about": about, "model": weights, "callbacks": {}, "calibration": plan.get("calibration")}
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    path = folder / PLAN
+    try:
+        plan = read_json(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: it is no JSON ({str(error).splitlines()[0]})") from error
+    if wrong := not_plain(plan):
+        raise CheckpointError(f"{path} is damaged: {wrong}")
+    found = plan.get("format") if isinstance(plan, dict) else type(plan).__name__
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
+    missing = [place.removeprefix("about.") for place in wrong_parts(plan)]
+    if not isinstance(plan.get("weights", plan.get(PROGRAM)), dict):
+        missing.append("weights")
+    if missing:
+        raise CheckpointError(f"{path} is incomplete or damaged: {', '.join(missing)}")
+    return dict(plan)
+
+
+def loaded(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(safetensors().load(data))
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever the damaged part happens to break
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def safetensors() -> Any:
+    try:
+        return import_module("safetensors.torch")
+    except ImportError as error:
+        raise CheckpointError(
+            f'network folders need safetensors and numpy: pip install "forestgaps-core[networks]" ({error})'
+        ) from error
+
+
+@contextmanager
+def no_larger_than(weights: Mapping[str, Tensor], source: Path | str) -> Iterator[None]:
+    """While a network is built: refuses one with more values than its weights, before their memory is filled.
+
+    A file of some bytes could otherwise ask for a network of any size.
+
+    Raises:
+        CheckpointError: It has more.
+    """
+    room = sum(tensor.numel() for tensor in weights.values())
+    found = 0
+
+    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
+        nonlocal found
+        found += value.numel() if isinstance(value, Tensor) else 0
+        if found > room + SPARE:
+            raise CheckpointError(f"{source} asks for a network of more than {room:,} values, and holds weights for no more")
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def written_name(name: str) -> str:
+    """
+    Raises:
+        CheckpointError: safetensors cannot write the name.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise CheckpointError(f"the weights {name!r} have a name that is not Unicode; use another checkpoint")
+    return name
+
+
+def stored(tensor: Tensor, name: str, half: bool) -> Tensor:
+    """As it goes to the file: of its own memory, in rows; only what has two dimensions or more is worth halving."""
+    if not isinstance(tensor, Tensor):
+        raise CheckpointError(f"the weights {name!r} are a {type(tensor).__name__}, not a tensor; use another checkpoint")
+    if tensor.is_complex():
+        raise CheckpointError(f"the weights {name!r} are complex numbers, which are not written; use another checkpoint")
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point() and tensor.element_size() == 1:  # float8, for which torch has no arithmetic
+        tensor = tensor.float()
+    if not tensor.is_floating_point():
+        return tensor.contiguous().clone()
+    if not tensor.isfinite().all():
+        raise CheckpointError(f"the weights {name!r} are not all numbers: the training diverged; use another checkpoint")
+    if half and tensor.dim() > 1:
+        halved = tensor.to(torch.float16)
+        if not halved.isfinite().all():
+            raise CheckpointError(f"the weights {name!r} are beyond the range of float16; write the network without halving")
+        return halved.contiguous()
+    return tensor.float().contiguous().clone()
+
+
+def checked(said: Any, kind: type, place: str, source: Path | str) -> Any:
+    """A config of what a file says.
+
+    Raises:
+        CheckpointError: It says something else.
+    """
+    config, problems = structured(said, kind, (place,))
+    if problems:
+        raise CheckpointError(f"{source}: {'; '.join(problems)}")
+    return config
+
+
+def plan_of(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What of a checkpoint's `about` builds the network again. Paths and all that only training needs stay behind."""
+    config = about["config"]
+    tables = {kind: config[kind] for kind in ("model", "normalization") if kind in config}
+    environment = checked(config["environment"], Environment, "environment", path)
+    return {
+        "resolution_m": float(about["resolution_m"]),
+        "config": {
+            **tables,
+            "thresholds": {"values": list(checked(config["thresholds"], Thresholds, "thresholds", path).values)},
+            "training": {"batch_size": config["training"]["batch_size"]},
+            "environment": {"precision": environment.precision, "channels_last": environment.channels_last},
+        },
+        "components": {
+            kind: {key: str(about["components"][kind].get(key, "unknown")) for key in ("name", "distribution", "version")}
+            for kind in tables
+            if kind in about["components"]
+        },
+        "versions": {str(name): str(version) for name, version in about["versions"].items()},
+    }
+
+
+def text_of(plan: Mapping[str, Any], path: Path) -> str:
+    """JSON.
+
+    Raises:
+        CheckpointError: A setting is no value of a run file, such as a tensor.
+    """
+    try:
+        return json.dumps(plan, indent=2) + "\n"
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: a setting of its network is no plain value ({error})") from error
+
+
+def facts_card(name: str, plan: Mapping[str, Any]) -> str:
+    """A card for those who write none: what the program knows."""
+    made_with = "; ".join(
+        f"{kind} `{plainly(about['name'])}` of {plainly(about['distribution'])} {plainly(about['version'])}"
+        for kind, about in plan["components"].items()
+    )
+    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
+    weights = plan["weights"]
+    return "\n".join(
+        [
+            f"# {plainly(name)}",
+            "",
+            "A network that maps forest canopy gaps from a digital surface model (DSM), made with forestgaps.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| input | DSM in metres, pixels of {plan['resolution_m']:g} m |",
+            f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
+            f"| parameters | {weights['parameters']:,}, stored as {weights['stored_as']}, {weights['bytes'] / 1e6:.1f} MB |",
+            f"| needs | {made_with} |",
+            "",
+            "```bash",
+            command_line(
+                "predict",
+                "dsm.tif",
+                "--network",
+                name_in_code(name),
+                "--out",
+                "maps",
+                "-t",
+                "2",
+                "-t",
+                "5",
+                "-t",
+                "10",
+                portable=True,
+            ),
+            "```",
+            "",
+            "Data it was trained on, scores, where it fails, and licence: to be written by whoever shares it.",
+            "",
+        ]
+    )
+
+
+def name_in_code(name: str) -> str:
+    """Return the name of a folder for a command in a block of Markdown, which a line break or a fence would end."""
+    return plainly(name) if re.search(r"[\x00-\x1f\x7f`]", name) else name
+
+
+def plainly(text: str) -> str:
+    """Words of a file as they stand in Markdown: letters, digits and what names are joined with, and nothing that marks up."""
+    return re.sub(r"[^\w.:+ -]", "_", text)[:80]

@@ -1,0 +1,279 @@
+"""A trained network, ready to map: needs the network's plugin, and not the loss, the schedule or the callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import define, evolve, field
+from torch import Tensor, nn
+
+from forestgaps_core.config.converter import structured
+from forestgaps_core.config.run_file import SETTINGS
+from forestgaps_core.data.batch_maker import fill_invalid
+from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
+from forestgaps_core.files.checkpoint import checkpoint_of as checkpoint_of
+from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
+from forestgaps_core.inference.calibration import Calibration
+from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, opened
+from forestgaps_core.inference.isotonic import isotonic, running_maximum
+from forestgaps_core.inference.model_folder import checked, no_larger_than, place_of, trained_network
+from forestgaps_core.kinds import build
+from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.provenance import missing, owners_in, recorded_name, versions_in, warn_of_versions
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runtime.environment import Environment
+
+Kept = tuple[slice, slice]
+WHOLE: Kept = (slice(None), slice(None))
+DEVICES, PRECISIONS = ("auto", "cpu", "cuda", "mps"), ("32", "bf16", "16")
+STRIP_ROWS = 16  # of 1,000 columns and seven thresholds: half a megabyte, which fits a core's own cache
+
+
+@define(eq=False, kw_only=True)
+class Predictor:
+    """Probabilities of gap from a DSM.
+
+    Attributes:
+        model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights. It may have the methods
+            `parts(dsm, valid)`, (B, C, H, W), and `logits_of(parts, thresholds)`, pixel by pixel, which together do what it does.
+        thresholds: Metres, those the network was validated at; others may be asked.
+        resolution_m: Pixel size the network was trained at.
+        calibration: Of its logits; None leaves them.
+        flips: Whether to answer with the mean over the eight flips and quarter turns of a tile: somewhat better, eight times
+            the work.
+    """
+
+    model: nn.Module
+    thresholds: tuple[float, ...]
+    resolution_m: float
+    environment: Environment = field(factory=Environment)
+    calibration: Calibration | None = None
+    flips: bool = False
+    device: torch.device = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.device = self.environment.torch_device()
+        self.model.to(self.device).eval()
+        if self.environment.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+
+    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float] | None = None, kept: Kept = WHOLE) -> Tensor:
+        """Probability that canopy is lower than each threshold.
+
+        Args:
+            dsm: (B, 1, H, W) metres; anything may stand at invalid pixels.
+            valid: (B, 1, H, W) bool.
+            thresholds: Metres, in any order.
+            kept: Rows and columns to answer for; all by default.
+
+        Returns:
+            (B, K, rows, columns) float32 on the CPU. A gap at one threshold is never less likely at a higher one.
+        """
+        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds, kept).cpu()
+
+    def on_device(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: Kept = WHOLE) -> Tensor:
+        """The same, left on the device: nothing waits for it."""
+        asked = torch.tensor(tuple(thresholds), dtype=torch.float32)
+        ascending, order = asked.sort()
+        with torch.inference_mode():
+            dsm, valid = dsm.to(self.device), valid.to(self.device)
+            # On a CPU it costs nothing to ask; a GPU would be waited for.
+            surface = dsm if self.device.type == "cpu" and bool(valid.all()) else fill_invalid(dsm, valid)
+            planes = ascending.to(self.device).expand(len(dsm), -1)
+            nested = self._by_turns(surface, valid, planes)[..., *kept] if self.flips else self._once(surface, valid, planes, kept)
+        probabilities: Tensor = nested if torch.equal(asked, ascending) else nested[:, order.argsort()]
+        return probabilities
+
+    def _once(self, surface: Tensor, valid: Tensor, thresholds: Tensor, kept: Kept) -> Tensor:
+        """Probabilities of the pixels that are kept.
+
+        Where a network says all that thresholds are read off (`parts`), they are read for those pixels only, a few rows at a time
+        so that what is between stays in the cache.
+        """
+        with self.environment.autocast(self.device):
+            model: Any = self.model
+            if not hasattr(model, "parts"):
+                return self._nested(self._probabilities(model(surface, valid, thresholds)[..., *kept]))
+            parts = model.parts(surface, valid)[..., *kept]
+            step = STRIP_ROWS if self.device.type == "cpu" else parts.shape[-2]
+            strips = parts.split(step, dim=-2)
+            return torch.cat([self._nested(self._probabilities(model.logits_of(strip, thresholds))) for strip in strips], dim=-2)
+
+    def _by_turns(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+        total = torch.zeros((), device=self.device)
+        for turn in TURNS:
+            with self.environment.autocast(self.device):
+                logits = self.model(turned(surface, turn), turned(valid, turn), thresholds)
+            total = total + turned_back(self._probabilities(logits), turn)
+        return self._nested(total / len(TURNS))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        logits = logits.float()
+        return (self.calibration(logits) if self.calibration else logits).sigmoid()
+
+    def _nested(self, probabilities: Tensor) -> Tensor:
+        # By construction but for rounding: the running maximum takes care of that.
+        return running_maximum(probabilities) if getattr(self.model, "nested", False) else isotonic(probabilities)
+
+
+# Quarter turns, after a flip or none: all the ways to lay a square on itself. The first leaves it as it is.
+TURNS = tuple((quarters, flipped) for flipped in (False, True) for quarters in range(4))
+
+
+def turned(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+    quarters, flipped = turn
+    return (planes.flip(-1) if flipped else planes).rot90(quarters, (-2, -1))
+
+
+def turned_back(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+    quarters, flipped = turn
+    upright = planes.rot90(-quarters, (-2, -1))
+    return upright.flip(-1) if flipped else upright
+
+
+def load_predictor(
+    run: Path | str,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    checkpoint: str | None = None,
+    flips: bool = False,
+    engine: str | None = None,
+    fold: bool = False,
+    plugins: Plugins | None = None,
+) -> Predictor:
+    """Load a trained network.
+
+    Args:
+        run: A run folder, a checkpoint file, a network folder, or the name of an installed network, such as "pretrained".
+        device: As in `[environment]`; by default the best there is.
+        precision: As in `[environment]`; by default that of the training.
+        checkpoint: Which of the run's checkpoints, such as "last"; by default "best" if there is one.
+        flips: Average over the eight flips and turns of each tile.
+        engine: What runs an exported network, such as "onnxruntime"; by default what it was exported for, unless that is code,
+            which must be asked for by name. "torch" for weights.
+        fold: Fold batch norms into convolutions: faster, the same function but for rounding, and no longer the module as it
+            was trained.
+
+    Raises:
+        CheckpointError: No checkpoint, a damaged one, one for another engine, or the package of its network is missing.
+    """
+    plugins = plugins or Plugins.discover()
+    path = place_of(run, plugins)
+    for what, found, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
+        if found is not None and found not in known:
+            raise ConfigError(f"found {what} {found!r}, expected {', '.join(known[:-1])} or {known[-1]}", "predict")
+    if is_exported(path):
+        if precision not in (None, "32"):
+            raise ConfigError(f"found precision {precision!r}; an exported network computes as it was exported", "predict")
+        return exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
+    if engine not in (None, TORCH):
+        line = command_line("export", run, "--to", FORMATS[engine]) if engine in FORMATS else command_line("export", "--help")
+        raise CheckpointError(f"{path} holds weights, which torch runs. Export them for the engine {engine} first: {line}")
+    path, state = trained_network(path, checkpoint, plugins)
+    model = model_of(state, plugins, path)
+    if fold:
+        fold_batch_norms(model.eval())
+    table = state["about"]["config"]
+    environment = checked(table["environment"], SETTINGS["environment"], "environment", path)
+    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
+    environment = evolve(environment, device=device or "auto", precision=precision or environment.precision)
+    return Predictor(
+        model=model,
+        thresholds=thresholds.values,
+        resolution_m=state["about"]["resolution_m"],
+        environment=environment,
+        calibration=calibration_of(state, path),
+        flips=flips,
+    )
+
+
+def exported_predictor(
+    path: Path, engine: str | None, plugins: Plugins, *, device: str | None, checkpoint: str | None, flips: bool
+) -> Predictor:
+    """That of an exported network, on the CPU in float32.
+
+    Raises:
+        CheckpointError: As `forestgaps_core.inference.engines.opened`, or a checkpoint was named.
+        ConfigError: Another device was asked for.
+    """
+    if checkpoint is not None:
+        raise CheckpointError(f"{path} is an exported network, which has no checkpoint {checkpoint!r}")
+    if device not in (None, "auto", "cpu"):
+        raise ConfigError(f"found device {device!r}; an exported network computes on the cpu", "predict")
+    model, plan = opened(path, engine, plugins)
+    return Predictor(
+        model=model,
+        thresholds=checked(plan["config"]["thresholds"], SETTINGS["thresholds"], "thresholds", path).values,
+        resolution_m=plan["resolution_m"],
+        environment=Environment(device="cpu", channels_last=False),
+        calibration=calibration_of(plan, path),
+        flips=flips,
+    )
+
+
+def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
+    said = state.get("calibration")
+    return None if said is None else checked(said, Calibration, "calibration", path)
+
+
+def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
+    """The network of a checkpoint, with its weights."""
+    about, weights = state["about"], weights_to_use(state)
+    places = [kind for kind in ("model", "normalization") if kind in about["config"]]
+    refuse_missing(about, places, plugins, path)
+    warn_of_versions(path, versions_in(about, places), plugins, "building its network")
+    table, resolution_m = about["config"], about["resolution_m"]
+    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
+
+    def normalization() -> Any:
+        if "normalization" not in table:
+            raise CheckpointError(f"{path} does not name the normalization of its network")
+        chosen = chosen_in(table, "normalization", about, plugins, path)
+        return build("normalization", chosen, {"batch_per_device": lambda: table["training"]["batch_size"]})
+
+    chosen = chosen_in(table, "model", about, plugins, path)
+    available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
+    try:
+        with no_larger_than(weights, path):
+            model: nn.Module = build("model", chosen, available)
+        model.load_state_dict(weights)
+    except ForestgapsError:
+        raise
+    except Exception as error:  # a network is made of what the file says, and may find anything wrong with it
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: the weights do not fit the network its plugin makes now: {found}") from error
+    return model
+
+
+def chosen_in(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
+    """The config of the component of one kind that a checkpoint names."""
+    settings = {key: value for key, value in table[kind].items() if key != "name"}
+    made_with = about["components"].get(kind, {})
+    package = f"{made_with.get('distribution', 'an unknown package')} {made_with.get('version', '')}".strip()
+    refuse_missing(about, [kind], plugins, path)
+    name = recorded_name(kind, table[kind]["name"], owners_in(about).get(kind), plugins)
+    try:
+        config, problems = structured(settings, plugins.component(kind, name).load(), (kind,))
+    except PluginError as error:
+        raise CheckpointError(f"{path} was made with the {kind} {table[kind]['name']!r} of {package}: {error}") from error
+    if problems:
+        raise CheckpointError(f"{path} was made with {package}, whose settings have changed since: {'; '.join(problems)}")
+    return config
+
+
+def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugins, path: Path) -> None:
+    """Raises:
+    CheckpointError: Packages that these parts were made with are not installed; one sentence for all of them.
+    """
+    owners = owners_in(about)
+    names = [recorded_name(place, about["config"][place]["name"], owners.get(place), plugins) for place in places]
+    needed = [name.rpartition(":")[0] for name in names if ":" in name]
+    # A run folder has copies of its local files.
+    folder = path.parent.parent if path.parent.name == "checkpoints" else None
+    if sentence := missing(needed, versions_in(about), plugins, folder):
+        raise CheckpointError(f"{path} cannot be used: {sentence}")

@@ -1,0 +1,1 @@
+"""Finding plugins, isolating broken ones, and resolving names."""

@@ -1,0 +1,36 @@
+"""Command lines that messages print. Every one is built here, and the tests execute each kind of line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from forestgaps_core.plugins.local_files import given_files
+
+PROGRAM = "forestgaps"
+
+
+def command_line(*words: str | Path, program: str = PROGRAM, portable: bool = False) -> str:
+    """Return a command line that can be pasted into a POSIX shell, with the `-p FILE` options that this command was given.
+
+    Args:
+        words: Options, names, and paths as the user gave them. A path is never taken for an option. Words that begin with `-p`
+            stand for the files of this command.
+        portable: For a text that goes to other machines, such as a model card: without files of this one.
+    """
+    local = [] if portable or program != PROGRAM or words[:1] == ("-p",) else file_options()
+    arguments = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in (*local, *words)]
+    return shlex.join([program, *arguments])
+
+
+def file_options() -> list[str | Path]:
+    """Return `-p FILE` for each local file of this command; files in the working folder by their relative path."""
+    return [word for file in given_files() if file.is_file() for word in ("-p", short_path(file))]
+
+
+def short_path(path: Path) -> Path:
+    try:
+        return path.relative_to(os.getcwd())
+    except (OSError, ValueError):  # elsewhere, or the working folder was removed
+        return path

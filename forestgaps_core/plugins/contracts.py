@@ -1,0 +1,186 @@
+"""Whether components are and return what their kind says, and by which name they are told of when they fail.
+
+Shapes and types only: nothing here reads a tensor's values.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from math import inf, isfinite
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forestgaps_core.components import Batch, Tile
+from forestgaps_core.errors import ForestgapsError, PluginError
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.runtime.environment import TorchState, restore_torch, torch_state
+
+Name = Callable[[], str]  # of the component, asked for only when something is wrong
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "metrics": ("update", "merge", "compute"),
+    "data": ("resolution_m", "train", "validation", "test"),
+    "callbacks": (),  # their events are checked where they are told
+}
+log = logging.getLogger("forestgaps")
+
+
+class Blamed:
+    """Around calls of a component: what it raises becomes a `PluginError` with its name, and torch's settings are put back.
+
+    Costs about a microsecond. Errors that say themselves what to do, and want of memory, come out as they are.
+    """
+
+    before: TorchState
+
+    def __init__(self, name: Name) -> None:
+        self.name, self.told = name, False
+
+    def __enter__(self) -> None:
+        self.before = torch_state()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if torch_state() != self.before:
+            changed = ", ".join(restore_torch(self.before))
+            if not self.told:
+                log.warning("%s changed %s", self.name(), changed)
+            self.told = True
+        if error is None or isinstance(error, ForestgapsError | MemoryError | torch.OutOfMemoryError):
+            return
+        if isinstance(error, Exception | SystemExit):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise PluginError(f"{self.name()} failed: {what} ({place.filename}, line {place.lineno})") from error
+
+
+def check_made(kind: str, thing: object, name: Name) -> None:
+    """Whether `build` of a component of this kind returned what `KINDS` says.
+
+    Raises:
+        PluginError: It returned something else.
+    """
+    what = f"{name()} made a {type(thing).__name__}, expected {KINDS[kind].makes}"
+    if missing := [part for part in PARTS.get(kind, ()) if not hasattr(thing, part)]:
+        raise PluginError(f"{what}; it has no {', '.join(missing)}")
+    if kind not in PARTS and not (isinstance(thing, nn.Module) if kind == "model" else callable(thing)):
+        raise PluginError(what)
+    if kind == "data":
+        check_data(thing, name)
+
+
+class LayerFactory:
+    """A normalization that a network gets: what goes wrong in it is told as its own fault, not the network's."""
+
+    def __init__(self, factory: Callable[[int], nn.Module], name: Name) -> None:
+        self.factory, self.blamed = factory, Blamed(name)
+
+    def __call__(self, channels: int) -> nn.Module:
+        with self.blamed:
+            layer = self.factory(channels)
+        if not isinstance(layer, nn.Module):
+            raise PluginError(f"{self.blamed.name()} made a {type(layer).__name__} for {channels} channels, expected an nn.Module")
+        return layer
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # what copying asks of an object that has nothing yet
+            raise AttributeError(attribute)
+        return getattr(self.factory, attribute)
+
+
+def check_data(data: Any, name: Name) -> None:
+    size = data.resolution_m
+    if not isinstance(size, Real) or not isfinite(size) or size <= 0:
+        raise PluginError(f"{name()} has resolution_m {size!r}, expected metres, more than 0")
+    for split in ("train", "validation", "test"):
+        source = getattr(data, split)
+        if not hasattr(source, "read") or not hasattr(source, "__len__"):
+            raise PluginError(f"{name()}: {split} is a {type(source).__name__}, expected a source, with a length and `read`")
+        with Blamed(name):
+            len(source)
+
+
+def check_logits(logits: object, batch: Batch, name: Name) -> None:
+    """(B, K, H, W), floating point.
+
+    Raises:
+        PluginError: With the shape found and the shape expected.
+    """
+    expected = (*batch.thresholds.shape, *batch.dsm.shape[-2:])
+    if not isinstance(logits, Tensor):
+        raise PluginError(f"{name()} returned a {type(logits).__name__}, expected logits, a tensor of shape {expected}")
+    if logits.shape != expected:
+        raise PluginError(
+            f"{name()} returned logits of shape {tuple(logits.shape)}, expected {expected}: samples, thresholds, rows, columns"
+        )
+    if not logits.is_floating_point():
+        raise PluginError(f"{name()} returned logits of {logits.dtype}, expected a floating-point type")
+
+
+def check_loss(loss: object, name: Name) -> None:
+    """A scalar tensor that gradients flow from."""
+    if not isinstance(loss, Tensor):
+        raise PluginError(f"{name()} returned a {type(loss).__name__}, expected a tensor without dimensions")
+    if loss.dim():
+        raise PluginError(f"{name()} returned a tensor of shape {tuple(loss.shape)}, expected one without dimensions: a mean, say")
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise PluginError(f"{name()} returned a value that no gradient flows from; compute it from the logits, in torch")
+
+
+def checked_factor(factor: object, step: int, name: Name) -> float:
+    """A finite number, 0 or more."""
+    if type(factor) is float and 0.0 <= factor < inf:
+        return factor
+    if not isinstance(factor, Real) or not isfinite(factor) or factor < 0:
+        raise PluginError(f"{name()} gave {factor!r} at step {step}, expected a factor on the learning rate, 0 or more")
+    return float(factor)
+
+
+def checked_scores(scores: object, name: Name) -> Mapping[str, float]:
+    """Numbers by name."""
+    if not isinstance(scores, Mapping):
+        raise PluginError(f"{name()}: compute returned a {type(scores).__name__}, expected numbers by name")
+    for key, value in scores.items():
+        if not isinstance(key, str) or not isinstance(value, Real):
+            raise PluginError(f"{name()}: compute returned {type(value).__name__} for {key!r}, expected a number under a name")
+    return {key: float(value) for key, value in scores.items()}
+
+
+def check_tile(tile: object, source: object, index: int) -> None:
+    """Three planes of one size, float32, float32 and bool.
+
+    Raises:
+        PluginError: Names the source and the sample.
+    """
+    if isinstance(tile, Tile):
+        planes = (tile.dsm, tile.height, tile.valid)
+        if all(isinstance(plane, Tensor) for plane in planes):
+            right = tile.dsm.dtype == tile.height.dtype == torch.float32 and tile.valid.dtype == torch.bool
+            if right and tile.dsm.dim() == 2 and tile.dsm.shape == tile.height.shape == tile.valid.shape:
+                return
+            found = ", ".join(f"{plane.dtype} {tuple(plane.shape)}" for plane in planes)
+        else:
+            found = ", ".join(type(plane).__name__ for plane in planes)
+    else:
+        found = type(tile).__name__
+    kind = type(source)
+    raise PluginError(
+        f"{kind.__module__}.{kind.__qualname__} read sample {index} as {found}; expected a Tile with dsm and height of float32 and "
+        "valid of bool, all of one shape (rows, columns)"
+    )
+
+
+def named_as(components: Any, place: str, thing: object) -> Name:
+    """Words for a component: its name and package where the run knows them, its class otherwise."""
+
+    def name() -> str:
+        about = components.get(place) if isinstance(components, Mapping) else None
+        if isinstance(about, Mapping):
+            return f"{place} {about.get('name')!r} of {about.get('distribution')} {about.get('version')}"
+        kind = thing if isinstance(thing, type) else type(thing)
+        return f"{place} {kind.__module__}.{getattr(kind, '__qualname__', kind.__name__)}"
+
+    return name

@@ -1,0 +1,231 @@
+"""What plugins offer under which name, and the one rule for names that two of them offer.
+
+A name that one package offers is enough. A name that several offer is an error for whoever uses it alone; `distribution:name`
+chooses. The rule holds for every table: components, commands, recipes, trained networks, executors and engines.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, get_type_hints
+
+import attrs
+from attrs import define, frozen
+
+from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.plugins.isolation import contained, message_of
+
+
+@define
+class Plugin:
+    """What is known of one plugin.
+
+    Attributes:
+        distribution: Name of the distribution, or of the local file.
+        version: Its version; for a local file `sha256:` and the first digits of its hash.
+        failed: The stage that failed ("metadata", "requirement", "import", "hooks", "table"), or None.
+        reason: Why, in one sentence; '' when it works.
+        path: The local file, if it is one.
+        module: Name of the module with its hooks, '' before it is known.
+    """
+
+    distribution: str
+    version: str
+    failed: str | None = None
+    reason: str = ""
+    path: Path | None = None
+    module: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+    def fail(self, stage: str, reason: str) -> None:
+        self.failed, self.reason = stage, reason
+
+
+class Named(Protocol):
+    """One row of a table: a name that a plugin offers."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def plugin(self) -> Plugin: ...
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+@frozen
+class Offer:
+    """A row of a table that holds records: commands, recipes, trained networks, executors, engines."""
+
+    name: str
+    record: Any
+    plugin: Plugin
+
+
+@frozen
+class Component:
+    """A row of a table of components."""
+
+    kind: str
+    name: str
+    target: str | type
+    plugin: Plugin
+
+    def load(self) -> type:
+        """Import the config class.
+
+        Raises:
+            PluginError: It cannot be imported, or is not a config class; the message names the package.
+        """
+        loaded = self.target if isinstance(self.target, type) else load_target(self.target, self.words)
+        if wrong := wrong_config_class(loaded):
+            raise PluginError(f"{self.words}: {self.place} {wrong}")
+        config_class: type = loaded
+        return config_class
+
+    @property
+    def words(self) -> str:
+        return f"the {self.kind} {self.name!r} of {self.plugin}"
+
+    @property
+    def full_name(self) -> str:
+        return full_name(self)
+
+    @property
+    def place(self) -> str:
+        """`module:Class`, whether it is loaded or not."""
+        return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
+
+
+def full_name(row: Named) -> str:
+    """Return the name that is unambiguous whatever else is installed: `distribution:name`."""
+    return f"{row.plugin.distribution}:{row.name}"
+
+
+def usable_names(table: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
+    """Return the names that can be used as they are: short where one package offers them, full where several do."""
+    names = {full_name(row) if len(rows) > 1 else name: row for name, rows in table.items() for row in rows}
+    return dict(sorted(names.items(), key=lambda item: (item[1].name, item[0])))
+
+
+def choose(
+    table: Mapping[str, Sequence[Row]],
+    wanted: str,
+    what: str,
+    *,
+    how: Callable[[str], str],
+    plugins: Iterable[Plugin],
+    plural: str = "",
+) -> Row:
+    """Return the row of this name, which may be `distribution:name`.
+
+    Args:
+        what: What it is a name of, such as "loss".
+        how: How a full name is written where this name was found, such as `name = "canopy-extras:squared"`.
+        plugins: All that are known, working or not.
+        plural: Words for the names that there are; by default "there is".
+
+    Raises:
+        PluginError: No package offers it, or several do.
+    """
+    owner, _, short = wanted.rpartition(":")
+    rows = [row for row in table.get(short, []) if not owner or normalized(row.plugin.distribution) == normalized(owner)]
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        owners = " and ".join(str(row.plugin) for row in rows)
+        choice = " or ".join(how(full_name(row)) for row in rows)
+        raise PluginError(f"{short!r} is offered by {owners}; choose with {choice}")
+    if owner:
+        raise PluginError(not_offered(owner, short, what, table, plugins))
+    there = ", ".join(usable_names(table)) or "none; no installed plugin offers any"
+    raise PluginError(f"no {what} named {wanted!r}{nearest(short, table)}; {plural or 'there is'}: {there}")
+
+
+def not_offered(owner: str, short: str, what: str, table: Mapping[str, Sequence[Named]], plugins: Iterable[Plugin]) -> str:
+    """Say why a distribution does not offer a name: it is not installed, does not work, or offers others."""
+    plugin = next((plugin for plugin in plugins if normalized(plugin.distribution) == normalized(owner)), None)
+    if plugin is None:
+        return f"no {what} named {f'{owner}:{short}'!r}: {owner} is not installed{install(owner)}"
+    if plugin.failed and plugin.failed != "table":
+        return f"no {what} named {f'{owner}:{short}'!r}: {plugin} cannot be loaded ({plugin.failed}: {plugin.reason})"
+    own = [name for name, rows in table.items() if any(row.plugin is plugin for row in rows)]
+    return f"no {what} named {short!r} in {plugin}{nearest(short, own)}; it offers: {', '.join(own) or 'none'}"
+
+
+def install(distribution: str, version: str = "") -> str:
+    """Return '; pip install NAME==VERSION' for what pip can install, and '' for anything else that a file may name."""
+    if distribution.endswith(".py"):
+        return "; give the file with -p"
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", distribution):
+        return ""
+    known = re.fullmatch(r"[0-9][A-Za-z0-9.!+-]{0,63}", version)
+    return f"; pip install {distribution}{f'=={version}' if known else ''}"
+
+
+# --- targets --------------------------------------------------------------------------------------------------------
+
+
+def load_target(target: str, what: str) -> Any:
+    """Return what `module:attribute` names, imported as `contained` says.
+
+    Raises:
+        PluginError: It cannot be had; begins with `what`.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        with contained(what), torch_kept(what):
+            module = import_module(module_name)
+            if hasattr(module, attribute):
+                return getattr(module, attribute)
+    except Exception as error:
+        raise PluginError(f"{what} cannot be imported from {target}: {one_line(error)}; reinstall or update the package") from error
+    raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
+
+
+def wrong_config_class(found: Any) -> str:
+    """Return what keeps this from being a config class, with what would do, or ''."""
+    expected = "expected an attrs class with a method build: decorate it with attrs.frozen(kw_only=True)"
+    if not isinstance(found, type):
+        kind = "a function" if inspect.isroutine(found) else f"an object of type {type(found).__qualname__}"
+        return f"is {kind}, {expected}"
+    if not attrs.has(found):
+        if any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in found.__mro__):
+            return f"is an nn.Module, {expected}, and let build return the module"
+        return f"is a {'dataclass' if hasattr(found, '__dataclass_fields__') else 'class without attrs'}, {expected}"
+    if not callable(getattr(found, "build", None)):
+        return "has no method build; add one that returns what the settings describe"
+    try:
+        get_type_hints(found)
+    except Exception as error:  # annotations are code
+        return f"has an annotation that cannot be read ({one_line(error)}); import its names where the class is defined"
+    return ""
+
+
+def torch_kept(what: str) -> AbstractContextManager[None]:
+    """Torch's settings are put back after the block, where torch is imported already."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from forestgaps_core.runtime.environment import torch_kept as kept
+
+    return kept(what)
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(message_of(error).split()) or "no message"
+    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+    return kind + (text if len(text) <= 200 else text[:197] + "...")
+
+
+def normalized(distribution: str) -> str:
+    """Return a distribution's name as PEP 503 compares them."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,155 @@
+"""Which package each part of a run or model is of: what is recorded decides, whatever else is installed.
+
+Run folders, checkpoints and model folders record every component as `distribution:name`, with the version. Files of 0.1 have the
+short name in their tables, and the distribution beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.names import install, normalized
+from forestgaps_core.plugins.registry import CORE, Plugins
+from forestgaps_core.version import __version__
+
+log = logging.getLogger("forestgaps")
+_reported: set[str] = set()
+NOT_PACKAGES = ("torch", "python")  # whose versions are recorded too
+
+
+def owners_in(about: Any) -> dict[str, str]:
+    """Return the distribution of each place, such as `metrics.gaps`, that a checkpoint or model folder records."""
+    components = about.get("components") if isinstance(about, Mapping) else None
+    return {
+        place: made_with["distribution"]
+        for place, made_with in (components.items() if isinstance(components, Mapping) else ())
+        if isinstance(made_with, Mapping) and isinstance(made_with.get("distribution"), str)
+    }
+
+
+def recorded_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> str:
+    """Return the full name of a component.
+
+    A local file that is not given is replaced by the given one that offers the name, since the user chose it.
+
+    Args:
+        name: As in a table that was recorded.
+        owner: The distribution beside it, which decides if the name is short.
+    """
+    owner, _, short = name.rpartition(":") if ":" in name else (owner or "", "", name)
+    if owner in ("", "unknown"):
+        return name
+    if owner.endswith(".py") and not any(plugin.distribution == owner for plugin in plugins.records):
+        given = [c.plugin.distribution for c in plugins.components(kind).get(short, ()) if c.plugin.distribution.endswith(".py")]
+        owner = given[0] if len(given) == 1 else owner
+    return f"{owner}:{short}"
+
+
+def with_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins, packages: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the tables of a run file with the full name of every component whose package is recorded.
+
+    Args:
+        about: Of a checkpoint or model folder.
+        packages: With which the run was made, for what `about` does not record.
+    """
+    owners, used, names = owners_in(about), set(map(normalized, packages)), {}
+    for place, kind, name in names_in(table):
+        offers = [c for c in plugins.components(kind).get(name, ()) if normalized(c.plugin.distribution) in used]
+        owner = owners.get(place) or (offers[0].plugin.distribution if len(offers) == 1 else None)
+        names[place] = recorded_name(kind, name, owner, plugins)
+
+    def named(value: Any, place: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        rows = {key: named(row, f"{place}.{key}" if place else key) for key, row in value.items()}
+        return {**rows, "name": names[place]} if place in names else rows
+
+    changed: dict[str, Any] = named(table, "")
+    return changed
+
+
+def names_in(table: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+    """Yield place, kind and name of the components of a run file."""
+    for kind, about in KINDS.items():
+        value = table.get(kind)
+        if not isinstance(value, Mapping):
+            continue
+        rows = {f"{kind}.{label}": row for label, row in value.items()} if about.several else {kind: value}
+        for place, row in rows.items():
+            if isinstance(row, Mapping) and isinstance(row.get("name"), str):
+                yield place, kind, row["name"]
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+def missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins, folder: Path | None = None) -> str:
+    """Return one sentence about packages that are needed and not there, with the command that installs them, or ''.
+
+    Args:
+        owners: Distributions that are needed.
+        versions: Those that were recorded.
+        folder: Of the run, whose copies of local files serve.
+    """
+    known = {normalized(plugin.distribution): plugin for plugin in plugins.records}
+    absent, broken, files = [], [], []
+    for owner in dict.fromkeys(owners):
+        version = str(versions.get(owner, ""))
+        plugin = known.get(normalized(owner))
+        if owner in (CORE, "unknown"):
+            continue
+        if plugin is None and owner.endswith(".py"):
+            files.append(owner)
+        elif plugin is None:
+            absent.append((owner, version))
+        elif plugin.failed and plugin.failed != "table":
+            broken.append(f"{plugin} cannot be loaded ({plugin.failed}: {plugin.reason})")
+    parts = []
+    if absent:
+        named = " and ".join(f"{owner} {version}".strip() for owner, version in absent)
+        commands = [install(owner, version).removeprefix("; pip install ") for owner, version in absent]
+        command = f": pip install {' '.join(commands)}" if all(commands) else ""
+        parts.append(f"{named} {'is' if len(absent) == 1 else 'are'} not installed{command}")
+    for file in files:
+        copy = folder / "plugins" / file if folder is not None else None
+        given = f"; if you trust it, give its copy: -p {copy}" if copy is not None and copy.is_file() else "; give it with -p"
+        parts.append(f"the local file {file} is not given{given}")
+    return "; ".join([*parts, *broken])
+
+
+# --- other versions ---------------------------------------------------------------------------------------------------
+
+
+def other_versions(versions: Mapping[str, Any], there: Mapping[str, str]) -> list[str]:
+    """Return 'NAME 0.2 (made with 0.1)' for each package that is there in another version than was recorded."""
+    return [
+        f"{name} {version} (made with {versions[name]})"
+        for name, version in there.items()
+        if name in versions and str(versions[name]) not in (version, "unknown")
+    ]
+
+
+def versions_in(about: Any, places: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the versions of the distributions that a checkpoint or model folder records, of all places or of these."""
+    components = about.get("components") if isinstance(about, Mapping) else None
+    found = components if isinstance(components, Mapping) else {}
+    chosen = [found.get(place) for place in (found if places is None else places)]
+    return {
+        str(made_with["distribution"]): str(made_with.get("version", "unknown"))
+        for made_with in chosen
+        if isinstance(made_with, Mapping) and isinstance(made_with.get("distribution"), str)
+    }
+
+
+def warn_of_versions(path: Path | str, versions: Mapping[str, Any], plugins: Plugins, doing: str) -> None:
+    """Print a warning where packages are there in other versions than those recorded."""
+    there = {plugin.distribution: plugin.version for plugin in plugins.records if not plugin.failed or plugin.failed == "table"}
+    there |= {CORE: __version__, **({"torch": str(torch.__version__)} if (torch := sys.modules.get("torch")) else {})}
+    if (found := other_versions(versions, there)) and (told := f"{path}: {doing}: {', '.join(found)}") not in _reported:
+        _reported.add(told)
+        log.warning("%s: %s with %s; results may differ", path, doing, ", ".join(found))

@@ -1,0 +1,85 @@
+"""What a plugin must be like to be loaded, and a row of its tables to be listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from types import ModuleType
+
+import attrs
+import pluggy
+
+from forestgaps_core.errors import nearest
+from forestgaps_core.hookspecs import PluginHooks
+from forestgaps_core.plugins.names import normalized
+from forestgaps_core.version import __version__
+
+CORE = "forestgaps-core"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def unmet_requirement(requires: Sequence[str]) -> str:
+    """A sentence if the plugin asks for another core than this one, else ''."""
+    mine = [text for text in requires if normalized(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
+    if not mine:
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in mine:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            return f"its requirement {text!r} cannot be read: {error}"
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(__version__, prereleases=True):
+            return f"needs {CORE} {requirement.specifier}, this is {__version__}; update one of the two"
+    return ""
+
+
+def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
+    """A sentence about hooks that pluggy would never call, or ''."""
+    known = [name for name in dir(PluginHooks) if name.startswith("forestgaps_")]
+    for name in dir(module):
+        marked = manager.parse_hookimpl_opts(module, name) is not None
+        if marked and name not in known:
+            return f"implements {name!r}, which is no hook{nearest(name, known)}; there is: {', '.join(known)}"
+        if not marked and name in known and callable(getattr(module, name)):
+            return f"has a function {name!r} without @hookimpl, so it would never be called"
+    return ""
+
+
+def malformed(name: object, target: object) -> str:
+    """A sentence if this cannot be a row of a table of components, else ''. Names the row."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return f"{represent(name)}: a name is lower case letters, digits and underscores"
+    if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
+        return ""
+    return f"{name!r}: the target {represent(target)} is not 'package.module:ConfigClass'"
+
+
+def malformed_record(name: object, record: object, expected: type, spelling: re.Pattern[str]) -> str:
+    """A sentence if this cannot be a row of a table of records, else ''. Names the row.
+
+    Args:
+        expected: Type of the records; its attributes are texts.
+        spelling: Of the names.
+    """
+    if not isinstance(name, str) or not spelling.fullmatch(name) or not isinstance(record, expected):
+        return f"{represent(name)}: not a {expected.__name__} under a name in lower case"
+    fields = [field.name for field in attrs.fields(expected)] if attrs.has(expected) else []
+    if wrong := [field for field in fields if not isinstance(getattr(record, field, None), str)]:
+        return f"{name!r}: its {wrong[0]} is {represent(getattr(record, wrong[0], None))}, expected a text"
+    target = record if isinstance(record, str) else getattr(record, "target", "")
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[^:]+", target):
+        return f"{name!r}: the target {represent(target)} is not 'package.module:' and a name in it"
+    return ""
+
+
+def represent(value: object) -> str:
+    """Return what shows a value of a plugin's in a message, at most 100 characters; its own code may fail."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"of type {type(value).__name__}"
+    return text if len(text) <= 100 else text[:97] + "..."

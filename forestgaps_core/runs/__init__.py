@@ -1,0 +1,1 @@
+"""A run: built from its run file, trained, resumed and evaluated in its folder."""

@@ -1,0 +1,245 @@
+"""A run put together from its config: data, network, loss, optimizer, schedule, metrics and callbacks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import define
+from torch import nn
+
+from forestgaps_core.components import Data, Source
+from forestgaps_core.config.converter import shown, unstructure
+from forestgaps_core.config.run_file import Config, components_of, same_component, table_of
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.loader import Share, TileLoader
+from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
+from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.inference.model_folder import WEIGHTS, digest, trained_network
+from forestgaps_core.inference.predictor import chosen_in
+from forestgaps_core.kinds import build as built
+from forestgaps_core.plugins.contracts import Blamed, LayerFactory, check_made
+from forestgaps_core.plugins.provenance import owners_in, recorded_name
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runtime.distributed import ALONE, processes_here
+from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
+from forestgaps_core.training.trainer import Trainer, constant_rate
+from forestgaps_core.version import __version__
+
+SAMPLED_TILES = 256  # enough for a gap share to two digits
+
+
+@define(eq=False, kw_only=True)
+class Assembled:
+    """A run with all its parts."""
+
+    config: Config
+    data: Data
+    trainer: Trainer
+    device: torch.device
+
+    def loader(self, split: str) -> TileLoader:
+        source: Source = getattr(self.data, split)
+        if len(source) == 0:
+            raise DataError(f"the {split} split of the data is empty; choose data that have one")
+        training, here = split == "train", self.trainer.processes
+        environment = self.config.environment
+        return TileLoader(
+            source,
+            batch_size=self.config.training.batch_size,
+            seed=environment.seed,
+            shuffle=training,
+            workers=environment.loader_processes(self.device),
+            pin_memory=self.device.type == "cuda",
+            share=Share("samples" if training else "batches", here.rank, here.count),
+        )
+
+
+def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool = True, rehearsal: bool = False) -> Assembled:
+    """Build data, network, loss, optimizer, schedule, metrics and callbacks.
+
+    Args:
+        folder: Where callbacks may write.
+        training: False leaves out what only training needs.
+        rehearsal: True builds callbacks that write to a server, and leaves them out.
+    """
+    device = config.environment.start()
+    data: Data = made("data", config.data, {"seed": lambda: config.environment.seed})
+    levels, length = config.thresholds.values, config.training
+    model = made(
+        "model",
+        config.model,
+        {
+            "resolution_m": lambda: data.resolution_m,
+            "thresholds": lambda: levels,
+            "normalization": lambda: normalization_of(config),
+        },
+    ).to(device)
+    maker = partial(BatchMaker, resolution_m=data.resolution_m)
+    parts: dict[str, Any] = {}
+    if training:
+        share = partial(gap_share, data.train, levels)
+        loss = made("loss", config.loss, {"thresholds": lambda: levels, "gap_share": lambda: share})
+        if isinstance(loss, nn.Module):
+            loss.to(device)
+        batches = -(-len(data.train) // length.batch_size)
+        steps = -(-batches // length.accumulate)
+        parts = {
+            "loss": loss,
+            "optimizer": config.optimizer.build([model, loss]),
+            "scheduler": made(
+                "scheduler", config.scheduler, {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
+            )
+            if config.scheduler
+            else constant_rate,
+            "callbacks": {
+                label: made("callbacks", chosen, {"run_folder": lambda: folder, "label": partial(str, label)})
+                for label, chosen in config.callbacks.items()
+            },
+        }
+        if rehearsal:
+            parts["callbacks"] = {
+                label: callback for label, callback in parts["callbacks"].items() if not getattr(callback, "remote", False)
+            }
+    trainer = Trainer(
+        model=model,
+        last=folder / "checkpoints" / "last.pt",
+        data=data,
+        metrics={
+            label: partial(made, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
+            for label, chosen in config.metrics.items()
+        },
+        train_batch=maker(thresholds=config.thresholds, augmentation=config.augmentation),
+        evaluation_batch=maker(thresholds=Thresholds(values=levels)),
+        environment=config.environment,
+        accumulate=length.accumulate,
+        max_gradient_norm=length.max_gradient_norm,
+        max_gradient_value=length.max_gradient_value,
+        bad_numbers=length.bad_numbers,
+        check_every=length.check_every,
+        callback_errors=length.callback_errors,
+        faults=folder / FAULTS,
+        processes=processes_here() if training else ALONE,
+        about=about(config, plugins, data),
+        **parts,
+    )
+    return Assembled(config=config, data=data, trainer=trainer, device=device)
+
+
+def made(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
+    """`built`, held against its contract; what goes wrong is told with the component's name."""
+    name = partial(class_of, kind, config)
+    with Blamed(name):
+        thing = built(kind, config, offered)
+    check_made(kind, thing, name)
+    return thing
+
+
+def class_of(kind: str, config: Any) -> str:
+    return f"{kind} {type(config).__module__}.{type(config).__qualname__}"
+
+
+def normalization_of(config: Config) -> Any:
+    if config.normalization is None:
+        raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
+    factory = made("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
+    return LayerFactory(factory, partial(class_of, "normalization", config.normalization))
+
+
+def gap_share(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+    """Share of valid pixels below each threshold, over up to `SAMPLED_TILES` samples; NaN without a valid pixel."""
+    below, pixels = torch.zeros(len(thresholds), dtype=torch.int64), 0
+    stride = max(1, len(source) // SAMPLED_TILES)
+    for index in range(0, len(source), stride):
+        tile = source.read(index, index)
+        heights = tile.height[tile.valid]
+        below += (heights[:, None] < torch.tensor(thresholds)).sum(0)
+        pixels += heights.numel()
+    return tuple((below / pixels).tolist()) if pixels else (float("nan"),) * len(thresholds)
+
+
+def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
+    """Plain values for checkpoints: enough to build the network again and to say what is missing when that fails."""
+    return {
+        "config": table_of(config, plugins),
+        "resolution_m": float(data.resolution_m),
+        "components": {
+            place: {"name": component.name, "distribution": component.plugin.distribution, "version": component.plugin.version}
+            for place, component in components_of(config, plugins).items()
+        },
+        "versions": {"forestgaps-core": __version__, "torch": str(torch.__version__)},
+    }
+
+
+# --- weights to begin with ------------------------------------------------------------------------------------------
+
+
+def begin(run: Assembled, plugins: Plugins) -> None:
+    """Put the weights that `training.start` names into the network; optimizer and schedule begin anew.
+
+    Raises:
+        ConfigError: They are of another network; says what differs, and how to make the run file agree.
+        CheckpointError: There are no such weights.
+    """
+    start = run.config.training.start
+    if start is None:
+        return
+    path, state = trained_network(start, plugins=plugins)
+    mine, theirs = run.trainer.about["config"], state["about"]["config"]
+    problems, changes = [], []
+    for kind in ("model", "normalization"):
+        if kind in theirs:
+            config = chosen_in(theirs, kind, state["about"], plugins, path)
+            name = recorded_name(kind, theirs[kind]["name"], owners_in(state["about"]).get(kind), plugins)
+            there = {"name": name, **unstructure(config)}
+            found, settings = differences(mine.get(kind, {}), there, kind)
+            problems += found
+            changes += settings
+    source = f"training.start = {start!r}"
+    if problems:
+        problems[-1] += f"\n  so that the run file agrees: {' '.join(changes)}"
+        raise ConfigError(problems, source)
+    try:
+        run.trainer.model.load_state_dict(weights_to_use(state))
+    except RuntimeError as error:
+        sizes = mine["training"]["batch_size"], theirs["training"]["batch_size"]
+        reason = f"the weights do not fit: {' '.join(str(error).split())[:300]}"
+        if sizes[0] != sizes[1]:
+            reason += f". A normalization may depend on training.batch_size: found {sizes[0]}, the network has {sizes[1]}"
+        raise ConfigError(reason, source) from error
+    weights = path / WEIGHTS if path.is_dir() else path
+    about = {
+        "place": start,
+        "sha256": digest(read_bytes(weights, MAX_WEIGHTS_BYTES)),
+        "resolution_m": float(state["about"]["resolution_m"]),
+    }
+    run.trainer.about = {**run.trainer.about, "start": about}
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
+    """What differs between two tables of a component: sentences, and the options that make `mine` like `theirs`."""
+    here, there = flat(mine, place), flat(theirs, place)
+    names = [str(rows.get(f"{place}.name", "none")) for rows in (here, there)]
+    another = not same_component(*names)
+    if not another or names[0].rpartition(":")[2] != names[1].rpartition(":")[2]:  # the packages tell nothing
+        here[f"{place}.name"], there[f"{place}.name"] = (name.rpartition(":")[2] for name in names)
+    differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
+    wanted = there if another else {key: there[key] for key in differing if key in there}
+    told = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
+    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in told]
+    options = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in wanted.items()]
+    return sentences, options if differing else []
+
+
+def flat(table: Mapping[str, Any], place: str) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in table.items():
+        rows |= flat(value, f"{place}.{key}") if isinstance(value, Mapping) else {f"{place}.{key}": value}
+    return rows

@@ -1,0 +1,188 @@
+"""A run from its config: build everything, train, test, resume."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+
+from attrs import frozen
+
+from forestgaps_core.config.run_file import Config
+from forestgaps_core.errors import CheckpointError, ConfigError
+from forestgaps_core.files.atomic import sweep
+from forestgaps_core.files.checkpoint import load_chosen, newest_checkpoint, weights_to_use
+from forestgaps_core.files.drafts import discard_draft
+from forestgaps_core.files.lock import held
+from forestgaps_core.inference.calibration import Calibration, LogitCounts
+from forestgaps_core.inference.model_lookup import require_run
+from forestgaps_core.plugins.provenance import versions_in, warn_of_versions
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.builder import Assembled, assemble, begin
+from forestgaps_core.runs.run_folder import config_of as config_of
+from forestgaps_core.runs.run_folder import record_versions, recorded_versions, refuse_folder, write_run_folder
+from forestgaps_core.runtime.distributed import joined, processes_here
+from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
+from forestgaps_core.training.trainer import Trainer
+
+log = logging.getLogger("forestgaps")
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        folder: Of the run.
+        epoch: Completed epochs.
+        stopped: Why it stopped early, or None.
+        scores: Of the last epoch, `split/label/value`; empty if none was completed in this process.
+    """
+
+    folder: Path
+    epoch: int
+    stopped: str | None
+    scores: Mapping[str, float]
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None = None) -> Result:
+    """Train from the start: from random weights, or from those that `training.start` names.
+
+    Args:
+        folder: The run folder to make; it must not exist.
+
+    Raises:
+        ConfigError: The folder exists, or the weights to start from are of another network.
+    """
+    plugins, folder, here = plugins or Plugins.discover(), Path(folder), processes_here()
+    with joined(here, config.environment.torch_device()):
+        folder = here.of_first(folder)
+        if here.first:
+            refuse_folder(folder)
+        run = assemble(config, folder, plugins)
+        begin(run, plugins)
+        if here.first:
+            write_run_folder(run, folder, plugins)
+        with held(folder, "train") if here.first else nullcontext():
+            return fit(run, folder)
+
+
+def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Result:
+    """Go on with a run from its newest intact checkpoint, or from the start if it has none yet.
+
+    Raises:
+        CheckpointError: Not a run folder, or its checkpoint belongs to something else.
+        BusyError: Another process trains in it.
+    """
+    folder = Path(folder)
+    plugins, here = plugins or Plugins.discover(), processes_here()
+    require_run(folder, "train --resume", plugins)
+    config = config_of(folder, plugins)
+    with joined(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
+        run = resumed(folder, plugins)
+        if here.first:
+            record_versions(run, folder, plugins)
+        return fit(run, folder)
+
+
+def resumed(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehearsal: bool = False) -> Assembled:
+    """Build the run of a folder, in the state of its newest intact checkpoint, or of its start if it has none yet.
+
+    Args:
+        scratch: Where callbacks may write, instead of the folder.
+        rehearsal: Whether this is to find out whether it works.
+    """
+    if not any((folder / "checkpoints").glob("*.pt")):
+        run = assemble(config_of(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
+        warn_of_versions(folder, recorded_versions(folder), plugins, "resuming")
+        begin(run, plugins)
+        return run
+    path, state, damaged = newest_checkpoint(folder)
+    for sentence in damaged:
+        log.warning("%s; continuing from %s instead", sentence, path)
+    about = state["about"]
+    run = assemble(config_of(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
+    warn_of_versions(folder, {**about["versions"], **versions_in(about)}, plugins, "resuming")
+    run.trainer.load_state_dict(state)
+    if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
+        run.trainer.about = {**run.trainer.about, "start": started}
+    return run
+
+
+def fit(run: Assembled, folder: Path) -> Result:
+    trainer = run.trainer
+    if trainer.processes.first:
+        discard_draft(folder)
+        sweep(folder, folder / "checkpoints", folder / FAULTS)
+    with closing(run.loader("train")) as train, closing(run.loader("validation")) as validation, stopping_on_signals(trainer):
+        trainer.fit(train, validation, epochs=run.config.training.epochs)
+    return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)
+
+
+@contextmanager
+def stopping_on_signals(trainer: Trainer) -> Iterator[None]:
+    """SIGINT and SIGTERM end training after the current step, with its state saved; a second one leaves at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        for again, handler in before.items():
+            signal.signal(again, handler)
+        trainer.stop(f"interrupted by {signal.Signals(number).name}", final=False)
+
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- test -----------------------------------------------------------------------------------------------------------
+
+
+def evaluate_model(
+    folder: Path | str, *, split: str = "test", checkpoint: str | None = None, plugins: Plugins | None = None
+) -> dict[str, float]:
+    """Scores of a trained run on a split, named `split/label/value`; its own metrics, its best checkpoint by default."""
+    folder, plugins = Path(folder), plugins or Plugins.discover()
+    if split not in ("train", "validation", "test"):
+        raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
+    require_run(folder, "test", plugins)
+    path, state = load_chosen(folder, checkpoint)
+    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
+    warn_of_versions(path, versions_in(state["about"]), plugins, "evaluating")
+    try:
+        run.trainer.model.load_state_dict(weights_to_use(state))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
+    with closing(run.loader(split)) as loader:
+        return run.trainer.evaluate(loader, split)
+
+
+def calibrated(
+    folder: Path | str, *, checkpoint: str | None = None, plugins: Plugins | None = None
+) -> tuple[Calibration, float, float]:
+    """The calibration of least log loss on a run's validation split, and that loss (nats per pixel) before and after.
+
+    Raises:
+        DataError: The split cannot tell, such as one all of gap.
+    """
+    folder, plugins = Path(folder), plugins or Plugins.discover()
+    require_run(folder, "share --calibrate", plugins)
+    _, state = load_chosen(folder, checkpoint)
+    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
+    run.trainer.model.load_state_dict(weights_to_use(state))
+    run.trainer.metrics = {"calibration": LogitCounts}
+    with closing(run.loader("validation")) as loader:
+        found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(loader).items()}
+    return Calibration(slope=found["slope"], offset=found["offset"]), found["log_loss_before"], found["log_loss_after"]

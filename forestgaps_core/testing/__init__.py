@@ -1,0 +1,18 @@
+"""Conformance checks and example data for the tests of any plugin."""
+
+from forestgaps_core.testing.conformance import CHECKS as CHECKS
+from forestgaps_core.testing.conformance import THRESHOLDS as THRESHOLDS
+from forestgaps_core.testing.conformance import built as built
+from forestgaps_core.testing.conformance import check_callback as check_callback
+from forestgaps_core.testing.conformance import check_config as check_config
+from forestgaps_core.testing.conformance import check_config_class as check_config_class
+from forestgaps_core.testing.conformance import check_data as check_data
+from forestgaps_core.testing.conformance import check_loss as check_loss
+from forestgaps_core.testing.conformance import check_metric as check_metric
+from forestgaps_core.testing.conformance import check_model as check_model
+from forestgaps_core.testing.conformance import check_normalization as check_normalization
+from forestgaps_core.testing.conformance import check_scheduler as check_scheduler
+from forestgaps_core.testing.conformance import close as close
+from forestgaps_core.testing.conformance import example_batch as example_batch
+from forestgaps_core.testing.conformance import example_logits as example_logits
+from forestgaps_core.testing.conformance import with_garbage as with_garbage

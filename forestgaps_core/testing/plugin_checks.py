@@ -1,0 +1,231 @@
+"""`forestgaps plugins check`: every row of every table that a plugin offers, held against what its kind promises.
+
+A verdict is "right", what is wrong, or what was not checked and why. Nothing is called right that was not tried.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from forestgaps_core.config.run_file import SECTIONS, read_table
+from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.inference.model_folder import is_network, trained_network
+from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.isolation import message_of
+from forestgaps_core.plugins.names import Component, Offer, Plugin, full_name, load_target, one_line
+from forestgaps_core.plugins.provenance import names_in
+from forestgaps_core.plugins.registry import TABLES, Plugins
+from forestgaps_core.testing import conformance as testing
+
+MANY_MODULES = 40  # of one other package; torch has 1,500, numpy 150
+CORE_NEEDS = ("forestgaps_core", "pluggy", "attr", "attrs", "packaging", "typing_extensions")
+COUNT = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[2])
+import forestgaps_core.hookspecs, forestgaps_core.components
+before = set(sys.modules)
+module = __import__("importlib").import_module(sys.argv[1])
+for name in dir(module):
+    if name.startswith("forestgaps_") and callable(getattr(module, name)) and hasattr(getattr(module, name), "forestgaps_impl"):
+        getattr(module, name)()
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@frozen
+class Verdict:
+    """On one row of a table.
+
+    Attributes:
+        place: Such as `loss.focal`, `command predict` or `table`.
+        problem: What is wrong, or ''.
+        unchecked: What was not checked, with the reason, or ''.
+    """
+
+    place: str
+    problem: str = ""
+    unchecked: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        return bool(self.problem)
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem or (f'not checked: {self.unchecked}' if self.unchecked else 'right')}"
+
+
+class NotCheckedError(Exception):
+    """A reason why something could not be checked."""
+
+
+def check_plugin(plugins: Plugins, plugin: Plugin) -> Iterator[Verdict]:
+    """Yield a verdict on the plugin's table and on everything that it offers."""
+    rows = [(kind, c) for kind in KINDS for offers in plugins.components(kind).values() for c in offers if c.plugin is plugin]
+    records = [(table, o) for table in TABLES for offers in plugins.offers(table).values() for o in offers if o.plugin is plugin]
+    if plugin.failed:  # a row that is malformed is in none of the tables
+        yield Verdict("table", plugin.reason)
+    else:
+        yield verdict("table", check_table, plugin)
+    for kind, component in rows:
+        yield verdict(f"{kind}.{component.name}", check_component, kind, component)
+    for table, offer in records:
+        yield verdict(f"{table} {offer.name}", RECORD_CHECKS[table], plugins, offer)
+
+
+def verdict(place: str, check: Any, *arguments: Any) -> Verdict:
+    try:
+        check(*arguments)
+    except NotCheckedError as reason:
+        return Verdict(place, unchecked=str(reason))
+    except (Exception, SystemExit) as error:  # code of a plugin may fail in any way
+        return Verdict(place, problem=message_of(error) if isinstance(error, ForestgapsError | AssertionError) else one_line(error))
+    return Verdict(place)
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def check_table(plugin: Plugin) -> None:
+    """That listing what a plugin offers imports nothing heavy, which every command would wait for."""
+    if plugin.path is not None and plugin.path.is_file():
+        raise NotCheckedError("what a local file imports, since it holds its components itself")
+    search = [str(plugin.path / "src"), str(plugin.path)] if plugin.path is not None else []
+    line = [sys.executable, "-c", COUNT, plugin.module, json.dumps([*search, *sys.path])]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotCheckedError(f"what it imports: {' '.join(done.stderr.split())[-200:] or f'status {done.returncode}'}")
+    counts: dict[str, int] = {}
+    for name in json.loads(done.stdout.splitlines()[-1]):
+        counts[name.partition(".")[0]] = counts.get(name.partition(".")[0], 0) + 1
+    own = plugin.module.partition(".")[0]
+    heavy = [
+        package
+        for package, count in sorted(counts.items(), key=lambda item: -item[1])
+        if count > MANY_MODULES and package not in (own, *CORE_NEEDS) and package not in sys.stdlib_module_names
+    ]
+    if heavy:
+        raise AssertionError(
+            f"{plugin.module} imports {', '.join(heavy)}, which every command then waits for; name targets as "
+            "'package.module:Class' and import them there"
+        )
+
+
+# --- components -----------------------------------------------------------------------------------------------------
+
+
+def check_component(kind: str, component: Component) -> None:
+    config_class = component.load()
+    check_build(kind, config_class)
+    required = [a.name for a in attrs.fields(config_class) if a.init and a.default is attrs.NOTHING]
+    if required:
+        testing.check_config_class(config_class)
+        raise NotCheckedError(f"what it builds, which needs {', '.join(required)}; test it with forestgaps_core.testing")
+    config = config_class()
+    testing.check_config(config)
+    try:
+        if kind == "callbacks":
+            with tempfile.TemporaryDirectory() as folder:
+                testing.check_callback(config, Path(folder))
+        else:
+            testing.CHECKS[kind](config)
+    except ForestgapsError as error:  # it asks for something that is not there, such as a folder of data or another setting
+        raise NotCheckedError(f"what it builds: {one_line(error)}") from error
+
+
+def check_build(kind: str, config_class: type) -> None:
+    known = KINDS[kind].arguments
+    for parameter in list(inspect.signature(config_class.build).parameters.values())[1:]:  # type: ignore[attr-defined]
+        asked = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        if asked and parameter.name not in known:
+            raise AssertionError(f"build asks for {parameter.name!r}, which a {kind} is not given; there is: {', '.join(known)}")
+
+
+# --- other tables ---------------------------------------------------------------------------------------------------
+
+
+def check_command(plugins: Plugins, offer: Offer) -> None:
+    """That it is imported, and that its options can be read."""
+    import typer
+
+    function = load_target(offer.record.target, f"the command {offer.name!r}")
+    if not callable(function):
+        raise AssertionError(f"{offer.record.target} is a {type(function).__name__}, expected a function")
+    app = typer.Typer(add_completion=False)
+    app.command(offer.name)(function)
+    typer.main.get_command(app)
+    if not (inspect.getdoc(function) or "").strip():
+        raise AssertionError(f"{offer.record.target} has no docstring, which --help would show")
+    if not offer.record.help.strip():
+        raise AssertionError("it has no help, which `forestgaps --help` would show")
+
+
+def check_recipe(plugins: Plugins, offer: Offer) -> None:
+    """That it is a run file whose components can be had and whose settings are right."""
+    from forestgaps_core.config.run_file import config_from
+
+    path = resource(offer.record.target)
+    if not path.is_file():
+        raise AssertionError(f"{path} is missing")
+    table = read_table(path)
+    lacking = [name for _, kind, name in names_in(table) if name.rpartition(":")[2] not in plugins.components(kind)]
+    if lacking:
+        unknown = [key for key in table if key not in SECTIONS]
+        assert not unknown, f"{path} has unknown tables: {', '.join(unknown)}"
+        raise NotCheckedError(f"its settings: no installed package offers {', '.join(lacking)}")
+    config_from(table, plugins, source=str(path), folder=path.parent)
+
+
+def check_network(plugins: Plugins, offer: Offer) -> None:
+    """That its folder is whole, and that its network can be built and takes its weights."""
+    from forestgaps_core.inference.predictor import load_predictor
+
+    path = resource(offer.record.target)
+    if not is_network(path):
+        raise AssertionError(f"there is no network.json in {path}")
+    trained_network(path, plugins=plugins)
+    load_predictor(path, device="cpu", plugins=plugins)
+
+
+def check_executor(plugins: Plugins, offer: Offer) -> None:
+    made = load_target(offer.record, f"the executor for {offer.name}://")
+    if not callable(made):
+        raise AssertionError(f"{offer.record} is a {type(made).__name__}, expected a function of an address")
+    inspect.signature(made).bind(f"{offer.name}://host:1")
+    raise NotCheckedError("whether it computes, which needs workers at an address")
+
+
+def check_engine(plugins: Plugins, offer: Offer) -> None:
+    engine = plugins.engine(full_name(offer))
+    if not isinstance(getattr(engine, "data_only", None), bool):
+        raise AssertionError("it has no attribute data_only that is true or false")
+    if not callable(getattr(engine, "open", None)):
+        raise AssertionError("it has no method open(data, program)")
+    inspect.signature(engine.open).bind(b"", None)
+    raise NotCheckedError("whether it runs a network, which needs an exported one")
+
+
+def resource(target: str) -> Path:
+    """Return the place of `package:file`."""
+    package, _, name = target.partition(":")
+    return Path(str(files(import_module(package)))) / name
+
+
+RECORD_CHECKS: dict[str, Any] = {
+    "command": check_command,
+    "recipe": check_recipe,
+    "network": check_network,
+    "executor": check_executor,
+    "engine": check_engine,
+}

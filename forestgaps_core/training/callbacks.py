@@ -1,0 +1,139 @@
+"""Telling the callbacks of one run what happens.
+
+pluggy checks the callbacks and puts them in order; then each event is frozen into a tuple of bound calls, since a step is
+told five times as fast that way (0.8 against 3.0 microseconds with five callbacks).
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import pluggy
+
+from forestgaps_core.errors import ForestgapsError, PluginError, nearest
+from forestgaps_core.files.atomic import is_of_the_disk
+from forestgaps_core.hookspecs import PROJECT, TrainingEvents
+from forestgaps_core.runtime.environment import restore_torch, torch_state
+
+log = logging.getLogger("forestgaps")
+EVENTS = tuple(name for name in vars(TrainingEvents) if not name.startswith("_"))
+
+
+def named_as_class(place: str, thing: object) -> Callable[[], str]:
+    return lambda: f"{place} ({named(thing)})"
+
+
+class Events:
+    """The events of `TrainingEvents` as methods: `events.step_end(trainer=..., loss=...)`.
+
+    Args:
+        callbacks: By label, in the order they are told. Labels name them in errors and checkpoints.
+        on_error: Whether the failure of a callback ends the run, or is told once. A disk that fails never ends it.
+        owner: Words for the callback at a place of the run file, with its package.
+        everywhere_only: Tell only those with an attribute `everywhere` that is true, as in every process of a run but its first.
+
+    Raises:
+        PluginError: A callback has an event or an argument that does not exist.
+    """
+
+    def __init__(
+        self,
+        callbacks: Mapping[str, object],
+        *,
+        on_error: Literal["stop", "go_on"] = "stop",
+        owner: Callable[[str, object], Callable[[], str]] = named_as_class,
+        everywhere_only: bool = False,
+    ) -> None:
+        self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
+        self.told: set[tuple[str, str]] = set()  # (label, reason) that was reported
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(TrainingEvents)
+        for label, callback in reversed(self.callbacks.items()):  # pluggy calls the last one registered first
+            check_events(manager, label, callback)
+            if everywhere_only and not getattr(callback, "everywhere", False):
+                continue
+            try:
+                manager.register(callback, name=label)
+            except pluggy.PluginValidationError as error:
+                raise PluginError(f"callback {label!r} ({named(callback)}): {error}") from error
+        for event in EVENTS:
+            calls = getattr(manager.hook, event).get_hookimpls()[::-1]
+            bound = tuple((call.function, tuple(call.argnames), str(call.plugin_name)) for call in calls)
+            setattr(self, event, partial(self._tell, event, bound))
+
+    def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:
+        before = torch_state()
+        for function, names, label in calls:
+            try:
+                function(*[arguments[name] for name in names])
+            except (Exception, SystemExit) as error:
+                self._failed(event, label, error)
+            if torch_state() != before:
+                self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch(before)))
+
+    def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
+        """Raise it as a failure of this callback, or tell it and go on."""
+        if is_of_the_disk(error):
+            self._once(label, reason_of(error), "%s, at %s: %s; training goes on", self._words(label), event, one_line(error))
+            return
+        if isinstance(error, ForestgapsError):
+            error.add_note(f"in {self._words(label)}, at {event}")
+            raise error
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {one_line(error)} ({where.filename}, line {where.lineno})"
+        sentence = f"{self._words(label)} failed at {event}: {what}"
+        if self.on_error == "stop":
+            raise PluginError(f"{sentence}; without it, or with training.callback_errors = 'go_on', the run goes on") from error
+        self._once(label, event, "%s; the run goes on", sentence)
+
+    def _once(self, label: str, reason: str, sentence: str, *words: str) -> None:
+        if (label, reason) not in self.told:
+            self.told.add((label, reason))
+            log.warning(sentence, *words)
+
+    def _words(self, label: str) -> str:
+        return self.owner(f"callbacks.{label}", self.callbacks[label])()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
+
+
+def reason_of(error: Exception | SystemExit) -> str:
+    """The same words for the same reason: a sentence about a full disk says how full it is, which changes by the step."""
+    number = getattr(error.__cause__ or error, "errno", None)
+    return one_line(error) if number is None else f"errno {number}"
+
+
+def one_line(error: Exception | SystemExit) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    path = getattr(error, "filename", None)
+    return " ".join(f"{text}{f': {path}' if path else ''}".split())[:300]
+
+
+def named(callback: object) -> str:
+    return f"{type(callback).__module__}.{type(callback).__qualname__}"
+
+
+def check_events(manager: pluggy.PluginManager, label: str, callback: object) -> None:
+    """Refuse what pluggy would never call, before the first step."""
+    heard = 0
+    for name in dir(callback):
+        marked = manager.parse_hookimpl_opts(callback, name)
+        if marked is None:
+            if name in EVENTS and callable(getattr(callback, name)):
+                raise PluginError(f"callback {label!r} ({named(callback)}): {name} lacks @hookimpl, so it would never be called")
+            continue
+        if marked.get("wrapper") or marked.get("hookwrapper"):
+            raise PluginError(f"callback {label!r} ({named(callback)}): {name} is a wrapper; training events are told, not wrapped")
+        if name not in EVENTS:
+            raise PluginError(
+                f"callback {label!r} ({named(callback)}): no training event {name!r}{nearest(name, EVENTS)}; "
+                f"there is: {', '.join(EVENTS)}"
+            )
+        heard += 1
+    if not heard:
+        raise PluginError(f"callback {label!r} ({named(callback)}) listens to no training event; there is: {', '.join(EVENTS)}")

@@ -1,0 +1,77 @@
+"""Steps whose loss or gradients were no numbers: asked for at intervals, told, and a reason to stop where the run says so.
+
+`nonfinite_detection` detects them on the device, `nonfinite_report` examines them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from forestgaps_core.components import Tiles
+from forestgaps_core.errors import NumbersError
+from forestgaps_core.runtime.distributed import Processes
+from forestgaps_core.training.nonfinite_detection import Watch
+from forestgaps_core.training.nonfinite_report import Finding, Moment, placed, saved
+
+log = logging.getLogger("forestgaps")
+
+
+@define(eq=False, kw_only=True)
+class BadSteps:
+    """What the watch of a run saw.
+
+    Attributes:
+        folder: For what bad steps were made of; None keeps nothing.
+        processes: Those of the run, which tell together.
+        since: The first step since the watch was read.
+    """
+
+    watch: Watch
+    folder: Path | None
+    processes: Processes
+    since: Moment = field(factory=lambda: Moment(step=0, epoch=0, batch=0))
+
+    def forget(self, now: Moment) -> None:
+        self.watch.forget()
+        self.since = now
+
+    def check(self, now: Moment, accumulate: int, look: Callable[[Moment], Finding]) -> None:
+        """Ask the watch for the steps since it was last asked.
+
+        Args:
+            accumulate: Batches to a step.
+            look: Takes a step apart; called for the first bad one.
+
+        Raises:
+            NumbersError: A step was not finite, and the run is to stop then.
+        """
+        since, steps = self.since, now.step - self.since.step
+        self.since = now
+        good = self.watch.read()
+        if good is None:
+            return
+        finding = look(Moment(step=since.step + good, epoch=since.epoch, batch=since.batch + good * accumulate))
+        kept = saved(finding, self.folder, self.processes.rank)
+        sentences = self.processes.gathered(finding.sentence() + (f"; kept in {kept}" if kept else ""))
+        sentence = "; ".join(dict.fromkeys(sentences))
+        skipped = int(self.watch.skipped.item())
+        self.watch.skipped.zero_()
+        if self.watch.skip and skipped < max(steps, 2):
+            log.warning("%s; left out, with %d such steps of the last %d", sentence, skipped, steps)
+            return
+        advice = "its data, a lower rate, or training.bad_numbers = 'skip' may help" if not skipped else "so were all steps since"
+        raise NumbersError(f"{sentence}; {advice}. The weights were not moved; checkpoints of before are whole")
+
+
+def place_in(train: object, read: Iterable[Any]) -> Callable[[int], str]:
+    """Words for the tile of a sample, by its index, in what was read of a loader."""
+    source = getattr(train, "source", None)
+    draws = {
+        index: draw for t in read if isinstance(t, Tiles) for index, draw in zip(t.index.tolist(), t.draw.tolist(), strict=True)
+    }
+    return lambda index: placed(source, index, draws.get(index, 0))

@@ -1,0 +1,139 @@
+"""Moving the weights: the optimizer at its scheduled rate, gradients clipped, steps that are no numbers left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from math import inf, nan
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor
+from torch.nn.utils import clip_grad_value_
+from torch.optim import Optimizer
+
+from forestgaps_core.components import Scheduler
+from forestgaps_core.config.optimizers import alike, clip, load_optimizer
+from forestgaps_core.errors import CheckpointError
+from forestgaps_core.files.checkpoint import loaded
+from forestgaps_core.plugins.contracts import Blamed, checked_factor
+from forestgaps_core.training.nonfinite_detection import Watch, blank, step_unless
+from forestgaps_core.training.state import load_state, state_of
+
+
+@define(eq=False, kw_only=True)
+class Descent:
+    """Steps of an optimizer.
+
+    Attributes:
+        optimizer: None where nothing is trained; it then has rates of 0 and no step.
+        scheduler: Factor on the optimizer's learning rates by completed step.
+        blamed: Named when the schedule fails.
+        watch: Told of every step; says which must not move the weights.
+        scaler: Of losses, for float16.
+        parameters: All that the optimizer moves.
+    """
+
+    optimizer: Optimizer | None
+    scheduler: Scheduler
+    blamed: Blamed
+    watch: Watch
+    scaler: torch.amp.GradScaler
+    base_rates: list[float] = field(init=False)
+    parameters: list[Tensor] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        groups = self.optimizer.param_groups if self.optimizer else []
+        self.base_rates = [group["lr"] for group in groups]
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+
+    def rate(self, step: int) -> float:
+        """Of the optimizer's first group."""
+        return self.base_rates[0] * self.scheduler(step) if self.base_rates else 0.0
+
+    def gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+    # --- a step -----------------------------------------------------------------------------------------------------
+
+    def set_rates(self, step: int) -> None:
+        assert self.optimizer is not None
+        with self.blamed:
+            factor = self.scheduler(step)
+        factor = checked_factor(factor, step, self.blamed.name)
+        momentum = getattr(self.scheduler, "momentum", None)
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * factor
+            if momentum is not None:
+                set_momentum(group, momentum(step))
+
+    def forget_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def backward(self, loss: Tensor) -> None:
+        torch.autograd.backward(self.scaler.scale(loss))
+
+    def move(self, loss: Tensor, *, max_norm: float, max_value: float) -> tuple[Tensor, Tensor]:
+        """Clip the gradients and let the optimizer step, unless loss or gradients are no numbers.
+
+        Returns:
+            1 if they were none, else 0, and the norm of the gradients before clipping to it; both (), on the device.
+        """
+        assert self.optimizer is not None
+        if self.scaler.is_enabled():  # which leaves out steps whose gradients overflow, by itself
+            bad = self.watch.see(loss, torch.zeros_like(loss))
+            blank(self.gradients(), bad, nan)
+            self.scaler.unscale_(self.optimizer)
+            norm = self._clip(max_norm, max_value)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            norm = self._clip(max_norm, max_value)
+            bad = self.watch.see(loss, norm)
+            step_unless(bad, self.optimizer, self.parameters)
+        return bad, norm
+
+    def _clip(self, max_norm: float, max_value: float) -> Tensor:
+        if max_value < inf:
+            clip_grad_value_(self.parameters, max_value)
+        return clip(self.gradients(), max_norm)
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+            "scheduler": state_of(self.scheduler),
+            "schedule": self._fingerprint(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises:
+        CheckpointError: The state belongs to another optimizer or schedule.
+        """
+        if self.optimizer is not None:
+            loaded("optimizer", partial(load_optimizer, self.optimizer), state["optimizer"])
+        loaded("scheduler", partial(load_state, self.scheduler), state["scheduler"])
+        fingerprint = self._fingerprint()
+        if not alike(fingerprint, state["schedule"]) or state["schedule"] != fingerprint:
+            raise CheckpointError(
+                "the learning-rate schedule differs from the checkpoint's; resume with the settings it was made with"
+            )
+        if self.scaler.is_enabled():
+            loaded("loss scaling", self.scaler.load_state_dict, state["scaler"])
+
+    def _fingerprint(self) -> list[float]:
+        """The schedule at a few steps: enough to notice that it is another one. A schedule that follows the scores has its
+        own state.
+        """
+        return [] if hasattr(self.scheduler, "observe") else [self.scheduler(step) for step in (0, 1, 10, 100, 1_000, 10_000)]
+
+
+def set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, group["betas"][1])
+    elif "momentum" in group:
+        group["momentum"] = momentum

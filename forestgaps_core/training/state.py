@@ -1,0 +1,70 @@
+"""What the parts of a training run keep in its checkpoints, and whether what a checkpoint holds is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from forestgaps_core.errors import CheckpointError, PluginError
+from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.plugins.contracts import Blamed, Name
+
+TO_RESUME = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
+
+
+def state_of(thing: object) -> Any:
+    return thing.state_dict() if hasattr(thing, "state_dict") else None
+
+
+def load_state(thing: object, state: Any) -> None:
+    if state is not None and hasattr(thing, "load_state_dict"):
+        thing.load_state_dict(state)
+
+
+def plain_state_of(thing: object, name: Name) -> Any:
+    """Refused here what would be refused when the checkpoint is read."""
+    with Blamed(name):
+        state = state_of(thing)
+    if reason := not_plain(state):
+        raise PluginError(f"{name()}: its state_dict cannot be kept, {reason}")
+    return state
+
+
+def evaluated_weights(callbacks: Mapping[str, object]) -> dict[str, str] | None:
+    """Return which callback declares the weights that the network is evaluated with, and their key in its state.
+
+    Raises:
+        PluginError: Two callbacks declare some.
+    """
+    declared = {label: key for label, callback in callbacks.items() if (key := getattr(callback, "evaluated_weights", None))}
+    if len(declared) > 1:
+        raise PluginError(f"the callbacks {' and '.join(declared)} each keep the weights to evaluate with; remove all but one")
+    for label, key in declared.items():
+        if not isinstance(key, str):
+            raise PluginError(f"callback {label!r}: evaluated_weights is {key!r}; name a key of its state_dict")
+        return {"callback": label, "key": key}
+    return None
+
+
+def load_network(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Raises:
+    CheckpointError: They are of another network.
+    """
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint belongs to another network: {str(error).splitlines()[0]}") from error
+
+
+def check_resumable(state: Mapping[str, Any], callbacks: Mapping[str, object]) -> None:
+    """Raises:
+    CheckpointError: The state is of other callbacks, or lacks something that a continuation needs.
+    """
+    unknown = set(state["callbacks"]) ^ set(callbacks)
+    if unknown:
+        raise CheckpointError(f"the checkpoint was made with other callbacks: {', '.join(sorted(map(str, unknown)))}")
+    missing = [key for key in TO_RESUME if key not in state]
+    if missing:
+        raise CheckpointError(f"the checkpoint is incomplete: {', '.join(missing)} missing; it serves to map with, not to resume")

@@ -1,0 +1,82 @@
+"""What a path or name on the command line stands for."""
+
+from pathlib import Path
+
+import pytest
+
+from forestgaps_core import CheckpointError
+from forestgaps_core.inference.model_folder import trained_network
+from forestgaps_core.inference.model_lookup import is_trained, require_run
+from forestgaps_core.plugins.registry import Plugins
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/first/checkpoints").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    for name in (
+        "runs/first/run.toml",
+        "runs/first/checkpoints/best.pt",
+        "model/network.json",
+        "model/model.safetensors",
+        "own.toml",
+    ):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "loose.pt").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+TRAINED = ("runs/first", "runs/first/", "runs/first/checkpoints/best.pt", "model", "model/network.json", "model/model.safetensors")
+
+
+@pytest.mark.parametrize("place", TRAINED)
+def test_is_trained_knows_runs_checkpoints_and_model_folders(folder: Path, place: str) -> None:
+    assert is_trained(Path(place), Plugins())
+
+
+@pytest.mark.parametrize("place", ["empty", "own.toml", "nowhere", "dsm.tif", "runs"])
+def test_is_trained_refuses_what_is_not_a_network(folder: Path, place: str) -> None:
+    assert not is_trained(Path(place), Plugins())
+
+
+def test_is_trained_knows_installed_networks_but_prefers_what_is_on_disk(folder: Path) -> None:
+    plugins = Plugins.discover()
+    assert is_trained(Path("pretrained"), plugins)
+    (folder / "pretrained").mkdir()
+    assert not is_trained(Path("pretrained"), plugins)
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("runs/first/checkpoints/best.pt", "Type: forestgaps test runs/first --checkpoint best"),
+        ("loose.pt", "Type: forestgaps evaluate loose.pt --data FOLDER"),
+        ("model", "Type: forestgaps evaluate model --data FOLDER"),
+        ("pretrained", "Type: forestgaps evaluate pretrained --data FOLDER"),
+        ("own.toml", "Type: forestgaps train own.toml"),
+        ("empty", "empty is not a run folder"),
+        ("runs/frist", "no such run folder (did you mean 'first'?); run folders there: first"),
+        ("pretraned", "did you mean 'pretrained'?"),
+    ],
+)
+def test_require_run_says_what_to_type(folder: Path, place: str, sentence: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        require_run(Path(place), "test", Plugins.discover())
+    assert sentence in str(caught.value)
+
+
+def test_require_run_takes_a_run_folder(folder: Path) -> None:
+    require_run(Path("runs/first"), "test", Plugins())
+
+
+def test_require_run_names_the_way_to_train_further(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"forestgaps train RUN\.toml --from model"):
+        require_run(Path("model"), "train --resume", Plugins())
+
+
+def test_a_run_file_in_place_of_a_network_names_its_run_folder(folder: Path) -> None:
+    for place, name in (("runs/first/run.toml", "runs/first"), ("own.toml", "RUN")):
+        with pytest.raises(CheckpointError, match=f"is a run file, not a trained network. Name the run folder: {name}"):
+            trained_network(Path(place), plugins=Plugins())
