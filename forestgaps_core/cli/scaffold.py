@@ -143,7 +143,7 @@ def placeholders(name: str, kind: str, component: str) -> dict[str, str]:
     example = EXAMPLES[kind]
     class_name = "".join(word.capitalize() for word in component.split("_"))
     major, minor = __version__.split(".")[:2]
-    needs = sorted(["attrs>=24.2", f"{CORE}>={major}.{minor},<{major}.{int(minor) + 1}", *example.needs])
+    needs = sorted(["attrs>=25.4", f"{CORE}>={major}.{minor},<{major}.{int(minor) + 1}", *example.needs])
     return {
         "distribution": name,
         "Distribution": name[0].upper() + name[1:],
