@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import ConfigError, hookimpl
 from forestgaps_core.errors import nearest
+from forestgaps_tracking.validation_plots import is_validation_due
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ class Activations:
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
         self.seen.clear()
-        if split == "validation" and (trainer.epoch + 1) % self.every == 0:
+        if is_validation_due(trainer, split, self.every):
             for name in self.layers:
                 self.hooks.append(trainer.model.get_submodule(name).register_forward_hook(self.keeper(name)))
 

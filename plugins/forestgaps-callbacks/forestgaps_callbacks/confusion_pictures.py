@@ -1,8 +1,9 @@
-"""Confusion of gap and canopy as pictures, after each validation."""
+"""Pictures of confusion matrices, after each validation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
-from forestgaps_core.tracking import Confusion
+from forestgaps_tracking.confusion import ConfusionMatrices, format_cell
+from forestgaps_tracking.validation_plots import is_validation_due
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 class ConfusionPicturesConfig:
     """Draws the confusion matrix of each threshold to `LABEL/epoch-0003.png` in the run folder.
 
-    Rows are what the survey says, columns what the network says (gap where the logit is above 0). Each cell has its
-    pixels, and as lightness and percentage their share of the row; a row without any pixel is empty. Needs matplotlib.
+    Rows are the reference, columns the prediction (gap where the logit is above 0). A cell shows its number of pixels and, as
+    darkness and percentage, their share of the row. A row without pixels has no shares. Needs matplotlib.
     """
 
     every: int = field(default=1, validator=ge(1), metadata={"help": "Epochs from one picture to the next."})
@@ -41,12 +43,12 @@ class ConfusionPictures:
     folder: Path
     every: int = 1
     due: bool = field(default=False, init=False)
-    matrices: Confusion = field(factory=Confusion, init=False)  # of the validation that goes on
+    matrices: ConfusionMatrices = field(factory=ConfusionMatrices, init=False)  # of the current validation
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
-        self.due = split == "validation" and (trainer.epoch + 1) % self.every == 0
-        self.matrices = Confusion()
+        self.due = is_validation_due(trainer, split, self.every)
+        self.matrices = ConfusionMatrices()
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:
@@ -57,12 +59,12 @@ class ConfusionPictures:
     def evaluation_end(self, trainer: Trainer) -> None:
         counts, thresholds = self.matrices.counts, self.matrices.thresholds
         if counts is not None and thresholds is not None:
-            figure = confusion_figure(counts.cpu(), thresholds.tolist())
+            figure = draw_confusion_figure(counts.cpu(), thresholds.tolist())
             write_figure(figure, self.folder / f"epoch-{trainer.epoch + 1:04d}.png")
 
 
-def confusion_figure(counts: Tensor, thresholds: Sequence[float]) -> Figure:
-    """A matrix for each threshold. Counts (K, 2, 2) [threshold, surveyed gap, predicted gap], on the CPU."""
+def draw_confusion_figure(counts: Tensor, thresholds: Sequence[float]) -> Figure:
+    """Return a figure with a matrix for each height threshold. Counts as of `count_confusion`, (K, 2, 2) on the CPU."""
     from matplotlib.figure import Figure
 
     shares = counts / counts.sum(-1, keepdim=True)  # NaN in a row without pixels
@@ -77,6 +79,6 @@ def confusion_figure(counts: Tensor, thresholds: Sequence[float]) -> Figure:
             ax.set_ylabel("surveyed")
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
             share = shares[place, row, column].item()
-            text = f"{counts[place, row, column].item():,}" + (f"\n{100 * share:.1f} %" if share == share else "")
+            text = format_cell(int(counts[place, row, column]), None if isnan(share) else share)
             ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if share > 0.6 else "black")
     return figure

@@ -12,7 +12,7 @@ from attrs.validators import ge
 from forestgaps_callbacks.csv_table import CsvTable
 from forestgaps_callbacks.rows import is_past
 from forestgaps_core import hookimpl
-from forestgaps_core.tracking.interval import Interval, names
+from forestgaps_tracking.interval import Interval, scalar_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class CsvLogConfig:
 
     def build(self, run_folder: Path, label: str) -> CsvLog:
         return CsvLog(
-            steps=CsvTable(path=run_folder / f"{label}_steps.csv", columns=[*PLACE, *names("train")]),
+            steps=CsvTable(path=run_folder / f"{label}_steps.csv", columns=[*PLACE, *scalar_names("train")]),
             epochs=CsvTable(path=run_folder / f"{label}_epochs.csv", columns=list(PLACE)),
             every=self.every,
         )

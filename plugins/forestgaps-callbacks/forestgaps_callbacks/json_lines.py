@@ -12,7 +12,7 @@ from attrs.validators import ge
 
 from forestgaps_callbacks.json_rows import JsonRows
 from forestgaps_core import hookimpl
-from forestgaps_core.tracking.interval import Interval, names
+from forestgaps_tracking.interval import Interval, scalar_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ class JsonLines:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         self.interval.add(loss)
         if trainer.step % self.every == 0:
-            self.write("step", trainer, dict.fromkeys(names("train")) | self.interval.read(trainer, "train"))
+            self.write("step", trainer, dict.fromkeys(scalar_names("train")) | self.interval.read(trainer, "train"))
 
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
 from forestgaps_core.output.palette import CANOPY, CONFUSION, GAP, SHORT_AGREEMENT
+from forestgaps_tracking.validation_plots import is_validation_due
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,8 +52,7 @@ class Pictures:
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
-        due = split == "validation" and (trainer.epoch + 1) % self.every == 0
-        self.wanted = self.tiles if due else 0
+        self.wanted = self.tiles if is_validation_due(trainer, split, self.every) else 0
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from forestgaps_callbacks.confusion_pictures import (
     ConfusionPictures,
     ConfusionPicturesConfig,
-    confusion_figure,
+    draw_confusion_figure,
 )
 from forestgaps_core.testing import check_callback
 
@@ -19,7 +19,7 @@ def test_contract(tmp_path: Path) -> None:
 
 
 def test_cells_show_pixels_and_their_share_of_the_row() -> None:
-    figure = confusion_figure(torch.tensor([[[90, 10], [0, 0]]]), [5.0])
+    figure = draw_confusion_figure(torch.tensor([[[90, 10], [0, 0]]]), [5.0])
     (ax,) = figure.axes
     assert [text.get_text() for text in ax.texts] == ["90\n90.0 %", "10\n10.0 %", "0", "0"]
     assert ax.get_title() == "gaps below 5 m"

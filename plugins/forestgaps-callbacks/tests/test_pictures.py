@@ -8,7 +8,7 @@ import torch
 
 from forestgaps_callbacks.pictures import Pictures, PicturesConfig, prediction_figure
 from forestgaps_core.testing import check_callback
-from forestgaps_core.tracking.colours import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
+from forestgaps_tracking.colors import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
 
 
 def test_contract(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_the_first_tiles_of_each_due_validation_are_drawn(tmp_path: Path, train:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "pictures").iterdir())
 
 
-def test_each_kind_of_pixel_has_its_colour() -> None:
+def test_each_kind_of_pixel_has_its_color() -> None:
     tile = {
         "dsm": torch.zeros(1, 2, 3),
         "valid": torch.tensor([[[True, True, True], [True, False, True]]]),
@@ -34,8 +34,8 @@ def test_each_kind_of_pixel_has_its_colour() -> None:
     (errors,) = figure.axes[5].images
     drawn = errors.to_rgba(errors.get_array(), bytes=True)
 
-    def rgb(colour: tuple[float, float, float]) -> list[int]:
-        return [round(255 * part) for part in colour]
+    def rgb(color: tuple[float, float, float]) -> list[int]:
+        return [round(255 * part) for part in color]
 
     assert [pixel[:3].tolist() for pixel in drawn[0]] == [rgb(TRUE_POSITIVE), rgb(FALSE_NEGATIVE), rgb(FALSE_POSITIVE)]
     assert drawn[1, 0, :3].tolist() == rgb(CANOPY)

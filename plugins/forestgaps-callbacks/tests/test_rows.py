@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,15 @@ from forestgaps_callbacks.csv_table import CsvTable
 from forestgaps_callbacks.json_rows import JsonRows
 from forestgaps_callbacks.rows import Lines
 from forestgaps_core.errors import DiskError
+from forestgaps_tracking.testing import limited_file_size
 
-resource = pytest.importorskip("resource", reason="limits of a process are a thing of POSIX")
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """The system takes no more than so many bytes into any file: it writes those, then refuses."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+pytest.importorskip("resource", reason="limits of a process are a thing of POSIX")
 
 
 def test_a_line_written_in_part_is_mended_by_the_next(tmp_path: Path) -> None:
     lines = Lines(tmp_path / "log")
     lines.add("first")
-    with files_of_at_most(9):
+    with limited_file_size(9):
         with pytest.raises(DiskError, match=r"log could not be written: file too large \(13 B needed, .* free.*wait in memory"):
             lines.add("second, torn")
         assert (tmp_path / "log").read_text() == "first\nsec"
@@ -44,7 +32,7 @@ def test_a_line_written_in_part_is_mended_by_the_next(tmp_path: Path) -> None:
 
 def test_what_still_waits_is_written_at_the_end(tmp_path: Path) -> None:
     lines = Lines(tmp_path / "log")
-    with files_of_at_most(0), pytest.raises(DiskError):
+    with limited_file_size(0), pytest.raises(DiskError):
         lines.add("one")
     lines.write()
     assert lines.read() == ["one"] and (tmp_path / "log").read_text() == "one\n"
@@ -54,7 +42,7 @@ def test_a_file_not_written_anew_stands_and_is_written_anew_later(tmp_path: Path
     path = tmp_path / "log"
     path.write_text("old\n")
     lines = Lines(path)
-    with files_of_at_most(2), pytest.raises(DiskError, match="could not be written"):
+    with limited_file_size(2), pytest.raises(DiskError, match="could not be written"):
         lines.replace(["newer"])
     assert path.read_text() == "old\n" and lines.read() == ["newer"]
     lines.add("newest")
@@ -66,7 +54,7 @@ def test_a_column_the_disk_refused_is_there_with_the_next_row(tmp_path: Path) ->
     table = CsvTable(path=tmp_path / "t.csv", columns=["step", "epoch"])
     table.reopen(lambda row: True)
     table.add({"step": 1, "epoch": 0})
-    with files_of_at_most(16), pytest.raises(DiskError):
+    with limited_file_size(16), pytest.raises(DiskError):
         table.add({"step": 2, "epoch": 0, "loss": 0.5})
     assert (tmp_path / "t.csv").read_text() == "step,epoch\n1,0\n"
     table.add({"step": 3, "epoch": 0})
@@ -81,7 +69,7 @@ def test_rows_that_waited_come_back_with_the_checkpoint_and_never_twice(tmp_path
     rows.add("step", trainer, {"loss": 1.0})
     table.add({"step": 1, "epoch": 0})
     trainer.step = 2
-    with files_of_at_most(0):
+    with limited_file_size(0):
         for add in (lambda: rows.add("step", trainer, {"loss": 2.0}), lambda: table.add({"step": 2, "epoch": 0})):
             with pytest.raises(DiskError):
                 add()

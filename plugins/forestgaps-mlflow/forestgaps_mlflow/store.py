@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 from attrs import define, field
 from torch import Tensor
 
-from forestgaps_core.tracking import COLUMNS
-from forestgaps_core.tracking.run_ids import read_run_id, write_run_id
+from forestgaps_core.files.checkpoint import save_checkpoint
+from forestgaps_tracking.precision_recall import COLUMNS
+from forestgaps_tracking.run_ids import read_run_id, write_run_id
 
-# MLflow would ask a silent server for minutes, and report its use to its makers. What the user has set stands.
+# By default MLflow retries a server for minutes and reports its use to its makers. Values that the user has set are kept.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
@@ -30,15 +32,15 @@ Point = tuple[str, float, int, int]  # name, value, step, milliseconds since 197
 
 
 @define(eq=False)
-class Store:
-    """Everything here may raise whatever MLflow raises. What could not be sent can be sent later.
+class MlflowStore:
+    """Every method may raise the errors of MLflow. What could not be sent can be sent later.
 
     Attributes:
         run_id: Of the run in the store, once there is one.
-        id_file: Keeps it from before the first checkpoint on.
+        id_file: Keeps the run id before the first checkpoint.
         waiting: Points that are not sent yet.
-        logged: Last step of each curve that is in the store already, of a run that goes on.
-        pictured: Names, as MLflow's files have them, and steps of the pictures that are in the store already.
+        logged: Last step of each curve that is in the store already, of a resumed run.
+        pictured: Names, as in MLflow's files, and steps of the pictures that are in the store already.
     """
 
     uri: str
@@ -54,7 +56,7 @@ class Store:
     client: Any = field(default=None, init=False)
 
     def open(self) -> None:
-        """Connect, and begin the run or go on with it."""
+        """Connect, and start or continue the run."""
         if self.client is not None:
             return
         for name, value in ENVIRONMENT.items():
@@ -84,7 +86,7 @@ class Store:
         self.log_files(self.files)
 
     def known_run(self, client: Any) -> Any:
-        """The run to go on with; None if there is none, or if it was deleted."""
+        """Return the run to continue; None if it is missing or was deleted."""
         from mlflow.exceptions import MlflowException
 
         if self.run_id is None:
@@ -113,12 +115,12 @@ class Store:
             client.log_batch(self.run_id, params=some, synchronous=True)
 
     def add(self, values: Mapping[str, float], step: int) -> None:
-        """Keep points until they are sent. NaN is a value: it says that a score is not defined."""
+        """Keep points until they are sent. NaN is a value: the score is not defined."""
         now = time.time_ns() // 1_000_000
         self.waiting += [(plain_name(name), float(value), step, now) for name, value in values.items()]
 
     def send(self) -> None:
-        """Send the points that wait. Those that the store has from before a resume are left out."""
+        """Send the waiting points. Those that the store has from before a resume are left out."""
         self.open()
         due = [point for point in self.waiting if point[2] > self.logged.get(point[0], -1)]
         self.log_points(due)
@@ -132,7 +134,7 @@ class Store:
             self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_pictures(self, pictures: Iterable[tuple[str, Tensor]], step: int) -> None:
-        """Pictures (3, H, W) uint8; MLflow shows those of one name along the steps."""
+        """Log pictures (3, H, W) uint8. MLflow shows those of one name along the steps."""
         self.open()
         for name, picture in pictures:
             if (name.replace("/", "~"), step) in self.pictured:
@@ -140,41 +142,47 @@ class Store:
             self.client.log_image(self.run_id, picture.movedim(0, -1).numpy(), key=name, step=step, synchronous=True)
 
     def log_curves(self, curves: Iterable[tuple[str, list[list[float]]]], step: int) -> None:
-        """Each curve as a table `NAME/step-00000120.csv`."""
+        """Log each curve as a table `NAME/step-00000120.csv`."""
         self.open()
         for name, rows in curves:
             lines = [",".join(COLUMNS), *(",".join(f"{value:.6g}" for value in row) for row in rows)]
             self.client.log_text(self.run_id, "\n".join(lines) + "\n", f"{name}/step-{step:08d}.csv")
 
     def log_files(self, files: Iterable[Path], folder: str | None = None) -> None:
-        """Those of the files that exist."""
+        """Log those of the files that exist."""
         self.open()
         for file in files:
             if file.is_file():
                 self.client.log_artifact(self.run_id, str(file), folder)
 
-    def log_model(self, folder: Path, scores: Mapping[str, float], step: int) -> None:
-        """The files of a folder as a model of the run, with its scores."""
+    def log_checkpoints(self, files: Sequence[Path]) -> None:
+        self.log_files(files, "checkpoints")
+
+    def log_network(self, network: Mapping[str, Any], scores: Mapping[str, float], step: int) -> None:
+        """Log `network.pt` as a model of the run, with its scores."""
         self.open()
         experiment = self.client.get_run(self.run_id).info.experiment_id
-        model = self.client.create_logged_model(experiment, name="network", source_run_id=self.run_id, model_type="forestgaps")
-        self.client.log_model_artifacts(model.model_id, str(folder))
+        with tempfile.TemporaryDirectory() as folder:
+            save_checkpoint(Path(folder) / "network.pt", network)
+            model = self.client.create_logged_model(experiment, name="network", source_run_id=self.run_id, model_type="forestgaps")
+            self.client.log_model_artifacts(model.model_id, folder)
         self.log_points([point for name in scores for point in self.points_at(name, step)], model_id=model.model_id)
         self.client.finalize_logged_model(model.model_id, "READY")
 
     def points_at(self, name: str, step: int) -> list[Point]:
-        """A score at a step as the store has it: sent again with a model, it does not come twice."""
+        """Return a score at a step as the store has it, so that sending it again with a model does not add a point."""
         history = self.client.get_metric_history(self.run_id, plain_name(name))
         return [(point.key, point.value, point.step, point.timestamp) for point in history if point.step == step]
 
-    def close(self, status: str) -> None:
+    def close(self, scores: Mapping[str, float], *, failed: bool, complete: bool) -> None:
+        """End the run as failed, finished, or killed if it is paused. Its scores are points already."""
         self.open()
-        self.client.set_terminated(self.run_id, status)
+        self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED" if complete else "KILLED")
         self.client = None
 
 
 def plain_name(name: str) -> str:
-    """A name as MLflow allows it: `gap_iou@5m` becomes `gap_iou/5m`, other characters `_`."""
+    """Return a name that MLflow allows: `gap_iou@5m` becomes `gap_iou/5m`, other characters `_`."""
     return re.sub(r"[^\w\-. /]", "_", name.replace("@", "/"))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from forestgaps_core import Trainer
 from forestgaps_core.testing.example_run import StandInTrainer, train_example
-from forestgaps_mlflow.store import DATABASE, Store
+from forestgaps_mlflow.store import DATABASE, MlflowStore
 
 
 @pytest.fixture
@@ -27,5 +27,5 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy")  # as above; marks do not reach fixtures
-        Store(uri=DATABASE + path.as_posix(), experiment="empty", name="empty").open()
+        MlflowStore(uri=DATABASE + path.as_posix(), experiment="empty", name="empty").open()
     return path

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +11,11 @@ import torch
 
 from forestgaps_mlflow.store import DATABASE
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
+from forestgaps_tracking.testing import NO_PLOTS_NO_FILES, halves, log_steps, resume_from_state, train_until_killed
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from forestgaps_core.testing.example_run import StandInTrainer
-from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
-
-folder, kept, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-quiet = MlflowConfig(every=1, images=0, confusion=False, curves=False, checkpoints=False, model=False)
-tracker, trainer = MlflowTracker(folder, quiet), StandInTrainer()
-tracker.fit_start(trainer)
-for trainer.step in range(1, last + 1):
-    tracker.step_end(trainer, torch.tensor(trainer.step / 2))
-    if trainer.step == kept:
-        torch.save(tracker.state_dict(), folder / "state.pt")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def train_until_killed(folder: Path, kept: int, last: int) -> None:
-    """Steps 1 to `last` in a process of its own that is killed then, with a checkpoint after step `kept`."""
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kept), str(last)], check=False)
-    assert done.returncode == -signal.SIGKILL
+SETTINGS = "forestgaps_mlflow.tracker:MlflowConfig"
 
 
 def test_points_before_and_after_the_checkpoint_of_a_killed_run_come_once(tmp_path: Path, trainer: Any, database: Path) -> None:
@@ -48,17 +24,16 @@ def test_points_before_and_after_the_checkpoint_of_a_killed_run_come_once(tmp_pa
     folder = tmp_path / "run"
     (folder / "mlflow").mkdir(parents=True)
     shutil.copyfile(database, folder / "mlflow" / "mlflow.db")
-    train_until_killed(folder, kept=99, last=3)  # before the first checkpoint
-    train_until_killed(folder, kept=7, last=11)
-    tracker = MlflowTracker(folder, MlflowConfig(every=1, images=0, confusion=False, curves=False, checkpoints=False, model=False))
-    tracker.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    train_until_killed(SETTINGS, folder, checkpoint_at=99, killed_at=3)  # before the first checkpoint
+    train_until_killed(SETTINGS, folder, checkpoint_at=7, killed_at=11)
+    tracker = MlflowTracker(folder, MlflowConfig(every=1, **NO_PLOTS_NO_FILES))
+    resume_from_state(tracker, folder)
     tracker.fit_start(trainer)
     picture = [("tiles/2m", torch.zeros(3, 4, 4, dtype=torch.uint8))]
     tracker.store.log_pictures(picture, 7)
-    for trainer.step in range(8, 15):
-        tracker.step_end(trainer, torch.tensor(trainer.step / 2))
+    log_steps(tracker, trainer, halves(range(8, 15)))
     again = MlflowTracker(folder, tracker.config)  # killed after the picture, resumed before it
-    again.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    resume_from_state(again, folder)
     again.store.log_pictures(picture, 7)
     client = MlflowClient(DATABASE + (folder / "mlflow" / "mlflow.db").as_posix())
     experiment = client.get_experiment_by_name("forestgaps")

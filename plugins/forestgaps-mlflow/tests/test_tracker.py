@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,26 @@ import pytest
 import torch
 from attrs import evolve
 
-from forestgaps_core import hookimpl
 from forestgaps_core.errors import PluginError
 from forestgaps_core.files.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.testing import check_callback
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
+from forestgaps_tracking.testing import (
+    ABOUT,
+    NO_PLOTS_NO_FILES,
+    CheckpointAtStep,
+    CheckpointEachEpoch,
+    FailingCallback,
+    PausingCallback,
+    check_reads_device_only_at_intervals,
+    log_steps,
+    unreachable_server,
+)
 
 # MLflow names a loader strategy to SQLAlchemy, each time its tables are set up, that SQLAlchemy 2.1 gives up.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
-QUIET = MlflowConfig(every=2, images=0, confusion=False, curves=False, checkpoints=False, model=False)
-ABOUT = {"config": {"loss": {"name": "focal", "focus": 2.0}}, "versions": {"torch": "2.13.0"}}
+QUIET = MlflowConfig(every=2, **NO_PLOTS_NO_FILES)
 
 
 @pytest.fixture
@@ -38,10 +46,8 @@ def make(tmp_path: Path, database: Path) -> Callable[..., MlflowTracker]:
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """The address of a server that is not there. The port stays taken, so that no other program can listen there."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with unreachable_server() as address:
+        yield address
 
 
 def client_of(tracker: MlflowTracker) -> Any:
@@ -69,8 +75,7 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(make: Callable[...,
     tracker = make()
     tracker.fit_start(trainer)
     trainer.gradient_norm = torch.tensor(1.5)
-    for trainer.step, loss in enumerate([1.0, 3.0, 5.0, 6.0, 9.0], start=1):
-        tracker.step_end(trainer, torch.tensor(loss))
+    log_steps(tracker, trainer, {1: 1.0, 2: 3.0, 3: 5.0, 4: 6.0, 5: 9.0})
     found = curves(tracker)
     assert found["steps/loss"] == [(2, 2.0), (4, 5.5)]
     assert found["steps/gradient_norm"] == [(2, 1.5), (4, 1.5)]
@@ -79,20 +84,14 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(make: Callable[...,
 
 def test_between_intervals_the_device_is_not_read(make: Callable[..., Any], trainer: Any) -> None:
     tracker = make(config=evolve(QUIET, every=100))
-    tracker.fit_start(trainer)
-    trainer.gradient_norm = torch.ones((), device="meta")
-    for trainer.step in range(1, 100):
-        tracker.step_end(trainer, torch.ones((), device="meta"))  # whose value nothing can read
-    trainer.step = 100
-    with pytest.raises(NotImplementedError):
-        tracker.step_end(trainer, torch.ones((), device="meta"))
+    check_reads_device_only_at_intervals(tracker, trainer)
 
 
 def test_parameters_are_the_settings_and_the_versions(make: Callable[..., Any], train: Callable[..., Any]) -> None:
     tracker = make()
     train({"tracker": tracker}, epochs=1, about=ABOUT)
     run = client_of(tracker).get_run(tracker.store.run_id)
-    assert run.data.params == {"loss.name": "focal", "loss.focus": "2.0", "version.torch": "2.13.0"}
+    assert run.data.params == {"loss.name": "focal", "loss.gamma": "2.0", "version.torch": "2.13.0"}
     assert (run.info.run_name, run.info.status) == ("run", "FINISHED")
 
 
@@ -133,16 +132,10 @@ def test_pictures_matrices_and_curves_are_logged_for_each_threshold(make: Callab
 def test_run_file_versions_and_checkpoints_are_kept_with_the_run(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    class Keep:
-        @hookimpl
-        def epoch_end(self, trainer: Any) -> None:
-            for name in ("best.pt", "last.pt"):
-                trainer.checkpoint(tmp_path / "run" / "checkpoints" / name)
-
     tracker = make(config=evolve(QUIET, checkpoints=True))
     for name in ("run.toml", "versions.json"):
         (tmp_path / "run" / name).write_text("#")
-    train({"tracker": tracker, "keep": Keep()}, epochs=1)
+    train({"tracker": tracker, "keep": CheckpointEachEpoch(tmp_path / "run" / "checkpoints")}, epochs=1)
     assert files(tracker) == ["checkpoints", "run.toml", "versions.json"]
     assert files(tracker, "checkpoints") == ["checkpoints/best.pt", "checkpoints/last.pt"]
 
@@ -167,19 +160,14 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    class Keep:
-        @hookimpl
-        def step_end(self, trainer: Any) -> None:
-            if trainer.step == 7:
-                trainer.checkpoint(tmp_path / "seven.pt")
-
+    keep = CheckpointAtStep(tmp_path / "seven.pt", 7)
     whole, first, resumed = make("whole"), make("resumed"), make("resumed")
-    train({"tracker": whole, "keep": Keep()}, epochs=2, about=ABOUT)
-    train({"tracker": first, "keep": Keep()}, epochs=2, about=ABOUT)
-    train({"tracker": resumed, "keep": Keep()}, epochs=2, about=ABOUT, resume=tmp_path / "seven.pt")
+    train({"tracker": whole, "keep": keep}, epochs=2, about=ABOUT)
+    train({"tracker": first, "keep": keep}, epochs=2, about=ABOUT)
+    train({"tracker": resumed, "keep": keep}, epochs=2, about=ABOUT, resume=tmp_path / "seven.pt")
     assert resumed.store.run_id == first.store.run_id
     assert curves(resumed) == curves(whole)
-    assert not resumed.guard.told
+    assert not resumed.guard.reported
 
 
 def test_a_run_deleted_from_the_store_begins_anew(make: Callable[..., Any], train: Callable[..., Any]) -> None:
@@ -236,32 +224,22 @@ def test_points_that_wait_are_kept_in_a_checkpoint(tmp_path: Path, trainer: Any,
 
 
 def test_a_run_that_ends_by_an_error_is_marked_as_failed(make: Callable[..., Any], train: Callable[..., Any]) -> None:
-    class Breaks:
-        @hookimpl
-        def step_end(self) -> None:
-            raise OSError("disk")
-
     tracker = make()
     with pytest.raises(PluginError, match="disk"):
-        train({"tracker": tracker, "breaks": Breaks()})
+        train({"tracker": tracker, "fails": FailingCallback()})
     assert client_of(tracker).get_run(tracker.store.run_id).info.status == "FAILED"
 
 
 def test_a_run_that_is_paused_is_not_called_finished(make: Callable[..., Any], train: Callable[..., Any]) -> None:
-    class Pauses:
-        @hookimpl
-        def step_end(self, trainer: Any) -> None:
-            trainer.stop("pause", final=False)
-
     tracker = make(config=evolve(QUIET, model=True))
-    train({"tracker": tracker, "pauses": Pauses()})
+    train({"tracker": tracker, "pauses": PausingCallback()})
     assert client_of(tracker).get_run(tracker.store.run_id).info.status == "KILLED"
 
 
 def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -> None:
     tracker = MlflowTracker(tmp_path)
     tracker.evaluation_start(trainer, "validation")
-    assert tracker.showing is None
+    assert tracker.plots is None
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from attrs import define, field, frozen
@@ -14,19 +14,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 from forestgaps_core import hookimpl
 from forestgaps_core.errors import printable
-from forestgaps_core.tracking import LEGEND, Interval, Showing, weights_and_gradients
 from forestgaps_tensorboard.event_file import BoardWriter
 from forestgaps_tensorboard.hyperparameters import add_hyperparameters
+from forestgaps_tracking.pictures import LEGEND
+from forestgaps_tracking.tracker import Tracker, TrackerSettings
+from forestgaps_tracking.validation_plots import ValidationPlots
+from forestgaps_tracking.weights import iterate_weights
 
 if TYPE_CHECKING:
     from forestgaps_core import Batch
     from forestgaps_core.training.trainer import Trainer
 
-CUTS = 127  # of precision-recall curves; the largest number TensorBoard keeps
+MAX_LEVELS = 127  # of precision-recall curves; the largest number TensorBoard keeps
 
 
 @frozen(kw_only=True)
-class TensorBoardConfig:
+class TensorBoardConfig(TrackerSettings):
     """Logs a run for TensorBoard, in the folder `tensorboard` of the run.
 
     Scalars: loss, learning rate and gradient norm at intervals, every score at the end of an epoch, a score of one
@@ -36,13 +39,6 @@ class TensorBoardConfig:
     continues it from where it was when the checkpoint was written; restart a TensorBoard that was open meanwhile.
     """
 
-    every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one point of the loss to the next."})
-    images: int = field(default=4, validator=ge(0), metadata={"help": "Tiles of the validation to show; 0: none."})
-    confusion: bool = field(default=True, metadata={"help": "Show a confusion matrix for each threshold."})
-    curves: bool = field(default=True, metadata={"help": "Show a precision-recall curve for each threshold."})
-    images_every: int = field(
-        default=1, validator=ge(1), metadata={"help": "Epochs from one set of images, matrices and curves to the next."}
-    )
     histograms_every: int = field(
         default=0,
         validator=ge(0),
@@ -55,63 +51,59 @@ class TensorBoardConfig:
 
 
 @define(eq=False)
-class TensorBoard:
+class TensorBoard(Tracker):
+    levels: ClassVar[int] = MAX_LEVELS
+
     folder: Path
     config: TensorBoardConfig = field(factory=TensorBoardConfig)
-    interval: Interval = field(factory=Interval, init=False)
-    showing: Showing | None = field(default=None, init=False)  # of the validation that goes on, if it is to be shown
     inputs: tuple[Tensor, Tensor, Tensor] | None = field(default=None, init=False)  # for the graph
     graph_is_due: bool = field(default=False, init=False)
     writer: BoardWriter | None = field(default=None, init=False)
     file: Mapping[str, Any] | None = field(default=None, init=False)  # of the checkpoint that the run resumes from
 
-    @hookimpl
-    def fit_start(self, trainer: Trainer) -> None:
+    def open(self, trainer: Trainer) -> None:
         self.writer = BoardWriter(str(self.folder), trainer.step + 1 if trainer.step else None, self.file if trainer.step else None)
         self.file = None
         self.graph_is_due = self.config.graph and not trainer.epoch
         if self.config.images and not trainer.step:
             self.writer.add_text("images", LEGEND, 0)
 
-    @hookimpl
-    def step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        self.interval.add(loss)
-        if self.writer and trainer.step % self.config.every == 0:
-            for name, value in self.interval.read(trainer, "steps").items():
-                self.writer.add_scalar(name, value, trainer.step)
+    def log_scalars(self, values: Mapping[str, float], step: int, *, end_of_epoch: bool) -> None:
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(tag(name), value, step)
 
     @hookimpl
-    def evaluation_start(self, trainer: Trainer, split: str) -> None:
-        due = self.writer is not None and split == "validation" and (trainer.epoch + 1) % self.config.images_every == 0
-        config = self.config
-        wanted = Showing(images=config.images, confusion=config.confusion, curves=config.curves, cuts=CUTS)
-        self.showing = wanted if due else None
+    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
+        super().epoch_end(trainer, scores)
+        if self.writer:
+            if self.config.histograms_every and trainer.epoch % self.config.histograms_every == 0:
+                for name, values in iterate_weights(trainer.model):
+                    self.writer.add_histogram(name, values, trainer.step)
+            self.writer.flush()
+
+    def log_plots(self, plots: ValidationPlots, step: int) -> None:
+        if self.writer:
+            for name, picture in plots.draw():
+                self.writer.add_image(name, picture, step)
+            for metres, cells in plots.precision_recall.iterate_counts():
+                tp, fp, tn, fn = (part.double() for part in cells)
+                # TensorBoard needs finite numbers: 0 where no pixel is called a gap, or no pixel is one.
+                precision, recall = tp / (tp + fp).clamp(min=1), tp / (tp + fn).clamp(min=1)
+                self.writer.add_pr_curve_raw(f"gaps_below/{metres:g}m", tp, fp, tn, fn, precision, recall, step, self.levels)
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:
-        if self.showing is not None:
-            self.showing.add(batch, logits)
+        super().evaluation_batch(batch, logits)
         if self.graph_is_due and self.inputs is None:
             with torch.inference_mode(False):  # tensors made for inference cannot be traced
                 self.inputs = (torch.zeros_like(batch.dsm[:1]), torch.ones_like(batch.valid[:1]), batch.thresholds[:1].clone())
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
-        showing, self.showing = self.showing, None
-        if self.writer:
-            if showing is not None:
-                self.show(showing, self.writer, trainer.step)
-            if self.inputs is not None and self.graph_is_due:
-                self.add_graph(trainer, self.writer, self.inputs)
-
-    def show(self, showing: Showing, writer: SummaryWriter, step: int) -> None:
-        for name, picture in (*showing.tiles.pictures(), *showing.matrices.pictures()):
-            writer.add_image(name, picture, step)
-        for metres, cells in showing.lines.confusions():
-            tp, fp, tn, fn = (part.double() for part in cells)
-            # TensorBoard wants numbers: where nothing is called a gap, or there is none, it is told 0.
-            precision, recall = tp / (tp + fp).clamp(min=1), tp / (tp + fn).clamp(min=1)
-            writer.add_pr_curve_raw(f"gaps_below/{metres:g}m", tp, fp, tn, fn, precision, recall, step, CUTS)
+        super().evaluation_end(trainer)
+        if self.writer and self.inputs is not None and self.graph_is_due:
+            self.add_graph(trainer, self.writer, self.inputs)
 
     def add_graph(self, trainer: Trainer, writer: SummaryWriter, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
         from forestgaps_tensorboard.graph import graph_event
@@ -120,24 +112,10 @@ class TensorBoard:
         try:
             file_writer: Any = writer.file_writer  # torch types it as None
             file_writer.add_event(graph_event(trainer.model, inputs))
-        except Exception as error:  # torch.export names what it cannot follow by many kinds of errors; none is worth a run
+        except Exception as error:  # torch.export raises many kinds of errors for what it cannot follow; none stops a run
             writer.add_text("graph", f"This network cannot be drawn:\n\n{as_code(str(error))}", trainer.step)
 
-    @hookimpl
-    def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
-        if self.writer:
-            for name, value in scores.items():
-                self.writer.add_scalar(tag(name), value, trainer.step)
-            if self.config.histograms_every and trainer.epoch % self.config.histograms_every == 0:
-                self.add_histograms(trainer, self.writer)
-            self.writer.flush()
-
-    def add_histograms(self, trainer: Trainer, writer: SummaryWriter) -> None:
-        for name, finite in weights_and_gradients(trainer.model):
-            writer.add_histogram(name, finite, trainer.step)
-
-    @hookimpl
-    def fit_end(self, trainer: Trainer) -> None:
+    def close(self, trainer: Trainer, *, failed: bool) -> None:
         if self.writer:
             config = trainer.about.get("config")
             if config and trainer.scores:
@@ -149,16 +127,16 @@ class TensorBoard:
         return {**self.interval.state_dict(), "file": self.writer.state() if self.writer else None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.interval.load_state_dict({key: value for key, value in state.items() if key != "file"})
+        self.interval.load_state_dict(state)
         file = state.get("file")
         self.file = file if isinstance(file, Mapping) else None
 
 
 def as_code(text: str) -> str:
-    """Lines that TensorBoard, which reads texts as Markdown, shows as they are."""
+    """Return text that TensorBoard shows unchanged. It reads texts as Markdown."""
     return "\n".join(f"    {line}" for line in printable(text).splitlines())
 
 
 def tag(name: str) -> str:
-    """A score's name as TensorBoard groups it: `validation/gaps/gap_iou@5m` under `validation/gaps/gap_iou`."""
+    """Return the name under which TensorBoard groups a score: `validation/gaps/gap_iou/5m` for `validation/gaps/gap_iou@5m`."""
     return name.replace("@", "/")

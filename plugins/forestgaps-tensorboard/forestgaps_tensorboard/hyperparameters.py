@@ -9,13 +9,13 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from forestgaps_core.tracking import flat
+from forestgaps_tracking.hyperparameters import flatten
 
 
 def add_hyperparameters(writer: SummaryWriter, config: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-    """One row of TensorBoard's table of runs. Scores are those logged under their tags; the last one stands in the table."""
+    """Add a row to TensorBoard's table of runs. Scores are by their tags; the table shows the last value of each."""
     finite = {tag: value for tag, value in scores.items() if math.isfinite(value)}
-    made = hparams(flat(config), finite)  # type: ignore[no-untyped-call]  # torch has not typed it
+    made = hparams(flatten(config), finite)  # type: ignore[no-untyped-call]  # torch has not typed it
     file_writer: Any = writer.file_writer
     for summary in made:
         file_writer.add_summary(summary)

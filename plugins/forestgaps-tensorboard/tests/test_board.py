@@ -11,9 +11,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 
-from forestgaps_core import hookimpl
 from forestgaps_core.testing import check_callback
 from forestgaps_tensorboard.board import TensorBoard, TensorBoardConfig
+from forestgaps_tracking.testing import ABOUT, CheckpointAtStep, log_steps
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -38,8 +38,7 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(tmp_path: Path, tra
     board = TensorBoard(tmp_path, TensorBoardConfig(every=2))
     board.fit_start(trainer)
     trainer.gradient_norm = torch.tensor(1.5)
-    for trainer.step, loss in enumerate([1.0, 3.0, 5.0, 6.0, 9.0], start=1):
-        board.step_end(trainer, torch.tensor(loss))
+    log_steps(board, trainer, {1: 1.0, 2: 3.0, 3: 5.0, 4: 6.0, 5: 9.0})
     board.fit_end(trainer)
     events = read(tmp_path)
     assert points(events, "steps/loss") == [(2, 2.0), (4, 5.5)]
@@ -66,16 +65,9 @@ def test_the_first_tiles_of_the_validation_are_drawn_for_each_threshold(tmp_path
 
 
 def test_a_resumed_run_hides_what_was_logged_after_its_checkpoint(tmp_path: Path, train: Callable[..., Any]) -> None:
-    class Keep:
-        @hookimpl
-        def step_end(self, trainer: Any) -> None:
-            if trainer.step == 7:
-                trainer.checkpoint(tmp_path / "seven.pt")
-
     def run(folder: str, resume: Path | None = None) -> None:
-        train(
-            {"board": TensorBoard(tmp_path / folder, TensorBoardConfig(every=2, images=1)), "keep": Keep()}, epochs=2, resume=resume
-        )
+        board = TensorBoard(tmp_path / folder, TensorBoardConfig(every=2, images=1))
+        train({"board": board, "keep": CheckpointAtStep(tmp_path / "seven.pt", 7)}, epochs=2, resume=resume)
 
     run("whole")
     run("resumed")
@@ -89,7 +81,7 @@ def test_a_resumed_run_hides_what_was_logged_after_its_checkpoint(tmp_path: Path
 def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -> None:
     board = TensorBoard(tmp_path)
     board.evaluation_start(trainer, "test")
-    assert board.showing is None
+    assert board.plots is None
 
 
 def test_each_threshold_has_a_confusion_matrix_and_a_curve(tmp_path: Path, train: Callable[..., Any]) -> None:
@@ -139,11 +131,10 @@ def test_a_network_that_cannot_be_drawn_is_told_and_trains_on(
 
 
 def test_settings_stand_beside_the_final_scores(tmp_path: Path, train: Callable[..., Any]) -> None:
-    about = {"config": {"loss": {"name": "focal", "focus": 2.0}}}
-    train({"board": TensorBoard(tmp_path, TensorBoardConfig(images=0))}, epochs=1, about=about)
+    train({"board": TensorBoard(tmp_path, TensorBoardConfig(images=0))}, epochs=1, about=ABOUT)
     metadata = read(tmp_path).summary_metadata
     assert {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(metadata)
-    assert b"loss.focus" in metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"loss.gamma" in metadata["_hparams_/session_start_info"].plugin_data.content
 
 
 def test_watching_changes_no_weight(tmp_path: Path, train: Callable[..., Any]) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +8,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from forestgaps_core.errors import DiskError
 from forestgaps_tensorboard.event_file import BoardWriter
+from forestgaps_tracking.testing import limited_file_size
 
-resource = pytest.importorskip("resource", reason="limits of a process are a thing of POSIX")
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+pytest.importorskip("resource", reason="limits of a process are a thing of POSIX")
 
 
 def points(folder: Path) -> list[tuple[int, float]]:
@@ -33,7 +22,7 @@ def points(folder: Path) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("limit", [0, 10, 60, 150])
 def test_a_disk_that_comes_back_has_every_event_once(tmp_path: Path, limit: int) -> None:
     writer = BoardWriter(str(tmp_path))
-    with files_of_at_most(limit):
+    with limited_file_size(limit):
         for step in range(5):
             writer.add_scalar("loss", step / 2, step)
         with pytest.raises(DiskError, match=r"tfevents.* could not be written: file too large \(.* needed.*wait in memory"):
@@ -82,7 +71,7 @@ def test_a_resumed_run_continues_its_file_where_the_checkpoint_was(tmp_path: Pat
 
 def test_what_the_disk_did_not_take_is_in_the_checkpoint(tmp_path: Path) -> None:
     writer = BoardWriter(str(tmp_path))
-    with files_of_at_most(20):
+    with limited_file_size(20):
         writer.add_scalar("loss", 0.0, 0)
         state = writer.state()
     again = BoardWriter(str(tmp_path), 1, state)

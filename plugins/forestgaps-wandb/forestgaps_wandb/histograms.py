@@ -1,4 +1,4 @@
-"""How weights and gradients are distributed."""
+"""Histograms of weights and gradients."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.tracking import weights_and_gradients
+from forestgaps_tracking.weights import iterate_weights
 
 BINS = 64  # as many as Weights & Biases draws
 
 
-def histograms(network: nn.Module, bins: int = BINS) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Names, counts (bins,) and edges (bins + 1,) of every weight and gradient, on the CPU; without values that are not finite."""
-    for name, values in weights_and_gradients(network):
+def compute_histograms(network: nn.Module, bins: int = BINS) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the name, counts (bins,) and edges (bins + 1,) of the finite values of each weight and gradient, on the CPU."""
+    for name, values in iterate_weights(network):
         counts, edges = torch.histogram(values.float().cpu(), bins=bins)
         yield name, counts, edges

@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+from forestgaps_tracking.testing import NO_PLOTS_NO_FILES, halves, log_steps, resume_from_state, train_until_killed
 from forestgaps_wandb.run_files import HEADER, RunFile, RunFiles
 from forestgaps_wandb.tracker import WandbConfig, WandbTracker
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 from offline import Offline, records
 
-QUIET = WandbConfig(every=1, images=0, confusion=False, curves=False, checkpoints=False, model=False)
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from forestgaps_core.testing.example_run import StandInTrainer
-from forestgaps_wandb.tracker import WandbConfig, WandbTracker
-
-folder, kept, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-quiet = WandbConfig(every=1, images=0, confusion=False, curves=False, checkpoints=False, model=False)
-tracker, trainer = WandbTracker(folder, quiet), StandInTrainer()
-tracker.fit_start(trainer)
-for trainer.step in range(1, last + 1):
-    tracker.step_end(trainer, torch.tensor(trainer.step / 2))
-    if trainer.step == kept:
-        torch.save(tracker.state_dict(), folder / "state.pt")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+QUIET = WandbConfig(every=1, **NO_PLOTS_NO_FILES)
 
 
-def train_until_killed(folder: Path, kept: int, last: int) -> None:
-    """Steps 1 to `last` in a process of its own that is killed then, with a checkpoint after step `kept`."""
-    own = {name: value for name, value in os.environ.items() if "WANDB_SERVICE" not in name}  # not the service of this process
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(kept), str(last)], check=False, env=own)
-    assert done.returncode == -signal.SIGKILL
+def train_until_killed_apart(folder: Path, *, checkpoint_at: int, killed_at: int) -> None:
+    """Kill a training process that does not use the wandb service of this process."""
+    environment = {name: value for name, value in os.environ.items() if "WANDB_SERVICE" not in name}
+    settings = "forestgaps_wandb.tracker:WandbConfig"
+    train_until_killed(settings, folder, checkpoint_at=checkpoint_at, killed_at=killed_at, environment=environment)
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +34,10 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def finish(folder: Path, trainer: Any, steps: range) -> WandbTracker:
     tracker = WandbTracker(folder, QUIET)
-    if (folder / "state.pt").exists():
-        tracker.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    resume_from_state(tracker, folder)
     tracker.fit_start(trainer)
-    for trainer.step in steps:
-        tracker.step_end(trainer, torch.tensor(trainer.step / 2))
-    tracker.session.close({}, failed=False)
+    log_steps(tracker, trainer, halves(steps))
+    tracker.store.close({}, failed=False)
     return tracker
 
 
@@ -79,17 +57,17 @@ def curves(folder: Path) -> list[tuple[int, float]]:
 def test_rows_before_and_after_the_checkpoint_of_a_killed_run_come_once(tmp_path: Path, trainer: Any) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    train_until_killed(folder, kept=99, last=3)  # before the first checkpoint
-    train_until_killed(folder, kept=7, last=11)
+    train_until_killed_apart(folder, checkpoint_at=99, killed_at=3)  # before the first checkpoint
+    train_until_killed_apart(folder, checkpoint_at=7, killed_at=11)
     tracker = finish(folder, trainer, range(8, 15))
-    assert {place.name.split("-")[3] for place in (folder / "wandb").glob("offline-run-*")} == {tracker.session.run_id}
+    assert {place.name.split("-")[3] for place in (folder / "wandb").glob("offline-run-*")} == {tracker.store.run_id}
     assert curves(folder) == [(step, step / 2) for step in range(1, 15)]
 
 
 def test_a_row_that_is_on_disk_is_not_kept_in_checkpoints(tmp_path: Path, trainer: Any) -> None:
     tracker = finish(tmp_path, trainer, range(1, 6))
     assert len(curves(tmp_path)) == 5
-    assert RunFiles(tmp_path, tracker.session.run_id).last_step() == 5
+    assert RunFiles(tmp_path, tracker.store.run_id).last_step() == 5
     assert tracker.state_dict()["rows"] == []
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,17 +11,25 @@ import pytest
 import torch
 from attrs import evolve
 
-from forestgaps_core import hookimpl
 from forestgaps_core.errors import PluginError
 from forestgaps_core.files.checkpoint import load_checkpoint, weights_to_use
 from forestgaps_core.testing import check_callback
+from forestgaps_tracking.testing import (
+    ABOUT,
+    NO_PLOTS_NO_FILES,
+    CheckpointAtStep,
+    CheckpointEachEpoch,
+    FailingCallback,
+    check_reads_device_only_at_intervals,
+    log_steps,
+    unreachable_server,
+)
 from forestgaps_wandb.tracker import WandbConfig, WandbTracker
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 from offline import Offline, offline_runs
 
-QUIET = WandbConfig(every=2, images=0, confusion=False, curves=False, checkpoints=False, model=False)
-ABOUT = {"config": {"loss": {"name": "focal", "focus": 2.0}}, "versions": {"torch": "2.13.0"}}
+QUIET = WandbConfig(every=2, **NO_PLOTS_NO_FILES)
 
 
 @pytest.fixture
@@ -35,10 +42,8 @@ def make(tmp_path: Path) -> Callable[..., WandbTracker]:
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """The address of a server that is not there. The port stays taken, so that no other program can listen there."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with unreachable_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +74,8 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(make: Callable[...,
     tracker = make()
     tracker.fit_start(trainer)
     trainer.gradient_norm = torch.tensor(1.5)
-    for trainer.step, loss in enumerate([1.0, 3.0, 5.0, 6.0, 9.0], start=1):
-        tracker.step_end(trainer, torch.tensor(loss))
-    tracker.session.close({}, failed=False)
+    log_steps(tracker, trainer, {1: 1.0, 2: 3.0, 3: 5.0, 4: 6.0, 5: 9.0})
+    tracker.store.close({}, failed=False)
     run = only_run(tracker)
     assert run.curve("steps/loss") == [(2, 2.0), (4, 5.5)]
     assert run.curve("steps/gradient_norm") == [(2, 1.5), (4, 1.5)]
@@ -80,22 +84,16 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(make: Callable[...,
 
 def test_between_intervals_the_device_is_not_read(make: Callable[..., Any], trainer: Any) -> None:
     tracker = make(config=evolve(QUIET, every=100, mode="disabled"))
-    tracker.fit_start(trainer)
-    trainer.gradient_norm = torch.ones((), device="meta")
-    for trainer.step in range(1, 100):
-        tracker.step_end(trainer, torch.ones((), device="meta"))  # whose value nothing can read
-    trainer.step = 100
-    with pytest.raises(NotImplementedError):
-        tracker.step_end(trainer, torch.ones((), device="meta"))
-    tracker.session.close({}, failed=False)
+    check_reads_device_only_at_intervals(tracker, trainer)
+    tracker.store.close({}, failed=False)
 
 
 def test_parameters_are_the_settings_and_the_versions(make: Callable[..., Any], train: Callable[..., Any]) -> None:
     tracker = make()
     train({"tracker": tracker}, epochs=1, about=ABOUT)
     run = only_run(tracker)
-    assert {"loss.name": "focal", "loss.focus": 2.0, "version.torch": "2.13.0"}.items() <= run.config.items()
-    assert (run.run.display_name, run.run.project, run.run.run_id) == ("run", "forestgaps", tracker.session.run_id)
+    assert {"loss.name": "focal", "loss.gamma": 2.0, "version.torch": "2.13.0"}.items() <= run.config.items()
+    assert (run.run.display_name, run.run.project, run.run.run_id) == ("run", "forestgaps", tracker.store.run_id)
     assert run.of("exit")[0].exit_code == 0
 
 
@@ -114,7 +112,7 @@ def test_a_score_that_is_not_defined_stays_nan(make: Callable[..., Any], trainer
     tracker = make()
     tracker.fit_start(trainer)
     tracker.epoch_end(trainer, {"validation/gap_iou": float("nan")})
-    tracker.session.close({}, failed=False)
+    tracker.store.close({}, failed=False)
     ((_, value),) = only_run(tracker).curve("validation/gap_iou")
     assert math.isnan(value)
 
@@ -147,17 +145,11 @@ def test_histograms_are_logged_for_weights_and_gradients(make: Callable[..., Any
 def test_run_file_versions_and_checkpoints_are_kept_with_the_run(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    class Keep:
-        @hookimpl
-        def epoch_end(self, trainer: Any) -> None:
-            for name in ("best.pt", "last.pt"):
-                trainer.checkpoint(tmp_path / "run" / "checkpoints" / name)
-
     tracker = make(config=evolve(QUIET, checkpoints=True))
     (tmp_path / "run").mkdir()
     for name in ("run.toml", "versions.json"):
         (tmp_path / "run" / name).write_text("#")
-    train({"tracker": tracker, "keep": Keep()}, epochs=1)
+    train({"tracker": tracker, "keep": CheckpointEachEpoch(tmp_path / "run" / "checkpoints")}, epochs=1)
     found = artifacts(only_run(tracker))
     assert {kind: [file.path for file in found[kind].manifest.contents] for kind in found} == {
         "settings": ["run.toml", "versions.json"],
@@ -183,17 +175,12 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    class Keep:
-        @hookimpl
-        def step_end(self, trainer: Any) -> None:
-            if trainer.step == 7:
-                trainer.checkpoint(tmp_path / "seven.pt")
-
+    keep = CheckpointAtStep(tmp_path / "seven.pt", 7)
     first, resumed = make(), make()
-    train({"tracker": first, "keep": Keep()}, epochs=2)
-    train({"tracker": resumed, "keep": Keep()}, epochs=2, resume=tmp_path / "seven.pt")
+    train({"tracker": first, "keep": keep}, epochs=2)
+    train({"tracker": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.pt")
     runs = offline_runs(first.run_folder)
-    assert [run.run.run_id for run in runs] == [first.session.run_id] * 2
+    assert [run.run.run_id for run in runs] == [first.store.run_id] * 2
     for name in ("steps/loss", "validation/loss", "validation/gaps/share/2m"):
         whole = runs[0].curve(name)
         assert whole and whole[-1][0] == 10, "the first session reached the end"
@@ -256,14 +243,9 @@ def test_a_connection_lost_in_the_middle_is_told_once_and_training_goes_on(
 
 
 def test_a_run_that_ends_by_an_error_is_marked_as_failed(make: Callable[..., Any], train: Callable[..., Any]) -> None:
-    class Breaks:
-        @hookimpl
-        def step_end(self) -> None:
-            raise OSError("disk")
-
     tracker = make()
     with pytest.raises(PluginError, match="disk"):
-        train({"tracker": tracker, "breaks": Breaks()})
+        train({"tracker": tracker, "fails": FailingCallback()})
     assert only_run(tracker).of("exit")[0].exit_code == 1
 
 
@@ -271,13 +253,13 @@ def test_disabled_keeps_nothing(make: Callable[..., Any], train: Callable[..., A
     tracker = make(config=WandbConfig(mode="disabled", every=1))
     train({"tracker": tracker}, epochs=1)
     assert offline_runs(tracker.run_folder) == []
-    assert not tracker.guard.told
+    assert not tracker.guard.reported
 
 
 def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -> None:
     tracker = WandbTracker(tmp_path)
     tracker.evaluation_start(trainer, "validation")
-    assert tracker.showing is None
+    assert tracker.plots is None
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7, None])

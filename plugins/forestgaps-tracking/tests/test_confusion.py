@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.tracking.confusion import CELL, MARGIN, Confusion, confusion_counts, confusion_picture
+from forestgaps_tracking.confusion import CELL, MARGIN, ConfusionMatrices, count_confusion, draw_confusion
 
 pytest.importorskip("PIL")
 
@@ -22,11 +22,11 @@ def test_counts_agree_with_a_loop_over_pixels(seed: int) -> None:
                 for x in range(5):
                     if batch.valid[b, 0, y, x]:
                         expected[k, int(batch.target[b, k, y, x] > 0.5), int(logits[b, k, y, x] > 0)] += 1
-    assert torch.equal(confusion_counts(logits, batch.target, batch.valid), expected)
+    assert torch.equal(count_confusion(logits, batch.target, batch.valid), expected)
 
 
 def test_a_cell_is_the_darker_the_larger_its_share_of_the_row() -> None:
-    picture = confusion_picture(torch.tensor([[90, 10], [25, 75]])).float()
+    picture = draw_confusion(torch.tensor([[90, 10], [25, 75]])).float()
 
     def lightness(row: int, column: int) -> float:
         return picture[:, MARGIN + row * CELL + 4, MARGIN + column * CELL + 4].mean().item()
@@ -35,13 +35,13 @@ def test_a_cell_is_the_darker_the_larger_its_share_of_the_row() -> None:
 
 
 def test_a_row_without_pixels_is_white() -> None:
-    picture = confusion_picture(torch.tensor([[90, 10], [0, 0]]))
+    picture = draw_confusion(torch.tensor([[90, 10], [0, 0]]))
     assert picture.shape == (3, MARGIN + 2 * CELL, MARGIN + 2 * CELL)
     assert (picture[:, MARGIN + CELL + 4, MARGIN + 4] == 255).all()
 
 
 def test_a_cell_has_its_pixels_in_words() -> None:
-    one, other = (confusion_picture(torch.tensor([[pixels, 0], [0, 0]])) for pixels in (1234, 9876))
+    one, other = (draw_confusion(torch.tensor([[pixels, 0], [0, 0]])) for pixels in (1234, 9876))
     white = (one[:, MARGIN : MARGIN + CELL - 1, MARGIN : MARGIN + CELL - 1] == 255).all(0)
     assert 50 < white.sum() < white.numel() / 10  # letters on a dark ground
     differing = (one != other).any(0).nonzero()
@@ -51,14 +51,14 @@ def test_a_cell_has_its_pixels_in_words() -> None:
 
 
 def test_each_threshold_of_a_pass_has_its_matrix() -> None:
-    confusion = Confusion()
-    assert list(confusion.pictures()) == []
+    confusion = ConfusionMatrices()
+    assert list(confusion.draw()) == []
     total = torch.zeros(3, 2, 2, dtype=torch.int64)
     for seed in range(2):
         batch = example_batch(samples=2, size=8, seed=seed)
         logits = example_logits(batch)
         confusion.add(batch, logits)
-        total += confusion_counts(logits, batch.target, batch.valid)
-    pictures = dict(confusion.pictures())
+        total += count_confusion(logits, batch.target, batch.valid)
+    pictures = dict(confusion.draw())
     assert list(pictures) == [f"confusion/gaps_below_{metres}m" for metres in (2, 5, 10)]
-    assert torch.equal(pictures["confusion/gaps_below_5m"], confusion_picture(total[1]))
+    assert torch.equal(pictures["confusion/gaps_below_5m"], draw_confusion(total[1]))

@@ -6,16 +6,16 @@ import sys
 import pytest
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.tracking import Showing
+from forestgaps_tracking.validation_plots import ValidationPlots
 
 
 @pytest.mark.parametrize(
     ("wanted", "expected"), [({}, (0, 0, 0)), ({"images": 2}, (6, 0, 0)), ({"confusion": True, "curves": True}, (0, 3, 3))]
 )
 def test_only_what_is_wanted_is_gathered(wanted: dict[str, int], expected: tuple[int, int, int]) -> None:
-    showing, batch = Showing(**wanted, cuts=5), example_batch(size=8)
-    showing.add(batch, example_logits(batch))
-    found = [list(part) for part in (showing.tiles.pictures(), showing.matrices.pictures(), showing.lines.curves())]
+    plots, batch = ValidationPlots(**wanted, levels=5), example_batch(size=8)
+    plots.add(batch, example_logits(batch))
+    found = [list(part) for part in (plots.tiles.draw(), plots.matrices.draw(), plots.precision_recall.iterate_curves())]
     assert tuple(map(len, found)) == expected
     assert all(len(rows) == 5 for _, rows in found[2])
 
@@ -24,10 +24,10 @@ def test_pictures_need_torch_and_nothing_else() -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('numpy', 'PIL', 'matplotlib')))\n"
         "from forestgaps_core.testing import example_batch, example_logits\n"
-        "from forestgaps_core.tracking import Pictures\n"
-        "pictures, batch = Pictures(1), example_batch(samples=1, size=8)\n"
+        "from forestgaps_tracking.pictures import PredictionPictures\n"
+        "pictures, batch = PredictionPictures(1), example_batch(samples=1, size=8)\n"
         "pictures.add(batch, example_logits(batch))\n"
-        "print(*(picture.dtype for _, picture in pictures.pictures()))"
+        "print(*(picture.dtype for _, picture in pictures.draw()))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "torch.uint8 torch.uint8 torch.uint8"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from forestgaps_core.testing.example_run import StandInTrainer
-from forestgaps_core.tracking.interval import Interval, names
+from forestgaps_tracking.interval import Interval, scalar_names
 
 
 def test_the_mean_loss_of_the_interval_stands_beside_rate_and_gradient_norm() -> None:
@@ -12,9 +12,9 @@ def test_the_mean_loss_of_the_interval_stands_beside_rate_and_gradient_norm() ->
     for loss in (1.0, 4.0):
         interval.add(torch.tensor(loss))
     assert interval.read(trainer, "train") == {"train/loss": 2.5, "train/rate": 0.5, "train/gradient_norm": 1.5}
-    assert names("train") == ("train/loss", "train/rate", "train/gradient_norm")
+    assert scalar_names("train") == ("train/loss", "train/rate", "train/gradient_norm")
     interval.add(torch.tensor(7.0))
-    assert interval.read(trainer, "steps")["steps/loss"] == 7.0, "it starts anew"
+    assert interval.read(trainer, "steps")["steps/loss"] == 7.0, "the next interval starts"
 
 
 def test_a_norm_that_was_not_measured_is_left_out() -> None:
@@ -35,7 +35,7 @@ def test_adding_reads_nothing_from_the_device_and_leaves_the_loss_as_it_is() -> 
     assert loss == 1.0
 
 
-def test_an_interval_goes_on_from_a_checkpoint() -> None:
+def test_an_interval_continues_from_a_checkpoint() -> None:
     first, second = Interval(), Interval()
     first.add(torch.tensor(1.0))
     second.load_state_dict(first.state_dict())

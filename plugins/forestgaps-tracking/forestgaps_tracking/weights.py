@@ -1,4 +1,4 @@
-"""What a network has learned from, for histograms."""
+"""Weights and gradients of a network, for histograms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 
-def weights_and_gradients(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """`weights/NAME` and `gradients/NAME` of each parameter with its finite values, (n,) on its device; left out without any."""
+def iterate_weights(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield `weights/NAME` and `gradients/NAME` of each parameter with its finite values, (n,) on its device.
+
+    A parameter without finite values, or without a gradient, is left out.
+    """
     for name, parameter in network.named_parameters():
         for what, values in (("weights", parameter), ("gradients", parameter.grad)):
             finite = None if values is None else values.detach()[values.isfinite()]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.tracking.colours import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
-from forestgaps_core.tracking.pictures import Pictures, hillshade, prediction_pictures
+from forestgaps_tracking.colors import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
+from forestgaps_tracking.pictures import PredictionPictures, draw_predictions, hillshade
 
 
 def test_flat_ground_is_as_bright_as_the_sine_of_the_suns_altitude() -> None:
@@ -34,18 +34,18 @@ def test_hillshade_agrees_with_matplotlib() -> None:
     np.testing.assert_allclose(hillshade(dsm)[0, 0].numpy(), expected, atol=2e-4)
 
 
-def test_each_kind_of_pixel_has_its_colour_in_each_panel() -> None:
+def test_each_kind_of_pixel_has_its_color_in_each_panel() -> None:
     target = torch.tensor([[[[1.0, 1.0, 0.0, 0.0, 1.0]]]])
     logits = torch.tensor([[[[9.0, -9.0, 9.0, -9.0, 9.0]]]])
     valid = torch.tensor([[[[True, True, True, True, False]]]])
-    picture = prediction_pictures(torch.zeros(1, 1, 1, 5), target, valid, logits, border=2)[0, 0, :, 0]
+    picture = draw_predictions(torch.zeros(1, 1, 1, 5), target, valid, logits, border=2)[0, 0, :, 0]
     assert picture.shape == (3, 4 * 5 + 3 * 2)
 
     def pixels(panel: int) -> list[tuple[int, ...]]:
         return [tuple(pixel) for pixel in picture[:, panel * 7 : panel * 7 + 5].T.tolist()]
 
-    def as_bytes(*colours: tuple[float, float, float]) -> list[tuple[int, ...]]:
-        return [tuple(round(part * 255) for part in colour) for colour in colours]
+    def as_bytes(*colors: tuple[float, float, float]) -> list[tuple[int, ...]]:
+        return [tuple(round(part * 255) for part in color) for color in colors]
 
     white = (1.0, 1.0, 1.0)
     assert pixels(1) == as_bytes(GAP, GAP, CANOPY, CANOPY, white)
@@ -58,20 +58,20 @@ def test_each_kind_of_pixel_has_its_colour_in_each_panel() -> None:
 def test_what_lies_under_invalid_pixels_is_not_drawn(samples: int, size: int, seed: int) -> None:
     batch = example_batch(samples=samples, size=max(size, 2), seed=seed)
     logits = example_logits(batch)
-    first = prediction_pictures(batch.dsm, batch.target, batch.valid, logits)
-    other = prediction_pictures(
+    first = draw_predictions(batch.dsm, batch.target, batch.valid, logits)
+    other = draw_predictions(
         batch.dsm, torch.where(batch.valid, batch.target, 0.5), batch.valid, torch.where(batch.valid, logits, -3.0)
     )
     assert torch.equal(first, other)
 
 
 def test_the_first_tiles_of_a_pass_are_drawn_for_each_threshold() -> None:
-    pictures = Pictures(3)
+    pictures = PredictionPictures(3)
     for seed in range(3):
         batch = example_batch(samples=2, size=8, seed=seed)
         pictures.add(batch, example_logits(batch))
-    drawn = dict(pictures.pictures())
+    drawn = dict(pictures.draw())
     assert list(drawn) == [f"gaps_below_{metres}m/tile_{tile}" for tile in (1, 2, 3) for metres in (2, 5, 10)]
     third = example_batch(samples=2, size=8, seed=1)
-    expected = prediction_pictures(third.dsm, third.target, third.valid, example_logits(third))[0, 1]
+    expected = draw_predictions(third.dsm, third.target, third.valid, example_logits(third))[0, 1]
     assert torch.equal(drawn["gaps_below_5m/tile_3"], expected)

@@ -1,0 +1,1 @@
+"""What the trackers of forestgaps share: a base class for trackers, scalars, pictures, curves, hyperparameters, run ids."""
