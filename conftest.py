@@ -124,6 +124,22 @@ def processes_end() -> Iterator[None]:
 PROCESS_S = 0.6 * float(os.environ.get("PYTEST_TIMEOUT", "300"))  # less than the limit of a test in pyproject.toml
 
 
+@pytest.fixture
+def trainer() -> Any:
+    """Return a stand-in for a trainer, for the tests of callbacks."""
+    from forestgaps_core.testing.example_run import StandInTrainer
+
+    return StandInTrainer()
+
+
+@pytest.fixture
+def train() -> Callable[..., Any]:
+    """Return a function that trains a small network for seconds, with the callbacks that it is given."""
+    from forestgaps_core.testing.example_run import train_example
+
+    return train_example
+
+
 def limit_wait(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return `Popen.wait` or `Popen.communicate` with a limit where the caller gives none, or a longer one."""
     signature = inspect.signature(method)

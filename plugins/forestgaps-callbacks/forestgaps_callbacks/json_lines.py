@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from attrs.validators import ge
 
-from forestgaps_callbacks.json_rows import JsonRows
+from forestgaps_callbacks.json_rows import JsonRowsCallback
 from forestgaps_core import hookimpl
 from forestgaps_tracking.interval import Interval, scalar_names
 
@@ -41,19 +41,10 @@ class JsonLinesConfig:
 
 
 @define(eq=False)
-class JsonLines:
-    path: Path
+class JsonLines(JsonRowsCallback):
     every: int = 50
     timestamps: bool = False
-    rows: JsonRows = field(init=False)
     interval: Interval = field(factory=Interval, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.rows = JsonRows(self.path)
-
-    @hookimpl
-    def fit_start(self, trainer: Trainer) -> None:
-        self.rows.reopen(trainer)
 
     @hookimpl
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
@@ -69,13 +60,9 @@ class JsonLines:
         time = {"time": datetime.now(UTC).isoformat(timespec="seconds")} if self.timestamps else {}
         self.rows.add(row, trainer, {**time, **values})
 
-    @hookimpl
-    def fit_end(self) -> None:
-        self.rows.close()
-
     def state_dict(self) -> dict[str, Any]:
-        return {**self.interval.state_dict(), **self.rows.state_dict()}
+        return {**self.interval.state_dict(), **super().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.interval.load_state_dict(state)
-        self.rows.load_state_dict(state)
+        super().load_state_dict(state)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, is_past, readable
+from forestgaps_core import hookimpl
 from forestgaps_core.files.bounded_reading import parse_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,31 @@ class JsonRows:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.restored = list(state.get("waiting", ()))
+
+
+@define(eq=False)
+class JsonRowsCallback:
+    """A callback that writes JSON rows to one file: a subclass adds rows to `rows` and, to its state, what it gathers for them."""
+
+    path: Path
+    rows: JsonRows = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rows = JsonRows(self.path)
+
+    @hookimpl
+    def fit_start(self, trainer: Trainer) -> None:
+        self.rows.reopen(trainer)
+
+    @hookimpl
+    def fit_end(self) -> None:
+        self.rows.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.rows.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rows.load_state_dict(state)
 
 
 def of_the_past(line: str, trainer: Trainer) -> bool:

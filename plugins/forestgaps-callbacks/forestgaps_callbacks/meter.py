@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, field, frozen
 
-from forestgaps_callbacks.json_rows import JsonRows
+from forestgaps_callbacks.json_rows import JsonRowsCallback
 from forestgaps_core import hookimpl
 
 if TYPE_CHECKING:
@@ -32,20 +31,11 @@ class MeterConfig:
 
 
 @define(eq=False)
-class Meter:
-    path: Path
-    rows: JsonRows = field(init=False)
+class Meter(JsonRowsCallback):
     began: float = field(default=0.0, init=False)
     validation_began: float | None = field(default=None, init=False)
     validation: float | None = field(default=None, init=False)  # seconds
     first_step: int = field(default=0, init=False)  # of the epoch, in this session
-
-    def __attrs_post_init__(self) -> None:
-        self.rows = JsonRows(self.path)
-
-    @hookimpl
-    def fit_start(self, trainer: Trainer) -> None:
-        self.rows.reopen(trainer)
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
@@ -73,16 +63,6 @@ class Meter:
             "memory/gpu_mb": torch.cuda.max_memory_allocated(trainer.device) / 1e6 if trainer.device.type == "cuda" else None,
         }
         self.rows.add("epoch", trainer, values)
-
-    @hookimpl
-    def fit_end(self) -> None:
-        self.rows.close()
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.rows.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rows.load_state_dict(state)
 
 
 def process_mb() -> float | None:

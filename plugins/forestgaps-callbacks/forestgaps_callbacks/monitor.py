@@ -12,7 +12,7 @@ from attrs.validators import ge
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from forestgaps_callbacks.json_rows import JsonRows
+from forestgaps_callbacks.json_rows import JsonRowsCallback
 from forestgaps_core import hookimpl
 
 if TYPE_CHECKING:
@@ -35,18 +35,9 @@ class MonitorConfig:
 
 
 @define(eq=False)
-class Monitor:
-    path: Path
+class Monitor(JsonRowsCallback):
     every: int = 50
-    rows: JsonRows = field(init=False)
     norms: list[Tensor] = field(factory=list, init=False)  # since the last row, on the device
-
-    def __attrs_post_init__(self) -> None:
-        self.rows = JsonRows(self.path)
-
-    @hookimpl
-    def fit_start(self, trainer: Trainer) -> None:
-        self.rows.reopen(trainer)
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
@@ -59,16 +50,12 @@ class Monitor:
             self.norms.clear()
             self.rows.add("step", trainer, rates(trainer) | values)
 
-    @hookimpl
-    def fit_end(self) -> None:
-        self.rows.close()
-
     def state_dict(self) -> dict[str, Any]:
-        return {"norms": list(self.norms), **self.rows.state_dict()}
+        return {"norms": list(self.norms), **super().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.norms = list(state["norms"])
-        self.rows.load_state_dict(state)
+        super().load_state_dict(state)
 
 
 def gradient_norm(trainer: Trainer) -> Tensor:

@@ -1,4 +1,4 @@
-"""Predictions as pictures, after each validation."""
+"""Pictures of predictions, after each validation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import hookimpl
 from forestgaps_core.output.palette import CANOPY, CONFUSION, GAP, SHORT_AGREEMENT
+from forestgaps_tracking.first_tiles import FirstTiles
 from forestgaps_tracking.validation_plots import is_validation_due
 
 if TYPE_CHECKING:
@@ -47,40 +48,36 @@ class Pictures:
     folder: Path
     tiles: int = 2
     every: int = 1
-    wanted: int = field(default=0, init=False)  # tiles still to come in this validation
-    kept: list[dict[str, Tensor]] = field(factory=list, init=False)  # of one tile each, on the device
+    first: FirstTiles = field(factory=lambda: FirstTiles(0), init=False)  # of the current validation
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:
-        self.wanted = self.tiles if is_validation_due(trainer, split, self.every) else 0
+        self.first = FirstTiles(self.tiles if is_validation_due(trainer, split, self.every) else 0)
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:
-        for sample in range(min(self.wanted, len(batch))):
-            parts = {"dsm": batch.dsm, "target": batch.target, "valid": batch.valid, "thresholds": batch.thresholds}
-            parts |= {"logits": logits} if batch.height is None else {"logits": logits, "height": batch.height}
-            self.kept.append({name: part[sample].clone() for name, part in parts.items()})  # the batch itself may go
-            self.wanted -= 1
+        self.first.add(batch, logits)
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
-        for place, tile in enumerate(self.kept, start=1):
-            figure = prediction_figure({name: part.cpu() for name, part in tile.items()})
-            write_figure(figure, self.folder / f"epoch-{trainer.epoch + 1:04d}-tile-{place}.png")
-        self.kept.clear()
+        for number, (batch, logits) in enumerate(self.first.iterate_tiles(), start=1):
+            figure = draw_prediction_figure(batch, logits)
+            write_figure(figure, self.folder / f"epoch-{trainer.epoch + 1:04d}-tile-{number}.png")
+        self.first = FirstTiles(0)
 
 
-def prediction_figure(tile: dict[str, Tensor]) -> Figure:
-    """One tile, on the CPU.
+def draw_prediction_figure(tile: Batch, logits: Tensor) -> Figure:
+    """Return a figure of one tile.
 
     Args:
-        tile: `dsm`, `valid` and perhaps `height` (1, H, W); `target` and `logits` (K, H, W); `thresholds` (K,).
+        tile: A batch of one, on the CPU.
+        logits: (1, K, H, W), on the CPU.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    thresholds = tile["thresholds"].tolist()
-    # Leaves room for the titles, which axes without a frame are not given.
+    thresholds, valid = tile.thresholds[0].tolist(), tile.valid[0, 0]
+    # Leaves room for the titles; axes without a frame have none.
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 0.985))
     figure = Figure(figsize=(2.2 * (1 + len(thresholds)), 6.9), layout=layout)
     axes = figure.subplots(3, 1 + len(thresholds), squeeze=False)
@@ -88,26 +85,25 @@ def prediction_figure(tile: dict[str, Tensor]) -> Figure:
         ax.set_axis_off()
     draw_terrain(tile, axes[0, 0], axes[1, 0])
     draw_key(axes[2, 0])
-    valid, probability = tile["valid"][0], tile["logits"].float().sigmoid()
-    surveyed, predicted = tile["target"] > 0.5, tile["logits"] > 0
-    for place, threshold in enumerate(thresholds):
-        reference, chance, errors = axes[:, 1 + place]
-        reference.set_title(f"gaps below {threshold:g} m", fontsize=9)
-        show_classes(reference, surveyed[place].int(), valid, REFERENCE)
-        show(chance, probability[place], valid, cmap="viridis", vmin=0, vmax=1)
-        show_classes(errors, 2 * surveyed[place].int() + predicted[place].int(), valid, CONFUSION)
+    probability, reference, predicted = logits[0].float().sigmoid(), tile.target[0] > 0.5, logits[0] > 0
+    for channel, threshold in enumerate(thresholds):
+        top, middle, bottom = axes[:, 1 + channel]
+        top.set_title(f"gaps below {threshold:g} m", fontsize=9)
+        show_classes(top, reference[channel].int(), valid, REFERENCE)
+        show(middle, probability[channel], valid, cmap="viridis", vmin=0, vmax=1)
+        show_classes(bottom, 2 * reference[channel].int() + predicted[channel].int(), valid, CONFUSION)
     return figure
 
 
-def draw_terrain(tile: dict[str, Tensor], surface: Axes, canopy: Axes) -> None:
+def draw_terrain(tile: Batch, surface: Axes, canopy: Axes) -> None:
     from matplotlib.colors import LightSource
 
-    valid = tile["valid"][0]
-    shade = LightSource(azdeg=315, altdeg=45).hillshade(tile["dsm"][0].numpy())
+    valid = tile.valid[0, 0]
+    shade = LightSource(azdeg=315, altdeg=45).hillshade(tile.dsm[0, 0].numpy())
     surface.set_title("surface", fontsize=9)
     show(surface, torch.from_numpy(shade), valid, cmap="gray", vmin=0, vmax=1)
-    if "height" in tile:
-        height = tile["height"][0]
+    if tile.height is not None:
+        height = tile.height[0, 0]
         highest = height[valid].max().item() if valid.any() else 1.0
         canopy.set_title(f"canopy height, to {highest:.0f} m", fontsize=9)
         show(canopy, height, valid, cmap="Greens", vmin=0, vmax=max(highest, 1.0))
@@ -117,7 +113,7 @@ def draw_key(ax: Axes) -> None:
     from matplotlib.patches import Patch
 
     names = {"gap": GAP, **SHORT_AGREEMENT}
-    patches: list[Any] = [Patch(facecolor=colour, edgecolor="black", label=name) for name, colour in names.items()]
+    patches: list[Any] = [Patch(facecolor=color, edgecolor="black", label=name) for name, color in names.items()]
     rows = "top: reference\nmiddle: probability, 0 dark to 1 yellow\nbottom: agreement"
     ax.legend(handles=patches, loc="center", fontsize=8, frameon=False, title=rows, title_fontsize=7)
 
@@ -126,7 +122,7 @@ def show(ax: Axes, values: Tensor, valid: Tensor, **settings: Any) -> None:
     ax.imshow(torch.where(valid, values.float(), torch.nan).numpy(), interpolation="nearest", **settings)
 
 
-def show_classes(ax: Axes, codes: Tensor, valid: Tensor, colours: Sequence[str]) -> None:
+def show_classes(ax: Axes, codes: Tensor, valid: Tensor, colors: Sequence[str]) -> None:
     from matplotlib.colors import ListedColormap
 
-    show(ax, codes, valid, cmap=ListedColormap(list(colours)), vmin=0, vmax=len(colours) - 1)
+    show(ax, codes, valid, cmap=ListedColormap(list(colors)), vmin=0, vmax=len(colors) - 1)

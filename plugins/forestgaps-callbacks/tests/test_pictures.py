@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from forestgaps_callbacks.pictures import Pictures, PicturesConfig, prediction_figure
+from forestgaps_callbacks.pictures import Pictures, PicturesConfig, draw_prediction_figure
+from forestgaps_core import Batch
 from forestgaps_core.testing import check_callback
 from forestgaps_tracking.colors import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
 
@@ -23,14 +24,13 @@ def test_the_first_tiles_of_each_due_validation_are_drawn(tmp_path: Path, train:
 
 
 def test_each_kind_of_pixel_has_its_color() -> None:
-    tile = {
-        "dsm": torch.zeros(1, 2, 3),
-        "valid": torch.tensor([[[True, True, True], [True, False, True]]]),
-        "target": torch.tensor([[[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]]),
-        "logits": torch.tensor([[[9.0, -9.0, 9.0], [-9.0, 9.0, -9.0]]]),
-        "thresholds": torch.tensor([5.0]),
-    }
-    figure = prediction_figure(tile)
+    tile = Batch(
+        dsm=torch.zeros(1, 1, 2, 3),
+        valid=torch.tensor([[[[True, True, True], [True, False, True]]]]),
+        target=torch.tensor([[[[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]]]),
+        thresholds=torch.tensor([[5.0]]),
+    )
+    figure = draw_prediction_figure(tile, torch.tensor([[[[9.0, -9.0, 9.0], [-9.0, 9.0, -9.0]]]]))
     (errors,) = figure.axes[5].images
     drawn = errors.to_rgba(errors.get_array(), bytes=True)
 
@@ -46,19 +46,12 @@ def test_each_kind_of_pixel_has_its_color() -> None:
 
 
 def test_a_tile_without_any_data_is_drawn_too() -> None:
-    nothing = torch.zeros(1, 4, 4)
-    tile = {
-        "dsm": nothing,
-        "valid": nothing.bool(),
-        "height": nothing,
-        "target": nothing,
-        "logits": nothing,
-        "thresholds": torch.tensor([2.0]),
-    }
-    assert len(prediction_figure(tile).axes) == 6
+    nothing = torch.zeros(1, 1, 4, 4)
+    tile = Batch(dsm=nothing, valid=nothing.bool(), height=nothing, target=nothing, thresholds=torch.tensor([[2.0]]))
+    assert len(draw_prediction_figure(tile, nothing).axes) == 6
 
 
 def test_nothing_is_kept_of_the_test_split(tmp_path: Path, trainer: Any) -> None:
     pictures = Pictures(tmp_path)
     pictures.evaluation_start(trainer, "test")
-    assert pictures.wanted == 0
+    assert pictures.first.wanted == 0

@@ -1,24 +1,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forestgaps_core import Trainer
-from forestgaps_core.testing.example_run import StandInTrainer, train_example
 from forestgaps_mlflow.store import DATABASE, MlflowStore
-
-
-@pytest.fixture
-def trainer() -> StandInTrainer:
-    return StandInTrainer()
-
-
-@pytest.fixture
-def train() -> Callable[..., Trainer]:
-    return train_example
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import cos, radians, sin
-from typing import TYPE_CHECKING
 
 import torch
-from attrs import define, field
 from torch import Tensor
 from torch.nn.functional import pad
 
 from forestgaps_tracking.colors import CANOPY, CONFUSION, GAP, WHITE, paint_classes, paint_shares
-
-if TYPE_CHECKING:
-    from forestgaps_core.components import Batch
+from forestgaps_tracking.first_tiles import FirstTiles
 
 LEGEND = (
     "Panels, left to right: hillshade of the surface; reference (dark grey: gap, light grey: canopy); probability of gap "
@@ -69,24 +65,12 @@ def draw_predictions(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tensor,
     return (torch.cat([*spaced, panels[-1]], dim=-1) * 255).round().to(torch.uint8)
 
 
-@define(eq=False)
-class PredictionPictures:
-    """Pictures of the first tiles of a pass. They are drawn on the device and read at the end of the pass."""
-
-    wanted: int  # tiles that are still missing
-    drawn: list[tuple[Tensor, Tensor]] = field(factory=list, init=False)  # pictures (n, K, 3, H, W), thresholds (n, K)
-
-    def add(self, batch: Batch, logits: Tensor) -> None:
-        """Draw the tiles of a batch that are still wanted. Logits (B, K, H, W). Does not synchronize with the device."""
-        n = min(self.wanted, len(batch))
-        if n:
-            pictures = draw_predictions(batch.dsm[:n], batch.target[:n], batch.valid[:n], logits[:n])
-            self.drawn.append((pictures, batch.thresholds[:n].clone()))
-            self.wanted -= n
-
-    def draw(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the name and picture (3, H, W) uint8, on the CPU, of each tile and height threshold."""
-        tiles = [tile for pictures, thresholds in self.drawn for tile in zip(pictures.cpu(), thresholds.tolist(), strict=True)]
-        for number, (pictures, metres) in enumerate(tiles, start=1):
-            for picture, threshold in zip(pictures, metres, strict=True):
+def draw_tiles(tiles: FirstTiles) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name and picture (3, H, W) uint8, on the CPU, of each tile and height threshold."""
+    number = 0
+    for batch, logits in tiles.kept:
+        pictures = draw_predictions(batch.dsm, batch.target, batch.valid, logits).cpu()
+        for tile, metres in zip(pictures, batch.thresholds.tolist(), strict=True):
+            number += 1
+            for picture, threshold in zip(tile, metres, strict=True):
                 yield f"gaps_below_{threshold:g}m/tile_{number}", picture

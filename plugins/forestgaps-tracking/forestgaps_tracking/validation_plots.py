@@ -9,7 +9,8 @@ from attrs import define, field
 from torch import Tensor
 
 from forestgaps_tracking.confusion import ConfusionMatrices
-from forestgaps_tracking.pictures import PredictionPictures
+from forestgaps_tracking.first_tiles import FirstTiles
+from forestgaps_tracking.pictures import draw_tiles
 from forestgaps_tracking.precision_recall import DECISION_THRESHOLDS, PrecisionRecall
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class ValidationPlots:
     confusion: bool = False
     curves: bool = False
     levels: int = DECISION_THRESHOLDS
-    tiles: PredictionPictures = field(init=False)
+    tiles: FirstTiles = field(init=False)
     matrices: ConfusionMatrices = field(factory=ConfusionMatrices, init=False)
     precision_recall: PrecisionRecall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.tiles = PredictionPictures(self.images)
+        self.tiles = FirstTiles(self.images)
         self.precision_recall = PrecisionRecall(self.levels)
 
     def add(self, batch: Batch, logits: Tensor) -> None:
@@ -55,5 +56,5 @@ class ValidationPlots:
 
     def draw(self) -> Iterator[tuple[str, Tensor]]:
         """Yield names and pictures (3, H, W) uint8: first the tiles, then the confusion matrices."""
-        yield from self.tiles.draw()
+        yield from draw_tiles(self.tiles)
         yield from self.matrices.draw()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_tracking.colors import CANOPY, FALSE_NEGATIVE, FALSE_POSITIVE, GAP, TRUE_POSITIVE
-from forestgaps_tracking.pictures import PredictionPictures, draw_predictions, hillshade
+from forestgaps_tracking.first_tiles import FirstTiles
+from forestgaps_tracking.pictures import draw_predictions, draw_tiles, hillshade
 
 
 def test_flat_ground_is_as_bright_as_the_sine_of_the_suns_altitude() -> None:
@@ -66,11 +67,11 @@ def test_what_lies_under_invalid_pixels_is_not_drawn(samples: int, size: int, se
 
 
 def test_the_first_tiles_of_a_pass_are_drawn_for_each_threshold() -> None:
-    pictures = PredictionPictures(3)
+    tiles = FirstTiles(3)
     for seed in range(3):
         batch = example_batch(samples=2, size=8, seed=seed)
-        pictures.add(batch, example_logits(batch))
-    drawn = dict(pictures.draw())
+        tiles.add(batch, example_logits(batch))
+    drawn = dict(draw_tiles(tiles))
     assert list(drawn) == [f"gaps_below_{metres}m/tile_{tile}" for tile in (1, 2, 3) for metres in (2, 5, 10)]
     third = example_batch(samples=2, size=8, seed=1)
     expected = draw_predictions(third.dsm, third.target, third.valid, example_logits(third))[0, 1]
