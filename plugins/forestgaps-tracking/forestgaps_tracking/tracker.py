@@ -16,6 +16,7 @@ from forestgaps_core import hookimpl
 from forestgaps_core.files.checkpoint import network_of
 from forestgaps_tracking.error_guard import ErrorGuard
 from forestgaps_tracking.interval import Interval
+from forestgaps_tracking.pictures import draw_tiles
 from forestgaps_tracking.precision_recall import DECISION_THRESHOLDS
 from forestgaps_tracking.validation_plots import ValidationPlots, is_validation_due
 
@@ -163,7 +164,8 @@ class ServiceTracker(Tracker):
         self.attempt(lambda: self.send_plots(plots, step))
 
     def send_plots(self, plots: ValidationPlots, step: int) -> None:
-        self.store.log_pictures(plots.draw(), step)
+        self.store.log_pictures(draw_tiles(plots.tiles), step)
+        self.store.log_pictures(plots.matrices.draw(), step)
         self.store.log_curves(plots.precision_recall.iterate_curves(), step)
 
     def close(self, trainer: Trainer, *, failed: bool) -> None:

@@ -42,15 +42,14 @@ def test_service_tracker_logs_every_event_in_order(make: Callable[..., Any], tra
     trainer = train({"log": tracker}, epochs=2)
     assert tracker.store.kinds() == [
         *("open", "steps", "scores"),
-        *("steps", "pictures", "curves", "scores"),
+        *("steps", "pictures", "pictures", "curves", "scores"),
         *("checkpoints", "network", "close"),
     ]
     logged = {what[0]: what[1:] for what in tracker.store.logged}
     metres = (2, 5, 10)
-    assert logged["pictures"] == (
-        10,
-        [*(f"gaps_below_{m}m/tile_1" for m in metres), *(f"confusion/gaps_below_{m}m" for m in metres)],
-    )
+    tiles, matrices = (what for what in tracker.store.logged if what[0] == "pictures")
+    assert tiles == ("pictures", 10, [f"gaps_below_{m}m/tile_1" for m in metres])
+    assert matrices == ("pictures", 10, [f"confusion/gaps_below_{m}m" for m in metres])
     assert logged["scores"] == (10, trainer.scores)
     assert logged["network"] == (10, trainer.scores)
     assert logged["close"] == (False, True)
