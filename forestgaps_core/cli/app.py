@@ -22,7 +22,6 @@ from forestgaps_core.cli.commands.config import config_app
 from forestgaps_core.cli.commands.installed import plugins as plugins  # which commands of packages import from here
 from forestgaps_core.cli.commands.plugins import plugins_app
 from forestgaps_core.cli.commands.runs import share, test, train
-from forestgaps_core.cli.commands.thresholds import spread_thresholds
 from forestgaps_core.cli.exit import INTERRUPTED, by_signal, leave, mendable, say_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.plugins.local_files import give_files
@@ -71,6 +70,8 @@ def stand_in(name: str, plugin: Plugin, command: Command) -> Any:
         function = load_target(command.target, what)
         if not inspect.isroutine(function):
             raise PluginError(f"{what} is not a function: {command.target}; update the package")
+        from forestgaps_core.cli.commands.thresholds import spread_thresholds
+
         inner = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
         inner.command(name, help=function.__doc__, context_settings={"help_option_names": ["-h", "--help"]})(function)
         try:

@@ -7,7 +7,6 @@ a file of terabytes. Every file that is read whole is read through this module.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -138,6 +137,8 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: It is not JSON, is nested too deeply, or holds a number of more digits than Python reads.
     """
+    import json
+
     try:
         return json.loads(text)
     except RecursionError:

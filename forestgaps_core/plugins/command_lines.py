@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from forestgaps_core.plugins.local_files import given_files
@@ -19,6 +18,8 @@ def command_line(*words: str | Path, program: str = PROGRAM, portable: bool = Fa
             stand for the files of this command.
         portable: For a text that goes to other machines, such as a model card: without files of this one.
     """
+    import shlex
+
     local = [] if portable or program != PROGRAM or words[:1] == ("-p",) else file_options()
     arguments = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in (*local, *words)]
     return shlex.join([program, *arguments])

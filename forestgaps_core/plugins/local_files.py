@@ -7,7 +7,6 @@ machines carries the content of the files along.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -40,6 +39,8 @@ def given_files() -> list[Path]:
     text = os.environ.get(FILES)
     if not text:
         return []
+    import json  # as hashlib, for local files only
+
     try:
         paths = json.loads(text)
     except ValueError:
@@ -51,6 +52,8 @@ def given_files() -> list[Path]:
 
 def give_files(paths: Iterable[Path]) -> Callable[[], None]:
     """Let everything that this process and those it starts discover include these files; returns what undoes it."""
+    import json
+
     before = os.environ.get(FILES)
     every = dict.fromkeys([*map(str, given_files()), *(str(path.absolute()) for path in paths)])
     os.environ[FILES] = json.dumps(list(every))

@@ -8,25 +8,22 @@ strings, imported when a run file names them.
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pluggy
 from attrs import define, field, frozen
 
-from forestgaps_core.components import Engine, Executor
 from forestgaps_core.errors import PluginError
 from forestgaps_core.files.bounded_reading import MAX_TEXT_BYTES, kind_of, read_bytes, read_text
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.kinds import KINDS, Command, Pretrained, Recipe
+from forestgaps_core.plugins.entry_points import EntryPoint, entry_points
 from forestgaps_core.plugins.isolation import contained, watched
 from forestgaps_core.plugins.local_files import digest_of, given_files, import_file, sent_files
 from forestgaps_core.plugins.names import Component as Component
@@ -35,8 +32,11 @@ from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
 from forestgaps_core.plugins.names import normalized as normalized
 from forestgaps_core.plugins.validation import CORE as CORE
-from forestgaps_core.plugins.validation import NAME, malformed, malformed_record, misspelt_hooks
+from forestgaps_core.plugins.validation import NAME, HookManager, malformed, malformed_record, misspelt_hooks
 from forestgaps_core.plugins.validation import unmet_requirement as unmet_requirement
+
+if TYPE_CHECKING:
+    from forestgaps_core.components import Engine, Executor
 
 GROUP = "forestgaps"
 COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -76,12 +76,12 @@ class Plugins:
     """
 
     records: list[Plugin] = field(factory=list)
-    _manager: pluggy.PluginManager = field(init=False)
+    _manager: HookManager = field(init=False)
     _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
     _offers: dict[str, dict[str, list[Offer]]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = HookManager(PROJECT)
         self._manager.add_hookspecs(PluginHooks)
 
     @classmethod
@@ -94,9 +94,8 @@ class Plugins:
         """
         plugins = cls()
         with watched():
-            found = [(plugin_of(point), point) for point in importlib.metadata.entry_points(group=GROUP)]
-            for plugin, point in sorted(found, key=lambda pair: (pair[0].distribution, pair[1].name)):
-                plugins.add_entry_point(point, plugin)
+            for point in sorted(entry_points(GROUP), key=lambda point: (point.distribution, point.name)):
+                plugins.add_entry_point(point)
             for path in [*given_files(), *local]:
                 plugins.add_file(path)
             for path, content in sent_files():
@@ -105,19 +104,19 @@ class Plugins:
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
-    def add_entry_point(self, point: importlib.metadata.EntryPoint, plugin: Plugin | None = None) -> None:
-        distribution, plugin = point.dist, plugin or plugin_of(point)
+    def add_entry_point(self, point: EntryPoint) -> None:
+        plugin = Plugin(point.distribution, point.version)
         if plugin.distribution.startswith("~"):  # what pip leaves of a package that it could not remove
             return
         if any(record.distribution == plugin.distribution for record in self.records):
             plugin.fail(
                 "hooks", f"has more than one entry point in the group {GROUP!r} ({point.name!r} is the second); one is allowed"
             )
-        elif distribution is not None and plugin.version == "?":
+        elif plugin.version == "?":
             plugin.fail(
                 "metadata", "its METADATA is missing or incomplete, as after an interrupted uninstall; reinstall the package"
             )
-        elif wrong := unmet_requirement((distribution.requires if distribution else None) or []):
+        elif wrong := unmet_requirement(point.requires):
             plugin.fail("requirement", wrong)
         else:
             self.register(point.load, plugin)
@@ -160,6 +159,8 @@ class Plugins:
         Raises:
             PluginError: There is no project file with one entry point of the group.
         """
+        import tomllib
+
         try:
             project = tomllib.loads(read_text(folder / "pyproject.toml"))["project"]
             points = project["entry-points"][GROUP]
@@ -370,20 +371,3 @@ class Plugins:
                 continue
             for name, value in rows:
                 yield plugin, name, value
-
-
-def plugin_of(point: importlib.metadata.EntryPoint) -> Plugin:
-    """The record of an entry point's distribution; version "?" where its metadata are not whole."""
-    distribution = point.dist
-    if distribution is None:
-        return Plugin(point.name, "?")
-    # The name of the folder is there without METADATA too, and tells what pip could not remove.
-    folder = Path(str(getattr(distribution, "_path", ""))).name
-    try:
-        metadata = distribution.metadata  # read from disk each time
-        name, version = metadata["Name"], metadata["Version"]
-    except Exception:  # of a later Python, or of a finder of another package
-        name, version = "", ""
-    if folder.startswith("~") or not name:
-        name = folder.rpartition(".")[0].partition("-")[0] or point.name
-    return Plugin(normalized(str(name)), str(version or "?"))

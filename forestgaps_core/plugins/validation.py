@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import ge, gt, le, lt
 from types import ModuleType
 
 import attrs
@@ -24,9 +25,11 @@ def unmet_requirement(requires: Sequence[str]) -> str:
     mine = [text for text in requires if normalized(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
     if not mine:
         return ""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     for text in mine:
+        if meets_plain(text, __version__):
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement  # a tenth of the start-up, so only for what is not plain
+
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
@@ -35,6 +38,48 @@ def unmet_requirement(requires: Sequence[str]) -> str:
         if applies and not requirement.specifier.contains(__version__, prereleases=True):
             return f"needs {CORE} {requirement.specifier}, this is {__version__}; update one of the two"
     return ""
+
+
+def meets_plain(requirement: str, version: str) -> bool:
+    """Whether a requirement has only plain bounds, such as `forestgaps-core>=0.1,<0.2`, and the version is within them.
+
+    False does not mean that the requirement is unmet: `packaging` decides about markers, URLs, other operators and pre-releases.
+    """
+    name_end = next((place for place, sign in enumerate(requirement) if sign in "<>"), len(requirement))
+    if not all(sign.isalnum() or sign in "-_.[,]" for sign in requirement[:name_end].strip()):  # as in URLs and markers
+        return False
+    mine = plain_release(version)
+    for bound in requirement[name_end:].split(","):
+        operator = bound.strip()[: 2 if "=" in bound else 1]
+        release = plain_release(bound.strip()[len(operator) :].strip())
+        if mine is None or release is None or operator not in COMPARE or not COMPARE[operator](mine, release):
+            return False
+    return True
+
+
+def plain_release(text: str) -> list[int] | None:
+    """Return the numbers of a version such as `0.1.0` without zeros at the end; None for a version with anything else."""
+    parts = text.split(".")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return numbers
+
+
+COMPARE = {">=": ge, "<=": le, ">": gt, "<": lt}
+
+
+class HookManager(pluggy.PluginManager):
+    """A manager that looks for hooks only among what can be called: pluggy examines every name of a module, and twice."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if isinstance(plugin, ModuleType):
+            value = vars(plugin).get(name)
+            if not callable(value) or isinstance(value, type):
+                return None
+        return super().parse_hookimpl_opts(plugin, name)
 
 
 def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:

@@ -49,6 +49,34 @@ def test_looking_around_imports_nothing_heavy(arguments):
     assert done.stdout.splitlines()[-1] == "HEAVY [] 0", done.stdout + done.stderr
 
 
+# Each would add to the start-up what a plain program of typer does not take; see benchmarks/startup.py.
+LATER = (
+    "packaging",
+    "importlib.metadata",
+    "email",
+    "json",
+    "tomllib",
+    "csv",
+    "shlex",
+    "hashlib",
+    "cattrs",
+    "forestgaps_core.config",
+)
+
+
+def test_help_imports_only_what_it_shows():
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"  # of the interpreter, and of a measurement of coverage
+        "sys.argv = ['forestgaps', '--help']\n"
+        "from forestgaps_core.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as leave:\n    status = leave.code or 0\n"
+        f"print('LATER', [name for name in {LATER!r} if name in sys.modules.keys() - before], status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "LATER [] 0", done.stdout + done.stderr
+
+
 def test_train_test_and_their_files(tmp_path):
     (tmp_path / "mine.toml").write_text(RUN_FILE)
     done = forestgaps("train", "mine.toml", cwd=tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import ConfigError, DiskError
 from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.entry_points import EntryPoint
 from forestgaps_core.plugins.registry import Plugins, unmet_requirement
 from forestgaps_core.testing.plugin_checks import check_plugin
 
@@ -72,7 +72,7 @@ def test_every_package_offers_a_component_that_keeps_the_contract(packages, kind
     assert unmet_requirement(project["dependencies"]) == ""
     monkeypatch.syspath_prepend(packages[kind])
     plugins = Plugins()
-    plugins.add_entry_point(importlib.metadata.EntryPoint(name, value, "forestgaps"))
+    plugins.add_entry_point(EntryPoint(name, value, project["name"], project["version"], project["dependencies"]))
     (plugin,) = plugins.records
     assert plugin.failed is None, plugin.reason
     assert list(map(str, check_plugin(plugins, plugin))) == ["table: right", f"{SINGULAR[kind]}.my_{kind}: right"]

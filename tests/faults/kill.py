@@ -152,24 +152,23 @@ def load_everything() -> None:
     """What a command imports sooner or later, and the list of what is installed, which takes as long as a small training."""
     import functools
     import importlib
-    import importlib.metadata
 
     import forestgaps_core.cli.app
     import forestgaps_core.output.tables
     import forestgaps_core.runs.run  # noqa: F401
     from forestgaps_core.kinds import KINDS
-    from forestgaps_core.plugins.registry import Plugins, load_target
+    from forestgaps_core.plugins import registry
 
-    importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
+    registry.entry_points = functools.cache(registry.entry_points)
     for module in ("torch._dynamo", "typer._adapters"):  # imported by optimizers, and by typer when a command is called
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    found = Plugins.discover()
+    found = registry.Plugins.discover()
     for kind in KINDS:
         for offers in found.components(kind).values():
             for offer in offers:
                 with contextlib.suppress(Exception):
-                    load_target(offer.target, "")
+                    registry.load_target(offer.target, "")
     with contextlib.suppress(ImportError):
         import forestgaps_rasters.commands
         import forestgaps_rasters.predicting

@@ -47,18 +47,18 @@ threads = 1
 """
 # Run in a process of its own: hides distributions from the search for plugins, and their modules from import.
 WITHOUT = """\
-import importlib.abc, importlib.metadata, sys
+import importlib.abc, sys
 hidden = {hidden!r}
 class Gone(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Gone())
-every = importlib.metadata.entry_points
-def entry_points(**wanted):
-    found = every(**wanted)
-    return importlib.metadata.EntryPoints(point for point in found if point.value.partition(".")[0].partition(":")[0] not in hidden)
-importlib.metadata.entry_points = entry_points
+from forestgaps_core.plugins import registry
+every = registry.entry_points
+def entry_points(group):
+    return [point for point in every(group) if point.value.partition(".")[0].partition(":")[0] not in hidden]
+registry.entry_points = entry_points
 import torch
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import ForestgapsError

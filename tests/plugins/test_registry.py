@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import InvalidRequirement, Requirement
 from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import PluginError
 from forestgaps_core.plugins.registry import Plugins, unmet_requirement
+from forestgaps_core.plugins.validation import meets_plain
 
 GOOD = """
 from attrs import frozen
@@ -77,6 +81,36 @@ def test_a_requirement_of_an_extra_does_not_count():
     assert unmet_requirement(['forestgaps-core>=99; extra == "future"', "torch>=99"]) == ""
     assert unmet_requirement(["forestgaps_core >= 99"])
     assert unmet_requirement(["Forestgaps.Core<99,>=0.1"]) == ""
+
+
+bounds = st.lists(
+    st.tuples(
+        st.sampled_from([">=", "<=", "<", ">", "==", "!=", "~="]),
+        st.sampled_from(["0", "0.1", "0.1.0", "0.1.1", "0.2", "1.0rc1", "1"]),
+    ),
+    max_size=3,
+)
+
+
+@given(
+    bounds,
+    st.sampled_from(["forestgaps-core", "forestgaps_core[tracking]", "Forestgaps.Core[networks,tracking]"]),
+    st.sampled_from(["", " ; python_version >= '3'", '; extra == "future"']),
+    st.sampled_from(["0.1.0", "0.1", "0.2.0", "0.2.0rc1", "1.0"]),
+)
+def test_a_plain_requirement_is_judged_as_packaging_does(found, name, marker, version):
+    text = name + ",".join(f"{operator}{release}" for operator, release in found)
+    try:
+        requirement = Requirement(text + marker)
+    except InvalidRequirement:
+        assert not meets_plain(text + marker, version)
+        return
+    within = requirement.specifier.contains(version, prereleases=True)
+    if meets_plain(text + marker, version):
+        assert within
+    elif within:  # then packaging is asked; it must not be for what packages usually require
+        usual = found and not marker and all(">" in operator or "<" in operator for operator, _ in found)
+        assert not usual or any("rc" in release for _, release in [*found, ("", version)])
 
 
 def test_a_name_offered_twice_must_be_chosen(site):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +47,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a run file: build every component and train on one batch, in memory."""
+    import json
+
     from forestgaps_core.config.run_file import load_config, table_of
     from forestgaps_core.runs.rehearsal import try_resuming, try_run
     from forestgaps_core.runs.run_folder import config_of, refuse_folder

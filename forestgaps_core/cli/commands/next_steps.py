@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import typer
 
 from forestgaps_core.cli.commands.installed import plugins
@@ -14,6 +12,8 @@ OWN = ("train", "test", "share", "config", "plugins")
 
 def command_of(line: str) -> str:
     """Return the command that a line calls, after its `-p FILE` options."""
+    import shlex
+
     words = shlex.split(line)[1:]
     while words[0] == "-p":
         words = words[2:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.installations import damaged_installations
 from forestgaps_core.plugins.registry import TABLES, Plugin, normalized
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
@@ -23,6 +21,10 @@ def list_plugins(
     components: Annotated[bool, typer.Option("--components", help="Also what each offers.")] = False, as_json: Json = False
 ) -> None:
     """Installed plugins, with what is wrong with those that do not work."""
+    import json
+
+    from forestgaps_core.plugins.installations import damaged_installations
+
     offered = [component for kind in KINDS for offers in plugins().components(kind).values() for component in offers]
     if as_json:
         rows = [
@@ -79,6 +81,7 @@ def check_plugins(
     name: Annotated[str | None, typer.Argument(help="Name of a distribution, or folder of one; all, without it.")] = None,
 ) -> None:
     """Import everything a plugin offers and hold it against the contract of its kind."""
+    from forestgaps_core.plugins.installations import damaged_installations
     from forestgaps_core.testing.plugin_checks import check_plugin
 
     wrong = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +50,8 @@ def train(
         config = config_of(result.folder, plugins())
     else:
         if start is not None:
+            import json
+
             place = str(Path(start).absolute()) if Path(start).exists() else start
             changes = [*(changes or []), f"training.start={json.dumps(place)}"]
         config, name = chosen_config(run_file, changes or [])
@@ -120,6 +121,8 @@ def test(
     as_json: Json = False,
 ) -> None:
     """Score a trained network on the held-out test split."""
+    import json
+
     from forestgaps_core.files.atomic import write_text
     from forestgaps_core.output.progress import show_progress
     from forestgaps_core.output.tables import show_scores
@@ -152,6 +155,8 @@ def share(
     as_json: Json = False,
 ) -> None:
     """Write a trained network as a model folder to publish: safetensors weights, how to build it, and a model card."""
+    import json
+
     from attrs import asdict
 
     from forestgaps_core.inference.model_folder import is_network, place_of
