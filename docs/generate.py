@@ -1,12 +1,13 @@
 """Write the pages of the reference that are told by the code: python docs/generate.py
 
-catalogue.md comes from the tables of the plugins in this repository, commands.md from `--help`, and the tables of run-file.md
-from the settings' fields. `tests/test_docs.py` fails when a page is not what this script would write.
+catalogue.md and `first_party.json` of the core come from the tables of the plugins in this repository, commands.md from `--help`,
+and the tables of run-file.md from the settings' fields. `tests/test_docs.py` fails when a page is not what this script would write.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -21,7 +22,7 @@ from forestgaps_core.config.explain import fields_of
 from forestgaps_core.config.optimizers import OPTIMIZERS
 from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.registry import Component, Plugins, load_target
+from forestgaps_core.plugins.registry import TABLES, Component, Plugins, load_target
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -32,6 +33,7 @@ COMMANDS = (
     "config", "config init", "config check", "config explain",
     "plugins", "plugins list", "plugins show", "plugins check", "plugins new",
 )  # fmt: skip
+FIRST_PARTY_NAMES = DOCS.parent / "forestgaps_core" / "plugins" / "first_party.json"
 NOTE = "<!-- Written by docs/generate.py; change the code it tells of instead. -->"
 
 
@@ -57,6 +59,18 @@ def catalogue() -> str:
     for name, target in OPTIMIZERS.items():
         lines += ["", f"### {name} {{ #optimizer-{name} }}", "", *described(load_target(target, name))]
     return "\n".join(lines) + "\n"
+
+
+def first_party() -> str:
+    """Which package offers which name, for messages about packages that are not installed."""
+    plugins = Plugins.discover()
+    names: dict[str, dict[str, list[str]]] = {package: {} for package in FIRST_PARTY}
+    for table in (*KINDS, *TABLES):
+        for name, rows in (plugins.components(table) if table in KINDS else plugins.offers(table)).items():
+            for row in rows:
+                if row.plugin.distribution in FIRST_PARTY:
+                    names[row.plugin.distribution].setdefault(table, []).append(name)
+    return json.dumps({package: tables for package, tables in names.items() if tables}, indent=1) + "\n"
 
 
 def entry(name: str, component: Component) -> Iterator[str]:
@@ -138,6 +152,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "catalogue.md": catalogue(),
         REFERENCE / "commands.md": commands(),
+        FIRST_PARTY_NAMES: first_party(),
         REFERENCE / "run-file.md": run_file((REFERENCE / "run-file.md").read_text(encoding="utf-8")),
     }
 

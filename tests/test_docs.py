@@ -71,6 +71,13 @@ def test_a_generated_page_is_what_the_code_says_now(name):
     assert made == text, f"{named(page)} is out of date: python docs/generate.py"
 
 
+def test_the_table_of_packages_is_what_the_packages_offer():
+    everything()
+    made = generator()
+    text = made.FIRST_PARTY_NAMES.read_text(encoding="utf-8")
+    assert made.first_party() == text, f"{named(made.FIRST_PARTY_NAMES)} is out of date: python docs/generate.py"
+
+
 def test_the_page_of_commands_has_every_command():
     everything()
     text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")

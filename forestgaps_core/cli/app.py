@@ -57,6 +57,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and not context.resilient_parsing and self.get_command(context, args[0]) is None:
+            if missing := plugins().missing_package("command", args[0]):
+                raise PluginError(f"forestgaps {args[0]}: this command {missing}")
             near = get_close_matches(args[0], self.list_commands(context), n=1)
             context.fail(f"No such command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
         return super().resolve_command(context, args)

@@ -280,7 +280,8 @@ class _Reader:
             config_class = self.config_class(kind, name, where)
         except PluginError as error:
             self.problems.append(f"{where}.name: {error}")
-            if kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind):
+            unknown = kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind)
+            if unknown and not self.plugins.missing_package(kind, name):
                 self.unknown = len(self.problems) - 1
             return None
         settings = {key: item for key, item in value.items() if key != "name"}

@@ -94,6 +94,8 @@ def installed_network(name: str, plugins: Plugins) -> Path:
         CheckpointError: No package brings one of this name, or its folder is missing.
     """
     head = f"no trained network in {name}: there is no such folder or file, and "
+    if missing := plugins.missing_package("network", name):
+        raise CheckpointError(f"{head}the network of this name {missing}")
     if not plugins.offers("network"):
         raise CheckpointError(
             f"{head}no installed package brings a network; installed networks: none; "

@@ -228,6 +228,8 @@ class Plugins:
             PluginError: None has this name, or more than one.
         """
         one = kind.removesuffix("s") if KINDS[kind].several else kind
+        if missing := self.missing_package(kind, name):
+            raise PluginError(f"no {one} named {name!r}: it {missing}")
         try:
             return choose(self.components(kind), name, one, how='name = "{}"'.format, plugins=self.records)
         except PluginError as error:
@@ -284,8 +286,18 @@ class Plugins:
         Raises:
             PluginError: None has this name, or more than one.
         """
+        if missing := self.missing_package(table, name):
+            raise PluginError(f"no {what or table} named {name!r}: it {missing}")
         how = TABLES[table].how.format
         return choose(self.offers(table), name, what or table, how=how, plugins=self.records, plural=plural)
+
+    def missing_package(self, table: str, name: str) -> str:
+        """Return which of the project's packages offers a name that no plugin offers, and how to install it; else ''."""
+        if ":" in name or name in (self.components(table) if table in KINDS else self.offers(table)):
+            return ""
+        from forestgaps_core.plugins.first_party import missing_package
+
+        return missing_package(table, name, self.records)
 
     def usable(self, table: str) -> dict[str, tuple[Plugin, Any]]:
         """Plugin and record by the names that can be used: short ones, and full ones where several plugins offer a name."""
@@ -327,8 +339,6 @@ class Plugins:
         Raises:
             PluginError: There is none, or several; or it cannot be imported; the message names the package.
         """
-        if not self.offers("engine") and ":" not in name:
-            raise PluginError(f"no engine named {name!r}; installed engines: none; forestgaps-export brings some")
         offer = self.offer("engine", name, plural="installed engines")
         made: Engine = load_target(offer.record, f"the engine {offer.name!r} of {offer.plugin}")()
         return made

@@ -213,6 +213,10 @@ def test_a_name_nobody_brings_is_told_with_those_there_are(bringing, plugins):
     ):
         load_predictor("small_on", plugins=bringing)
     with pytest.raises(CheckpointError, match=r"installed networks: none; pip install"):
+        load_predictor("elsewhere", plugins=plugins)
+    with pytest.raises(
+        CheckpointError, match=r"comes with forestgaps-pretrained, which is not installed; pip install forestgaps-pre"
+    ):
         load_predictor("pretrained", plugins=plugins)
     with pytest.raises(CheckpointError, match=r"the network 'gone' of forestgaps-bringing 1.0: there is no network.json"):
         load_predictor("gone", plugins=bringing)

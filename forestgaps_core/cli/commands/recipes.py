@@ -27,7 +27,7 @@ def recipe_path(name: str | None = None) -> Path:
     """
     from importlib.resources import files
 
-    if not plugins().offers("recipe"):
+    if not plugins().offers("recipe") and not plugins().missing_package("recipe", name or ""):
         raise ConfigError(f'no recipe {name or DEFAULT_RECIPE!r}; pip install "forestgaps-core[standard]" brings some', "recipe")
     try:
         offer = plugins().offer("recipe", name or default_recipe())

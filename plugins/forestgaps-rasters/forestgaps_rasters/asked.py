@@ -71,7 +71,9 @@ def report_command(plugins: Plugins | None = None) -> WriteReport:
     plugins = plugins or Plugins.discover()
     offers = plugins.offers("command").get("report", ())
     if not offers:
-        raise ConfigError("--report: no installed package writes reports; pip install forestgaps-evaluation", "predict")
+        missing = plugins.missing_package("command", "report")
+        which = f"; the command report {missing}" if missing else ""
+        raise ConfigError(f"--report: no installed package writes reports{which}", "predict")
     offer = next((offer for offer in offers if offer.plugin.distribution == REPORT_FROM), None) or plugins.offer(
         "command", "report"
     )

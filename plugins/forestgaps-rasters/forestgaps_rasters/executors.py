@@ -27,7 +27,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LIVES = 3  # how often worker processes are started again after one of them died
-DASK = ("tcp", "tls", "ucx")  # schemes of Dask's schedulers, to say which package is missing
 CACHE_MB = "128"  # of decoded blocks GDAL may keep in each process
 
 
@@ -175,7 +174,8 @@ def chosen_executor(workers: int | None, cluster: str | None, plugins: Plugins |
     plugins = plugins or Plugins.discover()
     if not owner and scheme not in plugins.offers("executor"):
         known = ", ".join(f"{name}://" for name in plugins.executors()) or "none"
-        install = "; pip install forestgaps-dask, for a Dask cluster" if scheme in DASK else ""
+        missing = plugins.missing_package("executor", scheme)
+        install = f"; {scheme}:// {missing}" if missing else ""
         raise ConfigError(f"--cluster {cluster}: no installed package serves {scheme}:// (served: {known}){install}", "predict")
     made: Executor = plugins.executor(head)(cluster.removeprefix(f"{owner}:") if owner else cluster)
     return made

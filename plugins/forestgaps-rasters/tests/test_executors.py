@@ -133,7 +133,7 @@ def test_workers_and_schedulers_are_chosen_by_name(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("workers", "scheduler", "match"),
     [
-        (None, "tcp://host:8786", r"no installed package serves tcp:// \(served: none\); pip install forestgaps-dask"),
+        (None, "tcp://host:8786", r"no installed package serves tcp:// \(served: none\); tcp:// .* pip install forestgaps-dask$"),
         (None, "slurm://host", r"no installed package serves slurm:// \(served: none\)$"),
         (None, "host", "no address such as tcp"),
         (2, "tcp://host:8786", "one of the two"),
