@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "pyproject.toml").is_file())
 TESTED = Path("requirements", "tested.txt")
 CONSTRAINTS = ("-c", str(TESTED))
+STANDARD = ("-c", "constraints.txt", "-r", "requirements/standard.txt")  # as in the README
 NEWEST = ("-c", "constraints.txt")  # of everything but torch; to find versions, not to test with
 TEST_TOOLS = ("pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "setuptools>=68", "hatchling>=1.25", "editables>=0.5")
 # References that the tests compare components with; each test that needs one is skipped without it.
@@ -178,18 +179,22 @@ def imports(session: nox.Session) -> None:
     run(session, "lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
 
 
-@shared
+@nox.session
 def demo(session: nox.Session) -> None:
-    """The first run: train on a simulated landscape, test, map a GeoTIFF, draw a picture. Leaves a folder `demo`."""
-    install_project(session)
+    """The first run, with the standard packages only: train on a simulated landscape, test, map a GeoTIFF, draw a picture.
+
+    Leaves a folder `demo`. Installs by the line of the README, so with the newest versions that the packages admit.
+    """
+    session.install(*STANDARD)
+    session.install(*NEWEST, "matplotlib")  # for the picture
     folder = ROOT / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    run(session, "forestgaps", "train", "--out", "demo/run")
-    run(session, "forestgaps", "test", "demo/run")
-    run(session, "forestgaps", "simulate", "demo/landscape", "--seed", "2026", "--size", "384")
-    run(session, "forestgaps", "predict", "demo/run", "demo/landscape/dsm.tif", "--out", "demo/maps")
-    run(session, "python", "docs/examples/picture.py", "demo/landscape", "demo/maps", "demo/picture.png")
+    session.run("forestgaps", "train", "--out", "demo/run")
+    session.run("forestgaps", "test", "demo/run")
+    session.run("forestgaps", "simulate", "demo/landscape", "--seed", "2026", "--size", "384")
+    session.run("forestgaps", "predict", "demo/run", "demo/landscape/dsm.tif", "--out", "demo/maps")
+    session.run("python", "docs/examples/picture.py", "demo/landscape", "demo/maps", "demo/picture.png")
     session.log("Look at demo/picture.png; open demo/maps/gaps.tif in a GIS.")
 
 
