@@ -127,10 +127,10 @@ def fuzz(session: nox.Session) -> None:
 
 @shared
 def alone(session: nox.Session) -> None:
-    """Each plugin in an environment of only what it declares: all its modules, its contracts; with `-- --tests`, its tests."""
+    """Each package in an environment of only what it declares: all its modules, its contracts; with `-- --tests`, its tests."""
     install_project(session)
     prepare_to_test(session)
-    names = [word for word in session.posargs if not word.startswith("-")] or PLUGINS
+    names = [word for word in session.posargs if not word.startswith("-")] or ["forestgaps-core", *PLUGINS]
     options = [word for word in session.posargs if word.startswith("-")]
     run(session, "python", ".ci/alone.py", str(PROJECT / "alone"), *options, *names)
 

@@ -2,6 +2,7 @@
 
 `python .ci/alone.py FOLDER [--tests] PACKAGE...` makes `FOLDER/PACKAGE` with links to what is installed here. Nothing is
 downloaded. There it imports each module of the package and runs `forestgaps plugins check`; with `--tests`, also its tests.
+With the core alone it prints the help and the list of plugins, and trains a network with `Trainer`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,37 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 """
 
 
+CORE = "forestgaps-core"
+CORE_COMMANDS = (["--help"], ["plugins", "list"], ["config", "explain"])
+# What a script or notebook does with the core alone: a network, a loss and batches of its own.
+TRAINER = """
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from forestgaps_core import Trainer
+from forestgaps_core.testing import example_batch
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, dsm, valid, thresholds):
+        relief = dsm - dsm.mean((2, 3), keepdim=True)
+        return thresholds[:, :, None, None] / 10 + self.convolution(relief)
+
+def loss(logits, batch):
+    return binary_cross_entropy_with_logits(logits, batch.target)
+
+network = Network()
+batches = [example_batch(seed=seed, size=32) for seed in range(4)]
+optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+trainer = Trainer(model=network, loss=loss, optimizer=optimizer)
+trainer.fit(batches, validation=batches[:1], epochs=2)
+assert trainer.step == 8 and trainer.scores["train/loss"] > 0, trainer.scores
+"""
+
+
 def main(folder: Path, packages: list[str], *, tests: bool) -> None:
     owners_of_top_level()  # once for all threads
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -42,9 +74,12 @@ def main(folder: Path, packages: list[str], *, tests: bool) -> None:
 
 def passes(name: str, python: Path, *, tests: bool) -> bool:
     commands = [["-c", IMPORT_ALL, name.replace("-", "_")]]
+    if name == CORE:
+        commands += [["-m", "forestgaps_core", *words] for words in CORE_COMMANDS]
+        commands.append(["-c", TRAINER])
     if entry_points(group="forestgaps", name=name):
         commands.append(["-m", "forestgaps_core", "plugins", "check", name])
-    if tests:
+    if tests and name != CORE:  # the tests of the core need its extras
         commands.append(["-m", "pytest", "-q", f"plugins/{name}"])
     for command in commands:
         done = subprocess.run([str(python), *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -56,10 +91,13 @@ def passes(name: str, python: Path, *, tests: bool) -> bool:
 
 
 def environment_of(name: str, folder: Path) -> Path:
-    """Return the Python of a new environment in `folder` with the package, all its extras, and the tools that run tests."""
+    """Return the Python of a new environment in `folder` with the package, all its extras, and the tools that run tests.
+
+    The core comes without its extras, which bring the plugins.
+    """
     venv.EnvBuilder(clear=True, symlinks=True).create(folder)
     site_packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    extras = distribution(name).metadata.get_all("Provides-Extra") or []
+    extras = [] if name == CORE else distribution(name).metadata.get_all("Provides-Extra") or []
     wanted = needed_by([f"{name}[{','.join(extras)}]", *TEST_TOOLS])
     for owner, found in wanted.items():
         for top, files in installed_files()[owner].items():

@@ -24,12 +24,14 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.errors import ForestgapsError
+from forestgaps_core.plugins import first_party
 from forestgaps_core.plugins.names import install
 
 from .test_declared_dependencies import PROJECTS
 from .test_printed_lines import SOURCES
 
 OPTION = re.compile(r"--(?:scale|nodata|band|feet|skip-checks|resample|resolution)\b(?:[= ](?:-?\d[\w.+]*))?")
+FIRST_PARTY = Path(first_party.__file__).with_suffix(".json")
 HEIGHTS_IN_M = "EPSG:32610+5703"
 
 
@@ -167,7 +169,8 @@ def test_no_option_is_advised_that_does_not_help_a_chm_of_another_grid(tmp_path)
 
 
 def printed_installs() -> Iterator[str]:
-    """What `pip install` is followed by in the messages of all packages, where it is no variable."""
+    """What `pip install` is followed by in the messages of all packages: what they contain, and packages of names not installed."""
+    yield from json.loads(FIRST_PARTY.read_text(encoding="utf-8"))
     for source in SOURCES:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

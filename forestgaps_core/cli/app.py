@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,6 +152,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8, nor terminals know every sign
+    warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)  # the core needs none; torch warns without it
     reuse_memory()
     status: object = 0
     try:

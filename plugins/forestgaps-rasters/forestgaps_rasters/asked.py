@@ -42,6 +42,8 @@ def network_and_dsm(places: Sequence[Path], network: str | None, plugins: Plugin
         raise ConfigError(f"{first} and {late[0]} are both networks; give one network, then the DSM", "predict")
     if not is_trained(first, plugins):
         if not first.exists() and len(first.parts) == 1 and not first.suffix and rest:
+            if missing := plugins.missing_package("network", first.name):
+                raise ConfigError(f"the network {first} {missing}", "predict")
             near = nearest(first.name, plugins.networks())
             raise ConfigError(f"{first} is not a file, a run folder or an installed network{near}; give [RUN] DSM...", "predict")
         return network or default_network(plugins), list(places)
