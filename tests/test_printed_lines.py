@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,6 +57,9 @@ SIMULATED = (
 RASTERS = 'data = { name = "rasters", folder = "none", tile_size = 16, samples_per_epoch = 8 }\n'
 
 
+JOIN = shlex.join
+
+
 @define
 class Lines:
     """Lines that were built, by the place that built them."""
@@ -65,16 +67,17 @@ class Lines:
     built: dict[str, list[str]] = field(factory=dict)
 
     def join(self, words: list[str]) -> str:
-        frame = sys._getframe(2)
-        line = shlex.join(words)
-        self.built.setdefault(f"{frame.f_globals['__name__']}:{frame.f_code.co_name}", []).append(line)
+        builder, frame = sys._getframe(1), sys._getframe(2)
+        line = JOIN(words)
+        if builder.f_code is forestgaps_core.plugins.command_lines.command_line.__code__:
+            self.built.setdefault(f"{frame.f_globals['__name__']}:{frame.f_code.co_name}", []).append(line)
         return line
 
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
     found = Lines()
-    monkeypatch.setattr(forestgaps_core.plugins.command_lines, "shlex", SimpleNamespace(join=found.join))
+    monkeypatch.setattr(shlex, "join", found.join)
     return found
 
 

@@ -24,6 +24,7 @@ KNOWN = {
     ("forestgaps_core/plugins/local_files.py", "compile"): 1,  # of a file given with -p
     ("forestgaps_core/plugins/local_files.py", "exec"): 1,  # of the same
     ("forestgaps_core/plugins/local_files.py", "pickle.loads"): 2,  # in workers and on a cluster, of what this program sent
+    ("forestgaps_core/plugins/entry_points.py", "import_module"): 1,  # of the entry points of installed plugins
     ("forestgaps_core/plugins/names.py", "import_module"): 1,  # of the targets of installed plugins
     ("forestgaps_core/testing/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
     ("forestgaps_core/testing/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own

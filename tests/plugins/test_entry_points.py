@@ -37,6 +37,9 @@ def path(tmp_path, monkeypatch):
         "meta_path",
         [finder for finder in sys.meta_path if not hasattr(finder, "find_distributions") or finder is module.PathFinder],
     )
+    # The package importlib_metadata, which libraries import, puts its own finder in the place of this.
+    find = staticmethod(importlib.metadata.MetadataPathFinder.find_distributions)
+    monkeypatch.setattr(module.PathFinder, "find_distributions", find, raising=False)
     return folders
 
 
