@@ -46,17 +46,20 @@ def report(tmp_path_factory):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEAVES_CHANGED)
 def test_a_test_that_leaves_the_process_changed_fails_and_the_next_does_not(report, name):
     assert re.search(rf"^ERROR test_them.py::test_{name} - Failed: The test leaves the process changed", report, re.M), report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNCHANGED)
 def test_what_is_undone_or_reset_passes(report, name):
     assert re.search(rf"^PASSED test_them.py::test_{name}$", report, re.M), report
     assert f"ERROR test_them.py::test_{name}" not in report
 
 
+@pytest.mark.slow
 def test_tests_that_cannot_run_here_are_counted_and_not_skipped(report):
     assert "Not collected: 1 marked 'surveys'. To run them, set FORESTGAPS_DATA to a folder of real surveys." in report
     assert "1 deselected" in report

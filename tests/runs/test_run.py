@@ -204,7 +204,7 @@ def notes(folder):
     return load_checkpoint(folder / "checkpoints" / "last.pt")["callbacks"]["notes"]["told"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_same_bits(run_file, tmp_path, workers, pause, whole):
     changes = [*LONG, "--set", f"environment.workers={workers}"]
     process = paused(24, run_file, "--out", tmp_path / "killed", *changes, plugin=pause)

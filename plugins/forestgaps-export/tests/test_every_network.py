@@ -48,7 +48,7 @@ def largest_difference(name: str, exported: Callable[[Tensor, Tensor, Tensor], T
 
 
 # Tracing these takes 10 s each; the others have all their kinds of layers but pooled pyramids and channel attention.
-SLOW_TO_TRACE = ("cbam_unet", "deeplab", "ground_unet")
+SLOW_TO_TRACE = ("attention_unet", "cbam_unet", "deeplab", "ground_unet", "plain_unet", "unet")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW_TO_TRACE else n for n in SMALL])
