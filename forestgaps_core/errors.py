@@ -1,6 +1,6 @@
 """The errors a person can act on.
 
-Everything the user can mend is a `ForestgapsError`: the command line prints its sentence and leaves with status 2.
+What the user can fix is a `ForestgapsError`: the command line prints its message and exits with status 2.
 Any other exception is a bug of the program and keeps its traceback.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 
 class ForestgapsError(Exception):
-    """A mistake the user can mend. The message says what was found, where, and what would do."""
+    """A mistake that the user can fix. The message states what was found, where, and what to do."""
 
 
 class ConfigError(ForestgapsError):
@@ -63,7 +63,7 @@ class BusyError(ForestgapsError):
 
 
 class NumbersError(ForestgapsError):
-    """A number that is none (NaN, infinite) in inputs, loss, gradients or weights; the message names step, batch and tiles."""
+    """A non-finite value (NaN or infinity) in inputs, loss, gradients or weights; the message names step, batch and tiles."""
 
 
 LONGEST_SHOWN = 4096  # characters, as the longest path

@@ -167,11 +167,11 @@ class TrainingEvents:
 
     @hookspec
     def fit_start(self, trainer: TrainerView) -> None:
-        """Training begins, or goes on after a resume (then `trainer.step > 0`)."""
+        """Training starts, or continues after a resume (then `trainer.step > 0`)."""
 
     @hookspec
     def epoch_start(self, trainer: TrainerView) -> None:
-        """An epoch begins. After a resume in the middle of one it is told again."""
+        """An epoch begins. After a resume in the middle of an epoch this event is sent again."""
 
     @hookspec
     def step_end(self, trainer: TrainerView, loss: Tensor) -> None:

@@ -150,7 +150,7 @@ def test_broken_plugins_are_reported_and_everything_else_goes_on(machine):
     assert listed.returncode == 0
     for line in (
         "broken-import 1.1  BROKEN (import): RuntimeError: the moon is full",
-        "broken-hook 1.2  BROKEN (hooks): implements 'forestgaps_lossses', which is no hook (did you mean 'forestgaps_losses'?)",
+        "broken-hook 1.2  BROKEN (hooks): implements 'forestgaps_lossses', which is not a hook (did you mean 'forestgaps_losses'?)",
         "broken-requirement 1.3  BROKEN (requirement): needs forestgaps-core >=42",
         "CLASH: loss.squared is offered by a-good-one 0.3.1 and same-name 1.4",
     ):

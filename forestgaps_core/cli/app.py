@@ -1,4 +1,4 @@
-"""The command line: its own commands and those of plugins, and how mistakes are told. Nothing heavy is imported until a command
+"""The command line: its own commands and those of plugins, and how mistakes are reported. Nothing heavy is imported until a command
 runs.
 """
 
@@ -145,7 +145,7 @@ def options(
 def main() -> None:
     """Run the command line.
 
-    Status: 0; 2 for a mistake that the user can mend; 130 when interrupted and 143 when terminated. Bugs of the program keep
+    Status: 0; 2 for a mistake that the user can fix; 130 when interrupted and 143 when terminated. Bugs of the program keep
     their traceback; so does everything with FORESTGAPS_TRACEBACK=1 in the environment.
     """
     signal.signal(signal.SIGTERM, terminated)

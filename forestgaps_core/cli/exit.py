@@ -1,4 +1,4 @@
-"""How a command ends: by signals, with a sentence where the user can mend what went wrong, whatever a plugin left running."""
+"""How a command ends: by signals, with a message where the user can fix the cause, whatever a plugin left running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTERRUPTED, TERMINATED = 130, 143  # as shells report a program ended by SIGINT
 PATIENCE = 5.0  # seconds for what a plugin left running
 
 
-class Terminated(KeyboardInterrupt):  # treated as an interruption everywhere, told apart by its status
+class Terminated(KeyboardInterrupt):  # treated as an interruption everywhere, distinguished by its status
     """SIGTERM came."""
 
 
@@ -37,7 +37,7 @@ def by_signal(status: object) -> object:
 
 
 def mendable(error: Exception) -> str | None:
-    """What to say of an error of Python or torch that the user can mend: memory, and paths that were given; None for others."""
+    """Return the message for an error of Python or torch that the user can fix (memory, paths that were given), or None."""
     from forestgaps_core.files.atomic import is_of_the_disk
     from forestgaps_core.runtime.memory import ADVICE, is_of_memory
 

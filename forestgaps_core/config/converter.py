@@ -21,7 +21,7 @@ from forestgaps_core.errors import ConfigError, nearest, shorten
 
 T = TypeVar("T")
 
-LISTED = 100  # mistakes told; nobody reads more
+LISTED = 100  # mistakes printed; nobody reads more
 LONGEST = 300  # characters of what a validator says
 WHOLE = "64 bits"  # of whole numbers: what TOML promises and tensors hold
 BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")

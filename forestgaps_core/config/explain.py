@@ -1,4 +1,4 @@
-"""What a table of a run file may hold, told from the code: fields, defaults, limits, help, docstring."""
+"""Describe what a table of a run file may contain, from the code: fields, defaults, limits, help, docstring."""
 
 from __future__ import annotations
 

@@ -366,7 +366,7 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
         for part in path:
             inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner
         if not isinstance(inner, dict):
-            problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is no table")
+            problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is not a table")
             continue
         value = value_of(text.strip())
         if last == "name" and not same_component(inner.get("name"), value):

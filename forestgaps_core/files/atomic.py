@@ -59,10 +59,10 @@ def disk_errors(path: Path, *, needed: int | None = None, after: str = "") -> It
     except DiskError:
         raise
     except OSError as error:
-        raise DiskError(told(path, error, needed=needed, after=after)) from error
+        raise DiskError(describe_failure(path, error, needed=needed, after=after)) from error
 
 
-def told(path: Path, error: OSError, *, needed: int | None = None, after: str = "") -> str:
+def describe_failure(path: Path, error: OSError, *, needed: int | None = None, after: str = "") -> str:
     """A sentence about a failed write: path, reason, room needed and free, what would do."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     parts = [f"{path} could not be written: {reason}"]
@@ -151,7 +151,7 @@ def discard(file: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Onto the disk, not only into the system's memory; what it could not take is told here at the latest."""
+    """Onto the disk, not only into the system's memory; a write that failed is reported here at the latest."""
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)

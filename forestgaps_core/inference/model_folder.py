@@ -1,4 +1,4 @@
-"""Trained networks to hand on: a folder of weights, the plan of their network, and a card to read.
+"""Model folders: a folder of weights, the plan of their network, and a card to read.
 
     model.safetensors   the weights the scores belong to, in float32 or float16
     network.json        how to build the network again, its resolution and thresholds, and the checksum of the weights

@@ -1,7 +1,7 @@
 """The colors of every picture, page and map style: one meaning per color.
 
 Agreement of map and reference takes colors of Okabe & Ito (2008, jfly.uni-koeln.de/color), the purple a little darker, so that
-all classes also differ in lightness and are told apart with any color vision. Thresholds and probabilities run along viridis
+all classes also differ in lightness and can be distinguished with any color vision. Thresholds and probabilities run along viridis
 (van der Walt & Smith 2015, bids.github.io/colormap), which rises in lightness.
 """
 

@@ -1,4 +1,4 @@
-"""Whether components are and return what their kind says, and by which name they are told of when they fail.
+"""Whether components are and return what their kind says, and the name that errors give them.
 
 Shapes and types only: nothing here reads a tensor's values.
 """
@@ -24,7 +24,7 @@ Name = Callable[[], str]  # of the component, asked for only when something is w
 PARTS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("update", "merge", "compute"),
     "data": ("resolution_m", "train", "validation", "test"),
-    "callbacks": (),  # their events are checked where they are told
+    "callbacks": (),  # their events are checked where they are sent
 }
 log = logging.getLogger("forestgaps")
 
@@ -38,7 +38,7 @@ class Blamed:
     before: TorchState
 
     def __init__(self, name: Name) -> None:
-        self.name, self.told = name, False
+        self.name, self.reported = name, False
 
     def __enter__(self) -> None:
         self.before = torch_state()
@@ -46,9 +46,9 @@ class Blamed:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if torch_state() != self.before:
             changed = ", ".join(restore_torch(self.before))
-            if not self.told:
+            if not self.reported:
                 log.warning("%s changed %s", self.name(), changed)
-            self.told = True
+            self.reported = True
         if error is None or isinstance(error, ForestgapsError | MemoryError | torch.OutOfMemoryError):
             return
         if isinstance(error, Exception | SystemExit):
@@ -73,7 +73,7 @@ def check_made(kind: str, thing: object, name: Name) -> None:
 
 
 class LayerFactory:
-    """A normalization that a network gets: what goes wrong in it is told as its own fault, not the network's."""
+    """A normalization that a network gets: its errors name it, and not the network."""
 
     def __init__(self, factory: Callable[[int], nn.Module], name: Name) -> None:
         self.factory, self.blamed = factory, Blamed(name)

@@ -150,6 +150,6 @@ def warn_of_versions(path: Path | str, versions: Mapping[str, Any], plugins: Plu
     """Print a warning where packages are there in other versions than those recorded."""
     there = {plugin.distribution: plugin.version for plugin in plugins.records if not plugin.failed or plugin.failed == "table"}
     there |= {CORE: __version__, **({"torch": str(torch.__version__)} if (torch := sys.modules.get("torch")) else {})}
-    if (found := other_versions(versions, there)) and (told := f"{path}: {doing}: {', '.join(found)}") not in _reported:
-        _reported.add(told)
+    if (found := other_versions(versions, there)) and (sentence := f"{path}: {doing}: {', '.join(found)}") not in _reported:
+        _reported.add(sentence)
         log.warning("%s: %s with %s; results may differ", path, doing, ", ".join(found))

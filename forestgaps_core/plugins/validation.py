@@ -88,7 +88,7 @@ def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
     for name in dir(module):
         marked = manager.parse_hookimpl_opts(module, name) is not None
         if marked and name not in known:
-            return f"implements {name!r}, which is no hook{nearest(name, known)}; there is: {', '.join(known)}"
+            return f"implements {name!r}, which is not a hook{nearest(name, known)}; there is: {', '.join(known)}"
         if not marked and name in known and callable(getattr(module, name)):
             return f"has a function {name!r} without @hookimpl, so it would never be called"
     return ""

@@ -134,7 +134,7 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
 
 
 def made(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
-    """`built`, held against its contract; what goes wrong is told with the component's name."""
+    """Build a component and check its contract; errors name the component."""
     name = partial(class_of, kind, config)
     with Blamed(name):
         thing = built(kind, config, offered)
@@ -182,7 +182,7 @@ def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
 
 
 def begin(run: Assembled, plugins: Plugins) -> None:
-    """Put the weights that `training.start` names into the network; optimizer and schedule begin anew.
+    """Put the weights that `training.start` names into the network; optimizer and schedule restart.
 
     Raises:
         ConfigError: They are of another network; says what differs, and how to make the run file agree.
@@ -232,8 +232,8 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) 
         here[f"{place}.name"], there[f"{place}.name"] = (name.rpartition(":")[2] for name in names)
     differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
     wanted = there if another else {key: there[key] for key in differing if key in there}
-    told = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
-    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in told]
+    reported = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
+    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in reported]
     options = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in wanted.items()]
     return sentences, options if differing else []
 

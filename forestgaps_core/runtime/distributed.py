@@ -128,7 +128,7 @@ def joined(here: Processes, device: torch.device) -> Iterator[None]:
             raise
         raise ForestgapsError(
             f"process {here.rank} of {here.count} lost another one ({' '.join(str(error).split())[:200]}). The last checkpoint is "
-            "whole; the run goes on from it with --resume, in any number of processes"
+            "whole; resume from it with --resume, in any number of processes"
         ) from error
     finally:
         distributed.destroy_process_group()

@@ -62,7 +62,7 @@ class StandInTrainer:
         return None if self.steps_per_epoch is None else self.steps_per_epoch * self.epochs
 
     def stop(self, reason: str, *, final: bool = True) -> None:
-        """Remembers what it was told."""
+        """Record the events that it receives."""
         self.stopped, self.final = reason, final
 
     def checkpoint(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients were no numbers: asked for at intervals, told, and a reason to stop where the run says so.
+"""Look for steps with non-finite loss or gradients at intervals, report them, and stop if the run file says so.
 
 `nonfinite_detection` detects them on the device, `nonfinite_report` examines them.
 """

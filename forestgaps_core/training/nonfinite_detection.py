@@ -1,4 +1,4 @@
-"""Numbers that are none, noticed on the device in the very step, without waiting for it.
+"""Detect non-finite values on the device, in the step in which they occur, without waiting for the device.
 
 From the step on whose loss or gradient is not finite the optimizer is kept from moving the weights; how many steps were good
 is counted on the device and read at intervals. Since order and draws of the samples are functions of (seed, epoch, index), the
@@ -36,7 +36,7 @@ class Watch:
             norm: Of its gradients, (); inf or NaN if any of them is.
         """
         number = loss + norm
-        bad = number.sub_(number).nan_to_num_(1.0)  # infinity less itself is no number either
+        bad = number.sub_(number).nan_to_num_(1.0)  # infinity minus itself is NaN
         self.seen += 1
         torch.maximum(self.bad, bad, out=self.bad)
         self.count += self.bad
@@ -52,7 +52,7 @@ class Watch:
         return seen - bad if bad else None
 
     def forget(self) -> None:
-        """Begin anew, as after weights of an earlier step were put back."""
+        """Restart the count, as after weights of an earlier step were restored."""
         self.seen = 0
         self.bad.zero_()
         self.count.zero_()

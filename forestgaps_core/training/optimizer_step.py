@@ -30,7 +30,7 @@ class Descent:
         optimizer: None where nothing is trained; it then has rates of 0 and no step.
         scheduler: Factor on the optimizer's learning rates by completed step.
         blamed: Named when the schedule fails.
-        watch: Told of every step; says which must not move the weights.
+        watch: Receives every step; decides which must not change the weights.
         scaler: Of losses, for float16.
         parameters: All that the optimizer moves.
     """

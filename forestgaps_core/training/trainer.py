@@ -58,7 +58,7 @@ class Trainer:
         loss: Needed to train, not to evaluate.
         scheduler: Factor on the optimizer's learning rates by completed step.
         metrics: For each label a function that makes a new metric for one pass.
-        callbacks: By label, or a list (labelled by class name); told in this order.
+        callbacks: By label, or a list (labelled by class name); in the order in which they receive events.
         train_batch: Makes a training `Batch`, on the device, of what the training loader yields.
         evaluation_batch: The same for validation, test and prediction.
         accumulate: Batches to an optimizer step.
@@ -80,7 +80,7 @@ class Trainer:
         gradient_norm: Of the last step before clipping to it, on the device; None before the first step.
         stopped: Why training stopped before its end, or None.
         scores: Of the last epoch completed by this object.
-        unwritten: Checkpoints asked for that the disk did not take; told once, and no more here once a later writing succeeds.
+        unwritten: Checkpoints asked for that the disk did not take; reported once, and removed when a later write succeeds.
     """
 
     model: nn.Module
@@ -158,11 +158,11 @@ class Trainer:
     # --- what callbacks may ask -------------------------------------------------------------------------------------
 
     def stop(self, reason: str, *, final: bool = True) -> None:
-        """Leave the loop after the current step. `final=False`: a resumed run goes on from here."""
+        """Leave the loop after the current step. `final=False`: a resumed run continues from here."""
         self.stopped, self._stopped_for_good = reason, final
 
     def checkpoint(self, path: Path) -> None:
-        """Ask for a checkpoint. It is written once every callback has been told the current event, so that it holds the
+        """Ask for a checkpoint. It is written after every callback has received the current event, so that it holds the
         state of all of them.
         """
         if path not in self._requested:
@@ -394,7 +394,7 @@ class Trainer:
         self.forget_bad_numbers()
 
     def _write_checkpoints(self) -> None:
-        """Write those asked for. A disk that fails is told, once, and does not end the run: the next one may be written."""
+        """Write those asked for. A failing disk is reported once and does not end the run: the next checkpoint may be written."""
         if not self.processes.first:
             self._requested.clear()
         if self._requested and self.processes.count == 1:  # several look at intervals, all of them at once
@@ -405,7 +405,7 @@ class Trainer:
                 save_checkpoint(path, self.state_dict())
             except DiskError as error:
                 if path not in self.unwritten:
-                    log.warning("%s; training goes on", error)
+                    log.warning("%s; training continues", error)
                 self.unwritten.add(path)
             else:
                 self.unwritten.discard(path)

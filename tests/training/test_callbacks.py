@@ -129,7 +129,7 @@ def test_a_full_disk_under_a_callback_never_ends_the_run(caplog):
     events.step_end(trainer=None, loss=None)
     (record,) = caplog.records
     assert record.getMessage().startswith("callbacks.log (")
-    assert record.getMessage().endswith(", at step_end: No space left on device: log.csv; training goes on")
+    assert record.getMessage().endswith(", at step_end: No space left on device: log.csv; training continues")
 
 
 def test_what_a_callback_changes_in_torch_is_put_back_and_told(caplog):

@@ -23,7 +23,7 @@ class AveragedWeightsConfig:
 
     After step t the average is a <- d a + (1 - d) w, with d = min(decay, t / (t + warmup)), so that the first weights, which
     are random, are soon forgotten. Running statistics of norms are averaged alike; counters are copied. Validation uses the
-    average; training goes on with the weights themselves. Both are in every checkpoint, the average under `averaged_weights`
+    average; training continues with the weights themselves. Both are in every checkpoint, the average under `averaged_weights`
     of this callback's state. Source: Polyak & Juditsky 1992, doi 10.1137/0330046; Tarvainen & Valpola 2017, arXiv:1703.01780
     """
 

@@ -83,7 +83,7 @@ class Checkpoints:
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    # Told last, so as to know whether another callback has stopped the run.
+    # Called last, in order to know whether another callback has stopped the run.
     @hookimpl(trylast=True)
     def step_end(self, trainer: Trainer) -> None:
         by_steps = self.every_steps is not None and trainer.step % self.every_steps == 0

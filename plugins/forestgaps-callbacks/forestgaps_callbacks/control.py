@@ -36,7 +36,7 @@ def known_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]
 class ControlConfig:
     """Obeys a word in the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
 
-    `checkpoint` writes `checkpoints/last.pt` and goes on; `pause` waits after the step, for as long as the file says so; `stop`
+    `checkpoint` writes `checkpoints/last.pt` and continues; `pause` waits after the step, for as long as the file says so; `stop`
     leaves with the state saved, to be resumed; `finish` ends the run for good. The file is removed once obeyed. The signals
     named work like `stop`; a second one is left to whatever handled it before. (The command line itself stops so
     on Ctrl-C and on SIGTERM.)

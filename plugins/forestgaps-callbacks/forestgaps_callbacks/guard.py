@@ -26,7 +26,7 @@ class GuardConfig:
 
     It looks every so many steps. What it sees is bad when a loss or a weight is not finite or, with `ratio`, when the mean loss
     since the last look exceeds `ratio` times the smallest such mean so far. Then the run stops or, with `action = "go_back"`,
-    takes the weights and the optimizer's state of the last good look and goes on with the next batches, at `factor`
+    takes the weights and the optimizer's state of the last good look and continues with the next batches, at `factor`
     times the rate from then on (the logged rate is the schedule's, without this factor). After `tries` it stops.
     Going back needs the memory of the weights and the optimizer's state once more, in checkpoints too.
     """

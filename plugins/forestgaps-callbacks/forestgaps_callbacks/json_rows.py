@@ -1,4 +1,4 @@
-"""A file of one JSON object a line, each about a step or an epoch, that a resumed run goes on with."""
+"""A file with one JSON object per line, each about a step or an epoch. A resumed run continues the file."""
 
 from __future__ import annotations
 

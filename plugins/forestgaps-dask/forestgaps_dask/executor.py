@@ -31,7 +31,7 @@ AHEAD = 2  # tasks under way for each thread of the cluster: one computed, one w
 
 
 class Function(WorkerPlugin):
-    """The function on a worker; unpickled there when it is first called, so that what it lacks is told with the task."""
+    """The function on a worker; unpickled there when it is first called, so that what is missing is reported with the task."""
 
     def __init__(self, name: str, sent: bytes) -> None:
         self.name = name
@@ -157,5 +157,5 @@ class DaskExecutor:
                     since = monotonic()
                 elif monotonic() - since > WORKER_WAIT:
                     raise ForestgapsError(
-                        f"all workers of {self.address} are gone; start some, and the same command goes on from what is finished"
+                        f"all workers of {self.address} are gone; start some, and repeat the command to resume"
                     ) from None

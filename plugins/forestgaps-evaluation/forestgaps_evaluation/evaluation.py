@@ -1,4 +1,4 @@
-"""The protocol: scores with their seeds, intervals, gap shares and trivial scores, all together and by strata."""
+"""The protocol: scores with their seeds, intervals, gap fractions and baselines, all together and by strata."""
 
 from __future__ import annotations
 

@@ -31,14 +31,14 @@ def aside(row: Row) -> str:
 
 
 def score_chart(rows: Sequence[Row]) -> Chart:
-    """Mean IoU with its interval over the thresholds, beside the trivial score."""
+    """Mean IoU with its interval over the thresholds, beside the baseline."""
     levels = [row.threshold for row in rows]
     values = [row.scores["mean_iou"] for row in rows]
-    told = "; ".join(
+    listed = "; ".join(
         f"{row.threshold:g} m {score(row.scores['mean_iou'].mean)} (trivial {score(row.trivial['mean_iou'])})" for row in rows
     )
     chart = Chart(
-        "scores", "Mean IoU", f"Mean IoU by threshold: {told}.", spread(levels, "threshold, m"), scores("mean IoU"), 440, 280
+        "scores", "Mean IoU", f"Mean IoU by threshold: {listed}.", spread(levels, "threshold, m"), scores("mean IoU"), 440, 280
     )
     trivial = [row.trivial["mean_iou"] for row in rows]
     chart.line(levels, trivial, "trivial")
@@ -52,14 +52,14 @@ def score_chart(rows: Sequence[Row]) -> Chart:
 def share_chart(rows: Sequence[Row], mapped: Sequence[float]) -> Chart:
     """Share of the area that is gap, in map and reference."""
     levels = [row.threshold for row in rows]
-    told = "; ".join(
+    listed = "; ".join(
         f"{row.threshold:g} m {percent(share)} mapped, {percent(row.gap_share)} in the reference"
         for row, share in zip(rows, mapped, strict=True)
     )
     chart = Chart(
         "shares",
         "Gap share",
-        f"Gap share by threshold: {told}.",
+        f"Gap share by threshold: {listed}.",
         spread(levels, "threshold, m"),
         shares("share of the area"),
         440,

@@ -53,7 +53,7 @@ RUN_WORDS = [
         "The mean of gap IoU and canopy IoU. It does not reward a map that calls nearly everything gap where nearly everything is.",
     ),
     (
-        "Trivial score",
+        "Baseline",
         "What a map without any skill would score: the better of calling the whole area gap and calling all of it canopy. A "
         "score is "
         "worth what it has above that.",

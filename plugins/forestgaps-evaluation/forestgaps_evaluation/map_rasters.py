@@ -35,7 +35,7 @@ def is_map_folder(folder: Path) -> bool:
 
 @contextmanager
 def raster(path: Path) -> Iterator[DatasetReader]:
-    """Opened to be read; what is missing is told in a sentence."""
+    """Open for reading; an error names what is missing."""
     try:
         from forestgaps_geo import opening
     except ImportError as error:

@@ -98,5 +98,5 @@ def environment() -> Environment:
 
 
 def rendered(template: str, facts: Mapping[str, Any]) -> str:
-    """The page. What a template is told is words to it, never markup, and what cannot be seen of them is shown as a sign."""
+    """Return the page. Values are text to a template, never markup; invisible characters are shown as a sign."""
     return UNSEEN.sub("\ufffd", environment().get_template(template).render(facts))

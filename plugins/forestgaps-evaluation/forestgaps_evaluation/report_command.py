@@ -115,7 +115,7 @@ def report(
 
 
 def folder_of(place: Path) -> Path:
-    """Where a page goes: into a run folder; beside a network it would become part of what is handed on, so not there."""
+    """Where a page goes: into a run folder; beside a network it would become part of the published folder."""
     from forestgaps_core.inference.model_folder import is_network
 
     return place if place.is_dir() and not is_network(place) else Path.cwd()

@@ -66,7 +66,7 @@ def trivial_scores(share: Reals) -> dict[str, dict[str, Reals]]:
 
 
 def best_trivial(share: Reals, score: str) -> Reals:
-    """The trivial score: the better of all gap and all canopy, or the one that is defined; as `share`. NaN if s is 0 or 1."""
+    """The baseline: the better of all gap and all canopy, or the one that is defined; as `share`. NaN if s is 0 or 1."""
     trivial = trivial_scores(share)
     best: Reals = np.fmax(trivial["all_gap"][score], trivial["all_canopy"][score])
     return np.where((share > 0) & (share < 1), best, np.nan)

@@ -27,7 +27,7 @@ def parsed_seeds(text: str) -> tuple[int, ...]:
 
 
 def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plugins) -> list[Path]:
-    """Train a run file once for each seed, in `folder/seed-N`; what is there already goes on, or is taken as it is.
+    """Train a run file once for each seed, in `folder/seed-N`; existing runs are resumed, or used if they are complete.
 
     Raises:
         ConfigError: A folder of that name holds another run, or training was interrupted.
@@ -44,7 +44,7 @@ def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plu
                 raise ConfigError(f"{run} is another run than {run_file}: they differ in {', '.join(apart)}", "--train")
             result = resume_training(run, plugins=plugins)
         if result.stopped and result.stopped.startswith("interrupted"):
-            raise ConfigError(f"{run} was {result.stopped}; the same command goes on with it", "--train")
+            raise ConfigError(f"{run} was {result.stopped}; repeat the command to resume it", "--train")
         runs.append(run)
     return runs
 

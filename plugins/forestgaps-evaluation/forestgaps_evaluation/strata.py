@@ -32,7 +32,7 @@ class Stratum:
 def strata(tallies: Tallies) -> list[Stratum]:
     """Sites, classes of mean slope of the ground and of canopy cover (share of ground under 2 m or more): those that have any tile.
 
-    A single site is not told apart. A value on a border is in the class above. A tile of unknown slope is in no class of slope.
+    A single site is not a stratum. A value on a border is in the class above. A tile of unknown slope is in no class of slope.
     """
     sites = np.array(tallies.sites)
     names = sorted(set(tallies.sites))

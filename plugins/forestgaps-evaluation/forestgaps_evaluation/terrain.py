@@ -9,7 +9,7 @@ GROUND_M = 10.0  # the ground is looked at in squares of this side, so that nois
 
 
 def slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
-    """Mean slope of each tile, degrees, (B,) float32; NaN where it cannot be told.
+    """Mean slope of each tile, degrees, (B,) float32; NaN where it cannot be computed.
 
     The median of each square of `GROUND_M` (smaller in a tile under four squares wide) stands for it, which a few wrong ground
     points do not move. Where four squares meet, the slope is that of the plane that fits their medians best; the tile's is the

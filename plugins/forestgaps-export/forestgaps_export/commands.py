@@ -23,7 +23,7 @@ def export(
 ) -> None:
     """Write a trained network as a folder that another engine runs.
 
-    Tiles of any size (rows and columns multiples of a number that is told) and any thresholds may be asked of it. Its answers are
+    It maps tiles of any size (rows and columns are multiples of a number that is printed) at any thresholds. Its results are
     compared with those of torch before the folder is written, at sizes and thresholds it was not traced with.
     """
     from forestgaps_export.comparison import said

@@ -128,8 +128,8 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     said.append(f"  new {new}, closed {closed}, gap at both {both}")
     if found := summary["per_year"]:
         shares = (("of the canopy opened", found["canopy_opened"]), ("of the gap area closed", found["gap_closed"]))
-        told = [f"{share:.2%} {what}" for what, share in shares if share is not None]
-        said.append(f"  a year, over {summary['years']:.2f} years: {', '.join(told) or 'nothing to take a share of'}")
+        rates = [f"{share:.2%} {what}" for what, share in shares if share is not None]
+        said.append(f"  a year, over {summary['years']:.2f} years: {', '.join(rates) or 'nothing to take a share of'}")
     said.append(f"  {'class':<10}{'changes':>9}{'earlier m2':>14}{'later m2':>14}{'new m2':>12}{'closed m2':>12}")
     for name, values in summary["classes"].items():
         if values["changes"]:

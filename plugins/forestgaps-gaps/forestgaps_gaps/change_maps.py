@@ -139,8 +139,8 @@ def change_between(earlier: Path, later: Path, out: Path, how: Comparison, repor
                 write_gap_fates(folder / POLYGONS, rows, grid.crs, layer=f"{when} {own.name}")
         if not any(summary["surveyed_m2"] for summary in summaries):
             notes.append("no pixel has data at both dates, so nothing is compared. Check that both surveys cover the same place")
-        told = json.dumps({"thresholds": summaries, "notes": notes}, indent=1)
-        (folder / SUMMARY).write_text(told + "\n", encoding="utf-8")
+        text = json.dumps({"thresholds": summaries, "notes": notes}, indent=1)
+        (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
         made = file_names([one for one, _ in whole])
         files = tuple(out / name for name in sorted(name for name in made if (folder / name).is_file()))
     return ChangeFolder(tuple(summaries), files, tuple(notes))
@@ -173,9 +173,9 @@ def paired(earlier: Path, later: Path, first: tuple[Layer, ...], second: tuple[L
     """
     levels = [[layer.threshold_m for layer in dates] for dates in (first, second)]
     if not np.array_equal(levels[0], levels[1], equal_nan=True):
-        told = [", ".join("unknown" if isnan(level) else f"{level:g} m" for level in dates) for dates in levels]
+        named = [", ".join("unknown" if isnan(level) else f"{level:g} m" for level in dates) for dates in levels]
         raise DataError(
-            f"{earlier} has gaps at {told[0]}, {later} at {told[1]}; only gaps of one threshold can be compared: name those that "
+            f"{earlier} has gaps at {named[0]}, {later} at {named[1]}; only gaps of one threshold can be compared: name those that "
             "both have, such as -t 5, or give both CHMs"
         )
     return list(zip(first, second, strict=True))

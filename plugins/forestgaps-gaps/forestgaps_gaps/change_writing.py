@@ -22,7 +22,12 @@ from forestgaps_gaps.table import GapTable
 from forestgaps_gaps.writing import GEOMETRY, SCHEMA, batch, write_layer
 from forestgaps_geo.writing import NewRaster
 
-COLOURS = {0: (232, 236, 228, 255), 1: (148, 148, 148, 255), 2: (213, 94, 0, 255), 3: (0, 114, 178, 255)}  # told apart by all eyes
+COLOURS = {
+    0: (232, 236, 228, 255),
+    1: (148, 148, 148, 255),
+    2: (213, 94, 0, 255),
+    3: (0, 114, 178, 255),
+}  # distinguishable with any color vision
 FATES = (("change", pa.int64()), ("class", pa.string()), ("other_date_m2", pa.float64()))
 FATE_SCHEMA = pa.schema([*list(SCHEMA)[:-1], *(pa.field(name, kind) for name, kind in FATES), SCHEMA.field(GEOMETRY)])
 """That of `forestgaps gaps`, and what became of each gap."""

@@ -102,7 +102,7 @@ def changed(
         tolerance: A gap whose area changes by no more than this share of the earlier area is stable; or shifted, if less than half
             of its area is gap at both dates.
         step: Rows read at a time; changes nothing but memory and time.
-        write: Told (first row, (rows, columns) bytes of `KINDS`), strip after strip.
+        write: Called with (first row, (rows, columns) bytes of `KINDS`), strip after strip.
     """
 
     @lru_cache(maxsize=1)

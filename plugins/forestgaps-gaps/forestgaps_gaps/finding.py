@@ -25,7 +25,7 @@ from forestgaps_gaps.table import Flags, GapTable, Integers
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
 
 Report: TypeAlias = Callable[[str, int, int], None]
-"""Told (what, rows done, rows in all) while work goes on."""
+"""Called with (what, rows done, rows in all) while work continues."""
 
 Watch: TypeAlias = Callable[[int, Pixels, Flags], None]
 
@@ -76,8 +76,8 @@ class Search:
 
     Attributes:
         step: Rows of a strip; changes nothing but memory and time.
-        watch: Told every strip once, from north to south: its first row, its pixels, and which of them belong to a gap within the
-            limits.
+        watch: Called with every strip once, from north to south: its first row, its pixels, and which of them belong to a gap
+            within the limits.
         labels: Which pixel belongs to which gap, known once `parts` has begun.
         surveyed_pixels: Pixels with data, known when all was read.
         found: All gaps, by number, known when all was read.
@@ -101,9 +101,9 @@ class Search:
         grid, name = self.layer.grid, self.layer.name
         pixel = grid.pixel
         least, most = self.criteria.pixels(pixel.area_m2)
-        told = _Told(self.report, f"gaps of {name}", PASSES * grid.rows)
+        progress = _Progress(self.report, f"gaps of {name}", PASSES * grid.rows)
         labels = labelled(
-            told.watching(self.layer.gap),
+            progress.watching(self.layer.gap),
             grid.rows,
             grid.columns,
             connectivity=self.criteria.connectivity,
@@ -114,7 +114,7 @@ class Search:
         self.labels = labels
         nearest = southward(labels, pixel)
         current: list[Pixels] = []
-        labels.read = self._keeping(told, current)
+        labels.read = self._keeping(progress, current)
         measures = Measures(labels.count, grid.columns, labels.connectivity)
         sight = Sight(grid.columns, pixel, nearest)
         outlines = Outlines(grid.columns, labels.last_row) if shapes else None
@@ -159,17 +159,17 @@ class Search:
     def surveyed_m2(self) -> float:
         return self.surveyed_pixels * self.layer.grid.pixel.area_m2
 
-    def _keeping(self, told: _Told, current: list[Pixels]) -> Callable[[int, int], Flags]:
+    def _keeping(self, progress: _Progress, current: list[Pixels]) -> Callable[[int, int], Flags]:
         def read(row: int, rows: int) -> Flags:
             current.append(self.layer.pixels(row, rows))
-            told.row(rows)
+            progress.row(rows)
             return current[-1].gap
 
         return read
 
 
 @define(eq=False)
-class _Told:
+class _Progress:
     report: Report
     what: str
     total: int
@@ -180,9 +180,9 @@ class _Told:
         self.report(self.what, self.done, self.total)
 
     def watching(self, read: Callable[[int, int], Flags]) -> Callable[[int, int], Flags]:
-        def told(row: int, rows: int) -> Flags:
+        def read(row: int, rows: int) -> Flags:
             gap = read(row, rows)
             self.row(rows)
             return gap
 
-        return told
+        return read

@@ -17,7 +17,7 @@ from scipy.special import log_ndtr
 from forestgaps_gaps.sizes import PowerLaw, Reals, log_mass, unfit
 
 NARROWEST = 0.01  # standard deviation of the logarithm of size
-WIDEST = 30.0  # beyond it a truncated lognormal cannot be told from a power law
+WIDEST = 30.0  # beyond it a truncated lognormal cannot be distinguished from a power law
 DECIDED = 0.1  # p-value below which one law is called better (Clauset et al., section 5.1)
 
 

@@ -24,7 +24,7 @@ from forestgaps_core.output.counts import format_count
 Points: TypeAlias = NDArray[np.float64]
 Reals: TypeAlias = NDArray[np.float64]
 
-ENOUGH = 10  # points; below, no pattern is told from chance
+ENOUGH = 10  # points; fewer cannot be distinguished from chance
 CELLS = 1024  # along a side of the map of the surveyed area at most
 PAIRS = 300_000  # pairs of points looked at; more, and the range of distances is shortened
 

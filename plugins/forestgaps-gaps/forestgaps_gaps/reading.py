@@ -113,7 +113,7 @@ class Band:
 
 @define(eq=False)
 class Layer:
-    """The gaps of a raster at one threshold, before they are told apart.
+    """The gaps of a raster at one threshold, before they are labelled.
 
     Attributes:
         threshold_m: Metres; NaN where a map does not tell.
@@ -279,7 +279,7 @@ def is_map(band: Band, how: Reading) -> bool:
     """Whether a band tells gaps rather than heights: where it says so, or holds nothing but 0 and 1 and no threshold is given.
 
     Raises:
-        DataError: It cannot be told, or is neither.
+        DataError: It cannot be determined, or is neither.
     """
     if "probability" in band.description:
         raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
@@ -314,7 +314,7 @@ def map_layers(bands: list[Band], grid: Grid, how: Reading, heights: Band | None
     if how.thresholds:
         missing = [f"{t:g} m" for t in how.thresholds if t not in levels]
         if missing:
-            known = ", ".join(f"{t:g} m" for t in levels if t is not None) or "no threshold is told"
+            known = ", ".join(f"{t:g} m" for t in levels if t is not None) or "no threshold is stated"
             raise DataError(
                 f"{bands[0].path}: is a gap map, whose thresholds are fixed ({known}), and {', '.join(missing)} was asked; "
                 "leave -t out to take it as it is, or give the CHM"

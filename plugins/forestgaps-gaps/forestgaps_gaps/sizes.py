@@ -166,7 +166,7 @@ def best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
 
 
 def unfit(sizes: NDArray[Any]) -> str | None:
-    """Why no exponent can be told from these sorted sizes."""
+    """Return why these sorted sizes give no exponent."""
     if len(sizes) < ENOUGH:
         return f"{format_count(len(sizes), 'gap')} within the limits; an exponent takes at least {ENOUGH}"
     if sizes[0] == sizes[-1]:

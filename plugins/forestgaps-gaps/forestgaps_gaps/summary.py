@@ -207,7 +207,7 @@ def judged(plausibility: float | None) -> str:
 
 def pattern_lines(found: Mapping[str, Any]) -> list[str]:
     if found["ratio"] is None:
-        return [f"  pattern: none told, {found['why']}"]
+        return [f"  pattern: not estimated, {found['why']}"]
     way = "at random" if found["p"] >= 0.05 else "clustered" if found["ratio"] < 1 else "evenly spaced"
     return [f"  pattern: Clark-Evans R {found['ratio']:.3f} (z = {found['z']:.2f}, p = {found['p']:.2g}): {way}; {found['method']}"]
 
@@ -219,10 +219,10 @@ def ripley_lines(found: Mapping[str, Any] | None) -> list[str]:
     level, low, high, distances = (np.array(found[name]) for name in ("l", "l_low", "l_high", "r_m"))
     above, below = distances[level > high], distances[level < low]
     sides = ((above, "above them (clustered)"), (below, "below them (evenly spaced)"))
-    told = [f"{word} at {' to '.join(dict.fromkeys(f'{r:.3g}' for r in side[[0, -1]]))} m" for side, word in sides if len(side)]
+    parts = [f"{word} at {' to '.join(dict.fromkeys(f'{r:.3g}' for r in side[[0, -1]]))} m" for side, word in sides if len(side)]
     return [
         f"    Ripley's L to {distances[-1]:.3g} m beside {found['simulations']} simulations: "
-        f"{' and '.join(told) or 'within them all'}; p = {found['p']:.2g} for the whole curve"
+        f"{' and '.join(parts) or 'within them all'}; p = {found['p']:.2g} for the whole curve"
     ]
 
 

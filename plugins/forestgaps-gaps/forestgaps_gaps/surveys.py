@@ -1,4 +1,4 @@
-"""What is told of a raster's gaps as a whole: numbers for people and programs, and maps of them by grid cell."""
+"""Summaries of the gaps of a raster: numbers for people and programs, and maps of them by grid cell."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def take_stock(
         nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
         if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
             raise DataError(
-                f"{raster}: bands without a threshold cannot be told apart in {wish.out}; use .gpkg, or choose one: --band 1"
+                f"{raster}: bands without a threshold cannot be distinguished in {wish.out}; use .gpkg, or choose one: --band 1"
             )
         criteria = criteria.for_layer(found[0])
         surveys = {layer.name: Survey(Search(layer, criteria, report=report), wish.cell_m) for layer in found}

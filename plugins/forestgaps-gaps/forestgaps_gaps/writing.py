@@ -56,7 +56,7 @@ def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
     """Write gaps with their polygons; `out` is there whole or not at all.
 
     Args:
-        out: Its suffix chooses the format: .gpkg (a layer for each of `layers`), .fgb or .parquet (all in one, told apart by
+        out: Its suffix chooses the format: .gpkg (a layer for each of `layers`), .fgb or .parquet (all in one, distinguished by
             threshold_m).
         layers: Gaps by the name of their layer, taken in order and as they come.
 

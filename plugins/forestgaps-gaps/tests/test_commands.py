@@ -175,7 +175,7 @@ def test_bands_that_cannot_be_told_apart_are_refused(run, raster, tmp_path) -> N
     with pytest.raises(DataError, match="choose one"):
         run(raster("twins.tif", planes, descriptions=("gap at 5 m",) * 2))
     path = raster("nameless.tif", planes)
-    with pytest.raises(DataError, match=r"cannot be told apart in .*\.fgb"):
+    with pytest.raises(DataError, match=r"cannot be distinguished in .*\.fgb"):
         run(path, "--out", tmp_path / "gaps.fgb")
     run(path, "--out", tmp_path / "gaps.gpkg")
     assert [name for name, _ in pyogrio.list_layers(tmp_path / "gaps.gpkg")] == ["gaps_band1", "gaps_band2"]

@@ -129,7 +129,7 @@ def test_few_gaps_are_told_with_reasons_instead_of_numbers() -> None:
     said = "\n".join(lines(found))
     assert said.startswith("2 gaps: canopy below 5 m, of at least 4 m2, 8 neighbors")
     assert "no power-law exponent, 2 gaps within the limits; an exponent takes at least 10" in said
-    assert "pattern: none told, 2 gaps" in said
+    assert "pattern: not estimated, 2 gaps" in said
 
 
 def test_no_gap_is_one_line() -> None:

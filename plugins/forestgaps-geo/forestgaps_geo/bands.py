@@ -22,7 +22,7 @@ from forestgaps_geo.value_bands import ValueBand, choose_band, value_band
 
 Plane: TypeAlias = NDArray[np.float32]
 Report: TypeAlias = Callable[[str, int, int], None]
-"""Told (what, done, total) when work begins, with 0 done, and while it goes on."""
+"""Called with (what, done, total) when work begins, with 0 done, and while it continues."""
 
 STRIP = 2**22  # pixels read at a time
 HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
@@ -65,7 +65,7 @@ class Band:
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
         """Float32 metres, NaN where the file has no data."""
         raw, valid = self.source.read(row, column, rows, columns)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is infinite then is no elevation, and told by `survey`
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite value is not an elevation; `survey` reports it
             values: Plane = convert_values(raw, self.source, self.unit_m).astype(np.float32, copy=False)
         values[~valid] = np.nan
         return values

@@ -171,13 +171,13 @@ def bounds_in(grid: Grid, crs: CRS | str) -> tuple[float, float, float, float]:
     Raises:
         DataError: It does not lie where that CRS is defined, or there is no way from one to the other.
     """
-    told = name(crs) if isinstance(crs, CRS) else crs
+    crs_name = name(crs) if isinstance(crs, CRS) else crs
     try:
         left, bottom, right, top = transform_bounds(grid.crs, crs, *grid.bounds)
     except Exception as error:  # some of GDAL's errors are of no public class
-        raise DataError(f"a grid ({grid}) cannot be brought to {told} ({plain(error)})") from error
+        raise DataError(f"a grid ({grid}) cannot be brought to {crs_name} ({plain(error)})") from error
     if not all(isfinite(value) for value in (left, bottom, right, top)):
-        raise DataError(f"a grid ({grid}) does not lie where {told} is defined")
+        raise DataError(f"a grid ({grid}) does not lie where {crs_name} is defined")
     return left, bottom, right, top
 
 

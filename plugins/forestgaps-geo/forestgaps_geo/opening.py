@@ -1,4 +1,4 @@
-"""Rasters that nobody vouches for, opened so that reading them does no harm.
+"""Open untrusted rasters so that reading them does no harm.
 
 A raster is a file from elsewhere, and GDAL believes what it says. A virtual raster (VRT) may name other files, addresses on the
 network and Python code; a plain GeoTIFF may name the file of its overviews, on the network too, and so may files beside it; a
@@ -65,7 +65,7 @@ SETTINGS = {
 
 @frozen
 class Named:
-    """What GDAL is told to open.
+    """What GDAL opens.
 
     Attributes:
         name: The absolute path of a GeoTIFF, or the text of a VRT with everything in it checked.
@@ -153,7 +153,7 @@ def sound(path: Path, named: Named) -> Any:
     try:
         dataset = rasterio.open(named.name, driver=named.driver)
     except Exception as error:  # of a damaged header rasterio raises whatever its conversions do
-        raise DataError(f"{path}: is no raster that can be read ({deepest(error)})") from error
+        raise DataError(f"{path}: is not a readable raster ({deepest(error)})") from error
     elsewhere = False
     try:
         if not (fault := of_size(path, dataset, named.size) or of_place(dataset)):
@@ -209,7 +209,7 @@ def convert(path: Path) -> str:
     return gdal_translate(path, "plain")
 
 
-# --- what GDAL is told to open ------------------------------------------------------------------------------------------
+# --- what GDAL opens ------------------------------------------------------------------------------------------------
 
 
 def checked(path: Path, above: tuple[Path, ...] = ()) -> Named:
@@ -229,7 +229,7 @@ def checked(path: Path, above: tuple[Path, ...] = ()) -> Named:
             checked_vrt.cache_clear()
             named = checked_vrt(path, path.absolute(), state(path), above)
         return named
-    raise DataError(f"{path}: is no raster that can be read: neither a GeoTIFF nor a VRT; convert it: {convert(path)}")
+    raise DataError(f"{path}: is not a readable raster: neither a GeoTIFF nor a VRT; convert it: {convert(path)}")
 
 
 def is_virtual(start: bytes) -> bool:

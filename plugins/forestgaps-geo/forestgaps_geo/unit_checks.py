@@ -29,7 +29,7 @@ UNIT_IN_NAME = re.compile(
 
 
 def check_declared_unit(band: Band) -> Finding | None:
-    """A unit that only the file declares is converted, and the user is told."""
+    """A unit that only the file declares is converted, with a note."""
     if not band.declared_unit:
         return None
     return Finding(

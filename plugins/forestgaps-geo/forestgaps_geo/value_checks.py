@@ -8,7 +8,7 @@ from forestgaps_geo.bands import Band
 from forestgaps_geo.findings import Finding, share
 from forestgaps_geo.raster_sampling import Sample
 
-FEW_PIXELS = 16  # of which nothing can be told
+FEW_PIXELS = 16  # too few to judge
 FULL = 0.005  # of the pixels; heights do not share their highest value
 
 

@@ -1,4 +1,4 @@
-"""Virtual rasters (VRT) that nobody vouches for: their elements, one by one, against what mosaics and warped views need.
+"""Check untrusted virtual rasters (VRT) element by element against what mosaics and warped views need.
 
 What is allowed is what gdalbuildvrt and `gdalwarp -of VRT` write, without the elements by which a file would name other files,
 addresses on the network, or code: Python functions of pixels, raw bytes of any file, tables and models of other drivers.

@@ -50,7 +50,7 @@ class RandomCrops:
 
     def place(self, index: int, draw: int) -> str:
         """Where a tile was taken, for people."""
-        return told(*self.drawn(draw), self.tile_px)
+        return describe_place(*self.drawn(draw), self.tile_px)
 
     def drawn(self, draw: int) -> tuple[int, int, int]:
         """Landscape, row and column."""
@@ -79,14 +79,14 @@ class FixedTiles:
     def place(self, index: int, draw: int) -> str:
         """Where a tile lies, for people."""
         landscape, row, column = self.places[index].tolist()
-        return told(landscape, row, column, self.tile_px)
+        return describe_place(landscape, row, column, self.tile_px)
 
     def block(self, index: int) -> int:
         """The landscape of a tile: tiles of one are alike, those of two are not."""
         return int(self.places[index, 0])
 
 
-def told(landscape: int, row: int, column: int, size: int) -> str:
+def describe_place(landscape: int, row: int, column: int, size: int) -> str:
     return f"landscape {landscape}, rows {row}-{row + size}, columns {column}-{column + size}"
 
 

@@ -41,7 +41,7 @@ def successor(old: nn.Module, new: nn.Module) -> nn.Module:
 def convert_normalization(model: nn.Module, factory: NormFactory) -> nn.Module:
     """Replace the normalization layers of a network, in place, and keep their affine parameters.
 
-    The parameters are the same objects, so an optimizer that holds them goes on. A layer without affine parameters gets a
+    The parameters are the same objects, so an optimizer that holds them keeps working. A layer without affine parameters gets a
     successor without. Running averages are kept where old and new have them; a new batch norm without forerunner starts at mean
     0 and variance 1 and has to see some batches in training mode before it is used. A layer used in several places stays one.
 

@@ -49,5 +49,5 @@ def lines(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> Itera
 
 
 def test_areas(sites: Sequence[SimulatedSite]) -> list[str]:
-    """Names of the areas held back, in the order of the site list."""
+    """Names of the held-out areas, in the order of the site list."""
     return [*(f"simulated {site.forest} (seed {site.seed})" for site in sites if site.part == "test"), f"{REAL}, southern half"]

@@ -140,15 +140,15 @@ def failures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     lost = [row for row in rows if judged(row) and best_filter(row)[1] - row["network"] > LOST]
     useless = [row for row in rows if judged(row) and row["network"] <= row["trivial"]]
     for area in dict.fromkeys(row["area"] for row in lost):
-        told = ", ".join(
+        listed = ", ".join(
             f"{row['threshold_m']:g} m ({row['network']:.2f} against {best_filter(row)[1]:.2f} by {best_filter(row)[0]})"
             for row in lost
             if row["area"] == area
         )
-        yield f"- {area}: a filter is clearly better at {told}."
+        yield f"- {area}: a filter is clearly better at {listed}."
     for area in dict.fromkeys(row["area"] for row in useless):
-        told = ", ".join(f"{row['threshold_m']:g} m" for row in useless if row["area"] == area)
-        yield f"- {area}: no better than saying one thing everywhere at {told}."
+        listed = ", ".join(f"{row['threshold_m']:g} m" for row in useless if row["area"] == area)
+        yield f"- {area}: no better than saying one thing everywhere at {listed}."
     if not lost and not useless:
         yield f"- At no judged pair above does a filter win by more than {LOST:g}."
     yield f"- Not judged here: thresholds at which under {JUDGED[0]:.0%} or over {JUDGED[1]:.0%} of an area is gap."

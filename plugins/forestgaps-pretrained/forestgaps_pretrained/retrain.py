@@ -4,9 +4,9 @@
 
 FOLDER of --westport holds dsm.tif and dtm.tif of the site nz_westport. Every step is a command a user would type: simulate
 landscapes, prepare them with the site's northern half, train by `run.toml` of this package, share the network. Then it is scored on
-the areas held back, and the card written. Seeds are fixed: the same machine gives the same network.
+the held-out areas, and the card written. Seeds are fixed: the same machine gives the same network.
 
-What is made on the way is kept in --work. Interrupted, the same command goes on where it stopped.
+What is made on the way is kept in --work. After an interruption the same command resumes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def native_data(plan: Plan) -> Path:
 
 
 def scored_areas(plan: Plan, prepared: Path, sites: Sequence[SimulatedSite]) -> Iterator[tuple[str, Tile, float]]:
-    """Name, data and pixel size of each area that was held back."""
+    """Name, data and pixel size of each held-out area."""
     from forestgaps_pretrained.scores import held_back
 
     native = native_data(plan)

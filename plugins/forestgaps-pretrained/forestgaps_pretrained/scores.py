@@ -1,4 +1,4 @@
-"""How good a network is on the areas held back, beside the classical filters and a map that says one thing everywhere."""
+"""Scores of a network on the held-out areas, beside the classical filters and a map that says one thing everywhere."""
 
 from __future__ import annotations
 

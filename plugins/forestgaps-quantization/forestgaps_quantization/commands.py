@@ -39,7 +39,7 @@ def quantize(
     """Write a trained network as a folder whose convolutions compute with 8-bit integers.
 
     Weights get a scale for each channel, inputs one that is observed on the surface given, or that training with the callback
-    quantization_aware has learned. What is lost is measured on other tiles than ranges were chosen by, and told.
+    quantization_aware has learned. The loss of accuracy is measured on other tiles than those that set the ranges, and printed.
     """
     from forestgaps_core.errors import ConfigError
     from forestgaps_quantization.folders import quantize_network, sentences
@@ -59,7 +59,7 @@ def quantize(
         checkpoint=checkpoint,
     )
     if as_json:
-        told = {
+        summary = {
             "folder": str(out),
             "file": str(out / done.program.file),
             "engine": done.program.engine,
@@ -74,7 +74,7 @@ def quantize(
             "iou": done.loss.iou,
             "notes": list(done.notes),
         }
-        typer.echo(json.dumps(told, indent=1))
+        typer.echo(json.dumps(summary, indent=1))
         return
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)

@@ -108,7 +108,7 @@ def not_quantized(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str
     if not ((scales > 0) & (scales < MOST_SCALE)).all():
         return "scales that are not above 0"
     if of_input.dtype != torch.float32 or of_input.shape != (2,) or not of_input.isfinite().all():
-        return "a scale of the input that is no number"
+        return "a scale of the input that is not a number"
     scale, zero_point = of_input.tolist()
     if not 0 < scale < MOST_SCALE or not 0 <= zero_point <= INPUT_MOST or zero_point != int(zero_point):
         return f"the scale {scale:g} and zero point {zero_point:g} of the input"

@@ -45,7 +45,7 @@ def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> l
         path: Of its checkpoint, for sentences.
 
     Raises:
-        CheckpointError: It does not say what its data are, as networks that were handed on do not, or they are gone.
+        CheckpointError: It does not say what its data are, as published model folders do not, or they are gone.
     """
     if "data" not in about["config"]:
         raise CheckpointError(

@@ -51,18 +51,18 @@ def check_apart(index: Index) -> None:
     Raises:
         DataError: They do; all pairs of sites are named, with their distance.
     """
-    told: dict[tuple[str, str], tuple[float, str, str]] = {}
+    nearest: dict[tuple[str, str], tuple[float, str, str]] = {}
     for one, other in combinations([block for site in index.sites for block in placed(site)], 2):
         if one.site == other.site or one.part == other.part:
             continue
         found = distance(one, other, reach=index.guard_m)
         # Half a millimetre: coordinates are rounded when they are written.
         if found is not None and (found < 0 or found < index.guard_m - 5e-4):
-            worst = told.get((one.site, other.site))
+            worst = nearest.get((one.site, other.site))
             if worst is None or found < worst[0]:
-                told[one.site, other.site] = found, one.part, other.part
-    if told:
-        raise DataError("\n".join(too_near(site, beside, *worst, index.guard_m) for (site, beside), worst in told.items()))
+                nearest[one.site, other.site] = found, one.part, other.part
+    if nearest:
+        raise DataError("\n".join(too_near(site, beside, *worst, index.guard_m) for (site, beside), worst in nearest.items()))
 
 
 def too_near(site: str, other: str, found: float, part: str, other_part: str, guard_m: float) -> str:
@@ -100,7 +100,7 @@ def box(grid: Grid) -> tuple[float, float, float, float] | None:
 
 
 def distance(one: Placed, other: Placed, *, reach: float) -> float | None:
-    """Metres between two blocks, 0 where they touch, -1 where they overlap; None where it is over `reach` or cannot be told."""
+    """Metres between two blocks, 0 where they touch, -1 where they overlap; None where it is over `reach` or cannot be computed."""
     if one.grid.crs is None or other.grid.crs is None:
         return between(one.grid.bounds, other.grid.bounds, 1.0) if one.frame == other.frame and one.frame is not None else None
     if one.box is not None and other.box is not None and not near(one.box, other.box, reach):
@@ -121,7 +121,7 @@ def between(one: tuple[float, float, float, float], other: tuple[float, float, f
 
 
 def near(one: tuple[float, float, float, float], other: tuple[float, float, float, float], reach: float) -> bool:
-    """Whether two boxes in degrees may come within `reach` metres, told quickly and never wrongly no."""
+    """Whether two boxes in degrees may come within `reach` metres, computed quickly; never wrongly False."""
     up = (reach + 100) / DEGREE
     highest = min(max(abs(value) for value in (one[1], one[3], other[1], other[3])), 89.0)
     aside = up / cos(radians(highest))

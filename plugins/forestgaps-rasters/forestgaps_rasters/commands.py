@@ -197,8 +197,8 @@ def predict(
     """Map gaps on a DSM of any size, all thresholds in one pass.
 
     Writes probabilities.tif and gaps.tif, Cloud-Optimized GeoTIFFs with a band per threshold, 255 where the DSM has no data.
-    Probabilities are bytes with a scale of 0.004, which GIS programs apply by themselves. Interrupted, the same command goes on
-    where it stopped.
+    Probabilities are bytes with a scale of 0.004, which GIS programs apply by themselves. Repeat the command after an
+    interruption to resume it.
     """
     from forestgaps_core import load_predictor
     from forestgaps_core.output.progress import show_progress

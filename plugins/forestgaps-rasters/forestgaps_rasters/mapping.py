@@ -189,8 +189,8 @@ def identity(predictor: Predictor) -> str:
             sum_.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     kind: Any = type(predictor)
     if has(kind):
-        told = {about.name: getattr(predictor, about.name) for about in fields(kind) if about.name != "model"}
-        sum_.update(described(told).encode())
+        settings = {about.name: getattr(predictor, about.name) for about in fields(kind) if about.name != "model"}
+        sum_.update(described(settings).encode())
     return sum_.hexdigest()
 
 

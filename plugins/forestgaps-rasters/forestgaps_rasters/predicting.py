@@ -239,7 +239,7 @@ def checked(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
 
 
 def remarks(predictor: Predictor, grid: Grid, levels: Sequence[float]) -> list[str]:
-    """What a person should know but need not mend."""
+    """What the user should know but need not fix."""
     found = []
     low, high = min(predictor.thresholds), max(predictor.thresholds)
     beyond = [f"{level:g}" for level in levels if not low <= level <= high]

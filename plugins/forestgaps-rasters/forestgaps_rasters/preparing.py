@@ -52,7 +52,7 @@ class Prepared:
 def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, report: Report = silent) -> Prepared:
     """Check the sites and write them into the new folder `out`.
 
-    Interrupted, the same call goes on from the sites that it had finished.
+    After an interruption the same call resumes after the finished sites.
 
     Raises:
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
@@ -203,7 +203,7 @@ def derive_ground(surface: Band, heights: Band, grid: Grid, path: Path) -> None:
 
 
 def notes(index: Index) -> Iterator[str]:
-    """What a person should know but need not mend."""
+    """What the user should know but need not fix."""
     bare = [site.name for site in index.sites if site.crs is None]
     if bare:
         lost = ", and how far from other sites cannot be checked" if len(index.sites) > 1 else ""

@@ -304,15 +304,15 @@ def refuse_other(folder: Path, about: Mapping[str, Any]) -> None:
     try:
         before = read_json(folder / WORK)
         if not isinstance(before, dict):
-            raise ValueError("it is no table")
+            raise ValueError("it is not a table")
     except (OSError, ValueError, RecursionError) as error:
         raise NotOursError(f"{folder}: cannot be resumed ({error}); --restart removes its blocks and starts again") from error
     other = [name for name in {**before, **about} if before.get(name) != about.get(name)]
     if other:
-        told = ", ".join(difference(name, before.get(name), about.get(name)) for name in other)
+        changed = ", ".join(difference(name, before.get(name), about.get(name)) for name in other)
         raise NotOursError(
-            f"{folder}: was begun with something else, so resuming would mix two maps: {told}; --restart removes its blocks "
-            "and starts again, the former command resumes it"
+            f"{folder}: was started with other inputs or settings, so resuming would mix two maps: {changed}; "
+            "--restart removes its blocks and starts again, the former command resumes it"
         )
 
 

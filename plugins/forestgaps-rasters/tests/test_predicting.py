@@ -456,7 +456,7 @@ def test_interrupted_with_another_network_or_dsm_it_is_refused(raster, tmp_path)
     dsm = raster("dsm.tif", terrain(300, 260))
     with pytest.raises(KeyboardInterrupt):
         predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
-    with pytest.raises(DataError, match=r"map.partial: was begun with something else.*: network; --restart"):
+    with pytest.raises(DataError, match=r"map.partial: was started with other inputs or settings.*: network; --restart"):
         predict_raster(small(seed=1), dsm, tmp_path / "map", how=SMALL)
     with pytest.raises(DataError, match=r"thresholds \(2, 5, now 2\)"):
         predict_raster(small(), dsm, tmp_path / "map", [2], SMALL)

@@ -75,7 +75,7 @@ def test_work_without_a_finished_block_leaves_nothing(tmp_path) -> None:
 def test_other_work_in_its_place_is_refused_and_thrown_away_where_asked(tmp_path) -> None:
     begun(tmp_path / "out", (0, 0))
     other = ABOUT | {"window": 768, "input files": [["a.tif", 1, 3]]}
-    sentence = r"out.partial: was begun with something else.*window \(512, now 768\), input files; --restart"
+    sentence = r"out.partial: was started with other inputs or settings.*window \(512, now 768\), input files; --restart"
     with pytest.raises(DataError, match=sentence), work_folder(tmp_path / "out", other, 0):
         pass
     assert (partial(tmp_path / "out") / "blocks" / "00000-00000.block").exists(), "refused, not destroyed"

@@ -34,8 +34,8 @@ def through(step: int, *, joints: Sequence[int], values: Sequence[float], curve:
 class OneCycle:
     """Up from `start` to the base rate, which is the largest here, and down to `floor`.
 
-    With a `tail` the way down ends at `start`, and the tail goes on from there to `floor` (three phases). The momentum (first beta
-    of Adam) runs the other way: from `momentum_high` down to `momentum_low` at the peak of the rate, and up again.
+    With a `tail` the way down ends at `start`, and the tail continues from there to `floor` (three phases). The momentum (first
+    beta of Adam) runs the other way: from `momentum_high` down to `momentum_low` at the peak of the rate, and up again.
 
     Formula: f goes through start at 0, 1 at `rise`, with a tail start at T - tail, and floor at T, the steps after the warm-up;
     between them it has gone (1 - cos(pi u)) / 2, or u, of the way, with u the share of the phase completed.

@@ -12,7 +12,7 @@ from forestgaps_schedulers.schedule import warmup_field
 
 @frozen(kw_only=True)
 class WarmupCosine:
-    """A short rise, then half a cosine down to `floor`, where it stays: `cosine`, but with a warm-up unless told otherwise.
+    """A short rise, then half a cosine down to `floor`, where it stays: `cosine`, but with a warm-up by default.
 
     Formula: f(s) = (s + 1) / (r + 1) in the first r steps, then floor + (1 - floor) (1 + cos(pi (s - r) / (S - r))) / 2,
     with s of the run's S steps completed.

@@ -74,7 +74,7 @@ class EventFile:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps. Everything logged before it is on the disk, or in here."""
-        with suppress(DiskError):  # told at the end of an epoch
+        with suppress(DiskError):  # reported at the end of an epoch
             self.flush()
         waiting = torch.frombuffer(bytearray(b"".join(self.waiting)), dtype=torch.uint8) if self.waiting else torch.empty(0)
         return {"file": self.path.name, "bytes": self.whole, "waiting": waiting.to(torch.uint8)}
@@ -89,7 +89,7 @@ class EventFile:
         self.waiting.append(framed.getvalue())
         self.bytes += len(self.waiting[-1])
         if time.monotonic() - self.written > OFTEN:
-            with suppress(DiskError):  # told when it is asked for, at the end of an epoch
+            with suppress(DiskError):  # reported when it is requested, at the end of an epoch
                 self.flush()
         if self.bytes > MOST:
             log.warning("%s: more waits for the disk than %d MB, and is dropped", self.path, MOST // 1_000_000)
@@ -97,7 +97,7 @@ class EventFile:
 
     def flush(self) -> None:
         """Raises:
-        DiskError: What waits could not be written, and goes on waiting.
+        DiskError: What waits could not be written, and keeps waiting.
         """
         self.written = time.monotonic()
         with disk_errors(self.path, needed=self.bytes, after="its events wait in memory and are written with the next"):
