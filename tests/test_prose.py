@@ -1,0 +1,51 @@
+"""The language of documentation, help, messages, docstrings and comments: phrases that have a plain term are not used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Each with what to write instead.
+BANNED = {
+    r"\btold\b": "reported, printed, sent, called with",
+    r"\bgoes on\b": "continues, resumes",
+    r"\bbeg[iu]ns? anew\b": "restarts",
+    r"\b(to hand on|handed on|hands on)\b": "model folder, publish",
+    r"\bvouch": "trusted, untrusted",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\bcomes? along\b": "is included",
+    r"\bheld back\b": "held-out",
+    r"\bby heart\b": "from memory",
+    r"\btrivial scores?\b": "baseline",
+    r"\bis no (raster|class|plugin|checkpoint|hook|table|file|folder|grid)\b": "is not a ...",
+    r"\bthat (are|is) none\b": "that are not ..., non-finite",
+    r"\bnumbers? that (are|is) no\b": "non-finite",
+}
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "noxfile.py")),
+    *(path for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts),  # decisions record their time
+    *(ROOT / "plugins").glob("*/README.md"),
+    *(ROOT / "benchmarks").glob("*.md"),
+    *(ROOT / "forestgaps_core").rglob("*.py"),
+    *(ROOT / "plugins").glob("*/forestgaps_*/**/*.py"),
+]
+
+
+def test_there_are_pages_and_sources():
+    assert {"index.md", "README.md", "trainer.py", "commands.py"} <= {path.name for path in PAGES}
+
+
+@pytest.mark.parametrize("phrase", BANNED)
+def test_a_phrase_with_a_plain_term_is_not_used(phrase):
+    pattern = re.compile(phrase, re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in PAGES
+        if path.is_file()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found, f"write: {BANNED[phrase]}\n" + "\n".join(found)
