@@ -136,7 +136,7 @@ def alone(session: nox.Session) -> None:
 
 
 def editable(name: str) -> list[str]:
-    """A plugin with all its extras, and those of the project's own packages that it says it needs, as pip is told."""
+    """A plugin with all its extras, and those of the project's own packages that it requires, as arguments of pip."""
     project = project_of(ROOT / "plugins" / name)
     optional = project.get("optional-dependencies", {})
     needed = {re.split(r"[^\w-]", line)[0] for line in chain(project["dependencies"], *optional.values())}
@@ -270,11 +270,11 @@ def lowest_versions() -> list[str]:
 def audit(session: nox.Session) -> None:
     """Known weaknesses of the tested set, where the advisory service can be reached."""
     session.install(*CONSTRAINTS, "pip-audit>=2.7")
-    told = Path(session.create_tmp(), "audit.json")
-    told.unlink(missing_ok=True)
-    command = ("pip-audit", "--requirement", str(TESTED), "--no-deps", "--disable-pip", "--format=json", f"--output={told}")
+    report = Path(session.create_tmp(), "audit.json")
+    report.unlink(missing_ok=True)
+    command = ("pip-audit", "--requirement", str(TESTED), "--no-deps", "--disable-pip", "--format=json", f"--output={report}")
     output = str(session.run(*command, "--progress-spinner=off", "--timeout=10", success_codes=[0, 1], silent=True))
-    rows = json.loads(told.read_text(encoding="utf-8"))["dependencies"] if told.is_file() else []
+    rows = json.loads(report.read_text(encoding="utf-8"))["dependencies"] if report.is_file() else []
     asked = [row for row in rows if "skip_reason" not in row]
     unreachable = re.search(r"connect|timed? ?out|resolve|unreachable|proxy|service", output, re.I)
     if not asked and (rows or unreachable):  # a mirror without advisories answers that it knows no package at all
@@ -284,8 +284,8 @@ def audit(session: nox.Session) -> None:
     session.log(f"{len(asked)} of {len(rows)} packages audited; not known to the service: {len(rows) - len(asked)}")
     found = [(row, weakness) for row in asked for weakness in row["vulns"]]
     for row, weakness in found:
-        mended = ", ".join(weakness["fix_versions"]) or "no version yet"
-        session.log(f"{row['name']} {row['version']}: {weakness['id']}, mended in {mended}")
+        fixed = ", ".join(weakness["fix_versions"]) or "no version yet"
+        session.log(f"{row['name']} {row['version']}: {weakness['id']}, fixed in {fixed}")
     if found:
         session.error(f"{len(found)} known weaknesses in {TESTED}")
 

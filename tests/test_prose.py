@@ -20,7 +20,7 @@ BANNED = {
     r"\bheld back\b": "held-out",
     r"\bby heart\b": "from memory",
     r"\btrivial scores?\b": "baseline",
-    r"\bis no (raster|class|plugin|checkpoint|hook|table|file|folder|grid)\b": "is not a ...",
+    r"(?<!there )\bis no (raster|class|plugin|checkpoint|hook|table|file|folder|grid)\b": "is not a ...",
     r"\bthat (are|is) none\b": "that are not ..., non-finite",
     r"\bnumbers? that (are|is) no\b": "non-finite",
 }

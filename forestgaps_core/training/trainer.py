@@ -354,7 +354,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that a bit-identical continuation needs, at the border of a step. Plain values and tensors only.
 
-        No state of a generator: torch's own is begun anew in each step, from (seed, step).
+        No state of a generator: torch's own restarts in each step, from (seed, step).
         """
         return {
             "about": dict(self.about),

@@ -149,7 +149,7 @@ def named_by(path: Path, element: Element) -> Path:
     """The file that a VRT names."""
     name = element.text or ""
     if not 0 < len(name) <= LONGEST or re.match(r"[<&]|/vsi|\\|[A-Za-z][\w+.-]+:", name):
-        raise DataError(f"{path}: names {plain(name)!r}, which is no file on this machine; download it, and name the copy")
+        raise DataError(f"{path}: names {plain(name)!r}, which is not a file on this machine; download it, and name the copy")
     relative = "1" in (element.get("relativeToVRT"), element.get("relativetoVRT"))
     return (path.parent / name if relative else Path(name)).absolute()
 
