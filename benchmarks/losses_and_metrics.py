@@ -7,7 +7,7 @@ samples of 256 x 256 pixels at five thresholds; jobs take turns (see `interleave
 same numbers.
 
 - **Loss**: forward and backward of `focal_dice`, with a fifth of the pixels without data and a weight for each threshold, against
-  MONAI's DiceFocalLoss, which does neither; then with `gap_weight` and `label_smoothing` besides.
+  MONAI's DiceFocalLoss, which does neither; then with `pos_weight` and `label_smoothing` besides.
 - **Counts**: one update of a confusion matrix for each of five thresholds, against torchmetrics' BinaryConfusionMatrix without
   validation, which pools the thresholds; and the same with pixels to ignore. MultilabelConfusionMatrix, which tells the
   thresholds apart, stands there for orientation.
@@ -78,7 +78,7 @@ def same_loss(losses: ModuleType) -> None:
     smooth = 1e-3
     pixels = smooth * SIZE * SIZE
     theirs = losses.DiceFocalLoss(sigmoid=True, smooth_nr=pixels, smooth_dr=pixels)(logits, batch.target)
-    ours = CombinedFocalDiceLoss(smooth=smooth)(logits, batch)
+    ours = CombinedFocalDiceLoss(eps=smooth)(logits, batch)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in (ours, theirs)))
 
@@ -90,12 +90,12 @@ def compared_losses(rounds: int) -> Iterator[Comparison]:
     same_loss(losses)
     batch, logits = question(WITHOUT_DATA)
     weighted = CombinedFocalDiceLoss(threshold_weights={"2": 3.0, "20": 1.0})
-    everything = attrs.evolve(weighted, gap_weight=2.0, label_smoothing=0.1)
+    everything = attrs.evolve(weighted, pos_weight=2.0, label_smoothing=0.1)
     monai = losses.DiceFocalLoss(sigmoid=True)
     jobs = {
         "MONAI DiceFocalLoss": step(lambda x: monai(x, batch.target), logits),
         "focal_dice, mask and threshold weights": step(lambda x: weighted.build()(x, batch), logits),
-        "focal_dice, also gap_weight and label_smoothing": step(lambda x: everything.build()(x, batch), logits),
+        "focal_dice, also pos_weight and label_smoothing": step(lambda x: everything.build()(x, batch), logits),
     }
     reference, *ours = jobs
     yield Comparison(

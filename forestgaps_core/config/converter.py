@@ -272,7 +272,7 @@ def reason(error: Exception, name: str = "", value: Any = None) -> str:
 
 
 def structured(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
-    """The config, or None and the mistakes, each a sentence beginning with its place such as `loss.focus`."""
+    """The config, or None and the mistakes, each a sentence beginning with its place such as `loss.gamma`."""
     try:
         return StrictConverter().structure(value, kind), []
     except MistakesError as error:

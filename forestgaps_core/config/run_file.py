@@ -92,7 +92,7 @@ SECTIONS = (
 
 @frozen(kw_only=True)
 class Config:
-    """A whole run. Components are their config objects, such as `Focal(focus=1.5)`.
+    """A whole run. Components are their config objects, such as `Focal(gamma=1.5)`.
 
     Attributes:
         names: Full names of the components by place, `{"loss": "forestgaps-losses:focal"}`, as far as they are known. They play no
@@ -118,7 +118,7 @@ def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plu
     """Read a run file.
 
     Args:
-        overrides: Changes such as `loss.focus=1.5`, as for `--set`.
+        overrides: Changes such as `loss.gamma=1.5`, as for `--set`.
         plugins: What names may be used; by default, all that is installed.
 
     Raises:
@@ -345,7 +345,7 @@ def is_there(path: Path) -> bool:
 
 
 def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """The tables with changes such as `loss.focus=1.5` made.
+    """The tables with changes such as `loss.gamma=1.5` made.
 
     A value is read as TOML; one that is not TOML is a text. Another `name` starts the component's table anew, since the
     settings of one component mean nothing to another.
@@ -360,7 +360,7 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
     for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
         *path, last = key.strip().split(".")
         if not equals or not path or not all((*path, last)) or len(path) > DEEPEST:
-            problems.append(f"{shown(key + equals + text)}: write table.key=value, such as loss.focus=1.5")
+            problems.append(f"{shown(key + equals + text)}: write table.key=value, such as loss.gamma=1.5")
             continue
         inner: Any = changed
         for part in path:

@@ -2,7 +2,7 @@
 
     from forestgaps_core.testing import check_loss
     def test_contract():
-        check_loss(Focal(focus=1.5))
+        check_loss(Focal(gamma=1.5))
 
 Each check raises `AssertionError` with a sentence. `forestgaps plugins check` runs the same ones. For callbacks
 `forestgaps_core.testing.example_run` has a run of seconds besides.

@@ -177,7 +177,7 @@ TEXTS = [
         "\u202egnp",
         "a\x0bb",
         "\udcff",
-        "loss.focus=1",
+        "loss.gamma=1",
         "training.epochs=0x" + "f" * 9000,
         "a=b",
         "=",

@@ -102,7 +102,7 @@ def test_damaged_bytes_are_read_or_refused(path):
         st.tuples(
             st.sampled_from(
                 [
-                    "loss.focus",
+                    "loss.gamma",
                     "training.epochs",
                     "model.view.relief_m",
                     "metrics.a.name",

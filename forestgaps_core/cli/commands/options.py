@@ -9,5 +9,5 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting, such as loss.focus=1.5; may be repeated."),
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting, such as loss.gamma=1.5; may be repeated."),
 ]

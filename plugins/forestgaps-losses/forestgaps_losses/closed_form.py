@@ -2,7 +2,7 @@
 
 With x the logit, y the target, p = sigmoid(x), q = 1 - p and m how much a pixel counts, n = sum(m), a plane is
 
-    focal = -sum(m (y q^f log p + (1 - y) p^f log q)) / n                        f is the focus
+    focal = -sum(m (y q^f log p + (1 - y) p^f log q)) / n                        f is gamma
     dice  = 1 - N / D,    N = 2 sum(m p y) + s n,    D = sum(m p) + sum(m y) + s n    s is the smoothing
 
 and its slope at a pixel
@@ -30,8 +30,8 @@ LARGE_PLANE = 1 << 14
 class FocalDiceSettings:
     """See `focal_dice_loss`."""
 
-    focus: float
-    smooth: float
+    gamma: float
+    eps: float
     focal_weight: float
     dice_weight: float
 
@@ -71,7 +71,7 @@ def focal_dice(x: Tensor, y: Tensor, m: Tensor, settings: FocalDiceSettings, slo
 
     Every second operation is done in place, for the cache's sake; the formulas stand above.
     """
-    f = settings.focus
+    f = settings.gamma
     n = m.sum(-1, keepdim=True)
     n = torch.where(n > 0, n, 1)
     log_sum = torch.abs(x).neg_().exp_().add_(1).log_()  # log(p + q) of the larger to itself: never overflows
@@ -87,7 +87,7 @@ def focal_dice(x: Tensor, y: Tensor, m: Tensor, settings: FocalDiceSettings, slo
     predicted = counted.sum(-1, keepdim=True)
     overlap = counted.mul_(y).sum(-1, keepdim=True)
     surveyed = torch.mul(m, y, out=cost).sum(-1, keepdim=True)
-    numerator, size = 2 * overlap + settings.smooth * n, predicted + surveyed + settings.smooth * n
+    numerator, size = 2 * overlap + settings.eps * n, predicted + surveyed + settings.eps * n
     if slopes is not None:
         if_gap.mul_(p).mul_(f).addcmul_(if_gap_fade, q, value=-1)
         if_canopy.mul_(q).mul_(-f).addcmul_(if_canopy_fade, p)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from forestgaps_losses.bce import bce_loss
 from forestgaps_losses.closed_form import FocalDiceSettings
-from forestgaps_losses.dice import smooth_field
+from forestgaps_losses.dice import eps_field
 from forestgaps_losses.focal_dice import focal_dice_loss
 from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig
 
@@ -37,12 +37,12 @@ class Combo(PlaneLossConfig):
     focal_weight: float = field(
         default=1.0, validator=[ge(0), lt(1e6)], metadata={"help": "How much the focal part counts. At least 0."}
     )
-    focus: float = field(
+    gamma: float = field(
         default=2.0,
         validator=[ge(0), le(10)],
         metadata={"help": "How fast well-classified pixels fade from the focal part; gamma in the paper. 0 (not at all) to 10."},
     )
-    smooth: float = smooth_field()
+    eps: float = eps_field()
 
     def __attrs_post_init__(self) -> None:
         if not (self.bce_weight or self.dice_weight or self.focal_weight):
@@ -50,7 +50,5 @@ class Combo(PlaneLossConfig):
 
     @property
     def formula(self) -> PlaneFormula:
-        settings = FocalDiceSettings(
-            focus=self.focus, smooth=self.smooth, focal_weight=self.focal_weight, dice_weight=self.dice_weight
-        )
+        settings = FocalDiceSettings(gamma=self.gamma, eps=self.eps, focal_weight=self.focal_weight, dice_weight=self.dice_weight)
         return partial(combo_loss, bce_weight=self.bce_weight, settings=settings)

@@ -8,7 +8,7 @@ from attrs.validators import ge, le, lt
 from torch import Tensor
 
 from forestgaps_losses.closed_form import FocalDicePlanes, FocalDiceSettings
-from forestgaps_losses.dice import smooth_field
+from forestgaps_losses.dice import eps_field
 from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig
 
 
@@ -31,18 +31,18 @@ class CombinedFocalDiceLoss(PlaneLossConfig):
     """Focal and Dice loss together: single pixels for sharp probabilities, overlap for gaps that fill little of the plane.
 
     focal_weight focal + dice_weight dice in each sample and threshold; see `focal` and `dice`. Also a loss by itself:
-    `CombinedFocalDiceLoss(focus=1.5)(logits, batch)`.
+    `CombinedFocalDiceLoss(gamma=1.5)(logits, batch)`.
 
     Source: Lin et al. 2017, arXiv:1708.02002; Milletari, Navab & Ahmadi 2016, arXiv:1606.04797; the sum as in
     Zhu et al. 2019, arXiv:1808.05238
     """
 
-    focus: float = field(
+    gamma: float = field(
         default=2.0,
         validator=[ge(0), le(10)],
         metadata={"help": "How fast well-classified pixels fade from the focal part; gamma in the paper. 0 (not at all) to 10."},
     )
-    smooth: float = smooth_field()
+    eps: float = eps_field()
     focal_weight: float = field(
         default=1.0, validator=[ge(0), lt(1e6)], metadata={"help": "How much the focal part counts. At least 0."}
     )
@@ -52,7 +52,5 @@ class CombinedFocalDiceLoss(PlaneLossConfig):
 
     @property
     def formula(self) -> PlaneFormula:
-        settings = FocalDiceSettings(
-            focus=self.focus, smooth=self.smooth, focal_weight=self.focal_weight, dice_weight=self.dice_weight
-        )
+        settings = FocalDiceSettings(gamma=self.gamma, eps=self.eps, focal_weight=self.focal_weight, dice_weight=self.dice_weight)
         return partial(focal_dice_loss, settings=settings)

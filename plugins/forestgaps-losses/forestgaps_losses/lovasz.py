@@ -11,11 +11,11 @@ from torch.nn.functional import relu
 from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig
 
 
-def lovasz_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, smooth: float) -> Tensor:
+def lovasz_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, eps: float) -> Tensor:
     """Lovasz extension of 1 - IoU at the hinge errors of each plane: 0 where every pixel is right by a margin of 1.
 
     Pixels are taken from the worst error down; each error counts by what 1 - IoU rises when its pixel joins those that are
-    wrong. IoU is that of a plane to which `smooth` of its pixels were added as gap that is found, so that in a plane
+    wrong. IoU is that of a plane to which `eps` of its pixels were added as gap that is found, so that in a plane
     without gaps about that many of the worst errors share the loss, and not the very worst alone. A target y between 0 and 1 has
     the error it has on average, and counts as y of a gap. Unbounded, like any hinge. Shapes: `PlaneFormula`.
 
@@ -26,7 +26,7 @@ def lovasz_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, smooth: float
     with torch.no_grad():
         y, m = y.gather(-1, worst_first), m.gather(-1, worst_first)
         gap, canopy = m * y, m * (1 - y)
-        found = gap.sum(-1, keepdim=True) + smooth * m.sum(-1, keepdim=True)
+        found = gap.sum(-1, keepdim=True) + eps * m.sum(-1, keepdim=True)
         overlap = found - gap.cumsum(-1) + gap  # before the pixel joins
         union = found + canopy.cumsum(-1)  # after
         before = union - canopy
@@ -46,7 +46,7 @@ class Lovasz(PlaneLossConfig):
     Source: Berman, Rannen Triki & Blaschko 2018, arXiv:1705.08790
     """
 
-    smooth: float = field(
+    eps: float = field(
         default=1e-3,
         validator=[ge(0), le(1)],
         metadata={"help": "Pixels added as gap that is found, as a share of the plane's, 0 (as in the paper) to 1."},
@@ -54,4 +54,4 @@ class Lovasz(PlaneLossConfig):
 
     @property
     def formula(self) -> PlaneFormula:
-        return partial(lovasz_loss, smooth=self.smooth)
+        return partial(lovasz_loss, eps=self.eps)

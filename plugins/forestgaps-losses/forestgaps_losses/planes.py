@@ -10,7 +10,7 @@ with l the plane's value and w the weight of its threshold.
 So a plane counts by its threshold alone: neither by its valid pixels nor by its gaps. The other choice, pooling the pixels
 of the batch first, would let the tiles with most gaps decide the overlap losses, would mix thresholds where
 every sample draws its own, and would give other gradients for the same tile in another batch. Its price is that a plane with no
-gap, or with a few valid pixels, counts like any other; the overlap losses therefore have their `smooth`.
+gap, or with a few valid pixels, counts like any other; the overlap losses therefore have their `eps`.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def weighted_mean(values: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -
     return (values * weights).sum(dim) / torch.where(total > 0, total, 1)
 
 
-def counting(target: Tensor, valid: Tensor, gap_weight: float) -> Tensor:
-    """How much each pixel counts: 0 without data, `gap_weight` in a gap, 1 elsewhere."""
+def counting(target: Tensor, valid: Tensor, pos_weight: float) -> Tensor:
+    """How much each pixel counts: 0 without data, `pos_weight` in a gap, 1 elsewhere."""
     pixels = valid.to(target.dtype)
-    return pixels if gap_weight == 1 else torch.addcmul(pixels, pixels, target, value=gap_weight - 1)
+    return pixels if pos_weight == 1 else torch.addcmul(pixels, pixels, target, value=pos_weight - 1)
 
 
 @frozen(eq=False)
@@ -58,12 +58,12 @@ class PlaneLoss:
 
     formula: PlaneFormula
     threshold_weights: Callable[[Tensor], Tensor]
-    gap_weight: float = 1.0
+    pos_weight: float = 1.0
     label_smoothing: float = 0.0
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         target = batch.target.float()
-        pixels = counting(target, batch.valid, self.gap_weight)
+        pixels = counting(target, batch.valid, self.pos_weight)
         if self.label_smoothing:
             target = torch.lerp(target, target.new_full((), 0.5), self.label_smoothing)
         planes = self.formula(logits.float(), target, pixels)
@@ -83,7 +83,7 @@ class PlaneLossConfig(ABC):
             "list with one weight for each threshold of the run, or a table of weights by height in metres."
         },
     )
-    gap_weight: float = field(
+    pos_weight: float = field(
         default=1.0,
         validator=[gt(0), lt(1e6)],
         metadata={"help": "How much a gap pixel counts; a canopy pixel counts 1. Above 0."},
@@ -104,7 +104,7 @@ class PlaneLossConfig(ABC):
         return PlaneLoss(
             formula=self.formula,
             threshold_weights=weighting(self.threshold_weights, thresholds, gap_share),
-            gap_weight=self.gap_weight,
+            pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing,
         )
 

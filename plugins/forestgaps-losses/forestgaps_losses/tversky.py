@@ -8,34 +8,34 @@ from attrs import field, frozen
 from attrs.validators import gt, le
 from torch import Tensor
 
-from forestgaps_losses.dice import smooth_field
+from forestgaps_losses.dice import eps_field
 from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig, weighted_mean
 
 FLAT = 1e-6  # added before a power below 1, whose slope at 0 is infinite
 
 
-def tversky_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, false_gaps: float, missed_gaps: float, smooth: float) -> Tensor:
+def tversky_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, alpha: float, beta: float, eps: float) -> Tensor:
     """1 - Tversky index of each plane, with probabilities in place of a mask: 0 (all agree) to 1.
 
-    e / (mean(p y) + e + smooth) with the errors e = false_gaps mean(p (1 - y)) + missed_gaps mean((1 - p) y), means over the
+    e / (mean(p y) + e + eps) with the errors e = alpha mean(p (1 - y)) + beta mean((1 - p) y), means over the
     pixels that count. Without any gap only false ones are left, as in `dice_loss`. Shapes: `PlaneFormula`.
 
-    Source: Salehi, Erdogmus & Gholipour 2017 (alpha is our false_gaps, beta our missed_gaps), arXiv:1706.05721
+    Source: Salehi, Erdogmus & Gholipour 2017, arXiv:1706.05721
     """
     p, canopy = torch.sigmoid(logits), torch.sigmoid(-logits)
     found, false, missed = (weighted_mean(values, pixels) for values in (p * target, p * (1 - target), canopy * target))
-    errors = false_gaps * false + missed_gaps * missed
-    return errors / (found + errors + smooth)
+    errors = alpha * false + beta * missed
+    return errors / (found + errors + eps)
 
 
 def focal_tversky_loss(
-    logits: Tensor, target: Tensor, pixels: Tensor, *, false_gaps: float, missed_gaps: float, smooth: float, power: float
+    logits: Tensor, target: Tensor, pixels: Tensor, *, alpha: float, beta: float, eps: float, power: float
 ) -> Tensor:
     """`tversky_loss` of each plane to a power; below 1 it keeps pushing planes that agree well already.
 
     Source: Abraham & Khan 2019 (1 / gamma is our power), arXiv:1810.07842
     """
-    loss = tversky_loss(logits, target, pixels, false_gaps=false_gaps, missed_gaps=missed_gaps, smooth=smooth)
+    loss = tversky_loss(logits, target, pixels, alpha=alpha, beta=beta, eps=eps)
     return torch.pow(loss + FLAT, power) - math.pow(FLAT, power)
 
 
@@ -43,30 +43,30 @@ def focal_tversky_loss(
 class Tversky(PlaneLossConfig):
     """Tversky loss: Dice with a price of its own for inventing gaps and for missing them.
 
-    errors / (found + errors + smooth), errors = false_gaps false + missed_gaps missed, all as shares of the plane's valid
-    pixels. Both at 0.5 is Dice (with twice the smooth); more on `missed_gaps` finds more gaps and invents more.
+    errors / (found + errors + eps), errors = alpha false + beta missed, all as shares of the plane's valid
+    pixels. Both at 0.5 is Dice (with twice the eps); more on `beta` finds more gaps and invents more.
 
     Source: Salehi, Erdogmus & Gholipour 2017, arXiv:1706.05721
     """
 
-    false_gaps: float = field(
+    alpha: float = field(
         default=0.3, validator=[gt(0), le(10)], metadata={"help": "Price of canopy called gap; alpha in the paper. Above 0 to 10."}
     )
-    missed_gaps: float = field(
+    beta: float = field(
         default=0.7, validator=[gt(0), le(10)], metadata={"help": "Price of gap called canopy; beta in the paper. Above 0 to 10."}
     )
-    smooth: float = smooth_field()
+    eps: float = eps_field()
 
     @property
     def formula(self) -> PlaneFormula:
-        return partial(tversky_loss, false_gaps=self.false_gaps, missed_gaps=self.missed_gaps, smooth=self.smooth)
+        return partial(tversky_loss, alpha=self.alpha, beta=self.beta, eps=self.eps)
 
 
 @frozen(kw_only=True)
 class FocalTversky(Tversky):
     """Tversky loss to a power: below 1 for small gaps that are nearly found, above 1 for planes that are mostly wrong.
 
-    (errors / (found + errors + smooth))^power; see `tversky`.
+    (errors / (found + errors + eps))^power; see `tversky`.
 
     Source: Abraham & Khan 2019, arXiv:1810.07842
     """
@@ -81,8 +81,8 @@ class FocalTversky(Tversky):
     def formula(self) -> PlaneFormula:
         return partial(
             focal_tversky_loss,
-            false_gaps=self.false_gaps,
-            missed_gaps=self.missed_gaps,
-            smooth=self.smooth,
+            alpha=self.alpha,
+            beta=self.beta,
+            eps=self.eps,
             power=self.power,
         )

@@ -11,16 +11,16 @@ from forestgaps_losses.closed_form import FocalDicePlanes, FocalDiceSettings
 from forestgaps_losses.dice import dice_loss
 from forestgaps_losses.focal import focal_loss
 
-focuses = pytest.mark.parametrize("focus", [0.0, 0.5, 1.0, 2.0, 3.3])
+gammas = pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.3])
 
 
-def planes(focus: float, smooth: float = 0.02) -> FocalDiceSettings:
-    return FocalDiceSettings(focus=focus, smooth=smooth, focal_weight=1.3, dice_weight=0.6)
+def planes(gamma: float, eps: float = 0.02) -> FocalDiceSettings:
+    return FocalDiceSettings(gamma=gamma, eps=eps, focal_weight=1.3, dice_weight=0.6)
 
 
 def composed(logits: Tensor, target: Tensor, pixels: Tensor, chosen: FocalDiceSettings) -> Tensor:
-    focal = focal_loss(logits, target, pixels, focus=chosen.focus)
-    return chosen.focal_weight * focal + chosen.dice_weight * dice_loss(logits, target, pixels, smooth=chosen.smooth)
+    focal = focal_loss(logits, target, pixels, gamma=chosen.gamma)
+    return chosen.focal_weight * focal + chosen.dice_weight * dice_loss(logits, target, pixels, eps=chosen.eps)
 
 
 def question(seed: int, *, size: int = 6, spread: float = 3.0, planes_of_pixels: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,32 +32,32 @@ def question(seed: int, *, size: int = 6, spread: float = 3.0, planes_of_pixels:
     return logits.requires_grad_(), target, pixels * (pixels > 0.3)
 
 
-@focuses
+@gammas
 @pytest.mark.parametrize("planes_of_pixels", [1, 3])
-def test_its_gradient_is_that_of_its_value(focus: float, planes_of_pixels: int) -> None:
+def test_its_gradient_is_that_of_its_value(gamma: float, planes_of_pixels: int) -> None:
     logits, target, pixels = question(0, planes_of_pixels=planes_of_pixels)
-    assert torch.autograd.gradcheck(lambda x: FocalDicePlanes.apply(x, target, pixels, planes(focus)), (logits,))
+    assert torch.autograd.gradcheck(lambda x: FocalDicePlanes.apply(x, target, pixels, planes(gamma)), (logits,))
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), focus=st.floats(0, 6), smooth=st.floats(1e-6, 1), spread=st.floats(0.1, 8))
-def test_it_is_the_plain_formulas_put_together(seed: int, focus: float, smooth: float, spread: float) -> None:
+@given(seed=st.integers(0, 10_000), gamma=st.floats(0, 6), eps=st.floats(1e-6, 1), spread=st.floats(0.1, 8))
+def test_it_is_the_plain_formulas_put_together(seed: int, gamma: float, eps: float, spread: float) -> None:
     logits, target, pixels = question(seed, spread=spread)
     target = target.round()
     gradient = torch.rand(2, 3, dtype=torch.float64)
-    chosen = planes(focus, smooth)
+    chosen = planes(gamma, eps)
     values = [formula(logits, target, pixels, chosen) for formula in (FocalDicePlanes.apply, composed)]
     torch.testing.assert_close(*values)
     torch.testing.assert_close(*(torch.autograd.grad(value, logits, gradient)[0] for value in values))
 
 
-@focuses
-def test_planes_one_by_one_are_the_planes_at_once(focus: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@gammas
+def test_planes_one_by_one_are_the_planes_at_once(gamma: float, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, target, pixels = question(1)
     found = []
     for large in (1, 10_000):
         monkeypatch.setattr(closed_form, "LARGE_PLANE", large)
-        value = FocalDicePlanes.apply(logits, target, pixels, planes(focus))
+        value = FocalDicePlanes.apply(logits, target, pixels, planes(gamma))
         found.append((value.detach(), torch.autograd.grad(value.sum(), logits)[0]))
     torch.testing.assert_close(*found)
 
@@ -71,11 +71,11 @@ def test_the_layout_of_the_logits_does_not_matter() -> None:
     torch.testing.assert_close(torch.autograd.grad(values[0].sum(), logits), torch.autograd.grad(values[1].sum(), other))
 
 
-@focuses
-def test_it_stays_finite_and_exact_however_sure_the_network(focus: float) -> None:
+@gammas
+def test_it_stays_finite_and_exact_however_sure_the_network(gamma: float) -> None:
     sure = torch.tensor([-1e4, -90.0, -20.0, 0.0, 20.0, 90.0, 1e4]).reshape(1, 1, 1, 7).requires_grad_()
     for target in (torch.zeros(1, 1, 1, 7), torch.ones(1, 1, 1, 7)):
-        values = [formula(sure, target, torch.ones(1, 1, 1, 7), planes(focus)) for formula in (FocalDicePlanes.apply, composed)]
+        values = [formula(sure, target, torch.ones(1, 1, 1, 7), planes(gamma)) for formula in (FocalDicePlanes.apply, composed)]
         torch.testing.assert_close(*values)
         slopes = [torch.autograd.grad(value.sum(), sure)[0] for value in values]
         torch.testing.assert_close(*slopes)

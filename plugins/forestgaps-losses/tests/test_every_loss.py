@@ -29,7 +29,7 @@ def configs() -> dict[str, Any]:
     found = {name: config_class(name)() for name in LOSSES}
     for name, config in tuple(found.items()):
         if isinstance(config, PlaneLossConfig):
-            found[f"{name} with everything"] = attrs.evolve(config, threshold_weights="rarity", gap_weight=3.0, label_smoothing=0.1)
+            found[f"{name} with everything"] = attrs.evolve(config, threshold_weights="rarity", pos_weight=3.0, label_smoothing=0.1)
     return found
 
 

@@ -16,7 +16,7 @@ from forestgaps_losses.focal import Focal
 def test_one_unsure_pixel_worked_by_hand() -> None:
     """A gap at p = 1/2: focal (1/2)^2 log 2, Dice 1 - (1 + 1/2) / (1/2 + 1 + 1/2) = 1/4."""
     batch = example_batch(samples=1, size=1, thresholds=(100.0,), nodata=0)
-    found = CombinedFocalDiceLoss(focus=2.0, smooth=0.5, focal_weight=4.0, dice_weight=2.0)(torch.zeros(1, 1, 1, 1), batch)
+    found = CombinedFocalDiceLoss(gamma=2.0, eps=0.5, focal_weight=4.0, dice_weight=2.0)(torch.zeros(1, 1, 1, 1), batch)
     assert batch.target == 1
     assert found.item() == pytest.approx(0.6931472 + 0.5)
 
@@ -24,20 +24,20 @@ def test_one_unsure_pixel_worked_by_hand() -> None:
 def test_it_is_the_weighted_sum_of_its_parts() -> None:
     batch = example_batch()
     logits = example_logits(batch)
-    common = {"threshold_weights": {"2": 5.0, "10": 1.0}, "gap_weight": 2.0, "label_smoothing": 0.1}
-    both = built("loss", CombinedFocalDiceLoss(focus=1.5, smooth=0.02, focal_weight=3.0, dice_weight=0.5, **common))
-    parts = built("loss", Focal(focus=1.5, **common)), built("loss", Dice(smooth=0.02, **common))
+    common = {"threshold_weights": {"2": 5.0, "10": 1.0}, "pos_weight": 2.0, "label_smoothing": 0.1}
+    both = built("loss", CombinedFocalDiceLoss(gamma=1.5, eps=0.02, focal_weight=3.0, dice_weight=0.5, **common))
+    parts = built("loss", Focal(gamma=1.5, **common)), built("loss", Dice(eps=0.02, **common))
     torch.testing.assert_close(both(logits, batch), 3.0 * parts[0](logits, batch) + 0.5 * parts[1](logits, batch))
 
 
 def test_it_agrees_with_monai(monai: ModuleType) -> None:
     batch = example_batch(nodata=0)
-    logits, smooth = example_logits(batch).requires_grad_(), 1e-3
-    pixels = smooth * 32 * 32
+    logits, eps = example_logits(batch).requires_grad_(), 1e-3
+    pixels = eps * 32 * 32
     peer = monai.DiceFocalLoss(sigmoid=True, gamma=1.5, smooth_nr=pixels, smooth_dr=pixels, lambda_dice=0.7, lambda_focal=2.0)(
         logits, batch.target
     )
-    found = CombinedFocalDiceLoss(focus=1.5, smooth=smooth, dice_weight=0.7, focal_weight=2.0)(logits, batch)
+    found = CombinedFocalDiceLoss(gamma=1.5, eps=eps, dice_weight=0.7, focal_weight=2.0)(logits, batch)
     torch.testing.assert_close(found, peer)
     torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in (found, peer)))
 

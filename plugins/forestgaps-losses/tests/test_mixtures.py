@@ -11,13 +11,13 @@ from forestgaps_losses.bce import Bce
 from forestgaps_losses.dice import Dice
 from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig, part_config
 
-PARTS = {"sharp": {"name": "bce", "weight": 2, "gap_weight": 3.0}, "overlap": {"name": "dice", "weight": 0.5, "smooth": 0.1}}
+PARTS = {"sharp": {"name": "bce", "weight": 2, "pos_weight": 3.0}, "overlap": {"name": "dice", "weight": 0.5, "eps": 0.1}}
 
 
 def losses() -> tuple[torch.Tensor, torch.Tensor]:
     batch = example_batch()
     logits = example_logits(batch)
-    return Bce(gap_weight=3.0)(logits, batch), Dice(smooth=0.1)(logits, batch)
+    return Bce(pos_weight=3.0)(logits, batch), Dice(eps=0.1)(logits, batch)
 
 
 def test_a_sum_is_the_weighted_sum_of_its_parts() -> None:
@@ -102,9 +102,9 @@ def test_parts_survive_the_run_file(kind: type) -> None:
     [
         ({}, "at least one part"),
         ({"a": {"name": "dise"}}, r"a\.name: found 'dise' \(did you mean 'dice'\?\)"),
-        ({"a": {"smooth": 0.1}}, r"a\.name"),
-        ({"a": {"name": "dice", "smoth": 0.1}}, r"a\.smoth: unknown key \(did you mean 'smooth'\?\)"),
-        ({"a": {"name": "dice", "smooth": -1.0}}, r"a\.smooth"),
+        ({"a": {"eps": 0.1}}, r"a\.name"),
+        ({"a": {"name": "dice", "smoth": 0.1}}, r"a\.smoth: unknown key \(did you mean 'eps'\?\)"),
+        ({"a": {"name": "dice", "eps": -1.0}}, r"a\.eps"),
         ({"a": {"name": "dice", "weight": 0}}, r"a\.weight"),
         ({"a": {"name": "dice", "weight": True}}, r"a\.weight"),
         ({"a": 3}, "a"),
@@ -116,10 +116,10 @@ def test_mistakes_in_parts_are_told_with_their_place(parts: object, complaint: s
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    parts = {"a": {"name": "dice", "smoth": 0.1}, "b": {"name": "focal", "focus": "high", "weight": -1}}
+    parts = {"a": {"name": "dice", "smoth": 0.1}, "b": {"name": "focal", "gamma": "high", "weight": -1}}
     with pytest.raises(ConfigError) as caught:
         structure({"parts": parts}, SumConfig)
-    assert all(place in str(caught.value) for place in ("a.smoth", "b.focus", "b.weight"))
+    assert all(place in str(caught.value) for place in ("a.smoth", "b.gamma", "b.weight"))
 
 
 def test_a_part_may_be_named_with_its_package() -> None:

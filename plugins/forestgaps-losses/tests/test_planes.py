@@ -60,7 +60,7 @@ def test_the_class_weight_moves_the_best_constant_answer_to_the_weighted_share()
     batch = small_batch(torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(1, 1, 2, 2), thresholds=(2.0,))
     best = torch.logit(torch.tensor(3 / (3 + 3)))  # one gap counted three times, three canopy pixels
     logits = best.expand_as(batch.target).clone().requires_grad_()
-    Bce(gap_weight=3.0)(logits, batch).backward()
+    Bce(pos_weight=3.0)(logits, batch).backward()
     torch.testing.assert_close(logits.grad.sum(), torch.zeros(()))
 
 
@@ -82,7 +82,7 @@ def test_a_config_is_itself_a_loss_and_says_when_it_needs_the_run() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("gap_weight", 0), ("gap_weight", -1.0), ("label_smoothing", 1.0), ("label_smoothing", -0.1), ("threshold_weights", "rare")],
+    [("pos_weight", 0), ("pos_weight", -1.0), ("label_smoothing", 1.0), ("label_smoothing", -0.1), ("threshold_weights", "rare")],
 )
 def test_settings_out_of_range_are_refused(setting: str, value: object) -> None:
     with pytest.raises(ConfigError, match=setting):

@@ -17,35 +17,35 @@ HALF = torch.eye(2)[None, None]
 
 def test_half_sure_everywhere_of_half_a_plane_of_gaps() -> None:
     """Found, false and missed are 1/4 each: errors 1/4 (0.2 + 0.6) = 1/5, and 1/5 / (1/4 + 1/5 + 1/20) = 2/5."""
-    assert tversky_loss(0 * ALL, HALF, ALL, false_gaps=0.2, missed_gaps=0.6, smooth=0.05).item() == pytest.approx(0.4)
+    assert tversky_loss(0 * ALL, HALF, ALL, alpha=0.2, beta=0.6, eps=0.05).item() == pytest.approx(0.4)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 1000), st.floats(1e-4, 1))
-def test_with_equal_prices_it_is_dice(seed: int, smooth: float) -> None:
+def test_with_equal_prices_it_is_dice(seed: int, eps: float) -> None:
     batch = example_batch(samples=2, size=6, seed=seed)
     arguments = example_logits(batch, seed), batch.target, batch.valid.float()
-    found = tversky_loss(*arguments, false_gaps=0.5, missed_gaps=0.5, smooth=smooth / 2)
-    torch.testing.assert_close(found, dice_loss(*arguments, smooth=smooth))
+    found = tversky_loss(*arguments, alpha=0.5, beta=0.5, eps=eps / 2)
+    torch.testing.assert_close(found, dice_loss(*arguments, eps=eps))
 
 
 def test_it_agrees_with_monai(monai: ModuleType) -> None:
     batch = example_batch(nodata=0)
-    logits, smooth = example_logits(batch), 1e-3
-    pixels = smooth * 32 * 32
+    logits, eps = example_logits(batch), 1e-3
+    pixels = eps * 32 * 32
     peer = monai.TverskyLoss(sigmoid=True, alpha=0.2, beta=0.9, smooth_nr=pixels, smooth_dr=pixels, reduction="none")
-    found = tversky_loss(logits, batch.target, batch.valid.float(), false_gaps=0.2, missed_gaps=0.9, smooth=smooth)
+    found = tversky_loss(logits, batch.target, batch.valid.float(), alpha=0.2, beta=0.9, eps=eps)
     torch.testing.assert_close(found, peer(logits, batch.target).flatten(1))
 
 
 def test_missing_a_gap_costs_more_when_its_price_is_higher() -> None:
-    missed, false = (tversky_loss(x, y, ALL, false_gaps=0.3, missed_gaps=0.7, smooth=1e-3) for x, y in ((-ALL, HALF), (ALL, HALF)))
+    missed, false = (tversky_loss(x, y, ALL, alpha=0.3, beta=0.7, eps=1e-3) for x, y in ((-ALL, HALF), (ALL, HALF)))
     assert missed > false
 
 
 def test_the_power_of_the_paper() -> None:
     """A Tversky loss of 0.4 to the power of 3/4 is 0.503."""
-    found = focal_tversky_loss(0 * ALL, HALF, ALL, false_gaps=0.2, missed_gaps=0.6, smooth=0.05, power=0.75)
+    found = focal_tversky_loss(0 * ALL, HALF, ALL, alpha=0.2, beta=0.6, eps=0.05, power=0.75)
     assert found.item() == pytest.approx(0.4**0.75, abs=1e-4)
 
 
@@ -53,6 +53,6 @@ def test_the_power_of_the_paper() -> None:
 def test_a_plane_answered_perfectly_is_zero_with_a_finite_slope(power: float) -> None:
     for sure in (50.0, 1e4):
         logits = (sure * (2 * HALF - 1)).requires_grad_()
-        value = focal_tversky_loss(logits, HALF, ALL, false_gaps=0.3, missed_gaps=0.7, smooth=1e-3, power=power)
+        value = focal_tversky_loss(logits, HALF, ALL, alpha=0.3, beta=0.7, eps=1e-3, power=power)
         assert value.item() == pytest.approx(0, abs=1e-6)
         assert torch.autograd.grad(value.sum(), logits)[0].isfinite().all()
