@@ -6,7 +6,7 @@
   the parameters of ground_unet. Goal 0.40 (0.33 was measured).
 - Clipping: `forestgaps_core.config.optimizers.clip` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients,
   after the same norm.
-- Averaged weights: what a step of the callback `averaged_weights` takes, as a share of a training step of ground_unet on 8 tiles of
+- Averaged weights: what a step of the callback `ema_weights` takes, as a share of a training step of ground_unet on 8 tiles of
   256 x 256 pixels. Goal 0.02. A loop over the weights, tensor by tensor, besides.
 - Thresholds: a forward pass on 4 tiles that is asked for seven thresholds, beside one that is asked for one. Goal 1.2, for the
   networks that predict the distribution of heights.
@@ -28,7 +28,7 @@ import torch
 from interleaved import Comparison, interleaved, record, save, surroundings, table
 from torch import Tensor, nn
 
-from forestgaps_callbacks.averaged_weights import AveragedWeights
+from forestgaps_callbacks.ema_weights import EmaWeights
 from forestgaps_core import Batch, Environment, Trainer
 from forestgaps_core.config.optimizers import clip
 from forestgaps_losses.bce import Bce
@@ -76,7 +76,7 @@ def averages(rounds: int) -> Comparison:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     trainer = Trainer(model=model, loss=loss, optimizer=optimizer, environment=Environment(device="cpu"))
     batch = example(8, 256, LEVELS[:4])
-    callback = AveragedWeights(decay=DECAY)
+    callback = EmaWeights(decay=DECAY)
     callback.fit_start(SimpleNamespace(model=model))
     average = copy.deepcopy(model.state_dict())
 
@@ -88,11 +88,11 @@ def averages(rounds: int) -> Comparison:
 
     jobs = {
         "a training step": partial(trainer.train_step, [batch]),
-        "averaged_weights": partial(callback.step_end, SimpleNamespace(model=model)),
+        "ema_weights": partial(callback.step_end, SimpleNamespace(model=model)),
         "a loop over the weights": loop,
     }
     seconds = interleaved(jobs, rounds=max(rounds // 3, 3))
-    return Comparison("averaged weights", seconds, reference="a training step", goals={"averaged_weights": 0.02})
+    return Comparison("averaged weights", seconds, reference="a training step", goals={"ema_weights": 0.02})
 
 
 def thresholds(name: str, rounds: int) -> Comparison:

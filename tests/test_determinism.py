@@ -86,7 +86,7 @@ SETTINGS = {
         *("augmentation.blend=0.5", "augmentation.swap=0.5"),
     ],
     "balanced sampling": ["data.sampling.balance=gaps"],
-    "averaged weights": ["callbacks.it.name=averaged_weights"],
+    "averaged weights": ["callbacks.it.name=ema_weights"],
 }
 ALL = os.environ.get("FORESTGAPS_FAULTS") == "all"
 # Networks move apart when sums are taken in another order, as more threads take them. Measured by `threads` below.

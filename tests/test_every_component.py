@@ -87,16 +87,16 @@ NEEDS = {
     "callbacks.early_stopping": ["callbacks.it.score=validation/gaps/gap_iou"],
     "callbacks.checkpoints": ["callbacks.it.score=validation/gaps/gap_iou"],
     "callbacks.activations": ['callbacks.it.layers=["body.down.0"]'],
-    "callbacks.budget": ["callbacks.it.minutes=600"],
+    "callbacks.time_limit": ["callbacks.it.minutes=600"],
     "callbacks.confusion_pictures": ["metrics.counts.name=confusion"],
-    "callbacks.hard_tiles": ["data.sampling.balance=gaps"],
+    "callbacks.hard_examples": ["data.sampling.balance=gaps"],
     "callbacks.quantization_aware": ["model.base=32", "model.depth=1"],  # narrower layers it leaves as they are
     "callbacks.restore_best": ["callbacks.it.score=validation/gaps/gap_iou"],
 }
 
 
 # A diagnosis that ends its run by itself and puts the weights back: there is nothing to resume.
-NO_TRAINING = {"callbacks.rate_finder"}
+NO_TRAINING = {"callbacks.learning_rate_finder"}
 
 
 def installed():
@@ -150,7 +150,7 @@ def test_it_trains_and_resumes_bit_for_bit(component, everything, tmp_path):
 
 
 LACKING = {
-    "callbacks.hard_tiles": "balance",
+    "callbacks.hard_examples": "balance",
     "callbacks.checkpoints": "score",
     "callbacks.early_stopping": "score",
     "callbacks.restore_best": "score",

@@ -64,7 +64,7 @@ batch_size = 2
 name = "segmentation"
 
 [callbacks.average]
-name = "averaged_weights"
+name = "ema_weights"
 
 [callbacks.log]
 name = "json_lines"

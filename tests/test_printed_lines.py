@@ -212,7 +212,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_evaluation.page:page": {"": report_page},
     "forestgaps_rasters.commands:prepare": {"training": prepare_to_train, "test": lambda: prepare("--test", "all")},
     "forestgaps_rasters.commands:predict": {"": map_the_dsm},
-    "forestgaps_rasters.asked:network_and_dsm": {
+    "forestgaps_rasters.cli_arguments:network_and_dsm": {
         "late": lambda: forestgaps("predict", "DSM.tif", RUN),
         "alone": lambda: forestgaps("predict", RUN),
     },

@@ -264,8 +264,8 @@ def evaluated_weights_in_0_1(state: Mapping[str, Any]) -> Mapping[str, str] | No
     for label in state["callbacks"]:
         made_with = components.get(f"callbacks.{label}") if isinstance(components, Mapping) else None
         known = made_with if isinstance(made_with, Mapping) else {}
-        if (known.get("name"), known.get("distribution")) == ("averaged_weights", "forestgaps-callbacks"):
-            return {"callback": label, "key": "averaged_weights"}
+        if (known.get("name"), known.get("distribution")) == ("ema_weights", "forestgaps-callbacks"):
+            return {"callback": label, "key": "ema_weights"}
     return None
 
 

@@ -74,7 +74,7 @@ name = "csv"
 every = 2
 
 [callbacks.average]
-name = "averaged_weights"
+name = "ema_weights"
 
 [callbacks.checkpoints]
 name = "checkpoints"

@@ -123,8 +123,8 @@ def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
 
 EMA = {"callback": "average", "key": "ema"}
 OWNERS = {
-    "callbacks.average": {"name": "averaged_weights", "distribution": "forestgaps-callbacks"},
-    "callbacks.other": {"name": "averaged_weights", "distribution": "canopy-extras"},
+    "callbacks.average": {"name": "ema_weights", "distribution": "forestgaps-callbacks"},
+    "callbacks.other": {"name": "ema_weights", "distribution": "canopy-extras"},
 }
 
 
@@ -137,12 +137,12 @@ def weights_state(callbacks, **parts):
     [
         ({"average": {"ema": {"w": torch.ones(1)}}}, {"evaluated_weights": EMA}, 1.0),
         ({"average": {"ema": None}}, {"evaluated_weights": EMA}, 0.0),
-        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {"evaluated_weights": None}, 0.0),
+        ({"average": {"ema_weights": {"w": torch.ones(1)}}}, {"evaluated_weights": None}, 0.0),
         ({"other": {"ema": {"w": torch.ones(1)}}}, {"evaluated_weights": EMA}, 0.0),
         # Checkpoints of 0.1 record no declaration, but which package made the callback.
-        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {}, 0.0),
-        ({"average": {"averaged_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 1.0),
-        ({"other": {"averaged_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 0.0),
+        ({"average": {"ema_weights": {"w": torch.ones(1)}}}, {}, 0.0),
+        ({"average": {"ema_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 1.0),
+        ({"other": {"ema_weights": {"w": torch.ones(1)}}}, {"about": {"components": OWNERS}}, 0.0),
     ],
 )
 def test_weights_to_use_are_those_that_a_callback_declares(callbacks, parts, expected):

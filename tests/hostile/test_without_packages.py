@@ -38,7 +38,7 @@ name = "gap_segmentation"
 [callbacks.keep]
 name = "checkpoints"
 [callbacks.average]
-name = "averaged_weights"
+name = "ema_weights"
 [callbacks.log]
 name = "json_lines"
 [environment]

@@ -398,7 +398,7 @@ class Keeps:
         pass
 
     def state_dict(self):
-        return {"averaged_weights": {"weight": torch.ones(1)}, "ema": {"weight": torch.full((1,), 2.0)}}
+        return {"ema_weights": {"weight": torch.ones(1)}, "ema": {"weight": torch.full((1,), 2.0)}}
 
     def load_state_dict(self, state):
         pass

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_callbacks.averaged_weights import AveragedWeights
+from forestgaps_callbacks.ema_weights import EmaWeights
 from forestgaps_callbacks.restore_best import RestoreBest, RestoreBestConfig
 from forestgaps_core import ConfigError, hookimpl
 from forestgaps_core.testing import check_callback
@@ -84,7 +84,7 @@ def test_what_was_evaluated_is_what_is_restored(train: Callable[..., Any], order
         def evaluation_start(self, trainer: Any) -> None:
             self.seen.append(trainer.model.layers[0].weight.clone())
 
-    parts: dict[str, object] = {"best": RestoreBest("validation/loss", mode="min"), "averaged": AveragedWeights(decay=0.9)}
+    parts: dict[str, object] = {"best": RestoreBest("validation/loss", mode="min"), "averaged": EmaWeights(decay=0.9)}
     look = Look()
     trainer = train({name: parts[name] for name in order} | {"look": look}, epochs=2)
     assert any(torch.equal(trainer.model.layers[0].weight, seen) for seen in look.seen)

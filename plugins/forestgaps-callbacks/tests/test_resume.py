@@ -10,20 +10,20 @@ import pytest
 import torch
 
 from forestgaps_callbacks.activations import ActivationsConfig
-from forestgaps_callbacks.averaged_weights import AveragedWeightsConfig
-from forestgaps_callbacks.budget import BudgetConfig
 from forestgaps_callbacks.checkpoints import CheckpointsConfig
 from forestgaps_callbacks.confusion_pictures import ConfusionPicturesConfig
-from forestgaps_callbacks.control import ControlConfig
 from forestgaps_callbacks.csv_log import CsvLogConfig
+from forestgaps_callbacks.divergence_guard import DivergenceGuardConfig
 from forestgaps_callbacks.early_stopping import EarlyStoppingConfig
-from forestgaps_callbacks.guard import GuardConfig
+from forestgaps_callbacks.ema_weights import EmaWeightsConfig
 from forestgaps_callbacks.json_lines import JsonLinesConfig
 from forestgaps_callbacks.meter import MeterConfig
 from forestgaps_callbacks.monitor import MonitorConfig
 from forestgaps_callbacks.pictures import PicturesConfig
 from forestgaps_callbacks.progress import ProgressConfig
+from forestgaps_callbacks.remote_control import RemoteControlConfig
 from forestgaps_callbacks.restore_best import RestoreBestConfig
+from forestgaps_callbacks.time_limit import TimeLimitConfig
 from forestgaps_core import hookimpl
 from forestgaps_core.testing import built
 
@@ -33,13 +33,13 @@ CONFIGS = {
     "table": CsvLogConfig(every=3),
     "monitor": MonitorConfig(every=4),
     "meter": MeterConfig(),
-    "averaged": AveragedWeightsConfig(decay=0.9),
+    "averaged": EmaWeightsConfig(decay=0.9),
     "best": RestoreBestConfig(score="validation/loss", mode="min"),
     "checkpoints": CheckpointsConfig(score="validation/loss", mode="min", best=2, every_steps=7),
     "early": EarlyStoppingConfig(score="validation/loss", mode="min", patience=2),
-    "guard": GuardConfig(every=3, action="go_back"),
-    "budget": BudgetConfig(minutes=60.0),
-    "control": ControlConfig(),
+    "divergence_guard": DivergenceGuardConfig(every=3, action="go_back"),
+    "time_limit": TimeLimitConfig(minutes=60.0),
+    "remote_control": RemoteControlConfig(),
     "pictures": PicturesConfig(tiles=1, every=3),
     "confusion": ConfusionPicturesConfig(every=3),
     "maps": ActivationsConfig(layers=("layers.0",), every=3),

@@ -20,7 +20,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import new_folder, refuse_taken
 from forestgaps_gaps.change_writing import fated, transitions, write_changes, write_gap_fates
 from forestgaps_gaps.changes import CLASSES, Changes, changed
-from forestgaps_gaps.dents import HeightCounts
+from forestgaps_gaps.chm_artifacts import HeightCounts
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
 from forestgaps_gaps.grids import common_extent, require_overlap, same_grid
 from forestgaps_gaps.labelling import STRIP

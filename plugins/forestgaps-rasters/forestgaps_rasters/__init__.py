@@ -22,7 +22,7 @@ def forestgaps_data() -> Mapping[str, str]:
 
 @hookimpl
 def forestgaps_callbacks() -> Mapping[str, str]:
-    return {"hard_tiles": "forestgaps_rasters.hard_tiles:HardTilesConfig"}
+    return {"hard_examples": "forestgaps_rasters.hard_examples:HardExamplesConfig"}
 
 
 @hookimpl

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_rasters.lattice import Axis, Item, Lattice
+from forestgaps_rasters.tiling import Axis, Item, Lattice
 
 NODATA = 255
 ONE = 256  # the whole weight

@@ -75,7 +75,7 @@ def prepare(
     """
     from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
-    from forestgaps_rasters.asked import PRETRAINED
+    from forestgaps_rasters.cli_arguments import PRETRAINED
     from forestgaps_rasters.planning import Wish
     from forestgaps_rasters.preparing import prepare_sites
     from forestgaps_rasters.sites import sites_of
@@ -203,7 +203,7 @@ def predict(
     from forestgaps_core import load_predictor
     from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids import parsed_crs
-    from forestgaps_rasters.asked import network_and_dsm, report_command
+    from forestgaps_rasters.cli_arguments import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
     from forestgaps_rasters.predicting import MapOptions, predict_raster
     from forestgaps_rasters.resuming import check_free, partial

@@ -28,9 +28,9 @@ from forestgaps_geo.grids import Grid, blocks_of
 from forestgaps_geo.inputs import Stamp, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes
-from forestgaps_rasters.lattice import Item, Lattice
 from forestgaps_rasters.mosaics import Source
 from forestgaps_rasters.resampling import Strips, onto
+from forestgaps_rasters.tiling import Item, Lattice
 
 PACKAGES = ("forestgaps_core", "forestgaps_geo", "forestgaps_rasters", "numpy", "rasterio", "torch")
 STEPS = 250  # of a probability in a byte: value / 250, so that steps (0.004) are far below any error and 255 stays free

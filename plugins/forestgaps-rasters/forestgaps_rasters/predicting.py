@@ -24,9 +24,8 @@ from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
 from forestgaps_geo.inputs import InputFile, changed_files, input_files
 from forestgaps_geo.opening import gdal
 from forestgaps_rasters.blending import NODATA, Bytes, assembled
-from forestgaps_rasters.cloud import DRAFTS, CloudOptimized
+from forestgaps_rasters.cog import DRAFTS, CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
-from forestgaps_rasters.lattice import FEATHER, STRIDE, Item, Lattice, pixel_at_corner, rounded_up
 from forestgaps_rasters.mapping import (
     STEPS,
     BlockMapper,
@@ -43,6 +42,7 @@ from forestgaps_rasters.pixel_sizes import describe_resampling, finest_of, fit_t
 from forestgaps_rasters.resampling import onto, pixel_size
 from forestgaps_rasters.resuming import WorkFolder, check_free, work_folder
 from forestgaps_rasters.styles import STYLES, write_styles
+from forestgaps_rasters.tiling import FEATHER, STRIDE, Item, Lattice, pixel_at_corner, rounded_up
 
 WINDOW, OVERLAP = 768, 128  # pixels, of a network that does not say how far it looks
 WINDOW_BYTES = 2**31  # memory for one window, where a network can do with less than it would like

@@ -26,13 +26,13 @@ from forestgaps_geo.grids import Grid
 from forestgaps_geo.inputs import changed_files
 from forestgaps_geo.opening import gdal
 from forestgaps_geo.writing import NewRaster
-from forestgaps_rasters.apart import check_apart
 from forestgaps_rasters.blocks import PARTS
 from forestgaps_rasters.mosaics import listed, opened_place
 from forestgaps_rasters.planning import Plan, Wish, how_of_ground, indexed, planned
 from forestgaps_rasters.resampling import Strips, onto
 from forestgaps_rasters.resuming import DRAFT, WorkFolder, work_folder
 from forestgaps_rasters.sites import Site
+from forestgaps_rasters.split_distance import check_apart
 from forestgaps_rasters.store import INDEX, LAYERS, Index, LayerFile, StoredSite, file_sum, layer_path, write_index
 
 SHARE = "share.json"  # in the folder of a finished site, while others are not

@@ -44,7 +44,7 @@ from forestgaps_core.files.drafts import (
 from forestgaps_geo.local_paths import require_utf8_name
 from forestgaps_rasters.blending import Bytes
 from forestgaps_rasters.folders import lack_of_room
-from forestgaps_rasters.lattice import Item
+from forestgaps_rasters.tiling import Item
 
 WORK = "work.json"
 DRAFT = ".draft"  # how names of what is not finished end

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_rasters.blending import NODATA, ONE, assembled, mixed, rise
-from forestgaps_rasters.lattice import Lattice
+from forestgaps_rasters.tiling import Lattice
 
 
 def whole(lattice: Lattice, block, planes: int = 2) -> np.ndarray:
@@ -92,7 +92,7 @@ PEAKS = """
 import tracemalloc
 import numpy as np
 from forestgaps_rasters.blending import assembled
-from forestgaps_rasters.lattice import Lattice
+from forestgaps_rasters.tiling import Lattice
 
 for rows in (200, 500, 16_000):  # the first imports and fills caches
     lattice = Lattice.over(rows, 300, 128, 64)

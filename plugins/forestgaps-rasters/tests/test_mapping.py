@@ -12,9 +12,9 @@ from torch import nn
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.grids import target_grid
-from forestgaps_rasters.lattice import Lattice
 from forestgaps_rasters.mapping import STEPS, BlockMapper, Surface, context_of, identity, torch_threads_kept
 from forestgaps_rasters.mosaics import source_of
+from forestgaps_rasters.tiling import Lattice
 
 
 def terrain(rows: int = 300, columns: int = 260) -> np.ndarray:

@@ -33,10 +33,10 @@ from forestgaps_geo.opening import gdal
 from forestgaps_geo.writing import WrittenPixels
 from forestgaps_rasters import predicting
 from forestgaps_rasters.executors import InProcess, Processes
-from forestgaps_rasters.lattice import Lattice, rounded_up
 from forestgaps_rasters.mapping import STEPS
 from forestgaps_rasters.predicting import MapOptions, at_once, lattice_for, predict_raster
 from forestgaps_rasters.resampling import gathered
+from forestgaps_rasters.tiling import Lattice, rounded_up
 
 SMALL = MapOptions(window=128, overlap=64)
 

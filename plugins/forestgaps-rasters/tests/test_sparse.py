@@ -20,8 +20,8 @@ from forestgaps_geo.opening import gdal
 from forestgaps_geo.raster_sampling import sample_windows
 from forestgaps_geo.sparse import stored_blocks
 from forestgaps_geo.value_bands import ValueBand
-from forestgaps_rasters import cloud, predicting
-from forestgaps_rasters.cloud import CloudOptimized, interruptible
+from forestgaps_rasters import cog, predicting
+from forestgaps_rasters.cog import CloudOptimized, interruptible
 from forestgaps_rasters.predicting import MapOptions, predict_raster
 
 SIDE, BLOCK, PLACE = 1500, 128, (700, 900)
@@ -114,7 +114,7 @@ def counted_work(monkeypatch: pytest.MonkeyPatch, dsm: Path | list[Path], out: P
         count(ValueBand, "read", "read", lambda band, row, column, rows, columns: rows * columns)
         count(predicting.WorkFolder, "keep", "computed", lambda *_: 1)
         count(CloudOptimized, "write", "written", lambda file, row, values, column: values.size)
-        count(cloud.NewRaster, "write", "overviews", lambda file, values, row, column: values.size > 0)
+        count(cog.NewRaster, "write", "overviews", lambda file, values, row, column: values.size > 0)
         predict_raster(Local(), dsm, out, [2], SMALL)
     return work
 

@@ -11,22 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from forestgaps_callbacks.averaged_weights import AveragedWeights, AveragedWeightsConfig
 from forestgaps_callbacks.checkpoints import Checkpoints
+from forestgaps_callbacks.ema_weights import EmaWeights, EmaWeightsConfig
 from forestgaps_core import PluginError, hookimpl
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.testing import check_callback
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_callback(AveragedWeightsConfig(decay=0.99, warmup=5.0), tmp_path)
+    check_callback(EmaWeightsConfig(decay=0.99, warmup=5.0), tmp_path)
 
 
 @given(values=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=8), decay=st.floats(0, 0.999))
 def test_the_average_agrees_with_its_formula(values: list[float], decay: float) -> None:
     trainer: Any = SimpleNamespace(model=nn.Linear(1, 1, bias=False))
     nn.init.constant_(trainer.model.weight, 1.0)
-    averaged, expected = AveragedWeights(decay=decay, warmup=3.0), 1.0
+    averaged, expected = EmaWeights(decay=decay, warmup=3.0), 1.0
     averaged.fit_start(trainer)
     for t, value in enumerate(values, start=1):
         nn.init.constant_(trainer.model.weight, value)
@@ -39,7 +39,7 @@ def test_the_average_agrees_with_its_formula(values: list[float], decay: float) 
 
 def test_counters_are_copied_and_statistics_averaged(trainer: Any) -> None:
     trainer.model = nn.BatchNorm2d(2)
-    averaged = AveragedWeights(decay=0.5, warmup=0.0)
+    averaged = EmaWeights(decay=0.5, warmup=0.0)
     averaged.fit_start(trainer)
     trainer.model(torch.full((1, 2, 3, 3), 8.0))
     averaged.step_end(trainer)
@@ -62,7 +62,7 @@ def test_validation_sees_the_average_and_training_its_own_weights(train: Callabl
         def evaluation_end(self, trainer: Any) -> None:
             assert all(torch.equal(self.seen[name], tensor) for name, tensor in trainer.model.state_dict().items())
 
-    first, averaged, last = Look(), AveragedWeights(decay=0.9), Look()
+    first, averaged, last = Look(), EmaWeights(decay=0.9), Look()
     trainer = train({"first": first, "averaged": averaged, "last": last}, epochs=1)
     plain = train({}, epochs=1)
     assert averaged.average is not None
@@ -88,15 +88,15 @@ def test_an_error_in_validation_leaves_the_trained_weights(train: Callable[..., 
 
     breaks = Breaks()
     with pytest.raises(PluginError, match=r"callbacks\.breaks .* failed at evaluation_batch: OSError: broken"):
-        train({"averaged": AveragedWeights(decay=0.9), "breaks": breaks})
+        train({"averaged": EmaWeights(decay=0.9), "breaks": breaks})
     assert all(torch.equal(tensor, breaks.trained[name]) for name, tensor in breaks.trainer.model.state_dict().items())
 
 
 def test_both_sets_are_in_the_checkpoint(tmp_path: Path, train: Callable[..., Any]) -> None:
-    averaged = AveragedWeights(decay=0.9)
+    averaged = EmaWeights(decay=0.9)
     trainer = train({"keep": Checkpoints(tmp_path), "averaged": averaged}, epochs=1)
     state = load_checkpoint(tmp_path / "last.pt")
-    kept = state["callbacks"]["averaged"]["averaged_weights"]
+    kept = state["callbacks"]["averaged"]["ema_weights"]
     assert averaged.average is not None
     for name, tensor in trainer.model.state_dict().items():
         assert torch.equal(state["model"][name], tensor)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class GuardConfig:
+class DivergenceGuardConfig:
     """Watches that loss and weights stay finite, and that the loss does not run away.
 
     It looks every so many steps. What it sees is bad when a loss or a weight is not finite or, with `ratio`, when the mean loss
@@ -43,12 +43,12 @@ class GuardConfig:
     factor: float = field(default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of the rate kept in going back."})
     tries: int = field(default=3, validator=ge(1), metadata={"help": "How often to go back before stopping."})
 
-    def build(self) -> Guard:
-        return Guard(every=self.every, action=self.action, ratio=self.ratio, factor=self.factor, tries=self.tries)
+    def build(self) -> DivergenceGuard:
+        return DivergenceGuard(every=self.every, action=self.action, ratio=self.ratio, factor=self.factor, tries=self.tries)
 
 
 @define(eq=False)
-class Guard:
+class DivergenceGuard:
     everywhere: ClassVar = True  # of several processes, each has the network
 
     every: int = 20

@@ -13,7 +13,7 @@ from forestgaps_core import Command, hookimpl
 from forestgaps_core.cli.commands.raster_options import given_options
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugin, Plugins
-from forestgaps_rasters.asked import network_and_dsm, report_command
+from forestgaps_rasters.cli_arguments import network_and_dsm, report_command
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class AveragedWeightsConfig:
+class EmaWeightsConfig:
     """Keeps an exponential moving average of the network's weights and evaluates with it.
 
     After step t the average is a <- d a + (1 - d) w, with d = min(decay, t / (t + warmup)), so that the first weights, which
     are random, are soon forgotten. Running statistics of norms are averaged alike; counters are copied. Validation uses the
-    average; training continues with the weights themselves. Both are in every checkpoint, the average under `averaged_weights`
+    average; training continues with the weights themselves. Both are in every checkpoint, the average under `ema_weights`
     of this callback's state. Source: Polyak & Juditsky 1992, doi 10.1137/0330046; Tarvainen & Valpola 2017, arXiv:1703.01780
     """
 
@@ -34,14 +34,14 @@ class AveragedWeightsConfig:
         default=10.0, validator=ge(0), metadata={"help": "Steps it takes until half of the average stays in a step; 0: no warm-up."}
     )
 
-    def build(self) -> AveragedWeights:
-        return AveragedWeights(decay=self.decay, warmup=self.warmup)
+    def build(self) -> EmaWeights:
+        return EmaWeights(decay=self.decay, warmup=self.warmup)
 
 
 @define(eq=False)
-class AveragedWeights:
+class EmaWeights:
     everywhere: ClassVar = True  # of several processes, each has the network
-    evaluated_weights: ClassVar = "averaged_weights"  # where they are in `state_dict`
+    evaluated_weights: ClassVar = "ema_weights"  # where they are in `state_dict`
 
     decay: float = 0.999
     warmup: float = 10.0
@@ -94,7 +94,7 @@ class AveragedWeights:
         self.exchanged = not self.exchanged
 
     def state_dict(self) -> dict[str, Any]:
-        return {"averaged_weights": self.average, "updates": self.updates}
+        return {"ema_weights": self.average, "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.average, self.updates = state["averaged_weights"], state["updates"]
+        self.average, self.updates = state["ema_weights"], state["updates"]

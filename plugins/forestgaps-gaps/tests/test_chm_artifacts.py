@@ -9,7 +9,7 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_gaps.dents import HeightCounts
+from forestgaps_gaps.chm_artifacts import HeightCounts
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 

@@ -33,7 +33,7 @@ def known_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]
 
 
 @frozen(kw_only=True)
-class ControlConfig:
+class RemoteControlConfig:
     """Obeys a word in the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
 
     `checkpoint` writes `checkpoints/last.pt` and continues; `pause` waits after the step, for as long as the file says so; `stop`
@@ -49,14 +49,14 @@ class ControlConfig:
         metadata={"help": "Signals that stop the run to be resumed, such as SIGUSR1, which Slurm can send before the time is up."},
     )
 
-    def build(self, run_folder: Path, label: str) -> Control:
-        return Control(
+    def build(self, run_folder: Path, label: str) -> RemoteControl:
+        return RemoteControl(
             file=run_folder / label, last=run_folder / "checkpoints" / "last.pt", seconds=self.seconds, signals=self.signals
         )
 
 
 @define(eq=False)
-class Control:
+class RemoteControl:
     file: Path
     last: Path
     seconds: float = 5.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class RateFinderConfig:
+class LearningRateFinderConfig:
     """Trains some steps at rates that rise from `low` to `high`, suggests one, puts the weights back and stops.
 
     Step k of n uses the rate low * (high / low)^(k / (n - 1)). The suggestion is where the smoothed loss falls fastest over the
@@ -43,14 +43,14 @@ class RateFinderConfig:
         if self.low >= self.high:
             raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
 
-    def build(self, run_folder: Path, label: str) -> RateFinder:
-        return RateFinder(
+    def build(self, run_folder: Path, label: str) -> LearningRateFinder:
+        return LearningRateFinder(
             path=run_folder / f"{label}.json", low=self.low, high=self.high, steps=self.steps, smoothing=self.smoothing
         )
 
 
 @define(eq=False)
-class RateFinder:
+class LearningRateFinder:
     everywhere: ClassVar = True  # of several processes, each has the network
 
     path: Path

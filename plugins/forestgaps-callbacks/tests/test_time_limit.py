@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from forestgaps_callbacks import budget as module
-from forestgaps_callbacks.budget import Budget, BudgetConfig
+from forestgaps_callbacks import time_limit as module
+from forestgaps_callbacks.time_limit import TimeLimit, TimeLimitConfig
 from forestgaps_core.testing import check_callback, check_config
 
 
@@ -22,12 +22,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_callback(BudgetConfig(minutes=5.0), tmp_path)
-    check_config(BudgetConfig(minutes=5.0, whole_run=True))
+    check_callback(TimeLimitConfig(minutes=5.0), tmp_path)
+    check_config(TimeLimitConfig(minutes=5.0, whole_run=True))
 
 
 def test_training_stops_when_the_minutes_are_over_and_can_be_resumed(clock: Clock, trainer: Any) -> None:
-    budget = Budget(minutes=2.0)
+    budget = TimeLimit(minutes=2.0)
     budget.fit_start()
     clock.now += 119
     budget.step_end(trainer)
@@ -39,7 +39,7 @@ def test_training_stops_when_the_minutes_are_over_and_can_be_resumed(clock: Cloc
 
 
 def test_each_session_has_the_whole_budget(clock: Clock, trainer: Any) -> None:
-    first, second = Budget(minutes=2.0), Budget(minutes=2.0)
+    first, second = TimeLimit(minutes=2.0), TimeLimit(minutes=2.0)
     first.fit_start()
     clock.now += 100
     second.load_state_dict(first.state_dict())
@@ -50,7 +50,7 @@ def test_each_session_has_the_whole_budget(clock: Clock, trainer: Any) -> None:
 
 
 def test_the_budget_of_a_whole_run_counts_earlier_sessions_and_is_final(clock: Clock, trainer: Any) -> None:
-    first, second = Budget(minutes=2.0, whole_run=True), Budget(minutes=2.0, whole_run=True)
+    first, second = TimeLimit(minutes=2.0, whole_run=True), TimeLimit(minutes=2.0, whole_run=True)
     first.fit_start()
     clock.now += 100
     state = first.state_dict()
@@ -66,7 +66,7 @@ def test_the_budget_of_a_whole_run_counts_earlier_sessions_and_is_final(clock: C
 
 
 def test_another_reason_to_stop_is_not_overwritten(clock: Clock, trainer: Any) -> None:
-    budget = Budget(minutes=1.0)
+    budget = TimeLimit(minutes=1.0)
     budget.fit_start()
     clock.now += 100
     trainer.stop("early")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio import Affine
 
-from forestgaps_rasters.lattice import FEATHER, STRIDE, Axis, Lattice, pixel_at_corner, rounded_up
+from forestgaps_rasters.tiling import FEATHER, STRIDE, Axis, Lattice, pixel_at_corner, rounded_up
 
 windows = st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n * STRIDE), st.integers(0, n // 2).map(lambda m: m * STRIDE)))
 

@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from forestgaps_geo.grids import Grid
 from forestgaps_geo.opening import gdal
 from forestgaps_geo.writing import UnwrittenError
-from forestgaps_rasters.cloud import CloudOptimized
+from forestgaps_rasters.cog import CloudOptimized
 
 GRID = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 700, 600)
 

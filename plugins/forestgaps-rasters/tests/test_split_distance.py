@@ -12,8 +12,8 @@ from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.grids import Grid
-from forestgaps_rasters.apart import apart, between, check_apart, holds, near, outline, over_ground
 from forestgaps_rasters.blocks import PARTS, Block
+from forestgaps_rasters.split_distance import apart, between, check_apart, holds, near, outline, over_ground
 from forestgaps_rasters.store import Index, SourceFile, StoredSite
 
 UTM = CRS.from_epsg(32610)

@@ -46,7 +46,7 @@ def factors_of(losses: Tensor, strata: Tensor, count: int, *, power: float, limi
 
 
 @frozen(kw_only=True)
-class HardTilesConfig:
+class HardExamplesConfig:
     """Draws training crops more often where validation went worst.
 
     Needs data that draws its crops by classes: `[data.sampling]` with `balance = "gaps"` or `"slope"` (and `evenness = 0` where
@@ -65,15 +65,15 @@ class HardTilesConfig:
         metadata={"help": "A class is drawn at most so many times as often as otherwise, or as rarely."},
     )
 
-    def build(self, label: str) -> HardTiles:
-        return HardTiles(self.power, self.limit, label)
+    def build(self, label: str) -> HardExamples:
+        return HardExamples(self.power, self.limit, label)
 
 
 @define(eq=False)
-class HardTiles:
+class HardExamples:
     power: float = 1.0
     limit: float = 4.0
-    label: str = "hard_tiles"
+    label: str = "hard_examples"
     factors: list[float] = field(factory=list, init=False)  # of the strata; empty before the first validation
     losses: Tensor | None = field(default=None, init=False)  # of the validation tiles in the current pass, on the device
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class BudgetConfig:
+class TimeLimitConfig:
     """Stops training after a time by the clock, with its state saved, so that it can be resumed.
 
     For a queue that grants an hour: leave enough of it for the last validation and checkpoint. With `whole_run` the
@@ -28,12 +28,12 @@ class BudgetConfig:
         default=False, metadata={"help": "Count the minutes before a resume too, and end for good when they are used up."}
     )
 
-    def build(self) -> Budget:
-        return Budget(minutes=self.minutes, whole_run=self.whole_run)
+    def build(self) -> TimeLimit:
+        return TimeLimit(minutes=self.minutes, whole_run=self.whole_run)
 
 
 @define(eq=False)
-class Budget:
+class TimeLimit:
     minutes: float
     whole_run: bool = False
     before: float = field(default=0.0, init=False)  # seconds of the sessions before this one

@@ -16,7 +16,7 @@ from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.testing import check_callback, example_batch, example_logits
 from forestgaps_core.training.trainer import Trainer
 from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.hard_tiles import HardTiles, HardTilesConfig, difficulty, factors_of
+from forestgaps_rasters.hard_examples import HardExamples, HardExamplesConfig, difficulty, factors_of
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.sampling import Sampling
@@ -36,8 +36,8 @@ def data_of(folder: Path, sampling: Sampling = BALANCED):
 
 
 def test_the_contract(tmp_path) -> None:
-    check_callback(HardTilesConfig(power=2.0), tmp_path)
-    callback = HardTilesConfig().build("hard")
+    check_callback(HardExamplesConfig(power=2.0), tmp_path)
+    callback = HardExamplesConfig().build("hard")
     callback.load_state_dict({"factors": [1.5, 0.5]})
     assert callback.state_dict() == {"factors": [1.5, 0.5]}
 
@@ -130,7 +130,7 @@ def made(folder: Path, *callbacks: object, sampling: Sampling = BALANCED):
         model=model,
         loss=cross_entropy,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
-        callbacks={"hard": HardTiles(power=30.0, limit=1e6), **{str(n): callback for n, callback in enumerate(callbacks)}},
+        callbacks={"hard": HardExamples(power=30.0, limit=1e6), **{str(n): callback for n, callback in enumerate(callbacks)}},
         train_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
         evaluation_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
     )
@@ -191,13 +191,13 @@ def test_data_without_classes_is_refused_before_the_first_step(prepared) -> None
         trainer, train, validation = made(prepared, sampling=Sampling())
         if lacking == "nothing":
             trainer.data = None
-        with pytest.raises(ConfigError, match=r'callbacks.hard_tiles: .*balance = "gaps" or "slope" in \[data.sampling\]'):
+        with pytest.raises(ConfigError, match=r'callbacks.hard_examples: .*balance = "gaps" or "slope" in \[data.sampling\]'):
             trainer.fit(train, validation, epochs=1)
         assert trainer.step == 0
 
 
 def test_a_checkpoint_of_other_classes_is_refused() -> None:
-    callback = HardTiles()
+    callback = HardExamples()
     callback.load_state_dict({"factors": [1.0, 2.0, 3.0]})
     source = SimpleNamespace(strata=[0, 1])
     with pytest.raises(CheckpointError, match="the checkpoint has 3 classes, the data 2"):

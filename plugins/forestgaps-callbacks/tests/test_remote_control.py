@@ -7,36 +7,36 @@ from typing import Any
 
 import pytest
 
-from forestgaps_callbacks import control as module
-from forestgaps_callbacks.control import Control, ControlConfig
+from forestgaps_callbacks import remote_control as module
+from forestgaps_callbacks.remote_control import RemoteControl, RemoteControlConfig
 from forestgaps_core import ConfigError
 from forestgaps_core.config.converter import structure
 from forestgaps_core.testing import built, check_callback
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Control:
-    made: Control = built("callbacks", ControlConfig(seconds=1e-9), run_folder=tmp_path, label="control")
+def control(tmp_path: Path) -> RemoteControl:
+    made: RemoteControl = built("callbacks", RemoteControlConfig(seconds=1e-9), run_folder=tmp_path, label="control")
     return made
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_callback(ControlConfig(seconds=2.0, signals=("SIGTERM",)), tmp_path)
+    check_callback(RemoteControlConfig(seconds=2.0, signals=("SIGTERM",)), tmp_path)
 
 
 def test_an_unknown_signal_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no signal 'SIGTREM' .did you mean 'SIGTERM'"):
-        structure({"signals": ["SIGTREM"]}, ControlConfig)
+        structure({"signals": ["SIGTREM"]}, RemoteControlConfig)
 
 
-def test_without_a_file_training_goes_on(control: Control, trainer: Any) -> None:
+def test_without_a_file_training_goes_on(control: RemoteControl, trainer: Any) -> None:
     control.step_end(trainer)
     assert trainer.stopped is None
     assert trainer.written == []
 
 
 @pytest.mark.parametrize(("word", "final"), [("stop", False), (" FINISH\n", True)])
-def test_stop_can_be_resumed_and_finish_is_for_good(control: Control, trainer: Any, word: str, final: bool) -> None:
+def test_stop_can_be_resumed_and_finish_is_for_good(control: RemoteControl, trainer: Any, word: str, final: bool) -> None:
     control.file.write_text(word)
     control.step_end(trainer)
     assert trainer.final is final
@@ -44,7 +44,7 @@ def test_stop_can_be_resumed_and_finish_is_for_good(control: Control, trainer: A
     assert not control.file.exists(), "a resumed run would stop at once"
 
 
-def test_checkpoint_writes_one_and_goes_on(control: Control, trainer: Any) -> None:
+def test_checkpoint_writes_one_and_goes_on(control: RemoteControl, trainer: Any) -> None:
     control.file.write_text("checkpoint")
     control.step_end(trainer)
     control.step_end(trainer)
@@ -52,7 +52,7 @@ def test_checkpoint_writes_one_and_goes_on(control: Control, trainer: Any) -> No
     assert trainer.stopped is None
 
 
-def test_another_word_is_left_alone(control: Control, trainer: Any) -> None:
+def test_another_word_is_left_alone(control: RemoteControl, trainer: Any) -> None:
     control.file.write_text("sto")  # being written
     control.step_end(trainer)
     assert trainer.stopped is None
@@ -61,7 +61,7 @@ def test_another_word_is_left_alone(control: Control, trainer: Any) -> None:
 
 @pytest.mark.parametrize(("then", "stopped"), [("go", None), ("stop", "control: stop")])
 def test_a_pause_lasts_as_long_as_the_file_says_so(
-    control: Control, trainer: Any, monkeypatch: pytest.MonkeyPatch, then: str, stopped: str | None
+    control: RemoteControl, trainer: Any, monkeypatch: pytest.MonkeyPatch, then: str, stopped: str | None
 ) -> None:
     control.file.write_text("pause")
     naps = []
@@ -77,7 +77,9 @@ def test_a_pause_lasts_as_long_as_the_file_says_so(
     assert trainer.stopped == stopped
 
 
-def test_a_pause_ends_when_the_run_is_stopped_otherwise(control: Control, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_ends_when_the_run_is_stopped_otherwise(
+    control: RemoteControl, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control.file.write_text("pause")
     monkeypatch.setattr(module.time, "sleep", lambda seconds: trainer.stop("interrupted by SIGTERM", final=False))
     control.step_end(trainer)
@@ -87,7 +89,7 @@ def test_a_pause_ends_when_the_run_is_stopped_otherwise(control: Control, traine
 def test_the_file_is_not_read_at_every_step(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    control = Control(tmp_path / "control", tmp_path / "last.pt", seconds=5.0)
+    control = RemoteControl(tmp_path / "control", tmp_path / "last.pt", seconds=5.0)
     control.step_end(trainer)
     control.file.write_text("stop")
     now = 4.0
@@ -99,7 +101,7 @@ def test_the_file_is_not_read_at_every_step(tmp_path: Path, trainer: Any, monkey
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="a signal of Unix")
-def test_a_signal_stops_after_the_step_and_the_handler_before_comes_back(control: Control, trainer: Any) -> None:
+def test_a_signal_stops_after_the_step_and_the_handler_before_comes_back(control: RemoteControl, trainer: Any) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     control.fit_start()
     assert signal.getsignal(signal.SIGUSR1) != before
@@ -112,7 +114,7 @@ def test_a_signal_stops_after_the_step_and_the_handler_before_comes_back(control
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="a signal of Unix")
-def test_handlers_are_given_back_at_the_end(control: Control) -> None:
+def test_handlers_are_given_back_at_the_end(control: RemoteControl) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     control.fit_start()
     control.fit_end()

@@ -11,18 +11,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_callbacks.rate_finder import RateFinder, RateFinderConfig, smoothed, suggestion
+from forestgaps_callbacks.learning_rate_finder import LearningRateFinder, LearningRateFinderConfig, smoothed, suggestion
 from forestgaps_core import hookimpl
 from forestgaps_core.testing import check_callback
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_callback(RateFinderConfig(low=1e-5, high=0.1, steps=20, smoothing=0.5), tmp_path)
+    check_callback(LearningRateFinderConfig(low=1e-5, high=0.1, steps=20, smoothing=0.5), tmp_path)
 
 
 def test_rates_must_rise() -> None:
     with pytest.raises(ValueError, match=r"low = 1 must be below high = 0\.1"):
-        RateFinderConfig(low=1.0, high=0.1)
+        LearningRateFinderConfig(low=1.0, high=0.1)
 
 
 def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
@@ -44,7 +44,7 @@ def test_smoothing_leaves_a_constant_as_it_is(value: float, keep: float, count: 
 def test_a_run_tries_rates_from_low_to_high_writes_them_and_puts_the_weights_back(
     tmp_path: Path, train: Callable[..., Any]
 ) -> None:
-    finder = RateFinder(tmp_path / "rates.json", low=1e-4, high=1e-1, steps=12)
+    finder = LearningRateFinder(tmp_path / "rates.json", low=1e-4, high=1e-1, steps=12)
     trainer = train({"finder": finder})
     untouched = train({}, epochs=0)
     assert trainer.step == 12
@@ -68,12 +68,12 @@ def test_rates_are_really_used(tmp_path: Path, train: Callable[..., Any]) -> Non
             self.rates.append(trainer.optimizer.param_groups[0]["lr"])
 
     look = Look()
-    train({"look": look, "finder": RateFinder(tmp_path / "rates.json", low=1e-4, high=1e-1, steps=10)})
+    train({"look": look, "finder": LearningRateFinder(tmp_path / "rates.json", low=1e-4, high=1e-1, steps=10)})
     assert look.rates == pytest.approx([10 ** (-4 + 3 * k / 9) for k in range(10)])
 
 
 def test_a_divergence_ends_it_early(tmp_path: Path, trainer: Any) -> None:
-    finder = RateFinder(tmp_path / "rates.json", steps=100, smoothing=0.0)
+    finder = LearningRateFinder(tmp_path / "rates.json", steps=100, smoothing=0.0)
     trainer.optimizer, trainer.loss = torch.optim.SGD(trainer.model.parameters(), lr=0.1), None
     finder.fit_start(trainer)
     for step in range(1, 21):
@@ -84,5 +84,5 @@ def test_a_divergence_ends_it_early(tmp_path: Path, trainer: Any) -> None:
 
 
 def test_a_run_shorter_than_its_steps_still_answers(tmp_path: Path, train: Callable[..., Any]) -> None:
-    train({"finder": RateFinder(tmp_path / "rates.json", steps=100)}, epochs=1)
+    train({"finder": LearningRateFinder(tmp_path / "rates.json", steps=100)}, epochs=1)
     assert len(json.loads((tmp_path / "rates.json").read_text())["losses"]) == 5
