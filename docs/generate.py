@@ -34,7 +34,7 @@ COMMANDS = (
     "plugins", "plugins list", "plugins show", "plugins check", "plugins new",
 )  # fmt: skip
 FIRST_PARTY_NAMES = DOCS.parent / "forestgaps_core" / "plugins" / "first_party.json"
-NOTE = "<!-- Written by docs/generate.py; change the code it tells of instead. -->"
+NOTE = "<!-- Written by docs/generate.py; change the code that it describes instead. -->"
 
 
 def catalogue() -> str:
