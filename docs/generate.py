@@ -1,4 +1,4 @@
-"""Write the pages of the reference that are told by the code: python docs/generate.py
+"""Write the pages of the reference from the code: python docs/generate.py
 
 catalogue.md and `first_party.json` of the core come from the tables of the plugins in this repository, commands.md from `--help`,
 and the tables of run-file.md from the settings' fields. `tests/test_docs.py` fails when a page is not what this script would write.
