@@ -164,7 +164,7 @@ def test_a_local_file_offers_classes_and_is_known_by_its_hash(plugins):
     [
         ("raise ValueError('x')", "ValueError: x"),
         ("def broken(:", "SyntaxError"),
-        (GOOD.replace("_losses", "_loses"), "is no hook"),
+        (GOOD.replace("_losses", "_loses"), "is not a hook"),
     ],
 )
 def test_a_local_file_that_cannot_be_used_is_told_at_once(tmp_path, source, sentence):

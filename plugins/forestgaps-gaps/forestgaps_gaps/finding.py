@@ -180,9 +180,9 @@ class _Progress:
         self.report(self.what, self.done, self.total)
 
     def watching(self, read: Callable[[int, int], Flags]) -> Callable[[int, int], Flags]:
-        def read(row: int, rows: int) -> Flags:
+        def read_and_report(row: int, rows: int) -> Flags:
             gap = read(row, rows)
             self.row(rows)
             return gap
 
-        return read
+        return read_and_report

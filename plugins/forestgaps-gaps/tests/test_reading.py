@@ -145,7 +145,7 @@ def test_no_raster_is_no_raster(tmp_path) -> None:
     for path, message in (
         (tmp_path / "none.tif", "no such file"),
         (tmp_path, "is a folder"),
-        (tmp_path / "text.tif", "no raster that"),
+        (tmp_path / "text.tif", "not a readable raster"),
     ):
         with pytest.raises(DataError, match=message), read(path):
             pass

@@ -58,13 +58,13 @@ def test_a_missing_file_a_folder_and_a_text_are_no_rasters(tmp_path) -> None:
     refused(tmp_path / "none.tif", "no such file")
     refused(tmp_path, "is a folder")
     (tmp_path / "text.tif").write_text("no raster")
-    refused(tmp_path / "text.tif", "no raster that can be read")
+    refused(tmp_path / "text.tif", "not a readable raster")
 
 
 def test_a_truncated_file_is_damaged_not_a_crash(raster) -> None:
     path = raster("a.tif", np.random.default_rng(0).random((400, 400)).astype(np.float32))
     path.write_bytes(path.read_bytes()[:100_000])
-    refused(path, "damaged|no raster that can be read")
+    refused(path, "damaged|not a readable raster")
 
 
 def test_several_bands_are_no_elevations(tmp_path) -> None:

@@ -103,7 +103,7 @@ def test_parts_survive_the_run_file(kind: type) -> None:
         ({}, "at least one part"),
         ({"a": {"name": "dise"}}, r"a\.name: found 'dise' \(did you mean 'dice'\?\)"),
         ({"a": {"eps": 0.1}}, r"a\.name"),
-        ({"a": {"name": "dice", "smoth": 0.1}}, r"a\.smoth: unknown key \(did you mean 'eps'\?\)"),
+        ({"a": {"name": "dice", "epps": 0.1}}, r"a\.epps: unknown key \(did you mean 'eps'\?\)"),
         ({"a": {"name": "dice", "eps": -1.0}}, r"a\.eps"),
         ({"a": {"name": "dice", "weight": 0}}, r"a\.weight"),
         ({"a": {"name": "dice", "weight": True}}, r"a\.weight"),
@@ -116,10 +116,10 @@ def test_mistakes_in_parts_are_told_with_their_place(parts: object, complaint: s
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    parts = {"a": {"name": "dice", "smoth": 0.1}, "b": {"name": "focal", "gamma": "high", "weight": -1}}
+    parts = {"a": {"name": "dice", "epps": 0.1}, "b": {"name": "focal", "gamma": "high", "weight": -1}}
     with pytest.raises(ConfigError) as caught:
         structure({"parts": parts}, SumConfig)
-    assert all(place in str(caught.value) for place in ("a.smoth", "b.gamma", "b.weight"))
+    assert all(place in str(caught.value) for place in ("a.epps", "b.gamma", "b.weight"))
 
 
 def test_a_part_may_be_named_with_its_package() -> None:

@@ -89,7 +89,7 @@ def raw(path: Path) -> None:
 def test_a_virtual_raster_does_not_reach_the_network(tmp_path, network, name) -> None:
     address, asked = network
     path = vrt(tmp_path / "a.vrt", band(simple(name.format(address), relative=0)))
-    with pytest.raises(DataError, match=r"a\.vrt: names .*no (such )?file"):
+    with pytest.raises(DataError, match=r"a\.vrt: names .*(no such|not a) file"):
         read(path)
     assert not asked
 
@@ -271,7 +271,7 @@ def test_entities_are_not_expanded(tmp_path) -> None:
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     text = f'<!DOCTYPE VRTDataset [<!ENTITY l0 "ha">{laughs}]><VRTDataset rasterXSize="1" rasterYSize="1">&l9;</VRTDataset>'
     (tmp_path / "a.vrt").write_text(text)
-    with pytest.raises(DataError, match=r"a\.vrt: is no .*raster that can be read"):
+    with pytest.raises(DataError, match=r"a\.vrt: is not a readable raster"):
         read(tmp_path / "a.vrt")
 
 
