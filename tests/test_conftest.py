@@ -40,7 +40,7 @@ def report(tmp_path_factory):
         text += f"def test_{name}(monkeypatch):\n    {line}\n\n"
     text += "@pytest.mark.surveys\ndef test_real():\n    pass\n"
     (folder / "test_them.py").write_text(text)
-    environment = os.environ | {"FORESTGAPS_DATA": "", "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+    environment = os.environ | {"FORESTGAPS_DATA": "", "OMP_NUM_THREADS": "2", "COLUMNS": "200", "FORESTGAPS_SETTLE_S": "0.2"}
     command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-rA", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     return done.stdout

@@ -47,7 +47,7 @@ def largest_difference(name: str, exported: Callable[[Tensor, Tensor, Tensor], T
     return worst
 
 
-# Tracing these takes 10 s each; the others have all their kinds of layers but pooled pyramids and channel attention.
+# Tracing these takes 5 to 10 s each. The others lack attention and pooled pyramids only.
 SLOW_TO_TRACE = ("attention_unet", "cbam_unet", "deeplab", "ground_unet", "plain_unet", "unet")
 
 

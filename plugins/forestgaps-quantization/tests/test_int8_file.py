@@ -49,7 +49,7 @@ Change = Callable[[dict[str, Tensor]], object]
         (lambda t: t.update({f"{LAYER}.weight_scale": torch.ones(3)}), "no scale for each channel"),
         (lambda t: t[f"{LAYER}.weight_scale"].zero_(), "scales that are not above 0"),
         (lambda t: t[f"{LAYER}.weight_scale"].fill_(torch.nan), "scales that are not above 0"),
-        (lambda t: t[f"{LAYER}.input"].fill_(torch.inf), "no number"),
+        (lambda t: t[f"{LAYER}.input"].fill_(torch.inf), "not a number"),
         (lambda t: t.update({f"{LAYER}.input": torch.tensor([0.1, 256.0])}), "zero point 256"),
         (lambda t: t.update({f"{LAYER}.input": torch.tensor([-1.0, 0.0])}), "the scale -1"),
         (lambda t: t.pop(f"{LAYER}.input"), "holds no quantized convolution"),
