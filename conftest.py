@@ -204,6 +204,8 @@ SIGNALS = [
 ]  # SIGALRM is pytest-timeout's
 SET_BY_LIBRARIES = (  # for themselves, once
     *("COVERAGE_", "GDAL_CURL_", "KMP_", "MLFLOW_", "PROJ_CURL_", "PYTEST_", "TORCHINDUCTOR_", "WANDB_"),
+    # Dask sets these while it starts a worker again, which takes long on a busy machine.
+    *("__DASK_", "MALLOC_TRIM_THRESHOLD_", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
 )
 
 

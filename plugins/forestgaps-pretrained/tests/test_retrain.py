@@ -37,7 +37,7 @@ def retrained(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @needs_all
 def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_path) -> None:
-    site = ["site", "--seed", "5", "--size", "160", "--resolution", "0.5", "--forest", "rainforest"]
+    site = ["site", "--seed", "5", "--size", "320", "--resolution", "0.5", "--forest", "rainforest"]
     assert called("forestgaps_core", "simulate", *site, cwd=tmp_path).returncode == 0
     done = retrained("--out", "network", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
