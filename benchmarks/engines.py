@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from forestgaps_core import load_predictor
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 
-THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # metres
+THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # meters
 SIZES = (256, 512)  # pixels
 TOLERANCE = 1e-3  # of a probability
 WAYS = ("eager", "channels_last", "folded", "compiled", "bf16", "int8", "onnxruntime", "aoti")

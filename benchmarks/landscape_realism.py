@@ -2,7 +2,7 @@
 
     python benchmarks/landscape_realism.py --data FOLDER --out docs/assets
 
-FOLDER holds one folder a site, with `chm.tif` and, where there are, `dsm.tif` and `dtm.tif` (metres, nodata set). All are brought
+FOLDER holds one folder a site, with `chm.tif` and, where there are, `dsm.tif` and `dtm.tif` (meters, nodata set). All are brought
 to 1 m: block maximum for a surface, block mean for a ground. Writes `landscapes.png` (curves of each site, no raster),
 `landscape_examples.png` (simulated landscapes only) and prints a table. Needs rasterio, scipy, matplotlib.
 """
@@ -84,12 +84,12 @@ def smoothed(plane: Array) -> Array:
 
 
 def roughness(height: Array) -> float:
-    """Standard deviation of the canopy about its mean over 3 m, metres."""
+    """Standard deviation of the canopy about its mean over 3 m, meters."""
     return float(np.nanstd(height - smoothed(height)))
 
 
 def semivariogram(height: Array) -> Array:
-    """Half the mean squared difference over each lag, along rows and columns, square metres."""
+    """Half the mean squared difference over each lag, along rows and columns, square meters."""
     squares = [
         np.nanmean(np.concatenate([(height[:, lag:] - height[:, :-lag]).ravel() ** 2, (height[lag:] - height[:-lag]).ravel() ** 2]))
         for lag in LAGS_M
@@ -98,7 +98,7 @@ def semivariogram(height: Array) -> Array:
 
 
 def gap_areas(height: Array, threshold: float) -> Array:
-    """Areas of connected places below the threshold (8 neighbours), from the smallest that counts, square metres."""
+    """Areas of connected places below the threshold (8 neighbours), from the smallest that counts, square meters."""
     labels, _ = ndimage.label(height < threshold, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel())[1:]
     return areas[areas >= SMALLEST_GAP_M2].astype(float)
@@ -166,7 +166,7 @@ def summary(groups: list[list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-HEADER = f"{'':22s}  height p5 50 95  | gap share 2 5 10 20 |rough|sqrt sv 1 4 16m|exp. 5 10m|slope 50 95"
+HEADER = f"{'':22s}  height p5 50 95  | gap fraction 2 5 10 20 |rough|sqrt sv 1 4 16m|exp. 5 10m|slope 50 95"
 
 
 def saved(figure: plt.Figure, path: Path, *, dpi: int) -> None:

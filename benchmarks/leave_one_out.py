@@ -4,7 +4,7 @@
 
 FOLDER of --prepared is what `real_sites.py` prepares. Each variant is trained once for each group of sites, without them, and
 scored on all of them at once, whole, by `forestgaps test`. Groups hold forests that differ. Scores are mean IoU (of gap and canopy)
-at each threshold whose gap share is between 1 % and 95 %, averaged over thresholds and then over sites, and the same less
+at each threshold whose gap fraction is between 1 % and 95 %, averaged over thresholds and then over sites, and the same less
 that of the best of three classical filters, site by site and threshold by threshold. Ends of runs are kept in --out, so that an
 interrupted benchmark goes on.
 """

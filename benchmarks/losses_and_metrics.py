@@ -35,7 +35,7 @@ from forestgaps_losses.focal_dice import CombinedFocalDiceLoss
 from forestgaps_metrics.confusion import ConfusionMatrix
 
 SAMPLES, SIZE = 16, 256  # pixels
-THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # metres
+THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # meters
 WITHOUT_DATA = 0.2  # share of pixels
 IGNORED = -1
 

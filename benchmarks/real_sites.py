@@ -116,7 +116,7 @@ def compared(run: Path, prepared: Path, out: Path) -> list[dict[str, object]]:
 def table(rows: list[dict[str, object]]) -> str:
     """Markdown: a row for each area and threshold, mean IoU of each method, the best in bold; gap IoU of the network beside it."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    lines = [f"| site | m | gap share | trivial | {' | '.join(methods)} | gap IoU |", "|---" * (5 + len(methods)) + "|"]
+    lines = [f"| site | m | gap fraction | trivial | {' | '.join(methods)} | gap IoU |", "|---" * (5 + len(methods)) + "|"]
     wins = judged = 0
     for site, threshold in dict.fromkeys((row["site"], row["threshold"]) for row in rows):
         found = {row["method"]: row for row in rows if (row["site"], row["threshold"]) == (site, threshold)}

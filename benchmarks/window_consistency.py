@@ -64,11 +64,11 @@ def picture(path: Path, rows: list[tuple[int, float, float]]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    metres = [row[0] for row in rows]
-    axes.plot(metres, [row[1] for row in rows], "o-", color="#0072B2", label="largest")
-    axes.plot(metres, [row[2] for row in rows], "s--", color="#D55E00", label="99.9 % of pixels below")
+    meters = [row[0] for row in rows]
+    axes.plot(meters, [row[1] for row in rows], "o-", color="#0072B2", label="largest")
+    axes.plot(meters, [row[2] for row in rows], "s--", color="#D55E00", label="99.9 % of pixels below")
     axes.axhline(0.02, color="#555555", linewidth=1)
-    axes.annotate("0.02", (metres[-1], 0.02), textcoords="offset points", xytext=(0, 4), ha="right")
+    axes.annotate("0.02", (meters[-1], 0.02), textcoords="offset points", xytext=(0, 4), ha="right")
     axes.set(xlabel="distance from the edge of the window, m", ylabel="difference in probability", ylim=(0, None), xlim=(0, None))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -4,10 +4,10 @@ One word per thing, everywhere:
 
 | word         | shape, type              | meaning                                                              |
 |--------------|--------------------------|----------------------------------------------------------------------|
-| `dsm`        | (B, 1, H, W) float32     | surface elevation, metres; invalid pixels hold the tile's median     |
-| `height`     | (B, 1, H, W) float32     | canopy height above ground, metres                                   |
+| `dsm`        | (B, 1, H, W) float32     | surface elevation, meters; invalid pixels hold the tile's median     |
+| `height`     | (B, 1, H, W) float32     | canopy height above ground, meters                                   |
 | `valid`      | (B, 1, H, W) bool        | False where the survey has no data; such pixels influence nothing    |
-| `thresholds` | (B, K) float32           | metres, ascending; may differ from sample to sample                  |
+| `thresholds` | (B, K) float32           | meters, ascending; may differ from sample to sample                  |
 | `target`     | (B, K, H, W) float32     | 1 gap (`height < threshold`), 0 canopy                               |
 | `logits`     | (B, K, H, W) float       | what a network returns for (dsm, valid, thresholds); gap where > 0   |
 
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 class Tile:
     """One sample as a data source reads it, on the CPU, before thresholds and augmentation.
 
-    `dsm` and `height` are (H, W) float32 in metres; anything may stand where `valid` (H, W) is False.
+    `dsm` and `height` are (H, W) float32 in meters; anything may stand where `valid` (H, W) is False.
     """
 
     dsm: Tensor
@@ -163,7 +163,7 @@ class Data(Protocol):
     """A data set with its splits.
 
     Attributes:
-        resolution_m: Pixel size in metres, the same in all splits.
+        resolution_m: Pixel size in meters, the same in all splits.
         train: Samples to learn from (random crops, say).
         validation: A fixed set of tiles, for choosing.
         test: A fixed set of tiles that nothing was chosen on.
@@ -197,7 +197,7 @@ class Program:
     Attributes:
         multiple: Rows and columns of what it is given are multiples of this.
         nested: Whether its logits rise with the threshold whatever it is given.
-        context_m: How far a pixel's answer depends on its surroundings, metres; None where the network does not say.
+        context_m: How far a pixel's answer depends on its surroundings, meters; None where the network does not say.
         made_with: What its engine wants to know of where it was made, such as versions.
     """
 

@@ -39,8 +39,8 @@ KINDS: Mapping[str, Kind] = {
         "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",
         {
             "normalization": "`NormFactory` chosen in the run file",
-            "resolution_m": "pixel size of the training data, metres",
-            "thresholds": "the run's thresholds, metres, ascending",
+            "resolution_m": "pixel size of the training data, meters",
+            "thresholds": "the run's thresholds, meters, ascending",
         },
     ),
     "normalization": Kind(
@@ -50,8 +50,8 @@ KINDS: Mapping[str, Kind] = {
         "forestgaps_losses",
         "a `Loss`",
         {
-            "thresholds": "the run's thresholds, metres, ascending",
-            "gap_share": "function of no arguments: share of gap pixels at each of those thresholds in the training split, a tuple",
+            "thresholds": "the run's thresholds, meters, ascending",
+            "gap_fraction": "function that returns the gap fraction at each of those thresholds in the training split, a tuple",
         },
     ),
     "scheduler": Kind(
@@ -62,7 +62,7 @@ KINDS: Mapping[str, Kind] = {
     "metrics": Kind(
         "forestgaps_metrics",
         "a `Metric`, one for each pass over a split",
-        {"resolution_m": "pixel size of the data, metres"},
+        {"resolution_m": "pixel size of the data, meters"},
         several=True,
     ),
     "callbacks": Kind(

@@ -70,8 +70,8 @@ BATCHES: Mapping[str, Callable[[], Batch]] = {
 }
 
 
-def lifted(batch: Batch, metres: float) -> Batch:
-    return attrs.evolve(batch, dsm=batch.dsm + metres)
+def lifted(batch: Batch, meters: float) -> Batch:
+    return attrs.evolve(batch, dsm=batch.dsm + meters)
 
 
 def spiked(batch: Batch) -> Batch:
@@ -104,12 +104,12 @@ OUTPUTS: Mapping[str, Callable[[Batch], Tensor]] = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_their_gradients_are_finite(name):
     for share, values in SHARES.items():
-        loss = built("loss", config("loss", name), gap_share=lambda values=values: values)
+        loss = built("loss", config("loss", name), gap_fraction=lambda values=values: values)
         for (kind, make), (output, logits_of) in product(BATCHES.items(), OUTPUTS.items()):
             batch = make()
             logits = logits_of(batch).requires_grad_()
             value = loss(logits, batch)
-            where = f"{name} on {kind}, logits {output}, gap share {share}"
+            where = f"{name} on {kind}, logits {output}, gap fraction {share}"
             assert value.isfinite(), f"{where}: {value}"
             if value.requires_grad:
                 (gradient,) = torch.autograd.grad(value, logits, materialize_grads=True)

@@ -79,17 +79,17 @@ WHOLE = float((truth() < 5).sum()), float(truth().size)
 WITHOUT_COLLAR = float((truth()[:, 24:] < 5).sum()), float(truth()[:, 24:].size)
 US_FOOT = 1200 / 3937
 CASES: dict[str, tuple[str, Callable[[Path], Path], tuple[float, ...]]] = {
-    "decimetres": ("--scale 0.1", lambda path: write(path, np.rint(truth() * 10).astype("int16")), WHOLE),
-    "centimetres": ("--scale 0.01", lambda path: write(path, np.rint(truth() * 100).astype("uint16")), WHOLE),
-    "millimetres": ("--scale 0.001", lambda path: write(path, np.rint(truth() * 1000).astype("int32")), WHOLE),
+    "decimeters": ("--scale 0.1", lambda path: write(path, np.rint(truth() * 10).astype("int16")), WHOLE),
+    "centimeters": ("--scale 0.01", lambda path: write(path, np.rint(truth() * 100).astype("uint16")), WHOLE),
+    "millimeters": ("--scale 0.001", lambda path: write(path, np.rint(truth() * 1000).astype("int32")), WHOLE),
     "feet": ("--feet", lambda path: write(path, (truth() / 0.3048).astype("float32")), WHOLE),
     "a grid in feet": (
         "--feet",
         lambda path: write(path, (truth() / US_FOOT).astype("float32"), crs="EPSG:2225", transform=Affine(1, 0, 6e6, 0, -1, 2e6)),
         tuple(area * US_FOOT**2 for area in WHOLE),
     ),
-    "metres declared in feet": ("--scale 1", lambda path: write(path, truth().astype("float32"), "ft", crs=HEIGHTS_IN_M), WHOLE),
-    "feet in a CRS with metres": (
+    "meters declared in feet": ("--scale 1", lambda path: write(path, truth().astype("float32"), "ft", crs=HEIGHTS_IN_M), WHOLE),
+    "feet in a CRS with meters": (
         "--feet",
         lambda path: write(path, (truth() / 0.3048).astype("float32"), "ft", crs=HEIGHTS_IN_M),
         WHOLE,
@@ -115,12 +115,12 @@ def test_an_advised_option_gives_the_area_of_the_undamaged_raster(name, tmp_path
 
 
 def test_skip_checks_maps_a_refused_raster_as_it_is(tmp_path):
-    decimetres = np.rint(truth() * 10)
-    path = write(tmp_path / "chm.tif", decimetres.astype("int16"))
+    decimeters = np.rint(truth() * 10)
+    path = write(tmp_path / "chm.tif", decimeters.astype("int16"))
     _, message = gaps(path)
     assert OPTION.findall(message)[-1] == "--skip-checks"
     after, notes = gaps(path, "--skip-checks")
-    assert after == (float((decimetres < 5).sum()), float(truth().size))
+    assert after == (float((decimeters < 5).sum()), float(truth().size))
     assert after != WHOLE
     assert "taller than trees grow" in notes
 

@@ -37,14 +37,14 @@ Mask = NDArray[np.bool_]
 
 
 def read(path: Path) -> Plane:
-    """The first band in metres, NaN without data."""
+    """The first band in meters, NaN without data."""
     with rasterio.open(path) as file:
         band: Plane = file.read(1, masked=True).filled(np.nan).astype(np.float32)
     return band
 
 
 def read_probabilities(path: Path) -> tuple[list[float], Plane]:
-    """Thresholds in metres, from the bands' descriptions, and (K, H, W) probabilities, NaN without data."""
+    """Thresholds in meters, from the bands' descriptions, and (K, H, W) probabilities, NaN without data."""
     with rasterio.open(path) as file:
         thresholds = [float(re.findall(r"[\d.]+", text)[-1]) for text in file.descriptions]
         scales = np.asarray(file.scales, np.float32)[:, None, None]
@@ -130,7 +130,7 @@ def draw(landscape: Path, maps: Path, out: Path) -> None:
     shaded(left, dsm, resolution_m)
     shown = right.imshow(height, cmap="Greens", vmin=0, vmax=float(np.nanpercentile(height, 99)))
     bare(right, "Reference: canopy height (CHM)")
-    top.colorbar(shown, ax=right, label="metres above ground", shrink=0.8)
+    top.colorbar(shown, ax=right, label="meters above ground", shrink=0.8)
     draw_maps(below, height, thresholds, probabilities)
     kind = out.suffix.lstrip(".") or "png"
     drawn = io.BytesIO()

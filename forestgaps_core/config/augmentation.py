@@ -14,7 +14,7 @@ class Augmentation:
     offset_m: float = field(
         default=100.0,
         validator=and_(ge(0), le(10_000)),
-        metadata={"help": "Raise or lower the whole tile by up to so many metres."},
+        metadata={"help": "Raise or lower the whole tile by up to so many meters."},
     )
     tilt: float = field(
         default=0.1,
@@ -24,7 +24,7 @@ class Augmentation:
     relief_m: float = field(
         default=0.0,
         validator=and_(ge(0), le(1000)),
-        metadata={"help": "Add random hills under the canopy, of a standard deviation of up to so many metres."},
+        metadata={"help": "Add random hills under the canopy, of a standard deviation of up to so many meters."},
     )
     stretch: float = field(
         default=1.0,

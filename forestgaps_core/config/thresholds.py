@@ -35,7 +35,7 @@ class Thresholds:
     values: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0, 15.0, 20.0),
         validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), ascending),
-        metadata={"help": "Thresholds of validation, test and prediction, metres, ascending."},
+        metadata={"help": "Thresholds of validation, test and prediction, meters, ascending."},
     )
     drawn: int = field(
         default=0,

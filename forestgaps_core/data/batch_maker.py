@@ -52,7 +52,7 @@ def tilted(dsm: Tensor, draw: Tensor, *, tilt: float, offset_m: float, resolutio
 
 
 def hills(draw: Tensor, rows: int, columns: int, *, relief_m: float, resolution_m: float) -> Tensor:
-    """Random terrain, (B, 1, rows, columns) float32 metres of mean 0: a sum of plane waves in random directions.
+    """Random terrain, (B, 1, rows, columns) float32 meters of mean 0: a sum of plane waves in random directions.
 
     The standard deviation of a tile's hills is `relief_m` times the square of a uniform number: gentle ground is common.
     Spectrum as that of natural relief, a power of the wavelength (Turcotte 1997, Fractals and Chaos in Geology and Geophysics,
@@ -103,7 +103,7 @@ def with_other_canopy(dsm: Tensor, height: Tensor, valid: Tensor, draw: Tensor, 
 
 
 def drawn_thresholds(draw: Tensor, values: Sequence[float], count: int) -> Tensor:
-    """(B, count) float32 metres, ascending, log-uniform between the ends of `values`."""
+    """(B, count) float32 meters, ascending, log-uniform between the ends of `values`."""
     low, high = values[0], values[-1]
     share = uniform(draw, "thresholds", count).sort(dim=1).values
     return (low * (high / low) ** share).to(torch.float32)

@@ -16,7 +16,7 @@ from torch import Tensor
 class Strata:
     """Places drawn by inverse distribution: first a stratum, then a place in it, each by one number in [0, 1).
 
-    A criterion (slope, or gap share at one threshold) sorts places into classes; a stratum is one class of one criterion that
+    A criterion (slope, or gap fraction at one threshold) sorts places into classes; a stratum is one class of one criterion that
     has any place. With several criteria a place is in several strata.
 
     Attributes:

@@ -306,7 +306,7 @@ def facts_card(name: str, plan: Mapping[str, Any]) -> str:
             "",
             "| | |",
             "|---|---|",
-            f"| input | DSM in metres, pixels of {plan['resolution_m']:g} m |",
+            f"| input | DSM in meters, pixels of {plan['resolution_m']:g} m |",
             f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
             f"| parameters | {weights['parameters']:,}, stored as {weights['stored_as']}, {weights['bytes'] / 1e6:.1f} MB |",
             f"| needs | {made_with} |",

@@ -40,7 +40,7 @@ class Predictor:
     Attributes:
         model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights. It may have the methods
             `parts(dsm, valid)`, (B, C, H, W), and `logits_of(parts, thresholds)`, pixel by pixel, which together do what it does.
-        thresholds: Metres, those the network was validated at; others may be asked.
+        thresholds: Meters, those the network was validated at; others may be asked.
         resolution_m: Pixel size the network was trained at.
         calibration: Of its logits; None leaves them.
         flips: Whether to answer with the mean over the eight flips and quarter turns of a tile: somewhat better, eight times
@@ -65,9 +65,9 @@ class Predictor:
         """Probability that canopy is lower than each threshold.
 
         Args:
-            dsm: (B, 1, H, W) metres; anything may stand at invalid pixels.
+            dsm: (B, 1, H, W) meters; anything may stand at invalid pixels.
             valid: (B, 1, H, W) bool.
-            thresholds: Metres, in any order.
+            thresholds: Meters, in any order.
             kept: Rows and columns to answer for; all by default.
 
         Returns:

@@ -12,8 +12,8 @@ def format_count(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def format_square_metres(area_m2: float | None) -> str:
-    """Return an area in square metres without its unit, in five digits or whole from 10,000 on: "203", "12,346"."""
+def format_square_meters(area_m2: float | None) -> str:
+    """Return an area in square meters without its unit, in five digits or whole from 10,000 on: "203", "12,346"."""
     return "-" if area_m2 is None else f"{area_m2:,.0f}" if area_m2 >= 1e4 else f"{area_m2:,.5g}"
 
 

@@ -94,7 +94,7 @@ class LayerFactory:
 def check_data(data: Any, name: Name) -> None:
     size = data.resolution_m
     if not isinstance(size, Real) or not isfinite(size) or size <= 0:
-        raise PluginError(f"{name()} has resolution_m {size!r}, expected metres, more than 0")
+        raise PluginError(f"{name()} has resolution_m {size!r}, expected meters, more than 0")
     for split in ("train", "validation", "test"):
         source = getattr(data, split)
         if not hasattr(source, "read") or not hasattr(source, "__len__"):

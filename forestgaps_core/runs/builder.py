@@ -33,7 +33,7 @@ from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
 from forestgaps_core.training.trainer import Trainer, constant_rate
 from forestgaps_core.version import __version__
 
-SAMPLED_TILES = 256  # enough for a gap share to two digits
+SAMPLED_TILES = 256  # enough for a gap fraction to two digits
 
 
 @define(eq=False, kw_only=True)
@@ -85,8 +85,8 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
     maker = partial(BatchMaker, resolution_m=data.resolution_m)
     parts: dict[str, Any] = {}
     if training:
-        share = partial(gap_share, data.train, levels)
-        loss = made("loss", config.loss, {"thresholds": lambda: levels, "gap_share": lambda: share})
+        share = partial(gap_fraction, data.train, levels)
+        loss = made("loss", config.loss, {"thresholds": lambda: levels, "gap_fraction": lambda: share})
         if isinstance(loss, nn.Module):
             loss.to(device)
         batches = -(-len(data.train) // length.batch_size)
@@ -153,7 +153,7 @@ def normalization_of(config: Config) -> Any:
     return LayerFactory(factory, partial(class_of, "normalization", config.normalization))
 
 
-def gap_share(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+def gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
     """Share of valid pixels below each threshold, over up to `SAMPLED_TILES` samples; NaN without a valid pixel."""
     below, pixels = torch.zeros(len(thresholds), dtype=torch.int64), 0
     stride = max(1, len(source) // SAMPLED_TILES)

@@ -77,7 +77,7 @@ def built(kind: str, config: Any, **arguments: Any) -> Any:
         "resolution_m": 1.0,
         "thresholds": THRESHOLDS,
         "batch_per_device": 8,
-        "gap_share": lambda: (0.05, 0.1, 0.3),
+        "gap_fraction": lambda: (0.05, 0.1, 0.3),
         "total_steps": 100,
         "steps_per_epoch": 10,
         "run_folder": Path(),

@@ -92,7 +92,7 @@ def example_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (cost * batch.valid).sum() / batch.valid.expand_as(cost).sum().clamp(min=1)
 
 
-class GapShare:
+class GapFraction:
     """A metric: the share of pixels called gap, `share`, and that at the first threshold, `share@2m`."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class GapShare:
         """Add a batch of logits (B, K, H, W)."""
         self.shares.append((logits > 0).float().mean((0, 2, 3)))
 
-    def merge(self, other: GapShare) -> None:
+    def merge(self, other: GapFraction) -> None:
         """Take over what another one saw."""
         self.shares += other.shares
 
@@ -133,7 +133,7 @@ def example_trainer(
         model=model,
         loss=example_loss,
         optimizer=torch.optim.AdamW(model.parameters(), lr=rate),
-        metrics={"gaps": GapShare},
+        metrics={"gaps": GapFraction},
         callbacks=callbacks,
         environment=Environment(device="cpu"),
         about=dict(about or {}),

@@ -54,7 +54,7 @@ def test_evaluate_takes_a_prepared_folder_as_data(prepared: Path, tmp_path: Path
     text = forestgaps("evaluate", "pretrained", "--data", prepared, "-t", 5, "--resamples", 100, "--out", tmp_path / "out")
     assert "gap IoU" in text and "…" not in text
     row = json.loads((tmp_path / "out/evaluation.json").read_text())["rows"][0]
-    assert row["gap_share"] == pytest.approx(256 / 96**2)
+    assert row["gap_fraction"] == pytest.approx(256 / 96**2)
 
 
 def test_report_takes_a_prepared_folder_as_data(prepared: Path, tmp_path: Path) -> None:

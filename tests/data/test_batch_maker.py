@@ -158,11 +158,11 @@ def test_hills_are_waves_added_up_one_by_one():
     turn, length, phase = uniform(draw, "hills", 3 * HILLS)[0].reshape(3, HILLS).tolist()
     waves = torch.zeros(10, 14, dtype=torch.float64)
     for share, far, begin in zip(turn, length, phase, strict=True):
-        metres = WAVELENGTHS_M[0] * (WAVELENGTHS_M[1] / WAVELENGTHS_M[0]) ** far
+        meters = WAVELENGTHS_M[0] * (WAVELENGTHS_M[1] / WAVELENGTHS_M[0]) ** far
         for y in range(10):
             for x in range(14):
                 along = y * math.sin(2 * math.pi * share) + x * math.cos(2 * math.pi * share)
-                waves[y, x] += metres**ROUGHNESS * math.cos(2 * math.pi * (along / metres + begin))
+                waves[y, x] += meters**ROUGHNESS * math.cos(2 * math.pi * (along / meters + begin))
     waves -= waves.mean()
     made = hills(draw, 10, 14, relief_m=10.0, resolution_m=1.0)[0, 0].double()
     torch.testing.assert_close(made / made.norm(), waves / waves.norm(), atol=1e-4, rtol=0)

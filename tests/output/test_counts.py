@@ -2,7 +2,7 @@ from math import nan
 
 import pytest
 
-from forestgaps_core.output.counts import format_count, format_for_table, format_hectares, format_square_metres
+from forestgaps_core.output.counts import format_count, format_for_table, format_hectares, format_square_meters
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_format_hectares_shows_small_and_large_areas(area_m2: float, text: str) 
     ("area", "text"),
     [(None, "-"), (202.9999996, "203"), (0.09290304, "0.092903"), (1234.5678, "1,234.6"), (12345678.9, "12,345,679"), (0.0, "0")],
 )
-def test_square_metres_have_five_digits_and_are_whole_from_10000_on(area, text):
-    assert format_square_metres(area) == text
+def test_square_meters_have_five_digits_and_are_whole_from_10000_on(area, text):
+    assert format_square_meters(area) == text
 
 
 @pytest.mark.parametrize(

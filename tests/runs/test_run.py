@@ -18,7 +18,7 @@ from forestgaps_core import evaluate_model, load_config, resume_training, save_n
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import assemble, begin, differences, gap_share
+from forestgaps_core.runs.builder import assemble, begin, differences, gap_fraction
 from forestgaps_core.runs.rehearsal import try_run
 from forestgaps_core.runs.run import calibrated, fit
 from forestgaps_core.runs.run_folder import write_run_folder
@@ -105,11 +105,11 @@ def test_a_check_builds_everything_and_takes_one_step(run_file, plugins):
     assert facts["multiply-adds per pixel"] == 4 * 9 + 2 * 4  # a 3x3 convolution to 4 channels, then 1x1 to 2
 
 
-def test_the_gap_share_is_that_of_the_tiles(plugins):
+def test_the_gap_fraction_is_that_of_the_tiles(plugins):
     source = plugins.component("data", "hills").load()(samples=4).build(seed=0).train
     tiles = [source.read(index, index) for index in range(4)]
     heights = torch.cat([tile.height[tile.valid] for tile in tiles])
-    assert gap_share(source, (2.0, 10.0)) == pytest.approx([(heights < t).double().mean().item() for t in (2.0, 10.0)])
+    assert gap_fraction(source, (2.0, 10.0)) == pytest.approx([(heights < t).double().mean().item() for t in (2.0, 10.0)])
 
 
 # --- killed and resumed ---------------------------------------------------------------------------------------------

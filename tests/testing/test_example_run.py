@@ -7,7 +7,7 @@ import torch
 
 from forestgaps_core import Trainer, hookimpl
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.testing.example_run import STEPS, GapShare, StandInTrainer, example_trainer, train_example
+from forestgaps_core.testing.example_run import STEPS, GapFraction, StandInTrainer, example_trainer, train_example
 
 
 class Seen:
@@ -67,7 +67,7 @@ def test_the_stand_in_remembers_what_it_was_told(tmp_path: Path) -> None:
 
 
 def test_the_example_metric_merges() -> None:
-    whole, first, second = GapShare(), GapShare(), GapShare()
+    whole, first, second = GapFraction(), GapFraction(), GapFraction()
     for seed, part in enumerate((first, second)):
         batch = example_batch(samples=2, size=8, seed=seed)
         for metric in (whole, part):

@@ -30,9 +30,9 @@ PixelSize = Annotated[
     float | None,
     typer.Option(
         "--pixel-size",
-        metavar="METRES",
+        metavar="METERS",
         callback=above_zero,
-        help="Pixel size of rasters without CRS, whose grid is then taken to be in metres.",
+        help="Pixel size of rasters without CRS, whose grid is then taken to be in meters.",
     ),
 ]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
@@ -40,10 +40,10 @@ BandNumber = Annotated[
     int | None,
     typer.Option("--band", metavar="N", min=1, help="Band to read of a raster with several bands of values; alpha is the mask."),
 ]
-Feet = Annotated[bool, typer.Option("--feet", help="Elevations and heights are in feet; convert them to metres.")]
+Feet = Annotated[bool, typer.Option("--feet", help="Elevations and heights are in feet; convert them to meters.")]
 Scale = Annotated[
     float | None,
-    typer.Option(metavar="FACTOR", callback=above_zero, help="Factor from values to metres, such as 0.1 for decimetres."),
+    typer.Option(metavar="FACTOR", callback=above_zero, help="Factor from values to meters, such as 0.1 for decimeters."),
 ]
 SkipChecks = Annotated[
     bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")

@@ -1,4 +1,4 @@
-"""The option `-t`: height thresholds in metres, in any of the usual spellings.
+"""The option `-t`: height thresholds in meters, in any of the usual spellings.
 
 `-t 2 -t 5 -t 10`, `-t 2 5 10`, `-t 2,5,10`, `-t "2; 5"` and `-t 5m` are read. Anything else is refused, with the value named.
 """
@@ -18,17 +18,17 @@ from forestgaps_core.errors import shorten
 
 MAX_HEIGHT_M = 150  # the tallest known tree has 116 m
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-METRES = re.compile(r"m|metres?|meters?", re.IGNORECASE)
+METERS = re.compile(r"m|metres?|meters?", re.IGNORECASE)
 SPACE_BEFORE_UNIT = re.compile(r"(?<=[\d.])\s+(?=[^\W\d])")
 SEPARATORS = re.compile(r"[\s;,/|]+")
 DECIMAL_COMMA = re.compile(r"(\d+),(\d+)\s*(m|metres?|meters?)?", re.IGNORECASE)
 FURTHER_VALUE = re.compile(r"[+-]?\.?\d[\d.,;]*(m|metres?|meters?)?[,;]?", re.IGNORECASE)
 OPTIONS = ("--threshold", "-t")
-EXAMPLE = "write metres, such as -t 5, -t 2.5 or -t 2,5,10"
+EXAMPLE = "write meters, such as -t 5, -t 2.5 or -t 2,5,10"
 
 
 def read_heights(text: str) -> tuple[float, ...]:
-    """Return the heights that one value of `-t` contains, metres.
+    """Return the heights that one value of `-t` contains, meters.
 
     Raises:
         ValueError: One of them is not a height threshold; the message names it.
@@ -42,10 +42,10 @@ def read_heights(text: str) -> tuple[float, ...]:
 def read_height(word: str) -> float:
     number = NUMBER.match(word)
     unit = word[number.end() :] if number else ""
-    if number is not None and unit.isalpha() and not METRES.fullmatch(unit):
-        raise ValueError(f"{shorten(word)!r} has the unit {shorten(unit)!r}, and thresholds are in metres; {EXAMPLE}")
-    if number is None or (unit and not METRES.fullmatch(unit)):
-        raise ValueError(f"{shorten(word)!r} is not a height in metres; {EXAMPLE}")
+    if number is not None and unit.isalpha() and not METERS.fullmatch(unit):
+        raise ValueError(f"{shorten(word)!r} has the unit {shorten(unit)!r}, and thresholds are in meters; {EXAMPLE}")
+    if number is None or (unit and not METERS.fullmatch(unit)):
+        raise ValueError(f"{shorten(word)!r} is not a height in meters; {EXAMPLE}")
     height = float(number[0])
     if not isfinite(height) or height <= 0:
         raise ValueError(f"{shorten(word)!r} is not above 0 m, and a gap is canopy lower than the threshold; {EXAMPLE}")
@@ -84,7 +84,7 @@ THRESHOLDS_HELP = "Height below which canopy is gap; for several: -t 2,5,10."
 
 def thresholds_option(help_text: str = THRESHOLDS_HELP) -> Any:
     """Return the option `-t`, for a parameter of type `list[float] | None`."""
-    return typer.Option(*OPTIONS, metavar="METRES", parser=parse_heights, callback=join_heights, help=help_text)
+    return typer.Option(*OPTIONS, metavar="METERS", parser=parse_heights, callback=join_heights, help=help_text)
 
 
 Thresholds = Annotated[list[float] | None, thresholds_option()]

@@ -37,7 +37,7 @@ class Network:
         weights: Their file, a checkpoint or safetensors.
         about: The checkpoint's own words, as in `forestgaps_core.files.checkpoint`.
         parameters: How many weights are trained.
-        thresholds: Metres, of the planes it was validated at.
+        thresholds: Meters, of the planes it was validated at.
         resolution_m: Pixel size it was trained at.
     """
 
@@ -63,7 +63,7 @@ def card(network: Network, beside: Path, *, scores: Mapping[str, float] | None =
     version = str(about["versions"]["torch"])
     made = datetime.fromtimestamp(network.weights.stat().st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     description = (
-        f"Probability that the forest canopy is lower than {levels} m, from a digital surface model in metres with pixels of "
+        f"Probability that the forest canopy is lower than {levels} m, from a digital surface model in meters with pixels of "
         f"{resolution} m; trained with forestgaps."
     )
     return {
@@ -105,7 +105,7 @@ def card(network: Network, beside: Path, *, scores: Mapping[str, float] | None =
 def surface_input(resolution: str) -> dict[str, Any]:
     return {
         "name": "digital surface model",
-        "description": f"Elevation of whatever is on top, metres above any datum, pixels of {resolution} m, as surveyed: the "
+        "description": f"Elevation of whatever is on top, meters above any datum, pixels of {resolution} m, as surveyed: the "
         "network scales it itself. Pixels without data hold the tile's median and are marked in a second argument, valid. Rows and "
         "columns: any, 32 and more.",
         "bands": ["dsm"],

@@ -59,7 +59,7 @@ def evaluate(
 ) -> None:
     """Evaluate trained networks with confidence intervals and baselines.
 
-    Scores at each threshold beside the gap share and the scores of maps without knowledge; intervals by bootstrap over spatial
+    Scores at each threshold beside the gap fraction and the scores of maps without knowledge; intervals by bootstrap over spatial
     blocks; the spread over seeds where several runs are given; the same by slope of the ground and by canopy cover.
     """
     import sys

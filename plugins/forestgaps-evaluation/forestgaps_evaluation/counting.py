@@ -9,7 +9,7 @@ from forestgaps_core.components import Batch
 
 CLASSES = 100  # equal parts of probability
 PROBABILITY_UNIT = 2**20  # parts of 1: float64 holds sums over 8.6e9 pixels of a class to the last digit
-HEIGHT_UNIT = 1000  # millimetres
+HEIGHT_UNIT = 1000  # millimeters
 CANOPY_M = 2.0  # canopy cover is the share of ground under something at least so tall
 
 
@@ -64,7 +64,7 @@ def canopy_pixels(batch: Batch) -> Tensor:
 
 
 def height_errors(predicted: Tensor, batch: Batch) -> Tensor:
-    """(B, 3) int64: sums of the error, its size and its square, over valid pixels; millimetres and their squares."""
+    """(B, 3) int64: sums of the error, its size and its square, over valid pixels; millimeters and their squares."""
     assert batch.height is not None
     error = torch.where(batch.valid, ((predicted.float() - batch.height) * HEIGHT_UNIT).round(), 0.0).long()
     return torch.stack([part.sum((1, 2, 3)) for part in (error, error.abs(), error.square())], dim=1)

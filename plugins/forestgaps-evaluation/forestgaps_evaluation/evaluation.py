@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.bootstrap import FEW, block_sums, interval, resampled
-from forestgaps_evaluation.scores import SCORES, best_trivial, gap_share, judged, scores, trivial_scores
+from forestgaps_evaluation.scores import SCORES, best_trivial, gap_fraction, judged, scores, trivial_scores
 from forestgaps_evaluation.strata import strata
 from forestgaps_evaluation.tallies import Reals, Tallies
 
@@ -44,11 +44,11 @@ class Row:
         by: "all", "site", "slope" or "canopy cover"; `label` is the class.
         blocks: Spatial blocks that the tiles belong to.
         pixels: Valid ones.
-        gap_share: Observed, 0 to 1.
+        gap_fraction: Observed, 0 to 1.
         judged: False where it is under 1 % or over 95 %: shown, not judged.
         outside: The network was not trained for such a threshold.
         scores: By name.
-        trivial: The better of all gap and all canopy, by score; `random` that of random guessing at the gap share.
+        trivial: The better of all gap and all canopy, by score; `random` that of random guessing at the gap fraction.
     """
 
     by: str
@@ -57,7 +57,7 @@ class Row:
     blocks: int
     pixels: int
     threshold: float
-    gap_share: float
+    gap_fraction: float
     judged: bool
     outside: bool
     scores: Mapping[str, Score]
@@ -109,7 +109,7 @@ class Evaluation:
         runs: Facts of each run: run, checkpoint, seed.
         rows: Thresholds of all tiles, then of each stratum.
         overall: Of all tiles, then of each stratum.
-        heights: Errors of the canopy height, metres, by name; empty where not all networks map heights.
+        heights: Errors of the canopy height, meters, by name; empty where not all networks map heights.
     """
 
     runs: tuple[Mapping[str, str | int], ...]
@@ -179,7 +179,7 @@ def judge(runs: Sequence[Tallies], by: str, label: str, resamples: int) -> tuple
     """The rows of some tiles, and their average over thresholds."""
     first = runs[0]
     sums = block_sums(np.stack([run.counts for run in runs], axis=1), first.blocks)  # (blocks, runs, K, 4)
-    share = gap_share(sums[:, 0].sum(0))
+    share = gap_fraction(sums[:, 0].sum(0))
     fair = judged(share)
     now, again = scores(sums.sum(0)), scores(resampled(sums, resamples))
     trivial = {name: best_trivial(share, name) for name in SCORES}
@@ -193,7 +193,7 @@ def judge(runs: Sequence[Tallies], by: str, label: str, resamples: int) -> tuple
             blocks=len(sums),
             pixels=int(first.valid_pixels.sum()),
             threshold=float(threshold),
-            gap_share=float(share[k]),
+            gap_fraction=float(share[k]),
             judged=bool(fair[k]),
             outside=bool(first.outside[k]),
             scores={name: found[name][k] for name in SCORES},
@@ -238,7 +238,7 @@ def summaries(each: Reals, again: Reals, blocks: int, bounds: tuple[float, float
 
 
 def height_scores(runs: Sequence[Tallies], resamples: int) -> dict[str, Score]:
-    """MAE, RMSE and bias of the canopy height (positive: too tall), metres, over all valid pixels."""
+    """MAE, RMSE and bias of the canopy height (positive: too tall), meters, over all valid pixels."""
     errors = [run.height_errors for run in runs if run.height_errors is not None]
     if len(errors) < len(runs):
         return {}
@@ -262,7 +262,7 @@ def differences(spatial: Tallies, mixed: Tallies, *, resamples: int = RESAMPLES)
     sums = block_sums(np.stack([spatial.counts, mixed.counts], axis=1), spatial.blocks)
     now, again = scores(sums.sum(0))["mean_iou"], scores(resampled(sums, resamples))["mean_iou"]
     low, high = interval(now[1] - now[0], again[:, 1] - again[:, 0], len(sums))
-    fair = judged(gap_share(sums[:, 0].sum(0)))
+    fair = judged(gap_fraction(sums[:, 0].sum(0)))
     return tuple(
         Difference(
             threshold=float(level),

@@ -15,7 +15,7 @@ from forestgaps_core.data.loader import SourceDataset
 from forestgaps_core.runtime.rng import draws
 from forestgaps_evaluation.maps import Map, agreement_picture, enlarged, framed, gap_picture, hillshade, relief_picture
 from forestgaps_evaluation.rendering import SPACE, percent, score
-from forestgaps_evaluation.scores import gap_share, judged, scores
+from forestgaps_evaluation.scores import gap_fraction, judged, scores
 from forestgaps_evaluation.tallies import Tallies
 from forestgaps_evaluation.trained import Trained
 
@@ -44,7 +44,7 @@ def tile_scores(tallies: Tallies) -> NDArray[np.float64]:
 
     NaN where there is none, and for tiles with few valid pixels.
     """
-    fair = judged(gap_share(tallies.counts.sum(0)))[None] & judged(gap_share(tallies.counts))
+    fair = judged(gap_fraction(tallies.counts.sum(0)))[None] & judged(gap_fraction(tallies.counts))
     each = np.where(fair, scores(tallies.counts)["mean_iou"], np.nan)
     many = tallies.valid_pixels >= ENOUGH * np.median(tallies.valid_pixels)
     known = np.isfinite(each) & many[:, None]

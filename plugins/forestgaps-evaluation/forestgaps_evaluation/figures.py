@@ -53,19 +53,19 @@ def share_chart(rows: Sequence[Row], mapped: Sequence[float]) -> Chart:
     """Share of the area that is gap, in map and reference."""
     levels = [row.threshold for row in rows]
     listed = "; ".join(
-        f"{row.threshold:g} m {percent(share)} mapped, {percent(row.gap_share)} in the reference"
+        f"{row.threshold:g} m {percent(share)} mapped, {percent(row.gap_fraction)} in the reference"
         for row, share in zip(rows, mapped, strict=True)
     )
     chart = Chart(
         "shares",
-        "Gap share",
-        f"Gap share by threshold: {listed}.",
+        "Gap fraction",
+        f"Gap fraction by threshold: {listed}.",
         spread(levels, "threshold, m"),
         shares("share of the area"),
         440,
         280,
     )
-    observed = [row.gap_share for row in rows]
+    observed = [row.gap_fraction for row in rows]
     chart.line(levels, mapped, "predicted")
     chart.line(levels, observed, "reference")
     chart.points(levels, observed, "reference", radius=4)
@@ -91,10 +91,10 @@ def precision_charts(tallies: Tallies, rows: Sequence[Row]) -> list[Chart]:
         now = row.scores["gap_precision"].mean, row.scores["gap_recall"].mean
         words = (
             f"At a cut of one half, precision {score(now[0])} and recall {score(now[1])}; "
-            f"precision without skill {score(row.gap_share)}."
+            f"precision without skill {score(row.gap_fraction)}."
         )
         chart = Chart(f"precision-{k}", below(row.threshold), words, shares("recall"), shares("precision"), note=aside(row))
-        chart.line([0, 1], [row.gap_share] * 2, "trivial")
+        chart.line([0, 1], [row.gap_fraction] * 2, "trivial")
         chart.line(recall, precision, "predicted")
         chart.points([now[1]], [now[0]], "predicted", radius=4.5)
         made.append(chart)
@@ -185,7 +185,7 @@ def size_charts(sizes: Sequence[tuple[Sizes, Sizes]], rows: Sequence[Row]) -> li
 
 
 def cell_errors(tallies: Tallies) -> tuple[Reals, Reals, int]:
-    """(K,) median distance and mean difference (map less reference) of the gap share of cells, and how many cells there are."""
+    """(K,) median distance and mean difference (map less reference) of the gap fraction of cells, and how many cells there are."""
     found, _ = tallies.cell_shares()
     if not len(found):
         nothing = np.full(len(tallies.thresholds), np.nan)
@@ -195,14 +195,19 @@ def cell_errors(tallies: Tallies) -> tuple[Reals, Reals, int]:
 
 
 def cell_charts(tallies: Tallies, rows: Sequence[Row]) -> list[Chart]:
-    """Gap share of cells, mapped over observed."""
+    """Gap fraction of cells, mapped over observed."""
     found, _ = tallies.cell_shares()
     apart, _, cells = cell_errors(tallies)
     made = []
     for k, row in enumerate(rows):
         words = f"{cells} cells; half of them are off by {percent(float(apart[k]))} of their area or less."
         chart = Chart(
-            f"cell-{k}", below(row.threshold), words, shares("gap share, reference"), shares("gap share, map"), note=aside(row)
+            f"cell-{k}",
+            below(row.threshold),
+            words,
+            shares("gap fraction, reference"),
+            shares("gap fraction, map"),
+            note=aside(row),
         )
         chart.line([0, 1], [0, 1], "ideal")
         some = slice(None, None, max(1, cells // MOST_CELLS))

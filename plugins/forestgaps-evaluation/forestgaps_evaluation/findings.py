@@ -8,7 +8,7 @@ import numpy as np
 
 from forestgaps_evaluation.evaluation import Evaluation, Row, Score
 from forestgaps_evaluation.figures import calibration_errors, cell_errors
-from forestgaps_evaluation.rendering import SPACE, Finding, metres, percent, points, score
+from forestgaps_evaluation.rendering import SPACE, Finding, meters, percent, points, score
 from forestgaps_evaluation.scores import JUDGED
 from forestgaps_evaluation.tallies import Tallies
 
@@ -54,16 +54,16 @@ def agreement(fair: Sequence[Row]) -> list[Finding]:
     best, worst = (choice(fair, key=lambda row: row.scores["mean_iou"].mean) for choice in (max, min))
     said = [
         Finding(
-            f"Map and reference agree best at {metres(best.threshold)}: mean IoU {with_interval(best.scores['mean_iou'])}, "
+            f"Map and reference agree best at {meters(best.threshold)}: mean IoU {with_interval(best.scores['mean_iou'])}, "
             "where gap covers "
-            f"{percent(best.gap_share)} of the area and a map without any skill would score {score(best.trivial['mean_iou'])}."
+            f"{percent(best.gap_fraction)} of the area and a map without any skill would score {score(best.trivial['mean_iou'])}."
         )
     ]
     if worst is not best:
         said.append(
             Finding(
-                f"They agree least at {metres(worst.threshold)}: mean IoU {with_interval(worst.scores['mean_iou'])}, gap share "
-                f"{percent(worst.gap_share)}, without skill {score(worst.trivial['mean_iou'])}."
+                f"They agree least at {meters(worst.threshold)}: mean IoU {with_interval(worst.scores['mean_iou'])}, gap fraction "
+                f"{percent(worst.gap_fraction)}, without skill {score(worst.trivial['mean_iou'])}."
             )
         )
     useless = [row for row in fair if gain(row) <= 0 or row.scores["mean_iou"].low <= row.trivial["mean_iou"]]
@@ -85,15 +85,15 @@ def mapped_shares(tallies: Tallies) -> list[float]:
 
 def areas(fair: Sequence[Row], tallies: Tallies) -> list[Finding]:
     mapped = dict(zip(tallies.thresholds.tolist(), mapped_shares(tallies), strict=True))
-    apart = [mapped[row.threshold] - row.gap_share for row in fair]
+    apart = [mapped[row.threshold] - row.gap_fraction for row in fair]
     far = max(range(len(fair)), key=lambda n: abs(apart[n]))
     row = fair[far]
     side = "more" if apart[far] > 0 else "less"
     return [
         Finding(
-            f"The area mapped as gap is furthest from the reference at {metres(row.threshold)}: "
+            f"The area mapped as gap is furthest from the reference at {meters(row.threshold)}: "
             f"{percent(mapped[row.threshold])} of the area instead of "
-            f"{percent(row.gap_share)}, {points(abs(apart[far])).lstrip('+')} percentage points {side}."
+            f"{percent(row.gap_fraction)}, {points(abs(apart[far])).lstrip('+')} percentage points {side}."
         )
     ]
 
@@ -124,7 +124,7 @@ def cells(tallies: Tallies, main: float) -> list[Finding]:
     high, wide = tallies.cell_m
     return [
         Finding(
-            f"In cells of {wide:.0f} × {high:.0f}{SPACE}m the gap share at {metres(main)} is off by "
+            f"In cells of {wide:.0f} × {high:.0f}{SPACE}m the gap fraction at {meters(main)} is off by "
             f"{percent(float(apart[k]))} of the cell or less in half of "
             f"the {number} cells."
         )
@@ -138,7 +138,7 @@ def probabilities(fair: Sequence[Row], tallies: Tallies) -> list[Finding]:
         Finding(
             f"Probabilities differ from observed gap frequencies by {percent(errors[worst.threshold])} on average; the "
             "difference is largest at "
-            f"{metres(worst.threshold)}."
+            f"{meters(worst.threshold)}."
         )
     ]
 

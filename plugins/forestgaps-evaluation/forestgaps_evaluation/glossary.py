@@ -41,7 +41,7 @@ RUN_WORDS = [
     DSM,
     CHM,
     PROBABILITY,
-    ("Gap share", "Part of the surveyed area that is gap. The reference has one for each threshold, and so has the map."),
+    ("Gap fraction", "Part of the surveyed area that is gap. The reference has one for each threshold, and so has the map."),
     (
         "IoU (intersection over union)",
         "Area that is gap in both the map and the reference, divided by the area that is gap in either: 1 is perfect "

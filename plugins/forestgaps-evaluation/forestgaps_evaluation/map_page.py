@@ -37,7 +37,7 @@ from forestgaps_evaluation.rendering import (
     area,
     count,
     hectares,
-    metres,
+    meters,
     number_of,
     percent,
     rendered,
@@ -115,7 +115,7 @@ def page(
         "facts": [
             ("Surveyed area", hectares(hectare)),
             ("Extent", f"{width:,.0f} × {height:,.0f} m".replace(",", SPACE)),
-            ("Pixel size", metres(resolution)),
+            ("Pixel size", meters(resolution)),
             ("Thresholds", ", ".join(f"{level:g}" for level in levels) + f"{SPACE}m"),
             ("Coordinate system", crs),
         ],
@@ -152,7 +152,7 @@ def page(
 def row(found: Counted, n: int, resolution_m: float) -> Line:
     sizes = found.sizes[n]
     return Line(
-        metres(found.levels[n]),
+        meters(found.levels[n]),
         [
             percent(shares(found, resolution_m)[n]),
             hectares(sizes.total_m2 / 1e4),
@@ -177,10 +177,10 @@ def findings(found: Counted, resolution_m: float) -> list[Finding]:
     sizes = found.sizes[n]
     said = [
         Finding(
-            f"Canopy lower than {metres(found.levels[n])} covers {percent(share[n])} of the surveyed area, "
+            f"Canopy lower than {meters(found.levels[n])} covers {percent(share[n])} of the surveyed area, "
             f"{hectares(sizes.total_m2 / 1e4)} in {number_of(len(sizes), 'separate gap')}."
             if len(sizes)
-            else f"No gap of at least {MIN_MAPPED_GAP_M2:g} m² was found below {metres(found.levels[n])} in the surveyed area."
+            else f"No gap of at least {MIN_MAPPED_GAP_M2:g} m² was found below {meters(found.levels[n])} in the surveyed area."
         )
     ]
     if len(sizes):
@@ -195,15 +195,15 @@ def findings(found: Counted, resolution_m: float) -> list[Finding]:
         most = int(rise.argmax())
         said.append(
             Finding(
-                f"From {metres(found.levels[0])} to {metres(found.levels[-1])} the gap share goes from {percent(share[0])} "
-                f"to {percent(share[-1])}; it grows most between {metres(found.levels[most])} and {metres(found.levels[most + 1])}."
+                f"From {meters(found.levels[0])} to {meters(found.levels[-1])} the gap fraction goes from {percent(share[0])} "
+                f"to {percent(share[-1])}; it grows most between {meters(found.levels[most])} and {meters(found.levels[most + 1])}."
             )
         )
     unsure = found.unsure / found.pixels
     worst = int(unsure.argmax())
     said.append(
         Finding(
-            f"The network is least sure at {metres(found.levels[worst])}: there {percent(unsure[worst])} of the area has a "
+            f"The network is least sure at {meters(found.levels[worst])}: there {percent(unsure[worst])} of the area has a "
             f"probability between {percent(UNSURE[0], 0)} and {percent(UNSURE[1], 0)}."
         )
     )
@@ -228,7 +228,7 @@ def size_chart(found: Counted, n: int, resolution_m: float) -> Chart:
         title=f"below {level:g} m",
         note=number_of(len(sizes), "gap"),
         description=f"{number_of(len(sizes), 'gap')} below {level:g} m"
-        + (f", half of them up to {sizes.median_m2:g} square metres, the largest {sizes.largest_m2:g}." if len(sizes) else "."),
+        + (f", half of them up to {sizes.median_m2:g} square meters, the largest {sizes.largest_m2:g}." if len(sizes) else "."),
         x=powers(low, high, "gap area, m²"),
         y=powers(1, max(most, 2), "gaps at least so large"),
     )

@@ -86,7 +86,7 @@ def sureness_map(shade: NDArray[np.float32], chance: NDArray[np.float32], gaps: 
 def interesting(planes: NDArray[np.uint8], factor: float, gaps: DatasetReader) -> list[Place]:
     """Up to three squares to look at closely, in pixels of the raster: of many, of middling and of few gaps.
 
-    Chosen by the gap share of the middle threshold among squares that have data nearly everywhere.
+    Chosen by the gap fraction of the middle threshold among squares that have data nearly everywhere.
     """
     side = min(CLOSE_UP, gaps.width, gaps.height)
     if max(gaps.width, gaps.height) < 1.5 * CLOSE_UP:

@@ -45,7 +45,7 @@ def raster(path: Path) -> Iterator[DatasetReader]:
 
 
 def thresholds_of(gaps: DatasetReader) -> tuple[float, ...]:
-    """Metres, from the descriptions of the bands."""
+    """Meters, from the descriptions of the bands."""
     found = [re.search(r"at (\d+(?:\.\d+)?) m", words or "") for words in gaps.descriptions]
     if not all(found):
         raise DataError(
@@ -133,7 +133,7 @@ def overview(
 
 
 def pixel_size_m(dataset: DatasetReader) -> float:
-    """Return the side of a pixel in metres on the ground."""
+    """Return the side of a pixel in meters on the ground."""
     from forestgaps_geo.grids import Grid
 
     return Grid(dataset.crs or None, dataset.transform, dataset.height, dataset.width).resolution
@@ -156,7 +156,7 @@ def on_grid(
     columns: int,
     reading: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float32]:
-    """The surface models together on one grid, (rows, columns) metres, NaN where none has data.
+    """The surface models together on one grid, (rows, columns) meters, NaN where none has data.
 
     Args:
         reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
@@ -186,7 +186,7 @@ class SurfaceView:
 
     Attributes:
         nodata: The value without data; pixels under any mask have it too.
-        factor, offset: Metres are values times the factor, and the offset.
+        factor, offset: Meters are values times the factor, and the offset.
     """
 
     view: DatasetReader
@@ -211,7 +211,7 @@ def surface_of(
     from forestgaps_geo.value_bands import choose_band, value_band
 
     source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"), nodata)
-    unit_m = height_unit(path, dataset, source.number, feet=feet, scale=scale).metres
+    unit_m = height_unit(path, dataset, source.number, feet=feet, scale=scale).meters
     value = np.nan if source.gdal_nodata is None else source.gdal_nodata
     factor, offset = source.scale * unit_m, source.offset * unit_m
     if source.gdal_source == dataset.name:
@@ -227,7 +227,7 @@ def check_surfaces(
     """Return the notes of the input checks on the surface models of a map.
 
     Raises:
-        DataError: One does not look like elevations in metres.
+        DataError: One does not look like elevations in meters.
     """
     try:
         from forestgaps_geo.bands import opened_anywhere

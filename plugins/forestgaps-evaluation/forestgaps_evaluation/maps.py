@@ -49,7 +49,7 @@ def hillshade(
     """Brightness of a surface lit from one side, 0 to 1; NaN where the surface is NaN or has a NaN neighbour on both sides.
 
     Args:
-        surface: Metres, (rows, columns), NaN without data.
+        surface: Meters, (rows, columns), NaN without data.
         azimuth: Of the sun, degrees clockwise from the top.
         altitude: Of the sun above the horizon, degrees.
         exaggeration: Factor on heights. Tree crowns are steep: below 1 their sides keep shades of grey.

@@ -29,12 +29,12 @@ from forestgaps_evaluation.rendering import (
     Line,
     count,
     hectares,
-    metres,
+    meters,
     number_of,
     percent,
     rendered,
     score,
-    square_metres,
+    square_meters,
 )
 from forestgaps_evaluation.sizes import Sizes
 from forestgaps_evaluation.tallies import PROTOCOL, Tallies, counted
@@ -74,7 +74,7 @@ def write_run_report(
     Args:
         run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
         out: The page, a new file.
-        thresholds: Metres; without any, those of the protocol that the network was trained for.
+        thresholds: Meters; without any, those of the protocol that the network was trained for.
         data: A run file or run folder whose data take the place of the run's own; `changes` are of the data.
         notes: Licence, credit, whatever a reader should know of the data.
 
@@ -202,7 +202,7 @@ def contents(logged: bool) -> list[tuple[str, str]]:
         ("curves", "Curves"),
         ("reliability", "Reliability"),
         ("sizes", "Gap sizes"),
-        ("cells", "Gap share of cells"),
+        ("cells", "Gap fraction of cells"),
         ("places", "Kinds of place"),
         ("training", "Training"),
         ("made-of", "Configuration"),
@@ -223,7 +223,7 @@ def facts(tallies: Tallies, network: Network, area: float, overall: Overall) -> 
         ("Mean IoU over the evaluated thresholds", score(overall.mean_iou.mean)),
         ("Baseline without skill", score(overall.trivial)),
         ("Evaluated on", f"{number_of(len(tallies), f'{tallies.split} tile')}, {hectares(area)}"),
-        ("Pixel size", metres(tallies.resolution_m)),
+        ("Pixel size", meters(tallies.resolution_m)),
         ("Thresholds", ", ".join(f"{level:g}" for level in tallies.thresholds) + f"{SPACE}m"),
         ("Network", f"{network.about['config']['model']['name'].rpartition(':')[2]}, {count(network.parameters)} weights"),
     ]
@@ -236,9 +236,9 @@ def interval(low: float, high: float) -> str:
 def score_table(rows: Sequence[Row], mapped: Sequence[float]) -> list[Line]:
     return [
         Line(
-            metres(row.threshold),
+            meters(row.threshold),
             [
-                percent(row.gap_share),
+                percent(row.gap_fraction),
                 percent(share),
                 score(row.scores["mean_iou"].mean),
                 interval(row.scores["mean_iou"].low, row.scores["mean_iou"].high),
@@ -271,18 +271,18 @@ def confusion(tallies: Tallies, rows: Sequence[Row]) -> list[Confusion]:
     found = []
     for row, counts in zip(rows, tallies.counts.sum(0), strict=True):
         tp, fp, fn, tn = (float(part) / max(float(counts.sum()), 1.0) for part in counts)
-        found.append(Confusion(name=metres(row.threshold), hit=tp, missed=fn, invented=fp, canopy=tn))
+        found.append(Confusion(name=meters(row.threshold), hit=tp, missed=fn, invented=fp, canopy=tn))
     return found
 
 
 def size_table(sizes: Sequence[tuple[Sizes, Sizes]], rows: Sequence[Row]) -> list[Line]:
     return [
         Line(
-            metres(row.threshold),
+            meters(row.threshold),
             [
                 count(len(mapped)),
                 count(len(reference)),
-                *(square_metres(part) for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)),
+                *(square_meters(part) for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)),
             ],
             aside=not row.judged,
         )

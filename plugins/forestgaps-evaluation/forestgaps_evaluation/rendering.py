@@ -56,7 +56,7 @@ def number_of(value: int, noun: str) -> str:
     return format_count(value, noun).replace(",", SPACE)
 
 
-def metres(value: float | None) -> str:
+def meters(value: float | None) -> str:
     return "–" if missing(value) else f"{value:g}{SPACE}m"
 
 
@@ -68,13 +68,13 @@ def hectares(value: float | None) -> str:
 
 
 def area(value_m2: float | None) -> str:
-    """Square metres, or hectares from one on."""
+    """Square meters, or hectares from one on."""
     if value_m2 is None or missing(value_m2):
         return "–"
-    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{square_metres(value_m2)}{SPACE}m²"
+    return hectares(value_m2 / 1e4) if value_m2 >= 1e4 else f"{square_meters(value_m2)}{SPACE}m²"
 
 
-def square_metres(value_m2: float | None) -> str:
+def square_meters(value_m2: float | None) -> str:
     """The number alone: whole from 10 on, three digits below, so that a gap of one pixel of 0.5 m is not 0."""
     if value_m2 is None or missing(value_m2):
         return "–"
@@ -93,7 +93,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(percent=percent, points=points, score=score, count=count, metres=metres, hectares=hectares)
+    made.filters.update(percent=percent, points=points, score=score, count=count, meters=meters, hectares=hectares)
     return made
 
 

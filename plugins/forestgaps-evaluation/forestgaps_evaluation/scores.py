@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 SCORES = ("gap_iou", "canopy_iou", "mean_iou", "gap_f1", "gap_precision", "gap_recall", "canopy_recall", "accuracy", "mcc")
 TRIVIAL = ("all_gap", "all_canopy", "random")
-JUDGED = (0.01, 0.95)  # gap shares between which a score says something
+JUDGED = (0.01, 0.95)  # gap fractions between which a score says something
 
 Reals = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def scores(counts: NDArray[Any]) -> dict[str, Reals]:
         }
 
 
-def gap_share(counts: NDArray[Any]) -> Reals:
+def gap_fraction(counts: NDArray[Any]) -> Reals:
     """Share of observed gap in counts (..., 4): 0 to 1, NaN without a pixel."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(invalid="ignore"):
@@ -48,7 +48,7 @@ def gap_share(counts: NDArray[Any]) -> Reals:
 
 
 def trivial_scores(share: Reals) -> dict[str, dict[str, Reals]]:
-    """What maps score that know nothing but the gap share s, (...), by kind of map and score; (...) each.
+    """What maps score that know nothing but the gap fraction s, (...), by kind of map and score; (...) each.
 
     - `all_gap` calls every pixel gap, `all_canopy` none;
     - `random` calls each pixel gap with probability s; its scores are those of its expected counts: tp = s^2,
@@ -73,5 +73,5 @@ def best_trivial(share: Reals, score: str) -> Reals:
 
 
 def judged(share: Reals) -> NDArray[np.bool_]:
-    """Whether gap shares are two-sided enough to judge by: 1 to 95 %."""
+    """Whether gap fractions are two-sided enough to judge by: 1 to 95 %."""
     return (share >= JUDGED[0]) & (share <= JUDGED[1])

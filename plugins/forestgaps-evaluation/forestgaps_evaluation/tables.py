@@ -51,11 +51,11 @@ def by_threshold(evaluation: Evaluation) -> Cells:
     rows = [row for row in evaluation.rows if row.by == "all"]
     whole = evaluation.overall[0]
     seeds = len(evaluation.runs) > 1
-    head = ("threshold", "gap share", "gap IoU", "trivial", "canopy IoU", "mean IoU", "95 %", *(["seeds ±"] if seeds else []))
+    head = ("threshold", "gap fraction", "gap IoU", "trivial", "canopy IoU", "mean IoU", "95 %", *(["seeds ±"] if seeds else []))
     cells = []
     for row in rows:
         mean, gap = row.scores["mean_iou"], row.scores["gap_iou"]
-        front = (f"{row.threshold:g} m{marks(row)}", percent(row.gap_share), number(gap.mean), number(row.trivial["gap_iou"]))
+        front = (f"{row.threshold:g} m{marks(row)}", percent(row.gap_fraction), number(gap.mean), number(row.trivial["gap_iou"]))
         middle = (
             number(row.scores["canopy_iou"].mean),
             number(mean.mean),
@@ -85,7 +85,7 @@ def heights(evaluation: Evaluation) -> str:
 
 
 def by_stratum(evaluation: Evaluation) -> Cells:
-    """Mean IoU, below it the score to beat (trivial or random, the better) and the gap share."""
+    """Mean IoU, below it the score to beat (trivial or random, the better) and the gap fraction."""
     thresholds = [row.threshold for row in evaluation.rows if row.by == "all"]
     cells = []
     for part in evaluation.overall:
@@ -94,7 +94,7 @@ def by_stratum(evaluation: Evaluation) -> Cells:
         cells.append((name, f"{rows[0].tiles}\n{rows[0].blocks}", *map(in_stratum, rows), average(part)))
     head = ("place", "tiles\nblocks", *(f"{threshold:g} m" for threshold in thresholds), "mean")
     foot = (
-        "above: mean IoU; below: the better of trivial and random, and the gap share",
+        "above: mean IoU; below: the better of trivial and random, and the gap fraction",
         "mean: over the thresholds evaluated in that stratum (the baseline), below its 95 % interval",
     )
     return Cells(f"Mean IoU by {', '.join(dict.fromkeys(part.by for part in evaluation.overall[1:]))}", head, tuple(cells), foot)
@@ -103,7 +103,7 @@ def by_stratum(evaluation: Evaluation) -> Cells:
 def in_stratum(row: Row) -> str:
     beat = max(row.trivial["mean_iou"], row.random["mean_iou"])
     mark = "" if row.judged else ONE_SIDED
-    return f"{number(row.scores['mean_iou'].mean, 2)}{mark}\n{number(beat, 2)} {percent(row.gap_share, 0)}"
+    return f"{number(row.scores['mean_iou'].mean, 2)}{mark}\n{number(beat, 2)} {percent(row.gap_fraction, 0)}"
 
 
 def average(part: Overall) -> str:
@@ -191,7 +191,7 @@ def unmarked(text: str) -> str:
 def comma_separated(evaluation: Evaluation) -> str:
     """A line for each place, threshold and score; nothing where a value is undefined."""
     runs = [neutralize_formula(f"{run['run']}") for run in evaluation.runs]
-    facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_share", "judged", "outside")
+    facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_fraction", "judged", "outside")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*facts, "score", "mean", "spread", "low", "high", "trivial", "random", *runs])

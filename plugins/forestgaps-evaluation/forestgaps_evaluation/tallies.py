@@ -23,7 +23,7 @@ from forestgaps_evaluation.blocks import blocks_of, sites_of
 from forestgaps_evaluation.terrain import slope_deg
 from forestgaps_evaluation.trained import Trained, opened
 
-PROTOCOL = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # metres
+PROTOCOL = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # meters
 CUTS = counting.CLASSES + 1
 BINS = 20  # of the reliability diagram
 CELL_M = 100.0
@@ -40,10 +40,10 @@ class Tallies:
         run: The run that was judged, as it was named; `checkpoint` is the file of its weights.
         split: train, validation or test.
         seed: Of the run.
-        resolution_m: Pixel size of the data, metres.
+        resolution_m: Pixel size of the data, meters.
         tile_px: Height and width of a tile, pixels.
-        trained: Thresholds the network was validated at, metres, ascending.
-        thresholds: (K,) metres, ascending.
+        trained: Thresholds the network was validated at, meters, ascending.
+        thresholds: (K,) meters, ascending.
         index: (N,) the tile's number in its source, `getattr(data, split)`.
         blocks: (N) spatial block of each tile, by name.
         sites: (N) site of each tile, by name; empty where the data know none.
@@ -53,11 +53,11 @@ class Tallies:
         reliability: (K, 20, 3) by twentieths of the probability p, bin n being n/20 < p <= (n+1)/20 (0 in the first): pixels, sum
             of p, observed gap pixels. The sum is rounded to 2^-20 a pixel, which makes adding exact.
         curve: (K, 101, 2) int64: tp and fp if p > 0, .01, .02 ... 1 were called gap; all pixels are, at cut 0.
-        cell_m: Height and width of the cells below, metres: a tile is divided evenly, as near to 100 m as can be. Cells lie inside
+        cell_m: Height and width of the cells below, meters: a tile is divided evenly, as near to 100 m as can be. Cells lie inside
             tiles, so a tile smaller than 100 m is one; pixels at its lower and right edge that make no whole cell are left out.
         cell_pixels: (N, C) int64, valid pixels of each cell.
         cells: (N, C, K, 2) int64, pixels of each cell that are gap: predicted, observed.
-        height_errors: (N, 3) metres and square metres, summed over the valid pixels of a tile: predicted less observed canopy
+        height_errors: (N, 3) meters and square meters, summed over the valid pixels of a tile: predicted less observed canopy
             height, the size of that, its square. None if the network maps no height.
     """
 
@@ -97,7 +97,7 @@ class Tallies:
         return (self.thresholds < self.trained[0]) | (self.thresholds > self.trained[-1])
 
     def cell_shares(self, minimum_valid: float = 0.5) -> tuple[Reals, Counts]:
-        """Gap share of each cell, predicted and observed, (M, K, 2) in 0 to 1, and the place of its tile in `index`, (M,).
+        """Gap fraction of each cell, predicted and observed, (M, K, 2) in 0 to 1, and the place of its tile in `index`, (M,).
 
         Cells with less than `minimum_valid` of their area valid are left out.
         """
@@ -135,7 +135,7 @@ def merged(parts: Sequence[Tallies]) -> Tallies:
         if any(getattr(other, name) != getattr(first, name) for name in OF_A_PASS):
             raise DataError(f"tallies of {first.run} ({first.split}) and of {other.run} ({other.split}) are no parts of one pass")
         if not np.array_equal(other.thresholds, first.thresholds):
-            raise DataError(f"tallies at {metres(first.thresholds)} and at {metres(other.thresholds)} cannot be added")
+            raise DataError(f"tallies at {meters(first.thresholds)} and at {meters(other.thresholds)} cannot be added")
     heights = [part.height_errors for part in parts if part.height_errors is not None]
     by_tile: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in BY_TILE}
     return evolve(
@@ -149,7 +149,7 @@ def merged(parts: Sequence[Tallies]) -> Tallies:
     )
 
 
-def metres(thresholds: Iterable[float]) -> str:
+def meters(thresholds: Iterable[float]) -> str:
     return ", ".join(f"{threshold:g}" for threshold in thresholds) + " m"
 
 
@@ -166,7 +166,7 @@ def tallied(
 
     Args:
         run: What `load_predictor` takes and comes with data: a run folder or a checkpoint file.
-        thresholds: Metres, in any order. Any may be asked of a network; `Tallies.outside` marks those it was not trained for.
+        thresholds: Meters, in any order. Any may be asked of a network; `Tallies.outside` marks those it was not trained for.
         device: auto, cpu, cuda or mps.
         checkpoint: Which of the run's checkpoints; by default the best, or else the last.
 
@@ -194,7 +194,7 @@ def counted(
     try:
         maker = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=trained.data.resolution_m)
     except ValueError as error:
-        raise ConfigError(f"thresholds {metres(levels)}: {error}", "evaluate") from error
+        raise ConfigError(f"thresholds {meters(levels)}: {error}", "evaluate") from error
     loader = trained.loader(split)
     found: dict[str, list[Tensor]] = {}
     classes = torch.zeros((len(levels), counting.CLASSES, 3), dtype=torch.int64, device=trained.predictor.device)
@@ -246,7 +246,7 @@ def counted(
         cell_m=(high * maker.resolution_m, wide * maker.resolution_m),
         cell_pixels=arrays["cell_pixels"],
         cells=arrays["cells"],
-        height_errors=in_metres(arrays["heights"]) if "heights" in arrays else None,
+        height_errors=in_meters(arrays["heights"]) if "heights" in arrays else None,
     )
 
 
@@ -263,7 +263,7 @@ def curve_of(histogram: Counts) -> Counts:
     return above[..., ::-1].copy()
 
 
-def in_metres(errors: Counts) -> Reals:
-    """Sums of `counting.height_errors` in metres and square metres."""
+def in_meters(errors: Counts) -> Reals:
+    """Sums of `counting.height_errors` in meters and square meters."""
     sums: Reals = errors / np.array([counting.HEIGHT_UNIT, counting.HEIGHT_UNIT, counting.HEIGHT_UNIT**2])
     return sums

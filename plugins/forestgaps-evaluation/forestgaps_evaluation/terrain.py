@@ -16,7 +16,7 @@ def slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
     mean of those. Pixels that make no whole square are left out.
 
     Args:
-        ground: (B, 1, H, W), metres: surface less canopy height.
+        ground: (B, 1, H, W), meters: surface less canopy height.
         valid: (B, 1, H, W) bool.
     """
     rows, columns = ground.shape[-2:]

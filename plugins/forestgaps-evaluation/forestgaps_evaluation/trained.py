@@ -86,7 +86,7 @@ class Trained:
         return self.predictor.on_device(batch.dsm, batch.valid, levels).logit()
 
     def heights(self, batch: Batch) -> Tensor | None:
-        """Canopy height, metres, (B, 1, H, W), of a network that also maps it: one with a method `heights(dsm, valid)`."""
+        """Canopy height, meters, (B, 1, H, W), of a network that also maps it: one with a method `heights(dsm, valid)`."""
         mapped = getattr(self.predictor.model, "heights", None)
         if not callable(mapped):
             return None

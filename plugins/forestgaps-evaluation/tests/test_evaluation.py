@@ -49,7 +49,7 @@ def test_one_sided_thresholds_are_shown_and_left_out_of_the_mean(tallies):
     found = evaluated([tallies], resamples=100)
     rows = [row for row in found.rows if row.by == "all"]
     assert [row.judged for row in rows] == [True, True, True, False, False]
-    assert rows[4].gap_share == 1.0
+    assert rows[4].gap_fraction == 1.0
     whole = found.overall[0]
     assert whole.thresholds == (2.0, 5.0, 10.0)
     assert whole.mean_iou.mean == pytest.approx(np.mean([row.scores["mean_iou"].mean for row in rows[:3]]))
@@ -81,8 +81,8 @@ def test_strata_add_up_to_the_whole(tallies):
         for level in LEVELS:
             parts = [row for row in found.rows if row.by == by and row.threshold == level]
             assert sum(row.pixels for row in parts) == whole[level].pixels
-            gaps = sum(row.pixels * row.gap_share for row in parts)
-            assert gaps == pytest.approx(whole[level].pixels * whole[level].gap_share)
+            gaps = sum(row.pixels * row.gap_fraction for row in parts)
+            assert gaps == pytest.approx(whole[level].pixels * whole[level].gap_fraction)
     assert [(part.by, part.label) for part in found.overall] == list(dict.fromkeys((row.by, row.label) for row in found.rows))
 
 

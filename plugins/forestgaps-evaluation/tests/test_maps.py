@@ -132,9 +132,9 @@ def test_a_scale_bar_is_round_and_takes_an_eighth_to_a_third(width):
     bar = scale_bar(width)
     assert 1 / 8 < bar.part <= 1 / 3 + 1e-9
     number, unit = bar.words.split()
-    metres = float(number) * {"m": 1, "km": 1000}[unit]
-    assert metres == pytest.approx(bar.part * width)
-    assert f"{metres:e}"[0] in "125"
+    meters = float(number) * {"m": 1, "km": 1000}[unit]
+    assert meters == pytest.approx(bar.part * width)
+    assert f"{meters:e}"[0] in "125"
 
 
 def test_enlarged_pixels_are_squares():

@@ -11,7 +11,7 @@ import pytest
 from forestgaps_core import DataError
 from forestgaps_evaluation.evaluation import evaluated
 from forestgaps_evaluation.page import CARD, Report, main_threshold, usual, write_run_report
-from forestgaps_evaluation.scores import gap_share, scores
+from forestgaps_evaluation.scores import gap_fraction, scores
 from forestgaps_evaluation.tallies import counted
 from forestgaps_evaluation.trained import opened
 
@@ -47,13 +47,13 @@ def table(page, caption: str) -> list[list[str]]:
 def test_numbers_on_the_page_are_those_of_the_tallies(page, folder, plugins):
     tallies = counted(opened(folder, device="cpu", plugins=plugins), "test", [2, 3, 5, 10, 15, 20])
     total = tallies.counts.sum(0)
-    values, share = scores(total), gap_share(total)
+    values, share = scores(total), gap_fraction(total)
     head, *rows = table(page, "score-table")
     assert [row[0] for row in rows] == ["2 m", "3 m", "5 m", "10 m", "15 m", "20 m"]
     for k, row in enumerate(rows):
         cells = dict(zip(head, row, strict=True))
-        assert cells["Gap share, reference"] == f"{100 * share[k]:.1f} %"
-        assert cells["Gap share, map"] == f"{100 * (total[k, 0] + total[k, 1]) / total[k].sum():.1f} %"
+        assert cells["Gap fraction, reference"] == f"{100 * share[k]:.1f} %"
+        assert cells["Gap fraction, map"] == f"{100 * (total[k, 0] + total[k, 1]) / total[k].sum():.1f} %"
         for name, key in {
             "Mean IoU": "mean_iou",
             "Gap IoU": "gap_iou",

@@ -15,7 +15,7 @@ from forestgaps_evaluation import rendering
         (rendering.score, 0.876, "0.88"),
         (rendering.score, -0.5, "−0.50"),
         (rendering.count, 1234567, "1 234 567"),
-        (rendering.metres, 0.5, "0.5 m"),
+        (rendering.meters, 0.5, "0.5 m"),
         (rendering.hectares, 12.345, "12.3 ha"),
         (rendering.hectares, 1234.5, "1 234 ha"),
         (rendering.area, 999.6, "1 000 m²"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from forestgaps_evaluation.scores import SCORES, best_trivial, gap_share, judged, scores, trivial_scores
+from forestgaps_evaluation.scores import SCORES, best_trivial, gap_fraction, judged, scores, trivial_scores
 
 counts = arrays.arrays(np.int64, (4,), elements=st.integers(0, 10_000))
 
@@ -43,11 +43,11 @@ def test_undefined_is_nan_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all(np.isnan(value) for value in scores(np.zeros(4)).values())
-        assert np.isnan(gap_share(np.zeros(4)))
+        assert np.isnan(gap_fraction(np.zeros(4)))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.78, 0.95])
-def test_what_knows_nothing_scores_by_the_gap_share_alone(share):
+def test_what_knows_nothing_scores_by_the_gap_fraction_alone(share):
     found = trivial_scores(np.array(share))
     assert found["all_gap"]["gap_iou"] == pytest.approx(share)
     assert found["all_gap"]["mean_iou"] == pytest.approx(share / 2)
@@ -69,7 +69,7 @@ def test_random_guessing_scores_what_its_formula_says():
 
 @given(counts.filter(lambda some: some.sum() > 0))
 def test_no_map_without_knowledge_beats_the_best_map(tallied):
-    share = gap_share(tallied)
+    share = gap_fraction(tallied)
     perfect = scores(np.array([tallied[0] + tallied[2], 0, 0, tallied[1] + tallied[3]]))
     for kind in trivial_scores(share).values():
         for name, value in kind.items():

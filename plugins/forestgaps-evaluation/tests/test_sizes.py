@@ -65,7 +65,7 @@ def test_numbers_of_a_set_of_gaps():
     sizes = Sizes.of(np.array([1, 10, 1, 4]), 2.0)
     assert sizes.areas_m2.tolist() == [4, 4, 16, 40]
     assert (len(sizes), sizes.median_m2, sizes.largest_m2) == (4, 10, 40)
-    assert sizes.half_m2 == 40  # 40 of 64 square metres
+    assert sizes.half_m2 == 40  # 40 of 64 square meters
     assert sizes.at_least(np.array([1.0, 4, 5, 40])).tolist() == [4, 4, 2, 1]
     assert np.isnan(sizes.at_least(np.array([41.0]))).all()
 

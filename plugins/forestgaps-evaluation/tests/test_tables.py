@@ -28,12 +28,12 @@ def test_every_table_is_rectangular(evaluation):
         assert {len(row) for row in cells.rows} == {len(cells.head)}
 
 
-def test_a_row_says_score_gap_share_and_what_to_beat(evaluation):
+def test_a_row_says_score_gap_fraction_and_what_to_beat(evaluation):
     cells = next(iter(tables.tables(evaluation)))
     row = dict(zip(cells.head, cells.rows[0], strict=True))
     first = evaluation.rows[0]
     assert row["threshold"] == "2 m"
-    assert row["gap share"] == f"{first.gap_share:.1%}"
+    assert row["gap fraction"] == f"{first.gap_fraction:.1%}"
     assert row["mean IoU"] == f"{first.scores['mean_iou'].mean:.3f}"
     assert row["random"] == f"{first.random['mean_iou']:.3f}"
     assert row["seeds ±"] == "0.000"
@@ -84,7 +84,7 @@ def test_it_shows_on_a_screen(evaluation):
     tables.show(evaluation, console)
     said = console.file.getvalue()
     assert "…" not in said
-    for word in ("gap share", "trivial", "slope 10-20°", "canopy cover", "Leakage", "†", "canopy height: mean error"):
+    for word in ("gap fraction", "trivial", "slope 10-20°", "canopy cover", "Leakage", "†", "canopy height: mean error"):
         assert word in said
 
 

@@ -1,7 +1,7 @@
 """How far an exported network is from torch: no farther than torch is from itself.
 
-A network may decide: a filter asks whether a cell of the surface lies within a metre of its guess. Where it lies at that very
-metre, the last bit of a sum decides, and with it thousandths of a probability. Another order of summation, which is what another
+A network may decide: a filter asks whether a cell of the surface lies within a meter of its guess. Where it lies at that very
+meter, the last bit of a sum decides, and with it thousandths of a probability. Another order of summation, which is what another
 engine is, decides otherwise there, and neither is wrong. So where an answer differs by more than the tolerance, torch is asked
 again about the same surface with its elevations moved by a few last bits, less than what any survey knows. What the engine says
 must lie within what torch says then, widened by the tolerance.

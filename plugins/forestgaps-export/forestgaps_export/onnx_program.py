@@ -44,7 +44,7 @@ def onnx_program(traced: Traced, about: Mapping[str, Any]) -> bytes:
     assert program is not None
     proto = program.model_proto
     corrected(proto)
-    for key, value in (("forestgaps", json.dumps(about)), ("input", "dsm: metres; valid: where it has data; thresholds: metres")):
+    for key, value in (("forestgaps", json.dumps(about)), ("input", "dsm: meters; valid: where it has data; thresholds: meters")):
         proto.metadata_props.add(key=key, value=value)
     file = BytesIO(proto.SerializeToString())
     return file.getvalue()

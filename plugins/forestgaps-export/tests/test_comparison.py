@@ -36,7 +36,7 @@ def test_a_decision_by_the_last_bit_is_no_difference() -> None:
     assert found.beyond == 0
 
 
-def test_a_decision_by_centimetres_is_one() -> None:
+def test_a_decision_by_centimeters_is_one() -> None:
     assert differing(Deciding(), Deciding(error_m=0.01), asked_at(414.995)).beyond > 0.2
 
 
@@ -57,7 +57,7 @@ def test_elevations_move_by_last_bits_and_only_where_there_is_data(bits: int, up
     dsm, valid, _ = question(1, 16, 16, 1)
     found = moved(dsm, valid, bits, upwards, seed)
     assert torch.equal(found[~valid], dsm[~valid])
-    bit = torch.finfo(torch.float32).eps * 256  # metres, at 256 to 512 m
+    bit = torch.finfo(torch.float32).eps * 256  # meters, at 256 to 512 m
     torch.testing.assert_close((found - dsm).abs()[valid], torch.full_like(dsm[valid], bits * bit), rtol=0, atol=0)
     assert (found > dsm)[valid].float().mean().item() == pytest.approx(upwards, abs=0.2)
 

@@ -28,10 +28,10 @@ Reals: TypeAlias = NDArray[np.float64]
 MEANING: Mapping[str, str] = {
     "surveyed_m2": "surveyed area",
     "gap_m2": "area of gaps",
-    "gap_share": "area of gaps over surveyed area",
+    "gap_fraction": "area of gaps over surveyed area",
     "gaps": "gaps whose centroid lies in the cell",
     "largest_m2": "area of the largest of them, 0 without one",
-    "height_mean": "mean canopy height of the surveyed pixels, metres",
+    "height_mean": "mean canopy height of the surveyed pixels, meters",
 }
 
 
@@ -40,7 +40,7 @@ class Cells:
     """The statistics, each (R, C) float64, in the order of `MEANING`; NaN where there is nothing to average.
 
     Attributes:
-        side_m: Side of a cell, metres.
+        side_m: Side of a cell, meters.
         pixels: Side of a cell, pixels.
         bands: By name; without heights there is no `height_mean`.
     """
@@ -80,7 +80,7 @@ class CellCounts:
         Args:
             gap: True in a gap; counts only where valid.
             valid: True where surveyed.
-            height: Metres; anything may stand where not valid.
+            height: Meters; anything may stand where not valid.
         """
         self._sum(self.valid, row, valid, np.int64)
         self._sum(self.gap, row, gap & valid, np.int64)
@@ -105,7 +105,7 @@ class CellCounts:
         bands: dict[str, Reals] = {
             "surveyed_m2": np.asarray(self.valid * pixel_m2, np.float64),
             "gap_m2": np.asarray(self.gap * pixel_m2, np.float64),
-            "gap_share": self.gap / seen,
+            "gap_fraction": self.gap / seen,
             "gaps": count,
             "largest_m2": largest,
         }

@@ -11,11 +11,11 @@ import typer
 
 from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.cli.commands.thresholds import Thresholds
-from forestgaps_core.output.counts import format_count, format_hectares, format_square_metres
+from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
 
 
 def change(
-    earlier: Annotated[Path, typer.Argument(metavar="EARLIER.tif", help="CHM in metres, or gap map, of the first survey.")],
+    earlier: Annotated[Path, typer.Argument(metavar="EARLIER.tif", help="CHM in meters, or gap map, of the first survey.")],
     later: Annotated[Path, typer.Argument(metavar="LATER.tif", help="The same of the second survey, on the same grid.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("change"),
     threshold: Thresholds = None,
@@ -123,8 +123,8 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     for when in ("earlier", "later"):
         gaps, area = summary[when]["gaps"], summary[when]["gap_m2"]
         share = f" ({area / surveyed:.2%})" if surveyed else ""
-        said.append(f"  {when}: {format_count(gaps, 'gap')}, {format_square_metres(area)} m2{share}")
-    new, closed, both = (f"{format_square_metres(summary[key])} m2" for key in ("new_m2", "closed_m2", "both_m2"))
+        said.append(f"  {when}: {format_count(gaps, 'gap')}, {format_square_meters(area)} m2{share}")
+    new, closed, both = (f"{format_square_meters(summary[key])} m2" for key in ("new_m2", "closed_m2", "both_m2"))
     said.append(f"  new {new}, closed {closed}, gap at both {both}")
     if found := summary["per_year"]:
         shares = (("of the canopy opened", found["canopy_opened"]), ("of the gap area closed", found["gap_closed"]))
@@ -133,7 +133,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     said.append(f"  {'class':<10}{'changes':>9}{'earlier m2':>14}{'later m2':>14}{'new m2':>12}{'closed m2':>12}")
     for name, values in summary["classes"].items():
         if values["changes"]:
-            areas = "".join(f"{format_square_metres(values[key]):>{width}}" for key, width in AREAS.items())
+            areas = "".join(f"{format_square_meters(values[key]):>{width}}" for key, width in AREAS.items())
             said.append(f"  {name:<10}{values['changes']:>9,}{areas}")
     return said
 

@@ -13,20 +13,20 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-WIDTH = 0.5  # metres below and above a level that are compared
-HIGHEST = 100  # metres
+WIDTH = 0.5  # meters below and above a level that are compared
+HIGHEST = 100  # meters
 RARER = 0.9  # share of the lesser side below which heights are called missing
 SURE = 3.0  # standard deviations of the counts
 
 
 @define(eq=False)
 class HeightCounts:
-    """How many pixels have which height, in steps of half a metre."""
+    """How many pixels have which height, in steps of half a meter."""
 
     counts: NDArray[np.int64] = field(factory=lambda: np.zeros(int(HIGHEST / WIDTH), np.int64), init=False)
 
     def add(self, height: NDArray[Any]) -> None:
-        """Any shape, metres; NaN and heights beyond 0 to 100 m are left out."""
+        """Any shape, meters; NaN and heights beyond 0 to 100 m are left out."""
         with np.errstate(invalid="ignore"):
             inside = height[(height >= 0) & (height < HIGHEST)]
         self.counts += np.bincount((inside / WIDTH).astype(np.int64), minlength=len(self.counts))

@@ -16,7 +16,7 @@ from forestgaps_core.cli.commands.thresholds import Thresholds
 def gaps(
     raster: Annotated[
         Path,
-        typer.Argument(metavar="MASK_OR_CHM", help="Canopy heights in metres, or a gap map (1 gap, 0 canopy) such as gaps.tif."),
+        typer.Argument(metavar="MASK_OR_CHM", help="Canopy heights in meters, or a gap map (1 gap, 0 canopy) such as gaps.tif."),
     ],
     threshold: Thresholds = None,
     out: Annotated[
@@ -45,7 +45,7 @@ def gaps(
         typer.Option(metavar="FOLDER", help="Write statistics to a new folder, or to a new file if the name ends in .json."),
     ] = None,
     cells: Annotated[
-        float | None, typer.Option(metavar="METRES", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
+        float | None, typer.Option(metavar="METERS", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
     ] = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,

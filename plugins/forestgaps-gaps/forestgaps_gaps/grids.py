@@ -1,4 +1,4 @@
-"""Pixel grids whose pixels can be measured in metres."""
+"""Pixel grids whose pixels can be measured in meters."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.measuring import Pixel
-from forestgaps_geo.georeference import metres_line, stated_transform, straighten_line
-from forestgaps_geo.grids import metres, same_place, why_nowhere
+from forestgaps_geo.georeference import meters_line, stated_transform, straighten_line
+from forestgaps_geo.grids import meters, same_place, why_nowhere
 from forestgaps_geo.ground_scale import GroundScale, ground_scale
 from forestgaps_geo.value_bands import value_band
 
@@ -26,10 +26,10 @@ class Grid:
     """Rows and columns on the ground.
 
     Attributes:
-        crs: None for a raster without one, whose transform is then in metres.
+        crs: None for a raster without one, whose transform is then in meters.
         transform: North-west corner and sides of pixels, in units of the CRS; not rotated.
-        unit_m: Metres in a unit of the CRS.
-        ground: Metres on the ground in a metre of the CRS, at the middle of the raster.
+        unit_m: Meters in a unit of the CRS.
+        ground: Meters on the ground in a meter of the CRS, at the middle of the raster.
     """
 
     crs: CRS | None
@@ -63,19 +63,19 @@ def grid_of(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
     """The grid of an open raster, north up.
 
     Args:
-        pixel_size_m: The pixel size, for a raster without CRS; its grid is then taken to be in metres.
+        pixel_size_m: The pixel size, for a raster without CRS; its grid is then taken to be in meters.
 
     Raises:
         DataError: Areas cannot be measured on it.
     """
     crs = dataset.crs or None
-    unit = metres(crs)
+    unit = meters(crs)
     source = value_band(path, dataset, 1, transform=stated_transform(path, dataset, pixel_size_m))
     transform = source.transform
     if crs is not None and crs.is_geographic:
         raise DataError(
-            f"{path}: its grid is in degrees ({name(crs)}), where areas differ from row to row. Bring it to a grid in metres: "
-            f"{metres_line(source)}"
+            f"{path}: its grid is in degrees ({name(crs)}), where areas differ from row to row. Bring it to a grid in meters: "
+            f"{meters_line(source)}"
         )
     if fault := why_nowhere(crs):
         raise DataError(f"{path}: {fault}")

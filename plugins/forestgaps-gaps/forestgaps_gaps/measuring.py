@@ -17,7 +17,7 @@ class Pixel:
     """Where pixels lie and how large they are.
 
     Attributes:
-        width_m, height_m: Sides of a pixel, metres.
+        width_m, height_m: Sides of a pixel, meters.
         west, north: Corner of the raster, in units of the CRS.
         right, down: Step from a pixel to the next in its row and in its column, in units of the CRS; `down` is negative as a rule.
     """
@@ -67,7 +67,7 @@ class Measures:
 
         Args:
             known: (rows, columns) False where the raster has no data.
-            height: (rows, columns) metres, NaN where no height is known.
+            height: (rows, columns) meters, NaN where no height is known.
         """
         labels = strip.labels
         size, numbers = len(strip.numbers), strip.numbers

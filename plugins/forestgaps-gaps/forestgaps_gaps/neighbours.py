@@ -26,7 +26,7 @@ class Sight:
     """What has been seen of each column on the way through the raster.
 
     Attributes:
-        nearest: (count + 1,) distance from each gap to the next found so far, metres; row 0 is not used. Changed in place.
+        nearest: (count + 1,) distance from each gap to the next found so far, meters; row 0 is not used. Changed in place.
     """
 
     columns: int
@@ -124,7 +124,7 @@ def southward(labels: Labels, pixel: Pixel) -> Reals:
 
 
 def nearest_gaps(labels: Labels, pixel: Pixel) -> Reals:
-    """(count,) distance from each gap to the next, metres; NaN for a gap that is alone."""
+    """(count,) distance from each gap to the next, meters; NaN for a gap that is alone."""
     nearest = southward(labels, pixel)
     if labels.count < 2:
         return np.full(labels.count, nan)

@@ -38,7 +38,7 @@ class Window:
 
     Attributes:
         share: Surveyed share of each cell, 0 to 1, (R, C).
-        cell_m: Side of a cell, metres. Points are in metres east and south of the north-west corner.
+        cell_m: Side of a cell, meters. Points are in meters east and south of the north-west corner.
     """
 
     share: Reals
@@ -60,7 +60,7 @@ class Window:
         return bool((self.share > 1 - 1e-9).all())
 
     def random_points(self, count: int, random: np.random.Generator) -> Points:
-        """(count, 2) points, complete spatial randomness: x east, y south, metres."""
+        """(count, 2) points, complete spatial randomness: x east, y south, meters."""
         within = np.cumsum(self.share.ravel())
         cell = np.searchsorted(within, random.random(count) * within[-1], side="right").clip(max=self.share.size - 1)
         row, column = np.divmod(cell, self.share.shape[1])
@@ -111,7 +111,7 @@ class ClarkEvans:
         ratio: R: below 1 clustered, 1 random, above 1 evenly spaced (2 on a square grid, 2.149 on a hexagonal one).
         z: How many standard errors the mean lies from the expected one.
         p: Two-sided.
-        observed_m, expected_m: The two means, metres.
+        observed_m, expected_m: The two means, meters.
         gaps: How many there are.
         method: What the expectation rests on.
         why: Why the numbers are NaN, if they are.
@@ -133,7 +133,7 @@ def clark_evans(points: Points, area_m2: float, perimeter_m: float) -> ClarkEvan
     Expected mean 0.5 sqrt(A/n) + (0.0514 + 0.041/sqrt(n)) P/n, its variance 0.0703 A/n^2 + 0.037 P sqrt(A/n^5).
 
     Args:
-        points: (n, 2), metres.
+        points: (n, 2), meters.
     """
     count = len(points)
     if count < ENOUGH:
@@ -193,7 +193,7 @@ class Ripley:
 
     Attributes:
         k: Mean number of further gaps within r of a gap, over their mean density, m2; pi r^2 if random.
-        l: sqrt(K / pi), metres; r if random, more if clustered, less if evenly spaced.
+        l: sqrt(K / pi), meters; r if random, more if clustered, less if evenly spaced.
         k_low, k_high, l_low, l_high: Least and greatest of the simulations at each distance. A curve that leaves them at a distance
             chosen beforehand speaks at the 2 / (simulations + 1) level; to leave them anywhere happens far more often by chance.
         p: Of the whole curve: the share of patterns, this one among them, with L somewhere at least as far from the mean of all.
@@ -220,7 +220,7 @@ def ripley(
     """Ripley's K and L with the translation edge correction, exact for an area made of pixels.
 
     Args:
-        points: (n, 2), metres east and south of the window's north-west corner.
+        points: (n, 2), meters east and south of the window's north-west corner.
         reach_m: Largest distance. None: a quarter of the window's shorter side. Either is shortened until no more than `PAIRS`
             pairs lie within it, which bounds time and memory for any number of gaps.
         steps: Distances at which the curves are given, evenly spaced, the last at the reach.

@@ -30,7 +30,7 @@ Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the 
 
 UNKNOWN = 255  # in the gap maps of `forestgaps predict`
 LOOKS = 16  # windows looked at to tell a gap map from heights
-LOWEST, HIGHEST = -100.0, 1000.0  # metres; beyond is no canopy height, but a nodata value that the file does not name
+LOWEST, HIGHEST = -100.0, 1000.0  # meters; beyond is no canopy height, but a nodata value that the file does not name
 
 
 @frozen(eq=False)
@@ -40,7 +40,7 @@ class Pixels:
     Attributes:
         gap: True in a gap; never where `known` is False.
         known: The raster has data.
-        height: Canopy height, metres, NaN where not known; None where there are no heights at all.
+        height: Canopy height, meters, NaN where not known; None where there are no heights at all.
     """
 
     gap: Flags
@@ -82,21 +82,21 @@ class Band:
         return self.source.description
 
     def heights(self, row: int, rows: int) -> tuple[Heights, Flags]:
-        """Metres, NaN where not known."""
+        """Meters, NaN where not known."""
         values, known = self.read(row, rows)
         with np.errstate(over="ignore"):
-            metres: Heights = convert_values(values, self.source, self.unit.metres)
-            metres = metres.astype(np.float64 if values.dtype == np.float64 else np.float32)
-        metres[~known] = np.nan
-        absurd = (metres < LOWEST) | (metres > HIGHEST)
+            meters: Heights = convert_values(values, self.source, self.unit.meters)
+            meters = meters.astype(np.float64 if values.dtype == np.float64 else np.float32)
+        meters[~known] = np.nan
+        absurd = (meters < LOWEST) | (meters > HIGHEST)
         if absurd.any():
             y, x = (int(place[0]) for place in np.nonzero(absurd))
             stored = str(values[y, x]).removesuffix(".0")
-            said = f"{self.path}: holds {stored} in row {row + y}, column {x}, no canopy height in metres"
+            said = f"{self.path}: holds {stored} in row {row + y}, column {x}, no canopy height in meters"
             if len(np.unique(values[absurd])) > MAX_SENTINELS:
-                raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
+                raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the meters in one unit")
             raise DataError(f"{said}; if it means no data, say so with --nodata={stored}")
-        return metres, known
+        return meters, known
 
     def sample(self) -> set[float]:
         """Values that mean something, in some windows spread over the raster."""
@@ -116,7 +116,7 @@ class Layer:
     """The gaps of a raster at one threshold, before they are labelled.
 
     Attributes:
-        threshold_m: Metres; NaN where a map does not tell.
+        threshold_m: Meters; NaN where a map does not tell.
         at_most: Whether heights equal to the threshold are gap.
         name: For people and files: "5 m", "gap", a band's description.
         notes: What the input checks noted on the raster.
@@ -195,7 +195,7 @@ class Reading:
     """How a raster is to be read.
 
     Attributes:
-        thresholds: Metres; for heights at least one, for a map those of its bands that are wanted, all if none are named.
+        thresholds: Meters; for heights at least one, for a map those of its bands that are wanted, all if none are named.
         at_most: Heights equal to a threshold are gap too.
         band: The band to read; None: the only one of heights, all of a gap map.
         chm: Heights that go with a gap map.
@@ -223,14 +223,14 @@ def layers(path: Path, how: Reading) -> Iterator[tuple[Layer, ...]]:
     """The gaps of a raster, a layer per threshold.
 
     Args:
-        path: A CHM (heights, metres) or a gap map (0, 1 and 255 or nodata; a band per threshold).
+        path: A CHM (heights, meters) or a gap map (0, 1 and 255 or nodata; a band per threshold).
 
     Raises:
-        DataError: It is neither, or its pixels cannot be measured in metres.
+        DataError: It is neither, or its pixels cannot be measured in meters.
     """
     for level in how.thresholds:
         if not isfinite(level):
-            raise DataError(f"a threshold of {level} m was given; thresholds are heights in metres, such as -t 5")
+            raise DataError(f"a threshold of {level} m was given; thresholds are heights in meters, such as -t 5")
     if fault := indistinct_heights(how.thresholds):
         raise DataError(fault)
     with ExitStack() as stack:
@@ -347,13 +347,13 @@ def check_heights(band: Band, grid: Grid, how: Reading, *, is_reference: bool = 
     """Return the notes of the input checks on a CHM; the band gets its unit.
 
     Raises:
-        DataError: It does not look like canopy heights in metres.
+        DataError: It does not look like canopy heights in meters.
     """
     band.unit = height_unit(band.path, band.source.dataset, band.number, feet=how.feet, scale=how.scale)
     raster_grid = RasterGrid(grid.crs, grid.transform, grid.rows, grid.columns)
     stated = how.feet or how.scale is not None
     band.source.nodata = band.nodata
-    sampled = RasterBand(band.path, band.source, raster_grid, band.unit.metres, band.unit.declared, stated)
+    sampled = RasterBand(band.path, band.source, raster_grid, band.unit.meters, band.unit.declared, stated)
     return resolve_findings(check_raster(sampled, "chm", is_reference=is_reference), skip=how.skip_checks)
 
 

@@ -75,7 +75,7 @@ def lambda_hanel(areas: NDArray[Any]) -> float:
     this name (through poweRlaw's `conpl`). NaN with no gap, or with one size only.
 
     Args:
-        areas: Square metres, all above 0.
+        areas: Square meters, all above 0.
     """
     excess = float(np.log(areas / areas.min()).sum()) if len(areas) else 0.0
     return 1 + len(areas) / excess if excess > 0 else nan
@@ -84,11 +84,11 @@ def lambda_hanel(areas: NDArray[Any]) -> float:
 def lambda_asner(areas: NDArray[Any]) -> float:
     """ForestGapR's `Asner_2013`: maximum likelihood for the zeta distribution over 1, 2, 3 ... m2, between 1.0001 and 20.
 
-    It takes gaps to begin at 1 m2, whatever was kept. NaN with no gap. Areas that are not whole square metres have no
+    It takes gaps to begin at 1 m2, whatever was kept. NaN with no gap. Areas that are not whole square meters have no
     probability under a zeta distribution; then ForestGapR's number, which this is, is a number only.
 
     Args:
-        areas: Square metres, all above 0.
+        areas: Square meters, all above 0.
     """
     if not len(areas):
         return nan

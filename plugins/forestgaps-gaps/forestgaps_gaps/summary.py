@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.output.counts import format_count, format_hectares, format_square_metres
+from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
 from forestgaps_gaps.lognormals import compared, lognormal
 from forestgaps_gaps.patterns import ClarkEvans, Ripley, Window, clark_evans, plain, ripley, simulated_clark_evans
 from forestgaps_gaps.sizes import lambda_asner, lambda_hanel, pixels_of, power_law
@@ -60,7 +60,7 @@ def summarised(
         "surveyed_m2": float(surveyed_m2),
         "gaps": len(table),
         "gap_area_m2": total,
-        "gap_share": total / surveyed_m2 if surveyed_m2 else None,
+        "gap_fraction": total / surveyed_m2 if surveyed_m2 else None,
         "gaps_per_hectare": len(table) / hectares if hectares else None,
         "touching_edge": int(table.touches_edge.sum()),
         "area_m2": described(areas),
@@ -93,9 +93,9 @@ def sizes_of(table: GapTable, pixel_m2: float, smallest: int, maximum_m2: float 
     fit = power_law(table.pixels, smallest, largest, seed=seed if len(table) <= MANY else None)
     other = lognormal(table.pixels, smallest, largest)
     verdict = compared(table.pixels, fit, other)
-    in_metres = {"smallest_m2": smallest * pixel_m2, "largest_m2": None if largest is None else largest * pixel_m2}
+    in_meters = {"smallest_m2": smallest * pixel_m2, "largest_m2": None if largest is None else largest * pixel_m2}
     return {
-        **in_metres,
+        **in_meters,
         "gaps": fit.gaps,
         "exponent": number(fit.exponent),
         "low": number(fit.low),
@@ -117,7 +117,7 @@ def sizes_of(table: GapTable, pixel_m2: float, smallest: int, maximum_m2: float 
 
 
 def whole(areas: NDArray[Any]) -> bool:
-    """Whether all are whole square metres, which alone a zeta distribution knows."""
+    """Whether all are whole square meters, which alone a zeta distribution knows."""
     return bool((np.abs(areas - np.round(areas)) < 1e-6).all())
 
 
@@ -126,7 +126,7 @@ def number(value: float) -> float | None:
 
 
 def points_of(table: GapTable, resolution_m: float) -> NDArray[np.float64]:
-    """Centroids, metres east and south of the raster's corner."""
+    """Centroids, meters east and south of the raster's corner."""
     return np.asarray(np.stack([table.column, table.row], 1) * resolution_m)
 
 
@@ -157,10 +157,10 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     if not summary["gaps"]:
         return [f"no {what(summary)} on {surveyed} surveyed"]
     area, nearest = summary["area_m2"], summary["nearest_m"]
-    mean, median, largest, deviation = (format_square_metres(area[key]) for key in ("mean", "median", "largest", "sd"))
+    mean, median, largest, deviation = (format_square_meters(area[key]) for key in ("mean", "median", "largest", "sd"))
     said = [
         f"{format_count(summary['gaps'], 'gap')}: {what(summary)}, {summary['connectivity']} neighbors",
-        f"  {format_square_metres(summary['gap_area_m2'])} m2, {summary['gap_share']:.2%} of {surveyed} surveyed; "
+        f"  {format_square_meters(summary['gap_area_m2'])} m2, {summary['gap_fraction']:.2%} of {surveyed} surveyed; "
         f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
         f"  area: mean {mean} m2, median {median}, largest {largest}"
         + (f", standard deviation {deviation}" if area["sd"] is not None else ""),
@@ -174,7 +174,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
         said.append(
             f"  {format_count(summary['touching_edge'], 'gap')} touching the edge of the survey, so perhaps larger than seen"
         )
-    if summary["gap_share"] > OPEN:
+    if summary["gap_fraction"] > OPEN:
         said.append(f"  more than {OPEN:.0%} of the area is gap: open land with trees, of which gap sizes and patterns say little")
     return [*said, *size_lines(summary), *pattern_lines(summary["clark_evans"]), *ripley_lines(summary["ripley"])]
 

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import literal, new_results, refuse_taken
-from forestgaps_core.output.counts import format_square_metres
+from forestgaps_core.output.counts import format_square_meters
 from forestgaps_gaps.cells import CellCounts, write_cell_table, write_cells
 from forestgaps_gaps.finding import Criteria, Report, Search, silent
 from forestgaps_gaps.patterns import Window
@@ -33,7 +33,7 @@ class Survey:
     """Listens to a search and sums up what it found.
 
     Attributes:
-        cell_m: Side of grid cells, metres; None: none are wanted.
+        cell_m: Side of grid cells, meters; None: none are wanted.
     """
 
     search: Search
@@ -213,8 +213,8 @@ def overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], lis
     head = ["threshold", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2"]
     rows = []
     for name, summary in summaries.items():
-        area, share = summary["area_m2"], summary["gap_share"]
-        numbers = (format_square_metres(area[key]) for key in ("mean", "median", "largest"))
+        area, share = summary["area_m2"], summary["gap_fraction"]
+        numbers = (format_square_meters(area[key]) for key in ("mean", "median", "largest"))
         part = "-" if share is None else f"{share:.2%}"
-        rows.append([name, f"{summary['gaps']:,}", format_square_metres(summary["gap_area_m2"]), part, *numbers])
+        rows.append([name, f"{summary['gaps']:,}", format_square_meters(summary["gap_area_m2"]), part, *numbers])
     return head, rows

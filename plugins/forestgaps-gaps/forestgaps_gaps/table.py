@@ -18,8 +18,8 @@ Flags: TypeAlias = NDArray[np.bool_]
 class GapTable:
     """The gaps of one map at one threshold, one row each, in columns of equal length.
 
-    A gap's pixels share one label; its sides are the pixel edges between it and anything else. Lengths are metres, areas square
-    metres, whatever the CRS counts in.
+    A gap's pixels share one label; its sides are the pixel edges between it and anything else. Lengths are meters, areas square
+    meters, whatever the CRS counts in.
 
     Attributes:
         number: 1 to N, in the order in which gaps are met from row to row, west to east; independent of how the raster was read.
@@ -28,7 +28,7 @@ class GapTable:
         area_m2: Their area.
         perimeter_m: Length of its outline, holes included.
         shape_index: Perimeter over that of a circle of equal area, perimeter / (2 sqrt(pi area)); 1.128 for a square pixel.
-        height_mean, height_max, height_min, height_sd: Canopy height within, metres; NaN where no heights are known. The standard
+        height_mean, height_max, height_min, height_sd: Canopy height within, meters; NaN where no heights are known. The standard
             deviation is that of the population (divided by the number of pixels).
         row, column: Centroid, pixels from the north-west corner of the raster; the first pixel's centre is (0.5, 0.5).
         x, y: Centroid in units of the CRS.
@@ -36,7 +36,7 @@ class GapTable:
         nearest_m: Distance to the nearest other gap, between the nearest edges of their pixels; 0 where corners touch, NaN for a
             gap that is alone.
         touches_edge: It meets the raster's edge or pixels without data (neighbours as in labelling), so may be larger than seen.
-        threshold_m: The height threshold of the map it comes from, metres; NaN where the map does not tell.
+        threshold_m: The height threshold of the map it comes from, meters; NaN where the map does not tell.
     """
 
     number: Integers

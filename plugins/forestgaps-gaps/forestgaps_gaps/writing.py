@@ -26,14 +26,14 @@ from forestgaps_geo.local_paths import require_utf8_name
 Parts: TypeAlias = Iterable[tuple[GapTable, Geometries]]
 
 GEOMETRY = "geometry"
-METRES = {"height_mean", "height_max", "height_min", "height_sd"}  # whose unit is not in their name
+METERS = {"height_mean", "height_max", "height_min", "height_sd"}  # whose unit is not in their name
 KINDS = {np.bool_: pa.bool_(), np.int64: pa.int64(), np.float64: pa.float64()}
 MULTIPOLYGON = "MultiPolygon"
 
 
 def written_name(column: str) -> str:
     """A column's name in files."""
-    return f"{column}_m" if column in METRES else column
+    return f"{column}_m" if column in METERS else column
 
 
 SCHEMA = pa.schema(

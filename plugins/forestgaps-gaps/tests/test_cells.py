@@ -53,9 +53,9 @@ def test_sums_over_cells_are_the_totals_however_it_is_read(seed, rows, columns, 
     assert bands["gap_m2"].sum() == gap.sum() * 0.25 == pytest.approx(table.area_m2.sum())
     assert bands["gaps"].sum() == len(table)
     assert bands["largest_m2"].max() == table.area_m2.max(initial=0)
-    assert np.nansum(bands["gap_share"] * bands["surveyed_m2"]) == pytest.approx(bands["gap_m2"].sum())
+    assert np.nansum(bands["gap_fraction"] * bands["surveyed_m2"]) == pytest.approx(bands["gap_m2"].sum())
     assert np.nansum(bands["height_mean"] * bands["surveyed_m2"]) == pytest.approx(height[valid].sum() * 0.25)
-    assert np.array_equal(np.isnan(bands["gap_share"]), bands["surveyed_m2"] == 0)
+    assert np.array_equal(np.isnan(bands["gap_fraction"]), bands["surveyed_m2"] == 0)
 
 
 def test_each_cell_is_that_of_slow_plain_lines() -> None:
@@ -69,7 +69,7 @@ def test_each_cell_is_that_of_slow_plain_lines() -> None:
         for c in range(4):
             part = (slice(10 * r, 10 * r + 10), slice(10 * c, 10 * c + 10))
             here = (table.row // 10 == r) & (table.column // 10 == c)
-            assert bands["gap_share"][r, c] == gap[part].sum() / valid[part].sum()
+            assert bands["gap_fraction"][r, c] == gap[part].sum() / valid[part].sum()
             assert bands["height_mean"][r, c] == pytest.approx(np.nanmean(height[part]))
             assert bands["gaps"][r, c] == here.sum()
             assert bands["largest_m2"][r, c] == table.area_m2[here].max(initial=0)
@@ -123,8 +123,8 @@ def test_the_table_says_the_same_and_nothing_where_nothing_is(tmp_path) -> None:
     with (tmp_path / "cells.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 4
-    assert (rows[0]["x"], rows[0]["y"], rows[0]["gap_share"]) == ("600002.5", "5299997.5", "")
-    shares = [float(row["gap_share"]) for row in rows[1:]]
-    assert shares == pytest.approx(cells.bands["gap_share"].ravel()[1:])
+    assert (rows[0]["x"], rows[0]["y"], rows[0]["gap_fraction"]) == ("600002.5", "5299997.5", "")
+    shares = [float(row["gap_fraction"]) for row in rows[1:]]
+    assert shares == pytest.approx(cells.bands["gap_fraction"].ravel()[1:])
     with pytest.raises(FileExistsError):
         write_cell_table(cells, tmp_path / "cells.csv", transform=TRANSFORM)

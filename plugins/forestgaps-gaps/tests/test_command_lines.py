@@ -177,7 +177,7 @@ def test_gaps_line_turns_a_rotated_raster(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("declared", [None, -1.0])
-def test_gaps_line_brings_degrees_to_metres(tmp_path, declared) -> None:
+def test_gaps_line_brings_degrees_to_meters(tmp_path, declared) -> None:
     (west,), (north,) = transform("EPSG:32632", "EPSG:4326", [WEST], [NORTH])
     across, down = 1 / 74_600, 1 / 111_200
     path = write(

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import draft_name, hold_draft
-from forestgaps_core.output.counts import format_square_metres
+from forestgaps_core.output.counts import format_square_meters
 from forestgaps_gaps import commands
 
 geopandas = pytest.importorskip("geopandas")
@@ -117,10 +117,10 @@ def test_gaps_verbose_prints_all_statistics(run, raster, wood) -> None:
     [(None, "-"), (0.25, "0.25"), (8097.0, "8,097"), (1114.62, "1,114.6"), (212_500.0, "212,500"), (2e9, "2,000,000,000")],
 )
 def test_areas_are_never_in_powers_of_ten(area, text) -> None:
-    assert format_square_metres(area) == text
+    assert format_square_meters(area) == text
 
 
-def test_areas_below_a_square_metre_are_not_0(run, raster) -> None:
+def test_areas_below_a_square_meter_are_not_0(run, raster) -> None:
     height = np.full((20, 20), 9.0, np.float32)
     height[2, 2] = 1.0
     result = run(raster("chm.tif", height, transform=Affine(0.5, 0, 0, 0, -0.5, 0)), "-t", 6)
@@ -139,7 +139,7 @@ def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
     height[:, :32] = np.nan
     summary = json.loads(run(raster("chm.tif", height), "-t", 8, "--json").stdout)["gaps"]["8 m"]
     assert summary["surveyed_m2"] == 64 * 32
-    assert summary["gap_share"] == pytest.approx(np.nanmean(height[:, 32:] < 8))
+    assert summary["gap_fraction"] == pytest.approx(np.nanmean(height[:, 32:] < 8))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def grid(path, pixel_size_m: float | None = None) -> Grid:
         return grid_of(path, dataset, pixel_size_m)
 
 
-def test_pixels_are_measured_in_metres_whatever_the_unit(raster) -> None:
+def test_pixels_are_measured_in_meters_whatever_the_unit(raster) -> None:
     found = grid(raster("feet.tif", PLANE, crs="EPSG:2277", transform=Affine(3, 0, 3e6, 0, -6, 10e6)))
     assert found.pixel.width_m == pytest.approx(3 * 0.3048, rel=1e-5)
     assert found.pixel.area_m2 == pytest.approx(18 * 0.3048**2, rel=1e-5)

@@ -64,7 +64,7 @@ def test_areas_are_those_on_the_ground(run, raster, heights, code: int, x: float
 
 
 @pytest.mark.parametrize("factor", [10, 100])
-def test_decimetres_and_centimetres_are_refused_until_they_are_converted(run, raster, heights, factor: int) -> None:
+def test_decimeters_and_centimeters_are_refused_until_they_are_converted(run, raster, heights, factor: int) -> None:
     path = raster("chm.tif", np.rint(heights * factor).astype(np.int16), nodata=-32768)
     with pytest.raises(DataError, match=rf"--scale {1 / factor:g}\b[\s\S]*--skip-checks"):
         run(gaps, path, "-t", 5)

@@ -120,7 +120,7 @@ def test_a_chm_beside_a_map_gives_heights(raster) -> None:
         (np.array([[0, 255]], np.uint8), {}, {}, "not said which of them are gaps"),
         (MASK, {"descriptions": ("gap probability at 5 m",)}, {}, "holds probabilities"),
         (MASK.astype("complex64"), {}, {}, "real numbers"),
-        (HEIGHTS, {}, {"thresholds": (float("nan"),)}, "heights in metres"),
+        (HEIGHTS, {}, {"thresholds": (float("nan"),)}, "heights in meters"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(raster, values, profile, options, message) -> None:

@@ -49,7 +49,7 @@ def test_the_summary_adds_up() -> None:
     found = summary_of(table)
     assert found["gaps"] == len(table)
     assert found["gap_area_m2"] == (height < 5).sum()
-    assert found["gap_share"] == pytest.approx((height < 5).mean())
+    assert found["gap_fraction"] == pytest.approx((height < 5).mean())
     assert found["gaps_per_hectare"] == pytest.approx(len(table) / 9)
     assert found["height_mean_m"] == pytest.approx(2)
     assert found["area_m2"]["largest"] == table.area_m2.max()
@@ -72,7 +72,7 @@ def test_the_exponent_does_not_depend_on_the_unit_of_pixels() -> None:
     assert fine["clark_evans"]["ratio"] == pytest.approx(coarse["clark_evans"]["ratio"])
     shift = coarse["size_distribution"]["lognormal"]["location_ln_m2"] - fine["size_distribution"]["lognormal"]["location_ln_m2"]
     assert shift == pytest.approx(np.log(4))
-    assert fine["size_distribution"]["lambda_asner"] is None, "a zeta distribution knows whole square metres only"
+    assert fine["size_distribution"]["lambda_asner"] is None, "a zeta distribution knows whole square meters only"
 
 
 def test_a_largest_area_is_told_to_the_fit() -> None:
@@ -134,7 +134,7 @@ def test_few_gaps_are_told_with_reasons_instead_of_numbers() -> None:
 
 def test_no_gap_is_one_line() -> None:
     found = summary_of(table_of(np.full((20, 20), 30.0, np.float32)), threshold_m=None, at_most=True)
-    assert found["gap_share"] == 0
+    assert found["gap_fraction"] == 0
     assert found["area_m2"]["mean"] is None
     assert lines(found) == ["no gaps of the map as it is, of at least 4 m2 on 9 ha surveyed"]
 

@@ -25,11 +25,11 @@ Report: TypeAlias = Callable[[str, int, int], None]
 """Called with (what, done, total) when work begins, with 0 done, and while it continues."""
 
 STRIP = 2**22  # pixels read at a time
-HIGHEST = 12_000.0  # metres; beyond any elevation above or below the sea
-LOWEST = -500.0  # metres; the shore of the Dead Sea lies at -430
+HIGHEST = 12_000.0  # meters; beyond any elevation above or below the sea
+LOWEST = -500.0  # meters; the shore of the Dead Sea lies at -430
 MAX_SENTINELS = 3  # distinct values that may mean no data in one raster; more of them are heights in another unit
 MARKERS = (9999.0, 9998.0, 10000.0)  # of no data in some programs; lower ones lie below LOWEST
-MARKER_DISTANCE_M = 20.0  # from all other values; in feet and centimetres land may be as high as a marker, and is then not alone
+MARKER_DISTANCE_M = 20.0  # from all other values; in feet and centimeters land may be as high as a marker, and is then not alone
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -41,8 +41,8 @@ class Band:
     """The elevations or heights of one file, on the file's own grid.
 
     Attributes:
-        unit_m: Metres in one unit of the file's values.
-        declared_unit: The unit's name where only the file declares it and it is not the metre.
+        unit_m: Meters in one unit of the file's values.
+        declared_unit: The unit's name where only the file declares it and it is not the meter.
         unit_is_stated: The user has said what the unit is.
     """
 
@@ -63,7 +63,7 @@ class Band:
         return self.source.nodata
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
-        """Float32 metres, NaN where the file has no data."""
+        """Float32 meters, NaN where the file has no data."""
         raw, valid = self.source.read(row, column, rows, columns)
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite value is not an elevation; `survey` reports it
             values: Plane = convert_values(raw, self.source, self.unit_m).astype(np.float32, copy=False)
@@ -75,13 +75,13 @@ class Band:
         return str(self.source.read(row, column, 1, 1)[0][0, 0]).removesuffix(".0")
 
     def as_stored(self, value_m: float) -> str:
-        """Return what the file stores for a value in metres that was read from it, written as `stored` writes it."""
+        """Return what the file stores for a value in meters that was read from it, written as `stored` writes it."""
         value = (value_m / self.unit_m - self.source.offset) / self.source.scale
         return str(round(value)) if self.source.dtype.kind in "iu" else str(np.float32(value)).removesuffix(".0")
 
 
 def convert_values(raw: NDArray[Any], source: ValueBand, unit_m: float) -> NDArray[Any]:
-    """Return stored values in metres, as float64 where anything is converted: 130 cm is then the number nearest to 1.3 m."""
+    """Return stored values in meters, as float64 where anything is converted: 130 cm is then the number nearest to 1.3 m."""
     if (source.scale, source.offset, unit_m) == (1.0, 0.0, 1.0):
         return raw
     return (raw.astype(np.float64) * source.scale + source.offset) * unit_m
@@ -98,15 +98,15 @@ def opened(
     several_only: bool = False,
     scale: float | None = None,
 ) -> Iterator[Band]:
-    """A raster of one band in metres.
+    """A raster of one band in meters.
 
     Args:
         nodata: The value that means no data, where the file does not say so itself.
-        pixel_size_m: The pixel size, for a file without CRS; its grid is then taken to be in metres.
-        feet: Its values are in feet and become metres as they are read: of 0.3048 m, or of the kind the file itself names.
+        pixel_size_m: The pixel size, for a file without CRS; its grid is then taken to be in meters.
+        feet: Its values are in feet and become meters as they are read: of 0.3048 m, or of the kind the file itself names.
         band: The band to read; None: the only one of values, beside alpha.
         several_only: `band` is meant for rasters with several bands of values; others are read as they are.
-        scale: Its values times this are metres, whatever the file declares.
+        scale: Its values times this are meters, whatever the file declares.
 
     Raises:
         DataError: It is not such a raster.
@@ -137,19 +137,19 @@ def described(
     feet: bool,
     scale: float | None = None,
 ) -> Band:
-    """A band of an open raster, if it is one of metres."""
+    """A band of an open raster, if it is one of meters."""
     if (kind := dataset.dtypes[number - 1]) not in opening.REAL:
         raise DataError(f"{path}: holds {kind}; elevations and heights are real numbers")
     crs = dataset.crs or None
     source = value_band(path, dataset, number, nodata, stated_transform(path, dataset, pixel_size_m))
     unit = height_unit(path, dataset, number, feet=feet, scale=scale)
     grid = Grid(crs, source.transform, dataset.height, dataset.width)
-    return Band(path, source, grid, unit.metres, unit.declared, feet or scale is not None)
+    return Band(path, source, grid, unit.meters, unit.declared, feet or scale is not None)
 
 
 @frozen
 class Survey:
-    """What a raster holds: how many pixels with data, their range in metres, and the share of plausible canopy heights."""
+    """What a raster holds: how many pixels with data, their range in meters, and the share of plausible canopy heights."""
 
     valid: int
     low: float
@@ -202,7 +202,7 @@ def plausible(band: Band, values: Plane, row: int, column: int = 0) -> None:
             f"the first is {stored} in column {column + x}"
         )
         if len(np.unique(values[absurd])) > MAX_SENTINELS:
-            raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the metres in one unit")
+            raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the meters in one unit")
         raise DataError(f"{said}; if that means no data, say so with --nodata={stored} (nodata = {stored} in a site list)")
     hollow = (values < LOWEST) | marked(values, band.unit_m)
     if hollow.any():

@@ -14,7 +14,7 @@ from rasterio.warp import transform as transform_points
 from forestgaps_core.errors import DataError
 from forestgaps_geo import opening
 from forestgaps_geo.gdal_commands import gdalwarp, nodata_for
-from forestgaps_geo.grids import at, horizontal, metres, name, same_place, utm_zone
+from forestgaps_geo.grids import at, horizontal, meters, name, same_place, utm_zone
 from forestgaps_geo.value_bands import ValueBand
 
 AGREE = 1e-3  # relative difference of pixel sizes that are the same, one of them typed with few digits
@@ -28,20 +28,20 @@ def stated_transform(path: Path, dataset: Any, pixel_size_m: float | None) -> Af
     """
     crs, stored = dataset.crs or None, dataset.transform
     if pixel_size_m is not None and not (isfinite(pixel_size_m) and pixel_size_m > 0):
-        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0. Give --pixel-size METRES")
+        raise DataError(f"{path}: a pixel size of {pixel_size_m:g} m was given; it is a length above 0. Give --pixel-size METERS")
     if stored == Affine.identity() and (located := located_by(path, dataset)):
         raise DataError(f"{path}: {located}")
     if crs is None:
         if pixel_size_m is None:
             raise DataError(
-                f"{path}: has no CRS, so the unit of its pixels is unknown. If its grid is in metres, give the pixel size, such as "
+                f"{path}: has no CRS, so the unit of its pixels is unknown. If its grid is in meters, give the pixel size, such as "
                 "--pixel-size 1 (pixel_size_m = 1.0 in a site list)"
             )
         if stored == Affine.identity():
             return Affine(pixel_size_m, 0, 0, 0, -pixel_size_m, 0)
     if pixel_size_m is not None:
         in_degrees = crs is not None and crs.is_geographic
-        side = hypot(stored.a, stored.d) * metres(crs)
+        side = hypot(stored.a, stored.d) * meters(crs)
         if in_degrees or abs(side - pixel_size_m) > AGREE * pixel_size_m:
             found = f"{side:g} degrees" if in_degrees else f"{side:g} m"
             why = f" by its CRS ({name(crs)})" if crs is not None else ""
@@ -98,7 +98,7 @@ def straighten_line(source: ValueBand) -> str:
     return gdalwarp(source.path, "north_up", pixel_size=float(f"{side:.6g}"), **nodata_of(source))
 
 
-def metres_line(source: ValueBand) -> str:
+def meters_line(source: ValueBand) -> str:
     """The line that brings a raster to pixels of about the same size in the UTM zone of its middle."""
     dataset = source.dataset
     crs, row, column = horizontal(dataset.crs), dataset.height / 2, dataset.width / 2
@@ -108,7 +108,7 @@ def metres_line(source: ValueBand) -> str:
     (x0, x1, x2), (y0, y1, y2) = transform_points(crs, target, *zip(*places, strict=True))
     side = sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
     options: dict[str, Any] = {"source_crs": words_of(crs), "target_crs": target, "pixel_size": float(f"{side:.3g}")}
-    return gdalwarp(source.path, "metres", **options, **nodata_of(source))
+    return gdalwarp(source.path, "meters", **options, **nodata_of(source))
 
 
 def align_line(source: ValueBand, crs: CRS | None, transform: Affine, rows: int, columns: int) -> str:

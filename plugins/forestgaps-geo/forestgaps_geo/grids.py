@@ -1,4 +1,4 @@
-"""Pixel grids: where a raster lies, whether metres can be read off it, how two of them fit."""
+"""Pixel grids: where a raster lies, whether meters can be read off it, how two of them fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEAR = 0.02  # pixels: grids that fit this well are the same grid, written with 
 
 @frozen
 class Grid:
-    """Rows and columns on the ground, in the unit of the CRS. `crs` is None for a site without one, whose unit is the metre."""
+    """Rows and columns on the ground, in the unit of the CRS. `crs` is None for a site without one, whose unit is the meter."""
 
     crs: CRS | None
     transform: Affine
@@ -30,7 +30,7 @@ class Grid:
 
     @property
     def resolution(self) -> float:
-        """Pixel size in metres on the ground, also where the CRS counts in feet or is not true to length here.
+        """Pixel size in meters on the ground, also where the CRS counts in feet or is not true to length here.
 
         Degrees of a geographic CRS are left as they are.
         """
@@ -38,17 +38,17 @@ class Grid:
 
     @property
     def nominal_resolution(self) -> float:
-        """Pixel size in metres as the CRS counts them."""
-        return abs(float(self.transform.a)) * metres(self.crs)
+        """Pixel size in meters as the CRS counts them."""
+        return abs(float(self.transform.a)) * meters(self.crs)
 
     @property
     def unit_m(self) -> float:
-        """Metres on the ground in one unit of the CRS, at the middle of the grid."""
-        return metres(self.crs) * self.ground_scale.mean
+        """Meters on the ground in one unit of the CRS, at the middle of the grid."""
+        return meters(self.crs) * self.ground_scale.mean
 
     @property
     def ground_scale(self) -> GroundScale:
-        return ground_scale(self.crs, *at(self.transform, self.columns / 2, self.rows / 2), metres(self.crs))
+        return ground_scale(self.crs, *at(self.transform, self.columns / 2, self.rows / 2), meters(self.crs))
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -112,23 +112,23 @@ def same_place(one: CRS | None, other: CRS | None) -> bool:
     return bool(flat == beside or ((code := flat.to_epsg()) is not None and code == beside.to_epsg()))
 
 
-def metres(crs: CRS | None) -> float:
-    """Metres in one unit of the CRS; 1 where it has no unit of length."""
+def meters(crs: CRS | None) -> float:
+    """Meters in one unit of the CRS; 1 where it has no unit of length."""
     return linear_unit(crs)[1]
 
 
-def metres_on_ground(crs: CRS | None, x: float, y: float) -> float:
-    """Metres on the ground in one unit of the CRS at a place."""
-    return metres(crs) * ground_scale(crs, x, y, metres(crs)).mean
+def meters_on_ground(crs: CRS | None, x: float, y: float) -> float:
+    """Meters on the ground in one unit of the CRS at a place."""
+    return meters(crs) * ground_scale(crs, x, y, meters(crs)).mean
 
 
 def unit(crs: CRS | None) -> str:
-    """What the CRS counts in, 'metre' where it does not say."""
+    """What the CRS counts in, 'meter' where it does not say."""
     return linear_unit(crs)[0]
 
 
 def linear_unit(crs: CRS | None) -> tuple[str, float]:
-    """The unit of length that the CRS counts in, by name and in metres; of an engineering CRS, by its first axis."""
+    """The unit of length that the CRS counts in, by name and in meters; of an engineering CRS, by its first axis."""
     if crs is None:
         return "metre", 1.0
     try:
@@ -143,11 +143,11 @@ def linear_unit(crs: CRS | None) -> tuple[str, float]:
 
 
 def why_not_metric(grid: Grid) -> str | None:
-    """Why pixels of this grid are not squares in metres on the ground, as far as its CRS is the reason."""
+    """Why pixels of this grid are not squares in meters on the ground, as far as its CRS is the reason."""
     if grid.crs is None:
         return None
     if grid.crs.is_geographic:
-        return f"its grid is in degrees ({name(grid.crs)}), not in metres"
+        return f"its grid is in degrees ({name(grid.crs)}), not in meters"
     if grid.ground_scale.keeps_squares:
         return None
     wide, high = grid.nominal_resolution * grid.ground_scale.x, grid.nominal_resolution * grid.ground_scale.y
@@ -211,7 +211,7 @@ def why_nowhere(crs: CRS | None) -> str | None:
         return None
     return (
         f"its CRS ({name(crs)}) is geocentric, which places no raster on the ground. Declare the CRS that it was made in, such as "
-        "gdal_translate -a_srs EPSG:N, or none (-a_srs none) and give --pixel-size METRES"
+        "gdal_translate -a_srs EPSG:N, or none (-a_srs none) and give --pixel-size METERS"
     )
 
 
@@ -220,7 +220,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
 
     Args:
         place: What the source is called in messages.
-        resolution_m: Pixel size asked, metres; None: the source's.
+        resolution_m: Pixel size asked, meters; None: the source's.
         crs: CRS asked; None: the source's.
         resample: Whether pixels may be made anew at all.
 
@@ -234,7 +234,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
         raise DataError(f"{place}: {fault}")
     if not moved and (reason := why_not_metric(source)):
         ask = f"--resample --crs {metric_crs(source)} --resolution {proposed_size(source, resolution_m)}"
-        raise DataError(f"{place}: {reason}; {ask} brings it to a grid in metres")
+        raise DataError(f"{place}: {reason}; {ask} brings it to a grid in meters")
     fault = crooked(source.transform)
     if not (moved or fault):
         wanted = source.resolution if resolution_m is None else resolution_m
@@ -262,7 +262,7 @@ def target_grid(source: Grid, place: str, *, resolution_m: float | None, crs: CR
     if moved:
         left, bottom, right, top = bounds_in(source, crs)
     place_on_grid = (left + right) / 2, (bottom + top) / 2
-    side = resolution_m / (metres_on_ground(crs, *place_on_grid) if moved else source.unit_m)
+    side = resolution_m / (meters_on_ground(crs, *place_on_grid) if moved else source.unit_m)
     column, row = floor(left / side), -floor(-top / side)
     columns, rows = -floor(-right / side) - column, row - floor(bottom / side)
     transform = Affine(side, 0, column * side, 0, -side, row * side)

@@ -23,14 +23,14 @@ BASELINE_M = 50.0  # half the length that is measured
 
 @frozen
 class GroundScale:
-    """Metres on the ground in a metre of the CRS, along its x and its y axis."""
+    """Meters on the ground in a meter of the CRS, along its x and its y axis."""
 
     x: float = 1.0
     y: float = 1.0
 
     @property
     def mean(self) -> float:
-        """The side of the square that a square metre of the CRS is as large as on the ground."""
+        """The side of the square that a square meter of the CRS is as large as on the ground."""
         return sqrt(self.x * self.y)
 
     @property
@@ -44,7 +44,7 @@ def ground_scale(crs: CRS | None, x: float, y: float, unit_m: float) -> GroundSc
 
     Args:
         x, y: The place, in units of the CRS.
-        unit_m: Metres in one unit of the CRS, by its definition.
+        unit_m: Meters in one unit of the CRS, by its definition.
     """
     if crs is None or crs.is_geographic:
         return GroundScale()
@@ -70,7 +70,7 @@ def measure_scale(wkt: str, x: float, y: float, unit_m: float) -> GroundScale:
 
 
 def distance_m(longitude: float, latitude: float, other_longitude: float, other_latitude: float) -> float:
-    """Return the length of a short line on the ellipsoid, degrees to metres."""
+    """Return the length of a short line on the ellipsoid, degrees to meters."""
     phi = radians((latitude + other_latitude) / 2)
     rest = 1 - ECCENTRICITY_2 * sin(phi) ** 2
     meridian, normal = SEMI_MAJOR_M * (1 - ECCENTRICITY_2) / rest**1.5, SEMI_MAJOR_M / sqrt(rest)

@@ -56,7 +56,7 @@ def check_negative(heights: Heights, path: str) -> Finding | None:
 
 
 def low_point(heights: Heights) -> float:
-    """Return the height that the lowest points of a fifth of the places lie under, metres."""
+    """Return the height that the lowest points of a fifth of the places lie under, meters."""
     return float(np.percentile(heights.lows, 20)) if heights.lows.size else 0.0
 
 

@@ -16,7 +16,7 @@ from forestgaps_geo.raster_sampling import TALLEST, cell_side, extremes, pixel_m
 
 
 class Windows(Protocol):
-    """A raster that is read in windows: (row, column, rows, columns) to (rows, columns) in metres, NaN without data."""
+    """A raster that is read in windows: (row, column, rows, columns) to (rows, columns) in meters, NaN without data."""
 
     @property
     def grid(self) -> Grid: ...
@@ -34,7 +34,7 @@ class Stand:
         below: Those where the height is under -1 m.
         tall: Those where it is over `TALLEST`.
         lows: The lowest height of each cell of 64 m.
-        offset: Median height of the windows, metres; the middle one.
+        offset: Median height of the windows, meters; the middle one.
     """
 
     pixels: int

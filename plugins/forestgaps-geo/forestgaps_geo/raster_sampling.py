@@ -15,18 +15,18 @@ from forestgaps_geo.grids import Grid
 SIDE = 512  # pixels of a window, as many as a tile of a Cloud-Optimized GeoTIFF
 MOST = 48  # windows
 MAX_TILES = 10**5  # of a sparse raster, of which some hold data; asked for one by one, a microsecond each
-CELL = 64.0  # metres; wide enough that ground shows somewhere in nearly every cell, also below closed canopy
+CELL = 64.0  # meters; wide enough that ground shows somewhere in nearly every cell, also below closed canopy
 FEWEST = 9  # cells of a small raster, for which they are made smaller
-CROWN_M = 8.0  # metres; about a crown
+CROWN_M = 8.0  # meters; about a crown
 FEWEST_ACROSS = 4  # pixels of a crown
-STANDING_M, STANDING_ON_SLOPE_M = 3.0, 2.0  # over the plane of a cell, on level ground and added for each metre of rise in a metre
+STANDING_M, STANDING_ON_SLOPE_M = 3.0, 2.0  # over the plane of a cell, on level ground and added for each meter of rise in a meter
 PATCH = 8  # pixels of a patch that may be flat or a plane
-LEVEL = 2e-3  # metres; below it a difference is rounding
-TALLEST = 110.0  # metres; few trees known are taller, and none by much
+LEVEL = 2e-3  # meters; below it a difference is rounding
+TALLEST = 110.0  # meters; few trees known are taller, and none by much
 NO_UNIT = 1e8  # not a height in any unit
 MANY_VALUES = 4  # distinct ones; more are not counted
 CORNER = 32  # pixels; a corner of zeros only is a collar, or bare ground
-STEPS = (1.0, 0.5, 0.25, 0.1)  # metres, coarse to fine
+STEPS = (1.0, 0.5, 0.25, 0.1)  # meters, coarse to fine
 QUARTERS = 4
 
 
@@ -36,7 +36,7 @@ class Jumps:
 
     Attributes:
         places: Columns (rows) of the window after which the surface steps.
-        sizes: Metres, of each.
+        sizes: Meters, of each.
     """
 
     places: NDArray[np.int64]
@@ -64,9 +64,9 @@ class Sample:
         zero_margins: Rows or columns of zeros at the top, left, bottom and right; -1 where the window does not touch that side.
         zero_corners: Corners of the raster in the window that hold zeros only.
         least: The value nearest to 0 among the others, by its distance.
-        lows: The lowest value of each cell of `CELL` metres, at least half of it with data.
+        lows: The lowest value of each cell of `CELL` meters, at least half of it with data.
         highs: The highest value of the same cells.
-        drops: Highest minus lowest value in each cell of `CROWN_M` metres.
+        drops: Highest minus lowest value in each cell of `CROWN_M` meters.
         crown_cells: Those of them that are measured for crowns; none where a crown has fewer than `FEWEST_ACROSS` pixels across.
         standing: Of them, those in which something stands on the slope.
         border: Patches of 8 x 8 pixels, all with data, along the sides of the raster.
@@ -146,7 +146,7 @@ def starts(length: int, count: int) -> list[int]:
 
 
 def pixel_m(grid: Grid) -> float:
-    """The side of a pixel in metres, roughly so where the grid is in degrees."""
+    """The side of a pixel in meters, roughly so where the grid is in degrees."""
     degrees = grid.crs is not None and grid.crs.is_geographic
     return grid.resolution * (111_320.0 if degrees else 1.0)
 
@@ -167,7 +167,7 @@ def sample_windows(band: Band) -> Iterator[Sample]:
 
 
 def cell_side(rows: int, columns: int, resolution: float) -> int:
-    """Pixels: `CELL` metres, or less where a raster would have fewer than `FEWEST` of them."""
+    """Pixels: `CELL` meters, or less where a raster would have fewer than `FEWEST` of them."""
     side = max(round(CELL / resolution), 2)
     inside = min(rows, SIDE), min(columns, SIDE)
     while side > 8 and (inside[0] // side) * (inside[1] // side) < FEWEST:
@@ -182,7 +182,7 @@ def measure_window(
 
     Args:
         cell, near: Sides of cells in pixels, for lows and highs and for drops.
-        unit_m: Metres in one unit of the file.
+        unit_m: Meters in one unit of the file.
         shape: Rows and columns of the raster.
     """
     known = values[np.isfinite(values)]

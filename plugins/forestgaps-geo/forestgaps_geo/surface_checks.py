@@ -15,7 +15,7 @@ from forestgaps_geo.findings import Finding, mostly, share
 from forestgaps_geo.raster_sampling import STANDING_M, STEPS, Jumps, Sample
 
 FEWEST_CROWN_CELLS = 25
-UNIT_OF_INTEGERS = ", or add --scale 0.1 if these are decimetres, --scale 0.01 if they are centimetres"
+UNIT_OF_INTEGERS = ", or add --scale 0.1 if these are decimeters, --scale 0.01 if they are centimeters"
 NO_CANOPY = 0.01  # of the cells of a crown; real and simulated terrain has up to 0.9 %, real surfaces at least 15 %
 TALL_AND_SMOOTH_M = 5.0
 
@@ -128,7 +128,7 @@ def facets(band: Band, seen: Sequence[Sample]) -> Finding | None:
 
 
 def coarse_steps(band: Band, seen: Sequence[Sample]) -> Finding | None:
-    """Elevations rounded to whole metres or decimetres."""
+    """Elevations rounded to whole meters or decimeters."""
     pixels = sum(one.valid for one in seen)
     for number, step in enumerate(STEPS):
         rounded = sum(one.on_step[number] for one in seen) / pixels

@@ -1,4 +1,4 @@
-"""Is a raster in metres? Judged by the unit of its grid and by how tall its canopy would be."""
+"""Is a raster in meters? Judged by the unit of its grid and by how tall its canopy would be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from forestgaps_geo.bands import Band
 from forestgaps_geo.findings import Finding, Severity
-from forestgaps_geo.grids import metres, unit
+from forestgaps_geo.grids import meters, unit
 from forestgaps_geo.raster_sampling import CROWN_M, Sample
 from forestgaps_geo.virtual_rasters import plain
 
@@ -18,13 +18,13 @@ TALL_M, IMPOSSIBLE_HEIGHT_M = 65.0, 130.0  # the tallest tree of a cell, in a te
 SHORTEST_CANOPY_M = 4.0  # a unit that would make the canopy lower than this is not proposed
 UNITS = (
     ("feet", "--feet", 0.3048),
-    ("decimetres", "--scale 0.1", 0.1),
-    ("centimetres", "--scale 0.01", 0.01),
-    ("millimetres", "--scale 0.001", 0.001),
+    ("decimeters", "--scale 0.1", 0.1),
+    ("centimeters", "--scale 0.01", 0.01),
+    ("millimeters", "--scale 0.001", 0.001),
 )
 UNIT_IN_NAME = re.compile(
-    r"(?<![a-z])(?:(?P<feet>feet|foot|ft)|(?P<decimetres>decimet(?:re|er)s?|dm)|(?P<centimetres>centimet(?:re|er)s?|cm)|"
-    r"(?P<millimetres>millimet(?:re|er)s?|mm))(?![a-z])"
+    r"(?<![a-z])(?:(?P<feet>feet|foot|ft)|(?P<decimeters>decimet(?:re|er)s?|dm)|(?P<centimeters>centimet(?:re|er)s?|cm)|"
+    r"(?P<millimeters>millimet(?:re|er)s?|mm))(?![a-z])"
 )
 
 
@@ -36,8 +36,8 @@ def check_declared_unit(band: Band) -> Finding | None:
         kind="declared unit",
         severity="noted",
         sentence=(
-            f"{band.path}: the file declares heights in {band.declared_unit}; they are converted to metres (times "
-            f"{band.unit_m:.6g}). Add --scale 1 if they are metres"
+            f"{band.path}: the file declares heights in {band.declared_unit}; they are converted to meters (times "
+            f"{band.unit_m:.6g}). Add --scale 1 if they are meters"
         ),
         numbers={"unit_m": band.unit_m},
     )
@@ -54,20 +54,20 @@ def check_band_name(band: Band) -> Finding | None:
         severity="noted",
         sentence=(
             f"{band.path}: its band is called {plain(band.source.description)!r}, and it declares no unit, so it is read in "
-            f"metres. Add {option} if its values are in {name}"
+            f"meters. Add {option} if its values are in {name}"
         ),
     )
 
 
 def check_unit(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
-    """Values that are probably not metres: the grid is in feet, or trees would be taller than trees grow."""
+    """Values that are probably not meters: the grid is in feet, or trees would be taller than trees grow."""
     of_drops = kind != "chm"
     cells = np.concatenate([one.drops if of_drops else one.highs for one in seen])
     canopy = float(np.percentile(cells, 90)) if cells.size and kind != "dtm" else 0.0
     tall, impossible = (STEEP_M, IMPOSSIBLE_DROP_M) if of_drops else (TALL_M, IMPOSSIBLE_HEIGHT_M)
     crs = band.grid.crs
     stated = band.unit_is_stated or bool(band.declared_unit)
-    feet = not stated and crs is not None and not crs.is_geographic and abs(metres(crs) - 0.3048) < 1e-3
+    feet = not stated and crs is not None and not crs.is_geographic and abs(meters(crs) - 0.3048) < 1e-3
     if not feet and canopy <= tall:
         return None
     what = "elevations" if of_drops else "heights"
@@ -86,7 +86,7 @@ def check_unit(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | None:
         kind="feet" if units and units[0][0] == "feet" else "unit",
         severity=severity,
         sentence=f"{band.path}: {' and '.join(why)}{advice}{'' if feet else lookalikes(band, kind, seen)}",
-        numbers={"drop" if of_drops else "canopy": canopy, "grid_unit_m": metres(crs)},
+        numbers={"drop" if of_drops else "canopy": canopy, "grid_unit_m": meters(crs)},
     )
 
 
@@ -95,7 +95,7 @@ def possible_units(canopy: float, tall: float, *, in_feet: bool, whole: bool) ->
 
     Args:
         canopy: Its height in units of the raster; 0 where it is not known.
-        whole: Values are whole numbers: decimetres and finer are stored so, feet seldom.
+        whole: Values are whole numbers: decimeters and finer are stored so, feet seldom.
     """
     fitting = [unit for unit in UNITS if SHORTEST_CANOPY_M <= canopy * unit[2] <= tall]
     likely = [unit for unit in fitting if unit[0] == "feet" or canopy * unit[2] >= 2 * SHORTEST_CANOPY_M]

@@ -1,4 +1,4 @@
-"""Units of height: how many metres one unit of a raster's values is.
+"""Units of height: how many meters one unit of a raster's values is.
 
 The user's word counts first (`--scale`, `--feet`), then the unit of the band, then the vertical unit of the CRS. A band's own scale
 and offset are applied before that, so that "values" are what a GIS program shows.
@@ -16,14 +16,14 @@ from rasterio.crs import CRS
 from forestgaps_core.errors import DataError
 from forestgaps_geo.virtual_rasters import plain
 
-FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937  # metres; the second is that of the United States, longer by 2 millionths
+FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937  # meters; the second is that of the United States, longer by 2 millionths
 FEET = {
     **dict.fromkeys(("ft", "foot", "feet", "international foot"), FOOT),
     **dict.fromkeys(
         ("us survey foot", "us-ft", "us-foot", "ftus", "us_survey_foot", "foot_us", "sfoot", "us survey feet"), SURVEY_FOOT
     ),
 }
-METRES_PER_UNIT = {
+METERS_PER_UNIT = {
     **dict.fromkeys(("", "m", "metre", "meter", "metres", "meters"), 1.0),
     **dict.fromkeys(("dm", "decimetre", "decimeter", "decimetres", "decimeters"), 0.1),
     **dict.fromkeys(("cm", "centimetre", "centimeter", "centimetres", "centimeters"), 0.01),
@@ -37,11 +37,11 @@ class HeightUnit:
     """The unit of a raster's values.
 
     Attributes:
-        metres: Metres in one unit.
-        declared: The unit's name where only the file declares it and it is not the metre; '' otherwise.
+        meters: Meters in one unit.
+        declared: The unit's name where only the file declares it and it is not the meter; '' otherwise.
     """
 
-    metres: float = 1.0
+    meters: float = 1.0
     declared: str = ""
 
 
@@ -51,7 +51,7 @@ def height_unit(path: Path, dataset: Any, number: int = 1, *, feet: bool = False
     Args:
         number: The band, from 1.
         feet: The user says that values are in feet: of 0.3048 m, or of the kind that the file itself names.
-        scale: The user says how many metres one unit is.
+        scale: The user says how many meters one unit is.
 
     Raises:
         DataError: The unit is unknown, or statements contradict each other.
@@ -60,23 +60,23 @@ def height_unit(path: Path, dataset: Any, number: int = 1, *, feet: bool = False
         if feet:
             raise DataError("--feet and --scale both state the unit of heights. Give one of them")
         if not (isfinite(scale) and scale > 0):
-            raise DataError(f"--scale {scale:g}: the factor from values to metres is a number above 0. Give 0.1 for decimetres")
+            raise DataError(f"--scale {scale:g}: the factor from values to meters is a number above 0. Give 0.1 for decimeters")
         return HeightUnit(scale)
     named = [unit for unit in ((dataset.units[number - 1] or "").strip().lower(), vertical_unit(dataset.crs or None)) if unit]
     for unit in named:
-        if unit not in METRES_PER_UNIT:
-            raise DataError(f"{path}: its heights are in {plain(unit)}. Add --scale FACTOR, the metres in one of these units")
+        if unit not in METERS_PER_UNIT:
+            raise DataError(f"{path}: its heights are in {plain(unit)}. Add --scale FACTOR, the meters in one of these units")
     if feet:
-        if wrong := [unit for unit in named if unit not in FEET and METRES_PER_UNIT[unit] != 1.0]:
+        if wrong := [unit for unit in named if unit not in FEET and METERS_PER_UNIT[unit] != 1.0]:
             raise DataError(f"{path}: its heights are in {plain(wrong[0])}, not in feet. Leave --feet out, or add --scale FACTOR")
         return HeightUnit(next((FEET[unit] for unit in named if unit in FEET), FOOT))
-    if len({METRES_PER_UNIT[unit] for unit in named}) > 1:
+    if len({METERS_PER_UNIT[unit] for unit in named}) > 1:
         raise DataError(
             f"{path}: its band declares heights in {plain(named[0])}, its vertical CRS in {plain(named[1])}. Add --scale 1 if its "
-            "heights are in metres, or --feet"
+            "heights are in meters, or --feet"
         )
-    metres = METRES_PER_UNIT[named[0]] if named else 1.0
-    return HeightUnit(metres, named[0] if metres != 1.0 else "")
+    meters = METERS_PER_UNIT[named[0]] if named else 1.0
+    return HeightUnit(meters, named[0] if meters != 1.0 else "")
 
 
 def vertical_unit(crs: CRS | None) -> str:

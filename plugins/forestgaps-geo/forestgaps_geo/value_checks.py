@@ -22,7 +22,7 @@ def check_binary(band: Band, kind: str, seen: Sequence[Sample]) -> Finding | Non
     held = " and ".join(f"{value:g}" for value in sorted(values))
     if kind == "chm":
         sentence = (
-            f"{band.path}: holds only {held}, and is read as canopy heights in metres. If it is a gap map (1 in gaps), give it to "
+            f"{band.path}: holds only {held}, and is read as canopy heights in meters. If it is a gap map (1 in gaps), give it to "
             "`forestgaps gaps` without -t, and no gap map where a CHM is asked for"
         )
         return Finding(kind="zeros and ones", severity="noted", sentence=sentence)

@@ -47,7 +47,7 @@ def gdal_errors(path: Path) -> Iterator[None]:
 def crs_to_write(crs: Any) -> CRS | None:
     """Return the CRS of a result: that of its source without the vertical part.
 
-    Results are in metres, or no heights at all, whatever unit the heights of the source had. From the vertical part GDAL would take
+    Results are in meters, or no heights at all, whatever unit the heights of the source had. From the vertical part GDAL would take
     the unit of the bands.
     """
     parsed = None if crs is None else CRS.from_user_input(crs)

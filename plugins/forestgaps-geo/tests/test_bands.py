@@ -91,15 +91,15 @@ def test_unknown_units_are_refused_and_declared_ones_converted(raster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "metres"),
+    ("declared", "meters"),
     [({}, 30.48), ({"unit": "ft"}, 30.48), ({"crs": "EPSG:26910+6360"}, 100 * 1200 / 3937), ({"unit": "metre"}, 30.48)],
 )
-def test_feet_become_metres_where_asked(raster, declared, metres: float) -> None:
+def test_feet_become_meters_where_asked(raster, declared, meters: float) -> None:
     values = FLAT.copy()
     values[0, 0] = np.nan
     with gdal(), opened(raster("a.tif", values, **declared), feet=True) as band:
         found = survey(band)
-    assert (found.valid, found.low, found.high) == (29, pytest.approx(metres, rel=1e-6), pytest.approx(metres, rel=1e-6))
+    assert (found.valid, found.low, found.high) == (29, pytest.approx(meters, rel=1e-6), pytest.approx(meters, rel=1e-6))
 
 
 @pytest.mark.parametrize("feet", [False, True])
@@ -121,7 +121,7 @@ def test_land_as_high_as_a_marker_in_other_units_is_land(raster, options, unit_m
     assert (found.valid, found.high) == (300, pytest.approx(10_199 * unit_m))
     slope = slope // 3
     slope[3, 4] = 9999
-    far = slope * unit_m + 20 < 9998 * unit_m  # in centimetres the marker is 99.99 m, and land is at 33 m
+    far = slope * unit_m + 20 < 9998 * unit_m  # in centimeters the marker is 99.99 m, and land is at 33 m
     assert far.sum() == 299
     refused(raster("marker.tif", slope, nodata=None), "1 pixel near row 3 .*the first is 9999 in column 4", **options)
 

@@ -31,7 +31,7 @@ def found(raster) -> Found:
 
 
 def canopy(tall: float = 25) -> np.ndarray:
-    """Crowns of some 12 m with ground between them, metres."""
+    """Crowns of some 12 m with ground between them, meters."""
     y, x = np.mgrid[:ROWS, :COLUMNS]
     crowns = np.maximum(np.sin(x / 4) * np.sin(y / 4 + x / 50), 0)
     noise = np.random.default_rng(0).normal(0, 0.05, crowns.shape)
@@ -135,7 +135,7 @@ def test_a_share_in_percent_is_noted(found) -> None:
     assert "percent" not in found(canopy(100))
 
 
-def test_whole_numbers_may_be_decimetres(found) -> None:
+def test_whole_numbers_may_be_decimeters(found) -> None:
     whole = np.rint(np.maximum(canopy(tall=4) * 10, 0))
     assert "--scale 0.1" in found(whole, dtype="int16")["rounded"].sentence
     assert "--scale" not in found(whole, dtype="int16", stated=True)["rounded"].sentence
@@ -143,7 +143,7 @@ def test_whole_numbers_may_be_decimetres(found) -> None:
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [("height_ft", "--feet"), ("Z (feet)", "--feet"), ("canopy_dm", "--scale 0.1"), ("CHM in centimetres", "--scale 0.01")],
+    [("height_ft", "--feet"), ("Z (feet)", "--feet"), ("canopy_dm", "--scale 0.1"), ("CHM in centimeters", "--scale 0.01")],
 )
 def test_a_unit_in_the_name_of_a_band_is_told(found, name, option) -> None:
     (finding,) = found(canopy(), name=name).values()

@@ -7,7 +7,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import Grid, blocks_of, common, crooked, metres, metric_crs, same_place, target_grid
+from forestgaps_geo.grids import Grid, blocks_of, common, crooked, meters, metric_crs, same_place, target_grid
 
 UTM = CRS.from_epsg(32610)
 GRID = Grid(UTM, Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 41, 30)
@@ -36,9 +36,9 @@ def test_pixels_are_not_changed_unasked() -> None:
         wanted(resolution_m=50.0)
 
 
-def test_degrees_are_refused_and_a_grid_in_metres_is_proposed() -> None:
+def test_degrees_are_refused_and_a_grid_in_meters_is_proposed() -> None:
     degrees = Grid(CRS.from_epsg(4326), Affine(1e-5, 0, -122.6, 0, -1e-5, 47.2), 100, 100)
-    with pytest.raises(DataError, match=r"in degrees .EPSG:4326., not in metres; --resample --crs EPSG:32610"):
+    with pytest.raises(DataError, match=r"in degrees .EPSG:4326., not in meters; --resample --crs EPSG:32610"):
         wanted(degrees, resample=False)
     assert metric_crs(degrees) == "EPSG:32610"
     with pytest.raises(DataError, match=r"such as --resolution \d"):
@@ -53,17 +53,17 @@ def test_degrees_are_refused_and_a_grid_in_metres_is_proposed() -> None:
 FEET = CRS.from_epsg(2285)  # Washington North, in feet of 1200/3937 m
 
 
-def test_pixels_of_a_grid_in_feet_are_told_in_metres() -> None:
+def test_pixels_of_a_grid_in_feet_are_told_in_meters() -> None:
     feet = Grid(FEET, Affine(3, 0, 1_200_000, 0, -3, 200_000), 10, 10)
     assert feet.resolution == pytest.approx(3 * 1200 / 3937, rel=1e-12)
     assert wanted(feet, resample=False) is feet
-    yard_by_metre = Grid(FEET, Affine(3937 / 1200, 0, 0, 0, -3937 / 1200, 0), 10, 10)
-    assert wanted(yard_by_metre, resolution_m=1.0, resample=False) is yard_by_metre
+    yard_by_meter = Grid(FEET, Affine(3937 / 1200, 0, 0, 0, -3937 / 1200, 0), 10, 10)
+    assert wanted(yard_by_meter, resolution_m=1.0, resample=False) is yard_by_meter
     with pytest.raises(DataError, match=r"has pixels of 0.914402 m, not of 1 m"):
         wanted(feet, resolution_m=1.0, resample=False)
 
 
-def test_coarser_pixels_on_a_grid_in_feet_have_the_metres_asked() -> None:
+def test_coarser_pixels_on_a_grid_in_feet_have_the_meters_asked() -> None:
     side = 0.5 * 3937 / 1200
     feet = Grid(FEET, Affine(side, 0, 1_200_000, 0, -side, 200_000), 40, 30)
     coarse = wanted(feet, resolution_m=1.0)
@@ -157,9 +157,9 @@ ENGINEERING = """ENGCRS["Site grid", EDATUM["Site"], CS[Cartesian, 2], AXIS["(E)
 @pytest.mark.parametrize(("name", "factor"), [("metre", 1), ("foot", 0.3048), ("US survey foot", 1200 / 3937), ("kilometre", 1000)])
 def test_an_engineering_crs_counts_in_its_own_unit(name, factor) -> None:
     crs = CRS.from_wkt(ENGINEERING.format(name, factor))
-    assert metres(crs) == pytest.approx(factor)
+    assert meters(crs) == pytest.approx(factor)
     assert Grid(crs, Affine(2, 0, 0, 0, -2, 0), 10, 10).resolution == pytest.approx(2 * factor)
-    assert metres(CRS.from_epsg(4326)) == 1
+    assert meters(CRS.from_epsg(4326)) == 1
 
 
 def test_a_geocentric_crs_is_no_place_for_a_raster() -> None:

@@ -26,7 +26,7 @@ def found(raster) -> Found:
 
 
 def canopy(rows: int = 200, columns: int = 220, *, tall: float = 25) -> np.ndarray:
-    """Crowns of some 12 m with ground between them, metres."""
+    """Crowns of some 12 m with ground between them, meters."""
     y, x = np.mgrid[:rows, :columns]
     crowns = np.maximum(np.sin(x / 4) * np.sin(y / 4 + x / 50), 0)
     noise = np.random.default_rng(0).normal(0, 0.05, crowns.shape)
@@ -63,7 +63,7 @@ def test_heights_in_another_unit_are_told_with_the_option_that_converts_them(fou
     assert converted.keys() <= {"rounded"}
 
 
-def test_a_dsm_in_decimetres_is_refused_and_not_said_to_be_feet(found) -> None:
+def test_a_dsm_in_decimeters_is_refused_and_not_said_to_be_feet(found) -> None:
     finding = found(np.rint((ground() + canopy()) * 10), "dsm", dtype="int16", nodata=None)["unit"]
     assert finding.severity == "refused"
     assert "--scale 0.1" in finding.sentence

@@ -30,7 +30,7 @@ def kinds(raster) -> Kinds:
 
 
 def heights(rows: int = 300, columns: int = 320, *, tall: float = 20, ground: float = 0.35, seed: int = 0) -> np.ndarray:
-    """Crowns some 8 m wide with gaps between them down to the ground, metres above it; noise of a few centimetres."""
+    """Crowns some 8 m wide with gaps between them down to the ground, meters above it; noise of a few centimeters."""
     random = np.random.default_rng(seed)
     noise = np.fft.rfft2(random.normal(0, 1, (rows, columns)))
     far = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
@@ -90,7 +90,7 @@ def test_crowns_of_100_are_said_to_be_feet(kinds) -> None:
     assert found.severity == "noted"
     assert "--feet" in found.sentence
     assert found.numbers["drop"] > 60
-    assert kinds(forest(tall=45)) == {}, "tall trees in metres"
+    assert kinds(forest(tall=45)) == {}, "tall trees in meters"
     assert kinds(forest(tall=35) / 0.3048, feet=True) == {}, "known to be feet"
 
 
@@ -142,10 +142,10 @@ def test_rounded_elevations_are_a_note(kinds, values, step: float) -> None:
     found = kinds(values(forest()))["rounded"]
     assert found.numbers["step_m"] == step
     assert f"rounded to {step:g} m" in found.sentence
-    assert "rounded" not in kinds(np.round(forest(), 2)), "centimetres are fine"
+    assert "rounded" not in kinds(np.round(forest(), 2)), "centimeters are fine"
 
 
-def test_integers_with_a_scale_of_centimetres_are_not_rounded(raster) -> None:
+def test_integers_with_a_scale_of_centimeters_are_not_rounded(raster) -> None:
     import rasterio
 
     path = raster("dsm.tif", np.rint(forest() * 100), dtype="int32")

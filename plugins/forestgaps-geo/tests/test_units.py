@@ -17,10 +17,10 @@ def unit_of(path, **options) -> HeightUnit:
 
 
 @pytest.mark.parametrize(
-    ("declared", "metres"), [("", 1), ("Metre", 1), ("ft", 0.3048), ("US survey foot", 1200 / 3937), ("dm", 0.1), ("mm", 0.001)]
+    ("declared", "meters"), [("", 1), ("Metre", 1), ("ft", 0.3048), ("US survey foot", 1200 / 3937), ("dm", 0.1), ("mm", 0.001)]
 )
-def test_a_declared_unit_counts(raster, declared: str, metres: float) -> None:
-    assert unit_of(raster("a.tif", FLAT, unit=declared)) == HeightUnit(metres, declared.lower() if metres != 1 else "")
+def test_a_declared_unit_counts(raster, declared: str, meters: float) -> None:
+    assert unit_of(raster("a.tif", FLAT, unit=declared)) == HeightUnit(meters, declared.lower() if meters != 1 else "")
 
 
 def test_the_user_counts_more_than_the_file(raster) -> None:
@@ -34,7 +34,7 @@ def test_statements_that_contradict_each_other_are_refused(raster) -> None:
     path = raster("a.tif", FLAT, unit="m", crs="EPSG:26910+6360")
     with pytest.raises(DataError, match=r"its band declares heights in m, its vertical CRS in us survey foot\. Add --scale 1"):
         unit_of(path)
-    assert unit_of(path, scale=1.0).metres == 1.0
+    assert unit_of(path, scale=1.0).meters == 1.0
     with pytest.raises(DataError, match="Give one of them"):
         unit_of(path, scale=1.0, feet=True)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FILES = ("dsm.tif", "dtm.tif", "chm.tif")
 NODATA = -9999.0
 CRS = "EPSG:32632"
-CORNER = (300_000.0, 5_300_000.0)  # east and north of the upper left corner of seed 0: somewhere in that zone, in whole metres
+CORNER = (300_000.0, 5_300_000.0)  # east and north of the upper left corner of seed 0: somewhere in that zone, in whole meters
 NEXT_M = 50_000.0  # from a seed's corner to the next one's: farther than the widest landscape, so that none overlap
 SLOPES, GAP_SHARES = (4.0, 45.0), (0.01, 0.15)
 
@@ -24,10 +24,10 @@ def simulate(
     out_folder: Annotated[Path, typer.Argument(help="Folder to write dsm.tif, dtm.tif and chm.tif into; made if need be.")],
     seed: Annotated[int, typer.Option(help="Another number gives another landscape.", min=0)] = 0,
     size: Annotated[int, typer.Option(help="Pixels on a side.", min=16, max=8192)] = 512,
-    resolution: Annotated[float, typer.Option(help="Pixel size, metres.", min=0.25, max=5.0)] = 1.0,
+    resolution: Annotated[float, typer.Option(help="Pixel size, meters.", min=0.25, max=5.0)] = 1.0,
     forest: Annotated[str, typer.Option(help="rainforest, broadleaf, conifer, open, plantation, or any of them.")] = "any",
 ) -> None:
-    """Write a simulated landscape: surface (DSM), ground (DTM) and canopy height (CHM), as GeoTIFFs in metres."""
+    """Write a simulated landscape: surface (DSM), ground (DTM) and canopy height (CHM), as GeoTIFFs in meters."""
     from forestgaps_core.files.drafts import new_files
 
     check_forest(forest)
@@ -56,7 +56,7 @@ def landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landsca
 
 
 def corner(seed: int) -> tuple[float, float]:
-    """East and north of the upper left corner, metres: another place for each of a hundred seeds, so that none overlap."""
+    """East and north of the upper left corner, meters: another place for each of a hundred seeds, so that none overlap."""
     return CORNER[0] + NEXT_M * (seed % 10), CORNER[1] - NEXT_M * (seed // 10 % 10)
 
 

@@ -20,7 +20,7 @@ SLENDER = 0.65  # widest crown of a small tree, as a share of its height: the re
 
 @frozen(eq=False)
 class Trees:
-    """Trees as tensors of one length. `conifer` is bool; all else is in metres or a share."""
+    """Trees as tensors of one length. `conifer` is bool; all else is in meters or a share."""
 
     x: Tensor
     y: Tensor
@@ -36,7 +36,7 @@ class Trees:
 
 
 def crown_width(height_m: Tensor, conifer: Tensor) -> Tensor:
-    """Mean crown diameter, metres, of trees so tall."""
+    """Mean crown diameter, meters, of trees so tall."""
     h = height_m.clamp(max=MEASURED_TO_M)
     width = torch.where(conifer, 3.75105 - 0.17919 * h + 0.01241 * h.square(), 3.09632 + 0.00895 * h.square())
     return torch.minimum(width * (height_m / h.clamp(min=0.1)).sqrt(), SLENDER * height_m)
@@ -53,7 +53,7 @@ def crown_surface(r: Tensor, height: Tensor, depth: Tensor, a: Tensor, b: Tensor
 
 
 def canopy(generator: Generator, size: int, resolution_m: float, trees: Trees) -> Tensor:
-    """Height of the outer canopy, metres, 0 where no crown is; (size, size).
+    """Height of the outer canopy, meters, 0 where no crown is; (size, size).
 
     Each crown is stretched and turned a little, and has its own shape between those of its kind.
     """

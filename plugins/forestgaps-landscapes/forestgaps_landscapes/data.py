@@ -107,7 +107,7 @@ MOST_PIXELS = 2**30  # of all landscapes: 10 GB, and half an hour to make them
 class Landscapes:
     """Simulated landscapes, made in memory when the run begins: no files, no download.
 
-    Each landscape draws its own forest, steepness and gap share. The splits share no landscape. All of it is a function
+    Each landscape draws its own forest, steepness and gap fraction. The splits share no landscape. All of it is a function
     of the settings below, so runs that differ elsewhere (in the seed of the run, say) see the same landscapes. A landscape of 384
     pixels takes about 0.2 s.
     """
@@ -124,7 +124,7 @@ class Landscapes:
     samples_per_epoch: int = field(
         default=256, validator=[ge(1), le(10_000_000)], metadata={"help": "Random tiles in an epoch of training."}
     )
-    resolution_m: float = field(default=1.0, validator=[ge(0.25), le(5)], metadata={"help": "Pixel size, 0.25 to 5 metres."})
+    resolution_m: float = field(default=1.0, validator=[ge(0.25), le(5)], metadata={"help": "Pixel size, 0.25 to 5 meters."})
     forest: Forest = field(
         default="any", validator=in_(("any", *FORESTS)), metadata={"help": f"Kind of forest: {', '.join(FORESTS)}, or any of them."}
     )
@@ -133,13 +133,13 @@ class Landscapes:
         validator=least_and_most(60),
         metadata={"help": "Least and most steepness (95th percentile of the slope) of a landscape, degrees, up to 60."},
     )
-    gap_share: tuple[float, ...] = field(
+    gap_fraction: tuple[float, ...] = field(
         default=(0.01, 0.15),
         validator=least_and_most(0.8),
         metadata={"help": "Least and most area of a landscape in gaps of fallen trees, a share of it, up to 0.8."},
     )
     sampling: Sampling = field(
-        factory=Sampling, metadata={"help": "Balances training tiles over classes of gap share or of slope."}
+        factory=Sampling, metadata={"help": "Balances training tiles over classes of gap fraction or of slope."}
     )
     seed: int = field(default=0, validator=ge(0), metadata={"help": "Another number gives other landscapes, in all three splits."})
 
@@ -198,5 +198,5 @@ class Landscapes:
         return LandscapeStack(*(torch.stack([getattr(one, plane) for one in made]) for plane in ("dsm", "height", "valid")))
 
     def landscape(self, seed: int) -> Landscape:
-        slopes, shares = (self.slope_deg[0], self.slope_deg[1]), (self.gap_share[0], self.gap_share[1])
+        slopes, shares = (self.slope_deg[0], self.slope_deg[1]), (self.gap_fraction[0], self.gap_fraction[1])
         return simulate(seed, self.size_px, self.resolution_m, drawn_settings(seed, self.forest, slopes, shares))

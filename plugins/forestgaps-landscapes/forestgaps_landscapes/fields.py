@@ -12,7 +12,7 @@ PIXELS_AT_ONCE = 1 << 20  # bounds the memory of a stamping step to some tens of
 
 
 def coordinates(size: int, resolution_m: float) -> tuple[Tensor, Tensor]:
-    """X (1, W) and y (H, 1) of the pixel centres, metres from the landscape's upper left corner."""
+    """X (1, W) and y (H, 1) of the pixel centres, meters from the landscape's upper left corner."""
     centre = (torch.arange(size) + 0.5) * resolution_m
     return centre[None, :], centre[:, None]
 
@@ -22,7 +22,7 @@ def gaussian_field(
 ) -> Tensor:
     """A Gaussian field of mean 0 and variance 1, (size, size), by spectral synthesis.
 
-    White noise is filtered so that its power falls as k^-exponent (k cycles per metre) from the wavelength `longest_m` down to
+    White noise is filtered so that its power falls as k^-exponent (k cycles per meter) from the wavelength `longest_m` down to
     `shortest_m` and is level, or nil, beyond. An exponent of 2 H + 2 gives a fractal surface of Hurst exponent H. The
     field is cut out of one twice as wide, whose ends would meet, whenever `longest_m` is not small against it.
 
@@ -63,9 +63,9 @@ def highest(
     scattered maximum. The order of the surfaces does not matter.
 
     Args:
-        x: Centres, metres, (N,), as is y.
+        x: Centres, meters, (N,), as is y.
         reach_m: The distance beyond which a surface is -inf, (N,).
-        surface: From (indices (n, 1, 1), dx, dy (n, w, w), metres from the centre) to heights (n, w, w).
+        surface: From (indices (n, 1, 1), dx, dy (n, w, w), meters from the centre) to heights (n, w, w).
     """
     canvas = torch.full((size * size,), -torch.inf)
     half_widths = torch.tensor([w for w in WINDOWS if w < size] + [size])

@@ -30,8 +30,8 @@ class Gaps:
         metadata={"help": "Summed area of the gaps over that of the landscape; overlaps count twice."},
     )
     exponent: float = field(default=2.0, validator=[gt(1), le(5)], metadata={"help": "Exponent of the power law of gap areas."})
-    smallest_m2: float = field(default=10.0, validator=gt(0), metadata={"help": "Area of the smallest gaps, square metres."})
-    largest_m2: float = field(default=5000.0, validator=gt(0), metadata={"help": "Area of the largest gaps, square metres."})
+    smallest_m2: float = field(default=10.0, validator=gt(0), metadata={"help": "Area of the smallest gaps, square meters."})
+    largest_m2: float = field(default=5000.0, validator=gt(0), metadata={"help": "Area of the largest gaps, square meters."})
     fresh: float = field(
         default=0.5,
         validator=[ge(0), le(1)],
@@ -52,13 +52,13 @@ def power_integral(low: float, high: float, exponent: float) -> float:
 
 
 def mean_area(gaps: Gaps) -> float:
-    """Expected area of a gap, square metres."""
+    """Expected area of a gap, square meters."""
     low, high, a = gaps.smallest_m2, gaps.largest_m2, gaps.exponent
     return power_integral(low, high, 1 - a) / power_integral(low, high, -a)
 
 
 def gap_areas(u: Tensor, gaps: Gaps) -> Tensor:
-    """Areas, square metres, from uniform numbers, by the inverse of the distribution function."""
+    """Areas, square meters, from uniform numbers, by the inverse of the distribution function."""
     low, high = (area ** (1 - gaps.exponent) for area in (gaps.smallest_m2, gaps.largest_m2))
     areas: Tensor = (low + u.to(torch.float64) * (high - low)).pow(1 / (1 - gaps.exponent))
     return areas.to(torch.float32)

@@ -27,7 +27,7 @@ class Settings:
 
 @frozen(eq=False)
 class Landscape:
-    """Four planes of (size, size), metres, float32; `valid` is bool.
+    """Four planes of (size, size), meters, float32; `valid` is bool.
 
     `dsm` is `dtm + height`, and `height` is above the true ground. All three are there where `valid` is False, too.
     """
@@ -44,7 +44,7 @@ def simulate(seed: int, size: int, resolution_m: float, settings: Settings | Non
     Args:
         seed: Any 64-bit integer.
         size: Pixels on a side, 16 to 8192.
-        resolution_m: Pixel size, 0.25 to 5 metres.
+        resolution_m: Pixel size, 0.25 to 5 meters.
     """
     if not 16 <= size <= 8192:
         raise ConfigError(f"a landscape of {size} pixels; between 16 and 8192 would do", "simulate")
@@ -65,7 +65,7 @@ def streams(seed: int, count: int) -> list[int]:
 
 
 def forest(of_stand: Generator, of_gaps: Generator, on_road: Tensor, resolution_m: float, settings: Settings) -> Tensor:
-    """True height of the vegetation, metres: trees that did not fall, regrowth in old gaps, low growth below, roads bare."""
+    """True height of the vegetation, meters: trees that did not fall, regrowth in old gaps, low growth below, roads bare."""
     size, stand = len(on_road), settings.stand
     youth = fallen(of_gaps, size, resolution_m, settings.gaps)
     in_gap = (youth > -torch.inf) | (on_road > 0)

@@ -25,7 +25,7 @@ def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
 
 @frozen(kw_only=True)
 class Sampling:
-    """Balances training tiles over classes of gap share or of slope.
+    """Balances training tiles over classes of gap fraction or of slope.
 
     Places half a tile apart are measured once, when the run begins, and put in classes. A tile is drawn class first, then place,
     and shifted at random so that it may begin at any pixel.
@@ -34,19 +34,19 @@ class Sampling:
     balance: Literal["none", "gaps", "slope"] = field(
         default="none",
         metadata={
-            "help": "What tiles are balanced over: 'gaps', classes of gap share, at each threshold for an equal part of the tiles; "
+            "help": "What tiles are balanced over: 'gaps', classes of gap fraction, at each threshold for an equal part of the tiles; "
             "'slope', classes of mean terrain slope; 'none', nothing."
         },
     )
     thresholds: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0),
         validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(200))), ascending),
-        metadata={"help": "Thresholds of the gap shares, metres, ascending; for balance 'gaps'."},
+        metadata={"help": "Thresholds of the gap fractions, meters, ascending; for balance 'gaps'."},
     )
-    gap_shares: tuple[float, ...] = field(
+    gap_fractions: tuple[float, ...] = field(
         default=(0.01, 0.05, 0.2, 0.5),
         validator=and_(min_len(1), deep_iterable(and_(gt(0), le(1))), ascending),
-        metadata={"help": "Borders between the classes of gap share, above 0 and up to 1, ascending; for balance 'gaps'."},
+        metadata={"help": "Borders between the classes of gap fraction, above 0 and up to 1, ascending; for balance 'gaps'."},
     )
     slopes_deg: tuple[float, ...] = field(
         default=(5.0, 15.0, 30.0),
@@ -63,7 +63,7 @@ class Sampling:
 
     @property
     def borders(self) -> tuple[float, ...]:
-        return {"none": (), "gaps": self.gap_shares, "slope": self.slopes_deg}[self.balance]
+        return {"none": (), "gaps": self.gap_fractions, "slope": self.slopes_deg}[self.balance]
 
     def criteria(self, dsm: Tensor, height: Tensor, resolution_m: float) -> Iterator[Tensor]:
         """What is averaged over a place, of one landscape, (size, size) each."""

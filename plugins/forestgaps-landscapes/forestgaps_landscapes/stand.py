@@ -2,7 +2,7 @@
 
 Points are scattered evenly, thinned by a smooth random field (so trees come in groups, as in a log-Gaussian Cox process:
 Moller et al. 1998, doi 10.1111/1467-9469.00115), and thinned again wherever a taller tree stands too near (Matern's second
-hard-core process with heights as marks). What is left is clustered at tens of metres and regular at a crown's width, as trees are.
+hard-core process with heights as marks). What is left is clustered at tens of meters and regular at a crown's width, as trees are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Stand:
     height_m: float = field(
         default=25.0,
         validator=[gt(1), le(90)],
-        metadata={"help": "Height of the dominant trees, metres, as a mean over the landscape."},
+        metadata={"help": "Height of the dominant trees, meters, as a mean over the landscape."},
     )
     height_spread: float = field(
         default=0.25,
@@ -43,7 +43,7 @@ class Stand:
     group_m: float = field(
         default=40.0,
         validator=[ge(4), le(500)],
-        metadata={"help": "Size of the groups of trees and the openings between, metres."},
+        metadata={"help": "Size of the groups of trees and the openings between, meters."},
     )
     conifers: float = field(default=0.3, validator=[ge(0), le(1)], metadata={"help": "Share of conifers, 0 to 1, in patches."})
     crown_width: float = field(
@@ -64,7 +64,7 @@ class Stand:
     understory_m: float = field(
         default=1.5,
         validator=[ge(0), le(10)],
-        metadata={"help": "Height of the tallest shrubs and herbs on open ground, metres."},
+        metadata={"help": "Height of the tallest shrubs and herbs on open ground, meters."},
     )
 
 
@@ -93,7 +93,7 @@ def trees(generator: Generator, size: int, resolution_m: float, stand: Stand) ->
 
 
 def dominant_height(generator: Generator, size: int, resolution_m: float, stand: Stand) -> Tensor:
-    """Height of the dominant trees, metres, over the landscape: drifting with site and age."""
+    """Height of the dominant trees, meters, over the landscape: drifting with site and age."""
     drift = gaussian_field(generator, size, resolution_m, longest_m=120.0, shortest_m=10.0, exponent=3.0)
     return stand.height_m * torch.exp(stand.height_spread * drift.clamp(-2.5, 2.0) - stand.height_spread**2 / 2)
 
@@ -118,7 +118,7 @@ def unshaded(size: int, resolution_m: float, candidates: Trees) -> Trees:
 
 
 def between_crowns(generator: Generator, crowns: Tensor, resolution_m: float, stand: Stand) -> Tensor:
-    """Height of the lower trees that close the canopy between the crowns, metres; none where crowns are few."""
+    """Height of the lower trees that close the canopy between the crowns, meters; none where crowns are few."""
     cover = smoothed((crowns > 2).to(crowns.dtype), round(10 / resolution_m))
     closed = ((cover - 0.5) / 0.3).clamp(0, 1)
     return stand.subcanopy * stand.height_m * closed * (0.4 + 1.2 * thicket(generator, len(crowns), resolution_m, 5.0))

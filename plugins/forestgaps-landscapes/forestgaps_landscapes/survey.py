@@ -17,12 +17,12 @@ class Survey:
     """How the landscape was measured."""
 
     noise_m: float = field(
-        default=0.06, validator=[ge(0), le(2)], metadata={"help": "Standard deviation of the ranging noise of a pixel, metres."}
+        default=0.06, validator=[ge(0), le(2)], metadata={"help": "Standard deviation of the ranging noise of a pixel, meters."}
     )
     foliage_m: float = field(
         default=0.8,
         validator=[ge(0), le(5)],
-        metadata={"help": "Depth the beam goes into a crown before it returns, metres, as a mean; twigs and tufts make it uneven."},
+        metadata={"help": "Depth the beam goes into a crown before it returns, meters, as a mean; twigs and tufts make it uneven."},
     )
     pits: float = field(
         default=0.02,
@@ -42,7 +42,7 @@ class Survey:
 
 
 def measured(generator: Generator, height: Tensor, resolution_m: float, survey: Survey) -> Tensor:
-    """Height as it would be measured, metres: crowns uneven and pitted, noise everywhere."""
+    """Height as it would be measured, meters: crowns uneven and pitted, noise everywhere."""
     size = len(height)
     tufts = gaussian_field(generator, size, resolution_m, longest_m=3.0, shortest_m=0.2, exponent=2.0)
     depth = survey.foliage_m * torch.exp(0.6 * tufts.clamp(-3, 3)) * (height / 8).clamp(0, 1)
@@ -56,7 +56,7 @@ def measured(generator: Generator, height: Tensor, resolution_m: float, survey: 
 def surveyed(generator: Generator, size: int, resolution_m: float, survey: Survey) -> Tensor:
     """True where there is data; (size, size)."""
     across = size * resolution_m
-    mean_hole = 60.0  # square metres
+    mean_hole = 60.0  # square meters
     count = round(survey.nodata * across**2 / mean_hole)
     u = torch.rand((5, count), generator=generator)
     area = mean_hole * 0.5 * (1 + -torch.log1p(-u[2]))  # a mean of mean_hole

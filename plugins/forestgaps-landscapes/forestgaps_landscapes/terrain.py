@@ -53,17 +53,17 @@ class Terrain:
         default=1, validator=[ge(0), le(20)], metadata={"help": "Roads that cross the landscape, cut into the slope."}
     )
     roughness_m: float = field(
-        default=0.1, validator=[ge(0), le(5)], metadata={"help": "Standard deviation of bumps of 1 to 8 m, metres."}
+        default=0.1, validator=[ge(0), le(5)], metadata={"help": "Standard deviation of bumps of 1 to 8 m, meters."}
     )
     elevation_m: float = field(
         default=500.0,
         validator=[ge(-500), le(9000)],
-        metadata={"help": "Mean elevation, metres; terrain models stand hundreds of metres above their datum."},
+        metadata={"help": "Mean elevation, meters; terrain models stand hundreds of meters above their datum."},
     )
 
 
 def ground(generator: Generator, size: int, resolution_m: float, terrain: Terrain) -> tuple[Tensor, Tensor]:
-    """Ground elevation, metres, and where a road lies (1 on it, 0 beyond its embankment); (size, size) both."""
+    """Ground elevation, meters, and where a road lies (1 on it, 0 beyond its embankment); (size, size) both."""
     z = relief(generator, size, resolution_m, terrain)
     z = stepped(generator, z, resolution_m, terrain.terraces)
     aspect = torch.rand((), generator=generator) * 2 * math.pi

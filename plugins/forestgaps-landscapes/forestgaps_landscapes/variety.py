@@ -78,10 +78,10 @@ STANDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 
 
-def drawn_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], gap_share: tuple[float, float]) -> Settings:
+def drawn_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], gap_fraction: tuple[float, float]) -> Settings:
     """The settings of one landscape, a function of the arguments.
 
-    Steepness and gap share are drawn evenly in their logarithm: gentle ground and closed canopy are common.
+    Steepness and gap fraction are drawn evenly in their logarithm: gentle ground and closed canopy are common.
     """
     numbers: Iterator[float] = iter(uniform(torch.tensor([seed]), "variety", 32)[0].tolist())
 
@@ -103,7 +103,7 @@ def drawn_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], ga
         elevation_m=between(0, 2500),
     )
     stand = Stand(**{name: between(*limits) for name, limits in STANDS[kind].items()})
-    gaps = Gaps(share=log_between(*gap_share), exponent=between(1.7, 2.2), fresh=between(0.2, 0.8))
+    gaps = Gaps(share=log_between(*gap_fraction), exponent=between(1.7, 2.2), fresh=between(0.2, 0.8))
     survey = Survey(
         noise_m=log_between(0.02, 0.12),
         foliage_m=between(0.4, 1.2),

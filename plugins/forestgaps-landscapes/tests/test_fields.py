@@ -27,7 +27,7 @@ def test_the_power_of_a_field_falls_with_the_exponent_asked():
     assert abs(slope.item() + 3.0) < 0.05
 
 
-def test_texture_keeps_its_size_in_metres_at_another_resolution():
+def test_texture_keeps_its_size_in_meters_at_another_resolution():
     def similarity_at_8_m(resolution_m: float) -> float:
         size, lag = round(512 / resolution_m), round(8 / resolution_m)
         field = gaussian_field(generator(), size, resolution_m, longest_m=40, shortest_m=4, exponent=3.0)

@@ -49,7 +49,7 @@ def test_surface_is_ground_and_canopy(resolution_m):
     assert torch.allclose((made.dsm - made.height)[made.valid], made.dtm[made.valid], atol=1e-3)
 
 
-def test_metres_stay_metres_at_another_resolution():
+def test_meters_stay_meters_at_another_resolution():
     def figures(resolution_m: float) -> torch.Tensor:
         made = [simulate(seed, round(384 / resolution_m), resolution_m).height for seed in range(3)]
         return torch.cat([height.flatten()[::7] for height in made]).quantile(torch.tensor([0.25, 0.5, 0.95]))

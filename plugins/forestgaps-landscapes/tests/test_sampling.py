@@ -16,7 +16,7 @@ from forestgaps_landscapes.data import Landscapes
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
 
 SMALL = {"train": 3, "validation": 1, "test": 1, "size_px": 96, "tile_px": 32, "samples_per_epoch": 20}
-GAPS = Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_shares=(0.1, 0.3))
+GAPS = Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.1, 0.3))
 
 
 @pytest.mark.parametrize("sampling", [GAPS, Sampling(balance="slope", slopes_deg=(5.0, 10.0), evenness=0.5)])
@@ -25,8 +25,8 @@ def test_contract(sampling):
     check_config(Landscapes(sampling=sampling))
 
 
-def test_classes_of_gap_share_come_equally_often():
-    data = Landscapes(sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_shares=(0.1, 0.3)), **SMALL).build()
+def test_classes_of_gap_fraction_come_equally_often():
+    data = Landscapes(sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.1, 0.3)), **SMALL).build()
     strata, places = data.train.strata, data.train.places
     shares = measured(data.train.landscapes, middles(places), 32, GAPS, 1.0)[0]
     kinds = torch.bucketize(shares, torch.tensor([0.1, 0.3], dtype=torch.float64), right=True)
@@ -39,7 +39,7 @@ def test_classes_of_gap_share_come_equally_often():
 
 def test_balanced_tiles_have_more_gaps_than_others_where_gaps_are_rare():
     def share(sampling: Sampling) -> float:
-        train = Landscapes(gap_share=(0.01, 0.03), forest="rainforest", sampling=sampling, **SMALL).build().train
+        train = Landscapes(gap_fraction=(0.01, 0.03), forest="rainforest", sampling=sampling, **SMALL).build().train
         tiles = [train.read(0, draw) for draw in draws(0, 0, torch.arange(300)).tolist()]
         return torch.stack([(tile.height < 5)[tile.valid].float().mean() for tile in tiles]).mean().item()
 
@@ -57,7 +57,7 @@ def test_every_tile_is_in_one_place(begins, step):
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), lost=st.sampled_from([0.0, 0.3, 1.0]))
-def test_gap_shares_are_those_counted_tile_by_tile(seed, lost):
+def test_gap_fractions_are_those_counted_tile_by_tile(seed, lost):
     generator = torch.Generator().manual_seed(seed)
     height = torch.rand((2, 24, 24), generator=generator) * 12
     stack = LandscapeStack(height, height, torch.rand(height.shape, generator=generator) >= lost)
@@ -85,7 +85,7 @@ def test_a_fixed_tile_is_of_the_stratum_training_would_put_it_in():
     for index in range(len(data.validation)):
         tile = data.validation.read(index, 0)
         for k, threshold in enumerate(GAPS.thresholds):
-            kind = sum((tile.height < threshold)[tile.valid].double().mean().item() >= border for border in GAPS.gap_shares)
+            kind = sum((tile.height < threshold)[tile.valid].double().mean().item() >= border for border in GAPS.gap_fractions)
             assert data.validation.strata[k, index] == data.train.strata.numbers[k, kind]
 
 
@@ -110,7 +110,7 @@ def test_one_class_alone_cannot_be_balanced():
     [
         ({"balance": "site"}, "expected one of 'none', 'gaps', 'slope'"),
         ({"thresholds": [5, 2]}, "must rise"),
-        ({"gap_shares": [0.5, 20]}, "gap_shares"),
+        ({"gap_fractions": [0.5, 20]}, "gap_fractions"),
         ({"slopes_deg": []}, "slopes_deg"),
         ({"evenness": -1}, "evenness"),
     ],

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from forestgaps_losses.planes import PlaneFormula, PlaneLoss, PlaneLossConfig, weighted_mean
-from forestgaps_losses.threshold_weights import GapShare, unknown
+from forestgaps_losses.threshold_weights import GapFraction, unknown
 
 
 def brier_loss(logits: Tensor, target: Tensor, pixels: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ def brier_loss(logits: Tensor, target: Tensor, pixels: Tensor) -> Tensor:
     return weighted_mean((torch.sigmoid(logits) - target) ** 2, pixels)
 
 
-def metres_of(thresholds: Tensor) -> Tensor:
-    """Metres of height each threshold stands for, by the trapezoidal rule from 0 to the largest: (B, K) to (B, K)."""
+def meters_of(thresholds: Tensor) -> Tensor:
+    """Meters of height each threshold stands for, by the trapezoidal rule from 0 to the largest: (B, K) to (B, K)."""
     below = torch.cat([torch.zeros_like(thresholds[:, :1]), thresholds[:, :-1]], dim=1)
     above = torch.cat([thresholds[:, 1:], thresholds[:, -1:]], dim=1)
     return (above - below) / 2
@@ -39,17 +39,17 @@ class Crps(PlaneLossConfig):
     doi 10.1198/jbes.2010.08110
     """
 
-    spacing: Literal["metres", "equal"] = field(
-        default="metres",
-        metadata={"help": 'What a threshold counts by: "metres" of height it stands for, or all "equal" (the mean of the scores).'},
+    spacing: Literal["meters", "equal"] = field(
+        default="meters",
+        metadata={"help": 'What a threshold counts by: "meters" of height it stands for, or all "equal" (the mean of the scores).'},
     )
 
     @property
     def formula(self) -> PlaneFormula:
         return brier_loss
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> PlaneLoss:
-        loss = super().build(thresholds, gap_share)
+    def build(self, thresholds: Sequence[float] = (), gap_fraction: GapFraction = unknown) -> PlaneLoss:
+        loss = super().build(thresholds, gap_fraction)
         if self.spacing == "equal":
             return loss
-        return attrs.evolve(loss, threshold_weights=lambda found: loss.threshold_weights(found) * metres_of(found))
+        return attrs.evolve(loss, threshold_weights=lambda found: loss.threshold_weights(found) * meters_of(found))

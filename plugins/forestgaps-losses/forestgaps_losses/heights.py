@@ -1,4 +1,4 @@
-"""Losses on canopy height, in metres.
+"""Losses on canopy height, in meters.
 
 The planes are points of the cumulative curve of height, P(height < t_k) = sigmoid(logit_k) with t_k ascending. Its mean is the
 integral of what is above it,
@@ -24,18 +24,18 @@ from torch.nn.functional import huber_loss
 
 from forestgaps_core.components import Batch, Loss
 from forestgaps_core.errors import DataError
-from forestgaps_losses.crps import metres_of
+from forestgaps_losses.crps import meters_of
 from forestgaps_losses.planes import weighted_mean
 
 
 def expected_height(logits: Tensor, thresholds: Tensor) -> Tensor:
-    """Mean of the predicted height cut off at the largest threshold, (B, 1, H, W) metres.
+    """Mean of the predicted height cut off at the largest threshold, (B, 1, H, W) meters.
 
     Args:
         logits: (B, K, H, W).
-        thresholds: (B, K) metres, ascending.
+        thresholds: (B, K) meters, ascending.
     """
-    below = torch.sigmoid(logits) * metres_of(thresholds)[:, :, None, None]
+    below = torch.sigmoid(logits) * meters_of(thresholds)[:, :, None, None]
     return thresholds[:, -1:, None, None] - below.sum(1, keepdim=True)
 
 
@@ -43,11 +43,11 @@ def expected_height(logits: Tensor, thresholds: Tensor) -> Tensor:
 class HeightLoss:
     """The mean price of the height errors in each sample's valid pixels, then over the samples that have any; 0 if none has."""
 
-    price: Callable[[Tensor], Tensor]  # of predicted minus surveyed height, metres
+    price: Callable[[Tensor], Tensor]  # of predicted minus surveyed height, meters
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.height is None:
-            raise DataError("losses on heights need batches with `height`, the canopy height in metres")
+            raise DataError("losses on heights need batches with `height`, the canopy height in meters")
         thresholds = batch.thresholds.float()
         surveyed = torch.where(batch.valid, batch.height.float(), 0).clamp(min=0).minimum(thresholds[:, -1:, None, None])
         error = expected_height(logits.float(), thresholds) - surveyed
@@ -69,14 +69,14 @@ def pinball(error: Tensor, *, quantile: float) -> Tensor:
 class Huber:
     """Huber loss on canopy height: squared for small errors, absolute for large ones, so that a wrong tree does not rule.
 
-    e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond, in square metres, with e the predicted minus the surveyed height,
+    e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond, in square meters, with e the predicted minus the surveyed height,
     both cut off at the largest threshold (see `forestgaps_losses.heights`).
 
     Source: Huber 1964, doi 10.1214/aoms/1177703732
     """
 
     delta_m: float = field(
-        default=2.0, validator=[gt(0), lt(1000)], metadata={"help": "Errors up to here are squared, metres, above 0 to 1000."}
+        default=2.0, validator=[gt(0), lt(1000)], metadata={"help": "Errors up to here are squared, meters, above 0 to 1000."}
     )
 
     def build(self) -> Loss:
@@ -91,7 +91,7 @@ class Huber:
 class Pinball:
     """Pinball loss on canopy height: too low and too high have their own prices.
 
-    max(-q e, (1 - q) e) in metres, with e the predicted minus the surveyed height, both cut off at the largest threshold (see
+    max(-q e, (1 - q) e) in meters, with e the predicted minus the surveyed height, both cut off at the largest threshold (see
     `forestgaps_losses.heights`). Half the absolute error at q = 0.5; at 0.9 the prediction tends to the height nine tenths of
     pixels like this one stay below.
 

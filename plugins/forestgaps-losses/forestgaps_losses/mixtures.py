@@ -31,7 +31,7 @@ from forestgaps_core.config.converter import structured
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import build
 from forestgaps_losses import LOSSES
-from forestgaps_losses.threshold_weights import GapShare, unknown
+from forestgaps_losses.threshold_weights import GapFraction, unknown
 
 OWN = "forestgaps-losses:"  # a full name, as anywhere else in a run file
 
@@ -122,9 +122,9 @@ class Parts:
         },
     )
 
-    def losses(self, thresholds: Sequence[float], gap_share: GapShare) -> dict[str, Loss]:
-        counted_once = cache(gap_share)  # however many parts ask
-        available: dict[str, Callable[[], Any]] = {"thresholds": lambda: thresholds, "gap_share": lambda: counted_once}
+    def losses(self, thresholds: Sequence[float], gap_fraction: GapFraction) -> dict[str, Loss]:
+        counted_once = cache(gap_fraction)  # however many parts ask
+        available: dict[str, Callable[[], Any]] = {"thresholds": lambda: thresholds, "gap_fraction": lambda: counted_once}
         return {label: build("loss", part_config(label, table), available) for label, table in self.parts.items()}
 
     def weights(self) -> dict[str, float]:
@@ -138,8 +138,8 @@ class SumConfig(Parts):
     Source: Jadon 2020, section II (such sums in use), arXiv:2006.14822
     """
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> Sum:
-        return Sum(self.losses(thresholds, gap_share), self.weights())
+    def build(self, thresholds: Sequence[float] = (), gap_fraction: GapFraction = unknown) -> Sum:
+        return Sum(self.losses(thresholds, gap_fraction), self.weights())
 
 
 @frozen(kw_only=True)
@@ -147,10 +147,10 @@ class MixtureConfig(Parts):
     """A sum of losses whose weights are learned with the network: each by how well it can be brought down.
 
     sum(loss / sigma^2 + log sigma), with one sigma for each loss, trained by gradient like the network; `weight` is where
-    1 / sigma^2 begins. For losses on different scales, such as metres and overlap.
+    1 / sigma^2 begins. For losses on different scales, such as meters and overlap.
 
     Source: Kendall, Gal & Cipolla 2018, eq. 10, arXiv:1705.07115
     """
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> Mixture:
-        return Mixture(self.losses(thresholds, gap_share), self.weights())
+    def build(self, thresholds: Sequence[float] = (), gap_fraction: GapFraction = unknown) -> Mixture:
+        return Mixture(self.losses(thresholds, gap_fraction), self.weights())

@@ -25,7 +25,7 @@ from attrs.validators import ge, gt, lt
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_losses.threshold_weights import GapShare, ThresholdWeights, unknown, usable, weighting
+from forestgaps_losses.threshold_weights import GapFraction, ThresholdWeights, unknown, usable, weighting
 
 
 class PlaneFormula(Protocol):
@@ -80,7 +80,7 @@ class PlaneLossConfig(ABC):
         validator=usable,
         metadata={
             "help": 'How much each height threshold counts: "equal", "rarity" (more where gaps are rare in the training split), a '
-            "list with one weight for each threshold of the run, or a table of weights by height in metres."
+            "list with one weight for each threshold of the run, or a table of weights by height in meters."
         },
     )
     pos_weight: float = field(
@@ -99,11 +99,11 @@ class PlaneLossConfig(ABC):
     def formula(self) -> PlaneFormula:
         """The formula with its settings filled in."""
 
-    def build(self, thresholds: Sequence[float] = (), gap_share: GapShare = unknown) -> PlaneLoss:
+    def build(self, thresholds: Sequence[float] = (), gap_fraction: GapFraction = unknown) -> PlaneLoss:
         """The loss for a run; the arguments matter to `threshold_weights` only."""
         return PlaneLoss(
             formula=self.formula,
-            threshold_weights=weighting(self.threshold_weights, thresholds, gap_share),
+            threshold_weights=weighting(self.threshold_weights, thresholds, gap_fraction),
             pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing,
         )

@@ -5,7 +5,7 @@ Said in a run file in one of four ways:
     threshold_weights = "equal"                     # every threshold alike
     threshold_weights = "rarity"                    # more where gaps are rare in the training split
     threshold_weights = [3.0, 2.0, 1.0, 1.0, 0.5]   # one for each of the run's thresholds
-    threshold_weights = { 2 = 3.0, 10 = 1.0 }       # by height in metres, whatever the run's thresholds
+    threshold_weights = { 2 = 3.0, 10 = 1.0 }       # by height in meters, whatever the run's thresholds
 
 Weights are known at some heights. Between these they are interpolated in the logarithm of the threshold, the scale
 thresholds are drawn on; beyond the ends the end's weight holds.
@@ -26,7 +26,7 @@ from forestgaps_core.output.counts import format_count
 
 ThresholdWeights = Literal["equal", "rarity"] | tuple[float, ...] | Mapping[str, float]
 
-GapShare = Callable[[], Sequence[float]]  # reads part of the training split, so it is called only where the shares are used
+GapFraction = Callable[[], Sequence[float]]  # reads part of the training split, so it is called only where the shares are used
 
 RAREST = 1.02  # c in the paper; bounds the weight, before it is scaled, to 1 / log(1.02) = 50
 
@@ -36,7 +36,7 @@ def unknown() -> Sequence[float]:
     return ()
 
 
-def rarity_weights(gap_share: Sequence[float]) -> list[float]:
+def rarity_weights(gap_fraction: Sequence[float]) -> list[float]:
     """Weights that grow where gaps are rare, of mean 1.
 
     Before scaling the weight is 1 / log(1.02 + s), with s the share of gap pixels, 0 to 1: 50 where there is no gap at
@@ -44,20 +44,20 @@ def rarity_weights(gap_share: Sequence[float]) -> list[float]:
 
     Source: Paszke et al. 2016 (c = 1.02; for classes there), arXiv:1606.02147
     """
-    raw = [1 / math.log(RAREST + share) for share in gap_share]
+    raw = [1 / math.log(RAREST + share) for share in gap_fraction]
     mean = sum(raw) / len(raw)
     return [weight / mean for weight in raw]
 
 
 @frozen(eq=False)
 class Interpolated:
-    """Weights known at `heights` (metres, ascending), for any thresholds."""
+    """Weights known at `heights` (meters, ascending), for any thresholds."""
 
     heights: Tensor
     weights: Tensor
 
     def __call__(self, thresholds: Tensor) -> Tensor:
-        """(B, K) metres to (B, K) weights."""
+        """(B, K) meters to (B, K) weights."""
         known = self.heights.to(thresholds.device, non_blocking=True).log()
         weights = self.weights.to(thresholds.device, non_blocking=True)
         x = thresholds.float().log().contiguous()
@@ -69,14 +69,14 @@ class Interpolated:
 
 
 def weighting(
-    chosen: ThresholdWeights, thresholds: Sequence[float] = (), gap_share: GapShare = unknown
+    chosen: ThresholdWeights, thresholds: Sequence[float] = (), gap_fraction: GapFraction = unknown
 ) -> Callable[[Tensor], Tensor]:
-    """The function from thresholds (B, K), metres, to weights (B, K), float32.
+    """The function from thresholds (B, K), meters, to weights (B, K), float32.
 
     Args:
         chosen: What the run file says.
-        thresholds: The run's thresholds, metres, ascending; used by "rarity" and by a list.
-        gap_share: Tells the share of gap pixels at each of them in the training split; called by "rarity" only.
+        thresholds: The run's thresholds, meters, ascending; used by "rarity" and by a list.
+        gap_fraction: Tells the share of gap pixels at each of them in the training split; called by "rarity" only.
 
     Raises:
         ConfigError: The weights need thresholds or shares that are not there, or do not fit them.
@@ -87,13 +87,13 @@ def weighting(
         points = sorted((float(height), weight) for height, weight in chosen.items())
         return interpolated([height for height, _ in points], [weight for _, weight in points])
     if chosen == "rarity":
-        shares = gap_share()
+        shares = gap_fraction()
         if any(math.isnan(share) for share in shares):
             raise ConfigError('threshold_weights: "rarity" finds no valid pixel in the training split to count gaps in')
         if not shares or len(shares) != len(thresholds):
             raise ConfigError(
                 'threshold_weights: "rarity" needs the run\'s thresholds and the share of gaps at each; a run file brings both. '
-                "From Python: build(thresholds=..., gap_share=lambda: ...), or give the weights"
+                "From Python: build(thresholds=..., gap_fraction=lambda: ...), or give the weights"
             )
         return interpolated(thresholds, rarity_weights(shares))
     if len(chosen) != len(thresholds):
@@ -115,7 +115,7 @@ def usable(instance: Any, attribute: Any, chosen: ThresholdWeights) -> None:
             raise ValueError('must be "equal", "rarity", a list of weights, or a table of weights by height')
         return
     if isinstance(chosen, Mapping):
-        heights = [metres(key) for key in chosen]
+        heights = [meters(key) for key in chosen]
         if len(set(heights)) < len(heights):
             raise ValueError(f"the same height stands there twice: {list(chosen)}")
     weights = list(chosen.values()) if isinstance(chosen, Mapping) else list(chosen)
@@ -123,11 +123,11 @@ def usable(instance: Any, attribute: Any, chosen: ThresholdWeights) -> None:
         raise ValueError("weights must be at least 0, and one of them above 0")
 
 
-def metres(key: str) -> float:
+def meters(key: str) -> float:
     try:
         height = float(key)
     except ValueError:
         height = math.nan
     if not 0 < height < math.inf:
-        raise ValueError(f"{key!r} is no height in metres above 0")
+        raise ValueError(f"{key!r} is no height in meters above 0")
     return height

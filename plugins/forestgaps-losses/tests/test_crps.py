@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import built, example_batch, example_logits
-from forestgaps_losses.crps import Crps, brier_loss, metres_of
+from forestgaps_losses.crps import Crps, brier_loss, meters_of
 
 np = pytest.importorskip("numpy")
 
@@ -26,9 +26,9 @@ def test_it_is_proper(truth: float) -> None:
     assert best == pytest.approx(truth, abs=0.006)
 
 
-def test_a_threshold_stands_for_half_the_metres_to_its_neighbours() -> None:
-    assert metres_of(torch.tensor([[2.0, 5.0, 10.0]])).tolist() == [[2.5, 4.0, 2.5]]
-    assert metres_of(torch.tensor([[8.0]])).tolist() == [[4.0]]
+def test_a_threshold_stands_for_half_the_meters_to_its_neighbours() -> None:
+    assert meters_of(torch.tensor([[2.0, 5.0, 10.0]])).tolist() == [[2.5, 4.0, 2.5]]
+    assert meters_of(torch.tensor([[8.0]])).tolist() == [[4.0]]
 
 
 def test_it_is_the_integral_over_heights_by_the_trapezoidal_rule() -> None:
@@ -46,7 +46,7 @@ def test_with_equal_spacing_it_is_the_mean_of_the_scores() -> None:
     torch.testing.assert_close(Crps(spacing="equal")(logits, batch), (logits.sigmoid() - batch.target).square().mean())
 
 
-def test_threshold_weights_multiply_the_metres() -> None:
+def test_threshold_weights_multiply_the_meters() -> None:
     batch = example_batch(nodata=0)
     logits = example_logits(batch)
     scores = (logits.sigmoid() - batch.target).square().mean((2, 3))
@@ -59,5 +59,5 @@ def test_each_sample_has_its_own_thresholds() -> None:
     batch = example_batch(samples=2, nodata=0)
     own = attrs.evolve(batch, thresholds=torch.tensor([[2.0, 5.0, 10.0], [3.0, 4.0, 30.0]]))
     logits = example_logits(own)
-    scores, weights = (logits.sigmoid() - own.target).square().mean((2, 3)), metres_of(own.thresholds)
+    scores, weights = (logits.sigmoid() - own.target).square().mean((2, 3)), meters_of(own.thresholds)
     torch.testing.assert_close(Crps()(logits, own), (scores * weights).sum() / weights.sum())

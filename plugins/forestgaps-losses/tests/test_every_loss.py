@@ -51,11 +51,11 @@ def test_it_keeps_the_contract(config: Any) -> None:
 def test_gaps_of_the_training_split_are_counted_only_for_rarity(config: Any) -> None:
     calls: list[None] = []
 
-    def gap_share() -> tuple[float, ...]:
+    def gap_fraction() -> tuple[float, ...]:
         calls.append(None)
         return (0.05, 0.1, 0.3)
 
-    built("loss", config, gap_share=gap_share)
+    built("loss", config, gap_fraction=gap_fraction)
     assert len(calls) == (getattr(config, "threshold_weights", "equal") == "rarity")
 
 

@@ -23,7 +23,7 @@ def pixels(*shares: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("below", "metres"),
+    ("below", "meters"),
     [
         ((0, 0, 0), 10.0),  # above all thresholds: cut off at the largest
         ((1, 1, 1), 1.0),  # below 2 m for sure: halfway from 0
@@ -32,8 +32,8 @@ def pixels(*shares: float) -> torch.Tensor:
         ((0.2, 0.5, 1), 10 - (0.2 * 2.5 + 0.5 * 4 + 1 * 2.5)),
     ],
 )
-def test_the_expected_height_worked_by_hand(below: tuple[float, ...], metres: float) -> None:
-    assert expected_height(pixels(*below), THRESHOLDS).item() == pytest.approx(metres)
+def test_the_expected_height_worked_by_hand(below: tuple[float, ...], meters: float) -> None:
+    assert expected_height(pixels(*below), THRESHOLDS).item() == pytest.approx(meters)
 
 
 @settings(deadline=None)

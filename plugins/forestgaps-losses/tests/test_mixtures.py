@@ -78,7 +78,7 @@ def test_mixtures_within_sums_keep_learning() -> None:
 def test_parts_that_weigh_by_rarity_count_the_gaps_once() -> None:
     calls: list[None] = []
 
-    def gap_share() -> tuple[float, ...]:
+    def gap_fraction() -> tuple[float, ...]:
         calls.append(None)
         return (0.05, 0.1, 0.3)
 
@@ -86,7 +86,7 @@ def test_parts_that_weigh_by_rarity_count_the_gaps_once() -> None:
     built(
         "loss",
         SumConfig(parts={"one": rare, "two": {"name": "mixture", "parts": {"three": rare, "four": rare}}}),
-        gap_share=gap_share,
+        gap_fraction=gap_fraction,
     )
     assert len(calls) == 1
 

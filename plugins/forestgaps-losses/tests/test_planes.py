@@ -75,8 +75,8 @@ def test_smoothed_labels_are_certain_to_that_degree() -> None:
 def test_a_config_is_itself_a_loss_and_says_when_it_needs_the_run() -> None:
     batch = example_batch()
     logits = example_logits(batch)
-    assert Bce()(logits, batch) == Bce().build(thresholds=(2.0, 5.0, 10.0), gap_share=lambda: (0.1, 0.2, 0.3))(logits, batch)
-    with pytest.raises(ConfigError, match=r"build\(thresholds=\.\.\., gap_share=lambda: \.\.\.\)"):
+    assert Bce()(logits, batch) == Bce().build(thresholds=(2.0, 5.0, 10.0), gap_fraction=lambda: (0.1, 0.2, 0.3))(logits, batch)
+    with pytest.raises(ConfigError, match=r"build\(thresholds=\.\.\., gap_fraction=lambda: \.\.\.\)"):
         Bce(threshold_weights="rarity")(logits, batch)
 
 

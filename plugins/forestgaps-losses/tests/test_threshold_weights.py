@@ -70,7 +70,7 @@ def test_rarer_gaps_never_count_less(shares: list[float]) -> None:
 
 
 def test_rarity_reaches_the_thresholds_between() -> None:
-    weights = weighting("rarity", thresholds=(2.0, 8.0), gap_share=lambda: (0.05, 0.5))(torch.tensor([[2.0, 4.0, 8.0]]))[0]
+    weights = weighting("rarity", thresholds=(2.0, 8.0), gap_fraction=lambda: (0.05, 0.5))(torch.tensor([[2.0, 4.0, 8.0]]))[0]
     assert weights[0] > weights[1] > weights[2]
     torch.testing.assert_close(weights[1], weights[[0, 2]].mean())
 
@@ -78,9 +78,9 @@ def test_rarity_reaches_the_thresholds_between() -> None:
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
-        ({"two": 1.0}, "no height in metres"),
-        ({"0": 1.0}, "no height in metres"),
-        ({"nan": 1.0}, "no height in metres"),
+        ({"two": 1.0}, "no height in meters"),
+        ({"0": 1.0}, "no height in meters"),
+        ({"nan": 1.0}, "no height in meters"),
         ({"2": 1.0, "2.0": 3.0}, "same height"),
         ({"2": -1.0}, "at least 0"),
         ({"2": 0.0}, "one of them above 0"),
@@ -103,7 +103,7 @@ def test_every_way_to_say_them_survives_the_run_file(said: object) -> None:
 
 def test_rarity_without_a_pixel_to_count_is_refused() -> None:
     with pytest.raises(ConfigError, match="no valid pixel"):
-        weighting("rarity", thresholds=(2.0, 5.0), gap_share=lambda: (float("nan"),) * 2)
+        weighting("rarity", thresholds=(2.0, 5.0), gap_fraction=lambda: (float("nan"),) * 2)
 
 
 def must_not_be_called() -> tuple[float, ...]:
@@ -112,11 +112,11 @@ def must_not_be_called() -> tuple[float, ...]:
 
 @pytest.mark.parametrize("said", ["equal", (3.0, 1.0), {"2": 3.0, "5": 1.0}])
 def test_gaps_are_not_counted_where_nobody_asks_how_rare_they_are(said: ThresholdWeights) -> None:
-    weighting(said, thresholds=(2.0, 5.0), gap_share=must_not_be_called)
+    weighting(said, thresholds=(2.0, 5.0), gap_fraction=must_not_be_called)
 
 
 def test_rarity_without_the_run_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="needs the run's thresholds"):
         weighting("rarity")
     with pytest.raises(ConfigError, match="needs the run's thresholds"):
-        weighting("rarity", thresholds=(2.0,), gap_share=lambda: (0.1, 0.2))
+        weighting("rarity", thresholds=(2.0,), gap_fraction=lambda: (0.1, 0.2))

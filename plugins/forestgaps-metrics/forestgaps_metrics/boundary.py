@@ -99,7 +99,7 @@ class BoundaryScoreConfig:
     tolerance_m: float | None = field(
         default=None,
         validator=optional(gt(0)),
-        metadata={"help": "How far outlines may lie apart, metres; needs the pixel size of the run's data."},
+        metadata={"help": "How far outlines may lie apart, meters; needs the pixel size of the run's data."},
     )
     probability: float = field(
         default=0.5, validator=inside_0_1, metadata={"help": "A pixel is predicted gap above this probability, 0 to 1."}

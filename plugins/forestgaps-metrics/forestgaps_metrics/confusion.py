@@ -53,7 +53,7 @@ class ConfusionMatrix:
 
     @property
     def thresholds(self) -> list[float]:
-        """Metres, one for each matrix."""
+        """Meters, one for each matrix."""
         return [] if self.tally.thresholds is None else self.tally.thresholds.tolist()
 
     @property

@@ -127,7 +127,7 @@ class GapObjectsConfig:
     classes_m2: tuple[float, ...] | None = field(
         default=None,
         validator=sizes,
-        metadata={"help": "The same in square metres, instead of classes_px; needs the pixel size of the run's data."},
+        metadata={"help": "The same in square meters, instead of classes_px; needs the pixel size of the run's data."},
     )
     overlap: float = field(
         default=0.5,

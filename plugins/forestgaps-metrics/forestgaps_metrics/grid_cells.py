@@ -81,7 +81,7 @@ class GridCellsConfig:
     cell_m: float | None = field(
         default=None,
         validator=optional(gt(0)),
-        metadata={"help": "Side of a cell, metres, such as 100; needs the pixel size of the run's data."},
+        metadata={"help": "Side of a cell, meters, such as 100; needs the pixel size of the run's data."},
     )
     min_valid: float = field(
         default=0.5, validator=inside_or_at_0_1, metadata={"help": "Share of valid pixels below which a cell is left out, 0 to 1."}

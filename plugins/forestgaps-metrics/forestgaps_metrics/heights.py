@@ -11,18 +11,18 @@ from forestgaps_core.errors import DataError
 from forestgaps_metrics.regression import agreement, regression_sums
 from forestgaps_metrics.tally import Tally
 
-UNIT = 1000  # millimetres: exact sums up to 1e10 pixels at 30 m, 2e8 at 200 m
+UNIT = 1000  # millimeters: exact sums up to 1e10 pixels at 30 m, 2e8 at 200 m
 
 
 def implied_height(probability: Tensor, thresholds: Tensor) -> Tensor:
-    """Mean canopy height, counting what rises above the largest threshold T as T; metres, (B, 1, H, W).
+    """Mean canopy height, counting what rises above the largest threshold T as T; meters, (B, 1, H, W).
 
     The gap probability at t is the distribution function F(t) of the height, and the mean of min(height, T) is the integral of
     1 - F from 0 to T; here by the trapezoid rule between the thresholds, with F(0) = 0.
 
     Args:
         probability: (B, K, H, W), of gap.
-        thresholds: (B, K) metres, ascending, above 0.
+        thresholds: (B, K) meters, ascending, above 0.
     """
     taller = torch.cat([torch.ones_like(probability[:, :1]), 1 - probability], 1)
     steps = torch.cat([thresholds[:, :1], thresholds.diff(dim=1)], 1)[:, :, None, None]
@@ -31,10 +31,10 @@ def implied_height(probability: Tensor, thresholds: Tensor) -> Tensor:
 
 @define(eq=False)
 class Heights:
-    """Errors of the height implied by all thresholds together, in metres, both heights limited to 0..T, T the largest threshold.
+    """Errors of the height implied by all thresholds together, in meters, both heights limited to 0..T, T the largest threshold.
 
     `mae_m`, `rmse_m`, `bias_m` (positive: predicted too tall) and `r2` = 1 - (squared errors) / (squares about the surveyed
-    mean), 1 at best and below 0 where the surveyed mean is the better guess. Heights are summed in whole millimetres. NaN
+    mean), 1 at best and below 0 where the surveyed mean is the better guess. Heights are summed in whole millimeters. NaN
     without a valid pixel; `r2` also where the survey has one height only.
     """
 

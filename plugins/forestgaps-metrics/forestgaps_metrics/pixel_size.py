@@ -1,4 +1,4 @@
-"""From metres in a run file to pixels."""
+"""From meters in a run file to pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from forestgaps_core.errors import ConfigError
 
 
 def in_pixels(name: str, value: float, resolution_m: float | None, *, power: int = 1) -> float:
-    """A length in metres in pixels, or with `power` 2 an area in square metres.
+    """A length in meters in pixels, or with `power` 2 an area in square meters.
 
     Raises:
         ConfigError: The pixel size is not known.

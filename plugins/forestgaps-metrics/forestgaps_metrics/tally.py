@@ -17,7 +17,7 @@ from forestgaps_core.errors import DataError
 
 @define(eq=False)
 class Tally:
-    """Counts (K, ...) int64, with the thresholds (K,) they belong to, in metres.
+    """Counts (K, ...) int64, with the thresholds (K,) they belong to, in meters.
 
     `mixed` turns True, on the device, once a sample had other thresholds: then no row has one height to be named after.
     """
@@ -60,7 +60,7 @@ class Tally:
         if self.mixed.item():
             raise DataError("the thresholds differ between samples; metrics need the same ones in every sample of a pass")
         counts = self.counts.cpu()
-        ends = [f"@{metres:g}m" for metres in self.thresholds.tolist()]
+        ends = [f"@{meters:g}m" for meters in self.thresholds.tolist()]
         return (["", *ends], torch.cat([counts.sum(0, keepdim=True), counts])) if pooled else (ends, counts)
 
 

@@ -25,8 +25,8 @@ def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
     valid = tp + fp + fn + tn
     share = (tp + fn) / valid
     return {
-        "gap_share": share,
-        "predicted_gap_share": (tp + fp) / valid,
+        "gap_fraction": share,
+        "predicted_gap_fraction": (tp + fp) / valid,
         "all_gap_iou": share,
         "all_gap_f1": 2 * share / (1 + share),
     }
@@ -36,7 +36,7 @@ def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
 class ThresholdMetrics:
     """Every score of `forestgaps_metrics.scores` for each threshold (`gap_iou@5m`), and how rare gaps are there.
 
-    `gap_share@5m` is the share of gap pixels in the survey, `predicted_gap_share@5m` that of the map; `all_gap_iou@5m` and
+    `gap_fraction@5m` is the share of gap pixels in the survey, `predicted_gap_fraction@5m` that of the map; `all_gap_iou@5m` and
     `all_gap_f1@5m` are the scores of a map that calls every pixel gap. Where gaps are common these are high: compare.
     """
 

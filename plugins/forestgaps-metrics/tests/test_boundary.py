@@ -110,7 +110,7 @@ def test_turning_the_tile_changes_no_score(turn, seed):
     assert scored(turned(logits), again) == pytest.approx(scored(logits, batch), nan_ok=True, abs=0)
 
 
-def test_a_tolerance_in_metres_follows_the_pixel_size():
+def test_a_tolerance_in_meters_follows_the_pixel_size():
     assert BoundaryScoreConfig(tolerance_m=3.0).build(resolution_m=0.5).tolerance_px == 6
     assert BoundaryScoreConfig(tolerance_px=4.0).build(resolution_m=0.5).tolerance_px == 4
     with pytest.raises(ConfigError, match="tolerance_m: the pixel size"):

@@ -48,7 +48,7 @@ def test_the_counts_of_all_thresholds_add_up_to_the_pooled_ones():
     metric, _, batch = example()
     values = metric.compute()
     for name in ("tp", "fp", "fn", "tn"):
-        assert values[name] == sum(values[f"{name}@{metres}m"] for metres in (2, 5, 10))
+        assert values[name] == sum(values[f"{name}@{meters}m"] for meters in (2, 5, 10))
     assert sum(values[name] for name in ("tp", "fp", "fn", "tn")) == 3 * batch.valid.sum()
 
 

@@ -102,7 +102,7 @@ def test_gaps_touching_in_other_samples_or_planes_stay_apart():
     batch = example_batch(samples=3, size=8, nodata=0.0)
     everything = attrs.evolve(batch, target=torch.ones_like(batch.target))
     values = scored(torch.ones_like(batch.target), everything)
-    assert [values[f"surveyed_gaps@{metres}m"] for metres in (2, 5, 10)] == [3, 3, 3]
+    assert [values[f"surveyed_gaps@{meters}m"] for meters in (2, 5, 10)] == [3, 3, 3]
 
 
 @settings(deadline=None, max_examples=20)
@@ -119,7 +119,7 @@ def test_turning_the_tile_changes_no_score(turn, seed):
     assert other == pytest.approx(one, nan_ok=True, abs=0)
 
 
-def test_classes_in_square_metres_follow_the_pixel_size():
+def test_classes_in_square_meters_follow_the_pixel_size():
     assert GapObjectsConfig(classes_m2=(10.0, 50.0)).build(resolution_m=0.5).classes_px == (40, 200)
     with pytest.raises(ConfigError, match="classes_m2: the pixel size"):
         GapObjectsConfig(classes_m2=(10.0,)).build()

@@ -44,7 +44,7 @@ def test_values_agree_with_scikit_learn_cell_by_cell():
     batch = example_batch()
     logits = example_logits(batch)
     values = scored(logits, batch, cell_px=8)
-    for plane, metres in enumerate((2, 5, 10)):
+    for plane, meters in enumerate((2, 5, 10)):
         pairs = []
         for sample in range(len(batch)):
             for i in range(0, 32, 8):
@@ -64,7 +64,7 @@ def test_values_agree_with_scikit_learn_cell_by_cell():
             "slope": line.coef_[0],
             "intercept": line.intercept_,
         }
-        assert {name: values[f"{name}@{metres}m"] for name in expected} == pytest.approx(expected, abs=5e-5)
+        assert {name: values[f"{name}@{meters}m"] for name in expected} == pytest.approx(expected, abs=5e-5)
 
 
 def test_errors_that_cancel_within_a_cell_do_not_count():
@@ -91,7 +91,7 @@ def test_cells_with_too_few_valid_pixels_are_left_out():
     assert math.isnan(values["mae@2m"])
 
 
-def test_a_side_in_metres_follows_the_pixel_size():
+def test_a_side_in_meters_follows_the_pixel_size():
     assert GridCellsConfig(cell_m=100.0).build(resolution_m=0.5).cell_px == 200
     with pytest.raises(ConfigError, match="cell_m: the pixel size"):
         GridCellsConfig(cell_m=100.0).build()

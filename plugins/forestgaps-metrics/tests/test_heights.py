@@ -27,10 +27,10 @@ def test_a_canopy_surely_between_two_thresholds_stands_in_their_middle():
     assert height.item() == 6
 
 
-@pytest.mark.parametrize(("gap", "metres"), [([0, 0, 0], 10), ([1, 1, 1], 1), ([0.5, 0.5, 0.5], (2 * 0.75 + 8 * 0.5))])
-def test_heights_worked_by_hand(gap, metres):
+@pytest.mark.parametrize(("gap", "meters"), [([0, 0, 0], 10), ([1, 1, 1], 1), ([0.5, 0.5, 0.5], (2 * 0.75 + 8 * 0.5))])
+def test_heights_worked_by_hand(gap, meters):
     probability = torch.tensor(gap, dtype=torch.float32).reshape(1, 3, 1, 1)
-    assert implied_height(probability, torch.tensor([[2.0, 5.0, 10.0]])).item() == pytest.approx(metres)
+    assert implied_height(probability, torch.tensor([[2.0, 5.0, 10.0]])).item() == pytest.approx(meters)
 
 
 @settings(deadline=None)

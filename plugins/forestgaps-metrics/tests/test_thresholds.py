@@ -35,7 +35,7 @@ def test_the_share_of_gaps_is_told_beside_the_scores():
     scores = scored(example_logits(batch), batch)
     for plane, end in enumerate(("@2m", "@5m", "@10m")):
         share = batch.target[:, plane][batch.valid[:, 0]].double().mean().item()
-        assert scores[f"gap_share{end}"] == pytest.approx(share, rel=1e-12)
+        assert scores[f"gap_fraction{end}"] == pytest.approx(share, rel=1e-12)
 
 
 def test_calling_everything_gap_scores_what_is_told_for_it():
@@ -44,7 +44,7 @@ def test_calling_everything_gap_scores_what_is_told_for_it():
     for end in ("@2m", "@5m", "@10m"):
         assert scores[f"gap_iou{end}"] == pytest.approx(scores[f"all_gap_iou{end}"])
         assert scores[f"gap_f1{end}"] == pytest.approx(scores[f"all_gap_f1{end}"])
-        assert scores[f"predicted_gap_share{end}"] == 1
+        assert scores[f"predicted_gap_fraction{end}"] == 1
 
 
 def test_without_a_valid_pixel_every_value_is_nan():
@@ -56,7 +56,13 @@ def test_without_a_valid_pixel_every_value_is_nan():
 def test_only_the_scores_asked_for_are_reported():
     batch = example_batch(thresholds=(2.5,))
     names = scored(example_logits(batch), batch, scores=("gap_iou",))
-    assert list(names) == ["gap_iou@2.5m", "gap_share@2.5m", "predicted_gap_share@2.5m", "all_gap_iou@2.5m", "all_gap_f1@2.5m"]
+    assert list(names) == [
+        "gap_iou@2.5m",
+        "gap_fraction@2.5m",
+        "predicted_gap_fraction@2.5m",
+        "all_gap_iou@2.5m",
+        "all_gap_f1@2.5m",
+    ]
 
 
 def test_gap_iou_agrees_with_torchmetrics():

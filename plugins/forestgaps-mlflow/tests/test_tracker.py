@@ -119,8 +119,8 @@ def test_pictures_matrices_and_curves_are_logged_for_each_threshold(make: Callab
     tracker = make(config=evolve(QUIET, images=2, confusion=True, curves=True, images_every=2))
     train({"tracker": tracker}, epochs=2)
     images = [Path(path).name.split("+") for path in files(tracker, "images") if path.endswith(".png")]
-    metres = (2, 5, 10)
-    expected = {f"gaps_below_{m}m~tile_{tile}" for m in metres for tile in (1, 2)} | {f"confusion~gaps_below_{m}m" for m in metres}
+    meters = (2, 5, 10)
+    expected = {f"gaps_below_{m}m~tile_{tile}" for m in meters for tile in (1, 2)} | {f"confusion~gaps_below_{m}m" for m in meters}
     assert {(name, step) for name, _, step, *_ in images} == {(name, "10") for name in expected}
     path = client_of(tracker).download_artifacts(tracker.store.run_id, "precision_recall/gaps_below_5m/step-00000010.csv")
     header, first, *rest = Path(path).read_text().splitlines()

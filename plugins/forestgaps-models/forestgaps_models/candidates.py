@@ -31,15 +31,15 @@ SUPPORT_CELLS = 5  # width of the square whose share of such cells is shown
 SMOOTH_M = 8.0  # standard deviation of the Gaussian over a guess made over the trend
 AGAIN_M = 16.0  # and over the guess that becomes the trend of the last one
 WIDEST_OVER_GUESS_M = 60.0  # window of that one
-SCALE_M = 10.0  # metres that become 1
+SCALE_M = 10.0  # meters that become 1
 
 
 class GroundCandidates(nn.Module):
     """(dsm, valid) to what a network should see, the guesses themselves, and which cells have data.
 
     Args:
-        openings_m: Windows of the openings of the surface, metres.
-        over_trend_m: Windows of the openings of the surface over its trend, metres. All planes are shown against the middle
+        openings_m: Windows of the openings of the surface, meters.
+        over_trend_m: Windows of the openings of the surface over its trend, meters. All planes are shown against the middle
             one, and one more guess is an opening of the surface over that.
 
     Attributes:
@@ -65,14 +65,14 @@ class GroundCandidates(nn.Module):
 
     @property
     def reach_m(self) -> float:
-        """How far away a pixel can change a guess, metres: two erosions' widths and the tails of the Gaussians."""
+        """How far away a pixel can change a guess, meters: two erosions' widths and the tails of the Gaussians."""
         over_trend = TRUNCATE * (TREND_M + SMOOTH_M) + max(self.over_trend_m)
         over_guess = over_trend + TRUNCATE * (AGAIN_M + SMOOTH_M) + WIDEST_OVER_GUESS_M
         return float(max(over_guess, max(self.openings_m) + TRUNCATE * SCALE_M) + SUPPORT_CELLS * self.cell_m)
 
     @torch.no_grad()
     def forward(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Planes (B, `planes`, h, w) without a unit, guesses (B, `count`, h, w) in metres, float32, and a mask (B, 1, h, w).
+        """Planes (B, `planes`, h, w) without a unit, guesses (B, `count`, h, w) in meters, float32, and a mask (B, 1, h, w).
 
         H and W are multiples of `coarse`; h and w are H and W over it.
         """
@@ -125,7 +125,7 @@ def halved_minima(cells: Tensor, known: Tensor) -> Tensor:
 
 
 def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
-    """Share of the known cells around each that come within a metre of each ground, 0 to 1."""
+    """Share of the known cells around each that come within a meter of each ground, 0 to 1."""
     near = ((lowest - grounds < NEAR_M) & known).float()
     margin = SUPPORT_CELLS // 2
     share = avg_pool2d(near, SUPPORT_CELLS, 1, margin)

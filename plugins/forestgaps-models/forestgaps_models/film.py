@@ -1,4 +1,4 @@
-"""Conditioning on the threshold: scale and shift of feature planes as functions of the threshold in metres.
+"""Conditioning on the threshold: scale and shift of feature planes as functions of the threshold in meters.
 
 The network before it never sees the threshold and runs once for a tile. Only what follows runs once per threshold,
 so K thresholds cost much less than K passes.
@@ -15,7 +15,7 @@ WAVES = 2  # a sine and a cosine each, 1 and 2 half waves from 0.5 m to 8 m
 
 
 class ThresholdCode(nn.Module):
-    """Thresholds in metres, (B, K), to codes, (B, K, `width`), float32.
+    """Thresholds in meters, (B, K), to codes, (B, K, `width`), float32.
 
     Heights matter by their ratio (1 m to 2 m is as far as 10 m to 20 m), so the code is a small network of the logarithm,
     its slow sines and cosines, and the height itself.
@@ -28,11 +28,11 @@ class ThresholdCode(nn.Module):
     def forward(self, thresholds: Tensor) -> Tensor:
         # bf16 would not tell 20 m from 20.1 m.
         with torch.autocast(thresholds.device.type, enabled=False):
-            metres = thresholds.float()
-            place = torch.log2(metres / 8) / 4  # -1 at 0.5 m, 0 at 8 m, 1 at 128 m
+            meters = thresholds.float()
+            place = torch.log2(meters / 8) / 4  # -1 at 0.5 m, 0 at 8 m, 1 at 128 m
             angles = [math.pi * (wave + 1) * place for wave in range(WAVES)]
             waves = [function(angle) for angle in angles for function in (torch.sin, torch.cos)]
-            code: Tensor = self.mix(torch.stack([place, metres / 30, *waves], dim=-1))
+            code: Tensor = self.mix(torch.stack([place, meters / 30, *waves], dim=-1))
             return code
 
 

@@ -25,18 +25,18 @@ ENVELOPE_REACH_M = 134.0  # a standard deviation of each Gaussian of the envelop
 TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 
 
-def odd(metres: float, cell_m: float) -> int:
+def odd(meters: float, cell_m: float) -> int:
     """The odd number of cells nearest to a width from above, at least 1."""
-    cells = max(round(metres / cell_m), 1)
+    cells = max(round(meters / cell_m), 1)
     return cells + 1 - cells % 2
 
 
-def cell_pixels(metres: float, resolution_m: float) -> int:
+def cell_pixels(meters: float, resolution_m: float) -> int:
     """The power of two nearest to a width in pixels, at least 1.
 
     A power of two, so that cells fall on the same pixels in every window that begins at a multiple of one.
     """
-    return int(2 ** max(round(math.log2(metres / resolution_m)), 0))
+    return int(2 ** max(round(math.log2(meters / resolution_m)), 0))
 
 
 def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,7 @@ def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-0.5 * (place / sigma) ** 2)
     kernel = (kernel / kernel.sum())[None, None, None, :]
     weight = known.to(cells.dtype)
-    # From the mean of each tile, since sums of elevations of thousands of metres would lose decimals.
+    # From the mean of each tile, since sums of elevations of thousands of meters would lose decimals.
     anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     planes = torch.cat([(cells - anchor) * weight, weight]).contiguous()
     planes = pad(planes, (reach, reach, reach, reach))
@@ -98,7 +98,7 @@ def ground_by_opening(
     smooth_m: float = 10.0,
     cell_m: float = CELLS_M[0],
 ) -> Tensor:
-    """Opening of the lowest pixels of cells, smoothed, metres. (B, 1, H, W) in and out."""
+    """Opening of the lowest pixels of cells, smoothed, meters. (B, 1, H, W) in and out."""
     size = cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
     minima, known = block_minima(surface, valid, size)
@@ -119,7 +119,7 @@ def ground_by_envelope(
     trend_m: float = 40.0,
     passes: int = 2,
 ) -> Tensor:
-    """Low percentile of the lowest pixels of cells over the trend of the terrain, metres. (B, 1, H, W) in and out.
+    """Low percentile of the lowest pixels of cells over the trend of the terrain, meters. (B, 1, H, W) in and out.
 
     Each pass takes its own result as the trend of the next.
     """

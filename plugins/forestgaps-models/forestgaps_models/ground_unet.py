@@ -1,7 +1,7 @@
 """A network that looks for the ground and leaves the canopy to the surface model.
 
 The surface is known; what is missing is the ground below it. So this network does not draw gaps: it works on cells of a few
-metres, where it weighs the guesses of classical filters against each other (`forestgaps_models.candidates`), adds what none of
+meters, where it weighs the guesses of classical filters against each other (`forestgaps_models.candidates`), adds what none of
 them sees, and says how sure it is. Everything finer comes from the surface itself:
 
     ground  g_c = sum_i w_ci g_i + residual_c        w = softmax over the guesses, for each component c
@@ -33,7 +33,7 @@ from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
 from forestgaps_models.masking import enlarge
 from forestgaps_models.network import margin_to
 
-RESIDUAL_M = 5.0  # metres that an output of 1 adds to the ground
+RESIDUAL_M = 5.0  # meters that an output of 1 adds to the ground
 SPREAD_M = 1.5  # scale of the distribution at an output of 0 is this times log 2, plus the least
 LEAST_SPREAD_M = 0.1  # below, a logit would overflow half precision at 60 m
 SCORE_CAP = 60.0  # nats; exp(-60) is far from the smallest float32, so no logarithm is of 0
@@ -42,7 +42,7 @@ ODDS_CAP = 40.0  # nats, where no gradient is asked; so that odds multiplied by 
 # Gaussians reach farther, with weights that do not matter.
 CONTEXT_M = 160.0
 # From half the pixel size of the training on, a map is best when the network counts in pixels as it did in training. Finer pixels
-# are given cells and windows of the size in metres that they have there. Measured by benchmarks/pixel_sizes.py.
+# are given cells and windows of the size in meters that they have there. Measured by benchmarks/pixel_sizes.py.
 COUNTS_PIXELS = 0.5
 FINEST = 0.1  # times the pixel size of the training; windows of still finer pixels would take more than 2 GB
 FAVOUR = 2.0  # head start of the two guesses that are best alone, in nats: the network begins as a good filter
@@ -53,7 +53,7 @@ class GroundUNet:
     """U-Net on cells of 4 m that estimates the ground from the guesses of classical filters, and with it canopy height.
 
     Starts as a filter and learns which to trust where, and what none of them sees; canopy keeps the detail of the surface.
-    All thresholds come from one pass and never contradict each other. Its network also has `heights(dsm, valid)`, metres.
+    All thresholds come from one pass and never contradict each other. Its network also has `heights(dsm, valid)`, meters.
     Formulas: `forestgaps_models.ground_unet`; guesses: `forestgaps_models.candidates`.
 
     Source: U-Net: Ronneberger et al. 2015, arXiv:1505.04597; its blocks: He et al. 2016, arXiv:1512.03385; openings over growing
@@ -63,12 +63,12 @@ class GroundUNet:
     openings_m: tuple[float, ...] = field(
         default=(12.0, 20.0, 44.0, 60.0, 92.0),
         validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), ascending),
-        metadata={"help": "Windows of the openings of the surface, metres, ascending."},
+        metadata={"help": "Windows of the openings of the surface, meters, ascending."},
     )
     over_trend_m: tuple[float, ...] = field(
         default=(20.0, 44.0, 76.0),
         validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), ascending),
-        metadata={"help": "Windows of the openings of the surface over its trend, metres, ascending."},
+        metadata={"help": "Windows of the openings of the surface over its trend, meters, ascending."},
     )
     base: int = field(
         default=16,
@@ -121,7 +121,7 @@ class GroundNetwork(nn.Module):
 
     Attributes:
         nested: Gaps at one threshold are gaps at any higher one, by construction.
-        context_m: What lies farther than this from a pixel hardly matters to it, metres; see `CONTEXT_M`.
+        context_m: What lies farther than this from a pixel hardly matters to it, meters; see `CONTEXT_M`.
         context_pixels: The same in pixels, where they are not those of the training.
         multiple: Windows that begin at multiples of so many pixels have their cells on the same pixels.
         pixel_bytes: Memory it takes for each pixel when it predicts, bytes, measured.
@@ -166,7 +166,7 @@ class GroundNetwork(nn.Module):
         set_drop_path(self, rate)
 
     def distribution(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Height and scale, metres, and log-weight of each component: (B, C, H, W) float32 each."""
+        """Height and scale, meters, and log-weight of each component: (B, C, H, W) float32 each."""
         ground, scale, weight = self.parts(dsm, valid).chunk(3, dim=1)
         return ground, scale, weight
 
@@ -209,6 +209,6 @@ class GroundNetwork(nn.Module):
         return (reduce(torch.add, below.unbind(1)) / reduce(torch.add, above.unbind(1))).log_()
 
     def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """The expected canopy height, metres, (B, 1, H, W) float32."""
+        """The expected canopy height, meters, (B, 1, H, W) float32."""
         height, _, weight = self.distribution(dsm, valid)
         return (weight.exp() * height).sum(dim=1, keepdim=True)

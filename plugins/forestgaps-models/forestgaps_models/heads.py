@@ -63,7 +63,7 @@ class HeightHead(nn.Module):
     are limited smoothly to +-30, which keeps the exponentials from overflow and from 0.
 
     Args:
-        edges_m: Edges of the bins, metres, ascending.
+        edges_m: Edges of the bins, meters, ascending.
     """
 
     edges: Tensor
@@ -112,7 +112,7 @@ class HeightHead(nn.Module):
             return under - over
 
     def heights(self, features: Tensor) -> Tensor:
-        """The expected height, metres, (B, 1, H, W) float32."""
+        """The expected height, meters, (B, 1, H, W) float32."""
         probability = torch.softmax(self.scores(features), dim=1)
         return (probability * self.centres[:, None, None]).sum(dim=1, keepdim=True)
 
@@ -135,5 +135,5 @@ class HeightNetwork(Network):
         return self.head.logits_of(parts, thresholds)
 
     def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """The expected canopy height, metres, (B, 1, H, W) float32."""
+        """The expected canopy height, meters, (B, 1, H, W) float32."""
         return self.head.heights(self.features(dsm, valid))

@@ -30,7 +30,7 @@ class Network(nn.Module):
     """A model of the core's contract: (dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size.
 
     Args:
-        view: From metres to planes, in float32.
+        view: From meters to planes, in float32.
         body: From the view to features.
         head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
     """

@@ -97,7 +97,7 @@ class HeightUNet(UNetBody):
     """U-Net that predicts for each pixel the distribution of canopy height, from which any threshold is read.
 
     All thresholds come from one pass and never contradict each other: a gap at 5 m is a gap at 10 m. Its network also has
-    `heights(dsm, valid)`, the expected height in metres. Formula: `forestgaps_models.heads.HeightHead`.
+    `heights(dsm, valid)`, the expected height in meters. Formula: `forestgaps_models.heads.HeightHead`.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597; a distribution over bins of depth: Bhat et al. 2021, arXiv:2011.14141
     """
@@ -105,7 +105,7 @@ class HeightUNet(UNetBody):
     edges_m: tuple[float, ...] = field(
         default=EDGES_M,
         validator=and_(min_len(3), max_len(1024), ascending),
-        metadata={"help": "Edges of the height bins, metres, ascending; fine where thresholds lie. Both ends are open."},
+        metadata={"help": "Edges of the height bins, meters, ascending; fine where thresholds lie. Both ends are open."},
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> HeightNetwork:

@@ -1,6 +1,6 @@
 """What a network sees of a DSM: its first layer, without parameters.
 
-A threshold in metres can only be learned if the input keeps metres, and elevation above the sea says nothing about canopy.
+A threshold in meters can only be learned if the input keeps meters, and elevation above the sea says nothing about canopy.
 So a view measures the surface against its surroundings and divides by one fixed scale, the same for every tile:
 
 - *relief*: the surface above the mean of its surroundings.
@@ -38,16 +38,16 @@ def unique(instance: Any, attribute: Any, values: Sequence[Any]) -> None:
         raise ValueError(f"names something twice: {list(values)}")
 
 
-def window_pixels(metres: float, resolution_m: float, name: str) -> int:
-    """The odd number of pixels nearest to a width in metres, from above.
+def window_pixels(meters: float, resolution_m: float, name: str) -> int:
+    """The odd number of pixels nearest to a width in meters, from above.
 
     Raises:
         ConfigError: It would be a single pixel, whose window sees nothing.
     """
-    pixels = round(metres / resolution_m)
+    pixels = round(meters / resolution_m)
     pixels += 1 - pixels % 2
     if pixels < 3:
-        raise ConfigError(f"model.view.{name}: {metres:g} m is one pixel at {resolution_m:g} m; use {3 * resolution_m:g} m or more")
+        raise ConfigError(f"model.view.{name}: {meters:g} m is one pixel at {resolution_m:g} m; use {3 * resolution_m:g} m or more")
     return pixels
 
 
@@ -66,14 +66,14 @@ class View:
     relief_m: float = field(
         default=61.0,
         validator=and_(gt(0), le(2000)),
-        metadata={"help": "Width of the square whose mean the relief is measured from, metres."},
+        metadata={"help": "Width of the square whose mean the relief is measured from, meters."},
     )
     tophats_m: tuple[float, ...] = field(
         default=(7.0, 15.0, 31.0, 61.0),
         validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), unique),
-        metadata={"help": "Widths of the squares of the openings, metres."},
+        metadata={"help": "Widths of the squares of the openings, meters."},
     )
-    scale_m: float = field(default=10.0, validator=and_(ge(1e-3), le(1e6)), metadata={"help": "Metres that become 1."})
+    scale_m: float = field(default=10.0, validator=and_(ge(1e-3), le(1e6)), metadata={"help": "Meters that become 1."})
 
     def build(self, resolution_m: float) -> ViewLayer:
         return ViewLayer(

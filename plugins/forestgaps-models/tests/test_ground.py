@@ -71,10 +71,10 @@ def test_the_envelope_of_a_bare_slope_is_the_slope() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metres", "resolution", "pixels"), [(2, 1.0, 2), (2, 0.75, 2), (2, 0.6, 4), (2, 0.1, 16), (2, 5.0, 1), (4, 0.3048, 16)]
+    ("meters", "resolution", "pixels"), [(2, 1.0, 2), (2, 0.75, 2), (2, 0.6, 4), (2, 0.1, 16), (2, 5.0, 1), (4, 0.3048, 16)]
 )
-def test_cells_are_powers_of_two_in_pixels(metres: float, resolution: float, pixels: int) -> None:
-    assert cell_pixels(metres, resolution) == pixels
+def test_cells_are_powers_of_two_in_pixels(meters: float, resolution: float, pixels: int) -> None:
+    assert cell_pixels(meters, resolution) == pixels
 
 
 def test_minima_of_blocks_skip_invalid_pixels() -> None:

@@ -56,7 +56,7 @@ def network(name: str) -> nn.Module:
 
 
 def terrain(rows: int, columns: int, seed: int) -> Tensor:
-    """Crowns of some pixels on a slope, metres."""
+    """Crowns of some pixels on a slope, meters."""
     generator = torch.Generator().manual_seed(seed)
     crowns = torch.rand(1, 1, -(-rows // 6), -(-columns // 6), generator=generator) * 24
     y, x = torch.arange(float(rows))[:, None], torch.arange(float(columns))[None, :]

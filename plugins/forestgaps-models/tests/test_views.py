@@ -25,7 +25,7 @@ def test_the_default_view_is_relief_four_top_hats_and_the_mask() -> None:
 
 
 @pytest.mark.parametrize(("resolution", "pixels"), [(1.0, (7, 15, 31, 61)), (0.5, (15, 31, 63, 123)), (2.0, (5, 9, 17, 31))])
-def test_widths_are_metres_whatever_the_resolution(resolution: float, pixels: tuple[int, ...]) -> None:
+def test_widths_are_meters_whatever_the_resolution(resolution: float, pixels: tuple[int, ...]) -> None:
     assert View().build(resolution).tophats == pixels
 
 

@@ -67,7 +67,7 @@ def card(
             "",
             "## Use",
             "",
-            f"- Elevation in metres. It was trained on pixels of {plan['resolution_m']:g} m. Finer ones, down to a tenth of that,",
+            f"- Elevation in meters. It was trained on pixels of {plan['resolution_m']:g} m. Finer ones, down to a tenth of that,",
             "  are mapped as they are, which gives better maps than `--resample`. Coarser ones give worse maps, and beyond four",
             "  times that none. A DSM in feet, or a canopy height model instead of a DSM, will not do.",
             f"- Validated at {levels(plan)} m. Other thresholds between them may be asked; beyond them it guesses.",
@@ -101,7 +101,7 @@ def facts(plan: Mapping[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in plan["versions"].items())
     yield "| | |"
     yield "|---|---|"
-    yield "| input | DSM, metres above any datum |"
+    yield "| input | DSM, meters above any datum |"
     yield f"| pixel size | {plan['resolution_m']:g} m |"
     yield "| output | probability of gap for each threshold, 0 to 1 |"
     yield f"| network | {made_with} |"
@@ -115,11 +115,11 @@ def facts(plan: Mapping[str, Any]) -> Iterator[str]:
 
 def score_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     methods = ["network", *FILTERS, "trivial"]
-    yield f"| area | m | gap share | {' | '.join(methods)} | best |"
+    yield f"| area | m | gap fraction | {' | '.join(methods)} | best |"
     yield "|---" * (4 + len(methods)) + "|"
     for row in rows:
         cells = [f"{row[method]:.3f}" for method in methods]
-        yield f"| {row['area']} | {row['threshold_m']:g} | {row['gap_share']:.3f} | {' | '.join(cells)} | {best(row)} |"
+        yield f"| {row['area']} | {row['threshold_m']:g} | {row['gap_fraction']:.3f} | {' | '.join(cells)} | {best(row)} |"
 
 
 def best(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Classical gap maps from a DSM alone: the accuracy a network has to beat.
 
 Each filter estimates the ground below the canopy; a gap is where the DSM is less than the threshold above it. Windows are in
-metres, so one setting serves all resolutions. Invalid pixels are NaN and take no part.
+meters, so one setting serves all resolutions. Invalid pixels are NaN and take no part.
 
   opening   grey opening of block minima by a square wider than the widest closed canopy, smoothed
   progressive  openings of growing windows mark what rises above the slope as object; the ground left is interpolated
@@ -21,8 +21,8 @@ from scipy import ndimage as ndi
 Plane = NDArray[np.float64]
 
 
-def odd(metres: float, cell_m: float) -> int:
-    cells = max(round(metres / cell_m), 1)
+def odd(meters: float, cell_m: float) -> int:
+    cells = max(round(meters / cell_m), 1)
     return cells + 1 - cells % 2
 
 

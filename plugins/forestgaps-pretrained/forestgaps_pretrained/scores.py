@@ -52,7 +52,7 @@ def cut(tile: Tile) -> Tile:
 def scored(
     mapper: Mapper, name: str, tile: Tile, resolution_m: float, thresholds: Sequence[float] = THRESHOLDS
 ) -> list[dict[str, Any]]:
-    """A row for each threshold: area, threshold_m, gap_share, and mean IoU of the network, of each filter, and of one answer
+    """A row for each threshold: area, threshold_m, gap_fraction, and mean IoU of the network, of each filter, and of one answer
     everywhere (`trivial`).
     """
     probability = mapper(tile.dsm[None, None], tile.valid[None, None], thresholds)[0].numpy()
@@ -65,7 +65,7 @@ def scored(
         maps = {"network": probability[plane] > 0.5, **{label: heights < threshold for label, heights in above.items()}}
         found = {label: mean_iou(gap[valid], truth) for label, gap in maps.items()}
         trivial = max(mean_iou(np.full_like(truth, answer), truth) for answer in (False, True))
-        rows.append({"area": name, "threshold_m": threshold, "gap_share": float(truth.mean()), **found, "trivial": trivial})
+        rows.append({"area": name, "threshold_m": threshold, "gap_fraction": float(truth.mean()), **found, "trivial": trivial})
     return rows
 
 
@@ -79,7 +79,7 @@ def mean_iou(gap: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 
 def judged(row: Mapping[str, Any]) -> bool:
-    return bool(JUDGED[0] <= row["gap_share"] <= JUDGED[1])
+    return bool(JUDGED[0] <= row["gap_fraction"] <= JUDGED[1])
 
 
 def best_filter(row: Mapping[str, Any]) -> tuple[str, float]:

@@ -16,7 +16,7 @@ PLAN: dict[str, Any] = {
 
 def row(area: str, threshold: float, share: float, network: float, opening: float, envelope: float = 0.1) -> dict[str, Any]:
     found = {"network": network, "opening": opening, "progressive": 0.2, "envelope": envelope}
-    return {"area": area, "threshold_m": threshold, "gap_share": share, **found, "trivial": max(share, 1 - share) / 2}
+    return {"area": area, "threshold_m": threshold, "gap_fraction": share, **found, "trivial": max(share, 1 - share) / 2}
 
 
 ROWS = [

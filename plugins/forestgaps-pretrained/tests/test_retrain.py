@@ -51,7 +51,7 @@ def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_p
     scores, text = json.loads((network / "scores.json").read_text()), (network / "README.md").read_text()
     assert {row["area"] for row in scores} == {"simulated open (seed 1002)", "nz_westport, southern half"}
     for row in scores:
-        assert f"| {row['area']} | {row['threshold_m']:g} | {row['gap_share']:.3f} | {row['network']:.3f} |" in text
+        assert f"| {row['area']} | {row['threshold_m']:g} | {row['gap_fraction']:.3f} | {row['network']:.3f} |" in text
     assert "python -m forestgaps_pretrained.retrain --westport FOLDER --out FOLDER --landscapes 3" in text
     for file in network.glob("*.[jm]*"):
         if file.suffix != ".safetensors":

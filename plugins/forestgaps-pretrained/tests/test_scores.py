@@ -45,7 +45,7 @@ def test_a_perfect_mapper_and_the_filters_are_right_where_the_ground_shows() -> 
     rows = scored(perfect, "plain", tile, 1.0, (2.0, 10.0, 25.0))
     share = 24 * 24 / (56 * 64)
     assert [row["network"] for row in rows] == [1.0, 1.0, 1.0]
-    assert rows[0]["gap_share"] == pytest.approx(share)
+    assert rows[0]["gap_fraction"] == pytest.approx(share)
     assert rows[0]["trivial"] == pytest.approx((1 - share) / 2)
     assert rows[2]["trivial"] == 1.0
     assert rows[0]["opening"] > 0.95
@@ -59,7 +59,7 @@ def test_a_mapper_that_says_gap_everywhere_has_the_trivial_score_where_gaps_prev
     tile.height[10:] = torch.where(tile.valid[10:], 0.0, tile.height[10:])
     (row,) = scored(lambda dsm, valid, levels: torch.ones((1, len(levels), *dsm.shape[2:])), "low", tile, 1.0, (5.0,))
     assert row["network"] == row["trivial"]
-    assert row["gap_share"] > 0.5
+    assert row["gap_fraction"] > 0.5
 
 
 def test_an_area_without_data_is_told() -> None:

@@ -45,7 +45,7 @@ def test_the_card_has_every_score_the_credit_and_the_command() -> None:
 def test_on_the_real_site_it_beats_one_answer_everywhere_and_no_filter_clearly_beats_it() -> None:
     scores = json.loads((SMALL / "scores.json").read_text())
     for row in scores:
-        if row["area"].startswith("nz_westport") and 0.01 <= row["gap_share"] <= 0.95:
+        if row["area"].startswith("nz_westport") and 0.01 <= row["gap_fraction"] <= 0.95:
             assert row["network"] > row["trivial"]
             assert best_filter(row)[1] - row["network"] < LOST, f"at {row['threshold_m']:g} m"
 

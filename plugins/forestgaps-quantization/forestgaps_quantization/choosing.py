@@ -2,8 +2,8 @@
 
 Left in float are:
 
-- those that see what the network sees first. It is measured in metres: 8 bits of a range of 60 m are steps of a quarter of a
-  metre.
+- those that see what the network sees first. It is measured in meters: 8 bits of a range of 60 m are steps of a quarter of a
+  meter.
 - the last one, which the logits are read off.
 - those of fewer than `FEWEST` planes in or out: turning their input into integers takes nearly as long as they do, and they are
   next to the surface and to the logits, where rounding shows most.

@@ -221,7 +221,7 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
             "",
             "| | |",
             "|---|---|",
-            f"| input | DSM in metres, pixels of {plan['resolution_m']:g} m |",
+            f"| input | DSM in meters, pixels of {plan['resolution_m']:g} m |",
             f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
             f"| needs | forestgaps-quantization; {made_with} |",
             f"| size | {done.program.bytes / 1e6:.1f} MB |",

@@ -32,7 +32,7 @@ class Surface:
 
 
 def surface(dsm: Tensor, valid: Tensor) -> Surface:
-    """Of a DSM (H, W), metres, with anything where `valid` (H, W) is False."""
+    """Of a DSM (H, W), meters, with anything where `valid` (H, W) is False."""
     dsm, valid = dsm[None, None].float(), valid[None, None]
     return Surface(fill_invalid(dsm, valid), valid)
 
@@ -106,10 +106,10 @@ def of_raster(
 
 def refuse_other_pixels(raster: Path, grid: Any, resolution_m: float) -> None:
     size = grid.resolution
-    in_metres = grid.crs is None or not grid.crs.is_geographic
-    if not in_metres or abs(size - resolution_m) > 0.01 * resolution_m:
+    in_meters = grid.crs is None or not grid.crs.is_geographic
+    if not in_meters or abs(size - resolution_m) > 0.01 * resolution_m:
         raise DataError(
-            f"{raster}: pixels of {size:g} {'m' if in_metres else 'degrees'}, and the network was trained at {resolution_m:g} m; "
+            f"{raster}: pixels of {size:g} {'m' if in_meters else 'degrees'}, and the network was trained at {resolution_m:g} m; "
             "calibrate with a raster of that pixel size"
         )
 

@@ -162,7 +162,7 @@ def test_what_is_told_is_what_is_lost(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1 / 0.3048, {"feet": True}), (10, {"scale": 0.1})])
-def test_a_surface_in_another_unit_is_read_in_metres(place: Path, tmp_path: Path, factor: float, unit: dict[str, Any]) -> None:
+def test_a_surface_in_another_unit_is_read_in_meters(place: Path, tmp_path: Path, factor: float, unit: dict[str, Any]) -> None:
     with rasterio.open(place / "dsm.tif") as file:
         values, profile = file.read(1), file.profile
     with rasterio.open(tmp_path / "other.tif", "w", **{**profile, "nodata": None}) as file:

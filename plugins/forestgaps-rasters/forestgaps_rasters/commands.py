@@ -33,13 +33,13 @@ def prepare(
     chm: Annotated[list[Path] | None, typer.Option(metavar="TIF", help="Or the CHM of each --dsm.")] = None,
     resolution: Annotated[
         float | None,
-        typer.Option(metavar="METRES", min=0.01, help="Pixel size; left out: that of the rasters."),
+        typer.Option(metavar="METERS", min=0.01, help="Pixel size; left out: that of the rasters."),
     ] = None,
     tile: Annotated[int, typer.Option(metavar="PIXELS", min=16, max=4096, help="Side of the tiles to train on.")] = 256,
     guard: Annotated[
         float,
         typer.Option(
-            metavar="METRES", min=0, help="Distance kept between training, validation and test, within and between sites."
+            metavar="METERS", min=0, help="Distance kept between training, validation and test, within and between sites."
         ),
     ] = 20.0,
     validation: Annotated[
@@ -139,7 +139,7 @@ def predict(
         typer.Argument(
             metavar="[RUN] DSM...",
             help="Trained network: a run folder, a model folder, a checkpoint (.pt) or the name of an installed one. Then surface "
-            "models in metres: a GeoTIFF or VRT, several, a folder of them, or a list (.txt). Without RUN: that of --network.",
+            "models in meters: a GeoTIFF or VRT, several, a folder of them, or a list (.txt). Without RUN: that of --network.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("gaps"),
@@ -183,7 +183,7 @@ def predict(
     resample: Resample = False,
     resolution: Annotated[
         float | None,
-        typer.Option(metavar="METRES", min=0.01, help="Pixel size of the maps, with --resample; default: that of the network."),
+        typer.Option(metavar="METERS", min=0.01, help="Pixel size of the maps, with --resample; default: that of the network."),
     ] = None,
     crs: Crs = None,
     pixel_size: PixelSize = None,
@@ -258,7 +258,7 @@ def predict(
             rows=done.rows,
             columns=done.columns,
             resolution_m=done.resolution_m,
-            gap_share={f"{level:g}": share for level, share in done.gap_share.items()},
+            gap_fraction={f"{level:g}": share for level, share in done.gap_fraction.items()},
             blocks=done.blocks,
             resumed=done.resumed,
             notes=list(done.notes),
@@ -267,7 +267,7 @@ def predict(
     warn(done.notes)
     if done.resumed:
         typer.echo(f"resumed: {done.resumed} of {format_count(done.blocks, 'block')} were finished before")
-    for level, share in done.gap_share.items():
+    for level, share in done.gap_fraction.items():
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     for path in files:
         typer.echo(f"wrote {path}")

@@ -58,7 +58,7 @@ class Rasters:
     """A folder made by `forestgaps prepare`.
 
     Training tiles are random crops that lie wholly inside the training blocks. Validation and test are fixed tiles that cover
-    their blocks, each pixel once. A block smaller than a tile is filled up with invalid pixels. All in metres.
+    their blocks, each pixel once. A block smaller than a tile is filled up with invalid pixels. All in meters.
     """
 
     folder: Path = field(metadata={"help": "The prepared folder; a relative path starts at the run file."})
@@ -91,7 +91,7 @@ class Rasters:
             "on forest that the network has never seen."
         },
     )
-    sampling: Sampling = field(factory=Sampling, metadata={"help": "Balances crops over classes of gap share or of slope."})
+    sampling: Sampling = field(factory=Sampling, metadata={"help": "Balances crops over classes of gap fraction or of slope."})
 
     def build(self) -> RasterData:
         store = self.folder
@@ -142,7 +142,7 @@ class Rasters:
             raise DataError(f"{what}, but no training place has {self.minimum_valid:.0%} of its pixels valid; lower minimum_valid")
         strata = stratified(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
         if len(strata) == len(classes):
-            key = {"gaps": "thresholds or gap_shares", "slope": "slopes_deg"}[self.sampling.balance]
+            key = {"gaps": "thresholds or gap_fractions", "slope": "slopes_deg"}[self.sampling.balance]
             raise DataError(f"{what}, but all training places are of one class; change {key}, or leave it at 'none'")
         return strata
 

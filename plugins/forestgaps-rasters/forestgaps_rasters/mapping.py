@@ -68,7 +68,7 @@ class Surface:
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
     def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
-        """Float32 metres, NaN without data."""
+        """Float32 meters, NaN without data."""
         with self._turn, gdal():
             return self._opened()[1].window(row, column, rows, columns)
 
@@ -216,8 +216,8 @@ def context_of(predictor: Predictor) -> float:
     network: Any = getattr(predictor, "model", predictor)
     if (pixels := getattr(network, "context_pixels", None)) is not None:
         return float(pixels)
-    if (metres := getattr(network, "context_m", None)) is not None:
-        return float(metres) / predictor.resolution_m
+    if (meters := getattr(network, "context_m", None)) is not None:
+        return float(meters) / predictor.resolution_m
     return 0.0
 
 

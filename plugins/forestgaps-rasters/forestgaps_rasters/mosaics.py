@@ -46,7 +46,7 @@ class Source:
         files: The files it is made of.
         text: The virtual raster; None for a single file, opened as it is.
         grid: Its grid, known beforehand for a virtual raster.
-        unit_m: Metres in one unit of its values, likewise.
+        unit_m: Meters in one unit of its values, likewise.
     """
 
     place: Path
@@ -66,7 +66,7 @@ class Source:
     def opened(self) -> Iterator[Band]:
         """
         Raises:
-            DataError: It cannot be opened as a raster of one band in metres.
+            DataError: It cannot be opened as a raster of one band in meters.
         """
         if self.text is None or self.grid is None:
             options: dict[str, Any] = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}

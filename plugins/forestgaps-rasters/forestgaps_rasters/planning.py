@@ -158,7 +158,7 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
         sizes = sizes if len(sizes) > 1 else true_sizes
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
         raise DataError(
-            f"the sites differ in pixel size: {said}. Add --resolution METRES --resample to bring them to one pixel size"
+            f"the sites differ in pixel size: {said}. Add --resolution METERS --resample to bring them to one pixel size"
         )
     return Index(
         format=FORMAT,

@@ -74,7 +74,7 @@ class MapOptions:
         nodata: Value that means no data, where the file does not say so.
         band: The band to read; None: the only one of values, beside alpha.
         feet: The DSM's values are in feet.
-        scale: The DSM's values times this are metres, whatever the file declares.
+        scale: The DSM's values times this are meters, whatever the file declares.
         skip_checks: Map a DSM that fails the input checks.
     """
 
@@ -97,7 +97,7 @@ class GapMap:
     """What was written.
 
     Attributes:
-        gap_share: Share of the pixels with data that are gaps, by threshold in metres.
+        gap_fraction: Share of the pixels with data that are gaps, by threshold in meters.
         blocks: How many the map is made of.
         resumed: How many of them an earlier process had finished.
     """
@@ -107,7 +107,7 @@ class GapMap:
     rows: int
     columns: int
     resolution_m: float
-    gap_share: Mapping[float, float]
+    gap_fraction: Mapping[float, float]
     notes: tuple[str, ...]
     blocks: int
     resumed: int
@@ -133,7 +133,7 @@ def predict_raster(
 
     Args:
         dsm: A file; or files, folders of GeoTIFFs and lists, which make one mosaic.
-        thresholds: Metres; without any, those of the training.
+        thresholds: Meters; without any, those of the training.
         executor: Who computes the blocks; None: threads of this process.
         restart: Remove the blocks that an interrupted call left.
         finish: Called with the folder of the complete maps before it gets its name, to add to it.

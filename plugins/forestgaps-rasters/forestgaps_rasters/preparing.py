@@ -207,7 +207,7 @@ def notes(index: Index) -> Iterator[str]:
     bare = [site.name for site in index.sites if site.crs is None]
     if bare:
         lost = ", and how far from other sites cannot be checked" if len(index.sites) > 1 else ""
-        yield f"without CRS, taken to be in metres as stated{lost}: {', '.join(bare)}"
+        yield f"without CRS, taken to be in meters as stated{lost}: {', '.join(bare)}"
     small = [site.name for site in index.sites if min(site.rows, site.columns) < index.tile]
     if small:
         yield f"smaller than a tile of {index.tile} pixels, so padded with pixels without data: {', '.join(small)}"

@@ -156,7 +156,7 @@ def refuse_finer_pixels(band: Band, size_m: float, wanted_m: float) -> None:
 
 
 def pixel_size(source: Grid, target: Grid) -> float:
-    """The side of a source pixel in metres on the ground, as a square of the same area, measured in the target's CRS."""
+    """The side of a source pixel in meters on the ground, as a square of the same area, measured in the target's CRS."""
     if same_place(source.crs, target.crs):
         return sqrt(abs(source.transform.determinant)) * target.unit_m
     x, y = source.columns / 2, source.rows / 2
@@ -173,7 +173,7 @@ def pixel_size(source: Grid, target: Grid) -> float:
 
 @contextmanager
 def warped(band: Band, target: Grid, resampling: Resampling, tolerance: float = 0.125) -> Iterator[Any]:
-    crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain metres, and one name for both says so
+    crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain meters, and one name for both says so
     nodata = band.source.gdal_nodata
     if max(target.rows, target.columns) > SIDE:
         raise DataError(

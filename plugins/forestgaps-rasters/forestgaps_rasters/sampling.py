@@ -27,7 +27,7 @@ def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
 
 @frozen(kw_only=True)
 class Sampling:
-    """Balances training crops over classes of gap share or of slope.
+    """Balances training crops over classes of gap fraction or of slope.
 
     Places half a tile apart are measured once, when the run begins, and put in classes. A crop is drawn class first, then place,
     and shifted at random so that it may begin at any pixel. Within a class places are drawn by the data's `weight`.
@@ -36,19 +36,19 @@ class Sampling:
     balance: Literal["none", "gaps", "slope"] = field(
         default="none",
         metadata={
-            "help": "What crops are balanced over: 'gaps', classes of gap share, at each threshold for an equal part of the crops; "
+            "help": "What crops are balanced over: 'gaps', classes of gap fraction at each threshold, in equal parts; "
             "'slope', classes of mean terrain slope; 'none', nothing."
         },
     )
     thresholds: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0),
         validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(200))), ascending),
-        metadata={"help": "Thresholds of the gap shares, metres, ascending; for balance 'gaps'."},
+        metadata={"help": "Thresholds of the gap fractions, meters, ascending; for balance 'gaps'."},
     )
-    gap_shares: tuple[float, ...] = field(
+    gap_fractions: tuple[float, ...] = field(
         default=(0.01, 0.05, 0.2, 0.5),
         validator=and_(min_len(1), deep_iterable(and_(gt(0), le(1))), ascending),
-        metadata={"help": "Borders between the classes of gap share, above 0 and up to 1, ascending; for balance 'gaps'."},
+        metadata={"help": "Borders between the classes of gap fraction, above 0 and up to 1, ascending; for balance 'gaps'."},
     )
     slopes_deg: tuple[float, ...] = field(
         default=(5.0, 15.0, 30.0),
@@ -65,7 +65,7 @@ class Sampling:
 
     @property
     def borders(self) -> tuple[float, ...]:
-        return {"none": (), "gaps": self.gap_shares, "slope": self.slopes_deg}[self.balance]
+        return {"none": (), "gaps": self.gap_fractions, "slope": self.slopes_deg}[self.balance]
 
     def criteria(self, dsm: Plane, height: Plane, resolution_m: float, tile: int) -> Iterator[tuple[Plane, int]]:
         """What is averaged over a place, NaN where unknown, and how many pixels its cells have on a side."""

@@ -38,16 +38,16 @@ class Site:
     )
     dsm: Path | None = field(
         default=None,
-        metadata={"help": "Surface model, metres; a GeoTIFF, a VRT, a folder or a list (.txt) of GeoTIFFs on one grid."},
+        metadata={"help": "Surface model, meters; a GeoTIFF, a VRT, a folder or a list (.txt) of GeoTIFFs on one grid."},
     )
-    dtm: Path | None = field(default=None, metadata={"help": "Terrain model, metres; likewise."})
-    chm: Path | None = field(default=None, metadata={"help": "Canopy height model, metres above ground; likewise."})
+    dtm: Path | None = field(default=None, metadata={"help": "Terrain model, meters; likewise."})
+    chm: Path | None = field(default=None, metadata={"help": "Canopy height model, meters above ground; likewise."})
     part: Part = field(default="train", metadata={"help": "What the site is for, but for the blocks named below."})
     train: str | None = field(default=None, metadata={"help": 'A block for training, such as "north 0.5".'})
     validation: str | None = field(default=None, metadata={"help": 'A block for validation, such as "south-east 0.25".'})
     test: str | None = field(default=None, metadata={"help": 'A block for the test, such as "south 0.333".'})
     pixel_size_m: float | None = field(
-        default=None, validator=optional(gt(0)), metadata={"help": "Pixel size, metres, where the rasters have no CRS."}
+        default=None, validator=optional(gt(0)), metadata={"help": "Pixel size, meters, where the rasters have no CRS."}
     )
     nodata: float | None = field(default=None, metadata={"help": "Value that means no data, where the files do not say so."})
     band: int | None = field(
@@ -55,12 +55,12 @@ class Site:
         validator=optional(gt(0)),
         metadata={"help": "Band to read of those rasters that have several."},
     )
-    feet: bool = field(default=False, metadata={"help": "The rasters hold feet, to be converted to metres."})
+    feet: bool = field(default=False, metadata={"help": "The rasters hold feet, to be converted to meters."})
 
     scale: float | None = field(
         default=None,
         validator=optional(gt(0)),
-        metadata={"help": "Factor from the rasters' values to metres, such as 0.1 for decimetres."},
+        metadata={"help": "Factor from the rasters' values to meters, such as 0.1 for decimeters."},
     )
 
     @property

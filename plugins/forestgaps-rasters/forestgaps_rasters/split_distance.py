@@ -24,7 +24,7 @@ from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import Index, StoredSite
 
 CORNERS = 32  # points on each edge of a block, straight in its own CRS and bent in another
-DEGREE = 110_000.0  # metres in one of latitude, at least
+DEGREE = 110_000.0  # meters in one of latitude, at least
 
 Points = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def check_apart(index: Index) -> None:
         if one.site == other.site or one.part == other.part:
             continue
         found = distance(one, other, reach=index.guard_m)
-        # Half a millimetre: coordinates are rounded when they are written.
+        # Half a millimeter: coordinates are rounded when they are written.
         if found is not None and (found < 0 or found < index.guard_m - 5e-4):
             worst = nearest.get((one.site, other.site))
             if worst is None or found < worst[0]:
@@ -100,7 +100,7 @@ def box(grid: Grid) -> tuple[float, float, float, float] | None:
 
 
 def distance(one: Placed, other: Placed, *, reach: float) -> float | None:
-    """Metres between two blocks, 0 where they touch, -1 where they overlap; None where it is over `reach` or cannot be computed."""
+    """Meters between two blocks, 0 where they touch, -1 where they overlap; None where it is over `reach` or cannot be computed."""
     if one.grid.crs is None or other.grid.crs is None:
         return between(one.grid.bounds, other.grid.bounds, 1.0) if one.frame == other.frame and one.frame is not None else None
     if one.box is not None and other.box is not None and not near(one.box, other.box, reach):
@@ -121,7 +121,7 @@ def between(one: tuple[float, float, float, float], other: tuple[float, float, f
 
 
 def near(one: tuple[float, float, float, float], other: tuple[float, float, float, float], reach: float) -> bool:
-    """Whether two boxes in degrees may come within `reach` metres, computed quickly; never wrongly False."""
+    """Whether two boxes in degrees may come within `reach` meters, computed quickly; never wrongly False."""
     up = (reach + 100) / DEGREE
     highest = min(max(abs(value) for value in (one[1], one[3], other[1], other[3])), 89.0)
     aside = up / cos(radians(highest))
@@ -131,7 +131,7 @@ def near(one: tuple[float, float, float, float], other: tuple[float, float, floa
 
 
 def over_ground(one: Grid, other: Grid) -> float:
-    """Metres between two blocks of different CRS, in the azimuthal equidistant projection around the first."""
+    """Meters between two blocks of different CRS, in the azimuthal equidistant projection around the first."""
     (x,), (y,) = transform(one.crs, "EPSG:4326", *([value] for value in centre(one)))
     here = CRS.from_proj4(f"+proj=aeqd +lat_0={y:.8f} +lon_0={x:.8f} +datum=WGS84 +units=m")
     first, second = outline(one, here), outline(other, here)

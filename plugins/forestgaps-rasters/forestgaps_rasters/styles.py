@@ -31,7 +31,7 @@ def write_styles(folder: Path, levels: Sequence[float], crs: CRS | None) -> None
     """Write `gaps.qml`, `probabilities.qml` and `gaps.qlr` beside `gaps.tif` and `probabilities.tif`.
 
     Args:
-        levels: Metres, the threshold of each band, ascending.
+        levels: Meters, the threshold of each band, ascending.
         crs: That of the maps, which a layer definition must say as well.
     """
     one, other, both = (folder / name for name in STYLES)

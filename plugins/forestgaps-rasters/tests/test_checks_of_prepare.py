@@ -57,7 +57,7 @@ def test_a_gap_map_is_no_reference(raster, tmp_path) -> None:
         prepared(raster, tmp_path)
 
 
-def test_decimetres_are_converted_in_all_layers(raster, tmp_path) -> None:
+def test_decimeters_are_converted_in_all_layers(raster, tmp_path) -> None:
     ground, crowns = surfaces()
     for name, values in (("dsm", ground + crowns + 200), ("dtm", ground + 200)):
         raster(f"site/{name}.tif", np.rint(values * 10), dtype="int16", nodata=-32768)
@@ -88,7 +88,7 @@ def test_pixels_of_web_mercator_have_their_size_on_the_ground(raster, tmp_path) 
 
 def test_sites_of_one_size_on_the_ground_are_prepared_together_whatever_their_crs(raster, tmp_path) -> None:
     ground, crowns = surfaces()
-    side = 1 / 0.6157  # one metre on the ground at 52 degrees
+    side = 1 / 0.6157  # one meter on the ground at 52 degrees
     places = {"utm": {}, "mercator": {"crs": "EPSG:3857", "transform": Affine(side, 0, 1252344, 0, -side, 6800000)}}
     for name, place in places.items():
         raster(f"{name}/dsm.tif", ground + crowns + 200, **place)

@@ -93,7 +93,7 @@ def test_predict_names_its_files_and_shares(run, raster, tmp_path) -> None:
 def test_predict_tells_programs_in_json(run, raster, tmp_path) -> None:
     dsm = raster("dsm.tif", np.full((40, 50), 400, np.float32))
     summary = json.loads(run("predict", tmp_path / "run", dsm, "-o", tmp_path / "map", "--json").stdout)
-    assert summary["gap_share"] == {"2": 1.0, "5": 1.0}
+    assert summary["gap_fraction"] == {"2": 1.0, "5": 1.0}
     assert (summary["rows"], summary["columns"]) == (40, 50)
 
 

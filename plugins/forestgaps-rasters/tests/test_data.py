@@ -271,7 +271,7 @@ def test_all_gap_and_no_gap_are_data_as_any(raster, tmp_path, height) -> None:
 @pytest.mark.parametrize("height", [0.0, 30.0])
 def test_one_class_cannot_be_balanced(raster, tmp_path, height) -> None:
     folder = odd(raster, tmp_path, np.full((100, 90), height, np.float32))
-    with pytest.raises(DataError, match="all training places are of one class; change thresholds or gap_shares"):
+    with pytest.raises(DataError, match="all training places are of one class; change thresholds or gap_fractions"):
         Rasters(folder=folder, sampling=Sampling(balance="gaps")).build()
 
 

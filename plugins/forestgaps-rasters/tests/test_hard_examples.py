@@ -22,7 +22,7 @@ from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.sampling import Sampling
 from forestgaps_rasters.sites import Site
 
-BALANCED = Sampling(balance="gaps", thresholds=(5.0,), gap_shares=(0.29, 0.33))
+BALANCED = Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.29, 0.33))
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_one_pass_maps_all_thresholds_without_a_seam(raster, tmp_path) -> None:
         assert file.descriptions == ("gap at 2 m", "gap at 5 m")
     assert np.array_equal(gaps == 1, (scaled != 255) & (scaled >= 0.5 * STEPS)), "what a reader of the probabilities would get"
     assert (gaps[:, ~valid] == 255).all()
-    assert done.gap_share == pytest.approx({2.0: (gaps[0] == 1).sum() / valid.sum(), 5.0: (gaps[1] == 1).sum() / valid.sum()})
+    assert done.gap_fraction == pytest.approx({2.0: (gaps[0] == 1).sum() / valid.sum(), 5.0: (gaps[1] == 1).sum() / valid.sum()})
 
 
 def test_maps_lie_where_the_dsm_lies(raster, tmp_path) -> None:
@@ -125,7 +125,7 @@ def test_windows_of_any_size_give_one_map(raster, tmp_path) -> None:
 
 def test_without_thresholds_those_of_the_training_are_mapped(raster, tmp_path) -> None:
     done = predict_raster(Local(), raster("dsm.tif", terrain(40, 40)), tmp_path / "map", (), SMALL)
-    assert list(done.gap_share) == [2, 5, 10]
+    assert list(done.gap_fraction) == [2, 5, 10]
     assert done.notes == ()
 
 
@@ -165,7 +165,7 @@ def test_a_dsm_without_crs_is_mapped_once_its_pixels_are_stated(raster, tmp_path
     assert done.notes == ("the DSM has no CRS, so the maps have none",)
 
 
-def test_a_degree_based_dsm_is_mapped_in_metres_where_asked(raster, tmp_path, refused) -> None:
+def test_a_degree_based_dsm_is_mapped_in_meters_where_asked(raster, tmp_path, refused) -> None:
     dsm = raster("dsm.tif", np.full((90, 90), 402, np.float32), crs="EPSG:4326",
                  transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
     refused(dsm, "in degrees .*--resample --crs EPSG:32610")
@@ -244,7 +244,7 @@ def test_pixels_far_from_those_of_the_training_are_refused(raster, tmp_path, ref
     assert "more than 4 times apart" in done.notes[0]
 
 
-def test_feet_are_mapped_as_metres_where_asked(raster, tmp_path) -> None:
+def test_feet_are_mapped_as_meters_where_asked(raster, tmp_path) -> None:
     surface = terrain(40, 40)
     dsm = raster("dsm.tif", surface / np.float32(0.3048), unit="ft")
     feet = MapOptions(window=128, overlap=64, feet=True)
@@ -552,7 +552,7 @@ def test_what_is_added_to_the_maps_has_its_name_with_them_or_not_at_all(raster, 
 
 def test_the_summary_is_plain_enough_for_json(raster, tmp_path) -> None:
     done = predict_raster(Local(), raster("dsm.tif", terrain(40, 40)), tmp_path / "map", [2], SMALL)
-    assert json.dumps([str(done.gaps), done.rows, done.columns, done.resolution_m, list(done.gap_share.values())])
+    assert json.dumps([str(done.gaps), done.rows, done.columns, done.resolution_m, list(done.gap_fraction.values())])
 
 
 def test_the_read_surface_is_the_file(raster) -> None:

@@ -27,7 +27,7 @@ from forestgaps_rasters.store import LayerFile, read_index
 SPLIT = {"validation": "south 0.3", "test": "north 0.2"}
 WISH = Wish(tile=32, guard_m=5)
 FINE = {"resolution": 0.5}
-TO_METRES = Wish(tile=32, guard_m=5, resolution_m=1.0, resample=True)
+TO_METERS = Wish(tile=32, guard_m=5, resolution_m=1.0, resample=True)
 
 
 def stored(out: Path, name: str, layer: str) -> np.ndarray:
@@ -71,9 +71,9 @@ def test_nothing_is_stored_per_threshold(site, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("layers", ["dsm dtm", "dsm chm"])
-def test_half_metre_pixels_make_one_by_highest_surface_and_mean_ground(site, tmp_path, layers) -> None:
+def test_half_meter_pixels_make_one_by_highest_surface_and_mean_ground(site, tmp_path, layers) -> None:
     whole, folder = site("whole", **FINE), site("ridge", layers=layers, **FINE)
-    prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", TO_METRES)
+    prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", TO_METERS)
     top = gathered(original(whole / "dsm.tif"), 2, "maximum")
     ground = gathered(original(whole / "dtm.tif"), 2, "mean")
     assert stored(tmp_path / "out", "ridge", "dsm").shape == (45, 35)
@@ -91,7 +91,7 @@ def test_rasters_that_are_shifted_by_whole_pixels_are_cut_to_their_common_part(s
     assert done.index.sites[0].transform == (1, 0, 500_005, 0, -1, 5_199_990)
 
 
-def test_a_degree_based_site_is_brought_to_metres_where_asked(raster, tmp_path, refused) -> None:
+def test_a_degree_based_site_is_brought_to_meters_where_asked(raster, tmp_path, refused) -> None:
     degrees = {"crs": "EPSG:4326", "transform": Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2)}
     surface = raster("geo/dsm.tif", np.full((80, 80), 510, np.float32), **degrees)
     raster("geo/chm.tif", np.full((80, 80), 10, np.float32), **degrees)
@@ -141,7 +141,7 @@ def test_a_person_is_told_once_what_is_missing_or_small(site, tmp_path) -> None:
     sites = [Site(name=n, folder=site(n, 40, 40, crs=None), pixel_size_m=1.0, validation="south 0.3") for n in ("a", "b")]
     done = prepare_sites(sites, tmp_path / "out", Wish(tile=64, guard_m=2))
     assert done.notes == (
-        "without CRS, taken to be in metres as stated, and how far from other sites cannot be checked: a, b",
+        "without CRS, taken to be in meters as stated, and how far from other sites cannot be checked: a, b",
         "smaller than a tile of 64 pixels, so padded with pixels without data: a, b",
         "no site has a test block",
     )
@@ -262,7 +262,7 @@ def test_a_full_disk_is_told_before_and_on_the_way(site, refused, monkeypatch) -
 
 def test_sites_of_different_pixel_size_are_refused(site, refused) -> None:
     sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="b", folder=site("b", **FINE), **SPLIT)]
-    refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m. Add --resolution METRES --resample")
+    refused(sites, "differ in pixel size: 'a' has 1 m, 'b' has 0.5 m. Add --resolution METERS --resample")
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
@@ -285,8 +285,8 @@ def test_sites_that_overlap_may_not_be_in_two_parts(site, refused) -> None:
 
 
 def test_sites_that_neighbour_keep_the_guard_between_their_parts(site, tmp_path, refused) -> None:
-    def beside(metres: float) -> list[Site]:
-        there = site("b", transform=Affine(1, 0, 500_070 + metres, 0, -1, 5_200_000))
+    def beside(meters: float) -> list[Site]:
+        there = site("b", transform=Affine(1, 0, 500_070 + meters, 0, -1, 5_200_000))
         return [Site(name="a", folder=site("a"), validation="south 0.3"), Site(name="b", folder=there, part="test")]
 
     refused(
@@ -301,7 +301,7 @@ def test_one_site_under_two_names_in_two_parts_is_refused_also_without_crs(site,
     refused([*sites, Site(name="b", folder=folder, pixel_size_m=1.0, part="test")], "'a' and 'b' overlap")
 
 
-def test_sites_of_one_grid_written_in_feet_and_in_metres_are_one_size(site, tmp_path) -> None:
+def test_sites_of_one_grid_written_in_feet_and_in_meters_are_one_size(site, tmp_path) -> None:
     feet = site("feet", crs="EPSG:2285", transform=Affine(3.28083333, 0, 1_200_000, 0, -3.28083333, 200_000))
     sites = [Site(name="a", folder=site("a"), **SPLIT), Site(name="feet", folder=feet, **SPLIT)]
     done = prepare_sites(sites, tmp_path / "out", WISH)
@@ -313,7 +313,7 @@ def test_sites_of_one_grid_written_in_feet_and_in_metres_are_one_size(site, tmp_
 
 
 @pytest.mark.parametrize("layers", ["dsm dtm", "dsm chm"])
-def test_feet_become_metres_in_both_layers(site, tmp_path, layers) -> None:
+def test_feet_become_meters_in_both_layers(site, tmp_path, layers) -> None:
     folder = site("ridge", layers=layers, unit="ft")
     prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", WISH)
     whole = site("whole")
@@ -325,7 +325,7 @@ def test_feet_become_metres_in_both_layers(site, tmp_path, layers) -> None:
 
 def test_feet_survive_being_brought_to_a_coarser_grid(site, tmp_path) -> None:
     folder = site("ridge", layers="dsm chm", unit="ft", **FINE)
-    prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", TO_METRES)
+    prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", TO_METERS)
     top = gathered(original(site("whole", **FINE) / "dsm.tif"), 2, "maximum") * 0.3048
     assert np.allclose(stored(tmp_path / "out", "ridge", "dsm"), top, atol=1e-3, equal_nan=True)
     assert np.nanmin(stored(tmp_path / "out", "ridge", "height")) >= -1e-3

@@ -39,7 +39,7 @@ def original(site: str, layer: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("site", SHARES)
-def test_layers_are_exact_and_gap_shares_those_of_the_readme(site, tmp_path) -> None:
+def test_layers_are_exact_and_gap_fractions_those_of_the_readme(site, tmp_path) -> None:
     whole = Site(name=site, folder=SURVEYS / site, pixel_size_m=BARE.get(site), validation="south 0.2")
     prepare_sites([whole], tmp_path / "out", Wish(guard_m=10))
     height, dsm = (np.load(tmp_path / "out" / site / f"{layer}.npy") for layer in ("height", "dsm"))
@@ -69,7 +69,7 @@ def prepared(tmp_path_factory) -> tuple[Path, Index]:
     return out, prepare_sites(sites, out, Wish(resolution_m=1.0, resample=True)).index
 
 
-def test_a_metre_holds_the_highest_surface_and_the_mean_ground(prepared) -> None:
+def test_a_meter_holds_the_highest_surface_and_the_mean_ground(prepared) -> None:
     out, _ = prepared
     fine, ground = original("nz_westport", "dsm"), original("nz_westport", "dtm")
     rows, columns = fine.shape[0] // 2, fine.shape[1] // 2

@@ -93,7 +93,7 @@ def test_finer_pixels_are_not_invented(raster) -> None:
         pass
 
 
-def test_scaled_bands_are_metres_after_warping_too(raster) -> None:
+def test_scaled_bands_are_meters_after_warping_too(raster) -> None:
     path = raster("a.tif", np.full((20, 20), 400), dtype="int16", nodata=-1)
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = (0.5,), (10.0,)
@@ -107,7 +107,7 @@ def test_scaled_bands_are_metres_after_warping_too(raster) -> None:
 
 
 def forest(rows: int, columns: int, size: float) -> np.ndarray:
-    """Crowns of some metres with gaps between, on level ground at 300 m, in pixels of `size` metres."""
+    """Crowns of some meters with gaps between, on level ground at 300 m, in pixels of `size` meters."""
     y, x = (np.arange(count)[shape] * size + 0.3 for count, shape in ((rows, np.s_[:, None]), (columns, np.s_[None, :])))
     crowns = (np.sin(x / 2.1) * np.sin(y / 1.7) + 0.4 * np.sin(x / 5.3 + y / 4.1)) > -0.15
     return (300 + np.where(crowns, 18 + np.sin(x) + np.cos(y), 0.4)).astype(np.float32)
@@ -118,7 +118,7 @@ def rotated(size: float, degrees: float, shift: float = 0.0) -> Affine:
     return Affine(along, across, 500_000 + shift, across, -along, 5_200_000 - shift)
 
 
-def gap_share(values: np.ndarray) -> float:
+def gap_fraction(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     assert known.size > 1000
     return float((known < 305).mean())
@@ -145,7 +145,7 @@ def test_pixels_that_keep_their_size_keep_the_share_of_gaps(raster, own, target)
         grid = Grid(band.grid.crs, Affine(target, 0, np.floor(left), 0, -target, np.ceil(top)), rows, columns)
         with onto(band, grid, "maximum", resample=True) as strips:
             found = strips.read(0, rows)
-    assert gap_share(found) == pytest.approx(gap_share(values), rel=0.05)
+    assert gap_fraction(found) == pytest.approx(gap_fraction(values), rel=0.05)
     assert np.isin(found[np.isfinite(found)], values).all(), "no value is invented"
 
 
@@ -153,15 +153,15 @@ def test_pixels_that_keep_their_size_keep_the_share_of_gaps(raster, own, target)
 @pytest.mark.parametrize("shift", [0.0, 0.25])
 def test_coarser_pixels_take_the_highest_whatever_the_grid(raster, turn, shift) -> None:
     values = forest(320, 320, 0.5)
-    straight = gap_share(gathered(values, 2, "maximum"))
+    straight = gap_fraction(gathered(values, 2, "maximum"))
     own = rotated(0.5, turn, shift)
     with gdal(), opened(raster("dsm.tif", values, transform=own)) as band:
         left, bottom, right, top = band.grid.bounds
         grid = Grid(band.grid.crs, Affine(1, 0, np.floor(left), 0, -1, np.ceil(top)), int(top - bottom), int(right - left))
         with onto(band, grid, "maximum", resample=True) as strips:
             found = strips.read(0, grid.rows)
-    assert straight < 0.9 * gap_share(values), "crowns grow by half a pixel when pixels are joined"
-    assert gap_share(found) == pytest.approx(straight, rel=0.05)
+    assert straight < 0.9 * gap_fraction(values), "crowns grow by half a pixel when pixels are joined"
+    assert gap_fraction(found) == pytest.approx(straight, rel=0.05)
 
 
 @pytest.mark.parametrize("size", [2.0, 5.0, 1.3])

@@ -24,7 +24,7 @@ from forestgaps_rasters.sampling import Sampling, measured, slope_deg
 from forestgaps_rasters.sites import Site
 
 RUNS = {
-    "gaps": Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_shares=(0.05, 0.5)),
+    "gaps": Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.05, 0.5)),
     "slope": Sampling(balance="slope", slopes_deg=(10.0, 25.0)),
 }
 
@@ -75,7 +75,7 @@ def test_half_of_the_crops_have_many_gaps_where_an_eighth_of_the_ground_has(prep
         train = Rasters(folder=prepared, sampling=sampling).build().train
         return float(np.mean([tile.height.mean() < 10 for tile in tiles(train)]))
 
-    even = Sampling(balance="gaps", thresholds=(5.0,), gap_shares=(0.5,))
+    even = Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.5,))
     assert open_share(Sampling()) == pytest.approx(0.125, abs=0.05)
     assert open_share(even) == pytest.approx(0.5, abs=0.07)
 
@@ -106,7 +106,7 @@ def test_without_evenness_crops_come_as_often_as_their_classes_occur(prepared) -
 
 
 def test_a_tile_of_validation_is_of_the_stratum_training_would_put_it_in(prepared) -> None:
-    data = Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_shares=(0.001, 0.01, 0.99))).build()
+    data = Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.001, 0.01, 0.99))).build()
     assert data.validation.strata.shape == (1, len(data.validation))
     closed, nothing, _, opened = data.train.strata.numbers[0].tolist()
     assert nothing == -1, "one pixel in a hundred cannot be a gap where gaps are stripes"
@@ -132,7 +132,7 @@ def test_every_window_of_a_block_is_in_one_place(rows, columns, size, step) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), nodata=st.sampled_from([0.0, 0.3, 1.0]))
-def test_gap_shares_are_those_counted_window_by_window(seed, nodata) -> None:
+def test_gap_fractions_are_those_counted_window_by_window(seed, nodata) -> None:
     random = np.random.default_rng(seed)
     height = random.normal(6, 4, (50, 40)).astype(np.float32)
     height[random.random(height.shape) < nodata] = np.nan
@@ -204,8 +204,8 @@ def test_memory_is_that_of_a_strip_however_tall_the_site() -> None:
         ({"thresholds": []}, "thresholds"),
         ({"thresholds": [5, 2]}, "must rise"),
         ({"thresholds": [-1, 2]}, "thresholds"),
-        ({"gap_shares": [0.0, 0.5]}, "gap_shares"),
-        ({"gap_shares": [0.5, 20]}, "gap_shares"),
+        ({"gap_fractions": [0.0, 0.5]}, "gap_fractions"),
+        ({"gap_fractions": [0.5, 20]}, "gap_fractions"),
         ({"slopes_deg": [30, 95]}, "slopes_deg"),
         ({"evenness": 2}, "evenness"),
         ({"treshold": [2]}, "did you mean 'thresholds'"),
@@ -217,7 +217,7 @@ def test_mistakes_in_a_run_file_are_told(table, told) -> None:
 
 
 def test_one_class_alone_cannot_be_balanced(prepared) -> None:
-    with pytest.raises(DataError, match="'gaps', but all training places are of one class; change thresholds or gap_shares"):
+    with pytest.raises(DataError, match="'gaps', but all training places are of one class; change thresholds or gap_fractions"):
         Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(0.5,))).build()
     with pytest.raises(DataError, match="change slopes_deg"):
         Rasters(folder=prepared, sampling=Sampling(balance="slope", slopes_deg=(80.0,))).build()

@@ -81,7 +81,7 @@ def test_every_pair_of_sites_is_told_once() -> None:
     ]
 
 
-def test_feet_are_told_in_metres() -> None:
+def test_feet_are_told_in_meters() -> None:
     feet = CRS.from_epsg(2285)
     here = stored("here", 1_200_000, 200_000, "train", crs=feet, side=3.0)
     with pytest.raises(DataError, match=r"are 15.2 m apart"):
@@ -110,10 +110,10 @@ def test_sites_of_different_crs_are_measured_on_the_ground(crs: CRS, east: float
         assert "overlap" in str(told.value)
     else:
         found = float(re.search(r"are (\S+) m apart", str(told.value))[1])
-        assert found == pytest.approx(true / 0.9996, abs=0.06)  # the grid's metres are longer there
+        assert found == pytest.approx(true / 0.9996, abs=0.06)  # the grid's meters are longer there
 
 
-def test_web_mercator_metres_are_not_metres() -> None:
+def test_web_mercator_meters_are_not_meters() -> None:
     mercator = CRS.from_epsg(3857)
     (x,), (y,) = transform("EPSG:4326", mercator, [10.0], [60.0])
     one = Grid(mercator, Affine(1, 0, x, 0, -1, y), 100, 100)
@@ -163,9 +163,9 @@ def test_distances_of_turned_blocks_are_those_of_shapely(one, other, angle: floa
 
 
 @given(st.floats(-179.99, 179.99), st.floats(-80, 80), st.floats(0, 360), st.floats(0, 500))
-def test_boxes_within_reach_are_never_passed_over(lon: float, lat: float, towards: float, metres: float) -> None:
+def test_boxes_within_reach_are_never_passed_over(lon: float, lat: float, towards: float, meters: float) -> None:
     here = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84")
-    x, y = metres * np.cos(np.radians(towards)), metres * np.sin(np.radians(towards))
+    x, y = meters * np.cos(np.radians(towards)), meters * np.sin(np.radians(towards))
     (east,), (north,) = transform(here, "EPSG:4326", [x], [y])
-    assert near((lon, lat, lon, lat), (east, north, east, north), metres)
+    assert near((lon, lat, lon, lat), (east, north, east, north), meters)
     assert not near((lon, lat, lon, lat), (lon, lat - 1, lon, lat - 1), 500)

@@ -86,11 +86,11 @@ class TensorBoard(Tracker):
         if self.writer:
             for name, picture in plots.draw():
                 self.writer.add_image(name, picture, step)
-            for metres, cells in plots.precision_recall.iterate_counts():
+            for meters, cells in plots.precision_recall.iterate_counts():
                 tp, fp, tn, fn = (part.double() for part in cells)
                 # TensorBoard needs finite numbers: 0 where no pixel is called a gap, or no pixel is one.
                 precision, recall = tp / (tp + fp).clamp(min=1), tp / (tp + fn).clamp(min=1)
-                self.writer.add_pr_curve_raw(f"gaps_below/{metres:g}m", tp, fp, tn, fn, precision, recall, step, self.levels)
+                self.writer.add_pr_curve_raw(f"gaps_below/{meters:g}m", tp, fp, tn, fn, precision, recall, step, self.levels)
 
     @hookimpl
     def evaluation_batch(self, batch: Batch, logits: Tensor) -> None:

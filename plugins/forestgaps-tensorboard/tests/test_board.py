@@ -57,7 +57,7 @@ def test_scores_are_logged_each_epoch_and_those_of_a_threshold_under_the_score(t
 def test_the_first_tiles_of_the_validation_are_drawn_for_each_threshold(tmp_path: Path, train: Callable[..., Any]) -> None:
     train({"board": TensorBoard(tmp_path, TensorBoardConfig(images=3, images_every=2, confusion=False))}, epochs=4)
     events = read(tmp_path)
-    expected = {f"gaps_below_{metres}m/tile_{tile}" for metres in (2, 5, 10) for tile in (1, 2, 3)}
+    expected = {f"gaps_below_{meters}m/tile_{tile}" for meters in (2, 5, 10) for tile in (1, 2, 3)}
     assert set(events.Tags()["images"]) == expected
     images = events.Images("gaps_below_2m/tile_3")
     assert [image.step for image in images] == [10, 20]
@@ -87,8 +87,8 @@ def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -
 def test_each_threshold_has_a_confusion_matrix_and_a_curve(tmp_path: Path, train: Callable[..., Any]) -> None:
     train({"board": TensorBoard(tmp_path, TensorBoardConfig(images=0))}, epochs=1)
     events = read(tmp_path)
-    assert set(events.Tags()["images"]) == {f"confusion/gaps_below_{metres}m" for metres in (2, 5, 10)}
-    assert set(events.summary_metadata) >= {f"gaps_below/{metres}m" for metres in (2, 5, 10)}
+    assert set(events.Tags()["images"]) == {f"confusion/gaps_below_{meters}m" for meters in (2, 5, 10)}
+    assert set(events.summary_metadata) >= {f"gaps_below/{meters}m" for meters in (2, 5, 10)}
 
 
 def test_histograms_are_logged_for_weights_and_gradients(tmp_path: Path, train: Callable[..., Any]) -> None:

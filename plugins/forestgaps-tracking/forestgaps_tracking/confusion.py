@@ -63,7 +63,7 @@ class ConfusionMatrices:
     """One confusion matrix for each height threshold, summed over a pass."""
 
     counts: Tensor | None = field(default=None, init=False)  # (K, 2, 2)
-    thresholds: Tensor | None = field(default=None, init=False)  # (K,) metres
+    thresholds: Tensor | None = field(default=None, init=False)  # (K,) meters
 
     def add(self, batch: Batch, logits: Tensor) -> None:
         """Count the pixels of a batch. Logits (B, K, H, W). Does not synchronize with the device."""
@@ -74,5 +74,5 @@ class ConfusionMatrices:
     def draw(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the name and picture (3, H, W) uint8 of each height threshold."""
         if self.counts is not None and self.thresholds is not None:
-            for matrix, metres in zip(self.counts.cpu(), self.thresholds.tolist(), strict=True):
-                yield f"confusion/gaps_below_{metres:g}m", draw_confusion(matrix)
+            for matrix, meters in zip(self.counts.cpu(), self.thresholds.tolist(), strict=True):
+                yield f"confusion/gaps_below_{meters:g}m", draw_confusion(matrix)

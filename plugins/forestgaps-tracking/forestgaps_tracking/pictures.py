@@ -20,12 +20,12 @@ LEGEND = (
 
 
 def hillshade(dsm: Tensor, *, azimuth: float = 315.0, altitude: float = 45.0) -> Tensor:
-    """Return the brightness in 0..1 of a surface (B, 1, H, W) in metres, in the same shape.
+    """Return the brightness in 0..1 of a surface (B, 1, H, W) in meters, in the same shape.
 
     Slopes assume a pixel size of 1 m. Source: Horn 1981, Proc. IEEE 69(1), here with central differences.
 
     Args:
-        dsm: Metres.
+        dsm: Meters.
         azimuth: Direction of the sun, degrees from north.
         altitude: Height of the sun above the horizon, degrees.
     """
@@ -45,7 +45,7 @@ def draw_predictions(dsm: Tensor, target: Tensor, valid: Tensor, logits: Tensor,
     """Return four panels for each tile and threshold, left to right: DSM hillshade, reference, probability of gap, agreement.
 
     Args:
-        dsm: (B, 1, H, W) metres.
+        dsm: (B, 1, H, W) meters.
         target: 1 in a gap, (B, K, H, W).
         valid: False where the survey has no data, (B, 1, H, W); white in every panel.
         logits: (B, K, H, W).
@@ -70,7 +70,7 @@ def draw_tiles(tiles: FirstTiles) -> Iterator[tuple[str, Tensor]]:
     number = 0
     for batch, logits in tiles.kept:
         pictures = draw_predictions(batch.dsm, batch.target, batch.valid, logits).cpu()
-        for tile, metres in zip(pictures, batch.thresholds.tolist(), strict=True):
+        for tile, meters in zip(pictures, batch.thresholds.tolist(), strict=True):
             number += 1
-            for picture, threshold in zip(tile, metres, strict=True):
+            for picture, threshold in zip(tile, meters, strict=True):
                 yield f"gaps_below_{threshold:g}m/tile_{number}", picture

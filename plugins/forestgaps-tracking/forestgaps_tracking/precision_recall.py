@@ -59,7 +59,7 @@ class PrecisionRecall:
 
     levels: int = DECISION_THRESHOLDS
     counts: Tensor | None = field(default=None, init=False)  # (K, 2, levels)
-    thresholds: Tensor | None = field(default=None, init=False)  # (K,) metres
+    thresholds: Tensor | None = field(default=None, init=False)  # (K,) meters
 
     def add(self, batch: Batch, logits: Tensor) -> None:
         """Count the pixels of a batch. Logits (B, K, H, W). Does not synchronize with the device."""
@@ -68,7 +68,7 @@ class PrecisionRecall:
         self.thresholds = batch.thresholds[0].clone()
 
     def iterate_counts(self) -> Iterator[tuple[float, tuple[Tensor, Tensor, Tensor, Tensor]]]:
-        """Yield each height threshold in metres, with true and false positives, true and false negatives (levels,) on the CPU."""
+        """Yield each height threshold in meters, with true and false positives, true and false negatives (levels,) on the CPU."""
         if self.counts is not None and self.thresholds is not None:
             tp, fp, tn, fn = count_by_decision_threshold(self.counts.cpu())
             yield from zip(self.thresholds.tolist(), zip(tp, fp, tn, fn, strict=True), strict=True)
@@ -79,6 +79,6 @@ class PrecisionRecall:
         Precision is NaN where no pixel is called a gap, recall where no pixel is a gap.
         """
         probabilities = torch.linspace(0, 1, self.levels, dtype=torch.float64)
-        for metres, (tp, fp, _, fn) in self.iterate_counts():
+        for meters, (tp, fp, _, fn) in self.iterate_counts():
             rows = torch.stack([probabilities, tp.double() / (tp + fp), tp.double() / (tp + fn)], dim=-1)
-            yield f"precision_recall/gaps_below_{metres:g}m", rows.tolist()
+            yield f"precision_recall/gaps_below_{meters:g}m", rows.tolist()

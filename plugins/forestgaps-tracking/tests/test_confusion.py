@@ -60,5 +60,5 @@ def test_each_threshold_of_a_pass_has_its_matrix() -> None:
         confusion.add(batch, logits)
         total += count_confusion(logits, batch.target, batch.valid)
     pictures = dict(confusion.draw())
-    assert list(pictures) == [f"confusion/gaps_below_{metres}m" for metres in (2, 5, 10)]
+    assert list(pictures) == [f"confusion/gaps_below_{meters}m" for meters in (2, 5, 10)]
     assert torch.equal(pictures["confusion/gaps_below_5m"], draw_confusion(total[1]))

@@ -72,7 +72,7 @@ def test_the_first_tiles_of_a_pass_are_drawn_for_each_threshold() -> None:
         batch = example_batch(samples=2, size=8, seed=seed)
         tiles.add(batch, example_logits(batch))
     drawn = dict(draw_tiles(tiles))
-    assert list(drawn) == [f"gaps_below_{metres}m/tile_{tile}" for tile in (1, 2, 3) for metres in (2, 5, 10)]
+    assert list(drawn) == [f"gaps_below_{meters}m/tile_{tile}" for tile in (1, 2, 3) for meters in (2, 5, 10)]
     third = example_batch(samples=2, size=8, seed=1)
     expected = draw_predictions(third.dsm, third.target, third.valid, example_logits(third))[0, 1]
     assert torch.equal(drawn["gaps_below_5m/tile_3"], expected)

@@ -46,10 +46,10 @@ def test_service_tracker_logs_every_event_in_order(make: Callable[..., Any], tra
         *("checkpoints", "network", "close"),
     ]
     logged = {what[0]: what[1:] for what in tracker.store.logged}
-    metres = (2, 5, 10)
+    meters = (2, 5, 10)
     tiles, matrices = (what for what in tracker.store.logged if what[0] == "pictures")
-    assert tiles == ("pictures", 10, [f"gaps_below_{m}m/tile_1" for m in metres])
-    assert matrices == ("pictures", 10, [f"confusion/gaps_below_{m}m" for m in metres])
+    assert tiles == ("pictures", 10, [f"gaps_below_{m}m/tile_1" for m in meters])
+    assert matrices == ("pictures", 10, [f"confusion/gaps_below_{m}m" for m in meters])
     assert logged["scores"] == (10, trainer.scores)
     assert logged["network"] == (10, trainer.scores)
     assert logged["close"] == (False, True)

@@ -121,8 +121,8 @@ def test_pictures_matrices_and_curves_are_logged_for_each_threshold(make: Callab
     tracker = make(config=evolve(QUIET, images=2, confusion=True, curves=True, images_every=2))
     train({"tracker": tracker}, epochs=2)
     run = only_run(tracker)
-    for metres in (2, 5, 10):
-        for name in (f"gaps_below_{metres}m/tile_1", f"gaps_below_{metres}m/tile_2", f"confusion/gaps_below_{metres}m"):
+    for meters in (2, 5, 10):
+        for name in (f"gaps_below_{meters}m/tile_1", f"gaps_below_{meters}m/tile_2", f"confusion/gaps_below_{meters}m"):
             ((step, path),) = run.curve(f"{name}.path")
             assert step == 10
             assert (run.folder / "files" / path).read_bytes().startswith(b"\x89PNG")
