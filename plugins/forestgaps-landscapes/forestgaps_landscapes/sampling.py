@@ -34,7 +34,7 @@ class Sampling:
     balance: Literal["none", "gaps", "slope"] = field(
         default="none",
         metadata={
-            "help": "What tiles are balanced over: 'gaps', classes of gap fraction, at each threshold for an equal part of the tiles; "
+            "help": "What tiles are balanced over: 'gaps', classes of gap fraction, at each threshold in equal parts; "
             "'slope', classes of mean terrain slope; 'none', nothing."
         },
     )
