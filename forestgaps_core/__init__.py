@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from forestgaps_core.lazy_exports import lazy_exports
 from forestgaps_core.version import __version__
 
 _PUBLIC = {
@@ -86,12 +86,7 @@ if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer as Trainer
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, _ = lazy_exports(__name__, [f"{__name__}.{module}:{name}" for name, module in _PUBLIC.items()])
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import define, field
+from attrs import define, field, frozen
 from torch import Tensor, nn
 
 from forestgaps_core.components import Batch
@@ -93,23 +93,45 @@ def example_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 class GapFraction:
-    """A metric: the share of pixels called gap, `share`, and that at the first threshold, `share@2m`."""
+    """A metric: the fraction of valid pixels that are predicted gap, `gap_fraction`, and at each threshold, `gap_fraction@2m`."""
 
     def __init__(self) -> None:
-        self.shares: list[Tensor] = []
+        self.gaps: Tensor | None = None  # (K,) int64, on the device of the logits
+        self.pixels: Tensor | None = None  # () int64
+        self.thresholds: Tensor | None = None  # (K,) meters
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Add a batch of logits (B, K, H, W)."""
-        self.shares.append((logits > 0).float().mean((0, 2, 3)))
+        """Count the pixels of a batch. Logits (B, K, H, W)."""
+        counted = GapFraction()
+        counted.gaps = ((logits > 0) & batch.valid).sum((0, 2, 3))
+        counted.pixels, counted.thresholds = batch.valid.sum(), batch.thresholds[0].clone()
+        self.merge(counted)
 
     def merge(self, other: GapFraction) -> None:
-        """Take over what another one saw."""
-        self.shares += other.shares
+        """Add the counts of another metric."""
+        if other.gaps is None or other.pixels is None:
+            return
+        self.gaps = other.gaps if self.gaps is None else self.gaps + other.gaps
+        self.pixels = other.pixels if self.pixels is None else self.pixels + other.pixels
+        self.thresholds = other.thresholds
 
     def compute(self) -> dict[str, float]:
-        """The mean over batches."""
-        each = torch.stack(self.shares).mean(0)
-        return {"share": each.mean().item(), "share@2m": each[0].item()}
+        """Return the fractions over the pass; NaN without a valid pixel, nothing without a batch."""
+        if self.gaps is None or self.pixels is None or self.thresholds is None:
+            return {}
+        fractions = (self.gaps / self.pixels).tolist()
+        at_thresholds = {
+            f"gap_fraction@{height_m:g}m": value for height_m, value in zip(self.thresholds.tolist(), fractions, strict=True)
+        }
+        return {"gap_fraction": sum(fractions) / len(fractions), **at_thresholds}
+
+
+@frozen(kw_only=True)
+class GapFractionConfig:
+    """Fraction of the valid pixels that are predicted gap, at each height threshold and their mean."""
+
+    def build(self) -> GapFraction:
+        return GapFraction()
 
 
 def example_trainer(

@@ -6,8 +6,15 @@ from typing import Any
 import torch
 
 from forestgaps_core import Trainer, hookimpl
-from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_core.testing.example_run import STEPS, GapFraction, StandInTrainer, example_trainer, train_example
+from forestgaps_core.testing import check_metric, example_batch, example_logits
+from forestgaps_core.testing.example_run import (
+    STEPS,
+    GapFraction,
+    GapFractionConfig,
+    StandInTrainer,
+    example_trainer,
+    train_example,
+)
 
 
 class Seen:
@@ -33,9 +40,13 @@ def test_a_callback_is_told_of_every_step_validation_and_epoch() -> None:
     seen = Seen()
     trainer = train_example({"seen": seen}, epochs=2, about={"config": {}})
     assert (seen.steps, seen.splits, seen.epochs) == (2 * STEPS, ["validation"] * 2, 2)
-    assert {"train/loss", "train/rate", "validation/loss", "validation/gaps/share", "validation/gaps/share@2m"} == set(
-        trainer.scores
-    )
+    assert {
+        "train/loss",
+        "train/rate",
+        "validation/loss",
+        "validation/gaps/gap_fraction",
+        *(f"validation/gaps/gap_fraction@{height_m}m" for height_m in (2, 5, 10)),
+    } == set(trainer.scores)
     assert trainer.about == {"config": {}}
 
 
@@ -74,3 +85,15 @@ def test_the_example_metric_merges() -> None:
             metric.update(example_logits(batch, seed), batch)
     first.merge(second)
     assert first.compute() == whole.compute()
+
+
+def test_the_example_metric_keeps_the_contract() -> None:
+    check_metric(GapFractionConfig())
+
+
+def test_the_example_metric_counts_valid_pixels_only() -> None:
+    batch = example_batch(samples=1, size=8)
+    logits = torch.where(batch.valid, -1.0, 1.0).expand_as(batch.target)
+    metric = GapFraction()
+    metric.update(logits, batch)
+    assert set(metric.compute().values()) == {0.0}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forestgaps_core.hookspecs import hookimpl
 from forestgaps_core.kinds import Command
+from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_evaluation.tallies import Tallies as Tallies
     from forestgaps_evaluation.tallies import tallied as tallied
-
-_PUBLIC = {"Tallies": "tallies", "tallied": "tallies"}
 
 
 @hookimpl
@@ -28,7 +26,4 @@ def forestgaps_commands() -> Mapping[str, Command]:
     }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__, __dir__ = lazy_exports(__name__, ["forestgaps_evaluation.tallies:Tallies", "forestgaps_evaluation.tallies:tallied"])

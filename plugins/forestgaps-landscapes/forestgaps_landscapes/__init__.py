@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forestgaps_core.hookspecs import hookimpl
 from forestgaps_core.kinds import Command, Recipe
+from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_landscapes.data import Landscapes as Landscapes
     from forestgaps_landscapes.landscape import Landscape as Landscape
     from forestgaps_landscapes.landscape import Settings as Settings
     from forestgaps_landscapes.landscape import simulate as simulate
-
-_PUBLIC = {"Landscape": "landscape", "Landscapes": "data", "Settings": "landscape", "simulate": "landscape"}
 
 
 @hookimpl
@@ -42,7 +40,12 @@ def forestgaps_commands() -> Mapping[str, Command]:
     }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    [
+        "forestgaps_landscapes.landscape:Landscape",
+        "forestgaps_landscapes.data:Landscapes",
+        "forestgaps_landscapes.landscape:Settings",
+        "forestgaps_landscapes.landscape:simulate",
+    ],
+)

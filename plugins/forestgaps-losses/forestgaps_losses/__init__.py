@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_losses.bce import Bce as Bce
@@ -40,7 +40,6 @@ LOSSES = {
     "sum": "forestgaps_losses.mixtures:SumConfig",
     "tversky": "forestgaps_losses.tversky:Tversky",
 }
-CLASSES = {target.partition(":")[2]: target.partition(":")[0] for target in LOSSES.values()}
 
 
 @hookimpl
@@ -48,11 +47,4 @@ def forestgaps_losses() -> Mapping[str, str]:
     return LOSSES
 
 
-def __getattr__(name: str) -> Any:
-    if name not in CLASSES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(CLASSES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *CLASSES]
+__getattr__, __dir__ = lazy_exports(__name__, LOSSES.values())

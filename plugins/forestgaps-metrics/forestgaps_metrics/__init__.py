@@ -6,10 +6,10 @@ The classes are resolved on first use, so that importing this module imports nei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_metrics.boundary import BoundaryScore as BoundaryScore
@@ -22,41 +22,22 @@ if TYPE_CHECKING:
     from forestgaps_metrics.segmentation import SegmentationMetrics as SegmentationMetrics
     from forestgaps_metrics.thresholds import ThresholdMetrics as ThresholdMetrics
 
-_PUBLIC = {
-    "BoundaryScore": "boundary",
-    "Calibration": "calibration",
-    "ConfusionMatrix": "confusion",
-    "Curves": "curves",
-    "GapObjects": "gap_objects",
-    "GridCells": "grid_cells",
-    "Heights": "heights",
-    "SegmentationMetrics": "segmentation",
-    "ThresholdMetrics": "thresholds",
+METRICS = {
+    "boundary": "forestgaps_metrics.boundary:BoundaryScoreConfig",
+    "calibration": "forestgaps_metrics.calibration:CalibrationConfig",
+    "confusion": "forestgaps_metrics.confusion:ConfusionMatrixConfig",
+    "curves": "forestgaps_metrics.curves:CurvesConfig",
+    "gap_objects": "forestgaps_metrics.gap_objects:GapObjectsConfig",
+    "grid_cells": "forestgaps_metrics.grid_cells:GridCellsConfig",
+    "heights": "forestgaps_metrics.heights:HeightsConfig",
+    "segmentation": "forestgaps_metrics.segmentation:SegmentationMetricsConfig",
+    "thresholds": "forestgaps_metrics.thresholds:ThresholdMetricsConfig",
 }
-
-__all__ = [*_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
 
 
 @hookimpl
 def forestgaps_metrics() -> Mapping[str, str]:
-    return {
-        "boundary": "forestgaps_metrics.boundary:BoundaryScoreConfig",
-        "calibration": "forestgaps_metrics.calibration:CalibrationConfig",
-        "confusion": "forestgaps_metrics.confusion:ConfusionMatrixConfig",
-        "curves": "forestgaps_metrics.curves:CurvesConfig",
-        "gap_objects": "forestgaps_metrics.gap_objects:GapObjectsConfig",
-        "grid_cells": "forestgaps_metrics.grid_cells:GridCellsConfig",
-        "heights": "forestgaps_metrics.heights:HeightsConfig",
-        "segmentation": "forestgaps_metrics.segmentation:SegmentationMetricsConfig",
-        "thresholds": "forestgaps_metrics.thresholds:ThresholdMetricsConfig",
-    }
+    return METRICS
+
+
+__getattr__, __dir__ = lazy_exports(__name__, [target.removesuffix("Config") for target in METRICS.values()])

@@ -101,7 +101,7 @@ def test_scores_are_logged_each_epoch_and_those_of_a_threshold_under_the_score(
     tracker = make()
     trainer = train({"tracker": tracker}, epochs=2)
     found = curves(tracker)
-    assert [step for step, _ in found["validation/gaps/share/2m"]] == [5, 10]
+    assert [step for step, _ in found["validation/gaps/gap_fraction/2m"]] == [5, 10]
     assert {name.replace("@", "/"): value for name, value in trainer.scores.items()}.items() <= {
         name: points[-1][1] for name, points in found.items()
     }.items()

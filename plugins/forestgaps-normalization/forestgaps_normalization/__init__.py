@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import Any
 
-from forestgaps_core import hookimpl
+from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.lazy_exports import lazy_exports
 
-_NORMALIZATIONS = {
+NORMALIZATIONS = {
     "adaptive": "forestgaps_normalization.adaptive:Adaptive",
     "batch": "forestgaps_normalization.batch:BatchNormConfig",
     "blended": "forestgaps_normalization.blended:BlendedNormConfig",
@@ -18,22 +17,10 @@ _NORMALIZATIONS = {
     "sync_batch": "forestgaps_normalization.sync_batch:SyncBatchNormConfig",
 }
 
-_PUBLIC = {
-    "convert_normalization": "forestgaps_normalization.convert",
-    **{name: module for module, name in (target.split(":") for target in _NORMALIZATIONS.values())},
-}
-
 
 @hookimpl
 def forestgaps_normalizations() -> Mapping[str, str]:
-    return _NORMALIZATIONS
+    return NORMALIZATIONS
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy_exports(__name__, [*NORMALIZATIONS.values(), "forestgaps_normalization.convert:convert_normalization"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forestgaps_core import Command, Recipe, hookimpl
+from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_rasters.data import Rasters as Rasters
@@ -41,10 +41,12 @@ def forestgaps_recipes() -> Mapping[str, Recipe]:
     }
 
 
-_PUBLIC = {"Rasters": "data", "Site": "sites", "predict_raster": "predicting", "prepare_sites": "preparing"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    [
+        "forestgaps_rasters.data:Rasters",
+        "forestgaps_rasters.sites:Site",
+        "forestgaps_rasters.predicting:predict_raster",
+        "forestgaps_rasters.preparing:prepare_sites",
+    ],
+)

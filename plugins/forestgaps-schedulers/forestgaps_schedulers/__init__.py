@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import Any
 
-from forestgaps_core import hookimpl
+from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.lazy_exports import lazy_exports
 
-_SCHEDULERS = {
+SCHEDULERS = {
     "constant": "forestgaps_schedulers.constant:Constant",
     "cosine": "forestgaps_schedulers.cosine:Cosine",
     "cosine_restarts": "forestgaps_schedulers.cosine_restarts:CosineRestarts",
@@ -23,19 +22,10 @@ _SCHEDULERS = {
     "warmup_cosine": "forestgaps_schedulers.warmup_cosine:WarmupCosine",
 }
 
-_PUBLIC = {name: module for module, name in (target.split(":") for target in _SCHEDULERS.values())}
-
 
 @hookimpl
 def forestgaps_schedulers() -> Mapping[str, str]:
-    return _SCHEDULERS
+    return SCHEDULERS
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+__getattr__, __dir__ = lazy_exports(__name__, SCHEDULERS.values())

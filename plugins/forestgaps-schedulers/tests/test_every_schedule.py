@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -146,3 +148,8 @@ def test_a_warm_up_that_is_neither_a_share_nor_whole_steps_is_refused(kind: type
     config, problems = structured(table, kind, ("scheduler",))
     assert config is None
     assert problems[0].startswith("scheduler.warmup: found ")
+
+
+def test_importing_a_schedule_needs_no_torch() -> None:
+    lines = "from forestgaps_schedulers import WarmupCosine, Plateau; import sys; print(*{'torch', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True).stdout.strip() == ""

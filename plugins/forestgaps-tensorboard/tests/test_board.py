@@ -49,8 +49,8 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(tmp_path: Path, tra
 def test_scores_are_logged_each_epoch_and_those_of_a_threshold_under_the_score(tmp_path: Path, train: Callable[..., Any]) -> None:
     train({"board": TensorBoard(tmp_path, TensorBoardConfig(images=0, confusion=False))}, epochs=2)
     events = read(tmp_path)
-    assert {"train/loss", "validation/gaps/share", "validation/gaps/share/2m"} <= set(events.Tags()["scalars"])
-    assert [step for step, _ in points(events, "validation/gaps/share/2m")] == [5, 10]
+    assert {"train/loss", "validation/gaps/gap_fraction", "validation/gaps/gap_fraction/2m"} <= set(events.Tags()["scalars"])
+    assert [step for step, _ in points(events, "validation/gaps/gap_fraction/2m")] == [5, 10]
     assert events.Tags()["images"] == []
 
 

@@ -103,7 +103,7 @@ def test_scores_are_logged_each_epoch_and_those_of_a_threshold_under_the_score(
     tracker = make()
     trainer = train({"tracker": tracker}, epochs=2)
     run = only_run(tracker)
-    assert [step for step, _ in run.curve("validation/gaps/share/2m")] == [5, 10]
+    assert [step for step, _ in run.curve("validation/gaps/gap_fraction/2m")] == [5, 10]
     for name, value in trainer.scores.items():
         assert run.curve(name.replace("@", "/"))[-1] == (10, pytest.approx(value)), name
 
@@ -181,7 +181,7 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     train({"tracker": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.pt")
     runs = offline_runs(first.run_folder)
     assert [run.run.run_id for run in runs] == [first.store.run_id] * 2
-    for name in ("steps/loss", "validation/loss", "validation/gaps/share/2m"):
+    for name in ("steps/loss", "validation/loss", "validation/gaps/gap_fraction/2m"):
         whole = runs[0].curve(name)
         assert whole and whole[-1][0] == 10, "the first session reached the end"
         assert runs[1].curve(name) == [], "what is on disk is not logged again"
