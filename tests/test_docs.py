@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import importlib.util
 import re
 import sys
 import tomllib
@@ -54,35 +54,44 @@ def everything() -> Plugins:
     return Plugins.discover()
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("name", ["catalogue", "run-file"])
-def test_a_generated_page_is_what_the_code_says_now(name):
+@pytest.fixture
+def generator(monkeypatch) -> ModuleType:
+    """The script docs/generate.py, which imports the scripts next to it."""
     everything()
-    page = DOCS / "reference" / f"{name}.md"
-    text = page.read_text(encoding="utf-8")
-    made = generator().catalogue() if name == "catalogue" else generator().run_file(text)
-    assert made == text, f"{named(page)} is out of date: python docs/generate.py"
+    monkeypatch.syspath_prepend(DOCS)
+    return importlib.import_module("generate")
 
 
-def test_the_table_of_packages_is_what_the_packages_offer():
-    everything()
-    made = generator()
-    text = made.FIRST_PARTY_NAMES.read_text(encoding="utf-8")
-    assert made.first_party() == text, f"{named(made.FIRST_PARTY_NAMES)} is out of date: python docs/generate.py"
+@pytest.mark.parametrize("folder", ["reference/catalogue", "reference", "../forestgaps_core/plugins"])
+def test_generated_files_are_what_the_code_says_now(generator, folder):
+    pages = {path: text for path, text in generator.generated_pages().items() if path.parent.resolve() == (DOCS / folder).resolve()}
+    assert pages
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: python docs/generate.py"
+
+
+def test_the_catalogue_has_only_generated_pages(generator):
+    assert {*(DOCS / "reference" / "catalogue").iterdir()} <= generator.generated_pages().keys()
 
 
 def test_the_page_of_commands_has_every_command():
     everything()
     text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
     for name in ("train", "test", "config check", "plugins list", *Plugins.discover().commands()):
-        assert f"\n## forestgaps {name}\n" in text, f"{name} is not in commands.md: python docs/generate.py"
+        assert f"\n### forestgaps {name} {{" in text, f"{name} is not in commands.md: python docs/generate.py"
+
+
+def test_every_command_has_examples_that_it_accepts(generator):
+    importlib.import_module("generate_commands")
+    commands = sys.modules["generate_commands"]
+    built = {name: command for name, (command, *_) in commands.find_commands()}
+    assert built.keys() == commands.EXAMPLES.keys()
+    for name, examples in commands.EXAMPLES.items():
+        for line, _ in examples:
+            words = line.split()
+            assert words[: 1 + len(name.split())] == ["forestgaps", *name.split()]
+            with built[name].make_context(name, words[1 + len(name.split()) :]) as context:
+                assert context.params
 
 
 @pytest.mark.parametrize("hooks", [PluginHooks, TrainingEvents])
