@@ -33,13 +33,13 @@ from rasterio import Affine
 from rasterio.features import shapes
 from scipy import ndimage as ndi
 
-from forestgaps_gaps.finding import Search
-from forestgaps_gaps.grids import Grid
-from forestgaps_gaps.labelling import labelled
-from forestgaps_gaps.measuring import Measures, Pixel
-from forestgaps_gaps.outlines import Outlines
-from forestgaps_gaps.polygons import polygons
-from forestgaps_gaps.reading import Layer, Pixels
+from forestgaps_gaps.detection.labeling import label_raster
+from forestgaps_gaps.detection.measures import Measures, Pixel
+from forestgaps_gaps.detection.outlines import Outlines
+from forestgaps_gaps.detection.polygons import build_polygons
+from forestgaps_gaps.detection.search import GapSearch
+from forestgaps_gaps.rasters.grid import Grid
+from forestgaps_gaps.rasters.opening import Layer, Pixels
 
 Mask = NDArray[np.bool_]
 Heights = NDArray[np.float32]
@@ -70,22 +70,22 @@ class InMemory(Layer):
 def ours(gap: Mask, height: Heights) -> tuple[int, float]:
     layer = InMemory(Grid(None, Affine(1, 0, 0, 0, -1, 0), *gap.shape), 5.0, False, "5 m", gap, height)
     count, area = 0, 0.0
-    for found, some in Search(layer).parts():  # as the command takes them, which writes each and forgets it
+    for found, some in GapSearch(layer).parts():  # as the command takes them, which writes each and forgets it
         count, area = count + len(found), area + float(shapely.area(some).sum())
     return count, area
 
 
 def without_distances(gap: Mask, height: Heights) -> tuple[int, float]:
     rows, columns = gap.shape
-    labels = labelled(lambda row, count: gap[row : row + count], rows, columns)
+    labels = label_raster(lambda row, count: gap[row : row + count], rows, columns)
     measures, outlines, area = Measures(labels.count, columns, 8), Outlines(columns, labels.last_row), 0.0
     transform = Affine(1, 0, 0, 0, -1, 0)
     for strip in labels.strips():
         some = slice(strip.row, strip.row + len(strip.local))
         measures.add(strip, np.ones(strip.local.shape, bool), height[some])
-        area += float(shapely.area(polygons(outlines.add(strip.labels), transform)[1]).sum())
+        area += float(shapely.area(build_polygons(outlines.add(strip.labels), transform)[1]).sum())
     measures.finish()
-    area += float(shapely.area(polygons(outlines.finish(), transform)[1]).sum())
+    area += float(shapely.area(build_polygons(outlines.finish(), transform)[1]).sum())
     table_ = measures.table(np.arange(1, labels.count + 1), np.zeros(labels.count), Pixel())
     return len(table_), area
 

@@ -53,8 +53,8 @@ READY = [
     "forestgaps_landscapes.landscape",
     "forestgaps_rasters.preparing",
     "forestgaps_rasters.predicting",
-    "forestgaps_gaps.surveys",
-    "forestgaps_gaps.change_maps",
+    "forestgaps_gaps.statistics.survey",
+    "forestgaps_gaps.change.comparison",
     "forestgaps_evaluation.commands",
     "forestgaps_evaluation.report_command",
 ]

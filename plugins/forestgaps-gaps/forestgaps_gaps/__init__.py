@@ -10,6 +10,6 @@ from forestgaps_core import Command, hookimpl
 @hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
-        "gaps": Command("forestgaps_gaps.commands:gaps", "Gaps of a CHM or a gap map as polygons, with their statistics."),
-        "change": Command("forestgaps_gaps.change_command:change", "Gaps that opened, closed, grew or shrank between two dates."),
+        "gaps": Command("forestgaps_gaps.commands.gaps:gaps", "Gaps of a CHM or a gap map as polygons, with their statistics."),
+        "change": Command("forestgaps_gaps.commands.change:change", "Gaps that opened, closed, grew or shrank between two dates."),
     }

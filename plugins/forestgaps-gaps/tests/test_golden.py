@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forestgaps_gaps.finding import Criteria, Search
-from forestgaps_gaps.reading import Reading, layers
+from forestgaps_gaps.detection.search import GapCriteria, GapSearch
+from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 pytestmark = pytest.mark.surveys
@@ -25,9 +25,9 @@ def rows() -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row['layer']}-{row['threshold']}")
 def test_forestgapr_is_reproduced(row) -> None:
-    how = Reading(thresholds=(float(row["threshold"]),), at_most=True, pixel_size_m=1.0)
-    with layers(SURVEYS / SITES[row["layer"]] / "chm.tif", how) as (layer,):
-        search = Search(layer, Criteria(minimum_m2=float(row["smin"]), maximum_m2=float(row["smax"])), step=37)
+    how = ReadingOptions(thresholds=(float(row["threshold"]),), at_most=True, pixel_size_m=1.0)
+    with open_layers(SURVEYS / SITES[row["layer"]] / "chm.tif", how) as (layer,):
+        search = GapSearch(layer, GapCriteria(minimum_m2=float(row["smin"]), maximum_m2=float(row["smax"])), step=37)
         table = search.table()
     assert len(table) == int(row["n_gaps"])
     assert table.area_m2.sum() == float(row["total_area"])

@@ -63,20 +63,20 @@ def mosaicked(folder: Path, bad: Path) -> None:
 
 
 def gaps(folder: Path, bad: Path) -> None:
-    from forestgaps_gaps.finding import Criteria
-    from forestgaps_gaps.reading import Reading
-    from forestgaps_gaps.surveys import Wish, take_stock
+    from forestgaps_gaps.detection.search import GapCriteria
+    from forestgaps_gaps.rasters.opening import ReadingOptions
+    from forestgaps_gaps.statistics.survey import Outputs, survey_raster
 
-    wish = Wish(out=folder / "out.gpkg", statistics=folder / "out")
-    take_stock(bad, Reading(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True), Criteria(), wish)
+    wish = Outputs(out=folder / "out.gpkg", statistics=folder / "out")
+    survey_raster(bad, ReadingOptions(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True), GapCriteria(), wish)
 
 
 def change(folder: Path, bad: Path) -> None:
-    from forestgaps_gaps.change_maps import Comparison, change_between
-    from forestgaps_gaps.reading import Reading
+    from forestgaps_gaps.change.comparison import ChangeOptions, compare_rasters
+    from forestgaps_gaps.rasters.opening import ReadingOptions
 
-    how = Comparison(reading=Reading(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True))
-    change_between(folder / "good.tif", bad, folder / "out", how)
+    how = ChangeOptions(reading=ReadingOptions(thresholds=(49.0,), pixel_size_m=1.0, skip_checks=True))
+    compare_rasters(folder / "good.tif", bad, folder / "out", how)
 
 
 def opened(folder: Path, bad: Path) -> None:

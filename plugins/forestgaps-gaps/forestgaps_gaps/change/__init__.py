@@ -1,0 +1,1 @@
+"""Changes of gaps between two dates."""

@@ -1,0 +1,1 @@
+"""The commands `forestgaps gaps` and `forestgaps change`."""

@@ -1,0 +1,116 @@
+"""`forestgaps gaps`. What it works with is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.thresholds import Thresholds
+
+
+def gaps(
+    raster: Annotated[
+        Path,
+        typer.Argument(metavar="MASK_OR_CHM", help="Canopy heights in meters, or a gap map (1 gap, 0 canopy) such as gaps.tif."),
+    ],
+    threshold: Thresholds = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Polygons to write: .gpkg, .fgb or .parquet; must not exist.")
+    ] = None,
+    chm: Annotated[
+        Path | None, typer.Option(metavar="TIF", help="Canopy heights on the grid of a gap map, to measure gaps by.")
+    ] = None,
+    connectivity: Annotated[
+        int, typer.Option(metavar="8|4", help="8: pixels touching at a corner are one gap; 4: they are not.")
+    ] = 8,
+    at_most: Annotated[
+        bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
+    ] = False,
+    min_area: Annotated[
+        float | None,
+        typer.Option(metavar="M2", min=0, help="Leave out smaller gaps; by default 4 for gap maps, 0 for heights."),
+    ] = None,
+    max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Leave out larger gaps.")] = None,
+    band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of a gap map.")] = None,
+    chm_band: Annotated[
+        int | None, typer.Option("--chm-band", metavar="N", help="Band of --chm to take, if it has several.")
+    ] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write statistics to a new folder, or to a new file if the name ends in .json."),
+    ] = None,
+    cells: Annotated[
+        float | None, typer.Option(metavar="METERS", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
+    ] = None,
+    pixel_size: PixelSize = None,
+    nodata: Nodata = None,
+    feet: Feet = False,
+    scale: Scale = None,
+    skip_checks: SkipChecks = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all statistics, not only the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+) -> None:
+    """Gaps of a CHM or a gap map as polygons, with their statistics.
+
+    A gap is a patch of connected pixels below a height threshold. Each gets its area, outline, shape index, heights, centroid and
+    the distance to the next gap, in a polygon that follows its pixels exactly. Rasters may be of any size.
+    """
+    from math import inf
+
+    from forestgaps_core.errors import DataError
+    from forestgaps_core.output.progress import show_progress
+    from forestgaps_core.output.tables import print_table
+    from forestgaps_gaps.detection.labeling import CONNECTIVITIES
+    from forestgaps_gaps.detection.search import GapCriteria
+    from forestgaps_gaps.rasters.opening import ReadingOptions
+    from forestgaps_gaps.statistics.summary import describe_survey, format_summary
+    from forestgaps_gaps.statistics.survey import Outputs, make_overview, survey_raster
+
+    if connectivity not in CONNECTIVITIES:
+        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners")
+    how = ReadingOptions(
+        thresholds=threshold or (),
+        at_most=at_most,
+        band=band,
+        chm=chm,
+        chm_band=chm_band,
+        pixel_size_m=pixel_size,
+        nodata=nodata,
+        feet=feet,
+        scale=scale,
+        skip_checks=skip_checks,
+    )
+    notes: list[str] = []
+    criteria = GapCriteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
+    wish = Outputs(out=out, statistics=statistics, cell_m=cells)
+    with show_progress(shown=not as_json) as report:
+        summaries, files = survey_raster(raster, how, criteria, wish, report, notes)
+    if as_json:
+        print_json(files=[str(path) for path in files], gaps=summaries, notes=notes)
+        return
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    first = next(iter(summaries.values()))
+    head, rows = make_overview(summaries)
+    print_table(head, rows, title=describe_survey(first))
+    if min_area is None and first["minimum_area_m2"] > 1.001 * first["resolution_m"] ** 2:
+        least = f"{first['minimum_area_m2']:g} m2"
+        typer.echo(f"note: gaps under {least} are left out as noise of the gap map; to keep them give --min-area 0", err=True)
+    for summary in summaries.values() if verbose else ():
+        for line in format_summary(summary):
+            typer.echo(line)
+    for path in files:
+        typer.echo(f"wrote {path}")
+    steps = [] if out is None else [f"open {out} in QGIS"]
+    if not verbose and statistics is None:
+        steps.append("add --verbose, or --statistics FOLDER, for sizes, shapes and patterns")
+    print_next(*steps, *([] if out else ["add --out gaps.gpkg for polygons"]))
+
+
+def print_json(**summary: Any) -> None:
+    typer.echo(json.dumps(summary, indent=1))

@@ -1,0 +1,1 @@
+"""From a layer to labeled, measured gaps with their polygons, strip by strip."""

@@ -1,0 +1,1 @@
+"""Rasters as layers of gaps: canopy heights below a threshold, or a gap map."""

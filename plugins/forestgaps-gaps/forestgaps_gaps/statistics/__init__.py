@@ -1,0 +1,1 @@
+"""Statistics of the gaps of one map: sizes, patterns, grid cells."""

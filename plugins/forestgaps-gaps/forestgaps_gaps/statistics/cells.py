@@ -1,0 +1,158 @@
+"""Statistics by grid cell: the share of gap, the number of gaps, the largest, the mean height of the canopy, per hectare say.
+
+Cells are squares of whole pixels that begin at the raster's north-west corner. The last of a row or column may be cut by the edge
+of the raster; `surveyed_m2` tells how much of any cell was seen. Sums over cells are the totals of the map.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+from rasterio import Affine
+
+from forestgaps_core.errors import DataError
+from forestgaps_core.output.counts import format_for_table
+from forestgaps_gaps.detection.gap_table import GapTable
+from forestgaps_geo.band_layout import PLAIN_BANDS
+from forestgaps_geo.writing import NewRaster
+
+Mask: TypeAlias = NDArray[np.bool_]
+Reals: TypeAlias = NDArray[np.float64]
+
+BAND_MEANINGS: Mapping[str, str] = {
+    "surveyed_m2": "surveyed area",
+    "gap_m2": "area of gaps",
+    "gap_fraction": "area of gaps over surveyed area",
+    "gaps": "gaps whose centroid lies in the cell",
+    "largest_m2": "area of the largest of them, 0 without one",
+    "height_mean": "mean canopy height of the surveyed pixels, meters",
+}
+
+
+@frozen(eq=False)
+class Cells:
+    """The statistics, each (R, C) float64, in the order of `BAND_MEANINGS`; NaN where there is nothing to average.
+
+    Attributes:
+        side_m: Side of a cell, meters.
+        pixels: Side of a cell, pixels.
+        bands: By name; without heights there is no `height_mean`.
+    """
+
+    side_m: float
+    pixels: int
+    bands: Mapping[str, Reals]
+
+
+def count_pixels_per_side(side_m: float, resolution_m: float) -> int:
+    """Pixels along the side of a cell.
+
+    Raises:
+        DataError: The side is not a whole number of pixels.
+    """
+    pixels = round(side_m / resolution_m)
+    if pixels < 1 or abs(pixels * resolution_m - side_m) > 1e-6 * side_m:
+        whole = int(side_m / resolution_m)
+        near = " or ".join(f"{count * resolution_m:g}" for count in (whole, whole + 1) if count)
+        raise DataError(f"cells of {side_m:g} m are not a whole number of pixels of {resolution_m:g} m; {near} m would do")
+    return pixels
+
+
+class CellCounts:
+    """Collects `Cells` from strips of full-width rows; memory is that of the cells."""
+
+    def __init__(self, rows: int, columns: int, resolution_m: float, side_m: float = 100.0) -> None:
+        self.pixels = count_pixels_per_side(side_m, resolution_m)
+        self.side_m, self.resolution_m = side_m, resolution_m
+        self.shape = (-(-rows // self.pixels), -(-columns // self.pixels))
+        self.valid, self.gap = np.zeros(self.shape, np.int64), np.zeros(self.shape, np.int64)
+        self.height: Reals | None = None
+
+    def add(self, row: int, gap: Mask, valid: Mask, height: NDArray[np.floating[Any]] | None = None) -> None:
+        """Rows from `row` on.
+
+        Args:
+            gap: True in a gap; counts only where valid.
+            valid: True where surveyed.
+            height: Meters; anything may stand where not valid.
+        """
+        self._sum(self.valid, row, valid, np.int64)
+        self._sum(self.gap, row, gap & valid, np.int64)
+        if height is not None:
+            self.height = np.zeros(self.shape) if self.height is None else self.height
+            self._sum(self.height, row, np.where(valid, height, 0.0), np.float64)
+
+    def _sum(self, total: NDArray[Any], row: int, values: NDArray[Any], kind: type[np.generic]) -> None:
+        along = np.add.reduceat(values, np.arange(0, values.shape[1], self.pixels), axis=1, dtype=kind)
+        np.add.at(total, np.arange(row, row + len(values)) // self.pixels, along)
+
+    def finished(self, table: GapTable) -> Cells:
+        """With the gaps counted in the cell of their centroid."""
+        count, largest = np.zeros(self.shape), np.zeros(self.shape)
+        place = tuple(
+            np.clip((at / self.pixels).astype(np.intp), 0, end - 1)
+            for at, end in zip((table.row, table.column), self.shape, strict=True)
+        )
+        np.add.at(count, place, 1)
+        np.maximum.at(largest, place, table.area_m2)
+        seen, pixel_m2 = np.where(self.valid > 0, self.valid, np.nan), self.resolution_m**2
+        bands: dict[str, Reals] = {
+            "surveyed_m2": np.asarray(self.valid * pixel_m2, np.float64),
+            "gap_m2": np.asarray(self.gap * pixel_m2, np.float64),
+            "gap_fraction": self.gap / seen,
+            "gaps": count,
+            "largest_m2": largest,
+        }
+        if self.height is not None:
+            bands["height_mean"] = self.height / seen
+        return Cells(self.side_m, self.pixels, bands)
+
+
+def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags: str) -> None:
+    """A GeoTIFF with a band for each statistic, NaN for no data, whose cells lie on the raster's pixels.
+
+    Args:
+        path: Of a new file; whoever calls puts it in place whole.
+        transform: Of the raster the cells were counted on.
+    """
+    a, b, c, d, e, f = tuple(transform)[:6]
+    rows, columns = next(iter(cells.bands.values())).shape
+    with NewRaster(
+        path,
+        width=columns,
+        height=rows,
+        count=len(cells.bands),
+        dtype="float64",
+        nodata=np.nan,
+        crs=crs,
+        transform=Affine(a * cells.pixels, b * cells.pixels, c, d * cells.pixels, e * cells.pixels, f),
+        compress="deflate",
+        **PLAIN_BANDS,
+    ) as raster:
+        file = raster.file
+        raster.write(np.stack(list(cells.bands.values())))
+        file.descriptions = tuple(cells.bands)
+        file.update_tags(cell_m=f"{cells.side_m:g}", **tags)
+        for band, name in enumerate(cells.bands, 1):
+            file.update_tags(band, meaning=BAND_MEANINGS[name])
+
+
+def write_cell_table(cells: Cells, path: Path, *, transform: Affine) -> None:
+    """The same as CSV, a row a cell with the coordinates of its middle; empty where there is nothing to average."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    rows, columns = np.indices(next(iter(cells.bands.values())).shape)
+    across, down = (columns.ravel() + 0.5) * cells.pixels, (rows.ravel() + 0.5) * cells.pixels
+    values = [rows.ravel(), columns.ravel(), a * across + b * down + c, d * across + e * down + f]
+    values += [band.ravel() for band in cells.bands.values()]
+    with path.open("x", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "column", "x", "y", *cells.bands])
+        for line in zip(*(column.tolist() for column in values), strict=True):
+            row, column, x, y, *numbers = line
+            writer.writerow([row, column, f"{x:.12g}", f"{y:.12g}", *map(format_for_table, numbers)])

@@ -1,0 +1,272 @@
+"""The distribution of gap sizes: power-law exponents by maximum likelihood, with their intervals and their fit.
+
+A map of pixels gives whole numbers of pixels, so `fit_power_law` counts pixels: P(x) is proportional to x^-exponent over x = smallest,
+smallest + 1, ... (to `largest`, if the map was cut off there). An exponent depends on the height threshold, the smallest gap kept
+and the pixel size, and means nothing without them.
+
+Sources: Clauset, Shalizi & Newman 2009, SIAM Review 51(4), doi 10.1137/070710111; for `lambda_hanel` and `lambda_asner`, the
+R package ForestGapR (`GapSizeFDist`) and the papers it follows, Hanel et al. 2017 doi 10.1371/journal.pone.0170920 and
+Asner et al. 2013 doi 10.1371/journal.pone.0060875.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, exp, expm1, inf, isfinite, log, nan, sqrt
+from typing import Any, TypeAlias
+
+import numpy as np
+from attrs import evolve, frozen
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import zeta
+
+from forestgaps_core.output.counts import format_count
+
+Sizes: TypeAlias = NDArray[np.int64]
+Reals: TypeAlias = NDArray[np.float64]
+
+MIN_GAPS = 10  # gaps; with fewer an interval covers every exponent ever published
+MIN_EXPONENT = 1 + 1e-6
+MAX_EXPONENT = 30.0  # an exponent beyond it says that nearly all gaps have the smallest size
+HALF_CHI = 1.9207294103470265  # half the 95 % quantile of chi-squared with one degree of freedom
+SIMULATIONS = 99  # samples drawn from the fitted law, to judge its distance by
+TABLE_SIZES = 100_000  # sizes whose shares are tabled for drawing; beyond, the continuous law is right to 1e-10
+
+
+@frozen(kw_only=True)
+class PowerLaw:
+    """A fitted exponent and what it depends on. Where there is none, the numbers are NaN and `why` says so.
+
+    Attributes:
+        exponent: Of the density (often called alpha or lambda).
+        low, high: 95 % interval by the profile of the likelihood.
+        standard_error: From the curvature of the likelihood.
+        gaps: How many it rests on.
+        smallest: Size from which the law holds, in the unit of the sizes.
+        largest: Size to which gaps were kept; None: no limit.
+        likelihood: Its logarithm, natural.
+        distance: Largest difference between the observed and the fitted cumulative shares (Kolmogorov-Smirnov), 0 to 1.
+        plausibility: Share of samples from the fitted law itself that lie at least as far from their own fit; below 0.1 the sizes
+            are hardly a power law (Clauset et al., section 4.1). NaN where it was not asked for.
+        why: Why there is no exponent.
+    """
+
+    exponent: float = nan
+    low: float = nan
+    high: float = nan
+    standard_error: float = nan
+    gaps: int
+    smallest: float
+    largest: float | None = None
+    likelihood: float = nan
+    distance: float = nan
+    plausibility: float = nan
+    why: str | None = None
+
+
+# --- the estimators of ForestGapR -----------------------------------------------------------------------------------
+
+
+def lambda_hanel(areas: NDArray[Any]) -> float:
+    """ForestGapR's `Hanel_2017`: 1 + n / sum(log(area / smallest area)).
+
+    Maximum likelihood for a continuous power law that begins at the smallest gap found, which is what ForestGapR computes under
+    this name (through poweRlaw's `conpl`). NaN with no gap, or with one size only.
+
+    Args:
+        areas: Square meters, all above 0.
+    """
+    excess = float(np.log(areas / areas.min()).sum()) if len(areas) else 0.0
+    return 1 + len(areas) / excess if excess > 0 else nan
+
+
+def lambda_asner(areas: NDArray[Any]) -> float:
+    """ForestGapR's `Asner_2013`: maximum likelihood for the zeta distribution over 1, 2, 3 ... m2, between 1.0001 and 20.
+
+    It takes gaps to begin at 1 m2, whatever was kept. NaN with no gap. Areas that are not whole square meters have no
+    probability under a zeta distribution; then ForestGapR's number, which this is, is a number only.
+
+    Args:
+        areas: Square meters, all above 0.
+    """
+    if not len(areas):
+        return nan
+    mean = float(np.log(areas).mean())
+    return minimize(lambda exponent: exponent * mean + log(zeta(exponent, 1)), 1.0001, 20)
+
+
+# --- power laws -----------------------------------------------------------------------------------------------------
+
+
+def fit_power_law(pixels: NDArray[Any], smallest: int = 1, largest: int | None = None, *, seed: int | None = None) -> PowerLaw:
+    """The exponent of a power law over whole numbers of pixels, `smallest` <= x (<= `largest`).
+
+    P(x) = x^-a / (zeta(a, smallest) - zeta(a, largest + 1)), a > 1. The last term only where gaps above `largest` were left out:
+    without it the estimate would take their absence for steepness.
+
+    Args:
+        pixels: Of each gap; those outside the limits are left out.
+        seed: Of the samples `plausibility` rests on; None: not wanted.
+    """
+    sizes = np.sort(np.asarray(pixels, np.int64))
+    sizes = sizes[(sizes >= smallest) & (sizes <= (inf if largest is None else largest))]
+    facts: dict[str, Any] = {"gaps": len(sizes), "smallest": smallest, "largest": largest}
+    if reason := explain_no_fit(sizes):
+        return PowerLaw(**facts, why=reason)
+    fitted = fit_with_interval(make_cost(float(np.log(sizes).mean()), smallest, largest), len(sizes))
+    if "exponent" not in fitted:
+        return PowerLaw(**facts, **fitted)
+    fit = PowerLaw(**facts, **fitted, distance=ks_distance(sizes, fitted["exponent"], smallest, largest))
+    return fit if seed is None else evolve(fit, plausibility=simulate_plausibility(fit, seed))
+
+
+def fit_continuous_power_law(areas: NDArray[Any], smallest: float) -> PowerLaw:
+    """The exponent of a continuous power law above `smallest`: 1 + n / sum(log(area / smallest)).
+
+    For sizes that are not counted in pixels, or for the smallest gap much larger than a pixel, where it equals `fit_power_law`.
+    Source: Clauset et al. 2009, eq. 3.1 and 3.2.
+    """
+    sizes = np.sort(np.asarray(areas, np.float64))
+    sizes = sizes[sizes >= smallest]
+    if reason := explain_no_fit(sizes):
+        return PowerLaw(gaps=len(sizes), smallest=smallest, why=reason)
+    mean = float(np.log(sizes / smallest).mean())
+    fitted = fit_with_interval(lambda exponent: exponent * mean - log(exponent - 1), len(sizes))
+    if "exponent" not in fitted:
+        return PowerLaw(gaps=len(sizes), smallest=smallest, **fitted)
+    exponent = 1 + 1 / mean
+    fitted |= {
+        "exponent": exponent,
+        "standard_error": (exponent - 1) / sqrt(len(sizes)),
+        "likelihood": len(sizes) * (log(exponent - 1) - log(smallest) - exponent * mean),
+    }
+    shares = 1 - (sizes / smallest) ** (1 - exponent)
+    steps = np.arange(len(sizes) + 1) / len(sizes)
+    distance = float(max(np.abs(steps[1:] - shares).max(), np.abs(shares - steps[:-1]).max()))
+    return PowerLaw(gaps=len(sizes), smallest=smallest, **fitted, distance=distance)
+
+
+def fit_best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
+    """The power law from the size above which it fits best: of all starts, the one with the least distance.
+
+    Leaves at least 5 times `MIN_GAPS` gaps; with fewer gaps than that, the smallest size is the start.
+    Source: Clauset et al. 2009, section 3.3.
+
+    Args:
+        candidates: How many sizes to try, evenly spread over the ranks of those there are.
+    """
+    sizes = np.sort(np.asarray(pixels, np.int64))
+    if not len(sizes):
+        return fit_power_law(sizes)
+    starts = np.unique(sizes[: max(len(sizes) - 5 * MIN_GAPS, 0) + 1])
+    starts = starts[np.unique(np.linspace(0, len(starts) - 1, min(candidates, len(starts))).astype(int))]
+    fits = [fit_power_law(sizes, int(start)) for start in starts]
+    return min(fits, key=lambda fit: fit.distance if isfinite(fit.distance) else inf)
+
+
+def explain_no_fit(sizes: NDArray[Any]) -> str | None:
+    """Return why these sorted sizes give no exponent."""
+    if len(sizes) < MIN_GAPS:
+        return f"{format_count(len(sizes), 'gap')} within the limits; an exponent takes at least {MIN_GAPS}"
+    if sizes[0] == sizes[-1]:
+        return f"all {len(sizes)} gaps have the same size"
+    return None
+
+
+def log_zeta(exponent: float, start: Any) -> Any:
+    """Logarithm of the sum of x^-exponent over whole x from `start` on; by Euler and Maclaurin where the sum is too small."""
+    start = np.asarray(start, np.float64)
+    with np.errstate(divide="ignore"):
+        direct = np.log(zeta(exponent, start))
+    terms = (exponent - 1) / (2 * start) * (1 + exponent / (6 * start))
+    tail = (1 - exponent) * np.log(start) - log(exponent - 1) + np.log1p(terms)
+    return np.where(direct > -600, direct, tail)
+
+
+def log_mass(exponent: float, smallest: int, largest: int | None) -> float:
+    """Logarithm of the sum of x^-exponent from `smallest` to `largest`."""
+    whole = float(log_zeta(exponent, smallest))
+    return whole if largest is None else whole + log(-expm1(float(log_zeta(exponent, largest + 1)) - whole))
+
+
+def make_cost(mean: float, smallest: int, largest: int | None) -> Callable[[float], float]:
+    """Minus the logarithm of the likelihood, a gap, as a function of the exponent; `mean` is that of the logarithm of size."""
+    return lambda exponent: exponent * mean + log_mass(exponent, smallest, largest)
+
+
+def minimize(cost: Callable[[float], float], low: float, high: float) -> float:
+    return float(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-9}).x)
+
+
+def fit_with_interval(cost: Callable[[float], float], gaps: int) -> dict[str, Any]:
+    """Where a convex cost is least, and the exponents that the likelihood does not rule out."""
+    exponent = minimize(cost, MIN_EXPONENT, MAX_EXPONENT)
+    if exponent > MAX_EXPONENT - 0.1:
+        return {"why": f"nearly all {gaps} gaps have the smallest size"}
+    if exponent < 1.0001:
+        return {"why": f"the sizes of the {gaps} gaps fall off too slowly for an exponent above 1"}
+    found, step = cost(exponent), 1e-3 * (exponent - 1)
+    curvature = (cost(exponent + step) - 2 * found + cost(exponent - step)) / step**2
+
+    def excess(other: float) -> float:
+        return gaps * (cost(other) - found) - HALF_CHI
+
+    return {
+        "exponent": exponent,
+        "low": brentq(excess, MIN_EXPONENT, exponent) if excess(MIN_EXPONENT) > 0 else 1.0,
+        "high": brentq(excess, exponent, 3 * MAX_EXPONENT) if excess(3 * MAX_EXPONENT) > 0 else inf,
+        "standard_error": 1 / sqrt(gaps * curvature) if curvature > 0 else nan,
+        "likelihood": -gaps * found,
+    }
+
+
+# --- goodness of fit ------------------------------------------------------------------------------------------------
+
+
+def ks_distance(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> float:
+    """Kolmogorov-Smirnov distance of whole sizes from the law, at the sizes found and just below them."""
+    found, counts = np.unique(sizes, return_counts=True)
+    observed = np.cumsum(counts) / len(sizes)
+    at, below = (
+        1 - survival_function(found, exponent, smallest, largest),
+        1 - survival_function(found - 1, exponent, smallest, largest),
+    )
+    before = np.concatenate([[0.0], observed[:-1]])
+    return float(max(np.abs(observed - at).max(), np.abs(before - below).max()))
+
+
+def survival_function(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> Reals:
+    """Share of gaps larger than each size, under the law."""
+    whole = log_mass(exponent, smallest, largest)
+    rest = 0.0 if largest is None else exp(float(log_zeta(exponent, largest + 1)) - whole)
+    return np.asarray(np.maximum(np.exp(log_zeta(exponent, sizes + 1) - whole) - rest, 0.0))
+
+
+def sample_sizes(exponent: float, count: int, smallest: int, largest: int | None, random: np.random.Generator) -> Sizes:
+    """Whole sizes from the law: by a table of its cumulative shares, and beyond the table by the continuous law it tends to."""
+    last = smallest + TABLE_SIZES if largest is None else min(smallest + TABLE_SIZES, largest)
+    share = random.random(count)
+    place = np.searchsorted(-survival_function(np.arange(smallest, last + 1), exponent, smallest, largest), -share)
+    sizes = np.minimum(smallest + place, last).astype(np.float64)
+    far = place > last - smallest
+    if far.any():  # the sum beyond x is near (x + 1/2)^(1 - a) / (a - 1)
+        whole = log_mass(exponent, smallest, largest)
+        rest = 0.0 if largest is None else exp(float(log_zeta(exponent, largest + 1)) - whole)
+        sizes[far] = np.ceil(np.exp((np.log((share[far] + rest) * (exponent - 1)) + whole) / (1 - exponent)) - 0.5)
+    return np.minimum(sizes, 2.0**62 if largest is None else largest).astype(np.int64)
+
+
+def simulate_plausibility(fit: PowerLaw, seed: int) -> float:
+    """Share of samples from a fitted law that lie at least as far from the law fitted to them."""
+    smallest, largest, farther = int(fit.smallest), None if fit.largest is None else int(fit.largest), 1
+    random = np.random.default_rng(seed)
+    for sample in sample_sizes(fit.exponent, fit.gaps * SIMULATIONS, smallest, largest, random).reshape(SIMULATIONS, fit.gaps):
+        exponent = minimize(make_cost(float(np.log(sample).mean()), smallest, largest), MIN_EXPONENT, MAX_EXPONENT)
+        farther += ks_distance(sample, exponent, smallest, largest) >= fit.distance
+    return farther / (SIMULATIONS + 1)
+
+
+def count_min_pixels(area_m2: float, resolution_m: float) -> int:
+    """The least whole number of pixels, at least one, whose area is `area_m2` or more."""
+    return max(ceil(area_m2 / resolution_m**2 - 1e-9), 1)

@@ -1,0 +1,225 @@
+"""Summaries of the gaps of a raster: numbers for people and programs, and maps of them by grid cell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from math import ceil, gcd, inf, isfinite, isnan, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+from forestgaps_core.errors import DataError
+from forestgaps_core.files.drafts import literal, new_results, refuse_taken
+from forestgaps_core.output.counts import format_square_meters
+from forestgaps_gaps.detection.gap_table import Flags, GapTable
+from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
+from forestgaps_gaps.rasters.opening import Pixels, ReadingOptions, open_layers
+from forestgaps_gaps.statistics.cells import CellCounts, write_cell_table, write_cells
+from forestgaps_gaps.statistics.patterns import Window
+from forestgaps_gaps.statistics.summary import summarize_gaps
+from forestgaps_gaps.vector_files import choose_writer
+
+MAX_COARSE_CELLS = 256  # cells along the longer side in the map of what was surveyed
+STATISTICS_FILE = "statistics.json"
+
+
+@define(eq=False)
+class Survey:
+    """Listens to a search and sums up what it found.
+
+    Attributes:
+        cell_m: Side of grid cells, meters; None: none are wanted.
+    """
+
+    search: GapSearch
+    cell_m: float | None = None
+    _coarse: CellCounts = field(init=False)
+    _cells: CellCounts | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        grid = self.search.layer.grid
+        pixel = grid.pixel
+        if self.cell_m is not None:
+            if abs(pixel.width_m - pixel.height_m) > 1e-6 * pixel.width_m:
+                raise DataError(
+                    f"cells are squares of whole pixels, and these are {pixel.width_m:g} x {pixel.height_m:g} m; leave --cells out"
+                )
+            self._cells = CellCounts(grid.rows, grid.columns, pixel.width_m, self.cell_m)
+        self._coarse = CellCounts(grid.rows, grid.columns, 1.0, choose_coarse_side(grid.rows, grid.columns))
+        self.search.watch = self._watch
+
+    def _watch(self, row: int, pixels: Pixels, gap: Flags) -> None:
+        self._coarse.add(row, gap, pixels.known)
+        if self._cells is not None:
+            height = pixels.height
+            known = pixels.known if height is None else pixels.known & ~np.isnan(height)
+            self._cells.add(row, gap, known, height)
+
+    @property
+    def table(self) -> GapTable:
+        return self.search.found
+
+    @property
+    def resolution_m(self) -> float:
+        """Side of a square of a pixel's area."""
+        return sqrt(self.search.layer.grid.pixel.area_m2)
+
+    @property
+    def window(self) -> Window:
+        """Where data were."""
+        side = self._coarse.pixels
+        return Window(self._coarse.valid / side**2, side * self.resolution_m)
+
+    def summary(self) -> dict[str, Any]:
+        search = self.search
+        level, most = search.layer.threshold_m, search.criteria.maximum_m2
+        least = search.criteria.pixels(search.layer.grid.pixel.area_m2)[0]
+        return summarize_gaps(
+            self.table,
+            surveyed_m2=search.surveyed_m2,
+            resolution_m=self.resolution_m,
+            minimum_area_m2=least * search.layer.grid.pixel.area_m2,
+            maximum_area_m2=None if most == inf else most,
+            threshold_m=level if isfinite(level) else None,
+            at_most=search.layer.at_most,
+            connectivity=search.criteria.connectivity,
+            window=self.window,
+        )
+
+    def write_cells(self, raster: Path, table: Path) -> list[Path]:
+        """Write the statistics of every cell; return what was written, nothing where no cells are wanted."""
+        if self._cells is None:
+            return []
+        grid = self.search.layer.grid
+        cells = self._cells.finished(self.table)
+        write_cells(cells, raster, crs=grid.crs, transform=grid.transform, gaps=self.search.layer.name)
+        write_cell_table(cells, table, transform=grid.transform)
+        return [raster, table]
+
+
+def choose_coarse_side(rows: int, columns: int) -> int:
+    """Pixels along the cells of a map of what was surveyed: few cells, and whole ones where the raster's size allows."""
+    wanted = ceil(max(rows, columns) / MAX_COARSE_CELLS)
+    common = gcd(rows, columns)
+    whole = [side for side in range(wanted, min(common, 8 * wanted) + 1) if common % side == 0]
+    return whole[0] if whole else wanted
+
+
+@frozen(kw_only=True)
+class Outputs:
+    """What to write; nothing is overwritten.
+
+    Attributes:
+        out: Polygons, in the format of the suffix.
+        statistics: A folder for statistics, or a file if its suffix is .json.
+        cell_m: Side of grid cells, whose statistics go into the folder.
+    """
+
+    out: Path | None = None
+    statistics: Path | None = None
+    cell_m: float | None = None
+
+
+def survey_raster(
+    raster: Path,
+    how: ReadingOptions,
+    criteria: GapCriteria,
+    wish: Outputs,
+    report: ReportProgress = ignore_progress,
+    notes: list[str] | None = None,
+) -> tuple[dict[str, dict[str, Any]], list[Path]]:
+    """Find the gaps of a raster at all thresholds, and write what is wished.
+
+    Args:
+        notes: Gets what the input checks noted.
+
+    Returns:
+        Summaries by name of the layer ("5 m"), and the files written.
+
+    Raises:
+        DataError: The raster cannot be used, or something cannot be written.
+    """
+    folder_wanted = wish.statistics is not None and wish.statistics.suffix.lower() != ".json"
+    if wish.cell_m is not None and not folder_wanted:
+        raise DataError("statistics of grid cells are written to a folder: name one, such as --statistics gap_statistics")
+    outs = [path for path in (wish.out, wish.statistics) if path is not None]
+    write = None if wish.out is None else choose_writer(wish.out)
+    with ExitStack() as stack:
+        refuse_taken(*outs)
+        found = stack.enter_context(open_layers(raster, how))
+        if notes is not None:
+            notes += found[0].notes
+        nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
+        if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
+            raise DataError(
+                f"{raster}: bands without a threshold cannot be distinguished in {wish.out}; use .gpkg, or choose one: --band 1"
+            )
+        criteria = criteria.for_layer(found[0])
+        surveys = {layer.name: Survey(GapSearch(layer, criteria, report=report), wish.cell_m) for layer in found}
+        if len(surveys) != len(found):
+            raise DataError(
+                f"{raster}: two of its bands are called the same ({', '.join(layer.name for layer in found)}); choose one: --band 1"
+            )
+        contents = [STATISTICS_FILE, *(literal(name) for layer in surveys for name in name_cell_files(layer))]
+        drafts = dict(
+            zip(outs, stack.enter_context(new_results(*outs, purpose="gaps", contents=contents)), strict=True) if outs else ()
+        )
+        if wish.out is not None and write is not None:
+            parts = {make_file_name(name): survey.search.parts() for name, survey in surveys.items()}
+            write(drafts[wish.out], parts, found[0].grid.crs)
+        else:
+            for survey in surveys.values():
+                survey.search.table()
+        summaries = {name: survey.summary() for name, survey in surveys.items()}
+        if notes is not None and not any(summary["surveyed_m2"] for summary in summaries.values()):
+            notes.append(f"{raster}: has no data at all, every pixel is nodata. Check its nodata value and its mask")
+        files = [] if wish.out is None else [wish.out]
+        if wish.statistics is not None:
+            content = {"raster": raster.name, "gaps": summaries}
+            names = write_statistics(drafts[wish.statistics], content, surveys if folder_wanted else {})
+            files += [wish.statistics / name for name in names]
+    return summaries, files
+
+
+def write_statistics(draft: Path, content: Mapping[str, Any], surveys: Mapping[str, Survey]) -> list[str]:
+    """A JSON file; or, with surveys, a folder with it and the maps of their cells, whose names are returned."""
+    text = json.dumps(content, indent=1) + "\n"
+    if not surveys:
+        draft.write_text(text, encoding="utf-8")
+        return [""]
+    draft.mkdir(exist_ok=True)
+    (draft / STATISTICS_FILE).write_text(text, encoding="utf-8")
+    files = [draft / STATISTICS_FILE]
+    for name, survey in surveys.items():
+        raster, table = (draft / file for file in name_cell_files(name))
+        files += survey.write_cells(raster, table)
+    return sorted(path.name for path in files)
+
+
+def name_cell_files(layer: str) -> tuple[str, str]:
+    """Return the names of the raster and the table of a layer's cells."""
+    name = make_file_name(layer).replace("gaps", "cells", 1)
+    return f"{name}.tif", f"{name}.csv"
+
+
+def make_file_name(layer: str) -> str:
+    """A layer's name where blanks and slashes are unwelcome: "gaps_5m"."""
+    short = re.sub(r"[^\w.-]+", "", layer)
+    return "gaps" if short in ("", "map") else f"gaps_{short}"
+
+
+def make_overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a short table, a row for each threshold."""
+    head = ["threshold", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2"]
+    rows = []
+    for name, summary in summaries.items():
+        area, share = summary["area_m2"], summary["gap_fraction"]
+        numbers = (format_square_meters(area[key]) for key in ("mean", "median", "largest"))
+        part = "-" if share is None else f"{share:.2%}"
+        rows.append([name, f"{summary['gaps']:,}", format_square_meters(summary["gap_area_m2"]), part, *numbers])
+    return head, rows
