@@ -56,8 +56,8 @@ def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
     """Write gaps with their polygons; `out` is there whole or not at all.
 
     Args:
-        out: Its suffix chooses the format: .gpkg (a layer for each of `open_layers`), .fgb or .parquet (all in one, distinguished by
-            threshold_m).
+        out: Its suffix chooses the format: .gpkg (a layer for each item of `layers`), .fgb or .parquet (all in one
+            layer, distinguished by threshold_m).
         layers: Gaps by the name of their layer, taken in order and as they come.
 
     Raises:

@@ -1,8 +1,7 @@
 """What became of gaps between two dates: new, closed, grown, shrunk, stable, shifted, merged, split.
 
-Gaps of both dates that share a pixel belong together, directly or through others; each such group is one change. Only pixels
-surveyed at both dates count, at either. Every pixel is of one kind (`TRANSITIONS`), and the areas of the groups add up to those of the
-pixels.
+Gaps that overlap, directly or through other gaps, form a group, and each group is one change. Only pixels surveyed at both dates
+count. Every pixel has one of `TRANSITIONS`. The areas of the groups add up to those of the pixels.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class Grid:
 
     def __str__(self) -> str:
         t = self.transform
-        return f"{self.columns} x {self.rows} pixels of {abs(t.a):g} x {abs(t.e):g} from x {t.c:.10g}, y {t.f:.10g}, {format_crs(self.crs)}"
+        pixels = f"{self.columns} x {self.rows} pixels of {abs(t.a):g} x {abs(t.e):g}"
+        return f"{pixels} from x {t.c:.10g}, y {t.f:.10g}, {format_crs(self.crs)}"
 
 
 def format_crs(crs: CRS | None) -> str:
@@ -72,8 +73,8 @@ def read_grid(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
     transform = source.transform
     if crs is not None and crs.is_geographic:
         raise DataError(
-            f"{path}: its grid is in degrees ({format_crs(crs)}), where areas differ from row to row. Bring it to a grid in meters: "
-            f"{meters_line(source)}"
+            f"{path}: its grid is in degrees ({format_crs(crs)}), where areas differ from row to row. Bring it to a grid in "
+            f"meters: {meters_line(source)}"
         )
     if fault := why_nowhere(crs):
         raise DataError(f"{path}: {fault}")

@@ -1,8 +1,8 @@
 """The distribution of gap sizes: power-law exponents by maximum likelihood, with their intervals and their fit.
 
-A map of pixels gives whole numbers of pixels, so `fit_power_law` counts pixels: P(x) is proportional to x^-exponent over x = smallest,
-smallest + 1, ... (to `largest`, if the map was cut off there). An exponent depends on the height threshold, the smallest gap kept
-and the pixel size, and means nothing without them.
+The sizes of gaps on a raster are whole numbers of pixels, so `fit_power_law` fits a discrete law: P(x) is proportional to
+x^-exponent over x = smallest, smallest + 1, ... (to `largest`, if larger gaps were left out). An exponent depends on the height
+threshold, the smallest gap and the pixel size. Report it with them.
 
 Sources: Clauset, Shalizi & Newman 2009, SIAM Review 51(4), doi 10.1137/070710111; for `lambda_hanel` and `lambda_asner`, the
 R package ForestGapR (`GapSizeFDist`) and the papers it follows, Hanel et al. 2017 doi 10.1371/journal.pone.0170920 and

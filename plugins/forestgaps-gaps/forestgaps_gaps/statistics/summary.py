@@ -192,7 +192,8 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
         )
     if summary["gap_fraction"] > OPEN_LAND_FRACTION:
         said.append(
-            f"  more than {OPEN_LAND_FRACTION:.0%} of the area is gap: open land with trees, of which gap sizes and patterns say little"
+            f"  more than {OPEN_LAND_FRACTION:.0%} of the area is gap: this is open land with trees, where gap sizes and patterns "
+            "mean little"
         )
     return [*said, *format_sizes(summary), *format_clark_evans(summary["clark_evans"]), *format_ripley(summary["ripley"])]
 

@@ -120,7 +120,7 @@ def test_areas_are_never_in_powers_of_ten(area, text) -> None:
     assert format_square_meters(area) == text
 
 
-def test_areas_below_a_square_metre_are_not_0(run, raster) -> None:
+def test_areas_below_a_square_meter_are_not_0(run, raster) -> None:
     height = np.full((20, 20), 9.0, np.float32)
     height[2, 2] = 1.0
     result = run(raster("chm.tif", height, transform=Affine(0.5, 0, 0, 0, -0.5, 0)), "-t", 6)
