@@ -113,10 +113,11 @@ def command_section(name: str, built: Any, package: str, hints: Mapping[str, Any
         yield ""
         yield escape_prose(text)
     if examples := EXAMPLES.get(name):
-        width = max(len(line) for line, _ in examples)
         yield ""
         yield "```bash"
-        yield from (f"{line:{width}}    # {meaning}".rstrip("# ") if meaning else line for line, meaning in examples)
+        for line, meaning in examples:
+            yield from [f"# {meaning}"] * bool(meaning)
+            yield line
         yield "```"
     yield ""
     yield from options_table(built, hints)
@@ -158,8 +159,9 @@ def row_of(parameter: Any, hint: Any) -> str:
     if parameter.param_type_name == "argument":
         names = code(usage_of(parameter))
     else:
-        value = "" if flag else f" {parameter.metavar}" if parameter.metavar and " " not in parameter.metavar else ""
-        names = ", ".join(code(name + value) for name in sorted(parameter.opts + parameter.secondary_opts, key=len, reverse=True))
+        *short, long = sorted(parameter.opts + parameter.secondary_opts, key=len)
+        value = f" {parameter.metavar}" if parameter.metavar and not flag else ""
+        names = ", ".join(code(name) for name in [*short, long + value])
     limits = range_of(info.min, info.max)
     unit = UNITS.get(str(parameter.metavar), "")
     described = "flag" if flag else words.replace("list of ", "") + (", repeatable" if several else "")

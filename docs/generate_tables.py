@@ -86,10 +86,13 @@ def find_unit(row: Mapping[str, str], hint: Any) -> str:
 
 def code(text: str) -> str:
     """Return a text as code that may stand in a cell of a table."""
-    return "`" + text.replace("|", "\\|") + "`" if text else ""
+    if "|" in text:  # renderers disagree on how to escape it
+        return f"<code>{text.replace('|', '&#124;')}</code>"
+    return f"`{text}`" if text else ""
 
 
 def escape_prose(text: str) -> str:
-    """Return one paragraph, in which only what is in backticks is taken for Markdown."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    return "".join(part.replace("|", "\\|") if part.startswith("`") else re.sub(r"([*_<|\[\]])", r"\\\1", part) for part in parts)
+    """Return one paragraph, in which only code is taken for Markdown: what is in backticks, and options such as --out."""
+    text = re.sub(r"(?<![\w`/-])(--[a-z][a-z-]*|-[a-z](?: [\d.,]+\d)?)(?![\w`-])", r"`\1`", " ".join(text.split()))
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(code(part.strip("`")) if part.startswith("`") else re.sub(r"([*_<|\[\]])", r"\\\1", part) for part in parts)

@@ -119,6 +119,12 @@ def test_every_setting_of_every_component_has_help():
                     assert row["help"].endswith((".", ".)")), f"{component.place}.{row['name']}: {row['help']!r} is no sentence"
 
 
+def test_the_sidebar_is_short():
+    """At most 35 pages; further pages are linked from the page of their subject."""
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert 20 < len(re.findall(r": \S+\.md$", nav, re.M)) <= 35
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_relative_links_lead_somewhere(page):
     prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
