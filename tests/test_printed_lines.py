@@ -206,10 +206,10 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
         "resume": lambda: forestgaps("train", "--resume", MODEL),
     },
     "forestgaps_core.inference.predictor:load_predictor": {"": engine_for_weights},
-    "forestgaps_evaluation.commands:evaluate": {
+    "forestgaps_evaluation.commands.evaluate:evaluate": {
         "": lambda: forestgaps("evaluate", MODEL, "--data", RUN, "-t", 5, "--resamples", 100)
     },
-    "forestgaps_evaluation.page:page": {"": report_page},
+    "forestgaps_evaluation.run_report.page:fill_template": {"": report_page},
     "forestgaps_rasters.commands:prepare": {"training": prepare_to_train, "test": lambda: prepare("--test", "all")},
     "forestgaps_rasters.commands:predict": {"": map_the_dsm},
     "forestgaps_rasters.cli_arguments:network_and_dsm": {

@@ -55,8 +55,8 @@ READY = [
     "forestgaps_rasters.predicting",
     "forestgaps_gaps.statistics.survey",
     "forestgaps_gaps.change.comparison",
-    "forestgaps_evaluation.commands",
-    "forestgaps_evaluation.report_command",
+    "forestgaps_evaluation.commands.evaluate",
+    "forestgaps_evaluation.commands.report",
 ]
 
 

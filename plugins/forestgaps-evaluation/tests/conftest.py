@@ -8,7 +8,7 @@ import pytest
 
 from forestgaps_core import load_config, train_model
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_evaluation.trained import Trained, opened
+from forestgaps_evaluation.counting.network import TrainedNetwork, open_network
 
 TOY = Path(__file__).with_name("toy_plugin.py")
 
@@ -63,5 +63,5 @@ def run(run_file: Path, plugins: Plugins, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def trained(run: Path, plugins: Plugins) -> Trained:
-    return opened(run, device="cpu", plugins=plugins)
+def trained(run: Path, plugins: Plugins) -> TrainedNetwork:
+    return open_network(run, device="cpu", plugins=plugins)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from forestgaps_evaluation.page import write_run_report
+from forestgaps_evaluation.run_report.page import write_run_report
 
 api = pytest.importorskip("playwright.sync_api")
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -53,7 +53,7 @@ def page_file(run, plugins, tmp_path_factory):
 @pytest.fixture(scope="module")
 def map_file(tmp_path_factory):
     rasterio = pytest.importorskip("rasterio")
-    from forestgaps_evaluation.map_page import write_map_report
+    from forestgaps_evaluation.map_report.page import write_map_report
 
     folder = tmp_path_factory.mktemp("maps")
     height = np.add.outer(np.sin(np.arange(320) / 9) * 9, np.cos(np.arange(340) / 7) * 9) + 12

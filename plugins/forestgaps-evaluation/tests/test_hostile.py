@@ -11,12 +11,12 @@ import pytest
 
 from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_evaluation import tables
-from forestgaps_evaluation.card import text_of
-from forestgaps_evaluation.evaluation import evaluated
-from forestgaps_evaluation.page import write_run_report
-from forestgaps_evaluation.tallies import counted
-from forestgaps_evaluation.trained import opened
+from forestgaps_evaluation.counting.network import open_network
+from forestgaps_evaluation.counting.tile_counts import count_split
+from forestgaps_evaluation.protocol import tables
+from forestgaps_evaluation.protocol.evaluation import evaluate_counts
+from forestgaps_evaluation.run_report.page import write_run_report
+from forestgaps_evaluation.run_report.stac_item import format_json
 
 from .conftest import TOY
 
@@ -88,7 +88,7 @@ def evil_report(evil_run, evil_plugins, tmp_path_factory):
 @pytest.fixture(scope="module")
 def evil_map(tmp_path_factory):
     rasterio = pytest.importorskip("rasterio")
-    from forestgaps_evaluation.map_page import write_map_report
+    from forestgaps_evaluation.map_report.page import write_map_report
 
     folder = tmp_path_factory.mktemp("maps") / FILE_NAME
     folder.mkdir()
@@ -175,7 +175,7 @@ def test_no_control_character_comes_to_the_page(file):
 def test_the_item_for_catalogues_is_plain_json(evil_report):
     text = evil_report.card.read_text(encoding="utf-8")
     item = json.loads(text)
-    assert text == text_of(item)
+    assert text == format_json(item)
     assert item["id"].replace("-", "").isalnum()
     assert set(item["properties"]["mlm:name"]) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.-")
     assert ALL in item["properties"]["description"]  # notes as they were given, within a text
@@ -184,13 +184,13 @@ def test_the_item_for_catalogues_is_plain_json(evil_report):
 def test_tables_mark_nothing_up(evil_run, evil_plugins, capsys):
     from rich.console import Console
 
-    network = opened(evil_run, device="cpu", plugins=evil_plugins)
-    result = evaluated([counted(network, "test", (5.0,))], resamples=100, notes=[ALL])
-    tables.show(result, Console(width=400))
+    network = open_network(evil_run, device="cpu", plugins=evil_plugins)
+    result = evaluate_counts([count_split(network, "test", (5.0,))], resamples=100, notes=[ALL])
+    tables.print_tables(result, Console(width=400))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[bold]" in shown
-    text = tables.markdown(result)
+    text = tables.format_markdown(result)
     assert "\x1b" not in text
     assert "<script" not in text
     assert "<img" not in text

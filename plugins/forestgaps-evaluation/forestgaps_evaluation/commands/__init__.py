@@ -1,0 +1,1 @@
+"""The commands `forestgaps evaluate` and `forestgaps report`."""

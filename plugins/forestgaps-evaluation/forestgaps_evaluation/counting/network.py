@@ -1,0 +1,202 @@
+"""A trained network with the data it is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import define, field, fields, has
+from torch import Tensor
+
+from forestgaps_core.components import Batch, Data, Source
+from forestgaps_core.config.run_file import REQUIRED, Config, config_from, overridden, read_table
+from forestgaps_core.data.loader import TileLoader
+from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
+from forestgaps_core.inference.model_folder import trained_network
+from forestgaps_core.inference.model_lookup import RUN_FILE, is_run
+from forestgaps_core.inference.predictor import Predictor, load_predictor
+from forestgaps_core.kinds import build
+from forestgaps_core.plugins.provenance import with_recorded_names
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.run import config_of
+
+SPLITS = ("train", "validation", "test")
+
+
+@define(eq=False, kw_only=True)
+class TrainedNetwork:
+    """A network, opened to be judged.
+
+    Attributes:
+        run: As it was named.
+        checkpoint: The file or folder its weights come from.
+        config: The run file whose data it is judged on.
+        table: What it says of its own making: the tables of a run file, not all of them if it is a network folder.
+        own_data: Whether it is judged on the data it was made with.
+        options: Those of the command line that chose the checkpoint and the data.
+    """
+
+    run: str
+    checkpoint: Path
+    config: Config
+    predictor: Predictor
+    data: Data
+    table: Mapping[str, Any] = field(factory=dict)
+    own_data: bool = True
+    options: Sequence[str | Path] = ()
+
+    @property
+    def seed(self) -> int:
+        """Of its training; where it does not say, that of `config`."""
+        return int(self.table.get("environment", {}).get("seed", self.config.environment.seed))
+
+    def source(self, split: str) -> Source:
+        """The tiles of a split.
+
+        Raises:
+            ConfigError: No such split.
+            DataError: It is empty.
+        """
+        if split not in SPLITS:
+            raise ConfigError(f"found split {split!r}, expected one of: {', '.join(SPLITS)}", "evaluate")
+        source: Source = getattr(self.data, split)
+        if len(source) == 0:
+            raise DataError(f"{self.run}: the {split} split of its data is empty")
+        return source
+
+    def loader(self, split: str) -> TileLoader:
+        """All tiles of a split once, in their order, as the core's own `test` reads them."""
+        environment, device = self.config.environment, self.predictor.device
+        return TileLoader(
+            self.source(split),
+            batch_size=self.config.training.batch_size,
+            seed=environment.seed,
+            workers=environment.loader_processes(device),
+            pin_memory=device.type == "cuda",
+        )
+
+    def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
+        """(B, K, H, W) float32 on the device, of the probabilities that `predict` maps: calibrated, nested; +-inf at 1 and 0.
+
+        Args:
+            levels: The batch's thresholds, the same for all its samples; reading them off the device would be a wait.
+        """
+        return self.predictor.on_device(batch.dsm, batch.valid, levels).logit()
+
+    def heights(self, batch: Batch) -> Tensor | None:
+        """Canopy height, meters, (B, 1, H, W), of a network that also maps it: one with a method `format_heights(dsm, valid)`."""
+        mapped = getattr(self.predictor.model, "heights", None)
+        if not callable(mapped):
+            return None
+        with torch.inference_mode(), self.predictor.environment.autocast(self.predictor.device):
+            height: Tensor = mapped(batch.dsm, batch.valid)
+        return height
+
+
+def open_network(
+    run: Path | str,
+    *,
+    device: str = "auto",
+    checkpoint: str | None = None,
+    data: Path | None = None,
+    changes: Sequence[str] = (),
+    plugins: Plugins | None = None,
+) -> TrainedNetwork:
+    """Load a network and the data it is judged on.
+
+    Args:
+        run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
+        device: auto, cpu, cuda or mps.
+        checkpoint: Which of the run's checkpoints; by default the best, or else the last.
+        data: A run file or run folder whose data take the place of the run's own.
+        changes: Of the data, such as `data.folder=elsewhere`; relative paths start at the file `data`, if it is one, or else at the
+            working folder.
+
+    Raises:
+        CheckpointError: No trained network there.
+        ConfigError: It comes without data and none are named, or a change is not one of the data.
+    """
+    plugins = plugins or Plugins.discover()
+    path, state = trained_network(run, checkpoint, plugins)
+    table = state["about"]["config"]
+    predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
+    predictor.environment.start()
+    config = choose_config(Path(run), with_recorded_names(table, state["about"], plugins), data, changes, plugins)
+    chosen = (("--checkpoint", checkpoint), ("--data", data), *(("--set", change) for change in changes))
+    options = [word for option, value in chosen if value is not None for word in (option, value)]
+    made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
+    return TrainedNetwork(
+        run=str(run),
+        checkpoint=path,
+        table=table,
+        config=config,
+        own_data=data is None and not changes,
+        options=options,
+        predictor=predictor,
+        data=made,
+    )
+
+
+def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, changes: Sequence[str], plugins: Plugins) -> Config:
+    """The config to judge by: of `data`, or else of the run folder, or else what the checkpoint says; its data changed."""
+    wrong = [f"{change}: only the data may be changed: data.KEY=VALUE" for change in changes if not change.startswith("data.")]
+    if wrong:
+        raise ConfigError(wrong, "--set")
+    place = data or run
+    if place.is_dir() and is_run(place) and not changes:
+        return config_of(place, plugins)
+    file = place / RUN_FILE if place.is_dir() else place
+    required: Sequence[str] = REQUIRED
+    if data is not None and data.is_dir() and not is_run(data):
+        table, required = {**table, "data": make_data_table(data, plugins)}, ("data",)
+    elif data is not None or (file.name == RUN_FILE and file.is_file()):
+        table = read_table(file)
+    elif "data" not in table and not changes:
+        raise DataError(
+            f"{run} is a trained network without data. Add --data FOLDER: a prepared folder, a run folder or a run file"
+        )
+    elif "data" not in table:
+        required = ("data",)
+    folder = Path.cwd() if data is None or data.is_dir() else data.parent
+    return config_from(overridden(table, changes), plugins, source=str(file), folder=folder, required=required)
+
+
+def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
+    """The table [data] for a folder that some installed package reads, such as one that `forestgaps prepare` wrote.
+
+    Raises:
+        ForestgapsError: No package can read it, or several can.
+    """
+    found, problems = [], []
+    for name, offers in plugins.components("data").items():
+        for component in offers:
+            table = {
+                "name": name if len(offers) == 1 else f"{component.plugin.distribution}:{name}",
+                "folder": str(folder.absolute()),
+            }
+            config_class = component.load()
+            if "folder" not in {part.name for part in fields(config_class)} if has(config_class) else True:
+                continue
+            try:
+                build("data", config_class(folder=folder), {"seed": lambda: 0})
+                found.append(table)
+            except ForestgapsError as error:
+                problems.append(str(error))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"--set data.name={table['name']}" for table in found)
+        raise ConfigError(f"{folder} can be read as several kinds of data; choose with {names}", "--data")
+    reason = problems[0] if len(problems) == 1 else f"{folder}: no installed package reads this folder"
+    raise DataError(f"--data {reason}. Name a folder that forestgaps prepare wrote, a run folder or a run file")
+
+
+def note_pixel_sizes(networks: Sequence[TrainedNetwork]) -> list[str]:
+    """Networks that are judged at another pixel size than theirs."""
+    return [
+        f"{one.run} was trained at {one.predictor.resolution_m:g} m and is judged on pixels of {one.data.resolution_m:g} m"
+        for one in networks
+        if abs(one.data.resolution_m / one.predictor.resolution_m - 1) > 1e-3
+    ]

@@ -1,0 +1,271 @@
+"""One pass of a trained network over a split, as counts: all that scores, curves, intervals and reports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forestgaps_core.components import Tiles
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.training.batch_iteration import on_device
+from forestgaps_evaluation.counting import batch_counts as counting
+from forestgaps_evaluation.counting.locations import list_blocks, list_sites
+from forestgaps_evaluation.counting.network import TrainedNetwork, open_network
+from forestgaps_evaluation.counting.terrain import slope_deg
+
+PROTOCOL_THRESHOLDS_M = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # meters
+CUT_COUNT = counting.PROBABILITY_CLASSES + 1
+RELIABILITY_BINS = 20  # of the reliability diagram
+CELL_M = 100.0
+
+Counts = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+
+@frozen(eq=False, kw_only=True)
+class TileCounts:
+    """Counts of N tiles at K thresholds; C cells in a tile. Invalid pixels count nowhere. Gap is positive.
+
+    Attributes:
+        run: The run that was judged, as it was named; `checkpoint` is the file of its weights.
+        split: train, validation or test.
+        seed: Of the run.
+        resolution_m: Pixel size of the data, meters.
+        tile_px: Height and width of a tile, pixels.
+        trained: Thresholds the network was validated at, meters, ascending.
+        thresholds: (K,) meters, ascending.
+        index: (N,) the tile's number in its source, `getattr(data, split)`.
+        blocks: (N) spatial block of each tile, by name.
+        sites: (N) site of each tile, by name; empty where the data know none.
+        counts: (N, K, 4) int64, pixels: tp, fp, fn, tn; predicted gap where the probability is above one half.
+        slope_deg: (N,) mean slope of the ground, NaN where unknown (see `terrain`).
+        canopy_cover: (N,) share of valid pixels at least 2 m tall, 0 to 1; NaN without a valid pixel.
+        reliability: (K, 20, 3) by twentieths of the probability p, bin n being n/20 < p <= (n+1)/20 (0 in the first): pixels, sum
+            of p, observed gap pixels. The sum is rounded to 2^-20 a pixel, which makes adding exact.
+        curve: (K, 101, 2) int64: tp and fp if p > 0, .01, .02 ... 1 were called gap; all pixels are, at cut 0.
+        cell_m: Height and width of the cells below, meters: a tile is divided evenly, as near to 100 m as can be. Cells lie inside
+            tiles, so a tile smaller than 100 m is one; pixels at its lower and right edge that make no whole cell are left out.
+        cell_pixels: (N, C) int64, valid pixels of each cell.
+        cells: (N, C, K, 2) int64, pixels of each cell that are gap: predicted, observed.
+        height_errors: (N, 3) meters and square meters, summed over the valid pixels of a tile: predicted less observed canopy
+            height, the size of that, its square. None if the network maps no height.
+    """
+
+    run: str
+    checkpoint: str
+    split: str
+    seed: int
+    resolution_m: float
+    tile_px: tuple[int, int]
+    trained: tuple[float, ...]
+    thresholds: Reals
+    index: Counts
+    blocks: tuple[str, ...]
+    counts: Counts
+    slope_deg: Reals
+    canopy_cover: Reals
+    reliability: Reals
+    curve: Counts
+    cell_m: tuple[float, float]
+    cell_pixels: Counts
+    cells: Counts
+    height_errors: Reals | None = None
+    sites: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def valid_pixels(self) -> Counts:
+        """(N,) valid pixels of each tile."""
+        pixels: Counts = self.counts[:, 0].sum(1)
+        return pixels
+
+    @property
+    def outside(self) -> NDArray[np.bool_]:
+        """(K,) whether a threshold lies below or above all that the network was trained for."""
+        return (self.thresholds < self.trained[0]) | (self.thresholds > self.trained[-1])
+
+    def cell_shares(self, minimum_valid: float = 0.5) -> tuple[Reals, Counts]:
+        """Gap fraction of each cell, predicted and observed, (M, K, 2) in 0 to 1, and the place of its tile in `index`, (M,).
+
+        Cells with less than `minimum_valid` of their area valid are left out.
+        """
+        area = self.cell_m[0] * self.cell_m[1] / self.resolution_m**2
+        tile, cell = np.nonzero((self.cell_pixels > 0) & (self.cell_pixels >= minimum_valid * area))
+        return self.cells[tile, cell] / self.cell_pixels[tile, cell, None, None], tile
+
+    def picked(self, tiles: NDArray[Any]) -> TileCounts:
+        """The same of some tiles only, by place or mask; what is not kept by tile (`reliability`, `curve`) becomes empty."""
+        whole = np.arange(len(self))[tiles]
+        by_tile: dict[str, Any] = {name: getattr(self, name)[whole] for name in BY_TILE}
+        return evolve(
+            self,
+            **by_tile,
+            blocks=tuple(self.blocks[n] for n in whole),
+            sites=tuple(self.sites[n] for n in whole) if self.sites else (),
+            height_errors=None if self.height_errors is None else self.height_errors[whole],
+            reliability=np.zeros_like(self.reliability),
+            curve=np.zeros_like(self.curve),
+        )
+
+
+BY_TILE = ("index", "counts", "slope_deg", "canopy_cover", "cell_pixels", "cells")
+SAME_IN_A_PASS = ("run", "checkpoint", "split", "seed", "resolution_m", "tile_px", "trained", "cell_m")
+
+
+def merge_tile_counts(parts: Sequence[TileCounts]) -> TileCounts:
+    """One of several passes over parts of one split, as if all tiles had been seen in one: exact, whatever the parts.
+
+    Raises:
+        DataError: They are not parts of one split, or differ in thresholds.
+    """
+    first = parts[0]
+    for other in parts[1:]:
+        if any(getattr(other, name) != getattr(first, name) for name in SAME_IN_A_PASS):
+            raise DataError(f"tallies of {first.run} ({first.split}) and of {other.run} ({other.split}) are no parts of one pass")
+        if not np.array_equal(other.thresholds, first.thresholds):
+            raise DataError(
+                f"tallies at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be added"
+            )
+    heights = [part.height_errors for part in parts if part.height_errors is not None]
+    by_tile: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in BY_TILE}
+    return evolve(
+        first,
+        **by_tile,
+        blocks=tuple(block for part in parts for block in part.blocks),
+        sites=tuple(site for part in parts for site in part.sites),
+        height_errors=np.concatenate(heights) if len(heights) == len(parts) else None,
+        reliability=np.sum([part.reliability for part in parts], axis=0),
+        curve=np.sum([part.curve for part in parts], axis=0),
+    )
+
+
+def format_thresholds(thresholds: Iterable[float]) -> str:
+    return ", ".join(f"{threshold:g}" for threshold in thresholds) + " m"
+
+
+def count_tiles(
+    run: Path | str,
+    split: str = "test",
+    thresholds: Sequence[float] = PROTOCOL_THRESHOLDS_M,
+    *,
+    device: str = "auto",
+    checkpoint: str | None = None,
+    plugins: Plugins | None = None,
+) -> TileCounts:
+    """Put a split of a run's own data through its network, once, and count.
+
+    Args:
+        run: What `load_predictor` takes and comes with data: a run folder or a checkpoint file.
+        thresholds: Meters, in any order. Any may be asked of a network; `TileCounts.outside` marks those it was not trained for.
+        device: auto, cpu, cuda or mps.
+        checkpoint: Which of the run's checkpoints; by default the best, or else the last.
+
+    Raises:
+        ConfigError: Thresholds or split make no sense.
+        CheckpointError: No trained network there.
+        DataError: The split is empty.
+    """
+    return count_split(open_network(run, device=device, checkpoint=checkpoint, plugins=plugins), split, thresholds)
+
+
+def count_split(
+    trained: TrainedNetwork,
+    split: str = "test",
+    thresholds: Sequence[float] = PROTOCOL_THRESHOLDS_M,
+    *,
+    progress: Callable[[Iterable[Tiles]], Iterable[Tiles]] = iter,
+) -> TileCounts:
+    """`count_tiles` for a run that is open already.
+
+    Args:
+        progress: Passes batches on, and may tell a user how many.
+    """
+    levels = tuple(sorted({float(threshold) for threshold in thresholds}))
+    try:
+        maker = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=trained.data.resolution_m)
+    except ValueError as error:
+        raise ConfigError(f"thresholds {format_thresholds(levels)}: {error}", "evaluate") from error
+    loader = trained.loader(split)
+    found: dict[str, list[Tensor]] = {}
+    classes = torch.zeros((len(levels), counting.PROBABILITY_CLASSES, 3), dtype=torch.int64, device=trained.predictor.device)
+    shape, tile_px = (0, 0), (0, 0)
+    with torch.inference_mode():
+        for tiles in on_device(progress(loader), trained.predictor.device):
+            tile_px = (tiles.dsm.shape[-2], tiles.dsm.shape[-1])
+            shape = counting.choose_cell_grid(*tile_px, CELL_M / maker.resolution_m)
+            batch = maker(tiles)
+            probability = trained.logits(batch, levels).sigmoid()
+            classes += counting.count_by_probability(probability, batch)
+            known, gaps = counting.count_cells(probability, batch, shape)
+            seen = {
+                "index": tiles.index,
+                "counts": counting.count_confusion(probability, batch),
+                "slope_deg": slope_deg(tiles.dsm - tiles.height, tiles.valid, maker.resolution_m),
+                "canopy": counting.count_canopy(batch),
+                "cell_pixels": known,
+                "cells": gaps,
+            }
+            heights = trained.heights(batch)
+            if heights is not None:
+                seen["heights"] = counting.sum_height_errors(heights, batch)
+            for name, values in seen.items():
+                found.setdefault(name, []).append(values)
+    # Nothing is read from the device before all batches are through.
+    arrays = {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
+    histogram = classes.cpu().numpy()
+    counts, index = arrays["counts"], arrays["index"]
+    pixels = counts[:, 0].sum(1)
+    high, wide = tile_px[0] // shape[0], tile_px[1] // shape[1]
+    return TileCounts(
+        run=trained.run,
+        checkpoint=str(trained.checkpoint),
+        split=split,
+        seed=trained.seed,
+        resolution_m=float(maker.resolution_m),
+        tile_px=tile_px,
+        trained=trained.predictor.thresholds,
+        thresholds=np.array(levels),
+        index=index,
+        blocks=list_blocks(trained.source(split), index.tolist()),
+        sites=list_sites(trained.source(split), index.tolist()),
+        counts=counts,
+        slope_deg=arrays["slope_deg"].astype(np.float64),
+        canopy_cover=np.divide(arrays["canopy"], pixels, out=np.full(len(pixels), np.nan), where=pixels > 0),
+        reliability=compute_reliability(histogram),
+        curve=compute_curve(histogram),
+        cell_m=(high * maker.resolution_m, wide * maker.resolution_m),
+        cell_pixels=arrays["cell_pixels"],
+        cells=arrays["cells"],
+        height_errors=convert_height_errors(arrays["heights"]) if "heights" in arrays else None,
+    )
+
+
+def compute_reliability(histogram: Counts) -> Reals:
+    """`TileCounts.reliability` from `counting.histogram`."""
+    bins = histogram.reshape(len(histogram), RELIABILITY_BINS, -1, 3).sum(2)
+    return np.stack([bins[..., 0] + bins[..., 1], bins[..., 2] / counting.PROBABILITY_UNIT, bins[..., 1]], axis=-1)
+
+
+def compute_curve(histogram: Counts) -> Counts:
+    """`TileCounts.curve` from `counting.histogram`."""
+    above = np.zeros((len(histogram), CUT_COUNT, 2), np.int64)
+    above[:, :-1] = histogram[:, ::-1, :2].cumsum(1)[:, ::-1]
+    return above[..., ::-1].copy()
+
+
+def convert_height_errors(errors: Counts) -> Reals:
+    """Sums of `counting.height_errors` in meters and square meters."""
+    sums: Reals = errors / np.array([counting.HEIGHT_UNIT, counting.HEIGHT_UNIT, counting.HEIGHT_UNIT**2])
+    return sums

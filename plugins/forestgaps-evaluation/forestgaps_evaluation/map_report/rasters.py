@@ -1,0 +1,245 @@
+"""The rasters of a gap map, read for a page: counted pixel by pixel, and drawn together on smaller grids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import ceil, floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from forestgaps_core.errors import DataError
+from forestgaps_evaluation.counting.gap_sizes import GapSizeCounter, GapSizes
+from forestgaps_evaluation.pages.pictures import hillshade
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
+
+if TYPE_CHECKING:
+    from rasterio import DatasetReader
+
+FILES = ("gaps.tif", "probabilities.tif")
+NODATA = 255
+OVERVIEW_PIXELS = 1100  # pixels, the longer side of the map of everything
+STRIP_PIXELS = 2**22  # pixels read at once
+NO_RASTERIO = 'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
+UNSURE_RANGE = (0.25, 0.75)  # probabilities between these are called unsure
+
+
+def is_map_folder(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[DatasetReader]:
+    """Open for reading; an error names what is missing."""
+    try:
+        from forestgaps_geo import opening
+    except ImportError as error:
+        raise DataError(NO_RASTERIO) from error
+    with opening.opened(path) as dataset:
+        yield dataset
+
+
+def read_thresholds(gaps: DatasetReader) -> tuple[float, ...]:
+    """Meters, from the descriptions of the bands."""
+    found = [re.search(r"at (\d+(?:\.\d+)?) m", words or "") for words in gaps.descriptions]
+    if not all(found):
+        raise DataError(
+            f"{gaps.name}: its bands do not name their thresholds, as in 'gap at 5 m'; was it written by something else?"
+        )
+    return tuple(float(match[1]) for match in found if match)
+
+
+def choose_main_threshold(levels: Sequence[float]) -> float:
+    """The threshold shown where only one can be: that nearest to 5 m."""
+    return min(levels, key=lambda level: abs(level - 5))
+
+
+@frozen(eq=False)
+class MapCounts:
+    """What the rasters hold, pixel by pixel.
+
+    Attributes:
+        pixels: With data.
+        gap: (K,) gap pixels, those of the smallest spots too.
+        unsure: (K,) pixels with a probability between the two of `UNSURE_RANGE`.
+        sizes: Of each threshold, the gaps of at least `MIN_MAPPED_GAP_M2`, which `forestgaps gaps` counts.
+        tags: Of the raster, as its writer left them.
+    """
+
+    levels: tuple[float, ...]
+    pixels: int
+    gap: NDArray[np.int64]
+    unsure: NDArray[np.int64]
+    sizes: tuple[GapSizes, ...]
+    tags: Mapping[str, str]
+
+
+def count_map(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ...]) -> MapCounts:
+    """In strips: memory grows with the width of the raster and the number of its gaps."""
+    from rasterio.windows import Window
+
+    unit = chances.scales[0] or 1.0
+    low, high = ceil(UNSURE_RANGE[0] / unit - 1e-6), floor(UNSURE_RANGE[1] / unit + 1e-6)
+    pixels, gap, unsure = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
+    labels = [GapSizeCounter() for _ in levels]
+    step = max(STRIP_PIXELS // gaps.width // len(levels), 1)
+    for top in range(0, gaps.height, step):
+        window = Window(0, top, gaps.width, min(step, gaps.height - top))
+        masks, chance = gaps.read(window=window), chances.read(window=window)
+        pixels += int((masks[0] != NODATA).sum())
+        gap += (masks == 1).sum((1, 2))
+        unsure += ((chance >= low) & (chance <= high)).sum((1, 2))
+        for found, mask in zip(labels, masks, strict=True):
+            found.add(mask == 1)
+    resolution = get_pixel_size_m(gaps)
+    least = least_pixels(MIN_MAPPED_GAP_M2, resolution**2)
+    sizes = tuple(GapSizes.of(found.sizes(), resolution, least=least) for found in labels)
+    return MapCounts(
+        levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
+    )
+
+
+def read_overview(
+    gaps: DatasetReader,
+    chances: DatasetReader,
+    surfaces: Sequence[Path],
+    threshold: float,
+    reading: Mapping[str, Any] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], float]:
+    """Relief, gaps and probabilities of everything on a grid of at most `OVERVIEW_PIXELS` pixels, and how many pixels one of it is.
+
+    Raises:
+        DataError: No surface model has data there.
+    """
+    from rasterio.enums import Resampling
+
+    factor = max(gaps.width, gaps.height) / OVERVIEW_PIXELS
+    factor = factor if factor > 1 else 1.0
+    rows, columns = max(round(gaps.height / factor), 1), max(round(gaps.width / factor), 1)
+    planes = gaps.read(out_shape=(gaps.count, rows, columns), resampling=Resampling.mode if factor > 1 else Resampling.nearest)
+    number = read_thresholds(gaps).index(threshold) + 1
+    chance = chances.read(number, out_shape=(rows, columns), resampling=Resampling.nearest)
+    scaled = np.where(chance == NODATA, np.nan, chance * (chances.scales[0] or 1.0)).astype(np.float32)
+    transform = place_part(gaps.transform, across=gaps.width / columns, down=gaps.height / rows)
+    surface = read_surfaces(surfaces, gaps, transform, rows, columns, reading)
+    if not np.isfinite(surface).any():
+        raise DataError(
+            f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
+        )
+    return hillshade(surface, float(transform.a)), planes, scaled, factor
+
+
+def get_pixel_size_m(dataset: DatasetReader) -> float:
+    """Return the side of a pixel in meters on the ground."""
+    from forestgaps_geo.grids import Grid
+
+    return Grid(dataset.crs or None, dataset.transform, dataset.height, dataset.width).resolution
+
+
+def place_part(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float = 0, column: float = 0) -> Any:
+    """The transform of a part that begins at that row and column, with pixels so many times as wide and high; none is rotated.
+
+    Written out, because the product of two transforms is spelt differently from one version of affine to the next.
+    """
+    x, y = transform.c + column * transform.a, transform.f + row * transform.e
+    return type(transform)(transform.a * across, 0.0, x, 0.0, transform.e * down, y)
+
+
+def read_surfaces(
+    surfaces: Sequence[Path],
+    gaps: DatasetReader,
+    transform: Any,
+    rows: int,
+    columns: int,
+    reading: Mapping[str, Any] | None = None,
+) -> NDArray[np.float32]:
+    """The surface models together on one grid, (rows, columns) meters, NaN where none has data.
+
+    Args:
+        reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+    """
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    whole = np.full((rows, columns), np.nan, np.float32)
+    for path in surfaces:
+        with open_raster(path) as dataset, open_surface(path, dataset, **(reading or {})) as surface:
+            crs: Any = dataset.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
+            more = {}
+            if dataset.crs is None and gaps.crs is None and abs(dataset.transform.c) + abs(dataset.transform.f) == 0:
+                # Not placed anywhere: it covers what the map covers.
+                more["src_transform"] = place_part(
+                    gaps.transform, across=gaps.width / dataset.width, down=gaps.height / dataset.height
+                )
+            grid = {"crs": gaps.crs or crs, "transform": transform, "width": columns, "height": rows}
+            values = {"src_nodata": surface.nodata, "nodata": np.nan, "dtype": "float32"}
+            with WarpedVRT(surface.view, src_crs=crs, **grid, **values, resampling=Resampling.nearest, **more) as view:
+                here = view.read(1) * np.float32(surface.factor) + np.float32(surface.offset)
+        whole = np.where(np.isfinite(whole), whole, here)
+    return whole
+
+
+@frozen(eq=False)
+class SurfaceView:
+    """A surface model as GDAL is to see it.
+
+    Attributes:
+        nodata: The value without data; pixels under any mask have it too.
+        factor, offset: Meters are values times the factor, and the offset.
+    """
+
+    view: DatasetReader
+    nodata: float
+    factor: float
+    offset: float
+
+
+@contextmanager
+def open_surface(
+    path: Path,
+    dataset: DatasetReader,
+    *,
+    band: int | None = None,
+    nodata: float | None = None,
+    feet: bool = False,
+    scale: float | None = None,
+) -> Iterator[SurfaceView]:
+    """A surface model, read as the user says."""
+    from forestgaps_geo.opening import opened_text
+    from forestgaps_geo.units import height_unit
+    from forestgaps_geo.value_bands import choose_band, value_band
+
+    source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"), nodata)
+    unit_m = height_unit(path, dataset, source.number, feet=feet, scale=scale).meters
+    value = np.nan if source.gdal_nodata is None else source.gdal_nodata
+    factor, offset = source.scale * unit_m, source.offset * unit_m
+    if source.gdal_source == dataset.name:
+        yield SurfaceView(dataset, value, factor, offset)
+        return
+    with opened_text(path, source.gdal_source, dataset.width * dataset.height) as view:
+        yield SurfaceView(view, value, factor, offset)
+
+
+def check_surfaces(
+    surfaces: Sequence[Path], reading: Mapping[str, Any] | None = None, *, skip_checks: bool = False
+) -> tuple[str, ...]:
+    """Return the notes of the input checks on the surface models of a map.
+
+    Raises:
+        DataError: One does not look like elevations in meters.
+    """
+    try:
+        from forestgaps_geo.bands import opened_anywhere
+        from forestgaps_geo.input_checks import check_raster, resolve_findings
+    except ImportError as error:
+        raise DataError(NO_RASTERIO) from error
+    findings = []
+    for path in surfaces:
+        with opened_anywhere(path, **(reading or {})) as band:
+            findings += check_raster(band, "dsm")
+    return resolve_findings(findings, skip=skip_checks)

@@ -1,0 +1,1 @@
+"""Parts of report pages: templates, charts, pictures, words."""

@@ -1,0 +1,1 @@
+"""The evaluation protocol: scores with baselines, strata, seeds, confidence intervals and leakage."""

@@ -1,0 +1,77 @@
+"""Scores of a gap map from its four counts, and what a map without any knowledge would score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCORES = ("gap_iou", "canopy_iou", "mean_iou", "gap_f1", "gap_precision", "gap_recall", "canopy_recall", "accuracy", "mcc")
+BASELINES = ("all_gap", "all_canopy", "random")
+EVALUATED_FRACTIONS = (0.01, 0.95)  # gap fractions between which a score says something
+
+Reals = NDArray[np.float64]
+
+
+def compute_scores(counts: NDArray[Any]) -> dict[str, Reals]:
+    """`SCORES` of counts (..., 4) in the order tp, fp, fn, tn, gap being positive; (...) each.
+
+    IoU = tp / (tp + fp + fn), of gaps and, with the two classes exchanged, of canopy; `mean_iou` is the mean of both;
+    F1 = 2 tp / (2 tp + fp + fn). All lie in 0..1 but `mcc`, in -1..1. A score of 0 / 0 is NaN; so is a mean with a part that is.
+
+    Source: IoU: Jaccard 1912, doi 10.1111/j.1469-8137.1912.tb05611.x; MCC: Matthews 1975, doi 10.1016/0005-2795(75)90109-9.
+    """
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gap, canopy = tp / (tp + fp + fn), tn / (tn + fp + fn)
+        sides = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+        return {
+            "gap_iou": gap,
+            "canopy_iou": canopy,
+            "mean_iou": (gap + canopy) / 2,
+            "gap_f1": 2 * tp / (2 * tp + fp + fn),
+            "gap_precision": tp / (tp + fp),
+            "gap_recall": tp / (tp + fn),
+            "canopy_recall": tn / (tn + fp),
+            "accuracy": (tp + tn) / (tp + fp + fn + tn),
+            "mcc": (tp * tn - fp * fn) / sides,
+        }
+
+
+def compute_gap_fraction(counts: NDArray[Any]) -> Reals:
+    """Share of observed gap in counts (..., 4): 0 to 1, NaN without a pixel."""
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    with np.errstate(invalid="ignore"):
+        share: Reals = (tp + fn) / (tp + fp + fn + tn)
+    return share
+
+
+def compute_baselines(share: Reals) -> dict[str, dict[str, Reals]]:
+    """What maps score that know nothing but the gap fraction s, (...), by kind of map and score; (...) each.
+
+    - `all_gap` calls every pixel gap, `all_canopy` none;
+    - `random` calls each pixel gap with probability s; its scores are those of its expected counts: tp = s^2,
+      fp = fn = s (1 - s), tn = (1 - s)^2 of all pixels. Its gap IoU is s / (2 - s), its MCC 0.
+
+    Of `mean_iou`, all gap scores s / 2, all canopy (1 - s) / 2, and random guessing more than both unless s is next to 0 or 1.
+    """
+    s, none = np.asarray(share, np.float64), np.zeros_like(share)
+    maps = {
+        "all_gap": (s, 1 - s, none, none),
+        "all_canopy": (none, none, s, 1 - s),
+        "random": (s * s, s * (1 - s), s * (1 - s), (1 - s) ** 2),
+    }
+    return {kind: compute_scores(np.stack(sides, axis=-1)) for kind, sides in maps.items()}
+
+
+def best_baseline(share: Reals, score: str) -> Reals:
+    """The baseline: the better of all gap and all canopy, or the one that is defined; as `share`. NaN if s is 0 or 1."""
+    trivial = compute_baselines(share)
+    best: Reals = np.fmax(trivial["all_gap"][score], trivial["all_canopy"][score])
+    return np.where((share > 0) & (share < 1), best, np.nan)
+
+
+def is_evaluated(share: Reals) -> NDArray[np.bool_]:
+    """Whether gap fractions are two-sided enough to judge by: 1 to 95 %."""
+    return (share >= EVALUATED_FRACTIONS[0]) & (share <= EVALUATED_FRACTIONS[1])

@@ -1,0 +1,77 @@
+"""The same run file with several seeds: how much of a score is luck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forestgaps_core.config.run_file import load_config, table_of
+from forestgaps_core.errors import ConfigError
+from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.run import config_of, resume_training, train_model
+from forestgaps_evaluation.counting.network import TrainedNetwork
+
+SEED_SETTING = "environment.seed"
+
+
+MAX_SEED_DIGITS = 18  # of a seed: what 64 bits hold
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Raises: ConfigError: Not whole numbers, or one twice."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) <= MAX_SEED_DIGITS for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise ConfigError(f"found {text!r}, expected different whole numbers such as 1,2,3", "--seeds")
+    return tuple(map(int, parts))
+
+
+def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plugins) -> list[Path]:
+    """Train a run file once for each seed, in `folder/seed-N`; existing runs are resumed, or used if they are complete.
+
+    Raises:
+        ConfigError: A folder of that name holds another run, or training was interrupted.
+    """
+    runs = []
+    for seed in seeds:
+        config = load_config(run_file, overrides=[f"{SEED_SETTING}={seed}"], plugins=plugins)
+        run = folder / f"seed-{seed}"
+        if not run.exists():
+            result = train_model(config, run, plugins=plugins)
+        else:
+            apart = list_differences([table_of(config, plugins), table_of(config_of(run, plugins), plugins)])
+            if apart:
+                raise ConfigError(f"{run} is another run than {run_file}: they differ in {', '.join(apart)}", "--train")
+            result = resume_training(run, plugins=plugins)
+        if result.stopped and result.stopped.startswith("interrupted"):
+            raise ConfigError(f"{run} was {result.stopped}; repeat the command to resume it", "--train")
+        runs.append(run)
+    return runs
+
+
+def list_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Settings that are not the same in all resolved run files, as `training.epochs (2, 3)`; the seed left aside."""
+    flat = [flatten_table(table) for table in tables]
+    names = sorted({name for one in flat for name in one} - {SEED_SETTING})
+    absent = "not set"
+    found = {name: [one.get(name, absent) for one in flat] for name in names}
+    return [f"{name} ({', '.join(map(str, values))})" for name, values in found.items() if any(v != values[0] for v in values)]
+
+
+def flatten_table(table: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten_table(value, f"{place}{key}.") if isinstance(value, Mapping) else {f"{place}{key}": value}
+    return flat
+
+
+def note_seeds(networks: Sequence[TrainedNetwork]) -> list[str]:
+    """What makes several runs more, or less, than seeds of one."""
+    notes = []
+    apart = list_differences([one.table for one in networks])
+    if apart:
+        notes.append(f"the runs differ in more than their seed, so the spread is not that of seeds alone: {'; '.join(apart)}")
+    seeds = [one.seed for one in networks]
+    if len(set(seeds)) < len(seeds):
+        notes.append(f"the runs do not each have a seed of their own ({', '.join(map(str, seeds))})")
+    return notes

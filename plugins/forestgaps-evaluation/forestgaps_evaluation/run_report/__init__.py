@@ -1,0 +1,1 @@
+"""The report page about a trained network, and its STAC item."""

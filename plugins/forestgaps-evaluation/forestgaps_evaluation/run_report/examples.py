@@ -1,0 +1,146 @@
+"""Which tiles a page shows, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+
+from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.loader import SourceDataset
+from forestgaps_core.runtime.rng import draws
+from forestgaps_evaluation.counting.network import TrainedNetwork
+from forestgaps_evaluation.counting.tile_counts import TileCounts
+from forestgaps_evaluation.pages.pictures import (
+    FramedPicture,
+    draw_agreement,
+    draw_gaps,
+    draw_relief,
+    enlarge,
+    frame_picture,
+    hillshade,
+)
+from forestgaps_evaluation.pages.rendering import NARROW_SPACE, format_percent, format_score
+from forestgaps_evaluation.protocol.scores import compute_gap_fraction, compute_scores, is_evaluated
+
+PICTURE_PIXELS = 420  # pixels of a picture, about
+MIN_VALID_FRACTION = 0.5  # of the valid pixels of a usual tile: with less, a tile is no example
+
+
+@frozen(kw_only=True)
+class Example:
+    """A tile with its pictures.
+
+    Attributes:
+        why: "typical", "best" or "worst".
+        name: Of the tile.
+        words: Its score, in a sentence.
+    """
+
+    why: str
+    name: str
+    words: str
+    maps: Sequence[FramedPicture]
+
+
+def score_each_tile(tallies: TileCounts) -> NDArray[np.float64]:
+    """(N,) mean IoU of each tile, over the thresholds judged for all tiles together at which the tile itself has 1 to 95 % gap.
+
+    NaN where there is none, and for tiles with few valid pixels.
+    """
+    fair = is_evaluated(compute_gap_fraction(tallies.counts.sum(0)))[None] & is_evaluated(compute_gap_fraction(tallies.counts))
+    each = np.where(fair, compute_scores(tallies.counts)["mean_iou"], np.nan)
+    many = tallies.valid_pixels >= MIN_VALID_FRACTION * np.median(tallies.valid_pixels)
+    known = np.isfinite(each) & many[:, None]
+    total = np.where(known, each, 0.0).sum(1)
+    found: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+    return found
+
+
+def choose_tiles(values: NDArray[np.float64]) -> dict[str, list[int]]:
+    """Places of tiles by what they are an example of, each tile once: one or two of each kind, as many as there are tiles for."""
+    order = [int(n) for n in np.argsort(values) if np.isfinite(values[n])]
+    each = 2 if len(order) >= 8 else 1
+    worst, best = order[:each], order[::-1][:each]
+    rest = [n for n in order if n not in worst and n not in best]
+    middle = len(rest) // 2
+    typical = rest[max(middle - each // 2, 0) : middle + (each + 1) // 2]
+    return {"typical": typical, "best": [n for n in best if n not in worst], "worst": worst}
+
+
+def make_examples(trained: TrainedNetwork, tallies: TileCounts, threshold: float) -> list[Example]:
+    """Pictures of chosen tiles: relief, reference, map, and where the two agree at one threshold."""
+    values = score_each_tile(tallies)
+    return [
+        make_example(trained, tallies, n, why, threshold, float(values[n]))
+        for why, places in choose_tiles(values).items()
+        for n in places
+    ]
+
+
+def make_example(trained: TrainedNetwork, tallies: TileCounts, n: int, why: str, threshold: float, value: float) -> Example:
+    levels = tuple(float(level) for level in tallies.thresholds)
+    index = int(tallies.index[n])
+    draw = int(draws(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
+    tiles = SourceDataset(trained.source(tallies.split))[index, draw].to(trained.predictor.device)
+    batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tallies.resolution_m)(tiles)
+    predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()
+    target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
+    dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)
+    part = find_valid_window(valid)
+    predicted, target, valid, dsm = predicted[:, *part], target[:, *part], valid[part], dsm[part]
+    factor = max(1, round(PICTURE_PIXELS / max(valid.shape)))
+    width_m = valid.shape[1] * tallies.resolution_m
+    shade = enlarge(hillshade(dsm, tallies.resolution_m), factor)
+    mapped, reference, known = (enlarge(plane, factor) for plane in (predicted, target, valid))
+    k = levels.index(threshold)
+    name = name_tile(tallies, n)
+    shares = [format_percent(float(planes[k][valid].mean())) for planes in (target, predicted)]
+    every = ", ".join(f"{level:g}" for level in levels)
+    relief = frame_picture(
+        draw_relief(shade, known),
+        width_m=width_m,
+        alt=f"{name}: relief of the surface.",
+        caption="Surface: all the network sees",
+    )
+    truth = frame_picture(
+        draw_gaps(shade, reference, known),
+        width_m=None,
+        alt=f"{name}, reference: gaps below {every} m in colors over the relief; {shares[0]} lower than {threshold:g} m.",
+        caption=f"Reference: {shares[0]} lower than {threshold:g}{NARROW_SPACE}m",
+    )
+    found = frame_picture(
+        draw_gaps(shade, mapped, known),
+        width_m=None,
+        alt=f"{name}, map: gaps below {every} m in colors over the relief; {shares[1]} lower than {threshold:g} m.",
+        caption=f"Map: {shares[1]} lower than {threshold:g}{NARROW_SPACE}m",
+    )
+    here = compute_scores(tallies.counts[n, k])
+    agreed = frame_picture(
+        draw_agreement(shade, mapped[k], reference[k], known),
+        width_m=None,
+        alt=f"{name}, agreement at {threshold:g} m: gap IoU {format_score(float(here['gap_iou']))}, "
+        f"canopy IoU {format_score(float(here['canopy_iou']))}.",
+        caption=f"Agreement at {threshold:g}{NARROW_SPACE}m: mean IoU {format_score(float(here['mean_iou']))}",
+    )
+    slope = f", ground at {tallies.slope_deg[n]:.0f}° on average" if np.isfinite(tallies.slope_deg[n]) else ""
+    cover = f"{format_percent(float(tallies.canopy_cover[n]), 0)} under canopy of 2{NARROW_SPACE}m or more"
+    words = f"Mean IoU {format_score(value)} over the evaluated thresholds; {cover}{slope}."
+    return Example(why=why, name=name, words=words, maps=[relief, truth, found, agreed])
+
+
+def name_tile(tallies: TileCounts, n: int) -> str:
+    """As tables and captions call it, with its block where that has a name of its own."""
+    name = f"Tile {int(tallies.index[n]) + 1}"
+    block = tallies.blocks[n]
+    return name if block == f"tile {int(tallies.index[n])}" else f"{name} ({block})"
+
+
+def find_valid_window(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rows and columns that hold anything."""
+    rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

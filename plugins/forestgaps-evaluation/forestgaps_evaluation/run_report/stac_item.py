@@ -1,0 +1,176 @@
+"""A STAC item that describes a trained network, for catalogues of models: the Machine Learning Model (MLM) extension.
+
+The item is plain JSON. Fields follow the MLM specification 1.4 (github.com/stac-extensions/mlm) and the file extension 2.1
+(github.com/stac-extensions/file). A network holds for no place and no time in particular, so the geometry is null and the
+time is open at both ends, as the specification's best practices advise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from forestgaps_core.files.bounded_reading import open_regular_file
+
+MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+DIMENSIONS = ["batch", "channel", "height", "width"]
+SHA256 = "1220"  # of a multihash: this function, 32 bytes
+
+
+@frozen(kw_only=True)
+class NetworkFacts:
+    """What the item says of a network.
+
+    Attributes:
+        name: Of the run.
+        weights: Their file, a checkpoint or safetensors.
+        about: The checkpoint's own words, as in `forestgaps_core.files.checkpoint`.
+        parameters: How many weights are trained.
+        thresholds: Meters, of the planes it was validated at.
+        resolution_m: Pixel size it was trained at.
+    """
+
+    name: str
+    weights: Path
+    about: Mapping[str, Any]
+    parameters: int
+    thresholds: Sequence[float]
+    resolution_m: float
+
+
+def make_stac_item(
+    network: NetworkFacts, beside: Path, *, scores: Mapping[str, float] | None = None, notes: str = ""
+) -> dict[str, Any]:
+    """The item, as it would stand in the folder `beside`; the file of weights is named relative to it.
+
+    Args:
+        scores: Further properties, such as `forestgaps:mean_iou`.
+        notes: Licence and credit.
+    """
+    about = network.about
+    model = about["config"]["model"]
+    resolution = f"{network.resolution_m:g}"
+    levels = ", ".join(f"{threshold:g}" for threshold in network.thresholds)
+    version = str(about["versions"]["torch"])
+    made = datetime.fromtimestamp(network.weights.stat().st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    description = (
+        f"Probability that the forest canopy is lower than {levels} m, from a digital surface model in meters with pixels of "
+        f"{resolution} m; trained with forestgaps."
+    )
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [MLM, RASTER, FILE],
+        "id": identifier(network.name),
+        "geometry": None,
+        "properties": {
+            "title": f"Canopy gaps from a surface model: {network.name}",
+            "description": f"{description}\n\n{notes}".strip(),
+            "datetime": None,
+            "start_datetime": "1900-01-01T00:00:00Z",
+            "end_datetime": "9999-12-31T23:59:59Z",
+            "created": made,
+            "gsd": network.resolution_m,
+            "mlm:name": f"forestgaps {re.sub(r'[^a-zA-Z0-9_.-]+', '-', network.name).strip('-_.') or 'run'}",
+            "mlm:architecture": str(model["name"]).rpartition(":")[2],
+            "mlm:tasks": ["semantic-segmentation"],
+            "mlm:framework": "PyTorch",
+            "mlm:framework_version": version if re.match(r"\d+\.\d+\.\d+", version) else f"{version}.0",
+            "mlm:total_parameters": network.parameters,
+            "mlm:memory_size": 4 * network.parameters,
+            "mlm:pretrained": True,
+            "mlm:batch_size_suggestion": int(about["config"]["training"]["batch_size"]),
+            "mlm:input": [describe_input(resolution)],
+            "mlm:output": [describe_output(network.thresholds, levels)],
+            "mlm:hyperparameters": list_hyperparameters(about["config"]),
+            "forestgaps:thresholds_m": [float(threshold) for threshold in network.thresholds],
+            "forestgaps:components": about["components"],
+            "forestgaps:versions": about["versions"],
+            **(scores or {}),
+        },
+        "links": [],
+        "assets": {"weights": describe_weights(network, beside)},
+    }
+
+
+def describe_input(resolution: str) -> dict[str, Any]:
+    return {
+        "name": "digital surface model",
+        "description": f"Elevation of whatever is on top, meters above any datum, pixels of {resolution} m, as surveyed: the "
+        "network scales it itself. Pixels without data hold the tile's median and are marked in a second argument, valid. Rows and "
+        "columns: any, 32 and more.",
+        "bands": ["dsm"],
+        "input": {"shape": [-1, 1, -1, -1], "dim_order": DIMENSIONS, "data_type": "float32"},
+        "value_scaling": None,
+        "resize_type": None,
+    }
+
+
+def describe_output(thresholds: Sequence[float], levels: str) -> dict[str, Any]:
+    return {
+        "name": "gap probability",
+        "description": f"One plane for each height threshold ({levels} m by default; others may be asked): the logit that the "
+        "canopy is lower. The sigmoid makes it a probability; a gap is where it is 0.5 or more.",
+        "tasks": ["semantic-segmentation"],
+        "result": {"shape": [-1, len(thresholds), -1, -1], "dim_order": DIMENSIONS, "data_type": "float32"},
+        "classification:classes": [
+            {"value": 0, "name": "canopy", "description": "canopy as high as the threshold, or higher"},
+            {"value": 1, "name": "gap", "description": "canopy lower than the threshold"},
+        ],
+        "post_processing_function": {"format": "python", "expression": "torch:sigmoid"},
+    }
+
+
+def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
+    safe = network.weights.suffix == ".safetensors"
+    return {
+        "href": Path(os.path.relpath(network.weights.resolve(), beside.resolve())).as_posix(),
+        "title": "Weights with the configuration they belong to",
+        "type": "application/octet-stream" + ("; application=safetensors" if safe else "; application=pytorch"),
+        "roles": ["mlm:model", "mlm:weights", "data", *([] if safe else ["mlm:checkpoint"])],
+        "mlm:artifact_type": "safetensors.torch.save_file" if safe else "torch.save",
+        "raster:bands": [{"name": "dsm", "data_type": "float32", "unit": "m", "spatial_resolution": network.resolution_m}],
+        "file:size": network.weights.stat().st_size,
+        "file:checksum": SHA256 + sha256(network.weights),
+    }
+
+
+def list_hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of the run file that shaped the weights; paths stay out."""
+    kept = {
+        name: config.get(name) for name in ("model", "normalization", "loss", "optimizer", "scheduler", "training", "augmentation")
+    }
+    return {name: value for name, value in kept.items() if value}
+
+
+def sha256(path: Path) -> str:
+    with open_regular_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identifier(name: str) -> str:
+    return "forestgaps-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run")
+
+
+def format_json(item: Mapping[str, Any]) -> str:
+    """JSON; a setting that is infinite becomes null, for which JSON has the only word."""
+    return json.dumps(replace_nonfinite(item), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def replace_nonfinite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: replace_nonfinite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_nonfinite(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

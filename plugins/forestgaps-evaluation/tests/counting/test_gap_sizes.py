@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import label
+
+from forestgaps_evaluation.counting.gap_sizes import EIGHT_NEIGHBORS, GapSizeCounter, GapSizes, count_gap_sizes
+
+
+def plain(mask) -> list[int]:
+    """Flood fill, pixel by pixel."""
+    left, found = {(int(y), int(x)) for y, x in np.argwhere(mask)}, []
+    while left:
+        front, area = [left.pop()], 0
+        while front:
+            y, x = front.pop()
+            area += 1
+            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+            left -= near
+            front += near
+        found.append(area)
+    return sorted(found)
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
+def test_sizes_are_those_of_a_flood_fill(mask):
+    assert sorted(count_gap_sizes(mask).tolist()) == plain(mask)
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)), st.data())
+def test_strips_change_nothing(mask, data):
+    cuts = sorted(set(data.draw(st.lists(st.integers(1, len(mask) - 1), max_size=4))))
+    gaps = GapSizeCounter()
+    for strip in np.split(mask, cuts):
+        gaps.add(strip)
+    assert sorted(gaps.sizes().tolist()) == plain(mask)
+
+
+def test_many_strips_of_a_large_mask():
+    mask = np.random.default_rng(3).random((400, 300)) < 0.42
+    gaps = GapSizeCounter()
+    for strip in np.array_split(mask, 57):
+        gaps.add(strip)
+    whole, count = label(mask, structure=EIGHT_NEIGHBORS)
+    assert sorted(gaps.sizes()) == sorted(np.bincount(whole.ravel())[1:])
+    assert len(gaps.sizes()) == count
+
+
+def test_only_the_lowest_row_is_kept():
+    gaps = GapSizeCounter()
+    for _ in range(50):
+        gaps.add(np.ones((3, 8), bool))
+    assert (len(gaps.pixels), gaps.row.shape) == (1, (8,))
+    assert gaps.sizes().tolist() == [50 * 3 * 8]
+
+
+def test_corners_join_gaps():
+    assert count_gap_sizes(np.eye(4, dtype=bool)).tolist() == [4]
+
+
+def test_numbers_of_a_set_of_gaps():
+    sizes = GapSizes.of(np.array([1, 10, 1, 4]), 2.0)
+    assert sizes.areas_m2.tolist() == [4, 4, 16, 40]
+    assert (len(sizes), sizes.median_m2, sizes.largest_m2) == (4, 10, 40)
+    assert sizes.half_m2 == 40  # 40 of 64 square meters
+    assert sizes.at_least(np.array([1.0, 4, 5, 40])).tolist() == [4, 4, 2, 1]
+    assert np.isnan(sizes.at_least(np.array([41.0]))).all()
+
+
+def test_without_gaps_there_is_no_size():
+    sizes = GapSizes.of(count_gap_sizes(np.zeros((3, 3), bool)), 1.0)
+    assert len(sizes) == 0
+    assert np.isnan([sizes.median_m2, sizes.largest_m2, sizes.half_m2]).all()
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40))
+def test_half_the_area_lies_in_gaps_of_half_area_size(pixels):
+    sizes = GapSizes.of(np.array(pixels), 1.0)
+    large = sizes.areas_m2[sizes.areas_m2 >= sizes.half_m2].sum()
+    larger = sizes.areas_m2[sizes.areas_m2 > sizes.half_m2].sum()
+    assert large * 2 >= sizes.areas_m2.sum()
+    assert larger * 2 <= sizes.areas_m2.sum()
+
+
+def test_gap_sizes_need_a_plane():
+    with pytest.raises(RuntimeError):
+        count_gap_sizes(np.ones(3, bool))
