@@ -2,25 +2,25 @@ from __future__ import annotations
 
 from functools import partial
 
-from attrs import field, frozen
-from attrs.validators import ge, le, lt
+from attrs import frozen
 from torch import Tensor
 
 from forestgaps_losses.bce import bce_loss
+from forestgaps_losses.channel_loss import ChannelFormula, ChannelLossConfig
 from forestgaps_losses.closed_form import FocalDiceSettings
-from forestgaps_losses.dice import eps_field
+from forestgaps_losses.fields import eps_field, gamma_field, part_weight_field
 from forestgaps_losses.focal_dice import focal_dice_loss
-from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig
 
 
-def combo_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, bce_weight: float, settings: FocalDiceSettings) -> Tensor:
-    """bce_weight `bce_loss` + `focal_dice_loss`, of each plane. Shapes: `PlaneFormula`."""
-    return bce_weight * bce_loss(logits, target, pixels) + focal_dice_loss(logits, target, pixels, settings=settings)
+def combo_loss(logits: Tensor, target: Tensor, pixel_weights: Tensor, *, bce_weight: float, settings: FocalDiceSettings) -> Tensor:
+    """Return bce_weight `bce_loss` + `focal_dice_loss` of each channel. Shapes: `ChannelFormula`."""
+    bce = bce_weight * bce_loss(logits, target, pixel_weights)
+    return bce + focal_dice_loss(logits, target, pixel_weights, settings=settings)
 
 
 @frozen(kw_only=True)
-class Combo(PlaneLossConfig):
-    """Cross-entropy, Dice and focal loss in one: calibrated probabilities, overlap, and attention to what is still wrong.
+class Combo(ChannelLossConfig):
+    """Weighted sum of cross-entropy, Dice and focal loss.
 
     bce_weight bce + dice_weight dice + focal_weight focal in each sample and threshold; see `bce`, `dice` and `focal`.
 
@@ -28,27 +28,17 @@ class Combo(PlaneLossConfig):
     arXiv:1708.02002
     """
 
-    bce_weight: float = field(
-        default=1.0, validator=[ge(0), lt(1e6)], metadata={"help": "How much cross-entropy counts. At least 0."}
-    )
-    dice_weight: float = field(
-        default=1.0, validator=[ge(0), lt(1e6)], metadata={"help": "How much the Dice part counts. At least 0."}
-    )
-    focal_weight: float = field(
-        default=1.0, validator=[ge(0), lt(1e6)], metadata={"help": "How much the focal part counts. At least 0."}
-    )
-    gamma: float = field(
-        default=2.0,
-        validator=[ge(0), le(10)],
-        metadata={"help": "How fast well-classified pixels fade from the focal part; gamma in the paper. 0 (not at all) to 10."},
-    )
+    bce_weight: float = part_weight_field("cross-entropy")
+    dice_weight: float = part_weight_field("the Dice part")
+    focal_weight: float = part_weight_field("the focal part")
+    gamma: float = gamma_field()
     eps: float = eps_field()
 
     def __attrs_post_init__(self) -> None:
         if not (self.bce_weight or self.dice_weight or self.focal_weight):
-            raise ValueError("bce_weight, dice_weight and focal_weight are all 0: nothing would be left to minimise")
+            raise ValueError("bce_weight, dice_weight and focal_weight are all 0: nothing would be left to minimize")
 
     @property
-    def formula(self) -> PlaneFormula:
+    def formula(self) -> ChannelFormula:
         settings = FocalDiceSettings(gamma=self.gamma, eps=self.eps, focal_weight=self.focal_weight, dice_weight=self.dice_weight)
         return partial(combo_loss, bce_weight=self.bce_weight, settings=settings)

@@ -1,47 +1,34 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
-from attrs import field, frozen
-from attrs.validators import gt, le
+from attrs import frozen
 from torch import Tensor
 
-from forestgaps_losses.planes import PlaneFormula, PlaneLossConfig, weighted_mean
+from forestgaps_losses.channel_loss import ChannelFormula, ChannelLossConfig, weighted_mean
+from forestgaps_losses.fields import eps_field
 
 
-def eps_field() -> Any:
-    return field(
-        default=1e-3,
-        validator=[gt(0), le(1)],
-        metadata={
-            "help": "Added to overlap and size, as a share of the plane's pixels, above 0 to 1: where gaps cover much less than "
-            "this, missing them or inventing as little hardly costs."
-        },
-    )
+def dice_loss(logits: Tensor, target: Tensor, pixel_weights: Tensor, *, eps: float) -> Tensor:
+    """Return 1 - Dice coefficient of each channel, with probabilities instead of a mask: 0 (identical) to 1.
 
-
-def dice_loss(logits: Tensor, target: Tensor, pixels: Tensor, *, eps: float) -> Tensor:
-    """1 - Dice coefficient of each plane, with probabilities in place of a mask: 0 (all agree) to 1.
-
-    1 - (2 mean(p y) + eps) / (mean(p) + mean(y) + eps), means over the pixels that count. In a plane without any gap
-    that is mean(p) / (mean(p) + eps): 0 when none is predicted, 1/2 when `eps` of the plane is, rising without a
-    jump. Shapes: `PlaneFormula`.
+    1 - (2 mean(p y) + eps) / (mean(p) + mean(y) + eps), with means weighted by `pixel_weights`. In a channel without gaps this is
+    mean(p) / (mean(p) + eps): 0 if no gap is predicted, 1/2 if a fraction `eps` is, without a jump. Shapes: `ChannelFormula`.
 
     Source: Milletari, Navab & Ahmadi 2016, section 3, arXiv:1606.04797 (sizes there are squared)
     """
     p = torch.sigmoid(logits)
-    overlap, predicted, surveyed = (weighted_mean(values, pixels) for values in (p * target, p, target))
-    return 1 - (2 * overlap + eps) / (predicted + surveyed + eps)
+    overlap, predicted, reference = (weighted_mean(values, pixel_weights) for values in (p * target, p, target))
+    return 1 - (2 * overlap + eps) / (predicted + reference + eps)
 
 
 @frozen(kw_only=True)
-class Dice(PlaneLossConfig):
-    """Dice loss: how far predicted and surveyed gaps are from covering each other, whatever share of the plane they fill.
+class Dice(ChannelLossConfig):
+    """Dice loss: the overlap of predicted and reference gaps, whatever fraction of the channel they cover.
 
-    1 - (2 overlap + eps) / (predicted + surveyed + eps) in each sample and threshold, all as shares of the plane's
-    valid pixels, with probabilities for the prediction. Since these are shares, `eps` means the same for tiles of any size.
+    1 - (2 overlap + eps) / (predicted + reference + eps) in each sample and threshold, all as fractions of the valid pixels of the
+    channel, with probabilities for the prediction. Since these are fractions, `eps` means the same for tiles of any size.
 
     Source: Milletari, Navab & Ahmadi 2016, arXiv:1606.04797
     """
@@ -49,5 +36,5 @@ class Dice(PlaneLossConfig):
     eps: float = eps_field()
 
     @property
-    def formula(self) -> PlaneFormula:
+    def formula(self) -> ChannelFormula:
         return partial(dice_loss, eps=self.eps)

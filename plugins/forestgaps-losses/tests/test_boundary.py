@@ -5,19 +5,19 @@ import torch
 
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_losses.bce import bce_loss
-from forestgaps_losses.boundary import boundary_loss, edges
+from forestgaps_losses.boundary import boundary_loss, find_edges
 
 
 def test_the_edge_is_where_both_are_near() -> None:
     target = torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).reshape(1, 1, 1, 8)
-    at_edge = edges(target, torch.ones_like(target), 1).flatten().tolist()
+    at_edge = find_edges(target, torch.ones_like(target), 1).flatten().tolist()
     assert at_edge == [False, False, False, True, True, False, False, False]
 
 
 def test_the_border_of_the_data_is_no_edge() -> None:
     target = torch.tensor([1.0, 1, 1, 0, 0, 0]).reshape(1, 1, 1, 6)
     pixels = torch.tensor([1.0, 1, 0, 0, 1, 1]).reshape(1, 1, 1, 6)
-    assert not edges(target, pixels, 1).any()
+    assert not find_edges(target, pixels, 1).any()
 
 
 def test_two_pixels_at_the_edge_of_four_worked_by_hand() -> None:
@@ -31,7 +31,7 @@ def test_two_pixels_at_the_edge_of_four_worked_by_hand() -> None:
 @pytest.mark.parametrize("reach", [1, 3])
 def test_edges_agree_with_ten_slow_lines(reach: int) -> None:
     batch = example_batch(samples=2, size=10, nodata=0.2)
-    found = edges(batch.target, batch.valid.float(), reach)
+    found = find_edges(batch.target, batch.valid.float(), reach)
     for sample in range(2):
         for plane in range(3):
             for row in range(10):
@@ -52,4 +52,4 @@ def test_a_weight_of_zero_leaves_edges_out() -> None:
     logits = example_logits(batch).requires_grad_()
     pixels = batch.valid.float()
     boundary_loss(logits, batch.target, pixels, reach=1, edge_weight=0.0).sum().backward()
-    assert (logits.grad[edges(batch.target, pixels, 1)] == 0).all()
+    assert (logits.grad[find_edges(batch.target, pixels, 1)] == 0).all()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.testing import built, example_batch, example_logits
-from forestgaps_losses.crps import Crps, brier_loss, meters_of
+from forestgaps_losses.crps import Crps, brier_loss, compute_threshold_widths
 
 np = pytest.importorskip("numpy")
 
@@ -27,8 +27,8 @@ def test_it_is_proper(truth: float) -> None:
 
 
 def test_a_threshold_stands_for_half_the_meters_to_its_neighbours() -> None:
-    assert meters_of(torch.tensor([[2.0, 5.0, 10.0]])).tolist() == [[2.5, 4.0, 2.5]]
-    assert meters_of(torch.tensor([[8.0]])).tolist() == [[4.0]]
+    assert compute_threshold_widths(torch.tensor([[2.0, 5.0, 10.0]])).tolist() == [[2.5, 4.0, 2.5]]
+    assert compute_threshold_widths(torch.tensor([[8.0]])).tolist() == [[4.0]]
 
 
 def test_it_is_the_integral_over_heights_by_the_trapezoidal_rule() -> None:
@@ -59,5 +59,5 @@ def test_each_sample_has_its_own_thresholds() -> None:
     batch = example_batch(samples=2, nodata=0)
     own = attrs.evolve(batch, thresholds=torch.tensor([[2.0, 5.0, 10.0], [3.0, 4.0, 30.0]]))
     logits = example_logits(own)
-    scores, weights = (logits.sigmoid() - own.target).square().mean((2, 3)), meters_of(own.thresholds)
+    scores, weights = (logits.sigmoid() - own.target).square().mean((2, 3)), compute_threshold_widths(own.thresholds)
     torch.testing.assert_close(Crps()(logits, own), (scores * weights).sum() / weights.sum())

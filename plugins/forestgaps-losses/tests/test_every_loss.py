@@ -16,8 +16,8 @@ from torch import Tensor
 from forestgaps_core.components import Batch
 from forestgaps_core.testing import built, check_loss, example_batch, example_logits, with_garbage
 from forestgaps_losses import LOSSES
+from forestgaps_losses.channel_loss import ChannelLossConfig
 from forestgaps_losses.heights import Huber, Pinball
-from forestgaps_losses.planes import PlaneLossConfig
 
 
 def config_class(name: str) -> Any:
@@ -28,7 +28,7 @@ def config_class(name: str) -> Any:
 def configs() -> dict[str, Any]:
     found = {name: config_class(name)() for name in LOSSES}
     for name, config in tuple(found.items()):
-        if isinstance(config, PlaneLossConfig):
+        if isinstance(config, ChannelLossConfig):
             found[f"{name} with everything"] = attrs.evolve(config, threshold_weights="rarity", pos_weight=3.0, label_smoothing=0.1)
     return found
 
@@ -37,9 +37,9 @@ every_loss = pytest.mark.parametrize("config", configs().values(), ids=configs()
 
 
 def changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """The batch with its planes changed alike."""
-    planes = {name: change(getattr(batch, name)) for name in ("dsm", "target", "valid", "height")}
-    return attrs.evolve(batch, **planes)
+    """The batch with all its tensors changed alike."""
+    tensors = {name: change(getattr(batch, name)) for name in ("dsm", "target", "valid", "height")}
+    return attrs.evolve(batch, **tensors)
 
 
 @every_loss
@@ -81,8 +81,8 @@ def test_it_does_not_know_north_from_south(config: Any, seed: int, turns: int, f
     batch = example_batch(samples=2, size=9, seed=seed)
     logits = example_logits(batch, seed)
 
-    def turned(plane: Tensor) -> Tensor:
-        return torch.rot90(plane.flip(-1) if flip else plane, turns, (-2, -1))
+    def turned(tensor: Tensor) -> Tensor:
+        return torch.rot90(tensor.flip(-1) if flip else tensor, turns, (-2, -1))
 
     loss = built("loss", config)
     torch.testing.assert_close(loss(turned(logits), changed(batch, turned)), loss(logits, batch))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forestgaps_core.components import Batch
 from forestgaps_core.errors import DataError
 from forestgaps_core.testing import example_batch, example_logits
-from forestgaps_losses.heights import Huber, Pinball, expected_height, huber, pinball
+from forestgaps_losses.heights import Huber, Pinball, compute_expected_height, huber, pinball
 
 THRESHOLDS = torch.tensor([[2.0, 5.0, 10.0]])
 
@@ -33,7 +33,7 @@ def pixels(*shares: float) -> torch.Tensor:
     ],
 )
 def test_the_expected_height_worked_by_hand(below: tuple[float, ...], meters: float) -> None:
-    assert expected_height(pixels(*below), THRESHOLDS).item() == pytest.approx(meters)
+    assert compute_expected_height(pixels(*below), THRESHOLDS).item() == pytest.approx(meters)
 
 
 @settings(deadline=None)
@@ -41,7 +41,7 @@ def test_the_expected_height_worked_by_hand(below: tuple[float, ...], meters: fl
 def test_with_close_thresholds_it_is_the_mean_of_the_height_cut_off(scale: float) -> None:
     """Heights exponential of mean `scale`: the mean of min(h, 30) is scale (1 - exp(-30 / scale))."""
     thresholds = torch.linspace(0.1, 30, 300, dtype=torch.float64)[None]
-    found = expected_height(torch.logit(1 - torch.exp(-thresholds / scale))[:, :, None, None], thresholds)
+    found = compute_expected_height(torch.logit(1 - torch.exp(-thresholds / scale))[:, :, None, None], thresholds)
     assert found.item() == pytest.approx(scale * (1 - math.exp(-30 / scale)), rel=1e-3)
 
 

@@ -67,7 +67,7 @@ def test_without_any_gap_the_worst_errors_share_the_loss() -> None:
     assert found.item() == pytest.approx(4 / 2 + 3 / 6 + 2 / 12 + 1 / 20)
 
 
-def test_large_planes_keep_their_slopes() -> None:
+def test_large_channels_keep_their_slopes() -> None:
     """With an error of 1 everywhere the slopes are what single pixels add to 1 - IoU: together all of it."""
     logits = torch.zeros(1, 1, 512, 512, requires_grad=True)
     target = (torch.arange(512 * 512) % 3 == 0).float().reshape(1, 1, 512, 512)

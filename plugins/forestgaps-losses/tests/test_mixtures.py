@@ -9,7 +9,7 @@ from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import built, check_loss, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.dice import Dice
-from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig, part_config
+from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig, read_part_config
 
 PARTS = {"sharp": {"name": "bce", "weight": 2, "pos_weight": 3.0}, "overlap": {"name": "dice", "weight": 0.5, "eps": 0.1}}
 
@@ -28,7 +28,9 @@ def test_a_sum_is_the_weighted_sum_of_its_parts() -> None:
 def test_a_mixture_begins_with_the_weights_given() -> None:
     batch, (bce, dice) = example_batch(), losses()
     mixture = built("loss", MixtureConfig(parts=PARTS))
-    assert {label: weight.item() for label, weight in mixture.weights().items()} == pytest.approx({"sharp": 2, "overlap": 0.5})
+    assert {label: weight.item() for label, weight in mixture.compute_weights().items()} == pytest.approx(
+        {"sharp": 2, "overlap": 0.5}
+    )
     torch.testing.assert_close(mixture(example_logits(batch), batch), 2 * bce + 0.5 * dice)  # log 2 + log 0.5 = 0
 
 
@@ -41,7 +43,7 @@ def test_the_learned_weight_comes_to_rest_at_half_the_inverse_of_the_loss() -> N
         optimizer.zero_grad()
         mixture(example_logits(batch), batch).backward()
         optimizer.step()
-    weights = mixture.weights()
+    weights = mixture.compute_weights()
     torch.testing.assert_close(weights["sharp"], 1 / (2 * bce), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(weights["overlap"], 1 / (2 * dice), rtol=1e-3, atol=1e-3)
 
@@ -71,7 +73,7 @@ def test_mixtures_within_sums_keep_learning() -> None:
     config = SumConfig(parts={"both": inner, "score": {"name": "crps", "threshold_weights": "rarity"}})
     check_loss(config)
     loss = built("loss", config)
-    assert [type(module) for module in loss.learning] == [Mixture]
+    assert [type(module) for module in loss.trainable] == [Mixture]
     assert len(list(loss.parameters())) == 1
 
 
@@ -124,6 +126,6 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_a_part_may_be_named_with_its_package() -> None:
     parts = {"a": {"name": "dice"}, "b": {"name": "forestgaps-losses:dice"}}
-    assert part_config("a", parts["a"]) == part_config("b", parts["b"])
+    assert read_part_config("a", parts["a"]) == read_part_config("b", parts["b"])
     with pytest.raises(ValueError, match=r"a\.name: found 'other:dice'"):
-        part_config("a", {"name": "other:dice"})
+        read_part_config("a", {"name": "other:dice"})

@@ -10,8 +10,8 @@ from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_losses.bce import Bce, bce_loss
-from forestgaps_losses.planes import PlaneLoss, counting, weighted_mean
-from forestgaps_losses.threshold_weights import weighting
+from forestgaps_losses.channel_loss import ChannelLoss, compute_pixel_weights, weighted_mean
+from forestgaps_losses.threshold_weights import build_threshold_weights
 
 
 def small_batch(target: Tensor, valid: Tensor | None = None, thresholds: tuple[float, ...] = (2.0, 5.0)) -> Batch:
@@ -24,36 +24,38 @@ def small_batch(target: Tensor, valid: Tensor | None = None, thresholds: tuple[f
     )
 
 
-def counted(values: Tensor) -> PlaneLoss:
-    """A loss whose planes have these values, (B, K), whatever the logits."""
-    return PlaneLoss(formula=lambda logits, target, pixels: values, threshold_weights=weighting({"2": 3.0, "5": 1.0}))
+def loss_with_values(values: Tensor) -> ChannelLoss:
+    """A loss whose channels have these values, (B, K), whatever the logits."""
+    return ChannelLoss(
+        formula=lambda logits, target, pixels: values, threshold_weights=build_threshold_weights({"2": 3.0, "5": 1.0})
+    )
 
 
 def test_a_weighted_mean_of_nothing_is_zero() -> None:
     assert weighted_mean(torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)).tolist() == [[0], [0]]
 
 
-def test_planes_count_by_the_weight_of_their_threshold() -> None:
+def test_channels_have_the_weight_of_their_threshold() -> None:
     batch = small_batch(torch.zeros(1, 2, 2, 2))
-    assert counted(torch.tensor([[1.0, 5.0]]))(batch.target, batch) == (3 * 1 + 1 * 5) / 4
+    assert loss_with_values(torch.tensor([[1.0, 5.0]]))(batch.target, batch) == (3 * 1 + 1 * 5) / 4
 
 
-def test_weights_apply_to_each_sample_and_plane() -> None:
+def test_weights_apply_to_each_sample_and_channel() -> None:
     batch = attrs.evolve(small_batch(torch.zeros(2, 2, 2, 2)), thresholds=torch.tensor([[2.0, 5.0], [5.0, 5.0]]))
-    assert counted(torch.tensor([[1.0, 5.0], [7.0, 9.0]]))(batch.target, batch) == (3 * 1 + 5 + 7 + 9) / 6
+    assert loss_with_values(torch.tensor([[1.0, 5.0], [7.0, 9.0]]))(batch.target, batch) == (3 * 1 + 5 + 7 + 9) / 6
 
 
 def test_a_sample_without_data_leaves_the_mean_to_the_others() -> None:
     valid = torch.ones(2, 1, 2, 2, dtype=torch.bool)
     valid[1] = False
     batch = small_batch(torch.zeros(2, 2, 2, 2), valid)
-    assert counted(torch.tensor([[1.0, 5.0], [0.0, 0.0]]))(batch.target, batch) == 2
+    assert loss_with_values(torch.tensor([[1.0, 5.0], [0.0, 0.0]]))(batch.target, batch) == 2
 
 
 def test_gap_pixels_count_by_the_class_weight_and_pixels_without_data_not_at_all() -> None:
     target = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(1, 1, 2, 2)
     valid = torch.tensor([True, True, False, False]).reshape(1, 1, 2, 2)
-    assert counting(target, valid, 3.0).flatten().tolist() == [1, 3, 0, 0]
+    assert compute_pixel_weights(target, valid, 3.0).flatten().tolist() == [1, 3, 0, 0]
 
 
 def test_the_class_weight_moves_the_best_constant_answer_to_the_weighted_share() -> None:
