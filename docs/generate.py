@@ -12,6 +12,7 @@ from pathlib import Path
 
 from generate_catalogue import FIRST_PARTY, catalogue_pages
 from generate_commands import commands_page
+from generate_modules import module_pages
 from generate_tables import settings_table
 
 from forestgaps_core.config.run_file import SETTINGS
@@ -49,6 +50,7 @@ def generated_pages() -> dict[Path, str]:
     """Return the text of each generated file."""
     return {
         **{REFERENCE / "catalogue" / f"{name}.md": text for name, text in catalogue_pages(NOTE).items()},
+        **{REFERENCE / "modules" / f"{package}.md": text for package, text in module_pages(NOTE).items()},
         REFERENCE / "commands.md": commands_page(NOTE),
         FIRST_PARTY_NAMES: first_party(),
         REFERENCE / "run-file.md": run_file((REFERENCE / "run-file.md").read_text(encoding="utf-8")),

@@ -91,8 +91,15 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
+OPTION = re.compile(r"(?<![\w/-])(--[a-z][a-z-]*|-[a-z](?: [\d.,]+\d)?)(?![\w-])")
+
+
 def escape_prose(text: str) -> str:
     """Return one paragraph, in which only code is taken for Markdown: what is in backticks, and options such as --out."""
-    text = re.sub(r"(?<![\w`/-])(--[a-z][a-z-]*|-[a-z](?: [\d.,]+\d)?)(?![\w`-])", r"`\1`", " ".join(text.split()))
-    parts = re.split(r"(`[^`]*`)", text)
-    return "".join(code(part.strip("`")) if part.startswith("`") else re.sub(r"([*_<|\[\]])", r"\\\1", part) for part in parts)
+    parts = re.split(r"`([^`]*)`", " ".join(text.split()))  # at odd places: what was in backticks
+    return "".join(code(part) if number % 2 else escape_words(part) for number, part in enumerate(parts))
+
+
+def escape_words(text: str) -> str:
+    parts = OPTION.split(text)  # at odd places: options
+    return "".join(code(part) if number % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for number, part in enumerate(parts))

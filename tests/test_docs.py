@@ -62,7 +62,7 @@ def generator(monkeypatch) -> ModuleType:
     return importlib.import_module("generate")
 
 
-@pytest.mark.parametrize("folder", ["reference/catalogue", "reference", "../forestgaps_core/plugins"])
+@pytest.mark.parametrize("folder", ["reference/catalogue", "reference/modules", "reference", "../forestgaps_core/plugins"])
 def test_generated_files_are_what_the_code_says_now(generator, folder):
     pages = {path: text for path, text in generator.generated_pages().items() if path.parent.resolve() == (DOCS / folder).resolve()}
     assert pages
@@ -70,8 +70,18 @@ def test_generated_files_are_what_the_code_says_now(generator, folder):
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: python docs/generate.py"
 
 
-def test_the_catalogue_has_only_generated_pages(generator):
-    assert {*(DOCS / "reference" / "catalogue").iterdir()} <= generator.generated_pages().keys()
+@pytest.mark.parametrize("folder", ["catalogue", "modules"])
+def test_a_generated_folder_has_only_generated_pages(generator, folder):
+    assert {*(DOCS / "reference" / folder).iterdir()} <= generator.generated_pages().keys()
+
+
+def test_public_modules_have_no_leading_underscore_and_are_imported_by_their_documented_name(generator):
+    """What other packages import of the core and the libraries is on the pages of public modules, and nothing private is."""
+    modules = sys.modules["generate_modules"]
+    public = {module for package in modules.SOURCES for module in modules.public_modules(package)}
+    assert not [module for module in public if "._" in module]
+    imported = {name for name in modules.imported_modules() if name.startswith((*(f"{package}." for package in modules.SOURCES),))}
+    assert [name for name in imported if not {name, name.rpartition(".")[0]} & (public | modules.SOURCES.keys())] == []
 
 
 def test_the_page_of_commands_has_every_command():
