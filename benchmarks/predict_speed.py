@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from forestgaps_core import Environment, Predictor
 from forestgaps_core.runtime.memory import reuse_memory
-from forestgaps_geo.grids import Grid
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.blending import assembled
 from forestgaps_rasters.executors import InProcess
 from forestgaps_rasters.mapping import BlockMapper, Surface
@@ -70,7 +70,7 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
                 answered(nn.functional.pad(window, (0, size[1] - window.shape[-1], 0, size[0] - window.shape[-2])))
 
     def in_memory() -> None:
-        with gdal():
+        with configure_gdal():
             source = source_of([dsm])
             with source.opened() as band:
                 mapper = BlockMapper(predictor, Surface(source, band.grid, False), lattice, THRESHOLDS)

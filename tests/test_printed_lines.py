@@ -37,8 +37,8 @@ HARD = """it's "a" $(place) ü"""
 ELSEWHERE = {
     "forestgaps_core.cli.commands.runs:train": "tests/faults/test_signals.py",  # after a signal
     "forestgaps_core.cli.scaffold:next_steps": "tests/cli/test_scaffold.py",  # in an environment of its own
-    "forestgaps_geo.gdal_commands:gdal_translate": "plugins/forestgaps-geo/tests/test_georeference.py",
-    "forestgaps_geo.gdal_commands:gdalwarp": "plugins/forestgaps-gaps/tests/commands/test_command_lines.py",
+    "forestgaps_geo.files.gdal_commands:format_translate_command": "plugins/forestgaps-geo/tests/test_georeference.py",
+    "forestgaps_geo.files.gdal_commands:format_warp_command": "plugins/forestgaps-gaps/tests/commands/test_command_lines.py",
 }
 RUN_FILE = """\
 thresholds = { values = [2, 5] }

@@ -108,7 +108,7 @@ KNOWN = {
     "forestgaps_rasters/mosaics.py",  # what GDAL has just written
     "forestgaps_rasters/store.py",  # what has just been written
     "forestgaps_rasters/folders.py",
-    "forestgaps_geo/value_bands.py",  # what GDAL has just written
+    "forestgaps_geo/bands/value_band.py",  # what GDAL has just written
 }
 
 

@@ -105,10 +105,10 @@ def run(*arguments, **more):
 @pytest.mark.parametrize("name", ["dsm.vrt", "dsm.tif"])
 def test_code_in_a_virtual_raster_is_not_run(name, tmp_path, trap, monkeypatch):
     """GDAL runs it only where GDAL_VRT_ENABLE_PYTHON says so: the environment is trusted, the file is not."""
-    from forestgaps_geo.bands import opened
+    from forestgaps_geo.bands.band import open_band
 
     monkeypatch.delenv("GDAL_VRT_ENABLE_PYTHON", raising=False)
     (tmp_path / name).write_text(VRT.replace("TRACE", str(trap)))
-    with pytest.raises((ForestgapsError, rasterio.errors.RasterioError)), opened(tmp_path / name) as band:
+    with pytest.raises((ForestgapsError, rasterio.errors.RasterioError)), open_band(tmp_path / name) as band:
         band.dataset.read(1)
     assert not trap.exists()

@@ -21,7 +21,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import new_path
 from forestgaps_gaps.detection.gap_table import GapTable, get_column_dtype, list_column_names
 from forestgaps_gaps.detection.polygons import Geometries
-from forestgaps_geo.local_paths import require_utf8_name
+from forestgaps_geo.files.local_paths import require_utf8_name
 
 Parts: TypeAlias = Iterable[tuple[GapTable, Geometries]]
 

@@ -6,7 +6,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
-from forestgaps_geo.band_layout import PLAIN_BANDS
+from forestgaps_geo.bands.writing import PLAIN_BANDS
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float64"])

@@ -15,10 +15,10 @@ from rasterio.rpc import RPC
 from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo import opening
-from forestgaps_geo.bands import opened
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.testing import execute, line_in
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.files import header_checks
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.testing.gdal_commands import find_command, run_command
 
 SIZE, WEST, NORTH = 64, 500_000, 5_300_000
 TRUTH = np.random.default_rng(0).uniform(100, 130, (SIZE, SIZE)).astype("float32")
@@ -31,7 +31,7 @@ def unplaced(path: Path, values: np.ndarray = TRUTH, *, nodata: float | None = -
     """A raster without a transform."""
     planes = values if values.ndim == 3 else values[None]
     size = {"count": len(planes), "height": planes.shape[1], "width": planes.shape[2], "dtype": planes.dtype}
-    with gdal(), rasterio.open(path, "w", driver="GTiff", nodata=nodata, **size, **more) as file:
+    with configure_gdal(), rasterio.open(path, "w", driver="GTiff", nodata=nodata, **size, **more) as file:
         file.write(planes)
     return path
 
@@ -43,14 +43,14 @@ def with_points(path: Path, place: Affine, crs: str, points: int = 2, **more: An
     places = [(row, column) for row in across for column in across]
     x, y = zip(*((place.a * c + place.b * r + place.c, place.d * c + place.e * r + place.f) for r, c in places), strict=True)
     x, y = transform("EPSG:32632", crs, x, y)
-    with gdal(), rasterio.open(path, "r+") as file:
+    with configure_gdal(), rasterio.open(path, "r+") as file:
         points_of = [GroundControlPoint(r, c, east, north) for (r, c), east, north in zip(places, x, y, strict=True)]
         file.gcps = (points_of, rasterio.CRS.from_user_input(crs))
     return path
 
 
 def read(path: Path, **options: Any) -> tuple[Any, np.ndarray]:
-    with gdal(), opened(path, **options) as band:
+    with configure_gdal(), open_band(path, **options) as band:
         return band.grid, band.read(0, 0, band.grid.rows, band.grid.columns)
 
 
@@ -67,7 +67,7 @@ def test_straight_control_points_give_the_same_pixels(tmp_path, monkeypatch, nam
     values = TRUTH.astype(kind)
     path = with_points(Path(name), STRAIGHT, "EPSG:32632", values=values, nodata=nodata)
     for options in ({}, {"pixel_size_m": 1.0}):  # a pixel size alone would give a map without a place
-        grid, found = read(execute(line_in(refusal(path, "4 ground control points", **options)), tmp_path))
+        grid, found = read(run_command(find_command(refusal(path, "4 ground control points", **options)), tmp_path))
         assert (grid.crs.to_epsg(), grid.transform) == (32632, STRAIGHT)
         assert np.array_equal(found, values)
         for file in tmp_path.glob("*_warped.tif"):
@@ -78,7 +78,7 @@ def test_straight_control_points_give_the_same_pixels(tmp_path, monkeypatch, nam
 @pytest.mark.parametrize("points", [2, 4])
 def test_turned_control_points_give_north_up_pixels_of_their_size(tmp_path, crs: str, points: int) -> None:
     path = with_points(tmp_path / "dsm.tif", TURNED, crs, points, nodata=None)
-    grid, found = read(execute(line_in(refusal(path, "control points")), tmp_path))
+    grid, found = read(run_command(find_command(refusal(path, "control points")), tmp_path))
     assert grid.crs.to_epsg() == 32632
     assert grid.resolution == pytest.approx(1, abs=0.01)
     valid = np.isfinite(found)
@@ -107,9 +107,9 @@ def rpc(longitude: float, latitude: float) -> RPC:
 
 def test_rational_polynomials_are_warped_by_the_line(tmp_path) -> None:
     path = unplaced(tmp_path / "dsm.tif", nodata=None)
-    with gdal(), rasterio.open(path, "r+") as file:
+    with configure_gdal(), rasterio.open(path, "r+") as file:
         file.rpcs = rpc(9.0, 47.85)
-    grid, found = read(execute(line_in(refusal(path, r"polynomial coefficients \(RPC\)", pixel_size_m=1.0)), tmp_path))
+    grid, found = read(run_command(find_command(refusal(path, r"polynomial coefficients \(RPC\)", pixel_size_m=1.0)), tmp_path))
     assert grid.crs.to_epsg() == 32632
     assert set(found[np.isfinite(found)]) <= set(TRUTH.ravel())
     assert np.isfinite(found).sum() * grid.resolution**2 == pytest.approx(SIZE**2, rel=0.05)
@@ -122,9 +122,9 @@ def test_geolocation_arrays_are_warped_by_the_line(tmp_path) -> None:
     unplaced(tmp_path / "y.tif", 47.85 - rows / 111_200, nodata=None)
     arrays = {"X_DATASET": "x.tif", "X_BAND": "1", "Y_DATASET": "y.tif", "Y_BAND": "1", "PIXEL_OFFSET": "0", "LINE_OFFSET": "0",
               "PIXEL_STEP": "1", "LINE_STEP": "1", "SRS": rasterio.CRS.from_epsg(4326).to_wkt()}  # fmt: skip
-    with gdal(), rasterio.open(path, "r+") as file:
+    with configure_gdal(), rasterio.open(path, "r+") as file:
         file.update_tags(ns="GEOLOCATION", **arrays)
-    grid, found = read(execute(line_in(refusal(path, "geolocation arrays")), tmp_path))
+    grid, found = read(run_command(find_command(refusal(path, "geolocation arrays")), tmp_path))
     assert grid.crs.to_epsg() == 32632
     assert set(found[np.isfinite(found)]) <= set(TRUTH.ravel())
     assert np.isfinite(found).sum() * grid.resolution**2 == pytest.approx(SIZE**2, rel=0.05)
@@ -156,7 +156,7 @@ def test_another_format_is_converted_by_the_line(tmp_path, name: str) -> None:
     path.write_text(
         f"ncols {SIZE}\nnrows {SIZE}\nxllcorner {WEST}\nyllcorner {NORTH - SIZE}\ncellsize 1\nNODATA_value -9999\n{rows}\n"
     )
-    converted = execute(line_in(refusal(path, "neither a GeoTIFF nor a VRT")), tmp_path)
+    converted = run_command(find_command(refusal(path, "neither a GeoTIFF nor a VRT")), tmp_path)
     grid, found = read(converted, pixel_size_m=1.0)
     assert grid.transform == STRAIGHT
     assert np.allclose(found, TRUTH, atol=1e-3)
@@ -173,23 +173,23 @@ def test_a_virtual_raster_with_other_elements_is_copied_by_the_line(tmp_path, mo
         '<Metadata domain="SOME"><MDI key="a">b</MDI></Metadata><VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
         '<SourceFilename relativeToVRT="1">../a.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
     )
-    line = line_in(refusal(vrt, "metadata of the domain"))
+    line = find_command(refusal(vrt, "metadata of the domain"))
     assert "'some place/a.vrt'" in line, "the path is that which was given"
-    grid, found = read(execute(line, tmp_path))
+    grid, found = read(run_command(line, tmp_path))
     assert grid.transform == STRAIGHT
     assert np.array_equal(found, TRUTH)
 
 
 def test_huge_blocks_are_rewritten_by_the_line(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(opening, "BLOCK", 1000)
+    monkeypatch.setattr(header_checks, "MAX_BLOCK_BYTES", 1000)
     path = unplaced(tmp_path / "a.tif", crs="EPSG:32632", transform=STRAIGHT, blockysize=SIZE)
-    line = line_in(refusal(path, "stored in blocks"))
-    monkeypatch.setattr(opening, "BLOCK", 2**29)
-    assert np.array_equal(read(execute(line, tmp_path))[1], TRUTH)
+    line = find_command(refusal(path, "stored in blocks"))
+    monkeypatch.setattr(header_checks, "MAX_BLOCK_BYTES", 2**29)
+    assert np.array_equal(read(run_command(line, tmp_path))[1], TRUTH)
 
 
 def test_maps_keep_nodata_and_descriptions_when_they_are_warped(tmp_path) -> None:
-    from forestgaps_geo.band_layout import PLAIN_BANDS
+    from forestgaps_geo.bands.writing import PLAIN_BANDS
 
     for bands in range(1, 9):
         path = tmp_path / f"gaps{bands}.tif"
@@ -200,7 +200,7 @@ def test_maps_keep_nodata_and_descriptions_when_they_are_warped(tmp_path) -> Non
         with rasterio.open(path, "r+") as file:
             file.descriptions = names
         with rasterio.open(
-            execute(f"gdalwarp -t_srs EPSG:32611 -r near -dstnodata 255 {path} warped{bands}.tif", tmp_path)
+            run_command(f"gdalwarp -t_srs EPSG:32611 -r near -dstnodata 255 {path} warped{bands}.tif", tmp_path)
         ) as file:
             assert file.nodatavals == (255,) * bands
             assert file.descriptions == names

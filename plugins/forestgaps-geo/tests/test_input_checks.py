@@ -10,9 +10,9 @@ import pytest
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.bands import opened
-from forestgaps_geo.input_checks import Finding, check_raster, check_resolution, resolve_findings
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.checks.input_checks import Finding, check_raster, check_resolution, resolve_findings
+from forestgaps_geo.files.gdal import configure_gdal
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 Kinds = Callable[..., dict[str, Finding]]
@@ -23,7 +23,7 @@ def kinds(raster) -> Kinds:
     """What is found in a surface, by kind."""
 
     def look(values: np.ndarray, *, feet: bool = False, **options: object) -> dict[str, Finding]:
-        with gdal(), opened(raster("dsm.tif", values, **options), feet=feet) as band:
+        with configure_gdal(), open_band(raster("dsm.tif", values, **options), feet=feet) as band:
             return {finding.kind: finding for finding in check_raster(band, "dsm")}
 
     return look
@@ -151,7 +151,7 @@ def test_integers_with_a_scale_of_centimeters_are_not_rounded(raster) -> None:
     path = raster("dsm.tif", np.rint(forest() * 100), dtype="int32")
     with rasterio.open(path, "r+") as file:
         file.scales = (0.01,)
-    with gdal(), opened(path) as band:
+    with configure_gdal(), open_band(path) as band:
         assert check_raster(band, "dsm") == []
 
 
@@ -263,7 +263,7 @@ def test_no_real_dsm_is_refused_and_each_real_chm_is() -> None:
     severe = {}
     for path in sorted(SURVEYS.glob("*/[dc][sh]m.tif")):
         bare = path.parent.name.startswith(("br_ducke", "br_cauaxi"))
-        with gdal(), opened(path, pixel_size_m=1.0 if bare else None) as band:
+        with configure_gdal(), open_band(path, pixel_size_m=1.0 if bare else None) as band:
             found = [finding.kind for finding in check_raster(band, "dsm") if finding.severity == "refused"]
         severe[path.parent.name, path.stem] = found
     assert [place for place, found in severe.items() if place[1] == "dsm" and found] == []

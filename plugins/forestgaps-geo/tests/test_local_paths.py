@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.local_paths import missing_file
-from forestgaps_geo.opening import opened
+from forestgaps_geo.files.local_paths import explain_missing_file
+from forestgaps_geo.files.opening import open_raster
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,15 @@ from forestgaps_geo.opening import opened
     ],
 )
 def test_an_address_says_that_only_local_files_are_read(typed: str, named: str) -> None:
-    with pytest.raises(DataError, match=r"only local files are read. (Download|Unpack) it") as refused, opened(Path(typed)):
+    with pytest.raises(DataError, match=r"only local files are read. (Download|Unpack) it") as refused, open_raster(Path(typed)):
         pass
     assert str(refused.value).startswith(named)
 
 
 def test_an_address_in_a_list_is_told_without_the_folder_of_the_list() -> None:
-    assert missing_file(Path("sites") / "s3://bucket/dsm.tif").startswith("s3://bucket/dsm.tif: is an address")
+    assert explain_missing_file(Path("sites") / "s3://bucket/dsm.tif").startswith("s3://bucket/dsm.tif: is an address")
 
 
 def test_other_paths_are_missing_files() -> None:
     for path in ("dsm.tif", "/data/dsm.tif", "C:/dsm.tif", "a:b/dsm.tif", "vsi/dsm.tif"):
-        assert missing_file(Path(path)) == f"{path}: no such file"
+        assert explain_missing_file(Path(path)) == f"{path}: no such file"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forestgaps_geo.bands import Band, opened
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.pair_checks import check_pair
+from forestgaps_geo.bands.band import Band, open_band
+from forestgaps_geo.checks.pair_checks import check_pair
+from forestgaps_geo.files.gdal import configure_gdal
 
 
 class AsWindows:
@@ -19,7 +19,7 @@ def pair(raster):
 
     def look(dsm: np.ndarray, other: np.ndarray, *, is_ground: bool = True) -> tuple[dict[str, str], str]:
         one, two = raster("dsm.tif", dsm), raster("dtm.tif" if is_ground else "chm.tif", other)
-        with gdal(), opened(one) as surface, opened(two) as below:
+        with configure_gdal(), open_band(one) as surface, open_band(two) as below:
             found = check_pair(AsWindows(surface), AsWindows(below), is_ground=is_ground, names=("dsm.tif", low_name(is_ground)))
         return {finding.kind: finding.severity for finding in found}, "\n".join(finding.sentence for finding in found)
 

@@ -18,9 +18,9 @@ from rasterio.crs import CRS
 from rasterio.vrt import WarpedVRT
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.opening import opened
-from forestgaps_geo.vrt_values import is_plain_crs
-from forestgaps_geo.writing import NewRaster
+from forestgaps_geo.bands.writing import NewRaster
+from forestgaps_geo.files.opening import open_raster
+from forestgaps_geo.files.vrt_values import is_plain_crs
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def address() -> Iterator[tuple[str, list[str]]]:
 
 
 def read(path: Path) -> None:
-    with opened(path) as dataset:
+    with open_raster(path) as dataset:
         dataset.read(1)
 
 

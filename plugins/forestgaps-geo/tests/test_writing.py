@@ -8,7 +8,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from forestgaps_geo.writing import NewRaster, UnwrittenError, crs_to_write
+from forestgaps_geo.bands.writing import IncompleteRasterError, NewRaster, choose_output_crs
 
 PLACE = {"crs": "EPSG:32632", "transform": Affine(0.1, 0, 500000.3, 0, -0.1, 5300000.7)}
 VALUES = np.random.default_rng(0).normal(size=(2, 300, 257)).astype(np.float32)
@@ -48,7 +48,7 @@ def test_a_disk_that_takes_a_part_is_noticed(tmp_path, compress, share) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), before[1]))
     try:
-        with pytest.raises(UnwrittenError, match=r"a\.tif"):
+        with pytest.raises(IncompleteRasterError, match=r"a\.tif"):
             write(tmp_path / "a.tif", compress=compress)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -61,7 +61,7 @@ def test_a_file_that_lost_something_before_it_was_closed_is_noticed(tmp_path, da
     raster.write(VALUES)
     raster.file.close()
     damage(raster.path)
-    with pytest.raises(UnwrittenError):
+    with pytest.raises(IncompleteRasterError):
         raster.pixels.verify(raster.path, {})
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_pixel_is_noticed(tmp_path) -> None:
     raster.close()
     with rasterio.open(tmp_path / "a.tif", "r+") as file:
         file.write(np.float32([[7]]), 1, window=((299, 300), (256, 257)))
-    with pytest.raises(UnwrittenError, match="does not hold what was written"):
+    with pytest.raises(IncompleteRasterError, match="does not hold what was written"):
         raster.pixels.verify(raster.path, {})
 
 
@@ -90,4 +90,4 @@ def test_results_have_no_vertical_crs_whose_unit_is_not_theirs(tmp_path, vertica
 
 @pytest.mark.parametrize("crs", [None, "EPSG:26910", "+proj=utm +zone=32 +ellps=bessel +towgs84=598,74,418,0,0,0,0 +units=m"])
 def test_other_crs_are_written_as_they_are(crs) -> None:
-    assert crs_to_write(crs) == (None if crs is None else CRS.from_user_input(crs))
+    assert choose_output_crs(crs) == (None if crs is None else CRS.from_user_input(crs))

@@ -70,7 +70,7 @@ def check_installed() -> None:
     try:
         import rasterio  # noqa: F401
 
-        import forestgaps_geo.writing  # noqa: F401
+        import forestgaps_geo.bands.writing  # noqa: F401
     except ImportError as error:
         raise DataError(f'GeoTIFFs need rasterio ({error}); pip install "forestgaps-landscapes[geotiff]"') from None
 
@@ -92,7 +92,7 @@ def write_raster(path: Path, plane: Tensor, resolution_m: float, corner: tuple[f
     """
     from rasterio import Affine
 
-    from forestgaps_geo.writing import NewRaster
+    from forestgaps_geo.bands.writing import NewRaster
 
     rows, columns = plane.shape
     profile = {

@@ -99,7 +99,7 @@ def quantize_network(
         run: What `load_predictor` takes.
         calibrate_with: A GeoTIFF of surface elevations; by default the ranges are those that training with `quantization_aware`
             has learned, or are observed on validation tiles of the run.
-        reading: How that raster is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+        reading: How that raster is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
         skip_checks: Use that raster even if it fails the input checks.
         tiles: How many to look at: half of them to observe ranges, the others to compare.
         keep: Layers that stay in float, with all that is in them.

@@ -72,7 +72,7 @@ def of_raster(
     """Tiles of a GeoTIFF or VRT, spread over it, with data in half of their pixels or more; and the notes of the input checks.
 
     Args:
-        reading: How it is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+        reading: How it is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
         skip_checks: Use a raster that fails the input checks.
 
     Raises:
@@ -80,8 +80,8 @@ def of_raster(
         CheckpointError: rasterio is not installed.
     """
     try:
-        from forestgaps_geo.bands import opened_anywhere
-        from forestgaps_geo.input_checks import check_raster, resolve_findings
+        from forestgaps_geo.bands.band import opened_anywhere
+        from forestgaps_geo.checks.input_checks import check_raster, resolve_findings
     except ImportError as error:
         raise CheckpointError(
             f'--calibrate-with needs rasterio: pip install "forestgaps-quantization[rasters]" ({error})'

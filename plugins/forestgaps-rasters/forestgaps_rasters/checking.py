@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.bands import Report, silent
+from forestgaps_geo.bands.band import ShowProgress, ignore_progress
 from forestgaps_rasters.store import LAYERS, Index, file_sum, layer_path, read_index
 
 
@@ -25,7 +25,7 @@ class Checked:
     unknown: int
 
 
-def check_folder(folder: Path, report: Report = silent) -> Checked:
+def check_folder(folder: Path, report: ShowProgress = ignore_progress) -> Checked:
     """Compare every layer with its checksum.
 
     Raises:

@@ -21,11 +21,17 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from forestgaps_core.cli.exit import abandon_thread
-from forestgaps_geo.band_layout import PLAIN_BANDS
-from forestgaps_geo.grids import Grid
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.sparse import OccupiedBlocks, stored_blocks
-from forestgaps_geo.writing import NewRaster, WrittenPixels, crs_to_write, described, gdal_errors
+from forestgaps_geo.bands.sparse_blocks import OccupiedBlocks, find_stored_blocks
+from forestgaps_geo.bands.writing import (
+    PLAIN_BANDS,
+    NewRaster,
+    WrittenPixels,
+    choose_output_crs,
+    convert_write_errors,
+    describe_dataset,
+)
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.blending import NODATA
 
 BLOCK = 512  # pixels, a side of a tile in the file
@@ -60,7 +66,7 @@ class CloudOptimized:
             "count": len(bands),
             "dtype": "uint8",
             "nodata": NODATA,
-            "crs": crs_to_write(grid.crs),
+            "crs": choose_output_crs(grid.crs),
             **PLAIN_BANDS,
         }
         self.file = rasterio.open(self.draft, "w", **self.profile, width=grid.columns, height=grid.rows, transform=grid.transform)
@@ -70,7 +76,7 @@ class CloudOptimized:
 
     def write(self, row: int, values: NDArray[np.uint8], column: int = 0) -> None:
         """(K, rows, columns) at this row and column."""
-        with gdal_errors(self.path):
+        with convert_write_errors(self.path):
             self.file.write(values, window=Window(column, row, values.shape[2], values.shape[1]))
         self.pixels.add(row, column, values)
 
@@ -82,13 +88,13 @@ class CloudOptimized:
             with suppress(RasterioError):  # what it could not write is not wanted any more
                 self.file.close()
             return
-        about = {name: value for name, value in described(self.file).items() if name != "driver"}
-        with gdal_errors(self.path):
+        about = {name: value for name, value in describe_dataset(self.file).items() if name != "driver"}
+        with convert_write_errors(self.path):
             self.file.close()
         self.finish(about)
 
     def finish(self, about: Mapping[str, Any]) -> None:
-        with gdal_errors(self.path):
+        with convert_write_errors(self.path):
             overviews = self.build_overviews()
             interruptible(self.copy)
         for draft in (self.draft, *overviews):
@@ -127,7 +133,7 @@ class CloudOptimized:
         return place
 
     def copy(self) -> None:
-        with gdal(), rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
+        with configure_gdal(), rasterio.Env(GDAL_CACHEMAX=COPY_CACHE):
             rasterio.shutil.copy(
                 self.draft,
                 self.path,
@@ -144,7 +150,7 @@ class CloudOptimized:
 
 def occupied_blocks(dataset: Any) -> OccupiedBlocks:
     """The blocks that are stored in any band of a draft."""
-    stored = [stored_blocks(dataset, number) for number in dataset.indexes]
+    stored = [find_stored_blocks(dataset, number) for number in dataset.indexes]
     known = [blocks for blocks in stored if blocks is not None]
     shape = -(-dataset.height // BLOCK), -(-dataset.width // BLOCK)
     return OccupiedBlocks(BLOCK, BLOCK, np.logical_or.reduce(known) if len(known) == len(stored) else np.ones(shape, np.bool_))

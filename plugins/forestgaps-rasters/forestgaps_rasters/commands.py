@@ -74,7 +74,7 @@ def prepare(
     "north-east 0.25" (a share of its area), with a guard distance between them.
     """
     from forestgaps_core.output.progress import show_progress
-    from forestgaps_geo.grids import parsed_crs
+    from forestgaps_geo.grids.crs import parse_crs
     from forestgaps_rasters.cli_arguments import PRETRAINED
     from forestgaps_rasters.planning import Wish
     from forestgaps_rasters.preparing import prepare_sites
@@ -88,7 +88,7 @@ def prepare(
     chosen = sites_of(sites or (), dsm or (), dtm or (), chm or (), **common)
     wish = Wish(
         resolution_m=resolution,
-        crs=parsed_crs(crs) if crs else None,
+        crs=parse_crs(crs) if crs else None,
         resample=resample,
         tile=tile,
         guard_m=guard,
@@ -202,7 +202,7 @@ def predict(
     """
     from forestgaps_core import load_predictor
     from forestgaps_core.output.progress import show_progress
-    from forestgaps_geo.grids import parsed_crs
+    from forestgaps_geo.grids.crs import parse_crs
     from forestgaps_rasters.cli_arguments import network_and_dsm, report_command
     from forestgaps_rasters.executors import chosen_executor
     from forestgaps_rasters.predicting import MapOptions, predict_raster
@@ -218,7 +218,7 @@ def predict(
         cut=cut,
         resample=resample,
         resolution_m=resolution,
-        crs=parsed_crs(crs) if crs else None,
+        crs=parse_crs(crs) if crs else None,
         pixel_size_m=pixel_size,
         nodata=nodata,
         band=band,

@@ -19,7 +19,7 @@ from forestgaps_core.data.stratified import Strata
 from forestgaps_core.errors import DataError
 from forestgaps_core.plugins.command_lines import command_line
 from forestgaps_core.runtime.rng import uniform
-from forestgaps_geo.bands import HIGHEST
+from forestgaps_geo.bands.elevation_checks import MAX_ELEVATION_M
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import LAYERS, mapped
 
@@ -65,7 +65,7 @@ class Maps:
         for plane in planes:
             if some:
                 np.copyto(plane, 0.0, where=missing)
-            if not (plane.min() >= -2 * HIGHEST and plane.max() <= 2 * HIGHEST):
+            if not (plane.min() >= -2 * MAX_ELEVATION_M and plane.max() <= 2 * MAX_ELEVATION_M):
                 raise DataError(
                     f"{self.folder}: {self.place(site, window)}: holds values that are no elevation, so its layers are damaged; "
                     f"to see which: {command_line('prepare', '--check', self.folder)}"

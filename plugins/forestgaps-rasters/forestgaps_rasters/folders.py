@@ -9,7 +9,7 @@ from pathlib import Path
 from rasterio.errors import RasterioError
 
 from forestgaps_core.files.atomic import NO_ROOM, discard, temporary_name
-from forestgaps_geo.writing import UnwrittenError
+from forestgaps_geo.bands.writing import IncompleteRasterError
 
 PROBE_BYTES = 2**20
 
@@ -24,7 +24,7 @@ def lack_of_room(error: BaseException, place: Path, largest_bytes: int = 0) -> O
         place: Where was written. What was written must still be there, since it took the room.
         largest_bytes: Size of the largest file there, for a limit of the size of files.
     """
-    if isinstance(error, RasterioError | UnwrittenError):
+    if isinstance(error, RasterioError | IncompleteRasterError):
         return refusal(place, largest_bytes)
     return error if isinstance(error, OSError) and error.errno in NO_ROOM else None
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_geo.bands import Band, Plane
-from forestgaps_geo.grids import Grid, blocks_of
-from forestgaps_geo.inputs import Stamp, input_files
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import Band, FloatArray
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.files.input_files import FileIdentity, identify_files
+from forestgaps_geo.grids.grid import Grid, match_pixel_blocks
 from forestgaps_rasters.blending import NODATA, Bytes
 from forestgaps_rasters.mosaics import Source
 from forestgaps_rasters.resampling import Strips, onto
@@ -61,22 +61,22 @@ class Surface:
     source: Source
     grid: Grid
     resample: bool
-    content: tuple[Stamp, ...] = ()
+    content: tuple[FileIdentity, ...] = ()
     _open: ExitStack | None = field(default=None, init=False)
     _band: Band | None = field(default=None, init=False)
     _strips: Strips | None = field(default=None, init=False)
     _turn: threading.Lock = field(factory=threading.Lock, init=False)
 
-    def read(self, row: int, column: int, rows: int, columns: int) -> Plane:
+    def read(self, row: int, column: int, rows: int, columns: int) -> FloatArray:
         """Float32 meters, NaN without data."""
-        with self._turn, gdal():
+        with self._turn, configure_gdal():
             return self._opened()[1].window(row, column, rows, columns)
 
     def is_empty(self, row: int, column: int, rows: int, columns: int) -> bool:
         """Whether a window of the map is known to be without data, without reading it."""
-        with self._turn, gdal():
+        with self._turn, configure_gdal():
             band = self._opened()[0]
-            fit = blocks_of(band.grid, self.grid)
+            fit = match_pixel_blocks(band.grid, self.grid)
             if fit is None:
                 return False
             first, left, k = fit
@@ -97,7 +97,7 @@ class Surface:
         Raises:
             DataError: The files are not those that the map was planned with.
         """
-        found = {file.content() for file in input_files(self.source.files)} if self.content else set()
+        found = {file.content() for file in identify_files(self.source.files)} if self.content else set()
         if other := found.symmetric_difference(self.content):
             raise DataError(
                 f"{min(str(name) for name, *_ in other)}: differs on {socket.gethostname()} from what the map was planned with; "
@@ -109,10 +109,10 @@ class Surface:
             self._open.close()
         self._open = self._band = self._strips = None
 
-    def __getstate__(self) -> tuple[Source, Grid, bool, tuple[Stamp, ...]]:
+    def __getstate__(self) -> tuple[Source, Grid, bool, tuple[FileIdentity, ...]]:
         return self.source, self.grid, self.resample, self.content
 
-    def __setstate__(self, state: tuple[Source, Grid, bool, tuple[Stamp, ...]]) -> None:
+    def __setstate__(self, state: tuple[Source, Grid, bool, tuple[FileIdentity, ...]]) -> None:
         self.source, self.grid, self.resample, self.content = state
         self._open, self._band, self._strips, self._turn = None, None, None, threading.Lock()
 
@@ -148,7 +148,7 @@ class BlockMapper:
         (top, bottom), (left, right) = self.lattice.down.kept(item[0]), self.lattice.right.kept(item[1])
         return self.surface.is_empty(top, left, bottom - top, right - left)
 
-    def bytes_of(self, window: Plane, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> Bytes:
+    def bytes_of(self, window: FloatArray, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> Bytes:
         if torch.get_num_threads() != 1:  # of this thread; each asks for itself
             torch.set_num_threads(1)
         known = torch.from_numpy(valid)

@@ -25,11 +25,12 @@ from rasterio.enums import Resampling
 from forestgaps_core.config.converter import unusable
 from forestgaps_core.errors import DataError, shorten
 from forestgaps_core.files.bounded_reading import read_text
-from forestgaps_geo.bands import Band, opened
-from forestgaps_geo.grids import NEAR, Grid, at, bounds_in, crooked, name, same_place
-from forestgaps_geo.local_paths import missing_file
-from forestgaps_geo.opening import opened_text
-from forestgaps_geo.value_bands import ValueBand, value_band
+from forestgaps_geo.bands.band import Band, open_band
+from forestgaps_geo.bands.value_band import ValueBand, make_value_band
+from forestgaps_geo.files.local_paths import explain_missing_file
+from forestgaps_geo.files.opening import open_vrt_text
+from forestgaps_geo.grids.crs import describe_crs, is_same_crs
+from forestgaps_geo.grids.grid import ALIGNMENT_TOLERANCE, Grid, apply_transform, explain_not_north_up, reproject_bounds
 from forestgaps_rasters.resampling import finer, pixel_size, refuse_finer_pixels, warped
 
 RASTERS = (".tif", ".tiff")
@@ -71,11 +72,11 @@ class Source:
         if self.text is None or self.grid is None:
             options: dict[str, Any] = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet}
             options |= {"scale": self.scale, "band": self.band, "several_only": self.several_only}
-            with opened(self.files[0], **options) as band:
+            with open_band(self.files[0], **options) as band:
                 yield band
             return
-        with opened_text(self.place, self.text, sum(path.stat().st_size for path in self.files)) as dataset:
-            source = value_band(self.place, dataset, 1, np.nan, self.grid.transform)
+        with open_vrt_text(self.place, self.text, sum(path.stat().st_size for path in self.files)) as dataset:
+            source = make_value_band(self.place, dataset, 1, np.nan, self.grid.transform)
             yield Band(self.place, source, self.grid, self.unit_m, self.declared_unit)
 
 
@@ -97,7 +98,7 @@ def listed(places: Sequence[Path]) -> tuple[Path, ...]:
         elif place.suffix.lower() in LISTS:
             found += named_in(place)
         elif not place.exists():
-            raise DataError(missing_file(place, "no such file or folder"))
+            raise DataError(explain_missing_file(place, "no such file or folder"))
         else:
             found.append(place)
     if twice := [path for path, times in Counter(found).items() if times > 1]:
@@ -150,13 +151,13 @@ def source_of(
     options |= {"band": band, "several_only": several_only}
     if len(files) == 1:
         return Source(files[0], files, **options)
-    with opened(files[0], **options) as one:
+    with open_band(files[0], **options) as one:
         first, unit_m, declared = one.grid, one.unit_m, one.declared_unit
-        if fault := crooked(first.transform):
+        if fault := explain_not_north_up(first.transform):
             raise DataError(f"{files[0]}: {fault}, so no other file can be laid beside it")
     members: list[tuple[int, int, Grid, str]] = []
     for path in files:
-        with opened(path, **options) as one:
+        with open_band(path, **options) as one:
             if one.dataset.crs is None and one.dataset.transform == Affine.identity():
                 raise DataError(f"{path}: does not say where it lies, so it cannot be laid beside others")
             if one.unit_m != unit_m:
@@ -173,7 +174,7 @@ def source_of(
 
 @contextmanager
 def opened_place(place: Path, **options: Any) -> Iterator[Band]:
-    """A file, a folder of files on one grid, or a list of them, as one raster; options are those of `opened`."""
+    """A file, a folder of files on one grid, or a list of them, as one raster; options are those of `open_band`."""
     with source_of([place], **options, offer="").opened() as band:
         yield band
 
@@ -195,19 +196,21 @@ def member(band: Band, first: Grid, *, resample: bool, offer: str) -> tuple[int,
 
 def offset(grid: Grid, first: Grid) -> tuple[int, int] | None:
     """Row and column of a grid's corner on the first one's; None where its pixels are not the same."""
-    if not same_place(grid.crs, first.crs) or crooked(grid.transform):
+    if not is_same_crs(grid.crs, first.crs) or explain_not_north_up(grid.transform):
         return None
     inverse = ~first.transform
-    (x, y), (far_x, far_y) = (at(inverse, *at(grid.transform, *corner)) for corner in ((0, 0), (grid.columns, grid.rows)))
+    (x, y), (far_x, far_y) = (
+        apply_transform(inverse, *apply_transform(grid.transform, *corner)) for corner in ((0, 0), (grid.columns, grid.rows))
+    )
     column, row = round(x), round(y)
     off = max(abs(x - column), abs(y - row), abs(far_x - column - grid.columns), abs(far_y - row - grid.rows))
-    return (row, column) if off < NEAR else None
+    return (row, column) if off < ALIGNMENT_TOLERANCE else None
 
 
 def misfit(grid: Grid, first: Grid) -> str:
-    if not same_place(grid.crs, first.crs):
-        return f"is in {name(grid.crs)}, the first file in {name(first.crs)}"
-    if fault := crooked(grid.transform):
+    if not is_same_crs(grid.crs, first.crs):
+        return f"is in {describe_crs(grid.crs)}, the first file in {describe_crs(first.crs)}"
+    if fault := explain_not_north_up(grid.transform):
         return fault
     if abs(grid.nominal_resolution / first.nominal_resolution - 1) > 1e-4:
         return f"has pixels of {grid.resolution:g} m, the first file of {first.resolution:g} m"
@@ -217,14 +220,14 @@ def misfit(grid: Grid, first: Grid) -> str:
 def covering(grid: Grid, first: Grid) -> Grid:
     """The pixels of the first one's grid, continued, that a raster of another grid touches."""
     left, bottom, right, top = grid.bounds
-    if not same_place(grid.crs, first.crs):
+    if not is_same_crs(grid.crs, first.crs):
         if grid.crs is None or first.crs is None:
-            raise DataError(f"a file in {name(grid.crs)} cannot be brought to {name(first.crs)}")
-        left, bottom, right, top = bounds_in(grid, first.crs)
+            raise DataError(f"a file in {describe_crs(grid.crs)} cannot be brought to {describe_crs(first.crs)}")
+        left, bottom, right, top = reproject_bounds(grid, first.crs)
     inverse = ~first.transform
-    (x, y), (far_x, far_y) = at(inverse, left, top), at(inverse, right, bottom)
-    row, column = floor(y + NEAR), floor(x + NEAR)
-    return first.window(row, column, ceil(far_y - NEAR) - row, ceil(far_x - NEAR) - column)
+    (x, y), (far_x, far_y) = apply_transform(inverse, left, top), apply_transform(inverse, right, bottom)
+    row, column = floor(y + ALIGNMENT_TOLERANCE), floor(x + ALIGNMENT_TOLERANCE)
+    return first.window(row, column, ceil(far_y - ALIGNMENT_TOLERANCE) - row, ceil(far_x - ALIGNMENT_TOLERANCE) - column)
 
 
 def warped_text(band: Band, window: Grid, k: int) -> str:
@@ -232,7 +235,7 @@ def warped_text(band: Band, window: Grid, k: int) -> str:
     text = text_of(band, finer(window, k), Resampling.nearest)
     if k == 1:
         return text
-    with opened_text(band.path, text, band.path.stat().st_size) as dataset:
+    with open_vrt_text(band.path, text, band.path.stat().st_size) as dataset:
         fine = finer(window, k)
         nearest = ValueBand(band.path, dataset, 1, np.nan, transform=fine.transform)
         return text_of(Band(band.path, nearest, fine), window, Resampling.max)

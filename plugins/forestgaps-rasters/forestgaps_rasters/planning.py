@@ -12,11 +12,14 @@ from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
 from forestgaps_core.version import __version__
-from forestgaps_geo.bands import Band, Report, survey
-from forestgaps_geo.grids import COARSER, Grid, blocks_of, common, crooked, same_place, target_grid
-from forestgaps_geo.input_checks import MAX_DIFFERENCE, check_grid, check_raster, resolve_findings
-from forestgaps_geo.inputs import InputFile, files_read, input_files
-from forestgaps_geo.pair_checks import check_pair
+from forestgaps_geo.bands.band import Band, ShowProgress
+from forestgaps_geo.bands.elevation_checks import scan_band
+from forestgaps_geo.checks.input_checks import MAX_PIXEL_SIZE_DIFFERENCE, check_grid, check_raster, resolve_findings
+from forestgaps_geo.checks.pair_checks import check_pair
+from forestgaps_geo.files.input_files import InputFile, identify_files, list_input_files
+from forestgaps_geo.grids.crs import is_same_crs
+from forestgaps_geo.grids.grid import Grid, crop_to_overlap, explain_not_north_up, match_pixel_blocks
+from forestgaps_geo.grids.target_grid import MIN_COARSENING, choose_target_grid
 from forestgaps_rasters.blocks import guard_pixels, split
 from forestgaps_rasters.mosaics import listed, opened_place
 from forestgaps_rasters.resampling import How, onto
@@ -48,14 +51,16 @@ class Plan:
     inputs: tuple[InputFile, ...] = ()  # as they were before they were first read
 
 
-def planned(site: Site, wish: Wish, report: Report) -> Plan:
+def planned(site: Site, wish: Wish, report: ShowProgress) -> Plan:
     """Check one site."""
     files = site.files()
-    inputs = input_files(raster for place in files.values() for raster in listed([place]))
+    inputs = identify_files(raster for place in files.values() for raster in listed([place]))
     layer: Literal["dtm", "chm"] = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
         surface, other = (stack.enter_context(opened_place(path, **site.reading)) for path in files.values())
-        target = target_grid(surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample)
+        target = choose_target_grid(
+            surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample
+        )
         target = overlap(target, surface, other, resample=wish.resample)
         derived = None
         if layer == "chm" and surface_moves(surface, target):
@@ -66,8 +71,8 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         ground = layer == "dtm"
         remedy = "Add --resample" if ground else "Give a CHM on the grid of the DSM, or give the DTM, which may have another grid"
         below = stack.enter_context(onto(other, lower, how, resample=wish.resample and ground, remedy=remedy))
-        survey(surface, report)
-        if survey(other, report).canopy_share < 0.5 and layer == "chm":
+        scan_band(surface, report)
+        if scan_band(other, report).canopy_share < 0.5 and layer == "chm":
             found = check_raster(other, layer, is_reference=True)
             reasons = [finding.sentence for finding in found if finding.severity == "refused"]
             why = "most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)"
@@ -84,7 +89,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
         findings += [finding for finding in pair if finding.kind not in known]
         notes = (*resolve_findings(findings, skip=wish.skip_checks), *interpolated(surface, other, how, exact=below.exact))
         sources = tuple(
-            source(name, path) for name, place in files.items() for raster in listed([place]) for path in files_read(raster)
+            source(name, path) for name, place in files.items() for raster in listed([place]) for path in list_input_files(raster)
         )
     try:
         guard = guard_pixels(wish.guard_m, target.resolution)
@@ -106,7 +111,7 @@ def planned(site: Site, wish: Wish, report: Report) -> Plan:
 
 def how_of_ground(surface: Band, ground: Band) -> How:
     """How terrain is brought to a new grid: as its surface if both have the same pixels, so heights stay; else interpolated."""
-    fits = blocks_of(surface.grid, ground.grid) or blocks_of(ground.grid, surface.grid)
+    fits = match_pixel_blocks(surface.grid, ground.grid) or match_pixel_blocks(ground.grid, surface.grid)
     return "mean" if fits is not None and fits[2] == 1 else "interpolated"
 
 
@@ -115,7 +120,7 @@ def interpolated(surface: Band, ground: Band, how: How, *, exact: bool) -> list[
     times = surface.grid.resolution / ground.grid.resolution
     if how != "interpolated" or (exact and abs(times - 1) < 1e-4):
         return []
-    done = "averaged" if times >= COARSER else "interpolated (bilinear)"
+    done = "averaged" if times >= MIN_COARSENING else "interpolated (bilinear)"
     return [
         f"{ground.path}: its pixels of {ground.grid.resolution:g} m are not those of {surface.path} "
         f"({surface.grid.resolution:g} m), so the terrain was {done} to them; the DSM keeps its values"
@@ -124,21 +129,21 @@ def interpolated(surface: Band, ground: Band, how: How, *, exact: bool) -> list[
 
 def surface_moves(surface: Band, target: Grid) -> bool:
     """Whether the DSM does not keep its own pixels."""
-    same = same_place(surface.grid.crs, target.crs) and abs(surface.grid.nominal_resolution / target.nominal_resolution - 1) < 1e-4
-    return not same or crooked(surface.grid.transform) is not None
+    same = is_same_crs(surface.grid.crs, target.crs) and abs(surface.grid.nominal_resolution / target.nominal_resolution - 1) < 1e-4
+    return not same or explain_not_north_up(surface.grid.transform) is not None
 
 
 def overlap(target: Grid, surface: Band, other: Band, *, resample: bool) -> Grid:
     """The part of the target grid that both rasters cover, as far as their grids tell."""
-    if not same_place(surface.grid.crs, other.grid.crs) and not resample:
+    if not is_same_crs(surface.grid.crs, other.grid.crs) and not resample:
         raise DataError(
             f"{surface.path} and {other.path} differ in CRS ({surface.grid} against {other.grid}); "
             "--resample brings a DTM to the grid of its DSM"
         )
     found = target
     for band in (surface, other):
-        if same_place(band.grid.crs, target.crs):
-            part = common(found, band.grid)
+        if is_same_crs(band.grid.crs, target.crs):
+            part = crop_to_overlap(found, band.grid)
             if part is None:
                 raise DataError(f"{surface.path} and {other.path} do not overlap: {surface.grid}; {other.grid}")
             found = part
@@ -154,7 +159,7 @@ def indexed(plans: Sequence[Plan], wish: Wish) -> Index:
     exact = [plan for plan in plans if plan.grid.ground_scale.mean == 1]
     sizes = {float(f"{plan.grid.resolution:.4g}"): plan.site.name for plan in exact}
     true_sizes = {plan.grid.resolution: plan.site.name for plan in plans}
-    if len(sizes) > 1 or max(true_sizes) > (1 + MAX_DIFFERENCE) * min(true_sizes):
+    if len(sizes) > 1 or max(true_sizes) > (1 + MAX_PIXEL_SIZE_DIFFERENCE) * min(true_sizes):
         sizes = sizes if len(sizes) > 1 else true_sizes
         said = ", ".join(f"{name!r} has {size:g} m" for size, name in sizes.items())
         raise DataError(

@@ -18,11 +18,13 @@ from rasterio.crs import CRS
 from forestgaps_core.components import Executor
 from forestgaps_core.config.thresholds import indistinct_heights
 from forestgaps_core.errors import DataError
-from forestgaps_geo.bands import Report, silent, survey
-from forestgaps_geo.grids import Grid, target_grid
-from forestgaps_geo.input_checks import check_dsm, check_grid, resolve_findings
-from forestgaps_geo.inputs import InputFile, changed_files, input_files
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import ShowProgress, ignore_progress
+from forestgaps_geo.bands.elevation_checks import scan_band
+from forestgaps_geo.checks.input_checks import check_dsm, check_grid, resolve_findings
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.files.input_files import InputFile, find_changed_files, identify_files
+from forestgaps_geo.grids.grid import Grid
+from forestgaps_geo.grids.target_grid import choose_target_grid
 from forestgaps_rasters.blending import NODATA, Bytes, assembled
 from forestgaps_rasters.cog import DRAFTS, CloudOptimized
 from forestgaps_rasters.executors import InProcess, cores
@@ -119,7 +121,7 @@ def predict_raster(
     out: Path,
     thresholds: Sequence[float] = (),
     how: MapOptions | None = None,
-    report: Report = silent,
+    report: ShowProgress = ignore_progress,
     *,
     executor: Executor | None = None,
     restart: bool = False,
@@ -146,12 +148,12 @@ def predict_raster(
     check_free(out)
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
     options["scale"] = how.scale
-    with gdal(), torch_threads_kept(), ExitStack() as stack:
+    with configure_gdal(), torch_threads_kept(), ExitStack() as stack:
         source = source_of([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
-        files = input_files(source.files)
+        files = identify_files(source.files)
         band = stack.enter_context(source.opened())
         wanted = predictor.resolution_m if how.resample and how.resolution_m is None else how.resolution_m
-        grid = target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
+        grid = choose_target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
         with onto(band, grid, "maximum", resample=how.resample):
             pass
         findings = check_grid(source.place, grid)
@@ -169,7 +171,7 @@ def predict_raster(
         empty = frozenset(item for item in lattice if mapper.is_empty(item))
         needed = room(grid, len(levels), 1 - len(empty) / len(lattice))
         work = stack.enter_context(work_folder(out, about, needed, restart=restart, contents=CONTENTS))
-        survey(band, report)
+        scan_band(band, report)
         resumed = len(work.finished())
         compute(mapper, work, executor or InProcess(at_once(predictor, lattice)), report, empty)
         share = written(work, mapper, how.cut, report, empty)
@@ -275,7 +277,7 @@ def refuse_changed(files: Sequence[InputFile], source: Source, work: WorkFolder)
     Raises:
         DataError: An input was changed while the map was made, so that its blocks may be of either.
     """
-    if changed := changed_files(files, source.files):
+    if changed := find_changed_files(files, source.files):
         raise DataError(
             f"{changed[0]}: was changed while the map was made; put it back and repeat the command, or make the map of the new "
             f"file with --restart. The finished blocks are kept in {work.folder}"
@@ -301,7 +303,9 @@ def at_once(predictor: Predictor, lattice: Lattice) -> int:
     return max(min(cores(), len(lattice), memory // 8 // each, 16), 1)
 
 
-def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: Report, empty: Set[Item] = frozenset()) -> None:
+def compute(
+    mapper: BlockMapper, work: WorkFolder, executor: Executor, report: ShowProgress, empty: Set[Item] = frozenset()
+) -> None:
     """Finish the blocks that are not there yet. Those known to be empty need no file."""
     lattice, finished = mapper.lattice, work.finished() | empty
     rows, count = lattice.down.extent, len(finished)
@@ -315,7 +319,7 @@ def compute(mapper: BlockMapper, work: WorkFolder, executor: Executor, report: R
 
 
 def written(
-    work: WorkFolder, mapper: BlockMapper, cut: float, report: Report, empty: Set[Item] = frozenset()
+    work: WorkFolder, mapper: BlockMapper, cut: float, report: ShowProgress, empty: Set[Item] = frozenset()
 ) -> dict[float, float]:
     """Both maps from the blocks; the share of gaps by threshold."""
 

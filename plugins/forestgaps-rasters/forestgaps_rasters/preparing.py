@@ -21,11 +21,12 @@ from forestgaps_core.files.atomic import write_json
 from forestgaps_core.files.bounded_reading import read_json
 from forestgaps_core.files.drafts import remove_empty, remove_made
 from forestgaps_core.version import __version__
-from forestgaps_geo.bands import STRIP, Band, Report, opened, silent
-from forestgaps_geo.grids import Grid
-from forestgaps_geo.inputs import changed_files
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.writing import NewRaster
+from forestgaps_geo.bands.band import Band, ShowProgress, ignore_progress, open_band
+from forestgaps_geo.bands.elevation_checks import STRIP_PIXELS
+from forestgaps_geo.bands.writing import NewRaster
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.files.input_files import find_changed_files
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.blocks import PARTS
 from forestgaps_rasters.mosaics import listed, opened_place
 from forestgaps_rasters.planning import Plan, Wish, how_of_ground, indexed, planned
@@ -49,7 +50,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, report: Report = silent) -> Prepared:
+def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, report: ShowProgress = ignore_progress) -> Prepared:
     """Check the sites and write them into the new folder `out`.
 
     After an interruption the same call resumes after the finished sites.
@@ -58,7 +59,7 @@ def prepare_sites(sites: Sequence[Site], out: Path, wish: Wish | None = None, re
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
     """
     wish = wish or Wish()
-    with gdal(), work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=CONTENTS) as work:
+    with configure_gdal(), work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=CONTENTS) as work:
         plans = [planned(site, wish, report) for site in sites]
         index = indexed(plans, wish)
         check_apart(index)
@@ -80,7 +81,7 @@ def room(plans: Sequence[Plan]) -> int:
     return layers + max((4 * plan.derived.rows * plan.derived.columns for plan in plans if plan.derived), default=0)
 
 
-def finished(plan: Plan, work: WorkFolder, wish: Wish, report: Report) -> StoredSite:
+def finished(plan: Plan, work: WorkFolder, wish: Wish, report: ShowProgress) -> StoredSite:
     """The site, written now or by a call that was interrupted, with its share of valid pixels."""
     folder, about = work.blocks / plan.site.name, ingredients(plan, wish)
     if folder.exists():
@@ -106,7 +107,7 @@ def refuse_changed(plans: Sequence[Plan]) -> None:
     """
     for plan in plans:
         places = [place for path in plan.site.files().values() for place in listed([path])]
-        if changed := changed_files(plan.inputs, places):
+        if changed := find_changed_files(plan.inputs, places):
             raise DataError(
                 f"{changed[0]}: was changed while it was read; repeat the command, which prepares site {plan.site.name!r} again"
             )
@@ -137,7 +138,7 @@ def ingredients(plan: Plan, wish: Wish) -> dict[str, Any]:
     }
 
 
-def written(plan: Plan, folder: Path, wish: Wish, report: Report) -> StoredSite:
+def written(plan: Plan, folder: Path, wish: Wish, report: ShowProgress) -> StoredSite:
     """Write the layers of one site; the site with its share of valid pixels."""
     name, grid = plan.site.name, plan.grid
     (folder / name).mkdir(exist_ok=True)
@@ -162,7 +163,7 @@ def written(plan: Plan, folder: Path, wish: Wish, report: Report) -> StoredSite:
 
 
 def strips(grid: Grid) -> Iterator[tuple[int, int]]:
-    step = max(STRIP // (4 * grid.columns), 1)
+    step = max(STRIP_PIXELS // (4 * grid.columns), 1)
     for start in range(0, grid.rows, step):
         yield start, min(step, grid.rows - start)
 
@@ -179,7 +180,7 @@ def layers(plan: Plan, folder: Path, wish: Wish) -> Iterator[tuple[Strips, Strip
             with opened_place(files["chm"], **options) as heights:
                 derive_ground(surface, heights, plan.derived, ground)
             stack.callback(ground.unlink)
-            other = stack.enter_context(opened(ground, pixel_size_m=plan.site.pixel_size_m, scale=1.0))
+            other = stack.enter_context(open_band(ground, pixel_size_m=plan.site.pixel_size_m, scale=1.0))
         else:
             other = stack.enter_context(opened_place(files.get("dtm") or files["chm"], **options))
         yield (

@@ -29,10 +29,14 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.bands import Band, Plane
-from forestgaps_geo.grids import COARSER, Grid, at, blocks_of, same_place
-from forestgaps_geo.opening import SIDE, opened_text, reading
-from forestgaps_geo.virtual_rasters import plain
+from forestgaps_geo.bands.band import Band, FloatArray
+from forestgaps_geo.files.gdal import convert_gdal_errors
+from forestgaps_geo.files.header_checks import MAX_SIDE_PIXELS
+from forestgaps_geo.files.opening import open_vrt_text
+from forestgaps_geo.files.virtual_rasters import sanitize_text
+from forestgaps_geo.grids.crs import is_same_crs
+from forestgaps_geo.grids.grid import Grid, apply_transform, match_pixel_blocks
+from forestgaps_geo.grids.target_grid import MIN_COARSENING
 
 How: TypeAlias = Literal["maximum", "mean", "interpolated"]
 """A surface takes the highest value, ground with the same pixels the mean, other ground the mean of interpolated values."""
@@ -40,7 +44,7 @@ How: TypeAlias = Literal["maximum", "mean", "interpolated"]
 MAX_PIXELS_READ = 2**24  # at a time
 
 
-def gathered(values: Plane, k: int, how: How) -> Plane:
+def gathered(values: FloatArray, k: int, how: How) -> FloatArray:
     """(k H, k W) to (H, W): maximum or mean of the values that are not NaN; NaN where fewer than half of them are."""
     if k == 1:
         return values
@@ -70,10 +74,10 @@ class Strips:
     """
 
     grid: Grid
-    window: Callable[[int, int, int, int], Plane]
+    window: Callable[[int, int, int, int], FloatArray]
     exact: bool
 
-    def read(self, start: int, count: int) -> Plane:
+    def read(self, start: int, count: int) -> FloatArray:
         """Whole rows, (count, columns)."""
         return self.window(start, 0, count, self.grid.columns)
 
@@ -92,11 +96,11 @@ def onto(
     Raises:
         DataError: The grids do not fit and resampling was not asked, or a surface is coarser than the target.
     """
-    fit = blocks_of(band.grid, target)
+    fit = match_pixel_blocks(band.grid, target)
     if fit is not None and (fit[2] == 1 or resample or how == "interpolated"):
         row, column, k = fit
 
-        def read_block(first: int, left: int, rows: int, columns: int) -> Plane:
+        def read_block(first: int, left: int, rows: int, columns: int) -> FloatArray:
             return band.read(row + first, column + left, rows, columns)
 
         yield Strips(target, gathered_window(read_block, k, how), exact=True)
@@ -111,22 +115,22 @@ def onto(
     scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
     with warped(band, fine, Resampling.bilinear if how == "interpolated" else Resampling.nearest, tolerance) as vrt:
 
-        def read_warped(first: int, left: int, rows: int, columns: int) -> Plane:
-            with reading(band.path, f"cannot be brought to the grid {target}"):
-                values: Plane = vrt.read(1, window=Window(left, first, columns, rows))
+        def read_warped(first: int, left: int, rows: int, columns: int) -> FloatArray:
+            with convert_gdal_errors(band.path, f"cannot be brought to the grid {target}"):
+                values: FloatArray = vrt.read(1, window=Window(left, first, columns, rows))
             with np.errstate(over="ignore", invalid="ignore"):
                 return (values * scale + offset) * np.float32(band.unit_m)
 
         yield Strips(target, gathered_window(read_warped, k, how), exact=False)
 
 
-Reader: TypeAlias = Callable[[int, int, int, int], Plane]
+Reader: TypeAlias = Callable[[int, int, int, int], FloatArray]
 
 
 def gathered_window(read: Reader, k: int, how: How) -> Reader:
     """Return what reads a window of pixels that are k x k of those that `read` reads, `MAX_PIXELS_READ` of them at a time."""
 
-    def window(first: int, left: int, rows: int, columns: int) -> Plane:
+    def window(first: int, left: int, rows: int, columns: int) -> FloatArray:
         step = max(MAX_PIXELS_READ // (k * k * max(columns, 1)), 1)
         parts = [
             gathered(read(row * k, left * k, min(step, first + rows - row) * k, columns * k), k, how)
@@ -148,7 +152,7 @@ def refuse_finer_pixels(band: Band, size_m: float, wanted_m: float) -> None:
     Raises:
         DataError: A surface has coarser pixels than are wanted, by more than a nearest pixel can bridge.
     """
-    if size_m >= COARSER * wanted_m:
+    if size_m >= MIN_COARSENING * wanted_m:
         raise DataError(
             f"{band.path}: its pixels ({size_m:.3g} m) are coarser than those of the new grid ({wanted_m:g} m); "
             "finer pixels than there are would be invented"
@@ -157,15 +161,15 @@ def refuse_finer_pixels(band: Band, size_m: float, wanted_m: float) -> None:
 
 def pixel_size(source: Grid, target: Grid) -> float:
     """The side of a source pixel in meters on the ground, as a square of the same area, measured in the target's CRS."""
-    if same_place(source.crs, target.crs):
+    if is_same_crs(source.crs, target.crs):
         return sqrt(abs(source.transform.determinant)) * target.unit_m
     x, y = source.columns / 2, source.rows / 2
-    corners = [at(source.transform, *place) for place in ((x, y), (x + 1, y), (x, y + 1))]
+    corners = [apply_transform(source.transform, *place) for place in ((x, y), (x + 1, y), (x, y + 1))]
     try:
         (x0, x1, x2), (y0, y1, y2) = transform(source.crs, target.crs, *zip(*corners, strict=True))
         side = sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))) * target.unit_m
     except Exception as error:  # some of GDAL's errors are of no public class
-        raise DataError(f"a grid ({source}) cannot be brought to another ({target}): {plain(error)}") from error
+        raise DataError(f"a grid ({source}) cannot be brought to another ({target}): {sanitize_text(error)}") from error
     if not isfinite(side):
         raise DataError(f"a grid ({source}) does not lie where the CRS of another ({target}) is defined")
     return side
@@ -175,15 +179,16 @@ def pixel_size(source: Grid, target: Grid) -> float:
 def warped(band: Band, target: Grid, resampling: Resampling, tolerance: float = 0.125) -> Iterator[Any]:
     crs = target.crs or "EPSG:3857"  # without any CRS both grids are plain meters, and one name for both says so
     nodata = band.source.gdal_nodata
-    if max(target.rows, target.columns) > SIDE:
+    if max(target.rows, target.columns) > MAX_SIDE_PIXELS:
         raise DataError(
-            f"{band.path}: on the new grid it would have {target.columns} x {target.rows} pixels; no side may have more than {SIDE}"
+            f"{band.path}: on the new grid it would have {target.columns} x {target.rows} pixels; no side may have more than "
+            f"{MAX_SIDE_PIXELS}"
         )
     with ExitStack() as stack:
         dataset, text = band.dataset, band.source.gdal_source
         if text != dataset.name:
-            dataset = stack.enter_context(opened_text(band.path, text, dataset.width * dataset.height))
-        with reading(band.path, f"cannot be brought to the grid {target}"):
+            dataset = stack.enter_context(open_vrt_text(band.path, text, dataset.width * dataset.height))
+        with convert_gdal_errors(band.path, f"cannot be brought to the grid {target}"):
             view = WarpedVRT(
                 dataset,
                 src_crs=band.grid.crs or "EPSG:3857",

@@ -41,7 +41,7 @@ from forestgaps_core.files.drafts import (
     take_name,
     warn_of_foreign,
 )
-from forestgaps_geo.local_paths import require_utf8_name
+from forestgaps_geo.files.local_paths import require_utf8_name
 from forestgaps_rasters.blending import Bytes
 from forestgaps_rasters.folders import lack_of_room
 from forestgaps_rasters.tiling import Item

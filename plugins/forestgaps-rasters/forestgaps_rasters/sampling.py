@@ -11,10 +11,10 @@ from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
 from numpy.typing import NDArray
 
-from forestgaps_geo.bands import Plane
+from forestgaps_geo.bands.band import FloatArray
 from forestgaps_rasters.blocks import Block
 
-Crop: TypeAlias = Callable[[int, str, Block], Plane]
+Crop: TypeAlias = Callable[[int, str, Block], FloatArray]
 """Part of a layer of a site, NaN where there is no data."""
 
 GROUND_M = 10.0  # slopes are those of the ground averaged over so much: what is finer is roughness and noise
@@ -67,7 +67,7 @@ class Sampling:
     def borders(self) -> tuple[float, ...]:
         return {"none": (), "gaps": self.gap_fractions, "slope": self.slopes_deg}[self.balance]
 
-    def criteria(self, dsm: Plane, height: Plane, resolution_m: float, tile: int) -> Iterator[tuple[Plane, int]]:
+    def criteria(self, dsm: FloatArray, height: FloatArray, resolution_m: float, tile: int) -> Iterator[tuple[FloatArray, int]]:
         """What is averaged over a place, NaN where unknown, and how many pixels its cells have on a side."""
         if self.balance == "slope":
             cell = max(min(round(GROUND_M / resolution_m), tile // 2), 1)
@@ -77,7 +77,7 @@ class Sampling:
                 yield np.where(np.isnan(height), np.float32(np.nan), (height < threshold).astype(np.float32)), 1
 
 
-def slope_deg(ground: Plane, cell: int, resolution_m: float) -> Plane:
+def slope_deg(ground: FloatArray, cell: int, resolution_m: float) -> FloatArray:
     """Slope of the ground averaged over square cells of so many pixels, degrees, by central differences between cells.
 
     Rows and columns that make no whole cell are left out. Slope is NaN in a cell without data and beside one.
@@ -90,7 +90,7 @@ def slope_deg(ground: Plane, cell: int, resolution_m: float) -> Plane:
     with np.errstate(invalid="ignore"):
         mean = np.nansum(cells, (1, 3), dtype=np.float64) / count
     down, right = np.gradient(mean, cell * resolution_m)
-    slopes: Plane = np.degrees(np.arctan(np.hypot(down, right))).astype(np.float32)
+    slopes: FloatArray = np.degrees(np.arctan(np.hypot(down, right))).astype(np.float32)
     return slopes
 
 
@@ -116,7 +116,7 @@ def measured(
     return np.concatenate(values, axis=1), np.concatenate(valid)
 
 
-def means(plane: Plane, begins: NDArray[np.int64], columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def means(plane: FloatArray, begins: NDArray[np.int64], columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean of what is no NaN over full-height windows of so many columns, and how many pixels that is; (N,) both."""
     known = np.concatenate([[0], np.cumsum((~np.isnan(plane)).sum(0))])
     total = np.concatenate([[0.0], np.cumsum(np.nansum(plane, 0, dtype=np.float64))])

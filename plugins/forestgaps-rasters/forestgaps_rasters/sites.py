@@ -16,7 +16,7 @@ from forestgaps_core.config.run_file import parsed
 from forestgaps_core.errors import ConfigError, DataError, shorten
 from forestgaps_core.files.bounded_reading import read_text
 from forestgaps_core.output.counts import format_count
-from forestgaps_geo.local_paths import missing_file
+from forestgaps_geo.files.local_paths import explain_missing_file
 
 LAYERS = ("dsm", "dtm", "chm")
 ENDINGS = (".tif", ".tiff", ".vrt")
@@ -83,7 +83,7 @@ class Site:
         found = {layer: path for layer in ("dsm", "dtm", "chm") if (path := getattr(self, layer)) is not None}
         if self.folder is not None:
             if not self.folder.is_dir():
-                raise DataError(missing_file(self.folder, "no such folder"))
+                raise DataError(explain_missing_file(self.folder, "no such folder"))
             for layer in LAYERS:
                 if layer not in found and (path := layer_in(self.folder, layer)) is not None:
                     found[layer] = path

@@ -19,7 +19,8 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform, transform_bounds
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import Grid, same_place
+from forestgaps_geo.grids.crs import is_same_crs
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.store import Index, StoredSite
 
@@ -105,7 +106,7 @@ def distance(one: Placed, other: Placed, *, reach: float) -> float | None:
         return between(one.grid.bounds, other.grid.bounds, 1.0) if one.frame == other.frame and one.frame is not None else None
     if one.box is not None and other.box is not None and not near(one.box, other.box, reach):
         return None
-    if one.frame == other.frame or same_place(one.grid.crs, other.grid.crs):
+    if one.frame == other.frame or is_same_crs(one.grid.crs, other.grid.crs):
         return between(one.grid.bounds, other.grid.bounds, one.grid.unit_m)
     return over_ground(one.grid, other.grid) if one.box is not None and other.box is not None else None
 

@@ -53,13 +53,13 @@ def predicted(folder: Path, bad: Path) -> None:
 
 
 def mosaicked(folder: Path, bad: Path) -> None:
-    from forestgaps_geo.bands import survey
-    from forestgaps_geo.opening import gdal
+    from forestgaps_geo.bands.elevation_checks import scan_band
+    from forestgaps_geo.files.gdal import configure_gdal
     from forestgaps_rasters.mosaics import source_of
 
     (folder / "list.txt").write_text(f"good.tif\n{bad.name}\n")
-    with gdal(), source_of([folder / "list.txt"], resample=True).opened() as band:
-        survey(band)
+    with configure_gdal(), source_of([folder / "list.txt"], resample=True).opened() as band:
+        scan_band(band)
 
 
 def gaps(folder: Path, bad: Path) -> None:
@@ -80,10 +80,10 @@ def change(folder: Path, bad: Path) -> None:
 
 
 def opened(folder: Path, bad: Path) -> None:
-    from forestgaps_geo import opening
+    from forestgaps_geo.files.opening import open_raster
 
     with ExitStack() as stack:
-        stack.enter_context(opening.opened(bad))
+        stack.enter_context(open_raster(bad))
 
 
 READERS: Mapping[str, Callable[[Path, Path], Any]] = {

@@ -10,7 +10,7 @@ from rasterio import Affine
 from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.ground_scale import distance_m
+from forestgaps_geo.grids.ground_scale import compute_distance_m
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
 from forestgaps_rasters.sites import Site, read_sites
@@ -81,7 +81,7 @@ def test_pixels_of_web_mercator_have_their_size_on_the_ground(raster, tmp_path) 
     done = prepared(raster, tmp_path)
     middle = [(1252384.0, 6799905.0), (1252384.0, 6800005.0)]
     (west, east), (low, high) = transform("EPSG:3857", "EPSG:4326", *zip(*middle, strict=True))
-    true = distance_m(west, low, east, high) / 100
+    true = compute_distance_m(west, low, east, high) / 100
     assert json.loads((tmp_path / "out/index.json").read_text())["resolution_m"] == pytest.approx(true, rel=2e-3)
     assert any("on the ground" in note for note in done.notes)
 

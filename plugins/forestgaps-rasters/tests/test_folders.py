@@ -5,7 +5,7 @@ import errno
 import pytest
 from rasterio.errors import RasterioError
 
-from forestgaps_geo.writing import UnwrittenError
+from forestgaps_geo.bands.writing import IncompleteRasterError
 from forestgaps_rasters.folders import PROBE_BYTES, lack_of_room
 
 
@@ -17,14 +17,14 @@ def test_a_lack_of_room_is_known_by_its_number(tmp_path, number) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.EACCES, "Permission denied"), RasterioError("damaged"), UnwrittenError("not there"), ValueError("a bug")],
+    [OSError(errno.EACCES, "Permission denied"), RasterioError("damaged"), IncompleteRasterError("not there"), ValueError("a bug")],
 )
 def test_where_a_file_can_be_written_the_cause_is_another(tmp_path, error) -> None:
     assert lack_of_room(error, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("error", [RasterioError("write failed"), UnwrittenError("not there")])
+@pytest.mark.parametrize("error", [RasterioError("write failed"), IncompleteRasterError("not there")])
 @pytest.mark.parametrize(("limit", "largest"), [(PROBE_BYTES // 2, 0), (4 * PROBE_BYTES, 4 * PROBE_BYTES)])
 def test_of_errors_without_a_number_the_system_is_asked(tmp_path, error, limit, largest) -> None:
     resource = pytest.importorskip("resource")

@@ -20,7 +20,8 @@ from rasterio.vrt import WarpedVRT
 
 import forestgaps_core
 from forestgaps_core.errors import DataError
-from forestgaps_geo.opening import gdal, opened
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.files.opening import open_raster
 from forestgaps_rasters.mosaics import source_of
 
 RECTANGLE = 'xOff="0" yOff="0" xSize="48" ySize="40"'
@@ -65,7 +66,7 @@ def vrt(path: Path, inside: str, *, size: tuple[int, int] = (48, 40), attributes
 
 def read(path: Path) -> np.ndarray:
     """As much as any command does with a raster: pixels, masks, coarser views, another grid."""
-    with gdal(), opened(path) as dataset:
+    with configure_gdal(), open_raster(path) as dataset:
         values: np.ndarray = dataset.read(1)
         dataset.read_masks(1)
         dataset.read(1, out_shape=(8, 8))
@@ -122,7 +123,7 @@ def test_a_file_beside_a_geotiff_does_not_reach_the_network(raster, tmp_path, ne
 def test_a_list_does_not_reach_the_network(tmp_path, network) -> None:
     address, asked = network
     (tmp_path / "list.txt").write_text(f"/vsicurl/{address}/a.tif\n")
-    with gdal(), pytest.raises(DataError, match="only local files are read"), source_of([tmp_path / "list.txt"]).opened():
+    with configure_gdal(), pytest.raises(DataError, match="only local files are read"), source_of([tmp_path / "list.txt"]).opened():
         pass
     assert not asked
 
@@ -195,7 +196,7 @@ def test_a_warped_view_as_gdalwarp_writes_it_is_read(raster, tmp_path) -> None:
     with rasterio.open(good) as file, WarpedVRT(file, crs="EPSG:32611") as view:
         rasterio.shutil.copy(view, tmp_path / "warped.vrt", driver="VRT")
         assert np.array_equal(read(tmp_path / "warped.vrt"), view.read(1))
-    with gdal(), source_of([good, tmp_path / "warped.vrt"], resample=True).opened() as mosaic:
+    with configure_gdal(), source_of([good, tmp_path / "warped.vrt"], resample=True).opened() as mosaic:
         assert np.isfinite(mosaic.read(0, 0, mosaic.grid.rows, mosaic.grid.columns)).any()
 
 

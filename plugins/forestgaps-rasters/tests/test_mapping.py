@@ -11,7 +11,7 @@ from small_network import small
 from torch import nn
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import target_grid
+from forestgaps_geo.grids.target_grid import choose_target_grid
 from forestgaps_rasters.mapping import STEPS, BlockMapper, Surface, context_of, identity, torch_threads_kept
 from forestgaps_rasters.mosaics import source_of
 from forestgaps_rasters.tiling import Lattice
@@ -77,11 +77,11 @@ def test_a_surface_moved_to_another_crs_does_not_depend_on_the_window_it_is_read
     """Nor on what GDAL has read before."""
     path = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (300, 300)).astype(np.float32), crs="EPSG:4326",
                   transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
-    from forestgaps_geo.grids import parsed_crs
+    from forestgaps_geo.grids.crs import parse_crs
 
     source = source_of([path], resample=True)
     with source.opened() as band:
-        grid = target_grid(band.grid, "dsm", resolution_m=1.5, crs=parsed_crs("EPSG:32610"), resample=True)
+        grid = choose_target_grid(band.grid, "dsm", resolution_m=1.5, crs=parse_crs("EPSG:32610"), resample=True)
     make = partial(Surface, source, grid, True)
     whole, parts = make(), make()
     everything = whole.read(0, 0, grid.rows, grid.columns)

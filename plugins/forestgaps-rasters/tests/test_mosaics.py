@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_rasters.mosaics import listed, source_of
 
 LEFT, TOP = 500_000, 5_200_000
@@ -48,7 +48,7 @@ def tiles(raster, tmp_path) -> Path:
 
 def read(*places: Path, **options) -> np.ndarray:
     source = pickle.loads(pickle.dumps(source_of(places, **options)))  # as it goes to other processes
-    with gdal(), source.opened() as band:
+    with configure_gdal(), source.opened() as band:
         return band.read(0, 0, band.grid.rows, band.grid.columns)
 
 
@@ -155,7 +155,7 @@ def test_a_file_of_another_crs_is_refused_and_brought_there_where_asked(raster) 
     with pytest.raises(DataError, match=r"2.tif: is in EPSG:32611, the first file in EPSG:32610"):
         source_of([first, second])
     source = source_of([first, second], resample=True)
-    with gdal(), source.opened() as band:
+    with configure_gdal(), source.opened() as band:
         assert band.grid.crs.to_epsg() == 32610
         found = band.read(0, 0, band.grid.rows, band.grid.columns)
     assert np.nansum(found == 1) == 60 * 60, "the first counts where they overlap"
@@ -200,7 +200,7 @@ def test_files_that_do_not_say_where_they_lie_are_no_mosaic(raster) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         files = [raster(f"{n}.tif", np.ones((9, 9)), crs=None, transform=Affine.identity()) for n in (1, 2)]
-    with gdal(), pytest.raises(DataError, match="does not say where it lies"):
+    with configure_gdal(), pytest.raises(DataError, match="does not say where it lies"):
         source_of(files, pixel_size_m=1.0)
 
 

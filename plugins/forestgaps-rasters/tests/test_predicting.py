@@ -27,10 +27,11 @@ from small_network import small
 from torch import Tensor
 
 from forestgaps_core.errors import DataError, DiskError, ForestgapsError
-from forestgaps_geo.bands import opened
-from forestgaps_geo.grids import Grid, parsed_crs
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.writing import WrittenPixels
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.bands.writing import WrittenPixels
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.grids.crs import parse_crs
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters import predicting
 from forestgaps_rasters.executors import InProcess, Processes
 from forestgaps_rasters.mapping import STEPS
@@ -169,7 +170,7 @@ def test_a_degree_based_dsm_is_mapped_in_meters_where_asked(raster, tmp_path, re
     dsm = raster("dsm.tif", np.full((90, 90), 402, np.float32), crs="EPSG:4326",
                  transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
     refused(dsm, "in degrees .*--resample --crs EPSG:32610")
-    how = MapOptions(window=64, overlap=0, resample=True, crs=parsed_crs("EPSG:32610"))
+    how = MapOptions(window=64, overlap=0, resample=True, crs=parse_crs("EPSG:32610"))
     done = predict_raster(Local(resolution_m=1.5), dsm, tmp_path / "map", [2], how)
     with rasterio.open(done.probabilities) as file:
         assert (file.crs.to_epsg(), file.res) == (32610, (1.5, 1.5))
@@ -557,5 +558,5 @@ def test_the_summary_is_plain_enough_for_json(raster, tmp_path) -> None:
 
 def test_the_read_surface_is_the_file(raster) -> None:
     surface = terrain(30, 20)
-    with gdal(), opened(raster("dsm.tif", surface)) as band:
+    with configure_gdal(), open_band(raster("dsm.tif", surface)) as band:
         assert np.array_equal(band.read(0, 0, 30, 20), surface, equal_nan=True)

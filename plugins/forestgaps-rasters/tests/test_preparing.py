@@ -13,9 +13,9 @@ import rasterio.shutil
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_geo.bands import opened
-from forestgaps_geo.grids import parsed_crs
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.grids.crs import parse_crs
 from forestgaps_rasters.blocks import Block
 from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.planning import Wish
@@ -37,7 +37,7 @@ def stored(out: Path, name: str, layer: str) -> np.ndarray:
 def original(path: Path) -> np.ndarray:
     with rasterio.open(path) as file:
         pixel_size_m = None if file.crs else 1.0
-    with gdal(), opened(path, pixel_size_m=pixel_size_m) as band:
+    with configure_gdal(), open_band(path, pixel_size_m=pixel_size_m) as band:
         return band.read(0, 0, band.grid.rows, band.grid.columns)
 
 
@@ -97,7 +97,7 @@ def test_a_degree_based_site_is_brought_to_meters_where_asked(raster, tmp_path, 
     raster("geo/chm.tif", np.full((80, 80), 10, np.float32), **degrees)
     sites = [Site(name="geo", folder=surface.parent, **SPLIT)]
     refused(sites, "grid is in degrees .*--resample --crs EPSG:32610")
-    wish = Wish(tile=32, guard_m=2, resolution_m=1.5, resample=True, crs=parsed_crs("EPSG:32610"))
+    wish = Wish(tile=32, guard_m=2, resolution_m=1.5, resample=True, crs=parse_crs("EPSG:32610"))
     prepare_sites(sites, tmp_path / "out", wish)
     height = stored(tmp_path / "out", "geo", "height")
     assert np.isfinite(height).mean() > 0.8
@@ -350,7 +350,7 @@ def test_dsm_and_dtm_the_wrong_way_round_are_refused(site, raster, refused) -> N
 
 def test_a_crs_that_is_none_is_refused() -> None:
     with pytest.raises(DataError, match="names no CRS"):
-        parsed_crs("EPSG:nonsense")
+        parse_crs("EPSG:nonsense")
 
 
 # --- several files, and interrupted -----------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from forestgaps_core.testing import check_data
-from forestgaps_geo.bands import opened
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_rasters.data import Rasters
 from forestgaps_rasters.planning import Wish
 from forestgaps_rasters.preparing import prepare_sites
@@ -34,7 +34,7 @@ BARE = {"br_ducke_dsm": 1.0}  # pixel sizes of surveys without CRS
 
 
 def original(site: str, layer: str) -> np.ndarray:
-    with gdal(), opened(SURVEYS / site / f"{layer}.tif", pixel_size_m=BARE.get(site)) as band:
+    with configure_gdal(), open_band(SURVEYS / site / f"{layer}.tif", pixel_size_m=BARE.get(site)) as band:
         return band.read(0, 0, band.grid.rows, band.grid.columns)
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.bands import opened
-from forestgaps_geo.grids import Grid
-from forestgaps_geo.opening import gdal
+from forestgaps_geo.bands.band import open_band
+from forestgaps_geo.files.gdal import configure_gdal
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters import resampling
 from forestgaps_rasters.resampling import gathered, gathered_window, onto, pixel_size
 
@@ -39,7 +39,7 @@ def test_gathering_agrees_with_ten_slow_lines(k: int, seed: int, holes: float) -
 def test_a_grid_within_the_band_is_read_as_it_is(raster) -> None:
     values = np.arange(48, dtype=np.float32).reshape(6, 8)
     path = raster("a.tif", values)
-    with gdal(), opened(path) as band, onto(band, band.grid.window(1, 2, 4, 5), "maximum", resample=False) as strips:
+    with configure_gdal(), open_band(path) as band, onto(band, band.grid.window(1, 2, 4, 5), "maximum", resample=False) as strips:
         assert strips.exact
         assert np.array_equal(strips.read(1, 3), values[2:5, 2:7])
 
@@ -49,11 +49,11 @@ def test_whole_blocks_and_warping_agree_where_both_can(raster, monkeypatch) -> N
     path = raster("a.tif", values, resolution=0.5)
     shifted = Affine(1, 0, 500_000, 0, -1, 5_200_000)
     for how in ("maximum", "mean", "interpolated"):
-        with gdal(), opened(path) as band:
+        with configure_gdal(), open_band(path) as band:
             target = Grid(band.grid.crs, shifted, 6, 8)
             with onto(band, target, how, resample=True) as exact:
                 expected = exact.read(0, 6)
-            monkeypatch.setattr(resampling, "blocks_of", lambda *_: None)
+            monkeypatch.setattr(resampling, "match_pixel_blocks", lambda *_: None)
             with onto(band, target, how, resample=True) as moved:
                 assert not moved.exact
                 assert np.allclose(moved.read(0, 6), expected, atol=1e-4)
@@ -65,7 +65,7 @@ def test_nothing_is_mixed_in_from_pixels_without_data(raster, how) -> None:
     values = np.full((40, 40), 500, np.float32)
     values[10:20, 10:20] = np.nan
     turned = Affine(0.94, 0.342, 500_000, 0.342, -0.94, 5_200_000)  # by 20 degrees
-    with gdal(), opened(raster("a.tif", values, transform=turned)) as band:
+    with configure_gdal(), open_band(raster("a.tif", values, transform=turned)) as band:
         target = Grid(band.grid.crs, Affine(1.5, 0, 500_005, 0, -1.5, 5_199_998), 15, 15)
         with onto(band, target, how, resample=True) as strips:
             found = strips.read(0, 15)
@@ -79,7 +79,7 @@ def test_grids_that_do_not_fit_need_resampling(raster) -> None:
     values = np.ones((8, 8), np.float32)
     shifted = raster("a.tif", values, transform=Affine(1, 0, 500_000.3, 0, -1, 5_200_000))
     target = Grid(rasterio.crs.CRS.from_epsg(32610), Affine(1, 0, 500_001, 0, -1, 5_199_999), 4, 4)
-    with gdal(), opened(shifted) as band:
+    with configure_gdal(), open_band(shifted) as band:
         with pytest.raises(DataError, match=r"does not fit.*--resample"), onto(band, target, "mean", resample=False):
             pass
         with onto(band, target, "mean", resample=True) as strips:
@@ -89,7 +89,12 @@ def test_grids_that_do_not_fit_need_resampling(raster) -> None:
 def test_finer_pixels_are_not_invented(raster) -> None:
     target = Grid(rasterio.crs.CRS.from_epsg(32610), Affine(1, 0, 500_000, 0, -1, 5_200_000), 10, 10)
     path = raster("a.tif", np.ones((4, 4), np.float32), resolution=5.0)
-    with gdal(), opened(path) as band, pytest.raises(DataError, match="coarser"), onto(band, target, "mean", resample=True):
+    with (
+        configure_gdal(),
+        open_band(path) as band,
+        pytest.raises(DataError, match="coarser"),
+        onto(band, target, "mean", resample=True),
+    ):
         pass
 
 
@@ -98,7 +103,7 @@ def test_scaled_bands_are_meters_after_warping_too(raster) -> None:
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = (0.5,), (10.0,)
     target = Grid(rasterio.crs.CRS.from_epsg(32610), Affine(1.5, 0, 500_001, 0, -1.5, 5_199_999), 8, 8)
-    with gdal(), opened(path) as band, onto(band, target, "mean", resample=True) as strips:
+    with configure_gdal(), open_band(path) as band, onto(band, target, "mean", resample=True) as strips:
         assert (band.read(0, 0, 20, 20) == 210).all()
         assert (strips.read(0, 8) == 210).all()
 
@@ -139,7 +144,7 @@ def gap_fraction(values: np.ndarray) -> float:
 def test_pixels_that_keep_their_size_keep_the_share_of_gaps(raster, own, target) -> None:
     values = forest(160, 160, 1.0)
     path = raster("dsm.tif", values, transform=own)
-    with gdal(), opened(path) as band:
+    with configure_gdal(), open_band(path) as band:
         left, bottom, right, top = band.grid.bounds
         rows, columns = int((top - bottom) / target), int((right - left) / target)
         grid = Grid(band.grid.crs, Affine(target, 0, np.floor(left), 0, -target, np.ceil(top)), rows, columns)
@@ -155,7 +160,7 @@ def test_coarser_pixels_take_the_highest_whatever_the_grid(raster, turn, shift) 
     values = forest(320, 320, 0.5)
     straight = gap_fraction(gathered(values, 2, "maximum"))
     own = rotated(0.5, turn, shift)
-    with gdal(), opened(raster("dsm.tif", values, transform=own)) as band:
+    with configure_gdal(), open_band(raster("dsm.tif", values, transform=own)) as band:
         left, bottom, right, top = band.grid.bounds
         grid = Grid(band.grid.crs, Affine(1, 0, np.floor(left), 0, -1, np.ceil(top)), int(top - bottom), int(right - left))
         with onto(band, grid, "maximum", resample=True) as strips:
@@ -171,7 +176,7 @@ def test_ground_is_interpolated_without_being_asked(raster, size) -> None:
     path = raster(
         "dtm.tif", (400 + 0.5 * x - 0.3 * y).astype(np.float32), transform=Affine(size, 0, 500_000.2, 0, -size, 5_200_000)
     )
-    with gdal(), opened(path) as band:
+    with configure_gdal(), open_band(path) as band:
         grid = Grid(band.grid.crs, Affine(1, 0, 500_011, 0, -1, 5_199_990), 80, 90)
         with onto(band, grid, "interpolated", resample=False) as strips:
             found = strips.read(0, 80)
@@ -197,7 +202,7 @@ def test_a_window_is_gathered_in_pieces_that_fit_memory(monkeypatch) -> None:
 def test_pixels_of_web_mercator_keep_their_values_where_they_keep_their_size(raster, latitude, y) -> None:
     values = np.random.default_rng(0).normal(50, 20, (40, 40)).astype(np.float32)
     path = raster("a.tif", values, crs="EPSG:3857", transform=Affine(2, 0, 1_000_000, 0, -2, y))
-    with gdal(), opened(path) as band:
+    with configure_gdal(), open_band(path) as band:
         target = Grid(band.grid.crs, Affine(2, 0, 1_000_000.6, 0, -2, y - 0.6), 39, 39)
         assert pixel_size(band.grid, target) == pytest.approx(target.resolution, rel=1e-6)
         with onto(band, target, "maximum", resample=True) as strips:

@@ -15,11 +15,12 @@ from rasterio import Affine
 from rasterio.windows import Window
 from test_predicting import Local
 
-from forestgaps_geo import bands
-from forestgaps_geo.opening import gdal
-from forestgaps_geo.raster_sampling import sample_windows
-from forestgaps_geo.sparse import stored_blocks
-from forestgaps_geo.value_bands import ValueBand
+from forestgaps_geo.bands import band as bands
+from forestgaps_geo.bands import elevation_checks
+from forestgaps_geo.bands.sparse_blocks import find_stored_blocks
+from forestgaps_geo.bands.value_band import ValueBand
+from forestgaps_geo.checks.window_statistics import sample_windows
+from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_rasters import cog, predicting
 from forestgaps_rasters.cog import CloudOptimized, interruptible
 from forestgaps_rasters.predicting import MapOptions, predict_raster
@@ -56,7 +57,7 @@ def test_maps_of_a_sparse_raster_are_those_of_a_full_one_and_stay_sparse(tmp_pat
         done = predict_raster(Local(), write(tmp_path / f"{name}.tif", **options), tmp_path / name, [2, 5], SMALL)
         with rasterio.open(done.probabilities) as file:
             found[name] = file.read()
-            stored = [stored_blocks(file, band) for band in file.indexes]
+            stored = [find_stored_blocks(file, band) for band in file.indexes]
             assert sum(int(blocks.sum()) for blocks in stored if blocks is not None) <= 8, "blocks without data take no room"
         assert len(kept) < 30, "blocks known to be empty are not computed"
     assert np.isin(found["full"], np.arange(251)).sum() == 2 * 60 * 90
@@ -110,7 +111,7 @@ def counted_work(monkeypatch: pytest.MonkeyPatch, dsm: Path | list[Path], out: P
         monkeypatch.setattr(owner, name, counting)
 
     with monkeypatch.context() as monkeypatch:
-        monkeypatch.setattr(bands, "STRIP", 64 * side)
+        monkeypatch.setattr(elevation_checks, "STRIP_PIXELS", 64 * side)
         count(ValueBand, "read", "read", lambda band, row, column, rows, columns: rows * columns)
         count(predicting.WorkFolder, "keep", "computed", lambda *_: 1)
         count(CloudOptimized, "write", "written", lambda file, row, values, column: values.size)
@@ -147,7 +148,7 @@ def test_what_is_known_to_be_empty_holds_nothing(tmp_path, flips, sparse: bool) 
     place = Affine(flips[0], 0, 5e5, 0, flips[1], 5.2e6)
     with rasterio.open(tmp_path / "a.tif", "w", **profile, **layout, crs="EPSG:32610", transform=place) as file:
         file.write(values, 1)
-    with gdal(), bands.opened(tmp_path / "a.tif") as band:
+    with configure_gdal(), bands.open_band(tmp_path / "a.tif") as band:
         whole = band.read(0, 0, side, side)
         assert np.isfinite(whole).sum() == 30 * 90 + 190 + 1
         empty = 0
@@ -164,24 +165,24 @@ def test_what_is_known_to_be_empty_holds_nothing(tmp_path, flips, sparse: bool) 
 
 
 def test_samples_lie_where_a_sparse_raster_holds_data(tmp_path) -> None:
-    with gdal(), bands.opened(write(tmp_path / "a.tif", sparse=True, side=40_000)) as band:
+    with configure_gdal(), bands.open_band(write(tmp_path / "a.tif", sparse=True, side=40_000)) as band:
         (sample,) = sample_windows(band)
     assert sample.valid == 60 * 90
 
 
 def test_blocks_without_bytes_and_without_nodata_hold_zeros_not_nothing(tmp_path) -> None:
-    from forestgaps_geo.bands import opened
+    from forestgaps_geo.bands.band import open_band
 
     path = write(tmp_path / "zeros.tif", sparse=True, nodata=None)
-    with gdal(), opened(path) as band:
+    with configure_gdal(), open_band(path) as band:
         assert not band.source.is_empty(0, 0, 100, 100)
-    with gdal(), opened(path, nodata=0) as band:
+    with configure_gdal(), open_band(path, nodata=0) as band:
         assert band.source.is_empty(0, 0, 100, 100)
         assert not band.source.is_empty(0, 0, SIDE, SIDE)
 
 
 def test_room_is_asked_for_what_is_occupied(tmp_path) -> None:
-    from forestgaps_geo.grids import Grid
+    from forestgaps_geo.grids.grid import Grid
 
     grid = Grid(None, Affine(1, 0, 0, 0, -1, 0), 40_000, 40_000)
     assert predicting.room(grid, 1, 0.001) < 0.002 * predicting.room(grid, 1)

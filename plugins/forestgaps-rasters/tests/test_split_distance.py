@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
-from forestgaps_geo.grids import Grid
+from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.blocks import PARTS, Block
 from forestgaps_rasters.split_distance import apart, between, check_apart, holds, near, outline, over_ground
 from forestgaps_rasters.store import Index, SourceFile, StoredSite

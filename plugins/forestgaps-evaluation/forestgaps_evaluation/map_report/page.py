@@ -66,7 +66,7 @@ def write_map_report(
         dsm: The surface model that was mapped, or the files it consists of.
         out: The page, a new file.
         notes: Licence, credit, whatever a reader should know of the data.
-        reading: How the surface model is read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+        reading: How the surface model is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
         shown_as: Path of the folder on the page, where it is still to get its name.
 
     Raises:

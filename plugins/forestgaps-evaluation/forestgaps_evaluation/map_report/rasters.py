@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from forestgaps_core.errors import DataError
 from forestgaps_evaluation.counting.gap_sizes import GapSizeCounter, GapSizes
 from forestgaps_evaluation.pages.pictures import hillshade
-from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
 
 if TYPE_CHECKING:
     from rasterio import DatasetReader
@@ -37,10 +37,10 @@ def is_map_folder(folder: Path) -> bool:
 def open_raster(path: Path) -> Iterator[DatasetReader]:
     """Open for reading; an error names what is missing."""
     try:
-        from forestgaps_geo import opening
+        from forestgaps_geo.files.opening import open_raster
     except ImportError as error:
         raise DataError(NO_RASTERIO) from error
-    with opening.opened(path) as dataset:
+    with open_raster(path) as dataset:
         yield dataset
 
 
@@ -97,7 +97,7 @@ def count_map(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, 
         for found, mask in zip(labels, masks, strict=True):
             found.add(mask == 1)
     resolution = get_pixel_size_m(gaps)
-    least = least_pixels(MIN_MAPPED_GAP_M2, resolution**2)
+    least = count_min_pixels(MIN_MAPPED_GAP_M2, resolution**2)
     sizes = tuple(GapSizes.of(found.sizes(), resolution, least=least) for found in labels)
     return MapCounts(
         levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
@@ -136,7 +136,7 @@ def read_overview(
 
 def get_pixel_size_m(dataset: DatasetReader) -> float:
     """Return the side of a pixel in meters on the ground."""
-    from forestgaps_geo.grids import Grid
+    from forestgaps_geo.grids.grid import Grid
 
     return Grid(dataset.crs or None, dataset.transform, dataset.height, dataset.width).resolution
 
@@ -161,7 +161,7 @@ def read_surfaces(
     """The surface models together on one grid, (rows, columns) meters, NaN where none has data.
 
     Args:
-        reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.opened` takes them.
+        reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
     """
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
@@ -210,18 +210,19 @@ def open_surface(
     scale: float | None = None,
 ) -> Iterator[SurfaceView]:
     """A surface model, read as the user says."""
-    from forestgaps_geo.opening import opened_text
-    from forestgaps_geo.units import height_unit
-    from forestgaps_geo.value_bands import choose_band, value_band
+    from forestgaps_geo.bands.band_selection import choose_band
+    from forestgaps_geo.bands.height_units import resolve_height_unit
+    from forestgaps_geo.bands.value_band import make_value_band
+    from forestgaps_geo.files.opening import open_vrt_text
 
-    source = value_band(path, dataset, choose_band(path, dataset, band, "a surface model"), nodata)
-    unit_m = height_unit(path, dataset, source.number, feet=feet, scale=scale).meters
+    source = make_value_band(path, dataset, choose_band(path, dataset, band, "a surface model"), nodata)
+    unit_m = resolve_height_unit(path, dataset, source.number, feet=feet, scale=scale).meters
     value = np.nan if source.gdal_nodata is None else source.gdal_nodata
     factor, offset = source.scale * unit_m, source.offset * unit_m
     if source.gdal_source == dataset.name:
         yield SurfaceView(dataset, value, factor, offset)
         return
-    with opened_text(path, source.gdal_source, dataset.width * dataset.height) as view:
+    with open_vrt_text(path, source.gdal_source, dataset.width * dataset.height) as view:
         yield SurfaceView(view, value, factor, offset)
 
 
@@ -234,8 +235,8 @@ def check_surfaces(
         DataError: One does not look like elevations in meters.
     """
     try:
-        from forestgaps_geo.bands import opened_anywhere
-        from forestgaps_geo.input_checks import check_raster, resolve_findings
+        from forestgaps_geo.bands.band import opened_anywhere
+        from forestgaps_geo.checks.input_checks import check_raster, resolve_findings
     except ImportError as error:
         raise DataError(NO_RASTERIO) from error
     findings = []

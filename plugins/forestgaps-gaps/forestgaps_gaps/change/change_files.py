@@ -20,7 +20,7 @@ from forestgaps_gaps.detection.search import GapSearch
 from forestgaps_gaps.rasters.grid import Grid
 from forestgaps_gaps.rasters.opening import Layer
 from forestgaps_gaps.vector_files import GEOMETRY, SCHEMA, make_record_batch, write_layer
-from forestgaps_geo.writing import NewRaster
+from forestgaps_geo.bands.writing import NewRaster
 
 COLORS = {
     0: (232, 236, 228, 255),

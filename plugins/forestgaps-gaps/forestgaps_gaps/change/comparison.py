@@ -26,7 +26,7 @@ from forestgaps_gaps.detection.labeling import STRIP_PIXELS
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
 from forestgaps_gaps.rasters.grid import find_common_extent, is_same_grid, require_overlap
 from forestgaps_gaps.rasters.opening import CroppedLayer, HeightLayer, Layer, MapLayer, Pixels, ReadingOptions, open_layers
-from forestgaps_geo.georeference import align_line
+from forestgaps_geo.bands.georeference import format_align_command
 
 POLYGONS_FILE, SUMMARY_FILE = "gaps.gpkg", "summary.json"
 CAUTION = (
@@ -198,7 +198,7 @@ def crop_to_common_extent(
     found = find_common_extent(one, other)
     if found is None:
         assert isinstance(pairs[0][1], HeightLayer | MapLayer)
-        line = align_line(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
+        line = format_align_command(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
         raise DataError(
             f"{later}: lies on another grid than {earlier} ({other}; there {one}), so pixels cannot be compared. Make both on one "
             f"grid from the points, or bring it to the grid of the earlier one: {line}"

@@ -22,7 +22,7 @@ from forestgaps_gaps.detection.nearest import ColumnScan, measure_southward
 from forestgaps_gaps.detection.outlines import Outlines
 from forestgaps_gaps.detection.polygons import Geometries, build_polygons
 from forestgaps_gaps.rasters.opening import Layer, MapLayer, Pixels
-from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, least_pixels
+from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
 
 ReportProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what, rows done, rows in all) while work continues."""
@@ -66,7 +66,7 @@ class GapCriteria:
         minimum_m2 = self.minimum_m2 or 0.0
         if not 0 <= minimum_m2 <= self.maximum_m2:
             raise DataError(f"gaps of at least {minimum_m2:g} and at most {self.maximum_m2:g} m2 were asked; none can be both")
-        least = least_pixels(minimum_m2, pixel_m2)
+        least = count_min_pixels(minimum_m2, pixel_m2)
         return least, None if self.maximum_m2 == inf else floor(self.maximum_m2 / pixel_m2 + 1e-9)
 
 

@@ -13,10 +13,10 @@ from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.detection.measures import Pixel
-from forestgaps_geo.georeference import meters_line, stated_transform, straighten_line
-from forestgaps_geo.grids import meters, same_place, why_nowhere
-from forestgaps_geo.ground_scale import GroundScale, ground_scale
-from forestgaps_geo.value_bands import value_band
+from forestgaps_geo.bands.georeference import format_metric_command, format_straighten_command, resolve_transform
+from forestgaps_geo.bands.value_band import make_value_band
+from forestgaps_geo.grids.crs import explain_geocentric, get_meters_per_unit, is_same_crs
+from forestgaps_geo.grids.ground_scale import GroundScale, get_ground_scale
 
 MAX_MISFIT_PIXELS = 0.01  # pixels: grids that fit this well are the same, written with rounded numbers
 
@@ -68,20 +68,20 @@ def read_grid(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
         DataError: Areas cannot be measured on it.
     """
     crs = dataset.crs or None
-    unit = meters(crs)
-    source = value_band(path, dataset, 1, transform=stated_transform(path, dataset, pixel_size_m))
+    unit = get_meters_per_unit(crs)
+    source = make_value_band(path, dataset, 1, transform=resolve_transform(path, dataset, pixel_size_m))
     transform = source.transform
     if crs is not None and crs.is_geographic:
         raise DataError(
             f"{path}: its grid is in degrees ({format_crs(crs)}), where areas differ from row to row. Bring it to a grid in "
-            f"meters: {meters_line(source)}"
+            f"meters: {format_metric_command(source)}"
         )
-    if fault := why_nowhere(crs):
+    if fault := explain_geocentric(crs):
         raise DataError(f"{path}: {fault}")
     if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e):
-        raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {straighten_line(source)}")
+        raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {format_straighten_command(source)}")
     x, y = transform.c + dataset.width / 2 * transform.a, transform.f + dataset.height / 2 * transform.e
-    return Grid(crs, transform, dataset.height, dataset.width, unit, ground_scale(crs, x, y, unit))
+    return Grid(crs, transform, dataset.height, dataset.width, unit, get_ground_scale(crs, x, y, unit))
 
 
 def is_same_grid(one: Grid, other: Grid) -> bool:
@@ -91,7 +91,7 @@ def is_same_grid(one: Grid, other: Grid) -> bool:
 
 def find_shift(one: Grid, other: Grid) -> tuple[int, int] | None:
     """Rows and columns from the corner of one grid to that of another; None where pixels do not fall on pixels."""
-    if one.crs and other.crs and not same_place(one.crs, other.crs):
+    if one.crs and other.crs and not is_same_crs(one.crs, other.crs):
         return None
     a, b = one.transform, other.transform
     column, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
@@ -108,7 +108,7 @@ def require_overlap(path: Path, one: Grid, other_path: Path, other: Grid) -> Non
     """
     left, bottom, right, top = compute_bounds(one)
     west, south, east, north = compute_bounds(other)
-    if one.crs and other.crs and not same_place(one.crs, other.crs):
+    if one.crs and other.crs and not is_same_crs(one.crs, other.crs):
         try:
             west, south, east, north = transform_bounds(other.crs, one.crs, west, south, east, north)
         except CRSError:

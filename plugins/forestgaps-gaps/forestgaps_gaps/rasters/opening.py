@@ -17,14 +17,18 @@ from forestgaps_core.config.thresholds import indistinct_heights
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.detection.gap_table import Flags
 from forestgaps_gaps.rasters.grid import Grid, is_same_grid, read_grid, require_overlap
-from forestgaps_geo import opening
-from forestgaps_geo.bands import MAX_SENTINELS, convert_values
-from forestgaps_geo.bands import Band as RasterBand
-from forestgaps_geo.georeference import align_line
-from forestgaps_geo.grids import Grid as RasterGrid
-from forestgaps_geo.input_checks import check_grid, check_raster, resolve_findings
-from forestgaps_geo.units import HeightUnit, height_unit
-from forestgaps_geo.value_bands import ValueBand, choose_band, existing_band, named, value_band, value_bands
+from forestgaps_geo.bands.band import Band as RasterBand
+from forestgaps_geo.bands.band import convert_values
+from forestgaps_geo.bands.band_selection import choose_band, describe_bands, list_value_bands, require_band
+from forestgaps_geo.bands.elevation_checks import MAX_SENTINELS
+from forestgaps_geo.bands.georeference import format_align_command
+from forestgaps_geo.bands.height_units import HeightUnit, resolve_height_unit
+from forestgaps_geo.bands.value_band import ValueBand, make_value_band
+from forestgaps_geo.checks.input_checks import check_grid, check_raster, resolve_findings
+from forestgaps_geo.files.gdal import configure_gdal, convert_gdal_errors
+from forestgaps_geo.files.header_checks import REAL_DTYPES
+from forestgaps_geo.files.opening import open_raster
+from forestgaps_geo.grids.grid import Grid as RasterGrid
 
 Heights: TypeAlias = NDArray[np.floating[Any]]  # float32, or float64 where the file has that
 
@@ -205,7 +209,7 @@ class ReadingOptions:
         chm_band: The band of `chm` to read; None: its only band of values.
         pixel_size_m: Pixel size of a raster without CRS.
         nodata: Value that means no data, where the file does not say so.
-        feet, scale: The unit of heights, as the user states it; see `forestgaps_geo.units.height_unit`.
+        feet, scale: The unit of heights, as the user states it; see `forestgaps_geo.bands.height_units.resolve_height_unit`.
         skip_checks: Use heights that fail the input checks.
     """
 
@@ -237,9 +241,9 @@ def open_layers(path: Path, how: ReadingOptions) -> Iterator[tuple[Layer, ...]]:
     if fault := indistinct_heights(how.thresholds):
         raise DataError(fault)
     with ExitStack() as stack:
-        stack.enter_context(opening.gdal())
-        dataset = stack.enter_context(opening.opened(path))
-        with opening.reading(path, "has a damaged header"):
+        stack.enter_context(configure_gdal())
+        dataset = stack.enter_context(open_raster(path))
+        with convert_gdal_errors(path, "has a damaged header"):
             grid = read_grid(path, dataset, how.pixel_size_m)
             bands = [open_band(path, dataset, number, how.nodata) for number in choose_bands(path, dataset, how.band)]
             a_map = is_gap_map(bands[0], how)
@@ -269,12 +273,12 @@ def note_constant_map(band: LayerBand) -> tuple[str, ...]:
 
 
 def choose_bands(path: Path, dataset: Any, band: int | None) -> list[int]:
-    numbers = value_bands(path, dataset)
-    return numbers if band is None else [existing_band(path, dataset, band, numbers)]
+    numbers = list_value_bands(path, dataset)
+    return numbers if band is None else [require_band(path, dataset, band, numbers)]
 
 
 def open_band(path: Path, dataset: Any, number: int, stated: float | None) -> LayerBand:
-    source = value_band(path, dataset, number, stated)
+    source = make_value_band(path, dataset, number, stated)
     return LayerBand(source, source.nodata)
 
 
@@ -286,7 +290,7 @@ def is_gap_map(band: LayerBand, how: ReadingOptions) -> bool:
     """
     if "probability" in band.description:
         raise DataError(f"{band.path}: holds probabilities of gaps; give the gap map beside it, gaps.tif")
-    if band.source.dtype.name not in opening.REAL:
+    if band.source.dtype.name not in REAL_DTYPES:
         raise DataError(f"{band.path}: holds {band.source.dtype.name}; heights and gap maps are real numbers")
     if parse_threshold(band.description) is not None:
         return True
@@ -336,8 +340,8 @@ def make_height_layers(bands: list[LayerBand], grid: Grid, how: ReadingOptions) 
     if len(bands) != 1:
         numbers = [band.number for band in bands]
         raise DataError(
-            f"{path}: has {len(bands)} bands of heights ({named(bands[0].source.dataset, numbers)}). Choose the canopy height with "
-            f"--band N, such as --band {numbers[0]}"
+            f"{path}: has {len(bands)} bands of heights ({describe_bands(bands[0].source.dataset, numbers)}). Choose the canopy "
+            f"height with --band N, such as --band {numbers[0]}"
         )
     if not how.thresholds:
         raise DataError(f"{path}: holds heights, not a gap map; say below which height canopy is gap, such as -t 5 -t 10")
@@ -352,7 +356,7 @@ def check_heights(band: LayerBand, grid: Grid, how: ReadingOptions, *, is_refere
     Raises:
         DataError: It does not look like canopy heights in meters.
     """
-    band.unit = height_unit(band.path, band.source.dataset, band.number, feet=how.feet, scale=how.scale)
+    band.unit = resolve_height_unit(band.path, band.source.dataset, band.number, feet=how.feet, scale=how.scale)
     raster_grid = RasterGrid(grid.crs, grid.transform, grid.rows, grid.columns)
     stated = how.feet or how.scale is not None
     band.source.nodata = band.nodata
@@ -364,12 +368,12 @@ def open_chm(stack: ExitStack, gap_map: Path, how: ReadingOptions, grid: Grid) -
     """The heights that go with a gap map, and the notes on them."""
     path = how.chm
     assert path is not None
-    dataset = stack.enter_context(opening.opened(path))
+    dataset = stack.enter_context(open_raster(path))
     number = choose_band(path, dataset, how.chm_band, "a CHM", option="--chm-band")
     other = read_grid(path, dataset, how.pixel_size_m)
     band = open_band(path, dataset, number, how.nodata)
     if not is_same_grid(grid, other):
         require_overlap(gap_map, grid, path, other)
-        line = align_line(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
+        line = format_align_command(band.source, grid.crs, grid.transform, grid.rows, grid.columns)
         raise DataError(f"{path}: lies on another grid than the gap map ({other}; there {grid}). Bring it to that grid: {line}")
     return band, check_heights(band, other, how, is_reference=True)

@@ -19,8 +19,7 @@ from rasterio import Affine
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_for_table
 from forestgaps_gaps.detection.gap_table import GapTable
-from forestgaps_geo.band_layout import PLAIN_BANDS
-from forestgaps_geo.writing import NewRaster
+from forestgaps_geo.bands.writing import PLAIN_BANDS, NewRaster
 
 Mask: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.float64]

@@ -16,7 +16,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_gaps.change.comparison import ChangeOptions, compare_rasters
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch
 from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
-from forestgaps_geo.testing import execute, line_in
+from forestgaps_geo.testing.gdal_commands import find_command, run_command
 
 WEST, NORTH = 500_000, 5_300_000
 GRID = Affine(1, 0, WEST, 0, -1, NORTH)
@@ -132,7 +132,7 @@ def test_change_line_brings_a_shifted_raster_to_the_grid(tmp_path, monkeypatch, 
     later = write(Path(name), values, transform=Affine(1, 0, WEST + 0.25, 0, -1, NORTH - 0.25), nodata=declared)
     with pytest.raises(DataError, match="another grid") as refused:
         compared(earlier, later, Path("out"), **options)
-    aligned = execute(line_in(refused.value), tmp_path)
+    aligned = run_command(find_command(refused.value), tmp_path)
     found = compared(earlier, aligned, Path("out"), **options)
     assert right(found)
     assert found["surveyed_m2"] == 120 * 110 - (0 if marker is None else 200)
@@ -145,7 +145,7 @@ def test_change_line_adds_no_geoid_to_heights(tmp_path) -> None:
                    transform=Affine(1, 0, x[0] - 40, 0, -1, y[0] + 40))  # fmt: skip
     with pytest.raises(DataError, match="another grid") as refused:
         compared(earlier, turned, tmp_path / "out")
-    aligned = execute(line_in(refused.value), tmp_path)
+    aligned = run_command(find_command(refused.value), tmp_path)
     with rasterio.open(aligned) as file:
         heights = file.read(1)
         assert (file.crs.to_epsg(), file.transform) == (32632, GRID)
@@ -162,7 +162,7 @@ def test_change_line_keeps_alpha_a_mask(tmp_path) -> None:
     earlier = write(tmp_path / "earlier.tif", chm())
     with pytest.raises(DataError, match="another grid") as refused:
         compared(earlier, later, tmp_path / "out")
-    found = compared(earlier, execute(line_in(refused.value), tmp_path), tmp_path / "out")
+    found = compared(earlier, run_command(find_command(refused.value), tmp_path), tmp_path / "out")
     assert right(found)
     assert found["surveyed_m2"] == 120 * 112
 
@@ -171,7 +171,7 @@ def test_gaps_line_turns_a_rotated_raster(tmp_path) -> None:
     path = write(tmp_path / "turned.tif", chm(), transform=Affine(COS, SIN, WEST, SIN, -COS, NORTH))
     with pytest.raises(DataError, match="rotated") as refused:
         gap_m2(path)
-    gap, surveyed = gap_m2(execute(line_in(refused.value), tmp_path))
+    gap, surveyed = gap_m2(run_command(find_command(refused.value), tmp_path))
     assert surveyed == pytest.approx(120 * 120, rel=0.01)
     assert gap == pytest.approx(233, rel=0.05)
 
@@ -185,7 +185,7 @@ def test_gaps_line_brings_degrees_to_meters(tmp_path, declared) -> None:
     )
     with pytest.raises(DataError, match="in degrees") as refused:
         gap_m2(path)
-    gap, surveyed = gap_m2(execute(line_in(refused.value), tmp_path))
+    gap, surveyed = gap_m2(run_command(find_command(refused.value), tmp_path))
     assert surveyed == pytest.approx(120 * 120, rel=0.02)
     assert gap == pytest.approx(233, rel=0.05)
 
@@ -195,6 +195,6 @@ def test_gaps_line_brings_heights_to_the_grid_of_a_map(tmp_path) -> None:
     heights = write(tmp_path / "chm.tif", chm(), transform=Affine(1, 0, WEST + 0.25, 0, -1, NORTH))
     with pytest.raises(DataError, match="another grid") as refused, open_layers(gaps, ReadingOptions(chm=heights)):
         pass
-    with open_layers(gaps, ReadingOptions(chm=execute(line_in(refused.value), tmp_path))) as (layer,):
+    with open_layers(gaps, ReadingOptions(chm=run_command(find_command(refused.value), tmp_path))) as (layer,):
         table = GapSearch(layer).table()
     assert table.height_mean.tolist() == pytest.approx([1.0, 2.0, 0.5])

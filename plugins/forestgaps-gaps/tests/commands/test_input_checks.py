@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.commands.change import change
 from forestgaps_gaps.commands.gaps import gaps
-from forestgaps_geo.ground_scale import distance_m
+from forestgaps_geo.grids.ground_scale import compute_distance_m
 
 GAP_PIXELS = 233
 
@@ -56,7 +56,7 @@ def test_areas_are_those_on_the_ground(run, raster, heights, code: int, x: float
     found = run(gaps, path, "-t", 5)
     middle = [(x + 60 + dx, y - 60 + dy) for dx, dy in ((-50, 0), (50, 0), (0, -50), (0, 50))]
     (w, e, s, n), (lw, le, ls, ln) = transform(f"EPSG:{code}", "EPSG:4326", *zip(*middle, strict=True))
-    true = distance_m(w, lw, e, le) * distance_m(s, ls, n, ln) / 1e4
+    true = compute_distance_m(w, lw, e, le) * compute_distance_m(s, ls, n, ln) / 1e4
     assert gap_area(found) == pytest.approx(GAP_PIXELS * true, rel=1e-3)
     assert "on the ground" in found["notes"][0]
     other = run(change, path, path, "-t", 5, "--out", path.parent / "change")

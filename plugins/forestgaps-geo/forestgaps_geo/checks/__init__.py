@@ -1,0 +1,1 @@
+"""Check that a raster is plausible, and that two rasters agree."""

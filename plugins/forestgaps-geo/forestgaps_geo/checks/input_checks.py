@@ -1,0 +1,176 @@
+"""Plausibility checks of a raster before use, for every command that reads one. Each finding is a sentence.
+
+What cannot be right is refused, unless the user adds `--skip-checks`; what may be right is noted. The checks read a few dozen
+windows, so that they take seconds on a raster of any size; a few wrong pixels are found by `bands.survey`, which reads them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from attrs import evolve
+
+from forestgaps_geo.bands.band import Band
+from forestgaps_geo.checks.findings import Finding, resolve_findings
+from forestgaps_geo.checks.height_checks import (
+    check_negative_heights,
+    check_no_ground,
+    check_offset,
+    check_tall_trees,
+    summarize_heights,
+)
+from forestgaps_geo.checks.nodata_checks import check_collar, check_sentinel, check_zero_nodata, check_zero_patches, check_zeros
+from forestgaps_geo.checks.surface_checks import (
+    check_constant,
+    check_facets,
+    check_is_chm,
+    check_level_patches,
+    check_no_canopy,
+    check_rounding,
+    check_stripes,
+    check_voids,
+)
+from forestgaps_geo.checks.unit_checks import check_band_name, check_declared_unit, check_picture, check_unit
+from forestgaps_geo.checks.value_checks import check_binary, check_fractions, check_percent
+from forestgaps_geo.checks.window_statistics import WindowStatistics, sample_windows
+from forestgaps_geo.grids.crs import describe_crs
+from forestgaps_geo.grids.grid import Grid, apply_transform
+from forestgaps_geo.grids.ground_scale import get_ground_scale
+
+__all__ = ["Finding", "Kind", "check_dsm", "check_grid", "check_raster", "check_resolution", "resolve_findings"]
+
+Kind: TypeAlias = Literal["dsm", "dtm", "chm"]
+Check: TypeAlias = Callable[[Band, Kind, Sequence[WindowStatistics]], Finding | None]
+
+MAX_PIXEL_SIZE_RATIO = 4.0  # of pixel sizes; beyond, crowns are no longer what a network has learned
+MAX_PIXEL_SIZE_DIFFERENCE = 0.05  # of the pixel size; below, no difference worth a word
+
+LARGE_FRACTION = 0.05  # of the pixels; so many of one value decide what else would be found
+DECISIVE_CHECKS: tuple[Check, ...] = (check_binary, check_fractions, check_percent, check_picture, check_zeros)
+"""Where one of these finds something, the others would only follow from it."""
+
+
+def check_raster(band: Band, kind: Kind, *, is_reference: bool = False) -> list[Finding]:
+    """Return the findings on a raster.
+
+    Args:
+        kind: What it is said to be. A CHM of zeros and ones only is noted, elevations of them are refused.
+        is_reference: A map is trained on or measured by it, so that zeros and ones are refused as a CHM too.
+    """
+    seen = list(sample_windows(band))
+    if not seen:
+        return []
+    first = drop_none([check_declared_unit(band), check_band_name(band)])
+    for check in DECISIVE_CHECKS:
+        if finding := check(band, kind, seen):
+            return [*first, evolve(finding, severity="refused") if is_reference and check is check_binary else finding]
+    if finding := check_constant(band, seen):
+        return [*first, finding]
+    checks = {"dsm": check_dsm_values, "dtm": check_dtm_values, "chm": check_chm_values}
+    return [*first, *checks[kind](band, seen)]
+
+
+def check_dsm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
+    sentinel = check_sentinel(band, "dsm", seen)
+    if sentinel and sentinel.numbers["share"] > LARGE_FRACTION:
+        return [sentinel]
+    instead = check_is_chm(band, seen)
+    found = [sentinel, instead or check_no_canopy(band, "dsm", seen), check_unit(band, "dsm", seen), check_voids(band, seen)]
+    zeros = check_zero_patches(band, seen) or check_collar(band, "dsm", seen)
+    return drop_none(
+        [
+            *found,
+            zeros or check_level_patches(band, seen),
+            check_facets(band, seen),
+            check_rounding(band, seen),
+            check_stripes(band, seen),
+        ]
+    )
+
+
+def check_dtm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
+    zeros = check_zero_patches(band, seen) or check_collar(band, "dtm", seen)
+    return drop_none([check_sentinel(band, "dtm", seen), zeros, check_unit(band, "dtm", seen), check_rounding(band, seen)])
+
+
+def check_chm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
+    if sentinel := check_sentinel(band, "chm", seen):
+        return [sentinel]  # it would pass for depths or heights
+    heights, path = summarize_heights(seen), str(band.path)
+    elevated, unit = check_no_ground(heights, path, ELEVATION_ADVICE), check_unit(band, "chm", seen)
+    if elevated and elevated.severity == "refused":
+        above_all = 2 * elevated.numbers["low_20"] > max(one.high for one in seen)  # whatever the unit
+        return [elevated] if above_all or unit is None or unit.severity == "noted" else [unit]
+    if unit and unit.severity == "refused":
+        return [unit]
+    found = [check_zero_nodata(band, seen), unit, check_collar(band, "chm", seen), check_negative_heights(heights, path)]
+    found += [elevated or check_offset(heights, path, OFFSET_ADVICE), check_no_canopy(band, "chm", seen)]
+    return drop_none([*found, None if unit else check_tall_trees(heights, path), check_rounding(band, seen)])
+
+
+ELEVATION_ADVICE = "it seems to hold elevations, or was made from a wrong ground. Give heights above ground (CHM = DSM - DTM)"
+OFFSET_ADVICE = "it was made from a wrong ground"
+
+
+def drop_none(findings: Sequence[Finding | None]) -> list[Finding]:
+    return [finding for finding in findings if finding is not None]
+
+
+# --- the grid -----------------------------------------------------------------------------------------------------------
+
+
+def check_grid(path: Path, grid: Grid) -> list[Finding]:
+    """Return a note where lengths in the CRS differ from those on the ground by more than 1 %."""
+    scale = grid.ground_scale
+    if scale.mean == scale.x == scale.y == 1:
+        return []
+    size = grid.nominal_resolution
+    true = f"{size * scale.x:.3g} m" if scale.x == scale.y else f"{size * scale.x:.3g} x {size * scale.y:.3g} m"
+    unit_m = grid.unit_m / scale.mean
+    corners = [apply_transform(grid.transform, x, y) for x in (0, grid.columns) for y in (0, grid.rows)]
+    area = scale.x * scale.y
+    off = max(abs(there.x * there.y / area - 1) for x, y in corners for there in [get_ground_scale(grid.crs, x, y, unit_m)])
+    sentence = (
+        f"{path}: lengths in {describe_crs(grid.crs)} are not those on the ground here; a pixel of {size:g} m is {true} on the "
+        "ground. Pixel sizes and areas are given as on the ground"
+    )
+    if off > 0.02:
+        sentence += f", measured at the middle of the raster; towards its corners they are off by up to {100 * off:.0f} %"
+    return [Finding(kind="ground scale", severity="noted", sentence=sentence, numbers={"x": scale.x, "y": scale.y, "off": off})]
+
+
+# --- a DSM for a network --------------------------------------------------------------------------------------------------
+
+
+def check_dsm(band: Band, resolution_m: float, trained_m: float, finest: float | None = None) -> list[Finding]:
+    """Return the findings on a DSM that is mapped at a pixel size, by a network that was trained at another or the same.
+
+    Args:
+        finest: The finest pixels the network maps well, times those of its training, where that is known.
+    """
+    size = check_resolution(resolution_m, trained_m, finest)
+    return [*([size] if size else []), *check_raster(band, "dsm")]
+
+
+def check_resolution(resolution_m: float, trained_m: float, finest: float | None = None) -> Finding | None:
+    """Whether a DSM has the pixel size a network learned at, or one that it maps as well."""
+    times = resolution_m / trained_m
+    if abs(times - 1) <= MAX_PIXEL_SIZE_DIFFERENCE:
+        return None
+    said = f"the DSM has pixels of {resolution_m:.6g} m, the network learned at {trained_m:g} m"
+    numbers = {"pixel_m": resolution_m, "trained_m": trained_m}
+    if finest is not None and times < 1:
+        if times >= 0.999 * finest:
+            sentence = f"{said}: it is mapped at its own pixel size, which gives better maps than --resample"
+            return Finding(kind="pixel size", severity="noted", sentence=sentence, numbers=numbers)
+        least = finest * trained_m
+        sentence = f"{said} and maps pixels down to {least:g} m. Add --resample --resolution {least:g} to bring the DSM there"
+        return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)
+    if 1 / MAX_PIXEL_SIZE_RATIO <= times <= MAX_PIXEL_SIZE_RATIO:
+        would = "; --resample brings it there" if times < 1 else ""
+        return Finding(kind="pixel size", severity="noted", sentence=f"{said}: expect a worse map{would}", numbers=numbers)
+    would = "--resample brings it there" if times < 1 else "take a finer DSM, or a network trained on such pixels"
+    sentence = f"{said}, more than {MAX_PIXEL_SIZE_RATIO:g} times apart: crowns do not look alike at both; {would}"
+    return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)

@@ -1,0 +1,1 @@
+"""Open untrusted raster files safely, and identify the files that are read."""
