@@ -23,9 +23,9 @@ CONTRAST = """
   const behind = element => {
     const layers = [];
     for (let at = element; at; at = at.parentElement) {
-      const colour = parsed(getComputedStyle(at).backgroundColor);
-      if (colour[3] > 0) layers.push(colour);
-      if (colour[3] === 1) break;
+      const color = parsed(getComputedStyle(at).backgroundColor);
+      if (color[3] > 0) layers.push(color);
+      if (color[3] === 1) break;
     }
     return layers.reverse().reduce((base, layer) => over(layer, base), [255, 255, 255]);
   };
@@ -136,7 +136,7 @@ def test_a_narrow_window_needs_no_sideways_scrolling(show, width):
 def test_lines_and_marks_differ_besides_in_colour(show):
     page = show()
     styles = page.evaluate(
-        """() => Object.fromEntries(["predicted", "reference", "trivial"].map(role => {
+        """() => Object.fromEntries(["predicted", "reference", "baseline"].map(role => {
           const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
           path.setAttribute("class", `line ${role}`);
           document.querySelector("svg.chart").append(path);
@@ -145,7 +145,7 @@ def test_lines_and_marks_differ_besides_in_colour(show):
         }))"""
     )
     assert len({dash for dash, _ in styles.values()}) == 3
-    assert len({colour for _, colour in styles.values()}) == 3
+    assert len({color for _, color in styles.values()}) == 3
 
 
 def test_screen_readers_meet_named_things_only(show):

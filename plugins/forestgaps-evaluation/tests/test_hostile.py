@@ -172,7 +172,7 @@ def test_no_control_character_comes_to_the_page(file):
     assert "\x07" not in text
 
 
-def test_the_item_for_catalogues_is_plain_json(evil_report):
+def test_the_item_for_catalogs_is_plain_json(evil_report):
     text = evil_report.card.read_text(encoding="utf-8")
     item = json.loads(text)
     assert text == format_json(item)

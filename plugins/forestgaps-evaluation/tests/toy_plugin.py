@@ -16,7 +16,7 @@ SIZE = 40  # pixels of 5 m: a tile is 200 m wide and has four cells
 
 @define(eq=False)
 class Wood:
-    """Crowns of 4 x 4 pixels on slopes that rise from tile to tile; two neighbouring tiles make a block."""
+    """Crowns of 4 x 4 pixels on slopes that rise from tile to tile; two neighboring tiles make a block."""
 
     tiles: int
     salt: int

@@ -85,7 +85,7 @@ def evaluate(
     if train is not None and out is None:
         raise ConfigError("--train needs --out FOLDER, to train in", "evaluate")
     if leakage is not None and split != "test":
-        raise ConfigError("--leakage shares out the test split, so it goes with --split test only", "evaluate")
+        raise ConfigError("--leakage splits the test split, so it goes with --split test only", "evaluate")
     files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
     writers = {"json": tables.format_json, "csv": tables.format_csv, "md": tables.format_markdown}
     with ExitStack() as stack:

@@ -38,7 +38,7 @@ def report(
     scale: Scale = None,
     skip_checks: SkipChecks = False,
     notes: Annotated[
-        str, typer.Option(metavar="TEXT|FILE", help="Licence and credit of the data, or a text file that holds them.")
+        str, typer.Option(metavar="TEXT|FILE", help="License and credit of the data, or a text file that holds them.")
     ] = "",
     threshold: Annotated[
         list[float] | None,

@@ -10,7 +10,7 @@ from forestgaps_core.components import Batch
 PROBABILITY_CLASSES = 100  # equal parts of probability
 PROBABILITY_UNIT = 2**20  # parts of 1: float64 holds sums over 8.6e9 pixels of a class to the last digit
 HEIGHT_UNIT = 1000  # millimeters
-CANOPY_M = 2.0  # canopy cover is the share of ground under something at least so tall
+CANOPY_M = 2.0  # canopy cover is the fraction of ground under something at least so tall
 
 
 def count_confusion(probability: Tensor, batch: Batch) -> Tensor:

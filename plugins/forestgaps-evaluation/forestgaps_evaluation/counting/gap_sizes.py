@@ -16,7 +16,7 @@ EIGHT_NEIGHBORS = np.ones((3, 3), np.int8)  # pixels that touch at a corner are 
 
 @define(eq=False)
 class GapSizeCounter:
-    """Pixels of each gap of one mask that comes strip by strip, from the top; 8 neighbours.
+    """Pixels of each gap of one mask that comes strip by strip, from the top; 8 neighbors.
 
     Only the lowest row of labels is kept between strips, so memory grows with the width and the number of gaps.
     """

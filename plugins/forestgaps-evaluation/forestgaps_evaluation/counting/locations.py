@@ -10,7 +10,7 @@ from forestgaps_core.components import Source
 
 @runtime_checkable
 class HasBlocks(Protocol):
-    """What a `Source` may have besides: it knows which of its tiles are neighbours."""
+    """What a `Source` may have besides: it knows which of its tiles are neighbors."""
 
     def block(self, index: int) -> int | str:
         """The spatial block of a tile, by any name. Tiles of different blocks count as independent, those of one do not."""

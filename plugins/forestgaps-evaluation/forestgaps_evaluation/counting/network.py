@@ -1,4 +1,4 @@
-"""A trained network with the data it is judged on."""
+"""A trained network with the data it is evaluated on."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SPLITS = ("train", "validation", "test")
 
 @define(eq=False, kw_only=True)
 class TrainedNetwork:
-    """A network, opened to be judged.
+    """A network, opened to be evaluated.
 
     Attributes:
         run: As it was named.
         checkpoint: The file or folder its weights come from.
-        config: The run file whose data it is judged on.
+        config: The run file whose data it is evaluated on.
         table: What it says of its own making: the tables of a run file, not all of them if it is a network folder.
-        own_data: Whether it is judged on the data it was made with.
+        own_data: Whether it is evaluated on the data it was made with.
         options: Those of the command line that chose the checkpoint and the data.
     """
 
@@ -104,7 +104,7 @@ def open_network(
     changes: Sequence[str] = (),
     plugins: Plugins | None = None,
 ) -> TrainedNetwork:
-    """Load a network and the data it is judged on.
+    """Load a network and the data it is evaluated on.
 
     Args:
         run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
@@ -194,9 +194,9 @@ def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
 
 
 def note_pixel_sizes(networks: Sequence[TrainedNetwork]) -> list[str]:
-    """Networks that are judged at another pixel size than theirs."""
+    """Networks that are evaluated at another pixel size than theirs."""
     return [
-        f"{one.run} was trained at {one.predictor.resolution_m:g} m and is judged on pixels of {one.data.resolution_m:g} m"
+        f"{one.run} was trained at {one.predictor.resolution_m:g} m and is evaluated on pixels of {one.data.resolution_m:g} m"
         for one in networks
         if abs(one.data.resolution_m / one.predictor.resolution_m - 1) > 1e-3
     ]

@@ -37,7 +37,7 @@ class TileCounts:
     """Counts of N tiles at K thresholds; C cells in a tile. Invalid pixels count nowhere. Gap is positive.
 
     Attributes:
-        run: The run that was judged, as it was named; `checkpoint` is the file of its weights.
+        run: The run that was evaluated, as it was named; `checkpoint` is the file of its weights.
         split: train, validation or test.
         seed: Of the run.
         resolution_m: Pixel size of the data, meters.
@@ -49,7 +49,7 @@ class TileCounts:
         sites: (N) site of each tile, by name; empty where the data know none.
         counts: (N, K, 4) int64, pixels: tp, fp, fn, tn; predicted gap where the probability is above one half.
         slope_deg: (N,) mean slope of the ground, NaN where unknown (see `terrain`).
-        canopy_cover: (N,) share of valid pixels at least 2 m tall, 0 to 1; NaN without a valid pixel.
+        canopy_cover: (N,) fraction of valid pixels at least 2 m tall, 0 to 1; NaN without a valid pixel.
         reliability: (K, 20, 3) by twentieths of the probability p, bin n being n/20 < p <= (n+1)/20 (0 in the first): pixels, sum
             of p, observed gap pixels. The sum is rounded to 2^-20 a pixel, which makes adding exact.
         curve: (K, 101, 2) int64: tp and fp if p > 0, .01, .02 ... 1 were called gap; all pixels are, at cut 0.
@@ -92,11 +92,11 @@ class TileCounts:
         return pixels
 
     @property
-    def outside(self) -> NDArray[np.bool_]:
+    def extrapolated(self) -> NDArray[np.bool_]:
         """(K,) whether a threshold lies below or above all that the network was trained for."""
         return (self.thresholds < self.trained[0]) | (self.thresholds > self.trained[-1])
 
-    def cell_shares(self, minimum_valid: float = 0.5) -> tuple[Reals, Counts]:
+    def cell_fractions(self, minimum_valid: float = 0.5) -> tuple[Reals, Counts]:
         """Gap fraction of each cell, predicted and observed, (M, K, 2) in 0 to 1, and the place of its tile in `index`, (M,).
 
         Cells with less than `minimum_valid` of their area valid are left out.
@@ -105,7 +105,7 @@ class TileCounts:
         tile, cell = np.nonzero((self.cell_pixels > 0) & (self.cell_pixels >= minimum_valid * area))
         return self.cells[tile, cell] / self.cell_pixels[tile, cell, None, None], tile
 
-    def picked(self, tiles: NDArray[Any]) -> TileCounts:
+    def select(self, tiles: NDArray[Any]) -> TileCounts:
         """The same of some tiles only, by place or mask; what is not kept by tile (`reliability`, `curve`) becomes empty."""
         whole = np.arange(len(self))[tiles]
         by_tile: dict[str, Any] = {name: getattr(self, name)[whole] for name in BY_TILE}
@@ -133,10 +133,12 @@ def merge_tile_counts(parts: Sequence[TileCounts]) -> TileCounts:
     first = parts[0]
     for other in parts[1:]:
         if any(getattr(other, name) != getattr(first, name) for name in SAME_IN_A_PASS):
-            raise DataError(f"tallies of {first.run} ({first.split}) and of {other.run} ({other.split}) are no parts of one pass")
+            raise DataError(
+                f"tile_counts of {first.run} ({first.split}) and of {other.run} ({other.split}) are no parts of one pass"
+            )
         if not np.array_equal(other.thresholds, first.thresholds):
             raise DataError(
-                f"tallies at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be added"
+                f"tile_counts at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be added"
             )
     heights = [part.height_errors for part in parts if part.height_errors is not None]
     by_tile: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in BY_TILE}
@@ -168,7 +170,8 @@ def count_tiles(
 
     Args:
         run: What `load_predictor` takes and comes with data: a run folder or a checkpoint file.
-        thresholds: Meters, in any order. Any may be asked of a network; `TileCounts.outside` marks those it was not trained for.
+        thresholds: Meters, in any order. A network accepts any height; `TileCounts.extrapolated` marks those
+            that it was not trained for.
         device: auto, cpu, cuda or mps.
         checkpoint: Which of the run's checkpoints; by default the best, or else the last.
 

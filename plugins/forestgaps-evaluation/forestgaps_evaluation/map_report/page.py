@@ -65,7 +65,7 @@ def write_map_report(
     Args:
         dsm: The surface model that was mapped, or the files it consists of.
         out: The page, a new file.
-        notes: Licence, credit, whatever a reader should know of the data.
+        notes: License, credit, whatever a reader should know of the data.
         reading: How the surface model is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
         shown_as: Path of the folder on the page, where it is still to get its name.
 
@@ -114,7 +114,7 @@ def fill_template(
             ("findings", "In short"),
             ("map", "Map"),
             *([("close", "Close-ups")] if closer else []),
-            ("shares", "Gaps by threshold"),
+            ("fractions", "Gaps by threshold"),
             ("sizes", "Gap sizes"),
             ("reading", "How to read it"),
             ("data", "Data and files"),
@@ -174,18 +174,18 @@ def make_row(found: MapCounts, n: int, resolution_m: float) -> TableRow:
 
 
 def compute_gap_fractions(found: MapCounts, resolution_m: float) -> NDArray[np.float64]:
-    """Return the share of the surveyed area in the gaps that are counted, (K,)."""
+    """Return the fraction of the surveyed area in the gaps that are counted, (K,)."""
     return np.array([sizes.total_m2 for sizes in found.sizes]) / (found.pixels * resolution_m**2)
 
 
 def write_statements(found: MapCounts, resolution_m: float) -> list[Statement]:
     """Sentences from the counts."""
-    share = compute_gap_fractions(found, resolution_m)
+    fraction = compute_gap_fractions(found, resolution_m)
     n = found.levels.index(choose_main_threshold(found.levels))
     sizes = found.sizes[n]
     said = [
         Statement(
-            f"Canopy lower than {format_meters(found.levels[n])} covers {format_percent(share[n])} of the surveyed area, "
+            f"Canopy lower than {format_meters(found.levels[n])} covers {format_percent(fraction[n])} of the surveyed area, "
             f"{format_hectares(sizes.total_m2 / 1e4)} in {format_counted(len(sizes), 'separate gap')}."
             if len(sizes)
             else f"No gap of at least {MIN_MAPPED_GAP_M2:g} m² was found below {format_meters(found.levels[n])} in the surveyed "
@@ -199,14 +199,14 @@ def write_statements(found: MapCounts, resolution_m: float) -> list[Statement]:
                 f"{format_area(sizes.half_m2)} or more, while half of the gaps are no larger than {format_area(sizes.median_m2)}."
             )
         )
-    if len(share) > 1:
-        rise = np.diff(share)
+    if len(fraction) > 1:
+        rise = np.diff(fraction)
         most = int(rise.argmax())
         said.append(
             Statement(
                 f"From {format_meters(found.levels[0])} to {format_meters(found.levels[-1])} the gap fraction goes from "
-                f"{format_percent(share[0])} "
-                f"to {format_percent(share[-1])}; it grows most between {format_meters(found.levels[most])} and "
+                f"{format_percent(fraction[0])} "
+                f"to {format_percent(fraction[-1])}; it grows most between {format_meters(found.levels[most])} and "
                 f"{format_meters(found.levels[most + 1])}."
             )
         )

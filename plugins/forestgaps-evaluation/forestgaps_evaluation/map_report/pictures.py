@@ -64,12 +64,12 @@ def enlarge_small(picture: NDArray[np.uint8], marks: Sequence[MarkedPlace]) -> t
 
 
 def make_probability_legend() -> list[LegendEntry]:
-    colours = threshold_colors(5)[::-1]
+    colors = threshold_colors(5)[::-1]
     words = ["gap hardly likely", "", "even chances", "", "gap nearly certain"]
     named = ["0 to 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 to 100 %"]
     return [
-        LegendEntry(f"{chance}{f', {word}' if word else ''}", colour)
-        for chance, word, colour in zip(named, words, colours, strict=True)
+        LegendEntry(f"{chance}{f', {word}' if word else ''}", color)
+        for chance, word, color in zip(named, words, colors, strict=True)
     ]
 
 
@@ -129,7 +129,7 @@ def draw_close_up(
     shade = enlarge(hillshade(surface, float(transform.a)), factor)
     width_m = place.width * float(transform.a)
     known, masks = enlarge(valid, factor), enlarge(planes == 1, factor)
-    share = (
+    fraction = (
         format_percent(float((planes[:, valid] == 1)[list(levels).index(choose_main_threshold(levels))].mean()))
         if valid.any()
         else "–"
@@ -145,7 +145,7 @@ def draw_close_up(
         "gaps": frame_picture(
             draw_gaps(shade, masks, known),
             width_m=width_m,
-            alt=f"Gaps over the relief in square {place.name}; {share} of it is lower than {choose_main_threshold(levels):g} m.",
-            caption=f"{place.name}: gaps; {share} of the square is lower than {choose_main_threshold(levels):g} m",
+            alt=f"Gaps over the relief in square {place.name}; {fraction} of it is lower than {choose_main_threshold(levels):g} m.",
+            caption=f"{place.name}: gaps; {fraction} of the square is lower than {choose_main_threshold(levels):g} m",
         ),
     }

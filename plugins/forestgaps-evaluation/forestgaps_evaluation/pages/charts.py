@@ -1,7 +1,7 @@
-"""Small charts as SVG, to stand inside a page: its style sheet gives them colours, so that they follow its dark and printed form.
+"""Small charts as SVG, to stand inside a page: its style sheet gives them colors, so that they follow its dark and printed form.
 
 A chart draws into a box of fixed size in pixels. What it draws carries the name of its role ("predicted", "reference",
-"trivial", ...) as a class; roles differ in dash or marker as well as in colour. Each chart has a title and a description for those
+"baseline", ...) as a class; roles differ in dash or marker as well as in color. Each chart has a title and a description for those
 who do not see it.
 """
 
@@ -36,7 +36,7 @@ class Scale:
     label: str
     logarithmic: bool = False
 
-    def share(self, values: ArrayLike) -> NDArray[np.float64]:
+    def fraction(self, values: ArrayLike) -> NDArray[np.float64]:
         """How far along the axis, 0 to 1; NaN stays NaN, and what lies beyond an end is put there."""
         found, ends = np.asarray(values, float), np.array([self.low, self.high])
         if self.logarithmic:
@@ -123,10 +123,10 @@ class Chart:
     parts: list[str] = field(factory=list, init=False)
 
     def across(self, values: ArrayLike) -> NDArray[np.float64]:
-        return LEFT + self.x.share(values) * (self.width - LEFT - RIGHT)
+        return LEFT + self.x.fraction(values) * (self.width - LEFT - RIGHT)
 
     def up(self, values: ArrayLike) -> NDArray[np.float64]:
-        return self.height - BOTTOM - self.y.share(values) * (self.height - TOP - BOTTOM)
+        return self.height - BOTTOM - self.y.fraction(values) * (self.height - TOP - BOTTOM)
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Chart:
                 )
 
     def points(self, x: ArrayLike, y: ArrayLike, role: str, radius: float = 3.2) -> None:
-        """Circles for most roles, squares for the reference, crosses for what is trivial."""
+        """Circles for most roles, squares for the reference, crosses for what is baseline."""
         for a, b in zip(*np.broadcast_arrays(self.across(x), self.up(y)), strict=True):
             if not (np.isfinite(a) and np.isfinite(b)):
                 continue
@@ -169,7 +169,7 @@ class Chart:
                 self.parts.append(
                     f'<rect class="point {role}" x="{a - radius:.1f}" y="{b - radius:.1f}" width="{side:g}" height="{side:g}"/>'
                 )
-            elif role == "trivial":
+            elif role == "baseline":
                 side = 2 * radius
                 d = f"M{a - radius:.1f} {b - radius:.1f}l{side:g} {side:g}m0 {-side:g}l{-side:g} {side:g}"
                 self.parts.append(f'<path class="cross {role}" d="{d}"/>')

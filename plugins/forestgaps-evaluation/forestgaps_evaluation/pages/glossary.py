@@ -65,7 +65,7 @@ RUN_WORDS = [
     ),
     (
         "Precision and recall",
-        "Of the area mapped as gap, the share that is gap; of the area that is gap, the share that was mapped.",
+        "Of the area mapped as gap, the fraction that is gap; of the area that is gap, the fraction that was mapped.",
     ),
     (
         "95 % interval",

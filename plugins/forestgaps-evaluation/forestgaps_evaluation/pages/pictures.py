@@ -36,7 +36,7 @@ HATCH_PIXELS = 6  # pixels from one stripe to the next
 
 @frozen
 class LegendEntry:
-    """An entry of a legend: the words, the colour as `#rrggbb`, and the pattern besides it ("", "stripes" or "dots")."""
+    """An entry of a legend: the words, the color as `#rrggbb`, and the pattern besides it ("", "stripes" or "dots")."""
 
     words: str
     hex: str
@@ -46,13 +46,13 @@ class LegendEntry:
 def hillshade(
     surface: NDArray[np.float32], resolution_m: float, *, azimuth: float = 315.0, altitude: float = 45.0, exaggeration: float = 0.5
 ) -> Gray:
-    """Brightness of a surface lit from one side, 0 to 1; NaN where the surface is NaN or has a NaN neighbour on both sides.
+    """Brightness of a surface lit from one side, 0 to 1; NaN where the surface is NaN or has a NaN neighbor on both sides.
 
     Args:
         surface: Meters, (rows, columns), NaN without data.
         azimuth: Of the sun, degrees clockwise from the top.
         altitude: Of the sun above the horizon, degrees.
-        exaggeration: Factor on heights. Tree crowns are steep: below 1 their sides keep shades of grey.
+        exaggeration: Factor on heights. Tree crowns are steep: below 1 their sides keep shades of gray.
 
     Source: Horn 1981, Hill shading and the reflectance map, doi 10.1109/PROC.1981.11918, with central differences.
     """
@@ -66,7 +66,7 @@ def hillshade(
 
 
 def difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Rise from one pixel to the next along an axis: central where both neighbours are there, else to the one that is."""
+    """Rise from one pixel to the next along an axis: central where both neighbors are there, else to the one that is."""
     surface = np.moveaxis(surface, axis, 0)
     step = np.full_like(surface[:1], np.nan)
     ahead = np.concatenate([np.diff(surface, axis=0), step])
@@ -86,10 +86,10 @@ def make_color_ramp(count: int) -> NDArray[np.float64]:
 
 def make_threshold_legend(thresholds: Sequence[float]) -> list[LegendEntry]:
     """From the lowest threshold on; last the canopy above them all."""
-    colours = threshold_colors(len(thresholds))
+    colors = threshold_colors(len(thresholds))
     below = ["0", *(f"{threshold:g}" for threshold in thresholds)]
     named = [
-        LegendEntry(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", colours[n]) for n, high in enumerate(thresholds)
+        LegendEntry(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", colors[n]) for n, high in enumerate(thresholds)
     ]
     return [*named, LegendEntry(f"{thresholds[-1]:g} m and more: no gap", CANOPY)]
 
@@ -102,40 +102,40 @@ def make_agreement_legend() -> list[LegendEntry]:
 
 
 def shade_gray(shade: Gray) -> NDArray[np.float64]:
-    """Hillshade as a light grey picture, (rows, columns, 3) 0 to 255; without data it is flat grey."""
-    grey = np.where(np.isfinite(shade), 60 + 195 * np.clip(np.nan_to_num(shade) * 1.12, 0, 1), NO_DATA_RGB[0])
-    return np.repeat(grey[..., None], 3, axis=2)
+    """Hillshade as a light gray picture, (rows, columns, 3) 0 to 255; without data it is flat gray."""
+    gray = np.where(np.isfinite(shade), 60 + 195 * np.clip(np.nan_to_num(shade) * 1.12, 0, 1), NO_DATA_RGB[0])
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def blend_over(
-    shade: Gray, colours: NDArray[np.float64], where: NDArray[np.bool_], *, strength: float = 0.78
+    shade: Gray, colors: NDArray[np.float64], where: NDArray[np.bool_], *, strength: float = 0.78
 ) -> NDArray[np.float64]:
-    """Colours laid over the hillshade where the mask is true; relief still shows as light and dark."""
+    """Colors laid over the hillshade where the mask is true; relief still shows as light and dark."""
     base = shade_gray(shade)
     relief = 0.72 + 0.4 * np.clip(np.nan_to_num(shade, nan=0.7), 0, 1)[..., None]
-    mixed = strength * np.clip(colours * relief, 0, 255) + (1 - strength) * base
+    mixed = strength * np.clip(colors * relief, 0, 255) + (1 - strength) * base
     return np.where(where[..., None], mixed, base)
 
 
 def draw_gaps(shade: Gray, gaps: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
-    """Gaps of nested thresholds over the hillshade: each pixel has the colour of the lowest threshold at which it is a gap.
+    """Gaps of nested thresholds over the hillshade: each pixel has the color of the lowest threshold at which it is a gap.
 
     Args:
         shade: (rows, columns).
         gaps: (K, rows, columns), thresholds ascending.
     """
     lowest = gaps.argmax(0)
-    colours = make_color_ramp(len(gaps))[lowest]
-    return convert_to_bytes(blend_over(shade, colours, gaps.any(0) & valid), valid)
+    colors = make_color_ramp(len(gaps))[lowest]
+    return convert_to_bytes(blend_over(shade, colors, gaps.any(0) & valid), valid)
 
 
 def draw_agreement(shade: Gray, predicted: NDArray[np.bool_], reference: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
     """Where map and reference agree on a gap, and where not, with stripes on false negatives and dots on false positives."""
-    colours = np.zeros((*shade.shape, 3))
-    colours[predicted & reference] = TRUE_POSITIVE_RGB
-    colours[reference & ~predicted] = FALSE_NEGATIVE_RGB
-    colours[predicted & ~reference] = FALSE_POSITIVE_RGB
-    picture = blend_over(shade, colours, (predicted | reference) & valid, strength=0.85)
+    colors = np.zeros((*shade.shape, 3))
+    colors[predicted & reference] = TRUE_POSITIVE_RGB
+    colors[reference & ~predicted] = FALSE_NEGATIVE_RGB
+    colors[predicted & ~reference] = FALSE_POSITIVE_RGB
+    picture = blend_over(shade, colors, (predicted | reference) & valid, strength=0.85)
     row, column = np.indices(shade.shape)
     stripes = ((row + column) % HATCH_PIXELS < 1.5) & reference & ~predicted & valid
     dots = (row % HATCH_PIXELS < 2) & (column % HATCH_PIXELS < 2) & predicted & ~reference & valid
@@ -148,7 +148,7 @@ def draw_relief(shade: Gray, valid: NDArray[np.bool_]) -> Picture:
 
 
 def convert_to_bytes(picture: NDArray[np.float64], valid: NDArray[np.bool_]) -> Picture:
-    """As bytes, grey where there is no data."""
+    """As bytes, gray where there is no data."""
     return np.where(valid[..., None], np.clip(np.rint(picture), 0, 255), NO_DATA_RGB).astype(np.uint8)
 
 

@@ -26,21 +26,21 @@ class Statement:
 
 @frozen
 class TableRow:
-    """A row of a table; `note_row` rows are shown and not judged."""
+    """A row of a table; rows with `aside` are shown in gray and not evaluated."""
 
     name: str
     cells: Sequence[str]
     aside: bool = False
 
 
-def format_percent(share: float | None, digits: int = 1) -> str:
+def format_percent(fraction: float | None, digits: int = 1) -> str:
     """0.1234 as '12.3 %'; a dash where there is no number."""
-    return "–" if share is None or is_missing(share) else f"{100 * share:.{digits}f}{NARROW_SPACE}%"
+    return "–" if fraction is None or is_missing(fraction) else f"{100 * fraction:.{digits}f}{NARROW_SPACE}%"
 
 
-def format_points(share: float | None) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    return "–" if share is None or is_missing(share) else f"{100 * share:+.1f}".replace("-", "−")
+def format_points(fraction: float | None) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return "–" if fraction is None or is_missing(fraction) else f"{100 * fraction:+.1f}".replace("-", "−")
 
 
 def format_score(value: float | None, digits: int = 2) -> str:

@@ -1,6 +1,6 @@
 """How much a score hangs on which places were tested: the bootstrap over spatial blocks.
 
-Pixels of one place are alike, and so are neighbouring tiles, so neither counts as a witness of its own. Whole blocks are drawn
+Pixels of one place are alike, and so are neighboring tiles, so neither counts as a witness of its own. Whole blocks are drawn
 with replacement, as many as there are, and the score is computed anew from their summed counts, many times. The spread of those
 scores is the standard error, and Student's t makes an interval of it.
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 FEW_BLOCKS = 10  # blocks; fewer are worth a note
 MAX_WEIGHTS = 10_000_000  # weights held in memory
-MAX_UNDEFINED_FRACTION = 0.1  # share of resamples without a score above which there is no interval
+MAX_UNDEFINED_FRACTION = 0.1  # fraction of resamples without a score above which there is no interval
 
 Reals = NDArray[np.float64]
 

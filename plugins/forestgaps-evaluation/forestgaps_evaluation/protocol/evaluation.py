@@ -52,10 +52,10 @@ class ThresholdScores:
         blocks: Spatial blocks that the tiles belong to.
         pixels: Valid ones.
         gap_fraction: Observed, 0 to 1.
-        judged: False where it is under 1 % or over 95 %: shown, not judged.
+        evaluated: False where it is under 1 % or over 95 %: shown, not evaluated.
         outside: The network was not trained for such a threshold.
         scores: By name.
-        trivial: The better of all gap and all canopy, by score; `random` that of random guessing at the gap fraction.
+        baseline: The better of all gap and all canopy, by score; `random` that of random guessing at the gap fraction.
     """
 
     by: str
@@ -65,22 +65,22 @@ class ThresholdScores:
     pixels: int
     threshold: float
     gap_fraction: float
-    judged: bool
-    outside: bool
+    evaluated: bool
+    extrapolated: bool
     scores: Mapping[str, Score]
-    trivial: Mapping[str, float]
+    baseline: Mapping[str, float]
     random: Mapping[str, float]
 
 
 @frozen
 class AverageScores:
-    """Mean IoU averaged over the thresholds that are judged, of some tiles; NaN if none is."""
+    """Mean IoU averaged over the thresholds that are evaluated, of some tiles; NaN if none is."""
 
     by: str
     label: str
     thresholds: tuple[float, ...]
     mean_iou: Score
-    trivial: float
+    baseline: float
     random: float
 
 
@@ -89,7 +89,7 @@ class Difference:
     """What a random split would have added to the mean IoU at a threshold: `mixed` less `spatial`, on the same tiles."""
 
     threshold: float
-    judged: bool
+    evaluated: bool
     spatial: float
     mixed: float
     difference: float
@@ -143,7 +143,7 @@ def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, n
     overall: list[AverageScores] = []
     parts = [("all", "all", np.ones(len(first), bool)), *((s.by, s.label, s.tiles) for s in make_strata(first))]
     for by, label, tiles in parts:
-        new, one = score_tiles([run.picked(tiles) for run in runs], by, label, resamples)
+        new, one = score_tiles([run.select(tiles) for run in runs], by, label, resamples)
         rows += new
         overall.append(one)
     blocks = rows[0].blocks
@@ -169,7 +169,7 @@ def require_same_tiles(one: TileCounts, other: TileCounts) -> None:
     if not np.array_equal(one.thresholds, other.thresholds):
         apart = "at different thresholds"
     elif one.split != other.split or len(one) != len(other):
-        numbers = " and ".join(format_count(len(tallies), f"{tallies.split} tile") for tallies in (one, other))
+        numbers = " and ".join(format_count(len(tile_counts), f"{tile_counts.split} tile") for tile_counts in (one, other))
         apart = f"on different tiles ({numbers})"
     elif not np.array_equal(count_observed(one), count_observed(other)):
         apart = "on different tiles: their gap pixels differ"
@@ -177,20 +177,20 @@ def require_same_tiles(one: TileCounts, other: TileCounts) -> None:
         raise DataError(f"{one.run} and {other.run} were counted {apart}; evaluate them one at a time")
 
 
-def count_observed(tallies: TileCounts) -> NDArray[np.int64]:
+def count_observed(tile_counts: TileCounts) -> NDArray[np.int64]:
     """Gap pixels and all pixels of each tile and threshold, (N, K, 2)."""
-    return np.stack([tallies.counts[..., 0] + tallies.counts[..., 2], tallies.counts.sum(-1)], axis=-1)
+    return np.stack([tile_counts.counts[..., 0] + tile_counts.counts[..., 2], tile_counts.counts.sum(-1)], axis=-1)
 
 
 def score_tiles(runs: Sequence[TileCounts], by: str, label: str, resamples: int) -> tuple[list[ThresholdScores], AverageScores]:
     """The rows of some tiles, and their average over thresholds."""
     first = runs[0]
     sums = sum_blocks(np.stack([run.counts for run in runs], axis=1), first.blocks)  # (blocks, runs, K, 4)
-    share = compute_gap_fraction(sums[:, 0].sum(0))
-    fair = is_evaluated(share)
+    fraction = compute_gap_fraction(sums[:, 0].sum(0))
+    evaluated = is_evaluated(fraction)
     now, again = compute_scores(sums.sum(0)), compute_scores(resample_blocks(sums, resamples))
-    trivial = {name: best_baseline(share, name) for name in SCORES}
-    random = compute_baselines(share)["random"]
+    baseline = {name: best_baseline(fraction, name) for name in SCORES}
+    random = compute_baselines(fraction)["random"]
     found = {name: summarize_scores(now[name], again[name].mean(1), len(sums), get_score_range(name)) for name in SCORES}
     rows = [
         ThresholdScores(
@@ -200,31 +200,31 @@ def score_tiles(runs: Sequence[TileCounts], by: str, label: str, resamples: int)
             blocks=len(sums),
             pixels=int(first.valid_pixels.sum()),
             threshold=float(threshold),
-            gap_fraction=float(share[k]),
-            judged=bool(fair[k]),
-            outside=bool(first.outside[k]),
+            gap_fraction=float(fraction[k]),
+            evaluated=bool(evaluated[k]),
+            extrapolated=bool(first.extrapolated[k]),
             scores={name: found[name][k] for name in SCORES},
-            trivial={name: float(trivial[name][k]) for name in SCORES},
+            baseline={name: float(baseline[name][k]) for name in SCORES},
             random={name: float(random[name][k]) for name in SCORES},
         )
         for k, threshold in enumerate(first.thresholds)
     ]
-    each, over = (average_evaluated(values, fair) for values in (now["mean_iou"], again["mean_iou"].mean(1)))
+    each, over = (average_evaluated(values, evaluated) for values in (now["mean_iou"], again["mean_iou"].mean(1)))
     return rows, AverageScores(
         by=by,
         label=label,
-        thresholds=tuple(first.thresholds[fair].tolist()),
+        thresholds=tuple(first.thresholds[evaluated].tolist()),
         mean_iou=summarize_scores(each[:, None], over[:, None], len(sums), get_score_range("mean_iou"))[0],
-        trivial=float(average_evaluated(trivial["mean_iou"], fair)),
-        random=float(average_evaluated(random["mean_iou"], fair)),
+        baseline=float(average_evaluated(baseline["mean_iou"], evaluated)),
+        random=float(average_evaluated(random["mean_iou"], evaluated)),
     )
 
 
-def average_evaluated(values: Reals, fair: NDArray[np.bool_]) -> Reals:
-    """Mean over the last axis, where `fair`; NaN if nothing is."""
-    if not fair.any():
+def average_evaluated(values: Reals, evaluated: NDArray[np.bool_]) -> Reals:
+    """Mean over the last axis, where `evaluated`; NaN if nothing is."""
+    if not evaluated.any():
         return np.full(values.shape[:-1], np.nan)
-    mean: Reals = values[..., fair].mean(-1)
+    mean: Reals = values[..., evaluated].mean(-1)
     return mean
 
 
@@ -269,11 +269,11 @@ def compare_mean_iou(spatial: TileCounts, mixed: TileCounts, *, resamples: int =
     sums = sum_blocks(np.stack([spatial.counts, mixed.counts], axis=1), spatial.blocks)
     now, again = compute_scores(sums.sum(0))["mean_iou"], compute_scores(resample_blocks(sums, resamples))["mean_iou"]
     low, high = compute_interval(now[1] - now[0], again[:, 1] - again[:, 0], len(sums))
-    fair = is_evaluated(compute_gap_fraction(sums[:, 0].sum(0)))
+    evaluated = is_evaluated(compute_gap_fraction(sums[:, 0].sum(0)))
     return tuple(
         Difference(
             threshold=float(level),
-            judged=bool(fair[k]),
+            evaluated=bool(evaluated[k]),
             spatial=float(now[0, k]),
             mixed=float(now[1, k]),
             difference=float(now[1, k] - now[0, k]),

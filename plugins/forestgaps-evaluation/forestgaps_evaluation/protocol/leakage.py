@@ -1,6 +1,6 @@
 """What a random split would have claimed, to know how much of such a score is memory of the place.
 
-A random split of tiles puts neighbours of every test tile into training. Here that is done on purpose, and only that: half of the
+A random split of tiles puts neighbors of every test tile into training. Here that is done on purpose, and only that: half of the
 test tiles, at random, take part in training; the other half is scored, by this network and by the one that never saw the place.
 Same tiles, same settings, same number of steps: the difference is leakage.
 """
@@ -115,7 +115,7 @@ def mix_data(data: Data, seed: int) -> MixedData:
 def check_folder(trained: TrainedNetwork, folder: Path) -> None:
     """
     Raises:
-        ConfigError: The folder holds something else, or the network is judged on other data than those it was trained with.
+        ConfigError: The folder holds something else, or the network is evaluated on other data than those it was trained with.
     """
     if not trained.own_data:
         raise ConfigError("leakage is measured on the data a network was trained with; leave out --data and --set", "--leakage")
@@ -135,7 +135,7 @@ def measure_leakage(trained: TrainedNetwork, spatial: TileCounts, folder: Path, 
         folder: Where the mixed network is trained; one that an earlier call has finished for the same run is used again.
 
     Raises:
-        ConfigError: The folder holds something else, or the network is judged on other data than those it was trained with.
+        ConfigError: The folder holds something else, or the network is evaluated on other data than those it was trained with.
     """
     check_folder(trained, folder)
     data = mix_data(trained.data, trained.seed)
@@ -150,8 +150,8 @@ def measure_leakage(trained: TrainedNetwork, spatial: TileCounts, folder: Path, 
     return Leakage(run=trained.run, folder=str(folder), tiles=len(same), blocks=len(set(same.blocks)), differences=found)
 
 
-def select_tiles(tallies: TileCounts, indices: Sequence[int]) -> TileCounts:
-    return tallies.picked(np.isin(tallies.index, indices))
+def select_tiles(tile_counts: TileCounts, indices: Sequence[int]) -> TileCounts:
+    return tile_counts.select(np.isin(tile_counts.index, indices))
 
 
 def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins) -> None:

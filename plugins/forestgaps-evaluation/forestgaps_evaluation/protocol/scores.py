@@ -43,11 +43,11 @@ def compute_gap_fraction(counts: NDArray[Any]) -> Reals:
     """Share of observed gap in counts (..., 4): 0 to 1, NaN without a pixel."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(invalid="ignore"):
-        share: Reals = (tp + fn) / (tp + fp + fn + tn)
-    return share
+        fraction: Reals = (tp + fn) / (tp + fp + fn + tn)
+    return fraction
 
 
-def compute_baselines(share: Reals) -> dict[str, dict[str, Reals]]:
+def compute_baselines(fraction: Reals) -> dict[str, dict[str, Reals]]:
     """What maps score that know nothing but the gap fraction s, (...), by kind of map and score; (...) each.
 
     - `all_gap` calls every pixel gap, `all_canopy` none;
@@ -56,7 +56,7 @@ def compute_baselines(share: Reals) -> dict[str, dict[str, Reals]]:
 
     Of `mean_iou`, all gap scores s / 2, all canopy (1 - s) / 2, and random guessing more than both unless s is next to 0 or 1.
     """
-    s, none = np.asarray(share, np.float64), np.zeros_like(share)
+    s, none = np.asarray(fraction, np.float64), np.zeros_like(fraction)
     maps = {
         "all_gap": (s, 1 - s, none, none),
         "all_canopy": (none, none, s, 1 - s),
@@ -65,13 +65,13 @@ def compute_baselines(share: Reals) -> dict[str, dict[str, Reals]]:
     return {kind: compute_scores(np.stack(sides, axis=-1)) for kind, sides in maps.items()}
 
 
-def best_baseline(share: Reals, score: str) -> Reals:
-    """The baseline: the better of all gap and all canopy, or the one that is defined; as `share`. NaN if s is 0 or 1."""
-    trivial = compute_baselines(share)
-    best: Reals = np.fmax(trivial["all_gap"][score], trivial["all_canopy"][score])
-    return np.where((share > 0) & (share < 1), best, np.nan)
+def best_baseline(fraction: Reals, score: str) -> Reals:
+    """The baseline: the better of all gap and all canopy, or the one that is defined; as `fraction`. NaN if s is 0 or 1."""
+    baseline = compute_baselines(fraction)
+    best: Reals = np.fmax(baseline["all_gap"][score], baseline["all_canopy"][score])
+    return np.where((fraction > 0) & (fraction < 1), best, np.nan)
 
 
-def is_evaluated(share: Reals) -> NDArray[np.bool_]:
+def is_evaluated(fraction: Reals) -> NDArray[np.bool_]:
     """Whether gap fractions are two-sided enough to judge by: 1 to 95 %."""
-    return (share >= EVALUATED_FRACTIONS[0]) & (share <= EVALUATED_FRACTIONS[1])
+    return (fraction >= EVALUATED_FRACTIONS[0]) & (fraction <= EVALUATED_FRACTIONS[1])

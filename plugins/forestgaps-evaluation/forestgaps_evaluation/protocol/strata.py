@@ -21,7 +21,7 @@ class Stratum:
     Attributes:
         by: What sorts them: "site", "slope" or "canopy cover".
         label: Such as "10-20°".
-        tiles: (N,) whether each tile of the tallies belongs to it.
+        tiles: (N,) whether each tile of the tile_counts belongs to it.
     """
 
     by: str
@@ -29,17 +29,17 @@ class Stratum:
     tiles: NDArray[np.bool_]
 
 
-def make_strata(tallies: TileCounts) -> list[Stratum]:
-    """Sites, classes of mean slope of the ground and of canopy cover (share of ground under 2 m or more): those that have any tile.
+def make_strata(tile_counts: TileCounts) -> list[Stratum]:
+    """Return the sites and the classes of slope and canopy cover that have any tile.
 
     A single site is not a stratum. A value on a border is in the class above. A tile of unknown slope is in no class of slope.
     """
-    sites = np.array(tallies.sites)
-    names = sorted(set(tallies.sites))
+    sites = np.array(tile_counts.sites)
+    names = sorted(set(tile_counts.sites))
     return [
         *(Stratum("site", name, sites == name) for name in names if len(names) > 1),
-        *classify_tiles("slope", tallies.slope_deg, SLOPE_BORDERS_DEG, "°"),
-        *classify_tiles("canopy cover", tallies.canopy_cover * 100, [100 * cover for cover in COVER_BORDERS], " %", last=100),
+        *classify_tiles("slope", tile_counts.slope_deg, SLOPE_BORDERS_DEG, "°"),
+        *classify_tiles("canopy cover", tile_counts.canopy_cover * 100, [100 * cover for cover in COVER_BORDERS], " %", last=100),
     ]
 
 

@@ -51,7 +51,7 @@ def make_threshold_table(evaluation: Evaluation) -> TextTable:
     rows = [row for row in evaluation.rows if row.by == "all"]
     whole = evaluation.overall[0]
     seeds = len(evaluation.runs) > 1
-    head = ("threshold", "gap fraction", "gap IoU", "trivial", "canopy IoU", "mean IoU", "95 %", *(["seeds ±"] if seeds else []))
+    head = ("threshold", "gap fraction", "gap IoU", "baseline", "canopy IoU", "mean IoU", "95 %", *(["seeds ±"] if seeds else []))
     cells = []
     for row in rows:
         mean, gap = row.scores["mean_iou"], row.scores["gap_iou"]
@@ -59,7 +59,7 @@ def make_threshold_table(evaluation: Evaluation) -> TextTable:
             f"{row.threshold:g} m{format_marks(row)}",
             format_percent(row.gap_fraction),
             format_number(gap.mean),
-            format_number(row.trivial["gap_iou"]),
+            format_number(row.baseline["gap_iou"]),
         )
         middle = (
             format_number(row.scores["canopy_iou"].mean),
@@ -68,16 +68,16 @@ def make_threshold_table(evaluation: Evaluation) -> TextTable:
             *([format_number(mean.spread)] if seeds else []),
         )
         ends = [format_number(row.scores[name].mean) for name in ("gap_f1", "gap_precision", "gap_recall", "mcc")]
-        cells.append((*front, *middle, format_number(row.trivial["mean_iou"]), format_number(row.random["mean_iou"]), *ends))
+        cells.append((*front, *middle, format_number(row.baseline["mean_iou"]), format_number(row.random["mean_iou"]), *ends))
     last = (f"mean of {len(whole.thresholds)}", "", "", "", "", format_number(whole.mean_iou.mean), format_range(whole.mean_iou))
-    ends = [format_number(whole.trivial), format_number(whole.random), "", "", "", ""]
+    ends = [format_number(whole.baseline), format_number(whole.random), "", "", "", ""]
     cells.append((*last, *([format_number(whole.mean_iou.spread)] if seeds else []), *ends))
     foot = [f"{mark} {text}" for mark, text in LEGEND.items() if any(mark in cell[0] for cell in cells)]
     tiles = f"{format_count(rows[0].tiles, 'tile')} in {format_count(rows[0].blocks, 'spatial block')}" if rows else ""
     foot += [f"canopy height: {format_heights(evaluation)}"] if evaluation.heights else []
     foot += evaluation.notes
     title = f"{', '.join(str(run['run']) for run in evaluation.runs)}: {evaluation.split}, {tiles}"
-    return TextTable(title, (*head, "trivial", "random", "F1", "precision", "recall", "MCC"), tuple(cells), tuple(foot))
+    return TextTable(title, (*head, "baseline", "random", "F1", "precision", "recall", "MCC"), tuple(cells), tuple(foot))
 
 
 def format_heights(evaluation: Evaluation) -> str:
@@ -90,7 +90,7 @@ def format_heights(evaluation: Evaluation) -> str:
 
 
 def make_stratum_table(evaluation: Evaluation) -> TextTable:
-    """Mean IoU, below it the score to beat (trivial or random, the better) and the gap fraction."""
+    """Mean IoU, below it the score to beat (baseline or random, the better) and the gap fraction."""
     thresholds = [row.threshold for row in evaluation.rows if row.by == "all"]
     cells = []
     for part in evaluation.overall:
@@ -99,7 +99,7 @@ def make_stratum_table(evaluation: Evaluation) -> TextTable:
         cells.append((name, f"{rows[0].tiles}\n{rows[0].blocks}", *map(format_stratum_cell, rows), format_average(part)))
     head = ("place", "tiles\nblocks", *(f"{threshold:g} m" for threshold in thresholds), "mean")
     foot = (
-        "above: mean IoU; below: the better of trivial and random, and the gap fraction",
+        "above: mean IoU; below: the better of baseline and random, and the gap fraction",
         "mean: over the thresholds evaluated in that stratum (the baseline), below its 95 % interval",
     )
     return TextTable(
@@ -108,15 +108,15 @@ def make_stratum_table(evaluation: Evaluation) -> TextTable:
 
 
 def format_stratum_cell(row: ThresholdScores) -> str:
-    beat = max(row.trivial["mean_iou"], row.random["mean_iou"])
-    mark = "" if row.judged else EXTREME
+    beat = max(row.baseline["mean_iou"], row.random["mean_iou"])
+    mark = "" if row.evaluated else EXTREME
     return f"{format_number(row.scores['mean_iou'].mean, 2)}{mark}\n{format_number(beat, 2)} {format_percent(row.gap_fraction, 0)}"
 
 
 def format_average(part: AverageScores) -> str:
     if not part.thresholds:
         return "-"
-    baseline = format_number(max(part.trivial, part.random), 2)
+    baseline = format_number(max(part.baseline, part.random), 2)
     return f"{format_number(part.mean_iou.mean, 2)} ({baseline})\n{format_range(part.mean_iou, 2)}"
 
 
@@ -125,7 +125,7 @@ def make_leakage_table(evaluation: Evaluation) -> TextTable:
     found = evaluation.leakage
     rows = tuple(
         (
-            f"{one.threshold:g} m{'' if one.judged else EXTREME}",
+            f"{one.threshold:g} m{'' if one.evaluated else EXTREME}",
             format_number(one.spatial),
             format_number(one.mixed),
             format_signed(one.difference),
@@ -152,8 +152,8 @@ def format_signed(value: float) -> str:
     return "-" if isnan(value) else f"{value:+.3f}"
 
 
-def format_percent(share: float, digits: int = 1) -> str:
-    return "-" if isnan(share) else f"{share:.{digits}%}"
+def format_percent(fraction: float, digits: int = 1) -> str:
+    return "-" if isnan(fraction) else f"{fraction:.{digits}%}"
 
 
 def format_range(score: Score, digits: int = 3) -> str:
@@ -165,7 +165,7 @@ def format_interval(score: Score) -> str:
 
 
 def format_marks(row: ThresholdScores) -> str:
-    found = [mark for mark, there in ((EXTREME, not row.judged), (EXTRAPOLATED, row.outside)) if there]
+    found = [mark for mark, there in ((EXTREME, not row.evaluated), (EXTRAPOLATED, row.extrapolated)) if there]
     return f" {''.join(found)}" if found else ""
 
 
@@ -199,13 +199,13 @@ def escape_markdown(text: str) -> str:
 def format_csv(evaluation: Evaluation) -> str:
     """A line for each place, threshold and score; nothing where a value is undefined."""
     runs = [neutralize_formula(f"{run['run']}") for run in evaluation.runs]
-    facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_fraction", "judged", "outside")
+    facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_fraction", "evaluated", "extrapolated")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*facts, "score", "mean", "spread", "low", "high", "trivial", "random", *runs])
+    writer.writerow([*facts, "score", "mean", "spread", "low", "high", "baseline", "random", *runs])
     for row in evaluation.rows:
         for name, score in row.scores.items():
-            values = (score.mean, score.spread, score.low, score.high, row.trivial[name], row.random[name], *score.each)
+            values = (score.mean, score.spread, score.low, score.high, row.baseline[name], row.random[name], *score.each)
             known = [neutralize_formula(getattr(row, fact)) for fact in facts]
             writer.writerow([*known, neutralize_formula(name), *("" if isnan(value) else repr(value) for value in values)])
     return text.getvalue()

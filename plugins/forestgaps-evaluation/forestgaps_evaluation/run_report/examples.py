@@ -47,14 +47,16 @@ class Example:
     maps: Sequence[FramedPicture]
 
 
-def score_each_tile(tallies: TileCounts) -> NDArray[np.float64]:
-    """(N,) mean IoU of each tile, over the thresholds judged for all tiles together at which the tile itself has 1 to 95 % gap.
+def score_each_tile(tile_counts: TileCounts) -> NDArray[np.float64]:
+    """(N,) mean IoU of each tile, over the thresholds evaluated for all tiles together at which the tile itself has 1 to 95 % gap.
 
     NaN where there is none, and for tiles with few valid pixels.
     """
-    fair = is_evaluated(compute_gap_fraction(tallies.counts.sum(0)))[None] & is_evaluated(compute_gap_fraction(tallies.counts))
-    each = np.where(fair, compute_scores(tallies.counts)["mean_iou"], np.nan)
-    many = tallies.valid_pixels >= MIN_VALID_FRACTION * np.median(tallies.valid_pixels)
+    evaluated = is_evaluated(compute_gap_fraction(tile_counts.counts.sum(0)))[None] & is_evaluated(
+        compute_gap_fraction(tile_counts.counts)
+    )
+    each = np.where(evaluated, compute_scores(tile_counts.counts)["mean_iou"], np.nan)
+    many = tile_counts.valid_pixels >= MIN_VALID_FRACTION * np.median(tile_counts.valid_pixels)
     known = np.isfinite(each) & many[:, None]
     total = np.where(known, each, 0.0).sum(1)
     found: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
@@ -72,34 +74,34 @@ def choose_tiles(values: NDArray[np.float64]) -> dict[str, list[int]]:
     return {"typical": typical, "best": [n for n in best if n not in worst], "worst": worst}
 
 
-def make_examples(trained: TrainedNetwork, tallies: TileCounts, threshold: float) -> list[Example]:
+def make_examples(trained: TrainedNetwork, tile_counts: TileCounts, threshold: float) -> list[Example]:
     """Pictures of chosen tiles: relief, reference, map, and where the two agree at one threshold."""
-    values = score_each_tile(tallies)
+    values = score_each_tile(tile_counts)
     return [
-        make_example(trained, tallies, n, why, threshold, float(values[n]))
+        make_example(trained, tile_counts, n, why, threshold, float(values[n]))
         for why, places in choose_tiles(values).items()
         for n in places
     ]
 
 
-def make_example(trained: TrainedNetwork, tallies: TileCounts, n: int, why: str, threshold: float, value: float) -> Example:
-    levels = tuple(float(level) for level in tallies.thresholds)
-    index = int(tallies.index[n])
+def make_example(trained: TrainedNetwork, tile_counts: TileCounts, n: int, why: str, threshold: float, value: float) -> Example:
+    levels = tuple(float(level) for level in tile_counts.thresholds)
+    index = int(tile_counts.index[n])
     draw = int(draws(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
-    tiles = SourceDataset(trained.source(tallies.split))[index, draw].to(trained.predictor.device)
-    batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tallies.resolution_m)(tiles)
+    tiles = SourceDataset(trained.source(tile_counts.split))[index, draw].to(trained.predictor.device)
+    batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tile_counts.resolution_m)(tiles)
     predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()
     target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
     dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)
     part = find_valid_window(valid)
     predicted, target, valid, dsm = predicted[:, *part], target[:, *part], valid[part], dsm[part]
     factor = max(1, round(PICTURE_PIXELS / max(valid.shape)))
-    width_m = valid.shape[1] * tallies.resolution_m
-    shade = enlarge(hillshade(dsm, tallies.resolution_m), factor)
+    width_m = valid.shape[1] * tile_counts.resolution_m
+    shade = enlarge(hillshade(dsm, tile_counts.resolution_m), factor)
     mapped, reference, known = (enlarge(plane, factor) for plane in (predicted, target, valid))
     k = levels.index(threshold)
-    name = name_tile(tallies, n)
-    shares = [format_percent(float(planes[k][valid].mean())) for planes in (target, predicted)]
+    name = name_tile(tile_counts, n)
+    fractions = [format_percent(float(planes[k][valid].mean())) for planes in (target, predicted)]
     every = ", ".join(f"{level:g}" for level in levels)
     relief = frame_picture(
         draw_relief(shade, known),
@@ -110,16 +112,16 @@ def make_example(trained: TrainedNetwork, tallies: TileCounts, n: int, why: str,
     truth = frame_picture(
         draw_gaps(shade, reference, known),
         width_m=None,
-        alt=f"{name}, reference: gaps below {every} m in colors over the relief; {shares[0]} lower than {threshold:g} m.",
-        caption=f"Reference: {shares[0]} lower than {threshold:g}{NARROW_SPACE}m",
+        alt=f"{name}, reference: gaps below {every} m in colors over the relief; {fractions[0]} lower than {threshold:g} m.",
+        caption=f"Reference: {fractions[0]} lower than {threshold:g}{NARROW_SPACE}m",
     )
     found = frame_picture(
         draw_gaps(shade, mapped, known),
         width_m=None,
-        alt=f"{name}, map: gaps below {every} m in colors over the relief; {shares[1]} lower than {threshold:g} m.",
-        caption=f"Map: {shares[1]} lower than {threshold:g}{NARROW_SPACE}m",
+        alt=f"{name}, map: gaps below {every} m in colors over the relief; {fractions[1]} lower than {threshold:g} m.",
+        caption=f"Map: {fractions[1]} lower than {threshold:g}{NARROW_SPACE}m",
     )
-    here = compute_scores(tallies.counts[n, k])
+    here = compute_scores(tile_counts.counts[n, k])
     agreed = frame_picture(
         draw_agreement(shade, mapped[k], reference[k], known),
         width_m=None,
@@ -127,17 +129,17 @@ def make_example(trained: TrainedNetwork, tallies: TileCounts, n: int, why: str,
         f"canopy IoU {format_score(float(here['canopy_iou']))}.",
         caption=f"Agreement at {threshold:g}{NARROW_SPACE}m: mean IoU {format_score(float(here['mean_iou']))}",
     )
-    slope = f", ground at {tallies.slope_deg[n]:.0f}° on average" if np.isfinite(tallies.slope_deg[n]) else ""
-    cover = f"{format_percent(float(tallies.canopy_cover[n]), 0)} under canopy of 2{NARROW_SPACE}m or more"
+    slope = f", ground at {tile_counts.slope_deg[n]:.0f}° on average" if np.isfinite(tile_counts.slope_deg[n]) else ""
+    cover = f"{format_percent(float(tile_counts.canopy_cover[n]), 0)} under canopy of 2{NARROW_SPACE}m or more"
     words = f"Mean IoU {format_score(value)} over the evaluated thresholds; {cover}{slope}."
     return Example(why=why, name=name, words=words, maps=[relief, truth, found, agreed])
 
 
-def name_tile(tallies: TileCounts, n: int) -> str:
+def name_tile(tile_counts: TileCounts, n: int) -> str:
     """As tables and captions call it, with its block where that has a name of its own."""
-    name = f"Tile {int(tallies.index[n]) + 1}"
-    block = tallies.blocks[n]
-    return name if block == f"tile {int(tallies.index[n])}" else f"{name} ({block})"
+    name = f"Tile {int(tile_counts.index[n]) + 1}"
+    block = tile_counts.blocks[n]
+    return name if block == f"tile {int(tile_counts.index[n])}" else f"{name} ({block})"
 
 
 def find_valid_window(valid: NDArray[np.bool_]) -> tuple[slice, slice]:

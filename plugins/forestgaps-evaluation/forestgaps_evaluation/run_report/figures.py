@@ -1,4 +1,4 @@
-"""The figures of a page about a run, from its tallies."""
+"""The figures of a page about a run, from its tile_counts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def format_title(threshold: float) -> str:
 
 
 def note_row(row: ThresholdScores) -> str:
-    """A word beside the title of what is shown and not judged."""
-    if not row.judged:
-        return "one-sided"
-    return "not trained for" if row.outside else ""
+    """A word beside the title of what is shown and not evaluated."""
+    if not row.evaluated:
+        return "extreme"
+    return "not trained for" if row.extrapolated else ""
 
 
 def make_score_chart(rows: Sequence[ThresholdScores]) -> Chart:
@@ -35,7 +35,7 @@ def make_score_chart(rows: Sequence[ThresholdScores]) -> Chart:
     levels = [row.threshold for row in rows]
     values = [row.scores["mean_iou"] for row in rows]
     listed = "; ".join(
-        f"{row.threshold:g} m {format_score(row.scores['mean_iou'].mean)} (trivial {format_score(row.trivial['mean_iou'])})"
+        f"{row.threshold:g} m {format_score(row.scores['mean_iou'].mean)} (baseline {format_score(row.baseline['mean_iou'])})"
         for row in rows
     )
     chart = Chart(
@@ -47,9 +47,9 @@ def make_score_chart(rows: Sequence[ThresholdScores]) -> Chart:
         440,
         280,
     )
-    trivial = [row.trivial["mean_iou"] for row in rows]
-    chart.line(levels, trivial, "trivial")
-    chart.points(levels, trivial, "trivial")
+    baseline = [row.baseline["mean_iou"] for row in rows]
+    chart.line(levels, baseline, "baseline")
+    chart.points(levels, baseline, "baseline")
     chart.line(levels, [value.mean for value in values], "predicted")
     chart.ranges(levels, [value.low for value in values], [value.high for value in values], "predicted")
     chart.points(levels, [value.mean for value in values], "predicted", radius=4)
@@ -60,15 +60,15 @@ def make_fraction_chart(rows: Sequence[ThresholdScores], mapped: Sequence[float]
     """Share of the area that is gap, in map and reference."""
     levels = [row.threshold for row in rows]
     listed = "; ".join(
-        f"{row.threshold:g} m {format_percent(share)} mapped, {format_percent(row.gap_fraction)} in the reference"
-        for row, share in zip(rows, mapped, strict=True)
+        f"{row.threshold:g} m {format_percent(fraction)} mapped, {format_percent(row.gap_fraction)} in the reference"
+        for row, fraction in zip(rows, mapped, strict=True)
     )
     chart = Chart(
-        "shares",
+        "fractions",
         "Gap fraction",
         f"Gap fraction by threshold: {listed}.",
         make_value_scale(levels, "threshold, m"),
-        make_percent_scale("share of the area"),
+        make_percent_scale("fraction of the area"),
         440,
         280,
     )
@@ -80,18 +80,18 @@ def make_fraction_chart(rows: Sequence[ThresholdScores], mapped: Sequence[float]
     return chart
 
 
-def count_by_cut(tallies: TileCounts) -> NDArray[np.int64]:
+def count_by_cut(tile_counts: TileCounts) -> NDArray[np.int64]:
     """(K, 101, 4) tp, fp, fn, tn if pixels above each cut of probability were called gap."""
-    total = tallies.counts.sum(0)
+    total = tile_counts.counts.sum(0)
     gap, canopy = total[:, 0] + total[:, 2], total[:, 1] + total[:, 3]
-    tp, fp = tallies.curve[..., 0], tallies.curve[..., 1]
+    tp, fp = tile_counts.curve[..., 0], tile_counts.curve[..., 1]
     counts: NDArray[np.int64] = np.stack([tp, fp, gap[:, None] - tp, canopy[:, None] - fp], axis=-1)
     return counts
 
 
-def make_precision_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
+def make_precision_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
     """Precision over recall, with the cut at one half marked."""
-    found = scores_of(count_by_cut(tallies))
+    found = scores_of(count_by_cut(tile_counts))
     made = []
     for k, row in enumerate(rows):
         precision, recall = found["gap_precision"][k], found["gap_recall"][k]
@@ -108,16 +108,16 @@ def make_precision_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) 
             make_percent_scale("precision"),
             note=note_row(row),
         )
-        chart.line([0, 1], [row.gap_fraction] * 2, "trivial")
+        chart.line([0, 1], [row.gap_fraction] * 2, "baseline")
         chart.line(recall, precision, "predicted")
         chart.points([now[1]], [now[0]], "predicted", radius=4.5)
         made.append(chart)
     return made
 
 
-def make_cut_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
+def make_cut_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
     """Mean IoU over the cut of probability."""
-    found = scores_of(count_by_cut(tallies))["mean_iou"]
+    found = scores_of(count_by_cut(tile_counts))["mean_iou"]
     cuts = np.linspace(0, 1, CUT_COUNT)
     made = []
     for k, row in enumerate(rows):
@@ -134,30 +134,30 @@ def make_cut_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> lis
             note=note_row(row),
         )
         chart.upright(0.5, "cut")
-        chart.line([0, 1], [row.trivial["mean_iou"]] * 2, "trivial")
+        chart.line([0, 1], [row.baseline["mean_iou"]] * 2, "baseline")
         chart.line(cuts, found[k], "predicted")
         chart.points([cuts[best]], [found[k, best]], "predicted", radius=4.5)
         made.append(chart)
     return made
 
 
-def compute_calibration_errors(tallies: TileCounts) -> Reals:
+def compute_calibration_errors(tile_counts: TileCounts) -> Reals:
     """(K,) distance between probability and frequency of gaps, averaged over pixels; NaN without any.
 
     Source: Naeini et al. 2015, expected calibration error, doi 10.1609/aaai.v29i1.9602; on twenty bins of equal width.
     """
-    pixels, probability, observed = np.moveaxis(tallies.reliability, -1, 0)
+    pixels, probability, observed = np.moveaxis(tile_counts.reliability, -1, 0)
     with np.errstate(invalid="ignore"):
         error: Reals = np.abs(probability - observed).sum(1) / pixels.sum(1)
     return error
 
 
-def make_reliability_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
+def make_reliability_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
     """Frequency of gaps over the probability given to them."""
-    errors = compute_calibration_errors(tallies)
+    errors = compute_calibration_errors(tile_counts)
     made = []
     for k, row in enumerate(rows):
-        pixels, probability, observed = tallies.reliability[k].T
+        pixels, probability, observed = tile_counts.reliability[k].T
         few = pixels < max(1e-4 * pixels.sum(), 1)
         with np.errstate(invalid="ignore", divide="ignore"):
             given, seen = (np.where(few, np.nan, part / pixels) for part in (probability, observed))
@@ -204,20 +204,20 @@ def make_size_charts(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[
     return made
 
 
-def compute_cell_errors(tallies: TileCounts) -> tuple[Reals, Reals, int]:
+def compute_cell_errors(tile_counts: TileCounts) -> tuple[Reals, Reals, int]:
     """(K,) median distance and mean difference (map less reference) of the gap fraction of cells, and how many cells there are."""
-    found, _ = tallies.cell_shares()
+    found, _ = tile_counts.cell_fractions()
     if not len(found):
-        nothing = np.full(len(tallies.thresholds), np.nan)
+        nothing = np.full(len(tile_counts.thresholds), np.nan)
         return nothing, nothing, 0
     apart = found[..., 0] - found[..., 1]
     return np.median(np.abs(apart), axis=0), apart.mean(0), len(found)
 
 
-def make_cell_charts(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
+def make_cell_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
     """Gap fraction of cells, mapped over observed."""
-    found, _ = tallies.cell_shares()
-    apart, _, cells = compute_cell_errors(tallies)
+    found, _ = tile_counts.cell_fractions()
+    apart, _, cells = compute_cell_errors(tile_counts)
     made = []
     for k, row in enumerate(rows):
         words = f"{cells} cells; half of them are off by {format_percent(float(apart[k]))} of their area or less."

@@ -51,7 +51,7 @@ class Report:
 
     page: Path
     card: Path
-    tallies: TileCounts
+    tile_counts: TileCounts
     evaluation: Evaluation
 
 
@@ -76,7 +76,7 @@ def write_run_report(
         out: The page, a new file.
         thresholds: Meters; without any, those of the protocol that the network was trained for.
         data: A run file or run folder whose data take the place of the run's own; `changes` are of the data.
-        notes: Licence, credit, whatever a reader should know of the data.
+        notes: License, credit, whatever a reader should know of the data.
 
     Raises:
         DataError: A file to write is there already, or the split is empty.
@@ -86,16 +86,16 @@ def write_run_report(
     with new_results(out, beside, purpose="report") as drafts:
         trained = open_network(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
         watched = SizeRecorder.of(trained)
-        tallies = count_split(watched, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
-        evaluation = evaluate_counts([tallies], notes=note_pixel_sizes([trained]))
+        tile_counts = count_split(watched, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
+        evaluation = evaluate_counts([tile_counts], notes=note_pixel_sizes([trained]))
         network = describe_network(trained)
         html = render_page(
-            "run.html", fill_template(trained, tallies, evaluation, watched.sizes(tallies.resolution_m), network, notes)
+            "run.html", fill_template(trained, tile_counts, evaluation, watched.sizes(tile_counts.resolution_m), network, notes)
         )
         item = make_stac_item(network, beside.parent, scores=list_stac_scores(evaluation), notes=notes)
         for draft, text in zip(drafts, (html, format_json(item)), strict=True):
             draft.write_text(text, encoding="utf-8")
-    return Report(page=out, card=beside, tallies=tallies, evaluation=evaluation)
+    return Report(page=out, card=beside, tile_counts=tile_counts, evaluation=evaluation)
 
 
 def choose_thresholds(trained: Sequence[float]) -> tuple[float, ...]:
@@ -129,7 +129,7 @@ def name_run(run: Path) -> str:
 
 def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
     """Mean IoU by threshold, for the STAC item."""
-    rows = [row for row in evaluation.rows if row.by == "all" and row.judged]
+    rows = [row for row in evaluation.rows if row.by == "all" and row.evaluated]
     return {
         f"forestgaps:{evaluation.split}_mean_iou": {f"{row.threshold:g}": round(row.scores["mean_iou"].mean, 4) for row in rows}
     }
@@ -140,7 +140,7 @@ def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
 
 def fill_template(
     trained: TrainedNetwork,
-    tallies: TileCounts,
+    tile_counts: TileCounts,
     evaluation: Evaluation,
     sizes: Sequence[tuple[GapSizes, GapSizes]],
     network: NetworkFacts,
@@ -150,35 +150,35 @@ def fill_template(
     main = choose_main_threshold(rows)
     overall = evaluation.overall[0]
     log = read_training_log(Path(trained.run))
-    area = float(tallies.valid_pixels.sum()) * tallies.resolution_m**2 / 1e4
-    high, wide = tallies.cell_m
+    area = float(tile_counts.valid_pixels.sum()) * tile_counts.resolution_m**2 / 1e4
+    high, wide = tile_counts.cell_m
     return {
         "version": version("forestgaps-evaluation"),
         "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         "name": network.name,
-        "split": tallies.split,
-        "tiles": len(tallies),
+        "split": tile_counts.split,
+        "tiles": len(tile_counts),
         "hectares": area,
         "main": main,
         "contents": list_sections(log is not None),
-        "facts": list_facts(tallies, network, area, overall),
-        "findings": write_statements(evaluation, tallies, main),
-        "legend": make_threshold_legend(tallies.thresholds.tolist()),
+        "facts": list_facts(tile_counts, network, area, overall),
+        "findings": write_statements(evaluation, tile_counts, main),
+        "legend": make_threshold_legend(tile_counts.thresholds.tolist()),
         "agreement": make_agreement_legend(),
-        "examples": make_examples(trained, tallies, main),
+        "examples": make_examples(trained, tile_counts, main),
         "score_chart": figures.make_score_chart(rows),
-        "share_chart": figures.make_fraction_chart(rows, compute_mapped_fractions(tallies)),
-        "scores": make_score_table(rows, compute_mapped_fractions(tallies)),
+        "share_chart": figures.make_fraction_chart(rows, compute_mapped_fractions(tile_counts)),
+        "scores": make_score_table(rows, compute_mapped_fractions(tile_counts)),
         "blocks": rows[0].blocks,
         "resamples": evaluation.resamples,
-        "confusion": make_confusion(tallies, rows),
-        "precision": figures.make_precision_charts(tallies, rows),
-        "cuts": figures.make_cut_charts(tallies, rows),
-        "reliability": figures.make_reliability_charts(tallies, rows),
+        "confusion": make_confusion(tile_counts, rows),
+        "precision": figures.make_precision_charts(tile_counts, rows),
+        "cuts": figures.make_cut_charts(tile_counts, rows),
+        "reliability": figures.make_reliability_charts(tile_counts, rows),
         "sizes": figures.make_size_charts(sizes, rows),
         "size_table": make_size_table(sizes, rows),
-        "cells": figures.make_cell_charts(tallies, rows),
-        "cell_count": figures.compute_cell_errors(tallies)[2],
+        "cells": figures.make_cell_charts(tile_counts, rows),
+        "cell_count": figures.compute_cell_errors(tile_counts)[2],
         "cell_m": f"{wide:.0f} × {high:.0f}{NARROW_SPACE}m",
         "strata": [
             (title, make_stratum_table(evaluation, by))
@@ -213,25 +213,25 @@ def list_sections(logged: bool) -> list[tuple[str, str]]:
         ("places", "Kinds of place"),
         ("training", "Training"),
         ("made-of", "Configuration"),
-        ("data", "Data and licence"),
+        ("data", "Data and license"),
         ("glossary", "Glossary"),
     ]
     return [entry for entry in listed if logged or entry[0] != "training"]
 
 
 def choose_main_threshold(rows: Sequence[ThresholdScores]) -> float:
-    """The threshold shown where only one can be: of those judged, that nearest to 5 m."""
-    fair = [row for row in rows if row.judged] or list(rows)
-    return min(fair, key=lambda row: abs(row.threshold - 5)).threshold
+    """The threshold shown where only one can be: of those evaluated, that nearest to 5 m."""
+    evaluated = [row for row in rows if row.evaluated] or list(rows)
+    return min(evaluated, key=lambda row: abs(row.threshold - 5)).threshold
 
 
-def list_facts(tallies: TileCounts, network: NetworkFacts, area: float, overall: AverageScores) -> list[tuple[str, str]]:
+def list_facts(tile_counts: TileCounts, network: NetworkFacts, area: float, overall: AverageScores) -> list[tuple[str, str]]:
     return [
         ("Mean IoU over the evaluated thresholds", format_score(overall.mean_iou.mean)),
-        ("Baseline without skill", format_score(overall.trivial)),
-        ("Evaluated on", f"{format_counted(len(tallies), f'{tallies.split} tile')}, {format_hectares(area)}"),
-        ("Pixel size", format_meters(tallies.resolution_m)),
-        ("Thresholds", ", ".join(f"{level:g}" for level in tallies.thresholds) + f"{NARROW_SPACE}m"),
+        ("Baseline without skill", format_score(overall.baseline)),
+        ("Evaluated on", f"{format_counted(len(tile_counts), f'{tile_counts.split} tile')}, {format_hectares(area)}"),
+        ("Pixel size", format_meters(tile_counts.resolution_m)),
+        ("Thresholds", ", ".join(f"{level:g}" for level in tile_counts.thresholds) + f"{NARROW_SPACE}m"),
         ("Network", f"{network.about['config']['model']['name'].rpartition(':')[2]}, {format_number(network.parameters)} weights"),
     ]
 
@@ -246,40 +246,41 @@ def make_score_table(rows: Sequence[ThresholdScores], mapped: Sequence[float]) -
             format_meters(row.threshold),
             [
                 format_percent(row.gap_fraction),
-                format_percent(share),
+                format_percent(fraction),
                 format_score(row.scores["mean_iou"].mean),
                 format_interval(row.scores["mean_iou"].low, row.scores["mean_iou"].high),
-                format_score(row.trivial["mean_iou"]),
+                format_score(row.baseline["mean_iou"]),
                 format_score(row.scores["gap_iou"].mean),
-                format_score(row.trivial["gap_iou"]),
+                format_score(row.baseline["gap_iou"]),
                 format_score(row.scores["canopy_iou"].mean),
                 format_score(row.scores["gap_precision"].mean),
                 format_score(row.scores["gap_recall"].mean),
                 format_score(row.scores["gap_f1"].mean),
             ],
-            aside=not row.judged or row.outside,
+            aside=not row.evaluated or row.extrapolated,
         )
-        for row, share in zip(rows, mapped, strict=True)
+        for row, fraction in zip(rows, mapped, strict=True)
     ]
 
 
 @frozen(kw_only=True)
 class Confusion:
-    """Shares of all pixels at one threshold, 0 to 1: both gap, missed, invented, both canopy."""
+    """Fractions of all pixels at one threshold, 0 to 1. Gap is positive."""
 
     name: str
-    hit: float
-    missed: float
-    invented: float
-    canopy: float
+    true_positive: float
+    false_negative: float
+    false_positive: float
+    true_negative: float
 
 
-def make_confusion(tallies: TileCounts, rows: Sequence[ThresholdScores]) -> list[Confusion]:
-    found = []
-    for row, counts in zip(rows, tallies.counts.sum(0), strict=True):
+def make_confusion(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Confusion]:
+    tables = []
+    for row, counts in zip(rows, tile_counts.counts.sum(0), strict=True):
         tp, fp, fn, tn = (float(part) / max(float(counts.sum()), 1.0) for part in counts)
-        found.append(Confusion(name=format_meters(row.threshold), hit=tp, missed=fn, invented=fp, canopy=tn))
-    return found
+        name = format_meters(row.threshold)
+        tables.append(Confusion(name=name, true_positive=tp, false_negative=fn, false_positive=fp, true_negative=tn))
+    return tables
 
 
 def make_size_table(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[ThresholdScores]) -> list[TableRow]:
@@ -294,14 +295,14 @@ def make_size_table(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[T
                     for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)
                 ),
             ],
-            aside=not row.judged,
+            aside=not row.evaluated,
         )
         for row, (mapped, reference) in zip(rows, sizes, strict=True)
     ]
 
 
 def make_stratum_table(evaluation: Evaluation, by: str) -> list[TableRow]:
-    """A row for each class: tiles, area share of gap at each judged threshold is left to `evaluate`; here the average."""
+    """A row for each class: tiles, area fraction of gap at each evaluated threshold is left to `evaluate`; here the average."""
     tiles = {(row.by, row.label): (row.tiles, row.blocks) for row in evaluation.rows}
     return [
         TableRow(
@@ -311,7 +312,7 @@ def make_stratum_table(evaluation: Evaluation, by: str) -> list[TableRow]:
                 ", ".join(f"{level:g}" for level in part.thresholds) or "none",
                 format_score(part.mean_iou.mean),
                 format_interval(part.mean_iou.low, part.mean_iou.high),
-                format_score(part.trivial),
+                format_score(part.baseline),
             ],
         )
         for part in evaluation.overall

@@ -1,4 +1,4 @@
-"""A STAC item that describes a trained network, for catalogues of models: the Machine Learning Model (MLM) extension.
+"""A STAC item that describes a trained network, for catalogs of models: the Machine Learning Model (MLM) extension.
 
 The item is plain JSON. Fields follow the MLM specification 1.4 (github.com/stac-extensions/mlm) and the file extension 2.1
 (github.com/stac-extensions/file). A network holds for no place and no time in particular, so the geometry is null and the
@@ -56,7 +56,7 @@ def make_stac_item(
 
     Args:
         scores: Further properties, such as `forestgaps:mean_iou`.
-        notes: Licence and credit.
+        notes: License and credit.
     """
     about = network.about
     model = about["config"]["model"]

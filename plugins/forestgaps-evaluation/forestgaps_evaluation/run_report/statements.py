@@ -20,27 +20,27 @@ from forestgaps_evaluation.protocol.scores import EVALUATED_FRACTIONS
 from forestgaps_evaluation.run_report.figures import compute_calibration_errors, compute_cell_errors
 
 
-def write_statements(evaluation: Evaluation, tallies: TileCounts, main: float) -> list[Statement]:
+def write_statements(evaluation: Evaluation, tile_counts: TileCounts, main: float) -> list[Statement]:
     """In the order a reader needs them: best, worst, area, places, probabilities, then cautions.
 
     Args:
         main: The threshold shown where only one can be.
     """
     rows = [row for row in evaluation.rows if row.by == "all"]
-    fair = [row for row in rows if row.judged]
+    evaluated = [row for row in rows if row.evaluated]
     said: list[Statement] = []
-    if fair:
-        said += describe_agreement(fair)
-        said += describe_areas(fair, tallies)
+    if evaluated:
+        said += describe_agreement(evaluated)
+        said += describe_areas(evaluated, tile_counts)
         said += describe_strata(evaluation)
-        said += describe_cells(tallies, main)
-        said += describe_calibration(fair, tallies)
+        said += describe_cells(tile_counts, main)
+        said += describe_calibration(evaluated, tile_counts)
     else:
-        low, high = (format_percent(share, 0) for share in EVALUATED_FRACTIONS)
+        low, high = (format_percent(fraction, 0) for fraction in EVALUATED_FRACTIONS)
         said.append(
             Statement(
                 f"Gap covers under {low} or over {high} of the reference at every threshold, so no score on this page can "
-                "be judged by.",
+                "be evaluated by.",
                 True,
             )
         )
@@ -58,18 +58,18 @@ def format_with_interval(value: Score) -> str:
     )
 
 
-def describe_agreement(fair: Sequence[ThresholdScores]) -> list[Statement]:
+def describe_agreement(evaluated: Sequence[ThresholdScores]) -> list[Statement]:
     def gain(row: ThresholdScores) -> float:
-        return row.scores["mean_iou"].mean - row.trivial["mean_iou"]
+        return row.scores["mean_iou"].mean - row.baseline["mean_iou"]
 
-    best, worst = (choice(fair, key=lambda row: row.scores["mean_iou"].mean) for choice in (max, min))
+    best, worst = (choice(evaluated, key=lambda row: row.scores["mean_iou"].mean) for choice in (max, min))
     said = [
         Statement(
             f"Map and reference agree best at {format_meters(best.threshold)}: mean IoU "
             f"{format_with_interval(best.scores['mean_iou'])}, "
             "where gap covers "
             f"{format_percent(best.gap_fraction)} of the area and a map without any skill would score "
-            f"{format_score(best.trivial['mean_iou'])}."
+            f"{format_score(best.baseline['mean_iou'])}."
         )
     ]
     if worst is not best:
@@ -77,10 +77,10 @@ def describe_agreement(fair: Sequence[ThresholdScores]) -> list[Statement]:
             Statement(
                 f"They agree least at {format_meters(worst.threshold)}: mean IoU "
                 f"{format_with_interval(worst.scores['mean_iou'])}, gap fraction "
-                f"{format_percent(worst.gap_fraction)}, without skill {format_score(worst.trivial['mean_iou'])}."
+                f"{format_percent(worst.gap_fraction)}, without skill {format_score(worst.baseline['mean_iou'])}."
             )
         )
-    useless = [row for row in fair if gain(row) <= 0 or row.scores["mean_iou"].low <= row.trivial["mean_iou"]]
+    useless = [row for row in evaluated if gain(row) <= 0 or row.scores["mean_iou"].low <= row.baseline["mean_iou"]]
     if useless:
         said.append(
             Statement(
@@ -92,17 +92,17 @@ def describe_agreement(fair: Sequence[ThresholdScores]) -> list[Statement]:
     return said
 
 
-def compute_mapped_fractions(tallies: TileCounts) -> list[float]:
-    """(K) share of all valid pixels that the map calls gap."""
-    total = tallies.counts.sum(0)
+def compute_mapped_fractions(tile_counts: TileCounts) -> list[float]:
+    """(K) fraction of all valid pixels that the map calls gap."""
+    total = tile_counts.counts.sum(0)
     return [float((row[0] + row[1]) / row.sum()) if row.sum() else float("nan") for row in total]
 
 
-def describe_areas(fair: Sequence[ThresholdScores], tallies: TileCounts) -> list[Statement]:
-    mapped = dict(zip(tallies.thresholds.tolist(), compute_mapped_fractions(tallies), strict=True))
-    apart = [mapped[row.threshold] - row.gap_fraction for row in fair]
-    far = max(range(len(fair)), key=lambda n: abs(apart[n]))
-    row = fair[far]
+def describe_areas(evaluated: Sequence[ThresholdScores], tile_counts: TileCounts) -> list[Statement]:
+    mapped = dict(zip(tile_counts.thresholds.tolist(), compute_mapped_fractions(tile_counts), strict=True))
+    apart = [mapped[row.threshold] - row.gap_fraction for row in evaluated]
+    far = max(range(len(evaluated)), key=lambda n: abs(apart[n]))
+    row = evaluated[far]
     side = "more" if apart[far] > 0 else "less"
     return [
         Statement(
@@ -131,12 +131,12 @@ def describe_strata(evaluation: Evaluation) -> list[Statement]:
     return said
 
 
-def describe_cells(tallies: TileCounts, main: float) -> list[Statement]:
-    apart, _, number = compute_cell_errors(tallies)
+def describe_cells(tile_counts: TileCounts, main: float) -> list[Statement]:
+    apart, _, number = compute_cell_errors(tile_counts)
     if number < 3:
         return []
-    k = tallies.thresholds.tolist().index(main)
-    high, wide = tallies.cell_m
+    k = tile_counts.thresholds.tolist().index(main)
+    high, wide = tile_counts.cell_m
     return [
         Statement(
             f"In cells of {wide:.0f} × {high:.0f}{NARROW_SPACE}m the gap fraction at {format_meters(main)} is off by "
@@ -146,9 +146,9 @@ def describe_cells(tallies: TileCounts, main: float) -> list[Statement]:
     ]
 
 
-def describe_calibration(fair: Sequence[ThresholdScores], tallies: TileCounts) -> list[Statement]:
-    errors = dict(zip(tallies.thresholds.tolist(), compute_calibration_errors(tallies).tolist(), strict=True))
-    worst = max(fair, key=lambda row: errors[row.threshold])
+def describe_calibration(evaluated: Sequence[ThresholdScores], tile_counts: TileCounts) -> list[Statement]:
+    errors = dict(zip(tile_counts.thresholds.tolist(), compute_calibration_errors(tile_counts).tolist(), strict=True))
+    worst = max(evaluated, key=lambda row: errors[row.threshold])
     return [
         Statement(
             f"Probabilities differ from observed gap frequencies by {format_percent(errors[worst.threshold])} on average; the "
@@ -160,12 +160,12 @@ def describe_calibration(fair: Sequence[ThresholdScores], tallies: TileCounts) -
 
 def list_cautions(evaluation: Evaluation, rows: Sequence[ThresholdScores]) -> list[Statement]:
     said = []
-    unjudged, outside = [row for row in rows if not row.judged], [row for row in rows if row.outside]
-    if unjudged and len(unjudged) < len(rows):
-        low, high = (format_percent(share, 0) for share in EVALUATED_FRACTIONS)
+    extreme, outside = [row for row in rows if not row.evaluated], [row for row in rows if row.extrapolated]
+    if extreme and len(extreme) < len(rows):
+        low, high = (format_percent(fraction, 0) for fraction in EVALUATED_FRACTIONS)
         said.append(
             Statement(
-                f"At {format_thresholds(unjudged)} gap covers under {low} or over {high} of the reference: scores there are "
+                f"At {format_thresholds(extreme)} gap covers under {low} or over {high} of the reference: scores there are "
                 "shown and "
                 "not evaluated.",
                 caution=True,

@@ -77,7 +77,7 @@ def make_training_charts(log: TrainingLog, best: int | None) -> list[Chart]:
     """Loss, score and learning rate over the epochs, as far as they were logged.
 
     Args:
-        best: Epoch whose weights were judged, marked by a line.
+        best: Epoch whose weights were evaluated, marked by a line.
     """
     axis = make_epoch_scale(log.epochs)
     made = [

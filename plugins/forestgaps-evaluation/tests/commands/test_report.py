@@ -36,8 +36,8 @@ def test_a_page_and_a_card_are_written_and_named(run, tmp_path):
 
 
 def test_notes_may_stand_in_a_file(tmp_path):
-    (tmp_path / "licence.txt").write_text("CC BY 4.0\n")
-    assert read_notes(str(tmp_path / "licence.txt")) == "CC BY 4.0"
+    (tmp_path / "license.txt").write_text("CC BY 4.0\n")
+    assert read_notes(str(tmp_path / "license.txt")) == "CC BY 4.0"
     assert read_notes("just words") == "just words"
     assert read_notes("two\nlines") == "two\nlines"
     (tmp_path / "picture").write_bytes(b"\xff\xfe\xfa")

@@ -65,4 +65,4 @@ def test_no_network_is_told_so(tmp_path, plugins):
 def test_another_pixel_size_is_noted(trained):
     assert note_pixel_sizes([trained]) == []
     trained.predictor.resolution_m = 1.0
-    assert note_pixel_sizes([trained])[0].endswith("was trained at 1 m and is judged on pixels of 5 m")
+    assert note_pixel_sizes([trained])[0].endswith("was trained at 1 m and is evaluated on pixels of 5 m")

@@ -115,7 +115,7 @@ def test_the_protocol_asks_for_eight_thresholds_and_marks_those_never_trained(ru
     found = count_tiles(run, device="cpu", plugins=plugins)
     assert tuple(found.thresholds) == PROTOCOL_THRESHOLDS_M
     assert PROTOCOL_THRESHOLDS_M == (2, 3, 5, 10, 15, 20, 25, 30)
-    assert found.thresholds[found.outside].tolist() == [25, 30]
+    assert found.thresholds[found.extrapolated].tolist() == [25, 30]
     assert found.trained == LEVELS
     assert (found.resolution_m, found.tile_px, found.seed, found.split) == (5.0, (40, 40), 4, "test")
 
@@ -135,7 +135,7 @@ def test_slopes_and_blocks_are_those_of_the_tiles(trained):
 
 def test_some_tiles_of_a_pass(trained):
     whole = count_split(trained, "test", LEVELS)
-    some = whole.picked(whole.slope_deg > 20)
+    some = whole.select(whole.slope_deg > 20)
     assert some.index.tolist() == [2, 3, 6, 7]
     assert some.blocks == ("1", "1", "3", "3")
     assert some.sites == ("hill", "hill", "vale", "vale")
@@ -145,11 +145,11 @@ def test_some_tiles_of_a_pass(trained):
 
 def test_cells_with_too_few_pixels_are_left_out(trained):
     whole = count_split(trained, "test", LEVELS)
-    shares, tile = whole.cell_shares()
-    assert shares.shape == (32, 4, 2)
+    fractions, tile = whole.cell_fractions()
+    assert fractions.shape == (32, 4, 2)
     assert tile.tolist() == sorted([*range(8)] * 4)
-    assert shares[5] == pytest.approx(whole.cells[1, 1] / whole.cell_pixels[1, 1])
-    assert len(whole.cell_shares(minimum_valid=1.0)[0]) == 0
+    assert fractions[5] == pytest.approx(whole.cells[1, 1] / whole.cell_pixels[1, 1])
+    assert len(whole.cell_fractions(minimum_valid=1.0)[0]) == 0
 
 
 def test_a_network_without_heights_that_contradicts_itself_is_judged_as_it_is_mapped(run_file, plugins, tmp_path):

@@ -48,7 +48,7 @@ def test_ends_of_the_axes_are_the_corners_of_the_plot():
 
 
 def test_a_logarithmic_axis_has_equal_steps_for_equal_factors():
-    along = make_log_scale(1, 10_000, "area").share([1, 10, 100, 1000, 10_000])
+    along = make_log_scale(1, 10_000, "area").fraction([1, 10, 100, 1000, 10_000])
     np.testing.assert_allclose(np.diff(along), 0.25)
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_drawn_of_nothing():
 
 def test_reference_trivial_and_predicted_differ_in_shape():
     one = chart()
-    for role in ("predicted", "reference", "trivial"):
+    for role in ("predicted", "reference", "baseline"):
         one.points([0.5], [0.5], role)
     assert [part[1:5].strip() for part in one.parts] == ["circ", "rect", "path"]
 
@@ -111,7 +111,7 @@ def test_powers_of_ten_in_few_letters(value, words):
 
 
 def test_what_lies_beyond_an_axis_is_put_at_its_end():
-    assert Scale(0, 10, [], "x").share([-5, 20]).tolist() == [0, 1]
+    assert Scale(0, 10, [], "x").fraction([-5, 20]).tolist() == [0, 1]
 
 
 def test_a_histogram_has_two_points_for_each_edge():

@@ -66,27 +66,27 @@ def test_holes_stay_holes_and_do_not_spread():
     np.testing.assert_allclose(np.delete(shade, 40), np.delete(whole, 40), atol=1e-5)  # a plane is one from each side
 
 
-def luminance(colour) -> float:
-    linear = [(c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in colour]
+def luminance(color) -> float:
+    linear = [(c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in color]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @given(st.integers(2, 12))
 def test_lower_thresholds_are_brighter(count):
-    values = [luminance(colour) for colour in make_color_ramp(count)]
+    values = [luminance(color) for color in make_color_ramp(count)]
     assert values == sorted(values, reverse=True)
-    assert len({tuple(colour) for colour in make_color_ramp(count)}) == count
+    assert len({tuple(color) for color in make_color_ramp(count)}) == count
 
 
 def test_the_legend_names_each_class_once():
-    words = [colour.words for colour in make_threshold_legend([2, 5, 10])]
+    words = [color.words for color in make_threshold_legend([2, 5, 10])]
     assert words == ["below 2 m", "2 to 5 m", "5 to 10 m", "10 m and more: no gap"]
 
 
 def test_agreement_is_told_by_pattern_as_well_as_by_colour():
     legend = make_agreement_legend()
-    assert len({colour.pattern for colour in legend}) == 3
-    bright = sorted(luminance(colour) for colour in (TRUE_POSITIVE_RGB, FALSE_NEGATIVE_RGB, FALSE_POSITIVE_RGB))
+    assert len({color.pattern for color in legend}) == 3
+    bright = sorted(luminance(color) for color in (TRUE_POSITIVE_RGB, FALSE_NEGATIVE_RGB, FALSE_POSITIVE_RGB))
     assert bright[1] / bright[0] > 1.5
 
 
@@ -97,7 +97,7 @@ def test_a_pixel_has_the_colour_of_the_lowest_threshold():
     lowest, second, none, hole = picture[0]
     assert np.abs(lowest - make_color_ramp(2)[0]).mean() < np.abs(lowest - make_color_ramp(2)[1]).mean()
     assert np.abs(second - make_color_ramp(2)[1]).mean() < np.abs(second - make_color_ramp(2)[0]).mean()
-    assert none.max() - none.min() == 0  # grey
+    assert none.max() - none.min() == 0  # gray
     assert tuple(hole) == NO_DATA_RGB
 
 
@@ -111,11 +111,11 @@ def test_agreement_shows_three_kinds():
     assert len(np.unique(both.reshape(-1, 3), axis=0)) == 1
     assert both[0, 0].argmax() == 2
     assert len(np.unique(none.reshape(-1, 3), axis=0)) == 1
-    for hatched, colour in ((missed, FALSE_NEGATIVE_RGB), (invented, FALSE_POSITIVE_RGB)):
+    for hatched, color in ((missed, FALSE_NEGATIVE_RGB), (invented, FALSE_POSITIVE_RGB)):
         brightness = hatched.sum(-1)
         assert brightness.min() < 0.6 * brightness.max()
         plain = hatched[brightness == brightness.max()][0]
-        assert np.abs(plain - np.array(colour)).max() < 60
+        assert np.abs(plain - np.array(color)).max() < 60
 
 
 def test_a_picture_comes_back_from_its_address():

@@ -73,14 +73,14 @@ def test_draws_keep_the_number_of_blocks_and_follow_the_seed(monkeypatch):
 def test_it_holds_the_truth_about_as_often_as_it_says(blocks):
     # Blocks with a quality of their own, so that pixels of a block are anything but independent.
     generator, trials = np.random.default_rng(blocks), 400
-    share, quality = 0.3, generator.beta(8, 4, (trials, blocks))
-    gaps = generator.binomial(400, share, (trials, blocks))
+    fraction, quality = 0.3, generator.beta(8, 4, (trials, blocks))
+    gaps = generator.binomial(400, fraction, (trials, blocks))
     tp = generator.binomial(gaps, quality)
     fp = generator.binomial(1000 - gaps, 0.3 * (1 - quality))
     counts = np.stack([tp, fp, gaps - tp, 1000 - gaps - fp], axis=-1)
     right = 8 / 12
-    # Expected counts of a block: 400 * share gaps of 1000 pixels.
-    expected = 400 * share
+    # Expected counts of a block: 400 * fraction gaps of 1000 pixels.
+    expected = 400 * fraction
     wrong = 0.3 * (1 - right) * (1000 - expected)
     truth = float(compute_scores(np.array([expected * right, wrong, expected * (1 - right), 1000 - expected - wrong]))["gap_iou"])
     held = 0

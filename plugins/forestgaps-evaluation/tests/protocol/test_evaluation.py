@@ -15,25 +15,25 @@ LEVELS = (2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 @pytest.fixture
-def tallies(trained):
+def tile_counts(trained):
     return count_split(trained, "test", LEVELS)
 
 
-def moved(tallies, pixels):
+def moved(tile_counts, pixels):
     """As another seed might have it: so many gap pixels missed that were found, in every tile and threshold that has them."""
-    counts = tallies.counts.copy()
+    counts = tile_counts.counts.copy()
     taken = np.minimum(counts[..., 0], pixels)
     counts[..., 0] -= taken
     counts[..., 2] += taken
-    return attrs.evolve(tallies, run=f"seed {pixels}", seed=pixels, counts=counts)
+    return attrs.evolve(tile_counts, run=f"seed {pixels}", seed=pixels, counts=counts)
 
 
-def test_a_run_by_itself(tallies):
-    found = evaluate_counts([tallies], resamples=200)
+def test_a_run_by_itself(tile_counts):
+    found = evaluate_counts([tile_counts], resamples=200)
     rows = [row for row in found.rows if row.by == "all"]
     assert [row.threshold for row in rows] == list(LEVELS)
-    assert (rows[0].tiles, rows[0].blocks, rows[0].pixels) == (8, 4, int(tallies.valid_pixels.sum()))
-    exact = compute_scores(tallies.counts.sum(0))
+    assert (rows[0].tiles, rows[0].blocks, rows[0].pixels) == (8, 4, int(tile_counts.valid_pixels.sum()))
+    exact = compute_scores(tile_counts.counts.sum(0))
     for k, row in enumerate(rows):
         assert tuple(row.scores) == SCORES
         for name in ("gap_iou", "mean_iou"):
@@ -41,24 +41,24 @@ def test_a_run_by_itself(tallies):
             assert score.mean == score.each[0] == pytest.approx(float(exact[name][k]), nan_ok=True)
             assert math.isnan(score.spread), "one run has no spread"
             assert math.isnan(score.low) or score.low <= score.mean <= score.high
-    assert [row.outside for row in rows] == [False] * 4 + [True]
+    assert [row.extrapolated for row in rows] == [False] * 4 + [True]
     assert "only 4 spatial blocks, so the intervals are wide" in found.notes
 
 
-def test_one_sided_thresholds_are_shown_and_left_out_of_the_mean(tallies):
-    found = evaluate_counts([tallies], resamples=100)
+def test_one_sided_thresholds_are_shown_and_left_out_of_the_mean(tile_counts):
+    found = evaluate_counts([tile_counts], resamples=100)
     rows = [row for row in found.rows if row.by == "all"]
-    assert [row.judged for row in rows] == [True, True, True, False, False]
+    assert [row.evaluated for row in rows] == [True, True, True, False, False]
     assert rows[4].gap_fraction == 1.0
     whole = found.overall[0]
     assert whole.thresholds == (2.0, 5.0, 10.0)
     assert whole.mean_iou.mean == pytest.approx(np.mean([row.scores["mean_iou"].mean for row in rows[:3]]))
-    assert whole.trivial == pytest.approx(np.mean([row.trivial["mean_iou"] for row in rows[:3]]))
+    assert whole.baseline == pytest.approx(np.mean([row.baseline["mean_iou"] for row in rows[:3]]))
     assert whole.mean_iou.low < whole.mean_iou.mean < whole.mean_iou.high
 
 
-def test_several_seeds_have_a_mean_and_a_spread(tallies):
-    runs = [tallies, moved(tallies, 5), moved(tallies, 20)]
+def test_several_seeds_have_a_mean_and_a_spread(tile_counts):
+    runs = [tile_counts, moved(tile_counts, 5), moved(tile_counts, 20)]
     found = evaluate_counts(runs, resamples=100)
     score = found.rows[0].scores["gap_recall"]
     each = [float(compute_scores(run.counts.sum(0))["gap_recall"][0]) for run in runs]
@@ -68,14 +68,14 @@ def test_several_seeds_have_a_mean_and_a_spread(tallies):
     assert [run["seed"] for run in found.runs] == [4, 5, 20]
 
 
-def test_the_same_seed_thrice_has_no_spread_and_the_interval_of_one(tallies):
-    one, three = (evaluate_counts([tallies] * count, resamples=100).rows[1].scores["mean_iou"] for count in (1, 3))
+def test_the_same_seed_thrice_has_no_spread_and_the_interval_of_one(tile_counts):
+    one, three = (evaluate_counts([tile_counts] * count, resamples=100).rows[1].scores["mean_iou"] for count in (1, 3))
     assert three.spread == pytest.approx(0, abs=1e-12)
     assert (three.low, three.high) == pytest.approx((one.low, one.high))
 
 
-def test_strata_add_up_to_the_whole(tallies):
-    found = evaluate_counts([tallies], resamples=100)
+def test_strata_add_up_to_the_whole(tile_counts):
+    found = evaluate_counts([tile_counts], resamples=100)
     whole = {row.threshold: row for row in found.rows if row.by == "all"}
     for by in ("site", "slope", "canopy cover"):
         for level in LEVELS:
@@ -86,31 +86,31 @@ def test_strata_add_up_to_the_whole(tallies):
     assert [(part.by, part.label) for part in found.overall] == list(dict.fromkeys((row.by, row.label) for row in found.rows))
 
 
-def test_errors_of_height(tallies):
-    found = evaluate_counts([tallies], resamples=100).heights
-    bias, size, square = tallies.height_errors.sum(0) / tallies.valid_pixels.sum()
+def test_errors_of_height(tile_counts):
+    found = evaluate_counts([tile_counts], resamples=100).heights
+    bias, size, square = tile_counts.height_errors.sum(0) / tile_counts.valid_pixels.sum()
     assert {name: score.mean for name, score in found.items()} == pytest.approx(
         {"mae_m": size, "rmse_m": math.sqrt(square), "bias_m": bias}
     )
-    assert evaluate_counts([attrs.evolve(tallies, height_errors=None)], resamples=100).heights == {}
+    assert evaluate_counts([attrs.evolve(tile_counts, height_errors=None)], resamples=100).heights == {}
 
 
-def test_runs_of_different_tiles_are_not_averaged(tallies, trained):
+def test_runs_of_different_tiles_are_not_averaged(tile_counts, trained):
     validation = count_split(trained, "validation", LEVELS)
     for other, said in [
         (attrs.evolve(validation, split="test"), "their gap pixels differ"),
         (validation, "8 validation tiles"),
-        (tallies.picked(np.arange(3)), "8 test tiles and 3 test tiles"),
+        (tile_counts.select(np.arange(3)), "8 test tiles and 3 test tiles"),
         (count_split(trained, "test", (2.0,)), "at different thresholds"),
     ]:
         with pytest.raises(DataError, match=said):
-            evaluate_counts([tallies, other])
+            evaluate_counts([tile_counts, other])
 
 
-def test_a_difference_is_taken_on_the_same_draws_of_blocks(tallies):
-    same = compare_mean_iou(tallies, tallies, resamples=100)
+def test_a_difference_is_taken_on_the_same_draws_of_blocks(tile_counts):
+    same = compare_mean_iou(tile_counts, tile_counts, resamples=100)
     assert all(one.difference == 0 for one in same[:3])
     assert all((one.low, one.high) == (0, 0) for one in same[:3])
-    worse = compare_mean_iou(moved(tallies, 30), tallies, resamples=100)
+    worse = compare_mean_iou(moved(tile_counts, 30), tile_counts, resamples=100)
     assert all(one.difference == one.mixed - one.spatial > 0 for one in worse[:3])
     assert all(0 < one.low <= one.difference <= one.high for one in worse[:3])

@@ -53,32 +53,32 @@ def test_undefined_is_nan_without_a_warning():
         assert np.isnan(compute_gap_fraction(np.zeros(4)))
 
 
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.78, 0.95])
-def test_what_knows_nothing_scores_by_the_gap_fraction_alone(share):
-    found = compute_baselines(np.array(share))
-    assert found["all_gap"]["gap_iou"] == pytest.approx(share)
-    assert found["all_gap"]["mean_iou"] == pytest.approx(share / 2)
-    assert found["all_canopy"]["mean_iou"] == pytest.approx((1 - share) / 2)
-    assert found["random"]["gap_iou"] == pytest.approx(share / (2 - share))
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.78, 0.95])
+def test_what_knows_nothing_scores_by_the_gap_fraction_alone(fraction):
+    found = compute_baselines(np.array(fraction))
+    assert found["all_gap"]["gap_iou"] == pytest.approx(fraction)
+    assert found["all_gap"]["mean_iou"] == pytest.approx(fraction / 2)
+    assert found["all_canopy"]["mean_iou"] == pytest.approx((1 - fraction) / 2)
+    assert found["random"]["gap_iou"] == pytest.approx(fraction / (2 - fraction))
     assert found["random"]["mcc"] == pytest.approx(0, abs=1e-12)
-    assert found["random"]["gap_f1"] == pytest.approx(share)
-    assert best_baseline(np.array(share), "mean_iou") == pytest.approx(max(share, 1 - share) / 2)
-    assert best_baseline(np.array(share), "gap_precision") == pytest.approx(share), "calling nothing gap has no precision"
+    assert found["random"]["gap_f1"] == pytest.approx(fraction)
+    assert best_baseline(np.array(fraction), "mean_iou") == pytest.approx(max(fraction, 1 - fraction) / 2)
+    assert best_baseline(np.array(fraction), "gap_precision") == pytest.approx(fraction), "calling nothing gap has no precision"
 
 
 def test_random_guessing_scores_what_its_formula_says():
-    generator, share, pixels = np.random.default_rng(0), 0.3, 400_000
-    gap, called = generator.random(pixels) < share, generator.random(pixels) < share
+    generator, fraction, pixels = np.random.default_rng(0), 0.3, 400_000
+    gap, called = generator.random(pixels) < fraction, generator.random(pixels) < fraction
     found = compute_scores(np.array([(called & gap).sum(), (called & ~gap).sum(), (~called & gap).sum(), (~called & ~gap).sum()]))
-    for name, expected in compute_baselines(np.array(share))["random"].items():
+    for name, expected in compute_baselines(np.array(fraction))["random"].items():
         assert float(found[name]) == pytest.approx(float(expected), abs=0.005), name
 
 
 @given(counts.filter(lambda some: some.sum() > 0))
 def test_no_map_without_knowledge_beats_the_best_map(tallied):
-    share = compute_gap_fraction(tallied)
+    fraction = compute_gap_fraction(tallied)
     perfect = compute_scores(np.array([tallied[0] + tallied[2], 0, 0, tallied[1] + tallied[3]]))
-    for kind in compute_baselines(share).values():
+    for kind in compute_baselines(fraction).values():
         for name, value in kind.items():
             assert np.isnan(value) or np.isnan(perfect[name]) or value <= perfect[name] + 1e-12
 

@@ -11,7 +11,7 @@ from forestgaps_evaluation.run_report.examples import choose_tiles, find_valid_w
 
 
 @pytest.fixture
-def tallies(trained):
+def tile_counts(trained):
     return count_split(trained, "test", [2, 5, 10, 20])
 
 
@@ -28,12 +28,12 @@ def test_each_tile_is_an_example_of_one_thing_and_best_beats_typical_beats_worst
         assert worst.max() <= typical.min() <= typical.max() <= best.min()
 
 
-def test_a_tile_is_scored_at_its_own_two_sided_thresholds(tallies):
-    counts = np.zeros_like(tallies.counts)
+def test_a_tile_is_scored_at_its_own_two_sided_thresholds(tile_counts):
+    counts = np.zeros_like(tile_counts.counts)
     counts[:] = [[100, 0, 0, 900], [400, 0, 0, 600], [400, 100, 100, 400], [900, 10, 10, 80]]
     counts[0, 0] = [0, 0, 0, 1000]  # no gap here
     counts[1] = [1, 0, 0, 1]  # hardly a pixel
-    found = score_each_tile(evolve(tallies, counts=counts))
+    found = score_each_tile(evolve(tile_counts, counts=counts))
     middle = (400 / 600 + 400 / 600) / 2
     last = (900 / 920 + 80 / 100) / 2
     assert found[0] == pytest.approx(np.mean([1, middle, last]))
@@ -41,12 +41,12 @@ def test_a_tile_is_scored_at_its_own_two_sided_thresholds(tallies):
     assert found[2] == pytest.approx(np.mean([1, 1, middle, last]))
 
 
-def test_pictures_show_the_tile_and_say_its_numbers(trained, tallies):
-    found = make_examples(trained, tallies, 5.0)
+def test_pictures_show_the_tile_and_say_its_numbers(trained, tile_counts):
+    found = make_examples(trained, tile_counts, 5.0)
     assert {example.why for example in found} == {"typical", "best", "worst"}
     for example in found:
         n = int(example.name.split()[1]) - 1
-        tp, fp, fn, tn = tallies.counts[n, 1]
+        tp, fp, fn, tn = tile_counts.counts[n, 1]
         total = tp + fp + fn + tn
         _, reference, mapped, agreed = example.maps
         assert f"{100 * (tp + fn) / total:.1f}\u202f%" in reference.caption
@@ -56,9 +56,9 @@ def test_pictures_show_the_tile_and_say_its_numbers(trained, tallies):
         assert example.maps[0].width == 40 * round(420 / 40)
 
 
-def test_tiles_are_named_with_their_block(tallies):
-    assert name_tile(tallies, 3) == "Tile 4 (1)"
-    assert name_tile(evolve(tallies, blocks=tuple(f"tile {n}" for n in tallies.index)), 3) == "Tile 4"
+def test_tiles_are_named_with_their_block(tile_counts):
+    assert name_tile(tile_counts, 3) == "Tile 4 (1)"
+    assert name_tile(evolve(tile_counts, blocks=tuple(f"tile {n}" for n in tile_counts.index)), 3) == "Tile 4"
 
 
 def test_empty_margins_are_cut_off():

@@ -11,50 +11,50 @@ from forestgaps_evaluation.run_report import figures
 
 
 @pytest.fixture
-def tallies(trained):
+def tile_counts(trained):
     return count_split(trained, "test", [2, 5, 10, 20])
 
 
 @pytest.fixture
-def rows(tallies):
-    return [row for row in evaluate_counts([tallies]).rows if row.by == "all"]
+def rows(tile_counts):
+    return [row for row in evaluate_counts([tile_counts]).rows if row.by == "all"]
 
 
-def test_the_cut_at_one_half_gives_the_counts_of_the_map(tallies):
-    np.testing.assert_array_equal(figures.count_by_cut(tallies)[:, 50], tallies.counts.sum(0))
+def test_the_cut_at_one_half_gives_the_counts_of_the_map(tile_counts):
+    np.testing.assert_array_equal(figures.count_by_cut(tile_counts)[:, 50], tile_counts.counts.sum(0))
 
 
-def test_at_cut_nought_all_is_gap_but_what_has_no_chance_at_all(tallies):
-    tp, fp, fn, tn = np.moveaxis(figures.count_by_cut(tallies), -1, 0)
+def test_at_cut_nought_all_is_gap_but_what_has_no_chance_at_all(tile_counts):
+    tp, fp, fn, tn = np.moveaxis(figures.count_by_cut(tile_counts), -1, 0)
     assert ((tp + fp)[:, 0] >= (tp + fp)[:, 1]).all()
-    assert (tp + fp + fn + tn == tallies.valid_pixels.sum()).all()
+    assert (tp + fp + fn + tn == tile_counts.valid_pixels.sum()).all()
 
 
-def test_calibration_error_by_hand(tallies):
-    reliability = np.zeros_like(tallies.reliability)
+def test_calibration_error_by_hand(tile_counts):
+    reliability = np.zeros_like(tile_counts.reliability)
     reliability[:, 2] = [100, 12, 32]  # of 100 pixels given .12, .32 are gap
     reliability[:, 18] = [300, 270, 270]
     from attrs import evolve
 
-    np.testing.assert_allclose(figures.compute_calibration_errors(evolve(tallies, reliability=reliability)), 20 / 400)
+    np.testing.assert_allclose(figures.compute_calibration_errors(evolve(tile_counts, reliability=reliability)), 20 / 400)
 
 
-def test_cells_are_compared_by_their_shares(tallies):
-    apart, bias, cells = figures.compute_cell_errors(tallies)
-    found, _ = tallies.cell_shares()
+def test_cells_are_compared_by_their_shares(tile_counts):
+    apart, bias, cells = figures.compute_cell_errors(tile_counts)
+    found, _ = tile_counts.cell_fractions()
     assert cells == len(found) > 0
     np.testing.assert_allclose(apart, np.median(np.abs(found[..., 0] - found[..., 1]), axis=0))
     np.testing.assert_allclose(bias, (found[..., 0] - found[..., 1]).mean(0))
 
 
-def test_there_is_a_chart_for_each_threshold_with_a_name_of_its_own(tallies, rows):
+def test_there_is_a_chart_for_each_threshold_with_a_name_of_its_own(tile_counts, rows):
     sizes = [(GapSizes(np.array([1.0, 5.0])), GapSizes(np.array([2.0])))] * 4
     charts = [
-        *figures.make_precision_charts(tallies, rows),
-        *figures.make_cut_charts(tallies, rows),
-        *figures.make_reliability_charts(tallies, rows),
+        *figures.make_precision_charts(tile_counts, rows),
+        *figures.make_cut_charts(tile_counts, rows),
+        *figures.make_reliability_charts(tile_counts, rows),
         *figures.make_size_charts(sizes, rows),
-        *figures.make_cell_charts(tallies, rows),
+        *figures.make_cell_charts(tile_counts, rows),
         figures.make_score_chart(rows),
         figures.make_fraction_chart(rows, [0.1] * 4),
     ]
@@ -62,16 +62,16 @@ def test_there_is_a_chart_for_each_threshold_with_a_name_of_its_own(tallies, row
     assert all("nan" not in "".join(chart.parts).lower() for chart in charts)
 
 
-def test_charts_of_nothing_are_empty_and_no_error(tallies, rows):
+def test_charts_of_nothing_are_empty_and_no_error(tile_counts, rows):
     from attrs import evolve
 
     nothing = evolve(
-        tallies,
-        counts=np.zeros_like(tallies.counts),
-        curve=np.zeros_like(tallies.curve),
-        reliability=np.zeros_like(tallies.reliability),
-        cells=np.zeros_like(tallies.cells),
-        cell_pixels=np.zeros_like(tallies.cell_pixels),
+        tile_counts,
+        counts=np.zeros_like(tile_counts.counts),
+        curve=np.zeros_like(tile_counts.curve),
+        reliability=np.zeros_like(tile_counts.reliability),
+        cells=np.zeros_like(tile_counts.cells),
+        cell_pixels=np.zeros_like(tile_counts.cell_pixels),
     )
     none = [(GapSizes(np.zeros(0)), GapSizes(np.zeros(0)))] * 4
     for charts in (
@@ -83,10 +83,10 @@ def test_charts_of_nothing_are_empty_and_no_error(tallies, rows):
         assert not any("<circle" in part for chart in charts for part in chart.parts)
 
 
-def test_sizes_are_seen_in_the_pass_that_counts(trained, tallies):
+def test_sizes_are_seen_in_the_pass_that_counts(trained, tile_counts):
     watched = SizeRecorder.of(trained)
     again = count_split(watched, "test", [2, 5, 10, 20])
-    np.testing.assert_array_equal(again.counts, tallies.counts)
-    for (mapped, reference), counts in zip(watched.sizes(5.0), tallies.counts.sum(0), strict=True):
+    np.testing.assert_array_equal(again.counts, tile_counts.counts)
+    for (mapped, reference), counts in zip(watched.sizes(5.0), tile_counts.counts.sum(0), strict=True):
         assert mapped.areas_m2.sum() == 25 * (counts[0] + counts[1])
         assert reference.areas_m2.sum() == 25 * (counts[0] + counts[2])

@@ -45,14 +45,14 @@ def table(page, caption: str) -> list[list[str]]:
 
 
 def test_numbers_on_the_page_are_those_of_the_tallies(page, folder, plugins):
-    tallies = count_split(open_network(folder, device="cpu", plugins=plugins), "test", [2, 3, 5, 10, 15, 20])
-    total = tallies.counts.sum(0)
-    values, share = compute_scores(total), compute_gap_fraction(total)
+    tile_counts = count_split(open_network(folder, device="cpu", plugins=plugins), "test", [2, 3, 5, 10, 15, 20])
+    total = tile_counts.counts.sum(0)
+    values, fraction = compute_scores(total), compute_gap_fraction(total)
     head, *rows = table(page, "score-table")
     assert [row[0] for row in rows] == ["2 m", "3 m", "5 m", "10 m", "15 m", "20 m"]
     for k, row in enumerate(rows):
         cells = dict(zip(head, row, strict=True))
-        assert cells["Gap fraction, reference"] == f"{100 * share[k]:.1f} %"
+        assert cells["Gap fraction, reference"] == f"{100 * fraction[k]:.1f} %"
         assert cells["Gap fraction, map"] == f"{100 * (total[k, 0] + total[k, 1]) / total[k].sum():.1f} %"
         for name, key in {
             "Mean IoU": "mean_iou",
@@ -64,7 +64,7 @@ def test_numbers_on_the_page_are_those_of_the_tallies(page, folder, plugins):
         low, high = (float(value) for value in cells["95 % interval"].split(" to "))
         assert low <= float(cells["Mean IoU"]) + 0.005
         assert high >= float(cells["Mean IoU"]) - 0.005
-        assert cells["Mean IoU without skill"] == f"{max(share[k], 1 - share[k]) / 2:.2f}"
+        assert cells["Mean IoU without skill"] == f"{max(fraction[k], 1 - fraction[k]) / 2:.2f}"
 
 
 def test_confusion_adds_up_to_the_whole(page):
@@ -135,7 +135,7 @@ def test_it_is_small(report):
 
 def test_the_card_stands_beside_it_with_the_scores(report, folder):
     item = json.loads((folder / STAC_FILE).read_text())
-    rows = {f"{row.threshold:g}": row for row in report.evaluation.rows if row.by == "all" and row.judged}
+    rows = {f"{row.threshold:g}": row for row in report.evaluation.rows if row.by == "all" and row.evaluated}
     assert item["properties"]["forestgaps:test_mean_iou"] == {
         level: pytest.approx(row.scores["mean_iou"].mean, abs=1e-4) for level, row in rows.items()
     }
@@ -168,8 +168,8 @@ def test_thresholds_are_those_of_the_protocol_that_it_learned():
 
 
 def test_one_threshold_stands_for_all(trained):
-    tallies = count_split(trained, "test", [2, 5, 10, 20])
-    rows = [row for row in evaluate_counts([tallies]).rows if row.by == "all"]
-    fair = [row.threshold for row in rows if row.judged]
-    assert choose_main_threshold(rows) == min(fair, key=lambda level: abs(level - 5))
-    assert np.isin(choose_main_threshold(rows), fair)
+    tile_counts = count_split(trained, "test", [2, 5, 10, 20])
+    rows = [row for row in evaluate_counts([tile_counts]).rows if row.by == "all"]
+    evaluated = [row.threshold for row in rows if row.evaluated]
+    assert choose_main_threshold(rows) == min(evaluated, key=lambda level: abs(level - 5))
+    assert np.isin(choose_main_threshold(rows), evaluated)
