@@ -30,6 +30,7 @@ from torch.nn.functional import interpolate
 
 from forestgaps_core import load_predictor
 from forestgaps_core.inference.predictor import Predictor
+from forestgaps_pretrained.scores import mean_iou
 from forestgaps_rasters.pixel_sizes import fit_to_pixels
 from forestgaps_rasters.resampling import gathered
 
@@ -93,14 +94,6 @@ def maps(network: Predictor, dsm: Plane, size: float) -> Iterator[tuple[str, NDA
         whole = np.zeros((len(THRESHOLDS), *dsm.shape), np.bool_)
         whole[:, :rows, :columns] = coarse
         yield "resampled", whole
-
-
-def mean_iou(gap: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    ious = []
-    for one, other in ((gap, truth), (~gap, ~truth)):
-        either = int((one | other).sum())
-        ious.append(int((one & other).sum()) / either if either else 1.0)
-    return sum(ious) / 2
 
 
 def evaluated(network: Predictor, folder: Path, planes: tuple[Plane, Plane], size: float) -> Iterator[tuple[float, str, float]]:

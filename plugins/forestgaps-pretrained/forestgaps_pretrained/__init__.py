@@ -1,4 +1,4 @@
-"""A trained network for forestgaps: to map with, and to start training from."""
+"""A pretrained network for forestgaps: for maps without training, and as a start for training."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def forestgaps_recipes() -> Mapping[str, Recipe]:
     return {
         "finetune": Recipe(
             target="forestgaps_pretrained:finetune.toml",
-            help="Go on from the network `pretrained` with a folder made by `forestgaps prepare`; less than an hour on a CPU.",
+            help="Fine-tune the network `pretrained` on a folder written by `forestgaps prepare`; less than an hour on a CPU.",
         )
     }

@@ -1,4 +1,4 @@
-"""What the network is trained and scored on: simulated landscapes of every kind, and one real site, halved."""
+"""The areas for training and evaluation: simulated landscapes of each forest type, and one real site, divided in two."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 
 FORESTS = ("rainforest", "conifer", "open", "broadleaf", "plantation")
 REAL = "nz_westport"
-HELD_BACK = 6  # one landscape in so many for validation, and as many for the test
+HOLD_OUT_EVERY = 6  # one of six landscapes is for validation, and one of six for the test
 
 
 class SimulatedSite(NamedTuple):
-    """A landscape to simulate: its seed also draws slope, heights, gaps and survey noise."""
+    """A landscape to simulate. Its seed also determines slope, heights, gaps and survey noise."""
 
     name: str
     seed: int
@@ -21,9 +21,9 @@ class SimulatedSite(NamedTuple):
     part: Literal["train", "validation", "test"]
 
 
-def simulated_sites(count: int, seed: int) -> list[SimulatedSite]:
-    """`count` landscapes, at least 3, the kinds of forest in turn; the last ones are for validation and test."""
-    held = max(1, count // HELD_BACK)
+def list_simulated_sites(count: int, seed: int) -> list[SimulatedSite]:
+    """Return `count` landscapes (at least 3), forest types in turn. The last ones are for validation and test."""
+    held = max(1, count // HOLD_OUT_EVERY)
     sites = []
     for number in range(count):
         left = count - number
@@ -33,12 +33,12 @@ def simulated_sites(count: int, seed: int) -> list[SimulatedSite]:
     return sites
 
 
-def site_list(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> str:
-    """The site list for `forestgaps prepare`: the northern half of the real site trains, the southern half is its test."""
-    return "\n".join(lines(landscapes, sites, real)) + "\n"
+def format_site_list(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> str:
+    """Return the site list for `forestgaps prepare`: the north of the real site is for training, the south for the test."""
+    return "\n".join(list_lines(landscapes, sites, real)) + "\n"
 
 
-def lines(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> Iterator[str]:
+def list_lines(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> Iterator[str]:
     for site in sites:
         yield f"[sites.{site.name}]"
         yield f"folder = {json.dumps(str(landscapes / site.name))}"
@@ -48,6 +48,6 @@ def lines(landscapes: Path, sites: Sequence[SimulatedSite], real: Path) -> Itera
     yield 'test = "south 0.5"'
 
 
-def test_areas(sites: Sequence[SimulatedSite]) -> list[str]:
-    """Names of the held-out areas, in the order of the site list."""
+def list_test_areas(sites: Sequence[SimulatedSite]) -> list[str]:
+    """Return the names of the held-out areas, in the order of the site list."""
     return [*(f"simulated {site.forest} (seed {site.seed})" for site in sites if site.part == "test"), f"{REAL}, southern half"]

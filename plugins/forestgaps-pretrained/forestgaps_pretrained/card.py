@@ -1,4 +1,4 @@
-"""The model card: everything in it is read from the network folder and from measured scores."""
+"""The model card. All its values come from the network folder and from measured scores."""
 
 from __future__ import annotations
 
@@ -6,73 +6,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forestgaps_pretrained.filters import FILTERS
-from forestgaps_pretrained.scores import JUDGED, best_filter, judged
+from forestgaps_pretrained.scores import EVALUATED_FRACTIONS, find_best_filter, is_evaluated
 
 CREDIT = (
     "nz_westport: West Coast Regional Council, LINZ (2021), airborne lidar, distributed by OpenTopography, "
-    "https://doi.org/10.5069/G9Z31WV0, licence CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/); "
-    "gridded to DSM and DTM, brought to 1 m"
+    "https://doi.org/10.5069/G9Z31WV0, license CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/); "
+    "gridded to DSM and DTM, resampled to 1 m"
 )
-LOST = 0.02  # in mean IoU; less than that is no difference
+CLEAR_DIFFERENCE = 0.02  # of mean IoU; smaller differences are not counted
 
 
-def card(
+def make_model_card(
     plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, landscapes: Mapping[str, int], size: int, command: str
 ) -> str:
     """The README.md of the network.
 
     Args:
-        plan: The network's network.json.
-        rows: Of `forestgaps_pretrained.scores.scored`, of all areas.
-        landscapes: Simulated landscapes by part.
+        plan: The contents of network.json.
+        rows: Of `forestgaps_pretrained.scores.score_area`, of all areas.
+        landscapes: Number of simulated landscapes by part.
         size: Their side, pixels.
-        command: What trains the network again.
+        command: The command that trains the network again.
     """
     return "\n".join(
         [
             "# A small network for canopy gaps",
             "",
-            "Maps gaps in a forest canopy from a digital surface model (DSM) alone, at any height threshold: for each pixel and",
-            "threshold the probability that the canopy is lower. No canopy height model and no ground model are needed.",
+            "This network maps gaps in a forest canopy from a digital surface model (DSM) alone, at any height threshold. For",
+            "each pixel and threshold it returns the probability that the canopy is lower. It needs no canopy height model and",
+            "no ground model.",
             "",
             "```bash",
             "forestgaps predict dsm.tif --out maps -t 2 -t 5 -t 10",
             "```",
             "",
-            *facts(plan),
+            *list_facts(plan),
             "",
             "## Data",
             "",
-            f"Trained on {landscapes['train']} simulated landscapes of {size} x {size} pixels and on the northern half of one real",
-            f"site; the epoch was chosen on {landscapes['validation']} other simulated landscapes. Nothing else was seen.",
+            f"The network was trained on {landscapes['train']} simulated landscapes of {size} x {size} pixels and on the northern",
+            f"half of one real site. {landscapes['validation']} other simulated landscapes were used to choose the epoch.",
             "",
-            "- Simulated landscapes: terrain, stands, gaps and lidar noise, made by `forestgaps simulate` with fixed seeds:",
-            "  rainforest, conifer, broadleaf and open forest, plantations; gentle to steep.",
-            f"- {CREDIT}. Steep closed native rainforest; its southern half, 20 m away, is a test area below.",
+            "- Simulated landscapes: terrain, stands, gaps and lidar noise from `forestgaps simulate` with fixed seeds.",
+            "  Rainforest, conifer, broadleaf and open forest, and plantations, on gentle to steep terrain.",
+            f"- {CREDIT}. Steep, closed, native rainforest. Its southern half, 20 m away, is a test area below.",
             "",
             "## Scores",
             "",
-            "On areas not trained on, with the weights as they are stored. Mean of the IoU of gap and the IoU of canopy, since",
-            "gap IoU alone flatters high thresholds. Beside it three classical ground filters at fixed settings, and the score of",
-            "saying one thing everywhere (trivial). Rows with under 1 % or over 95 % gap are shown and not judged. Each area is",
-            "mapped and judged at its own pixel size, as `forestgaps predict` does: nz_westport at 0.5 m.",
+            "The areas were not used for training. The weights are those of this folder. The score is the mean of the IoU of gap",
+            "and the IoU of canopy, because gap IoU alone is high wherever most of the area is gap. The table also shows three",
+            "classical ground filters with fixed settings, and the score of the better constant map (baseline): all gap or all",
+            "canopy. Rows with less than 1 % or more than 95 % gap are marked `extreme` and not evaluated. Each area is mapped",
+            "and evaluated at its own pixel size, as in `forestgaps predict`; nz_westport has pixels of 0.5 m.",
             "",
-            *score_table(rows),
+            *make_score_table(rows),
             "",
-            verdict(rows),
+            count_wins(rows),
             "",
-            "## Where it fails",
+            "## Limits",
             "",
-            *failures(rows),
+            *list_failures(rows),
             "",
             "## Use",
             "",
-            f"- Elevation in meters. It was trained on pixels of {plan['resolution_m']:g} m. Finer ones, down to a tenth of that,",
-            "  are mapped as they are, which gives better maps than `--resample`. Coarser ones give worse maps, and beyond four",
-            "  times that none. A DSM in feet, or a canopy height model instead of a DSM, will not do.",
-            f"- Validated at {levels(plan)} m. Other thresholds between them may be asked; beyond them it guesses.",
-            "- Forest only: houses, bridges, power lines and crops are unlike anything it has seen.",
-            "- Where a survey with ground returns exists for part of the area, go on from this network with it:",
+            f"- The elevation must be in meters. The network was trained on pixels of {plan['resolution_m']:g} m. Pixels down to a",
+            "  tenth of that are mapped at their own size, which gives better maps than `--resample`. Coarser pixels give worse",
+            "  maps, and pixels of more than four times that size are rejected. Do not use a DSM in feet or a canopy height model.",
+            f"- The network was validated at {format_levels(plan)} m. Thresholds between these values are possible. Maps at other",
+            "  thresholds are unreliable.",
+            "- Use it for forest only. Houses, bridges, power lines and crops were not in the training data.",
+            "- If part of your area has a survey with ground returns, fine-tune the network on it:",
             "  `forestgaps config init --recipe finetune`.",
             "",
             "## Train it again",
@@ -81,9 +84,9 @@ def card(
             command,
             "```",
             "",
-            "## Licence",
+            "## License",
             "",
-            "Code and weights: Apache-2.0. Data trained on, to be credited where the network is passed on:",
+            "Code and weights: Apache-2.0. Credit the training data when you distribute the network:",
             "",
             f"> {CREDIT}.",
             "",
@@ -91,11 +94,11 @@ def card(
     )
 
 
-def levels(plan: Mapping[str, Any]) -> str:
+def format_levels(plan: Mapping[str, Any]) -> str:
     return ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
 
 
-def facts(plan: Mapping[str, Any]) -> Iterator[str]:
+def list_facts(plan: Mapping[str, Any]) -> Iterator[str]:
     weights, components = plan["weights"], plan["components"]
     made_with = "; ".join(f"{kind} `{c['name']}` of {c['distribution']} {c['version']}" for kind, c in components.items())
     versions = ", ".join(f"{name} {version}" for name, version in plan["versions"].items())
@@ -113,43 +116,47 @@ def facts(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"| made with | {versions} |"
 
 
-def score_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    methods = ["network", *FILTERS, "trivial"]
+def make_score_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    methods = ["network", *FILTERS, "baseline"]
     yield f"| area | m | gap fraction | {' | '.join(methods)} | best |"
     yield "|---" * (4 + len(methods)) + "|"
     for row in rows:
         cells = [f"{row[method]:.3f}" for method in methods]
-        yield f"| {row['area']} | {row['threshold_m']:g} | {row['gap_fraction']:.3f} | {' | '.join(cells)} | {best(row)} |"
+        yield f"| {row['area']} | {row['threshold_m']:g} | {row['gap_fraction']:.3f} | {' | '.join(cells)} | {name_best(row)} |"
 
 
-def best(row: Mapping[str, Any]) -> str:
-    if not judged(row):
-        return "one-sided"
-    label, value = best_filter(row)
+def name_best(row: Mapping[str, Any]) -> str:
+    if not is_evaluated(row):
+        return "extreme"
+    label, value = find_best_filter(row)
     return "network" if row["network"] >= value else label
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
-    counted = [row for row in rows if judged(row)]
-    wins = sum(best(row) == "network" for row in counted)
-    return f"The network is best at {wins} of {len(counted)} judged pairs of area and threshold, a filter at {len(counted) - wins}."
+def count_wins(rows: Sequence[Mapping[str, Any]]) -> str:
+    evaluated = [row for row in rows if is_evaluated(row)]
+    wins = sum(name_best(row) == "network" for row in evaluated)
+    return (
+        f"Of {len(evaluated)} evaluated pairs of area and threshold, the network is best at {wins}, "
+        f"and a filter at {len(evaluated) - wins}."
+    )
 
 
-def failures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Pairs a filter wins clearly, and pairs where the network is no better than saying one thing everywhere."""
-    lost = [row for row in rows if judged(row) and best_filter(row)[1] - row["network"] > LOST]
-    useless = [row for row in rows if judged(row) and row["network"] <= row["trivial"]]
+def list_failures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the pairs where a filter is clearly better, and those where the network is not better than a constant map."""
+    lost = [row for row in rows if is_evaluated(row) and find_best_filter(row)[1] - row["network"] > CLEAR_DIFFERENCE]
+    useless = [row for row in rows if is_evaluated(row) and row["network"] <= row["baseline"]]
     for area in dict.fromkeys(row["area"] for row in lost):
-        listed = ", ".join(
-            f"{row['threshold_m']:g} m ({row['network']:.2f} against {best_filter(row)[1]:.2f} by {best_filter(row)[0]})"
+        pairs = ", ".join(
+            f"{row['threshold_m']:g} m ({row['network']:.2f} against {find_best_filter(row)[1]:.2f} by {find_best_filter(row)[0]})"
             for row in lost
             if row["area"] == area
         )
-        yield f"- {area}: a filter is clearly better at {listed}."
+        yield f"- {area}: a filter is clearly better at {pairs}."
     for area in dict.fromkeys(row["area"] for row in useless):
-        listed = ", ".join(f"{row['threshold_m']:g} m" for row in useless if row["area"] == area)
-        yield f"- {area}: no better than saying one thing everywhere at {listed}."
+        thresholds = ", ".join(f"{row['threshold_m']:g} m" for row in useless if row["area"] == area)
+        yield f"- {area}: the network is not better than a constant map at {thresholds}."
     if not lost and not useless:
-        yield f"- At no judged pair above does a filter win by more than {LOST:g}."
-    yield f"- Not judged here: thresholds at which under {JUDGED[0]:.0%} or over {JUDGED[1]:.0%} of an area is gap."
-    yield "- One real site of 6 ha is no sample of the world's forests: expect less on real sites elsewhere."
+        yield f"- At no evaluated pair is a filter better by more than {CLEAR_DIFFERENCE:g}."
+    low, high = EVALUATED_FRACTIONS
+    yield f"- Thresholds at which less than {low:.0%} or more than {high:.0%} of an area is gap are not evaluated."
+    yield "- One real site of 6 ha does not represent all forests: expect lower scores on other sites."

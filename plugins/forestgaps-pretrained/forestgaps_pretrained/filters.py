@@ -1,7 +1,7 @@
-"""Classical gap maps from a DSM alone: the accuracy a network has to beat.
+"""Classical ground filters, which map gaps from a DSM alone: baselines for a network.
 
-Each filter estimates the ground below the canopy; a gap is where the DSM is less than the threshold above it. Windows are in
-meters, so one setting serves all resolutions. Invalid pixels are NaN and take no part.
+Each filter estimates the ground below the canopy. A gap is where the DSM is less than the threshold above the ground. Windows are
+in meters, so the same settings apply to all resolutions. Invalid pixels are NaN and have no influence.
 
   opening   grey opening of block minima by a square wider than the widest closed canopy, smoothed
   progressive  openings of growing windows mark what rises above the slope as object; the ground left is interpolated
@@ -21,12 +21,12 @@ from scipy import ndimage as ndi
 Plane = NDArray[np.float64]
 
 
-def odd(meters: float, cell_m: float) -> int:
+def count_odd_cells(meters: float, cell_m: float) -> int:
     cells = max(round(meters / cell_m), 1)
     return cells + 1 - cells % 2
 
 
-def block_minima(dsm: Plane, size: int) -> Plane:
+def compute_block_minima(dsm: Plane, size: int) -> Plane:
     """Minimum of each block of size x size pixels; NaN where it has no valid pixel."""
     rows, columns = -(-dsm.shape[0] // size), -(-dsm.shape[1] // size)
     padded = np.full((rows * size, columns * size), np.inf)
@@ -35,29 +35,29 @@ def block_minima(dsm: Plane, size: int) -> Plane:
     return np.where(np.isfinite(minima), minima, np.nan)
 
 
-def at_pixels(cells: Plane, size: int, shape: tuple[int, int]) -> Plane:
-    """Bilinear from the centres of blocks to pixels."""
+def interpolate_to_pixels(cells: Plane, size: int, shape: tuple[int, int]) -> Plane:
+    """Interpolate bilinearly from the centers of blocks to pixels."""
     y, x = ((np.arange(count) + 0.5) / size - 0.5 for count in shape)
     found: Plane = ndi.map_coordinates(cells, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest")
     return found
 
 
-def opened(plane: Plane, size: int) -> Plane:
+def apply_opening(plane: Plane, size: int) -> Plane:
     low = ndi.minimum_filter(np.nan_to_num(plane, nan=np.inf), size, mode="nearest")
     high = ndi.maximum_filter(np.where(np.isfinite(low), low, -np.inf), size, mode="nearest")
     return np.where(np.isfinite(high), high, np.nan)
 
 
-def smoothed(plane: Plane, sigma: float) -> Plane:
-    """Gaussian mean over what is known."""
+def smooth(plane: Plane, sigma: float) -> Plane:
+    """Gaussian mean of the known cells."""
     known = np.isfinite(plane)
     weight = ndi.gaussian_filter(known.astype(float), sigma, mode="nearest")
     total = ndi.gaussian_filter(np.where(known, plane, 0.0), sigma, mode="nearest")
     return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
-def interpolated(plane: Plane) -> Plane:
-    """Unknown cells by averages of ever larger blocks, then relaxed as a membrane."""
+def fill_unknown(plane: Plane) -> Plane:
+    """Fill unknown cells with averages of larger and larger blocks, then smooth them as a membrane."""
     known = np.isfinite(plane)
     if known.all() or not known.any():
         return plane
@@ -70,25 +70,27 @@ def interpolated(plane: Plane) -> Plane:
         weights.append(np.minimum(count, 1.0))
     filled = values[-1]
     for value, weight in zip(values[-2::-1], weights[-2::-1], strict=True):
-        filled = weight * value + (1 - weight) * at_pixels(filled, 2, value.shape)
-    neighbours = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]])
+        filled = weight * value + (1 - weight) * interpolate_to_pixels(filled, 2, value.shape)
+    neighbors = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]])
     for _ in range(40):
-        filled = np.where(known, plane, ndi.convolve(filled, neighbours, mode="nearest"))
+        filled = np.where(known, plane, ndi.convolve(filled, neighbors, mode="nearest"))
     return filled
 
 
-def below_surface(ground: Plane, size: int, dsm: Plane) -> Plane:
-    return np.fmin(at_pixels(ground, size, dsm.shape), dsm)
+def clip_to_surface(ground: Plane, size: int, dsm: Plane) -> Plane:
+    return np.fmin(interpolate_to_pixels(ground, size, dsm.shape), dsm)
 
 
-def opening(dsm: Plane, resolution_m: float, *, window_m: float = 40.0, smooth_m: float = 10.0, cell_m: float = 2.0) -> Plane:
+def opening_ground(
+    dsm: Plane, resolution_m: float, *, window_m: float = 40.0, smooth_m: float = 10.0, cell_m: float = 2.0
+) -> Plane:
     size = max(round(cell_m / resolution_m), 1)
     cell = size * resolution_m
-    ground = smoothed(opened(block_minima(dsm, size), odd(window_m, cell)), smooth_m / cell)
-    return below_surface(ground, size, dsm)
+    ground = smooth(apply_opening(compute_block_minima(dsm, size), count_odd_cells(window_m, cell)), smooth_m / cell)
+    return clip_to_surface(ground, size, dsm)
 
 
-def progressive(
+def progressive_ground(
     dsm: Plane,
     resolution_m: float,
     *,
@@ -101,22 +103,22 @@ def progressive(
 ) -> Plane:
     size = max(round(cell_m / resolution_m), 1)
     cell = size * resolution_m
-    minima = block_minima(dsm, size)
+    minima = compute_block_minima(dsm, size)
     ground, surface = np.isfinite(minima), minima
-    width, before, widest = 3, 1, odd(window_m, cell)
+    width, before, widest = 3, 1, count_odd_cells(window_m, cell)
     while True:
         width = min(width, widest)
-        lower = opened(surface, width)
+        lower = apply_opening(surface, width)
         ground &= ~(surface - lower > min(slope * (width - before) * cell + first_m, most_m))
         surface, before = lower, width
         if width == widest:
             break
         width = int(np.ceil(width * 1.5)) // 2 * 2 + 1
-    filled = smoothed(interpolated(np.where(ground, minima, np.nan)), smooth_m / cell)
-    return below_surface(filled, size, dsm)
+    filled = smooth(fill_unknown(np.where(ground, minima, np.nan)), smooth_m / cell)
+    return clip_to_surface(filled, size, dsm)
 
 
-def envelope(
+def envelope_ground(
     dsm: Plane,
     resolution_m: float,
     *,
@@ -129,17 +131,21 @@ def envelope(
 ) -> Plane:
     size = max(round(cell_m / resolution_m), 1)
     cell = size * resolution_m
-    minima = block_minima(dsm, size)
-    window = odd(window_m, cell)
-    trend = smoothed(minima, trend_m / cell)
+    minima = compute_block_minima(dsm, size)
+    window = count_odd_cells(window_m, cell)
+    trend = smooth(minima, trend_m / cell)
     for _ in range(passes):
         padded = np.pad(minima - trend, window // 2, constant_values=np.nan)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (window, window))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # windows without any data give NaN, as they should
+            warnings.simplefilter("ignore", RuntimeWarning)  # the result of a window without data is NaN
             low = np.nanpercentile(windows, percentile, axis=(2, 3))
-        trend = smoothed(trend + low, smooth_m / cell)
-    return below_surface(np.where(np.isfinite(trend), trend, np.nanmin(minima)), size, dsm)
+        trend = smooth(trend + low, smooth_m / cell)
+    return clip_to_surface(np.where(np.isfinite(trend), trend, np.nanmin(minima)), size, dsm)
 
 
-FILTERS: Mapping[str, Callable[[Plane, float], Plane]] = {"opening": opening, "progressive": progressive, "envelope": envelope}
+FILTERS: Mapping[str, Callable[[Plane, float], Plane]] = {
+    "opening": opening_ground,
+    "progressive": progressive_ground,
+    "envelope": envelope_ground,
+}

@@ -1,12 +1,12 @@
-"""The one command that trains the network `pretrained` again:
+"""Train the network `pretrained` again, with one command:
 
     python -m forestgaps_pretrained.retrain --westport FOLDER --out FOLDER
 
-FOLDER of --westport holds dsm.tif and dtm.tif of the site nz_westport. Every step is a command a user would type: simulate
-landscapes, prepare them with the site's northern half, train by `run.toml` of this package, share the network. Then it is scored on
-the held-out areas, and the card written. Seeds are fixed: the same machine gives the same network.
+The folder of --westport contains dsm.tif and dtm.tif of the site nz_westport. Each step is a command of forestgaps: simulate
+landscapes, prepare them with the northern half of the site, train with `run.toml` of this package, export the network. Then the
+network is evaluated on the held-out areas, and the model card is written. Seeds are fixed: the same machine gives the same network.
 
-What is made on the way is kept in --work. After an interruption the same command resumes.
+Intermediate files are kept in --work. To resume after an interruption, repeat the command.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
 from forestgaps_core.files.atomic import sweep, write_json
 from forestgaps_core.files.bounded_reading import read_json, read_text
 from forestgaps_core.files.drafts import new_folder, remove_made
-from forestgaps_pretrained.areas import SimulatedSite, simulated_sites, site_list, test_areas
+from forestgaps_pretrained.areas import SimulatedSite, format_site_list, list_simulated_sites, list_test_areas
 
 RESOLUTION_M = 1.0
-LARGEST_PX = 1024  # of a side of the real site at its own pixel size
-LAYERS = ("dsm.tif", "dtm.tif", "chm.tif")
-NETWORK = ("README.md", "model.safetensors", "network.json", "scores.json")
+MAX_SIDE_PX = 1024  # longest side of the real site at its own pixel size
+LAYER_FILES = ("dsm.tif", "dtm.tif", "chm.tif")
+NETWORK_FILES = ("README.md", "model.safetensors", "network.json", "scores.json")
 FOLDER_ARGUMENTS = ("westport", "out", "work", "trained")
 
 
 class Plan(NamedTuple):
-    """What is to be trained.
+    """Settings of the training.
 
     Attributes:
         westport: Folder of the real site.
-        work: Folder for what is made on the way.
-        landscapes: Simulated landscapes, at least 3.
+        work: Folder for intermediate files.
+        landscapes: Number of simulated landscapes, at least 3.
         size: Their side, pixels.
-        seed: Of the first landscape; the others count on from it.
-        tile: Side of the tiles to prepare for, pixels.
-        run_file: To train by.
-        changes: Of its settings, as for `--set`.
+        seed: Seed of the first landscape. The others have the next numbers.
+        tile: Side of the training tiles, pixels.
+        run_file: Run file of the training.
+        changes: Changes of its settings, as for `--set`.
     """
 
     westport: Path
@@ -61,84 +61,84 @@ class Plan(NamedTuple):
     changes: tuple[str, ...]
 
 
-def forestgaps(*arguments: object) -> None:
+def run_forestgaps(*arguments: object) -> None:
     line = [sys.executable, "-m", "forestgaps_core", *map(str, arguments)]
     print("$ forestgaps", shlex.join(map(str, arguments)), flush=True)
     done = subprocess.run(line, check=False)
     if done.returncode:
-        raise SystemExit(done.returncode)  # it has said why
+        raise SystemExit(done.returncode)  # it has printed the reason
 
 
-def prepared_data(plan: Plan, sites: Sequence[SimulatedSite]) -> Path:
+def prepare_data(plan: Plan, sites: Sequence[SimulatedSite]) -> Path:
     landscapes, prepared = plan.work / "landscapes", plan.work / "prepared"
     for site in sites:
         folder = landscapes / site.name
-        if not all((folder / layer).is_file() for layer in LAYERS):
+        if not all((folder / layer).is_file() for layer in LAYER_FILES):
             size = ("--size", plan.size, "--resolution", RESOLUTION_M)
-            forestgaps("simulate", folder, "--seed", site.seed, "--forest", site.forest, *size)
+            run_forestgaps("simulate", folder, "--seed", site.seed, "--forest", site.forest, *size)
     if not prepared.exists():
         listed = plan.work / "sites.toml"
-        listed.write_text(site_list(landscapes, sites, plan.westport), encoding="utf-8")
-        forestgaps("prepare", listed, "--out", prepared, "--resolution", RESOLUTION_M, "--resample", "--tile", plan.tile)
+        listed.write_text(format_site_list(landscapes, sites, plan.westport), encoding="utf-8")
+        run_forestgaps("prepare", listed, "--out", prepared, "--resolution", RESOLUTION_M, "--resample", "--tile", plan.tile)
     return prepared
 
 
-def trained_run(plan: Plan, prepared: Path) -> Path:
+def train_run(plan: Plan, prepared: Path) -> Path:
     run = plan.work / "run"
     if run.exists():
-        forestgaps("train", "--resume", run)
+        run_forestgaps("train", "--resume", run)
         return run
     changes = [f"data.folder={json.dumps(str(prepared))}", *plan.changes]
-    forestgaps("train", plan.run_file, "--out", run, *(word for change in changes for word in ("--set", change)))
+    run_forestgaps("train", plan.run_file, "--out", run, *(word for change in changes for word in ("--set", change)))
     return run
 
 
-def shared_network(plan: Plan, run: Path, *, calibrate: bool) -> Path:
+def export_network(plan: Plan, run: Path, *, calibrate: bool) -> Path:
     network = plan.work / "network"
     if network.exists():
-        remove_made(network, NETWORK)  # of an earlier call of this command, in its own folder
-    forestgaps("share", run, network, "--half", *(["--calibrate"] if calibrate else []))
+        remove_made(network, NETWORK_FILES)  # of an earlier call of this command, in its own folder
+    run_forestgaps("share", run, network, "--half", *(["--calibrate"] if calibrate else []))
     return network
 
 
-def native_data(plan: Plan) -> Path:
-    """The real site at its own pixel size, at which it is mapped and therefore scored."""
+def prepare_native_data(plan: Plan) -> Path:
+    """Prepare the real site at its own pixel size, at which `predict` maps it."""
     prepared = plan.work / "prepared-native"
     if not prepared.exists():
         listed = plan.work / "native.toml"
-        # Only its test area is used; a prepared folder has a part for validation too.
-        listed.write_text(site_list(plan.work, [], plan.westport) + 'validation = "north 0.2"\n', encoding="utf-8")
-        forestgaps("prepare", listed, "--out", prepared, "--tile", plan.tile)
+        # Only its test area is used, but a prepared folder must have a validation part.
+        listed.write_text(format_site_list(plan.work, [], plan.westport) + 'validation = "north 0.2"\n', encoding="utf-8")
+        run_forestgaps("prepare", listed, "--out", prepared, "--tile", plan.tile)
     return prepared
 
 
-def scored_areas(plan: Plan, prepared: Path, sites: Sequence[SimulatedSite]) -> Iterator[tuple[str, Tile, float]]:
-    """Name, data and pixel size of each held-out area."""
-    from forestgaps_pretrained.scores import held_back
+def iterate_areas(plan: Plan, prepared: Path, sites: Sequence[SimulatedSite]) -> Iterator[tuple[str, Tile, float]]:
+    """Yield name, data and pixel size of each held-out area."""
+    from forestgaps_pretrained.scores import read_test_areas
 
-    native = native_data(plan)
-    real = test_areas([])
-    for folder, names in ((prepared, test_areas(sites)), (native, real)):
+    native = prepare_native_data(plan)
+    real = list_test_areas([])
+    for folder, names in ((prepared, list_test_areas(sites)), (native, real)):
         resolution_m = read_json(folder / "index.json")["resolution_m"]
-        for name, tile in held_back(folder, names, max(plan.size, LARGEST_PX)):
+        for name, tile in read_test_areas(folder, names, max(plan.size, MAX_SIDE_PX)):
             if folder == native or name not in real:
                 yield name, tile, resolution_m
 
 
 def write_card(plan: Plan, network: Path, prepared: Path, sites: Sequence[SimulatedSite], command: str) -> None:
     from forestgaps_core import load_predictor
-    from forestgaps_pretrained.card import card
-    from forestgaps_pretrained.scores import scored, written
+    from forestgaps_pretrained.card import make_model_card
+    from forestgaps_pretrained.scores import score_area, write_scores
 
     predictor = load_predictor(network)
     rows: list[dict[str, Any]] = []
-    for name, tile, resolution_m in scored_areas(plan, prepared, sites):
+    for name, tile, resolution_m in iterate_areas(plan, prepared, sites):
         print(f"scoring {name}", flush=True)
-        rows += scored(predictor, name, tile, resolution_m)
-    written(network / "scores.json", rows)
+        rows += score_area(predictor, name, tile, resolution_m)
+    write_scores(network / "scores.json", rows)
     about = read_json(network / "network.json")
     parts = Counter(str(site.part) for site in sites)
-    text = card(about, rows, landscapes=parts, size=plan.size, command=command)
+    text = make_model_card(about, rows, landscapes=parts, size=plan.size, command=command)
     (network / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -146,71 +146,79 @@ def retrain(plan: Plan, out: Path, *, trained: Path | None, calibrate: bool, com
     """Train and write the network folder `out`, which must not exist.
 
     Args:
-        trained: A run folder to take instead of training one.
-        command: What trains it again, for the card.
+        trained: A run folder to use instead of training.
+        command: The command for the model card.
     """
     if out.exists():
-        raise CheckpointError(f"{out} exists; nothing is overwritten, so name another folder")
+        raise CheckpointError(f"{out} exists. Name a folder that does not exist with --out")
     if not (plan.westport / "dsm.tif").is_file():
         raise DataError(
-            f"{plan.westport}: there is no dsm.tif; --westport names the folder with dsm.tif and dtm.tif of nz_westport"
+            f"{plan.westport}: dsm.tif is missing. Give the folder with dsm.tif and dtm.tif of nz_westport with --westport"
         )
     if plan.landscapes < 3:
-        raise DataError(f"{plan.landscapes} landscapes: at least 3 are needed, to train on, to choose on and to test on")
-    begin(plan)
-    sites = simulated_sites(plan.landscapes, plan.seed)
-    prepared = prepared_data(plan, sites)
-    run = trained or trained_run(plan, prepared)
-    network = shared_network(plan, run, calibrate=calibrate)
+        raise DataError(
+            f"{plan.landscapes} landscapes: at least 3 are required, for training, validation and test. Increase --landscapes"
+        )
+    start_work(plan)
+    sites = list_simulated_sites(plan.landscapes, plan.seed)
+    prepared = prepare_data(plan, sites)
+    run = trained or train_run(plan, prepared)
+    network = export_network(plan, run, calibrate=calibrate)
     write_card(plan, network, prepared, sites, command)
-    with new_folder(out, purpose="retrain", contents=NETWORK) as draft:
-        for name in NETWORK:
+    with new_folder(out, purpose="retrain", contents=NETWORK_FILES) as draft:
+        for name in NETWORK_FILES:
             shutil.copyfile(network / name, draft / name)
     return out
 
 
-def begin(plan: Plan) -> None:
-    """Make the work folder, or see that it was begun with the same settings.
+def start_work(plan: Plan) -> None:
+    """Make the work folder, or check that an existing one has the same settings.
 
     Raises:
-        DataError: It was begun with others.
+        DataError: It has other settings.
     """
-    said = {"landscapes": plan.landscapes, "size": plan.size, "seed": plan.seed, "tile": plan.tile, "westport": str(plan.westport)}
-    said |= {"run file": read_text(plan.run_file), "changes": list(plan.changes)}
+    settings = {
+        "landscapes": plan.landscapes,
+        "size": plan.size,
+        "seed": plan.seed,
+        "tile": plan.tile,
+        "westport": str(plan.westport),
+    }
+    settings |= {"run file": read_text(plan.run_file), "changes": list(plan.changes)}
     record = plan.work / "settings.json"
     if record.is_file():
         before = read_json(record)
-        others = [key for key, value in said.items() if before.get(key) != value]
-        if others:
-            raise DataError(f"{plan.work} was begun with other settings ({', '.join(others)}); name another folder with --work")
+        different = [key for key, value in settings.items() if before.get(key) != value]
+        if different:
+            raise DataError(f"{plan.work} was made with other settings ({', '.join(different)}). Name another folder with --work")
         return
-    sweep(plan.work)  # of a call that was killed here
+    sweep(plan.work)  # drafts of a process that was killed
     if plan.work.exists() and (not plan.work.is_dir() or any(plan.work.iterdir())):
-        raise DataError(f"{plan.work} exists and was not made by this command; name another folder with --work")
+        raise DataError(f"{plan.work} exists and was not made by this command. Name another folder with --work")
     plan.work.mkdir(parents=True, exist_ok=True)
-    write_json(record, said)
+    write_json(record, settings)
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m forestgaps_pretrained.retrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--westport", type=Path, required=True, metavar="FOLDER", help="dsm.tif and dtm.tif of nz_westport")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="network folder to write; must not exist")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for what is made on the way; by default OUT-work")
-    parser.add_argument("--landscapes", type=int, default=18, metavar="N", help="simulated landscapes; default: 18")
-    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="their side; default: 512")
-    parser.add_argument("--seed", type=int, default=1000, help="of the first landscape; default: 1000")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="folder for intermediate files; default: OUT-work")
+    parser.add_argument("--landscapes", type=int, default=18, metavar="N", help="number of simulated landscapes; default: 18")
+    parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="side of a landscape; default: 512")
+    parser.add_argument("--seed", type=int, default=1000, help="seed of the first landscape; default: 1000")
     parser.add_argument("--tile", type=int, default=256, metavar="PIXELS", help="side of training tiles; default: 256")
-    parser.add_argument("--run-file", type=Path, metavar="RUN.toml", help="to train by; by default this package's own")
+    parser.add_argument("--run-file", type=Path, metavar="RUN.toml", help="run file of the training; default: that of this package")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="change a setting of the run file")
-    parser.add_argument("--trained", type=Path, metavar="RUN", help="take this run folder instead of training")
-    parser.add_argument("--no-calibration", action="store_true", help="leave the logits as they are")
+    parser.add_argument("--trained", type=Path, metavar="RUN", help="use this run folder instead of training")
+    parser.add_argument("--no-calibration", action="store_true", help="do not calibrate the probabilities")
     return parser.parse_args(arguments)
 
 
-def command_of(arguments: Sequence[str]) -> str:
-    """The command line for the card: with its options, without the folders of this machine."""
+def format_command(arguments: Sequence[str]) -> str:
+    """Return the command line for the model card: with its options, without folders of this machine."""
     words = ["python", "-m", "forestgaps_pretrained.retrain", "--westport", "FOLDER", "--out", "FOLDER"]
     split = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
     waiting = iter(split)
@@ -227,7 +235,7 @@ def command_of(arguments: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    given = parsed(arguments)
+    given = parse_arguments(arguments)
     out: Path = given.out.absolute()
     plan = Plan(
         westport=given.westport.absolute(),
@@ -240,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes=tuple(given.set),
     )
     try:
-        retrain(plan, out, trained=given.trained, calibrate=not given.no_calibration, command=command_of(arguments))
+        retrain(plan, out, trained=given.trained, calibrate=not given.no_calibration, command=format_command(arguments))
     except ForestgapsError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

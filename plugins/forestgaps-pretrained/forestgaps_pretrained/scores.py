@@ -1,4 +1,4 @@
-"""Scores of a network on the held-out areas, beside the classical filters and a map that says one thing everywhere."""
+"""Scores of a network on the held-out areas, with those of the classical filters and of constant maps."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from forestgaps_core.plugins.registry import Plugins
 from forestgaps_pretrained.filters import FILTERS
 
 THRESHOLDS = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
-JUDGED = (0.01, 0.95)  # share of gap; beyond, whoever says one thing everywhere looks good
+EVALUATED_FRACTIONS = (0.01, 0.95)  # gap fractions; outside, a constant map has a high score
 
 
 class Mapper(Protocol):
-    """A predictor, as far as it is used here."""
+    """The part of a predictor that is used here."""
 
     def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float]) -> Tensor: ...
 
 
-def held_back(prepared: Path, names: Sequence[str], tile: int) -> Iterator[tuple[str, Tile]]:
-    """Name and data of each test area of a prepared folder, cut to where there is data.
+def read_test_areas(prepared: Path, names: Sequence[str], tile: int) -> Iterator[tuple[str, Tile]]:
+    """Yield name and data of each test area of a prepared folder, cropped to the pixels with data.
 
     Args:
-        tile: At least as many pixels as the longest side of an area, so that each is one tile.
+        tile: At least the longest side of an area, pixels, so that each area is one tile.
     """
     data = Plugins.discover().component("data", "rasters").load()(folder=prepared, tile_size=tile).build()
     source: Source = data.test
     if len(source) != len(names):
         raise DataError(f"{prepared} holds {len(source)} test tiles of {tile} pixels, expected one for each of {len(names)} areas")
     for index, name in enumerate(names):
-        yield name, cut(source.read(index, 0))
+        yield name, crop_to_data(source.read(index, 0))
 
 
-def cut(tile: Tile) -> Tile:
+def crop_to_data(tile: Tile) -> Tile:
     if not tile.valid.any():
-        raise DataError("a test area has no data at all")
+        raise DataError("a test area has no data at all. Check the prepared folder")
     rows, columns = (torch.nonzero(tile.valid.any(axis)).flatten() for axis in (1, 0))
     area = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     return Tile(dsm=tile.dsm[area], height=tile.height[area], valid=tile.valid[area])
 
 
-def scored(
+def score_area(
     mapper: Mapper, name: str, tile: Tile, resolution_m: float, thresholds: Sequence[float] = THRESHOLDS
 ) -> list[dict[str, Any]]:
-    """A row for each threshold: area, threshold_m, gap_fraction, and mean IoU of the network, of each filter, and of one answer
-    everywhere (`trivial`).
+    """Return a row for each threshold: area, threshold_m, gap_fraction, and the mean IoU of the network, of each filter, and of
+    the better constant map (`baseline`).
     """
     probability = mapper(tile.dsm[None, None], tile.valid[None, None], thresholds)[0].numpy()
     valid, height = tile.valid.numpy(), tile.height.numpy().astype(np.float64)
@@ -64,13 +64,13 @@ def scored(
         truth = height[valid] < threshold
         maps = {"network": probability[plane] > 0.5, **{label: heights < threshold for label, heights in above.items()}}
         found = {label: mean_iou(gap[valid], truth) for label, gap in maps.items()}
-        trivial = max(mean_iou(np.full_like(truth, answer), truth) for answer in (False, True))
-        rows.append({"area": name, "threshold_m": threshold, "gap_fraction": float(truth.mean()), **found, "trivial": trivial})
+        baseline = max(mean_iou(np.full_like(truth, answer), truth) for answer in (False, True))
+        rows.append({"area": name, "threshold_m": threshold, "gap_fraction": float(truth.mean()), **found, "baseline": baseline})
     return rows
 
 
 def mean_iou(gap: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Mean of the IoU of gap and of canopy; a class that neither has counts as found."""
+    """Mean of the IoU of gap and of canopy. The IoU of a class that neither map has is 1."""
     ious = []
     for one, other in ((gap, truth), (~gap, ~truth)):
         either = int((one | other).sum())
@@ -78,14 +78,14 @@ def mean_iou(gap: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return sum(ious) / 2
 
 
-def judged(row: Mapping[str, Any]) -> bool:
-    return bool(JUDGED[0] <= row["gap_fraction"] <= JUDGED[1])
+def is_evaluated(row: Mapping[str, Any]) -> bool:
+    return bool(EVALUATED_FRACTIONS[0] <= row["gap_fraction"] <= EVALUATED_FRACTIONS[1])
 
 
-def best_filter(row: Mapping[str, Any]) -> tuple[str, float]:
+def find_best_filter(row: Mapping[str, Any]) -> tuple[str, float]:
     label = max(FILTERS, key=lambda label: float(row[label]))
     return label, float(row[label])
 
 
-def written(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_scores(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ def test_every_hook_is_one_of_the_core() -> None:
     assert set(forestgaps_pretrained.forestgaps_networks()) == {"pretrained"}
 
 
-def test_a_fine_tuning_run_has_the_network_of_the_training() -> None:
+def test_finetune_run_file_has_the_network_of_the_training() -> None:
     trained, finetune = table("run.toml"), table("finetune.toml")
     for kind in ("model", "normalization"):
         assert finetune[kind] == trained[kind]
@@ -30,6 +30,6 @@ def test_a_fine_tuning_run_has_the_network_of_the_training() -> None:
     assert finetune["optimizer"]["learning_rate"] < trained["optimizer"]["learning_rate"]
 
 
-def test_the_recipe_is_there() -> None:
+def test_recipe_exists() -> None:
     package, name = forestgaps_pretrained.forestgaps_recipes()["finetune"].target.split(":")
     assert (files(package) / name).is_file()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor
-from forestgaps_pretrained.retrain import command_of
+from forestgaps_pretrained.retrain import format_command
 
 NEEDED = ("rasterio", "scipy", "forestgaps_landscapes", "forestgaps_rasters", "forestgaps_losses", "forestgaps_metrics")
 needs_all = pytest.mark.skipif(
@@ -23,23 +23,23 @@ RUN_FILE = Path(__file__).with_name("tiny.toml")
 TINY = ["--landscapes", "3", "--size", "96", "--tile", "32", "--run-file", str(RUN_FILE)]
 
 
-def called(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_module(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "TERM": "dumb"}
     return subprocess.run(
         [sys.executable, "-m", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 
-def retrained(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return called("forestgaps_pretrained.retrain", "--westport", "site", *options, cwd=cwd)
+def run_retrain(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_module("forestgaps_pretrained.retrain", "--westport", "site", *options, cwd=cwd)
 
 
 @pytest.mark.slow
 @needs_all
-def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_path) -> None:
+def test_retrain_writes_the_network_folder_and_resumes(tmp_path) -> None:
     site = ["site", "--seed", "5", "--size", "320", "--resolution", "0.5", "--forest", "rainforest"]
-    assert called("forestgaps_core", "simulate", *site, cwd=tmp_path).returncode == 0
-    done = retrained("--out", "network", *TINY, cwd=tmp_path)
+    assert run_module("forestgaps_core", "simulate", *site, cwd=tmp_path).returncode == 0
+    done = run_retrain("--out", "network", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     network = tmp_path / "network"
     assert sorted(path.name for path in network.iterdir()) == ["README.md", "model.safetensors", "network.json", "scores.json"]
@@ -63,7 +63,7 @@ def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_p
     assert train["row"] == 0, "north trains"
     assert test["row"] >= train["rows"] + 20, "the guard of 20 m"
 
-    again = retrained("--out", "second", "--work", "network-work", "--trained", "network-work/run", *TINY, cwd=tmp_path)
+    again = run_retrain("--out", "second", "--work", "network-work", "--trained", "network-work/run", *TINY, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "forestgaps share" in again.stdout
     assert "forestgaps simulate" not in again.stdout
@@ -71,29 +71,29 @@ def test_one_command_makes_the_network_folder_and_goes_on_where_it_stopped(tmp_p
     for name in ("model.safetensors", "network.json", "scores.json"):
         assert (tmp_path / "second" / name).read_bytes() == (network / name).read_bytes()
 
-    other = retrained("--out", "third", "--work", "network-work", *TINY, "--seed", "7", cwd=tmp_path)
+    other = run_retrain("--out", "third", "--work", "network-work", *TINY, "--seed", "7", cwd=tmp_path)
     assert other.returncode == 2
-    assert "was begun with other settings (seed)" in other.stderr
+    assert "was made with other settings (seed)" in other.stderr
     assert not (tmp_path / "third").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--out", "there"], "there exists; nothing is overwritten"),
-        (["--out", "network"], "there is no dsm.tif; --westport names the folder"),
+        (["--out", "there"], "there exists. Name a folder"),
+        (["--out", "network"], "dsm.tif is missing. Give the folder"),
     ],
 )
-def test_mistakes_are_told_with_status_2(tmp_path, options, sentence) -> None:
+def test_retrain_with_a_mistake_exits_with_2(tmp_path, options, sentence) -> None:
     (tmp_path / "there").mkdir()
-    done = retrained(*options, cwd=tmp_path)
+    done = run_retrain(*options, cwd=tmp_path)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
 
 
-def test_the_cards_command_keeps_settings_and_leaves_out_folders_of_this_machine() -> None:
+def test_format_command_keeps_settings_and_omits_folders() -> None:
     said = [
         "--westport",
         "/home/me/site",
@@ -105,9 +105,9 @@ def test_the_cards_command_keeps_settings_and_leaves_out_folders_of_this_machine
         "--trained",
         "run",
     ]
-    assert command_of(said) == (
+    assert format_command(said) == (
         "python -m forestgaps_pretrained.retrain --westport FOLDER --out FOLDER --landscapes 60 --set training.epochs=3"
     )
-    assert command_of(["--run-file=/home/me/mine.toml", "--no-calibration"]).endswith(
+    assert format_command(["--run-file=/home/me/mine.toml", "--no-calibration"]).endswith(
         "FOLDER --run-file mine.toml --no-calibration"
     )

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from forestgaps_core.components import Tile
 from forestgaps_core.errors import DataError
 from forestgaps_pretrained.filters import FILTERS
-from forestgaps_pretrained.scores import best_filter, cut, judged, mean_iou, scored
+from forestgaps_pretrained.scores import crop_to_data, find_best_filter, is_evaluated, mean_iou, score_area
 
 masks = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30)
 
 
 @given(masks)
-def test_mean_iou_is_that_of_the_sets(pairs) -> None:
+def test_mean_iou_equals_that_of_sets(pairs) -> None:
     gap, truth = (np.array(column) for column in zip(*pairs, strict=True))
     expected = []
     for answer in (True, False):
@@ -34,42 +34,42 @@ def flat_forest(size: int = 64) -> Tile:
     return Tile(dsm=torch.where(valid, 100 + height, -9999.0), height=torch.where(valid, height, -9999.0), valid=valid)
 
 
-def test_a_perfect_mapper_and_the_filters_are_right_where_the_ground_shows() -> None:
-    tile = cut(flat_forest())
+def test_score_area_of_a_perfect_mapper_is_1() -> None:
+    tile = crop_to_data(flat_forest())
     assert tile.dsm.shape == (56, 64)
 
     def perfect(dsm, valid, thresholds):
         heights = dsm - 100
         return torch.cat([(heights < t).float() for t in thresholds], 1)
 
-    rows = scored(perfect, "plain", tile, 1.0, (2.0, 10.0, 25.0))
-    share = 24 * 24 / (56 * 64)
+    rows = score_area(perfect, "plain", tile, 1.0, (2.0, 10.0, 25.0))
+    fraction = 24 * 24 / (56 * 64)
     assert [row["network"] for row in rows] == [1.0, 1.0, 1.0]
-    assert rows[0]["gap_fraction"] == pytest.approx(share)
-    assert rows[0]["trivial"] == pytest.approx((1 - share) / 2)
-    assert rows[2]["trivial"] == 1.0
+    assert rows[0]["gap_fraction"] == pytest.approx(fraction)
+    assert rows[0]["baseline"] == pytest.approx((1 - fraction) / 2)
+    assert rows[2]["baseline"] == 1.0
     assert rows[0]["opening"] > 0.95
-    assert judged(rows[0])
-    assert not judged(rows[2])
-    assert best_filter(rows[0])[1] == max(rows[0][label] for label in FILTERS)
+    assert is_evaluated(rows[0])
+    assert not is_evaluated(rows[2])
+    assert find_best_filter(rows[0])[1] == max(rows[0][label] for label in FILTERS)
 
 
-def test_a_mapper_that_says_gap_everywhere_has_the_trivial_score_where_gaps_prevail() -> None:
-    tile = cut(flat_forest())
+def test_score_area_of_a_constant_map_is_the_baseline() -> None:
+    tile = crop_to_data(flat_forest())
     tile.height[10:] = torch.where(tile.valid[10:], 0.0, tile.height[10:])
-    (row,) = scored(lambda dsm, valid, levels: torch.ones((1, len(levels), *dsm.shape[2:])), "low", tile, 1.0, (5.0,))
-    assert row["network"] == row["trivial"]
+    (row,) = score_area(lambda dsm, valid, levels: torch.ones((1, len(levels), *dsm.shape[2:])), "low", tile, 1.0, (5.0,))
+    assert row["network"] == row["baseline"]
     assert row["gap_fraction"] > 0.5
 
 
-def test_an_area_without_data_is_told() -> None:
+def test_crop_to_data_without_data_is_an_error() -> None:
     empty = Tile(dsm=torch.zeros(4, 4), height=torch.zeros(4, 4), valid=torch.zeros(4, 4, dtype=torch.bool))
     with pytest.raises(DataError, match="no data at all"):
-        cut(empty)
+        crop_to_data(empty)
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_is_never_above_the_surface_and_follows_the_elevation(name) -> None:
+def test_filter_is_below_the_surface_and_follows_the_elevation(name) -> None:
     rows, columns = np.mgrid[:60, :50]
     terrain = 300 + 0.2 * rows + 0.1 * columns
     canopy = 15 * (np.random.default_rng(0).random((60, 50)) < 0.7)

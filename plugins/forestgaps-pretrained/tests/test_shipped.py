@@ -16,8 +16,8 @@ import torch
 from forestgaps_core import load_predictor
 from forestgaps_core.inference.predictor import Predictor
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_pretrained.card import LOST, score_table
-from forestgaps_pretrained.scores import best_filter
+from forestgaps_pretrained.card import CLEAR_DIFFERENCE, make_score_table
+from forestgaps_pretrained.scores import find_best_filter
 
 SMALL = Path(str(files("forestgaps_pretrained"))) / "small"
 MEGABYTES = 5
@@ -28,29 +28,29 @@ def predictor() -> Predictor:
     return load_predictor("pretrained", device="cpu")
 
 
-def test_it_is_small_whole_and_of_files_that_hold_data_only() -> None:
+def test_folder_contains_only_data_files_and_is_small() -> None:
     assert sorted(path.name for path in SMALL.iterdir()) == ["README.md", "model.safetensors", "network.json", "scores.json"]
     assert sum(path.stat().st_size for path in SMALL.iterdir()) <= MEGABYTES * 1e6
 
 
-def test_the_card_has_every_score_the_credit_and_the_command() -> None:
+def test_card_contains_every_score_credit_and_command() -> None:
     text, scores = (SMALL / "README.md").read_text(encoding="utf-8"), json.loads((SMALL / "scores.json").read_text())
-    for line in score_table(scores):
+    for line in make_score_table(scores):
         assert line in text
     assert {"nz_westport, southern half"} < {row["area"] for row in scores}
-    for said in ("CC BY 4.0", "10.5069/G9Z31WV0", "python -m forestgaps_pretrained.retrain", "Where it fails"):
+    for said in ("CC BY 4.0", "10.5069/G9Z31WV0", "python -m forestgaps_pretrained.retrain", "## Limits"):
         assert said in text
 
 
-def test_on_the_real_site_it_beats_one_answer_everywhere_and_no_filter_clearly_beats_it() -> None:
+def test_scores_on_the_real_site_exceed_the_baseline_and_no_filter_is_clearly_better() -> None:
     scores = json.loads((SMALL / "scores.json").read_text())
     for row in scores:
         if row["area"].startswith("nz_westport") and 0.01 <= row["gap_fraction"] <= 0.95:
-            assert row["network"] > row["trivial"]
-            assert best_filter(row)[1] - row["network"] < LOST, f"at {row['threshold_m']:g} m"
+            assert row["network"] > row["baseline"]
+            assert find_best_filter(row)[1] - row["network"] < CLEAR_DIFFERENCE, f"at {row['threshold_m']:g} m"
 
 
-def test_fine_tuning_and_training_again_make_this_network() -> None:
+def test_run_files_train_and_fine_tune_this_network() -> None:
     plan = json.loads((SMALL / "network.json").read_text())
     for name in ("run.toml", "finetune.toml"):
         table = tomllib.loads((files("forestgaps_pretrained") / name).read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def test_fine_tuning_and_training_again_make_this_network() -> None:
         assert plan["config"]["training"]["batch_size"] == table["training"]["batch_size"]
 
 
-def test_it_maps_landscapes_it_never_saw_better_than_one_answer_everywhere(predictor) -> None:
+def test_mean_iou_on_new_landscapes_exceeds_the_baseline(predictor) -> None:
     plugins = Plugins.discover()
     if "landscapes" not in plugins.components("data"):
         pytest.skip("needs forestgaps-landscapes")
@@ -77,13 +77,13 @@ def test_it_maps_landscapes_it_never_saw_better_than_one_answer_everywhere(predi
         for said in (0, 1):
             for true in (0, 1):
                 counts[said, true] += ((gap == bool(said)) & (truth == bool(true))).sum(1)
-    false_gap, missed = counts[1, 0], counts[0, 1]
-    ious = [counts[kind, kind] / (counts[kind, kind] + false_gap + missed) for kind in (0, 1)]
-    share = counts[:, 1].sum(0) / counts.sum((0, 1))
-    assert ((ious[0] + ious[1]) / 2 > torch.maximum(share, 1 - share) / 2 + 0.1).all()
+    false_positives, false_negatives = counts[1, 0], counts[0, 1]
+    ious = [counts[kind, kind] / (counts[kind, kind] + false_positives + false_negatives) for kind in (0, 1)]
+    fraction = counts[:, 1].sum(0) / counts.sum((0, 1))
+    assert ((ious[0] + ious[1]) / 2 > torch.maximum(fraction, 1 - fraction) / 2 + 0.1).all()
 
 
-def test_maps_are_nested_whatever_the_elevation(predictor) -> None:
+def test_maps_are_monotone_in_the_threshold_at_any_elevation(predictor) -> None:
     dsm = torch.rand((1, 1, 96, 80), generator=torch.Generator().manual_seed(0)) * 30 + 1500
     valid = torch.ones_like(dsm, dtype=torch.bool)
     probabilities = predictor(dsm, valid, (2.0, 3.5, 5.0, 10.0, 30.0))
@@ -91,7 +91,7 @@ def test_maps_are_nested_whatever_the_elevation(predictor) -> None:
     assert (predictor(dsm - 1400, valid, (5.0,)) - predictor(dsm, valid, (5.0,))).abs().max() < 0.02
 
 
-def test_where_a_window_ends_and_what_else_is_in_the_batch_does_not_matter(predictor) -> None:
+def test_window_edges_and_other_samples_do_not_change_the_map(predictor) -> None:
     plugins = Plugins.discover()
     if "landscapes" not in plugins.components("data"):
         pytest.skip("needs forestgaps-landscapes")
@@ -113,7 +113,7 @@ def test_where_a_window_ends_and_what_else_is_in_the_batch_does_not_matter(predi
 
 @pytest.mark.parametrize("hole", ["none", "collar", "disc", "speckle"])
 @pytest.mark.parametrize("around", [(0, 28, 0, 28), (0, 156, 0, 28), (64, 0, 128, 192)])
-def test_padding_and_what_fills_it_do_not_matter_beside_invalid_regions(predictor, hole, around) -> None:
+def test_padding_does_not_change_the_map_near_invalid_regions(predictor, hole, around) -> None:
     generator = torch.Generator().manual_seed(4)
     y, x = torch.meshgrid(torch.arange(100.0), torch.arange(100.0), indexing="ij")
     canopy = torch.rand(17, 17, generator=generator).repeat_interleave(6, 0).repeat_interleave(6, 1)[:100, :100] * 25
@@ -136,7 +136,7 @@ def test_padding_and_what_fills_it_do_not_matter_beside_invalid_regions(predicto
     assert torch.where(valid, (inside - alone).abs(), 0.0).max() < 0.02
 
 
-def test_predict_needs_no_run(tmp_path) -> None:
+def test_predict_works_without_a_run(tmp_path) -> None:
     for needed in ("rasterio", "forestgaps_rasters", "forestgaps_landscapes"):
         pytest.importorskip(needed)
     predict = ["predict", "plot/dsm.tif", "--out", "maps", "-t", "2", "-t", "5"]
