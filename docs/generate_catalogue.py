@@ -51,7 +51,7 @@ def catalogue_pages(note: str) -> dict[str, str]:
         pages["optimizer"] = optimizer_page()
     pages |= {table: table_page(table, plugins) for table in TABLES}
     pages["index"] = index_page(pages)
-    return {name: "\n".join([note, "", *lines]).rstrip("\n") + "\n" for name, lines in pages.items()}
+    return {name: "\n".join([lines[0], "", note, *lines[1:]]).rstrip("\n") + "\n" for name, lines in pages.items()}
 
 
 def index_page(pages: Mapping[str, Sequence[str]]) -> list[str]:

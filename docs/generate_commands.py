@@ -66,7 +66,7 @@ UNITS = {"METERS": "m", "PIXELS": "pixels", "SECONDS": "s", "HECTARES": "ha", "M
 
 def commands_page(note: str) -> str:
     commands = dict(find_commands())
-    lines = [note, "", "# Commands", "", "`forestgaps COMMAND --help` prints the same, also for commands of other packages.", ""]
+    lines = ["# Commands", "", note, "", "`forestgaps COMMAND --help` prints the same, also for commands of other packages.", ""]
     lines += ["| command | purpose | package |", "|---|---|---|"]
     groups = {heading: [name for name in names if name in commands] for heading, names in GROUPS.items()}
     groups["Other commands"] = sorted(set(commands) - {name for names in groups.values() for name in names})

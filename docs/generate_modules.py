@@ -25,12 +25,12 @@ PURPOSE = {
 
 def module_pages(note: str) -> dict[str, str]:
     """Return the text of a page for each package, by the name of the package."""
-    return {package: "\n".join([note, "", *module_page(package)]) + "\n" for package in SOURCES}
+    return {package: "\n".join(module_page(package, note)) + "\n" for package in SOURCES}
 
 
-def module_page(package: str) -> Iterator[str]:
+def module_page(package: str, note: str) -> Iterator[str]:
     modules = list(public_modules(package))
-    yield from [f"# Modules of {package}", "", PURPOSE[package], ""]
+    yield from [f"# Modules of {package}", "", note, "", PURPOSE[package], ""]
     yield "These modules are public: [Compatibility](../../compatibility.md) says what that means."
     yield from ["", "| module | contents |", "|---|---|"]
     for module in modules:
