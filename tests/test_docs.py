@@ -144,7 +144,9 @@ def test_relative_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{named(page)} links to {link['target']}"
 
 
-@pytest.mark.parametrize("page", [page for page in HOW_TO if blocks(page, "toml")], ids=named)
+@pytest.mark.parametrize(
+    "page", [page for page in [*HOW_TO, DOCS / "reference" / "run-file.md"] if blocks(page, "toml")], ids=named
+)
 def test_run_files_of_a_page_can_be_read(page, tmp_path):
     """Each block is laid over a complete run file and read with the page's own code, if it has any."""
     plugins = everything()
