@@ -33,24 +33,24 @@ from forestgaps_core.config.optimizers import AdamW
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet
 from forestgaps_normalization.batch import BatchNormConfig
-from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.crops import Maps
+from forestgaps_rasters.prepared.blocks import Block
+from forestgaps_rasters.training.crops import SiteLayers
 
 TILE, TILES, BATCH = 256, 400, 8
 GOAL = 0.5  # speed beside a copy
 HIDDEN_GOAL = 0.05  # of a step
 
 
-def layers(folder: Path, side: int) -> Maps:
+def layers(folder: Path, side: int) -> SiteLayers:
     """One site of two layers, without an index."""
     (folder / "site").mkdir()
     random = np.random.default_rng(0)
     for layer in ("dsm", "height"):
         np.save(folder / "site" / f"{layer}.npy", random.random((side, side), np.float32) * 30)
-    return Maps(folder, ("site",))
+    return SiteLayers(folder, ("site",))
 
 
-def reading(maps: Maps, side: int, rounds: int) -> Comparison:
+def reading(maps: SiteLayers, side: int, rounds: int) -> Comparison:
     random = np.random.default_rng(1)
     windows = [Block(int(y), int(x), TILE, TILE) for y, x in random.integers(0, side - TILE, (TILES, 2))]
     flat = np.ones(2 * side * side, np.float32)
@@ -76,7 +76,7 @@ def reading(maps: Maps, side: int, rounds: int) -> Comparison:
 class Windows:
     """Random windows as a source."""
 
-    def __init__(self, maps: Maps, side: int, samples: int) -> None:
+    def __init__(self, maps: SiteLayers, side: int, samples: int) -> None:
         self.maps, self.side, self.samples = maps, side, samples
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ def epoch_seconds(trainer: Trainer, loader: TileLoader) -> float:
     return time.perf_counter() - start
 
 
-def loading(maps: Maps, side: int, batches: int, rounds: int) -> list[dict[str, Any]]:
+def loading(maps: SiteLayers, side: int, batches: int, rounds: int) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     ground = GroundUNet().build(normalization=BatchNormConfig().build(), resolution_m=1.0)
     real, free = trainer_of(ground, Bce().build()), trainer_of(NoCost(), free_loss)

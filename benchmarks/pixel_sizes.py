@@ -31,8 +31,8 @@ from torch.nn.functional import interpolate
 from forestgaps_core import load_predictor
 from forestgaps_core.inference.predictor import Predictor
 from forestgaps_pretrained.scores import mean_iou
-from forestgaps_rasters.pixel_sizes import fit_to_pixels
-from forestgaps_rasters.resampling import gathered
+from forestgaps_rasters.prediction.pixel_sizes import fit_to_pixels
+from forestgaps_rasters.sources.resampling import aggregate_pixels
 
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
 SITE_M = 0.5
@@ -63,8 +63,8 @@ def at_pixel_size(dsm: Plane, chm: Plane, size: float) -> tuple[Plane, Plane]:
         return dsm, chm
     if size < SITE_M:
         return finer(dsm, round(SITE_M / size)), finer(chm, round(SITE_M / size))
-    top = gathered(dsm, k, "maximum")
-    return top, top - gathered(dsm - chm, k, "mean")
+    top = aggregate_pixels(dsm, k, "maximum")
+    return top, top - aggregate_pixels(dsm - chm, k, "mean")
 
 
 def finer(plane: Plane, k: int) -> Plane:
@@ -90,7 +90,7 @@ def maps(network: Predictor, dsm: Plane, size: float) -> Iterator[tuple[str, NDA
     k = round(network.resolution_m / size)
     if k > 1:
         rows, columns = (length // k * k for length in dsm.shape)
-        coarse = mapped(network, gathered(dsm[:rows, :columns], k, "maximum")).repeat(k, 1).repeat(k, 2)
+        coarse = mapped(network, aggregate_pixels(dsm[:rows, :columns], k, "maximum")).repeat(k, 1).repeat(k, 2)
         whole = np.zeros((len(THRESHOLDS), *dsm.shape), np.bool_)
         whole[:, :rows, :columns] = coarse
         yield "resampled", whole

@@ -75,12 +75,12 @@ def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, fl
     """Map in this process; what it took."""
     from forestgaps_core import Environment, Predictor
     from forestgaps_core.runtime.memory import reuse_memory
-    from forestgaps_rasters.executors import InProcess, Processes
-    from forestgaps_rasters.predicting import predict_raster
+    from forestgaps_rasters.prediction.predict_raster import predict_raster
+    from forestgaps_rasters.work.executors import ProcessExecutor, ThreadExecutor
 
     network = Trivial() if name == "trivial" else network_of(name)
     predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
-    executor = None if workers is None else Processes(workers) if workers > 1 else InProcess()
+    executor = None if workers is None else ProcessExecutor(workers) if workers > 1 else ThreadExecutor()
     torch.set_num_threads(1)
     reuse_memory()  # as the program does
     wall, start = time.perf_counter(), cpu()

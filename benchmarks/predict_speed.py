@@ -36,11 +36,11 @@ from forestgaps_core import Environment, Predictor
 from forestgaps_core.runtime.memory import reuse_memory
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.grid import Grid
-from forestgaps_rasters.blending import assembled
-from forestgaps_rasters.executors import InProcess
-from forestgaps_rasters.mapping import BlockMapper, Surface
-from forestgaps_rasters.mosaics import source_of
-from forestgaps_rasters.predicting import MapOptions, lattice_for, predict_raster
+from forestgaps_rasters.prediction.blending import assemble_strips
+from forestgaps_rasters.prediction.block_mapper import BlockMapper, DsmReader
+from forestgaps_rasters.prediction.predict_raster import MapOptions, choose_windows, predict_raster
+from forestgaps_rasters.sources.mosaics import make_source
+from forestgaps_rasters.work.executors import ThreadExecutor
 
 GOALS = {"predict": 1.05}  # of the forward passes
 OVER_MONAI = 1.0
@@ -53,10 +53,10 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
     with rasterio.open(dsm) as file:
         read, grid = file.read(1), Grid(file.crs, file.transform, *file.shape)
     surface = torch.from_numpy(np.where(read < -9000, 400, read))[None, None]
-    lattice, _ = lattice_for(predictor, grid, MapOptions())
+    lattice, _ = choose_windows(predictor, grid, MapOptions())
     levels = torch.tensor([THRESHOLDS])
     size = (lattice.down.size, lattice.right.size)
-    share = [1 - (axis.begins[1] - axis.begins[0]) / axis.size if len(axis) > 1 else 0.0 for axis in (lattice.down, lattice.right)]
+    share = [1 - (axis.starts[1] - axis.starts[0]) / axis.size if len(axis) > 1 else 0.0 for axis in (lattice.down, lattice.right)]
 
     def answered(window: Tensor) -> Tensor:
         logits: Tensor = network(window, torch.ones_like(window, dtype=torch.bool), levels.expand(len(window), -1))
@@ -65,24 +65,24 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
     def forward() -> None:
         with torch.inference_mode():
             for down, right in lattice:
-                (top, _), (left, _) = lattice.down.seen(down), lattice.right.seen(right)
+                (top, _), (left, _) = lattice.down.get_read_range(down), lattice.right.get_read_range(right)
                 window = surface[..., top : top + size[0], left : left + size[1]].clone()
                 answered(nn.functional.pad(window, (0, size[1] - window.shape[-1], 0, size[0] - window.shape[-2])))
 
     def in_memory() -> None:
         with configure_gdal():
-            source = source_of([dsm])
-            with source.opened() as band:
-                mapper = BlockMapper(predictor, Surface(source, band.grid, False), lattice, THRESHOLDS)
+            source = make_source([dsm])
+            with source.open() as band:
+                mapper = BlockMapper(predictor, DsmReader(source, band.grid, False), lattice, THRESHOLDS)
             with closing(mapper):
                 blocks = {item: mapper(item) for item in lattice}
-            for strip in assembled(lattice, len(THRESHOLDS), blocks.get):
+            for strip in assemble_strips(lattice, len(THRESHOLDS), blocks.get):
                 for piece in strip.pieces:
                     piece.values.max()
 
     def predict() -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        predict_raster(predictor, dsm, folder, executor=InProcess())
+        predict_raster(predictor, dsm, folder, executor=ThreadExecutor())
 
     jobs: dict[str, Callable[[], object]] = {
         "forward passes": forward,

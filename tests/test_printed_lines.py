@@ -165,7 +165,7 @@ def prepare(*options: str) -> str:
 
 
 def prepare_to_train() -> str:
-    return prepare("--guard", "1")
+    return prepare("--buffer", "1")
 
 
 def engine_for_weights() -> str:
@@ -210,9 +210,9 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
         "": lambda: forestgaps("evaluate", MODEL, "--data", RUN, "-t", 5, "--resamples", 100)
     },
     "forestgaps_evaluation.run_report.page:fill_template": {"": report_page},
-    "forestgaps_rasters.commands:prepare": {"training": prepare_to_train, "test": lambda: prepare("--test", "all")},
-    "forestgaps_rasters.commands:predict": {"": map_the_dsm},
-    "forestgaps_rasters.cli_arguments:network_and_dsm": {
+    "forestgaps_rasters.commands.prepare:prepare": {"training": prepare_to_train, "test": lambda: prepare("--test", "all")},
+    "forestgaps_rasters.commands.predict:predict": {"": map_the_dsm},
+    "forestgaps_rasters.commands.arguments:split_arguments": {
         "late": lambda: forestgaps("predict", "DSM.tif", RUN),
         "alone": lambda: forestgaps("predict", RUN),
     },
@@ -224,7 +224,7 @@ MORE = {  # tests of their own below
     "forestgaps_quantization.folders:card",
 }
 EXPORTING = {"forestgaps_core.inference.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
-NOT_EXECUTED = {"forestgaps_rasters.crops:tile"}  # after damage to a layer of a prepared folder
+NOT_EXECUTED = {"forestgaps_rasters.training.crops:tile"}  # after damage to a layer of a prepared folder
 
 
 def places() -> set[str]:

@@ -132,7 +132,7 @@ GROUND_M = np.float32(500)
 def prepare(folder: Path, *options: str) -> str:
     """Prepare the DSM and CHM of a folder; return the message."""
     rasters = ["--dsm", str(folder / "dsm.tif"), "--chm", str(folder / "chm.tif"), "--out", str(folder / "out")]
-    result = CliRunner().invoke(app, ["prepare", *rasters, "--tile", "16", "--guard", "1", *options])
+    result = CliRunner().invoke(app, ["prepare", *rasters, "--tile", "16", "--buffer", "1", *options])
     if isinstance(result.exception, ForestgapsError):
         return str(result.exception)
     assert result.exit_code == 0, f"{options}: {result.output} {result.exception!r}"

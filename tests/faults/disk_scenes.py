@@ -133,7 +133,7 @@ SCENES = [
     Scene("share", lambda given, work: ["share", given / "run", work / "net"]),
     Scene(
         "prepare",
-        lambda given, work: ["prepare", given / "land", "--out", work / "prepared", "--tile", "16", "--guard", "0"],
+        lambda given, work: ["prepare", given / "land", "--out", work / "prepared", "--tile", "16", "--buffer", "0"],
     ),
     Scene("predict", lambda given, work: ["predict", given / "run", given / "land" / "dsm.tif", "--out", work / "maps"]),
     Scene("gaps", surveyed),

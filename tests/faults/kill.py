@@ -170,9 +170,10 @@ def load_everything() -> None:
                 with contextlib.suppress(Exception):
                     registry.load_target(offer.target, "")
     with contextlib.suppress(ImportError):
-        import forestgaps_rasters.commands
-        import forestgaps_rasters.predicting
-        import forestgaps_rasters.preparing  # noqa: F401
+        import forestgaps_rasters.commands.predict
+        import forestgaps_rasters.commands.prepare
+        import forestgaps_rasters.prediction.predict_raster
+        import forestgaps_rasters.preparation.site_writing  # noqa: F401
 
 
 def become(order: dict[str, Any], printed: Path, dumped: Path) -> None:

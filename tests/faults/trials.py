@@ -313,7 +313,7 @@ class Workshop:
         sites = self.folder / "sites.toml"
         woods = {"east": self.landscape(96, seed=1), "west": self.landscape(128, seed=2)}
         sites.write_text("".join(SITE.format(name=name, at=at) for name, at in woods.items()))
-        first = ["prepare", str(sites), "--out", "prepared", "--tile", "32", "--guard", "5"]
+        first = ["prepare", str(sites), "--out", "prepared", "--tile", "32", "--buffer", "5"]
         return self.trial("prepare", "prepare", "prepared", first)
 
     def predicting(self, *options: str) -> Trial:

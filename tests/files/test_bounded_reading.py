@@ -105,9 +105,9 @@ KNOWN = {
     "forestgaps_core/cli/commands/config.py",  # a recipe of an installed package
     "forestgaps_callbacks/profiler.py",  # what torch's profiler has just written
     "forestgaps_export/aoti.py",  # what torch has just written; /proc
-    "forestgaps_rasters/mosaics.py",  # what GDAL has just written
-    "forestgaps_rasters/store.py",  # what has just been written
-    "forestgaps_rasters/folders.py",
+    "forestgaps_rasters/sources/mosaics.py",  # what GDAL has just written
+    "forestgaps_rasters/prepared/index.py",  # what has just been written
+    "forestgaps_rasters/work/disk_space.py",
     "forestgaps_geo/bands/value_band.py",  # what GDAL has just written
 }
 

@@ -14,8 +14,8 @@ np = pytest.importorskip("numpy")
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("forestgaps_rasters")
 
-from forestgaps_rasters.data import Rasters  # noqa: E402
-from forestgaps_rasters.store import read_index  # noqa: E402
+from forestgaps_rasters.prepared.index import read_index  # noqa: E402
+from forestgaps_rasters.training.data import Rasters  # noqa: E402
 
 from .payloads import Reduced  # noqa: E402
 
@@ -31,10 +31,10 @@ def prepared(tmp_path) -> Path:
     for layer in ("dsm", "height"):
         np.save(folder / "ridge" / f"{layer}.npy", np.full((64, 64), 5, np.float32))
     site = {
-        "name": "ridge", "transform": [1, 0, 0, 0, -1, 0], "rows": 64, "columns": 64, "valid_share": 1.0, "sources": [],
+        "name": "ridge", "transform": [1, 0, 0, 0, -1, 0], "rows": 64, "columns": 64, "valid_fraction": 1.0, "sources": [],
         "blocks": BLOCKS,
     }  # fmt: skip
-    index = {"format": 1, "made_by": "test", "resolution_m": 1.0, "tile": 16, "guard_m": 0.0, "sites": [site]}
+    index = {"format": 1, "made_by": "test", "resolution_m": 1.0, "tile": 16, "buffer_m": 0.0, "sites": [site]}
     (folder / "index.json").write_text(json.dumps(index))
     return folder
 

@@ -10,7 +10,7 @@ import pytest
 
 np = pytest.importorskip("numpy")
 rasterio = pytest.importorskip("rasterio")
-predicting = pytest.importorskip("forestgaps_rasters.predicting")
+predicting = pytest.importorskip("forestgaps_rasters.prediction.predict_raster")
 
 from forestgaps_dask.executor import DaskExecutor  # noqa: E402 - after what it needs was seen to be there
 

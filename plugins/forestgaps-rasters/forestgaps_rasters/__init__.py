@@ -9,27 +9,27 @@ from forestgaps_core import Command, Recipe, hookimpl
 from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from forestgaps_rasters.data import Rasters as Rasters
-    from forestgaps_rasters.predicting import predict_raster as predict_raster
-    from forestgaps_rasters.preparing import prepare_sites as prepare_sites
-    from forestgaps_rasters.sites import Site as Site
+    from forestgaps_rasters.prediction.predict_raster import predict_raster as predict_raster
+    from forestgaps_rasters.preparation.site_writing import prepare_sites as prepare_sites
+    from forestgaps_rasters.preparation.sites import Site as Site
+    from forestgaps_rasters.training.data import Rasters as Rasters
 
 
 @hookimpl
 def forestgaps_data() -> Mapping[str, str]:
-    return {"rasters": "forestgaps_rasters.data:Rasters"}
+    return {"rasters": "forestgaps_rasters.training.data:Rasters"}
 
 
 @hookimpl
 def forestgaps_callbacks() -> Mapping[str, str]:
-    return {"hard_examples": "forestgaps_rasters.hard_examples:HardExamplesConfig"}
+    return {"hard_examples": "forestgaps_rasters.training.hard_examples:HardExamplesConfig"}
 
 
 @hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
-        "prepare": Command("forestgaps_rasters.commands:prepare", "Check rasters and write a folder to train from."),
-        "predict": Command("forestgaps_rasters.commands:predict", "Map gaps on a DSM of any size."),
+        "prepare": Command("forestgaps_rasters.commands.prepare:prepare", "Check rasters and write a folder to train from."),
+        "predict": Command("forestgaps_rasters.commands.predict:predict", "Map gaps on a DSM of any size."),
     }
 
 
@@ -44,9 +44,9 @@ def forestgaps_recipes() -> Mapping[str, Recipe]:
 __getattr__, __dir__ = lazy_exports(
     __name__,
     [
-        "forestgaps_rasters.data:Rasters",
-        "forestgaps_rasters.sites:Site",
-        "forestgaps_rasters.predicting:predict_raster",
-        "forestgaps_rasters.preparing:prepare_sites",
+        "forestgaps_rasters.training.data:Rasters",
+        "forestgaps_rasters.preparation.sites:Site",
+        "forestgaps_rasters.prediction.predict_raster:predict_raster",
+        "forestgaps_rasters.preparation.site_writing:prepare_sites",
     ],
 )

@@ -26,27 +26,27 @@ LIMIT = 6 * 2**30  # bytes of address space, of which torch and the libraries ta
 
 
 def prepared(folder: Path, **files: Path) -> None:
-    from forestgaps_rasters.planning import Wish
-    from forestgaps_rasters.preparing import prepare_sites
-    from forestgaps_rasters.sites import Site
+    from forestgaps_rasters.preparation.site_plan import PrepareOptions
+    from forestgaps_rasters.preparation.site_writing import prepare_sites
+    from forestgaps_rasters.preparation.sites import Site
 
     site = Site(name="site", validation="south 0.3", pixel_size_m=1.0, **files)
-    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, skip_checks=True))
+    prepare_sites([site], folder / "out", PrepareOptions(tile=16, buffer_m=1, skip_checks=True))
 
 
 def resampled(folder: Path, bad: Path) -> None:
-    from forestgaps_rasters.planning import Wish
-    from forestgaps_rasters.preparing import prepare_sites
-    from forestgaps_rasters.sites import Site
+    from forestgaps_rasters.preparation.site_plan import PrepareOptions
+    from forestgaps_rasters.preparation.site_writing import prepare_sites
+    from forestgaps_rasters.preparation.sites import Site
 
     site = Site(name="site", validation="south 0.3", dsm=bad, dtm=folder / "good.tif")
-    prepare_sites([site], folder / "out", Wish(tile=16, guard_m=1, skip_checks=True, resolution_m=2.0, resample=True))
+    prepare_sites([site], folder / "out", PrepareOptions(tile=16, buffer_m=1, skip_checks=True, resolution_m=2.0, resample=True))
 
 
 def predicted(folder: Path, bad: Path) -> None:
     from small_network import small
 
-    from forestgaps_rasters.predicting import MapOptions, predict_raster
+    from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
 
     how = MapOptions(window=64, overlap=0, pixel_size_m=1.0, skip_checks=True)
     predict_raster(small(), bad, folder / "out", (5.0,), how)
@@ -55,10 +55,10 @@ def predicted(folder: Path, bad: Path) -> None:
 def mosaicked(folder: Path, bad: Path) -> None:
     from forestgaps_geo.bands.elevation_checks import scan_band
     from forestgaps_geo.files.gdal import configure_gdal
-    from forestgaps_rasters.mosaics import source_of
+    from forestgaps_rasters.sources.mosaics import make_source
 
     (folder / "list.txt").write_text(f"good.tif\n{bad.name}\n")
-    with configure_gdal(), source_of([folder / "list.txt"], resample=True).opened() as band:
+    with configure_gdal(), make_source([folder / "list.txt"], resample=True).open() as band:
         scan_band(band)
 
 

@@ -12,17 +12,17 @@ import pytest
 from small_network import small
 
 from forestgaps_core.errors import BusyError, DataError
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.predicting import MapOptions, predict_raster
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site
+from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
 
 HOW = MapOptions(window=128, overlap=64)
 MAP = """
 import sys
 from pathlib import Path
 from small_network import small
-from forestgaps_rasters.predicting import MapOptions, predict_raster
+from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
 
 def report(what, done, total):
     if what == "mapping" and done and not told:
@@ -85,14 +85,14 @@ def test_after_a_kill_the_lock_is_stale_and_the_map_is_the_same(dsm, tmp_path) -
 
 def test_of_two_preparations_of_one_folder_the_second_refuses(site, tmp_path) -> None:
     sites = [Site(name="ridge", folder=site("ridge"), validation="south 0.3")]
-    wish = Wish(tile=32, guard_m=5)
+    wish = PrepareOptions(tile=32, buffer_m=5)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom forestgaps_rasters.planning import Wish\n"
-        "from forestgaps_rasters.preparing import prepare_sites\nfrom forestgaps_rasters.sites import Site\n"
-        "def report(what, done, total):\n    if what.startswith('writing') and done:\n"
+        "import sys\nfrom pathlib import Path\nfrom forestgaps_rasters.preparation.site_plan import PrepareOptions\n"
+        "from forestgaps_rasters.preparation.site_writing import prepare_sites\nfrom forestgaps_rasters.preparation.sites import "
+        "Site\ndef report(what, done, total):\n    if what.startswith('writing') and done:\n"
         "        print('at it', flush=True)\n        sys.stdin.read()\n"
         "site = Site(name='ridge', folder=Path(sys.argv[1]), validation='south 0.3')\n"
-        "prepare_sites([site], Path(sys.argv[2]), Wish(tile=32, guard_m=5), report)\n"
+        "prepare_sites([site], Path(sys.argv[2]), PrepareOptions(tile=32, buffer_m=5), report)\n"
     )
     line = [sys.executable, "-c", code, str(tmp_path / "ridge"), str(tmp_path / "out")]
     first = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -109,7 +109,7 @@ def test_of_two_preparations_of_one_folder_the_second_refuses(site, tmp_path) ->
 
 def test_a_site_whose_layers_were_damaged_meanwhile_is_written_again(site, tmp_path) -> None:
     sites = [Site(name=name, folder=site(name, seed=n), validation="south 0.3") for n, name in enumerate(("ridge", "valley"))]
-    wish = Wish(tile=32, guard_m=5, skip_checks=True)
+    wish = PrepareOptions(tile=32, buffer_m=5, skip_checks=True)
 
     def interrupted(what: str, done: int, total: int) -> None:
         if what == "writing valley":

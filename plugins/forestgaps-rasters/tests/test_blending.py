@@ -7,14 +7,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_rasters.blending import NODATA, ONE, assembled, mixed, rise
-from forestgaps_rasters.tiling import Lattice
+from forestgaps_rasters.prediction.blending import FULL_WEIGHT, NODATA, assemble_strips, blend_values, compute_blend_weights
+from forestgaps_rasters.prediction.window_grid import WindowGrid
 
 
-def whole(lattice: Lattice, block, planes: int = 2) -> np.ndarray:
+def whole(lattice: WindowGrid, block, planes: int = 2) -> np.ndarray:
     out = np.full((planes, lattice.down.extent, lattice.right.extent), NODATA, np.uint8)
     following = 0
-    for strip in assembled(lattice, planes, block):
+    for strip in assemble_strips(lattice, planes, block):
         assert strip.row == following, "strips follow each other"
         following += strip.rows
         done = 0
@@ -27,11 +27,11 @@ def whole(lattice: Lattice, block, planes: int = 2) -> np.ndarray:
     return out
 
 
-def cut_from(truth: np.ndarray, lattice: Lattice):
+def cut_from(truth: np.ndarray, lattice: WindowGrid):
     """Blocks that all say the truth; None where there is nothing but nodata."""
 
     def block(item):
-        (top, bottom), (left, right) = lattice.down.kept(item[0]), lattice.right.kept(item[1])
+        (top, bottom), (left, right) = lattice.down.get_kept_range(item[0]), lattice.right.get_kept_range(item[1])
         values = truth[:, top:bottom, left:right]
         return None if (values == NODATA).all() else values
 
@@ -50,13 +50,13 @@ def test_where_blocks_agree_the_raster_is_what_they_say(rows, columns, sizes, ho
     random = np.random.default_rng(seed)
     truth = random.integers(0, 251, (2, rows, columns)).astype(np.uint8)
     truth[:, random.random((rows, columns)) < holes] = NODATA
-    lattice = Lattice.over(rows, columns, *sizes)
+    lattice = WindowGrid.create(rows, columns, *sizes)
     assert np.array_equal(whole(lattice, cut_from(truth, lattice)), truth)
 
 
 def test_a_step_between_blocks_is_spread_over_the_feather() -> None:
     """Each block says its own constant, the hardest case there is: neighbours may differ little from pixel to pixel."""
-    lattice = Lattice.over(900, 900, 512, 256)
+    lattice = WindowGrid.create(900, 900, 512, 256)
 
     def moody(item):
         return np.full((2, *lattice.shape(item)), 250 * (sum(item) % 2), np.uint8)
@@ -69,35 +69,35 @@ def test_a_step_between_blocks_is_spread_over_the_feather() -> None:
 
 @given(st.integers(0, 32))
 def test_two_weights_make_one(feather) -> None:
-    weight = rise(feather)
+    weight = compute_blend_weights(feather)
     assert len(weight) == 2 * feather
-    assert np.array_equal(weight + weight[::-1], np.full(2 * feather, ONE))
+    assert np.array_equal(weight + weight[::-1], np.full(2 * feather, FULL_WEIGHT))
     assert (np.diff(weight.astype(int)) >= 0).all()
 
 
-@given(a=st.integers(0, 250), b=st.integers(0, 250), c=st.integers(0, 250), weight=st.integers(0, ONE))
+@given(a=st.integers(0, 250), b=st.integers(0, 250), c=st.integers(0, 250), weight=st.integers(0, FULL_WEIGHT))
 def test_mixing_keeps_order_and_bounds(a, b, c, weight) -> None:
     """So maps that are nested in both blocks are nested between them."""
     low, middle, high = (np.array([value], np.uint8) for value in sorted((a, b, c)))
     share = np.array([weight], np.uint16)
-    assert low <= mixed(low, high, share) <= high
-    assert mixed(low, middle, share) <= mixed(middle, high, share)
-    assert mixed(low, low, share) == low
+    assert low <= blend_values(low, high, share) <= high
+    assert blend_values(low, middle, share) <= blend_values(middle, high, share)
+    assert blend_values(low, low, share) == low
     nothing = np.array([NODATA], np.uint8)
-    assert mixed(nothing, nothing, share) == NODATA
+    assert blend_values(nothing, nothing, share) == NODATA
 
 
 # In a process of its own: other tests leave threads and caches that allocate too.
 PEAKS = """
 import tracemalloc
 import numpy as np
-from forestgaps_rasters.blending import assembled
-from forestgaps_rasters.tiling import Lattice
+from forestgaps_rasters.prediction.blending import assemble_strips
+from forestgaps_rasters.prediction.window_grid import WindowGrid
 
 for rows in (200, 500, 16_000):  # the first imports and fills caches
-    lattice = Lattice.over(rows, 300, 128, 64)
+    lattice = WindowGrid.create(rows, 300, 128, 64)
     tracemalloc.start()
-    for _ in assembled(lattice, 2, lambda item: np.ones((2, *lattice.shape(item)), np.uint8)):
+    for _ in assemble_strips(lattice, 2, lambda item: np.ones((2, *lattice.shape(item)), np.uint8)):
         pass
     print(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()

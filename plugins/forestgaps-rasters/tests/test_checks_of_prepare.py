@@ -11,9 +11,9 @@ from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.grids.ground_scale import compute_distance_m
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site, read_sites
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site, read_sites
 
 SPLIT = {"validation": "south 0.2", "test": "north 0.2"}
 
@@ -28,7 +28,7 @@ def surfaces(rows: int = 90, columns: int = 80) -> tuple[np.ndarray, np.ndarray]
 
 def prepared(raster, tmp_path, *, skip: bool = False, **options):
     site = Site(name="site", folder=tmp_path / "site", **SPLIT, **options)
-    return prepare_sites([site], tmp_path / "out", Wish(tile=16, guard_m=2, skip_checks=skip))
+    return prepare_sites([site], tmp_path / "out", PrepareOptions(tile=16, buffer_m=2, skip_checks=skip))
 
 
 def test_a_collar_of_zeros_in_the_dtm_is_noted_and_the_note_removes_it(raster, tmp_path) -> None:
@@ -37,8 +37,10 @@ def test_a_collar_of_zeros_in_the_dtm_is_noted_and_the_note_removes_it(raster, t
     ground[:, :24] = 0
     raster("site/dtm.tif", ground, nodata=None)
     done = prepared(raster, tmp_path, nodata=0.0)
-    assert done.index.sites[0].valid_share == pytest.approx(56 / 80)
-    again = prepare_sites([Site(name="site", folder=tmp_path / "site", **SPLIT)], tmp_path / "as_it_is", Wish(tile=16, guard_m=2))
+    assert done.index.sites[0].valid_fraction == pytest.approx(56 / 80)
+    again = prepare_sites(
+        [Site(name="site", folder=tmp_path / "site", **SPLIT)], tmp_path / "as_it_is", PrepareOptions(tile=16, buffer_m=2)
+    )
     assert any("dtm.tif: " in note and "--nodata=0" in note for note in again.notes)
 
 
@@ -70,7 +72,7 @@ def test_decimeters_are_converted_in_all_layers(raster, tmp_path) -> None:
 
 def test_a_site_list_gives_the_scale(raster, tmp_path) -> None:
     (tmp_path / "sites.toml").write_text('[sites.ridge]\nfolder = "site"\nscale = 0.1\n')
-    assert read_sites(tmp_path / "sites.toml")[0].reading["scale"] == 0.1
+    assert read_sites(tmp_path / "sites.toml")[0].reading_options["scale"] == 0.1
 
 
 def test_pixels_of_web_mercator_have_their_size_on_the_ground(raster, tmp_path) -> None:
@@ -94,14 +96,14 @@ def test_sites_of_one_size_on_the_ground_are_prepared_together_whatever_their_cr
         raster(f"{name}/dsm.tif", ground + crowns + 200, **place)
         raster(f"{name}/dtm.tif", ground + 200, **place)
     sites = [Site(name=name, folder=tmp_path / name, **SPLIT) for name in places]
-    prepare_sites(sites, tmp_path / "out", Wish(tile=16, guard_m=2))
+    prepare_sites(sites, tmp_path / "out", PrepareOptions(tile=16, buffer_m=2))
     assert json.loads((tmp_path / "out/index.json").read_text())["resolution_m"] == 1
     sizes = Affine(1, 0, 1252344, 0, -1, 6800000)
     for name in ("dsm", "dtm"):
         (tmp_path / f"mercator/{name}.tif").unlink()
         raster(f"mercator/{name}.tif", ground + 200 + (crowns if name == "dsm" else 0), crs="EPSG:3857", transform=sizes)
     with pytest.raises(DataError, match="the sites differ in pixel size"):
-        prepare_sites(sites, tmp_path / "other", Wish(tile=16, guard_m=2))
+        prepare_sites(sites, tmp_path / "other", PrepareOptions(tile=16, buffer_m=2))
 
 
 @pytest.mark.parametrize(("factor", "scale"), [(10, "0.1"), (100, "0.01")])

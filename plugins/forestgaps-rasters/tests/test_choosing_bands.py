@@ -13,12 +13,12 @@ from rasterio.enums import ColorInterp
 from test_predicting import SMALL, Local
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.predicting import predict_raster
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site, read_sites
+from forestgaps_rasters.prediction.predict_raster import predict_raster
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site, read_sites
 
-WISH = Wish(tile=32, guard_m=2)
+WISH = PrepareOptions(tile=32, buffer_m=2)
 SPLIT = {"validation": "south 0.2", "test": "north 0.2"}
 
 

@@ -13,7 +13,7 @@ from forestgaps_core import Command, hookimpl
 from forestgaps_core.cli.commands.raster_options import given_options
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugin, Plugins
-from forestgaps_rasters.cli_arguments import network_and_dsm, report_command
+from forestgaps_rasters.commands.arguments import find_report_command, split_arguments
 
 
 @pytest.fixture
@@ -27,26 +27,26 @@ def test_the_first_word_is_the_network_where_it_is_one(run_folder, tmp_path) -> 
     dsm = tmp_path / "dsm.tif"
     checkpoint = tmp_path / "best.pt"
     checkpoint.touch()
-    assert network_and_dsm([run_folder, dsm], None) == (run_folder, [dsm])
-    assert network_and_dsm([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])
+    assert split_arguments([run_folder, dsm], None) == (run_folder, [dsm])
+    assert split_arguments([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])
     with pytest.raises(ConfigError, match=r"is a network, which comes first. Type: forestgaps predict \S+run \S+dsm.tif"):
-        network_and_dsm([dsm, run_folder], None)
-    assert network_and_dsm([dsm], "mine") == ("mine", [dsm])
-    assert network_and_dsm([tmp_path], None) == ("pretrained", [tmp_path]), "any folder is one of rasters"
+        split_arguments([dsm, run_folder], None)
+    assert split_arguments([dsm], "mine") == ("mine", [dsm])
+    assert split_arguments([tmp_path], None) == ("pretrained", [tmp_path]), "any folder is one of rasters"
 
 
 def test_two_networks_and_no_dsm_are_refused(run_folder) -> None:
     with pytest.raises(ConfigError, match="give one of the two"):
-        network_and_dsm([run_folder, run_folder / "dsm.tif"], "mine")
+        split_arguments([run_folder, run_folder / "dsm.tif"], "mine")
     with pytest.raises(ConfigError, match="are both networks"):
-        network_and_dsm([run_folder, run_folder], "mine")
+        split_arguments([run_folder, run_folder], "mine")
     with pytest.raises(ConfigError, match="no DSM follows it"):
-        network_and_dsm([run_folder], None)
+        split_arguments([run_folder], None)
 
 
 def test_a_report_needs_a_package_that_writes_one() -> None:
     with pytest.raises(ConfigError, match="pip install forestgaps-evaluation"):
-        report_command(Plugins())
+        find_report_command(Plugins())
 
 
 def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch, capsys) -> None:
@@ -72,10 +72,10 @@ def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch,
     plugins.records.append(plugin)
     for name in ("a.tif", "b.tif"):
         (tmp_path / name).touch()
-    written = report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps")
+    written = find_report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps")
     assert written == [str(tmp_path / "maps" / "report.html")]
     assert (tmp_path / "report.html").read_text() == "maps a.tif b.tif"
     options = given_options({"band": None, "nodata": -9999.0, "feet": True, "scale": None})
-    report_command(plugins)(tmp_path, [tmp_path / "a.tif"], tmp_path / "maps", options)
+    find_report_command(plugins)(tmp_path, [tmp_path / "a.tif"], tmp_path / "maps", options)
     assert (tmp_path / "report.html").read_text() == "maps a.tif feet -9999"
     assert capsys.readouterr().out == "", "predict tells what was written, in its own way"

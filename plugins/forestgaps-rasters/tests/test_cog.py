@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from forestgaps_geo.bands.writing import IncompleteRasterError
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.grid import Grid
-from forestgaps_rasters.cog import CloudOptimized
+from forestgaps_rasters.prediction.cog import CogWriter
 
 GRID = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 700, 600)
 
@@ -25,7 +25,7 @@ def values(seed: int = 0) -> np.ndarray:
 def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_path) -> None:
     path = tmp_path / "map.tif"
     whole = values()
-    with configure_gdal(), CloudOptimized(path, GRID, ["at 2 m", "at 5 m"], scale=0.004, origin="test") as file:
+    with configure_gdal(), CogWriter(path, GRID, ["at 2 m", "at 5 m"], scale=0.004, origin="test") as file:
         for row in range(0, GRID.rows, 90):
             file.write(row, whole[:, row : row + 90])
     with rasterio.open(path) as found:
@@ -43,7 +43,7 @@ def test_the_file_is_cloud_optimized_and_holds_what_was_written_in_strips(tmp_pa
 def test_bands_are_values_whatever_their_number(tmp_path, bands: int) -> None:
     path = tmp_path / "map.tif"
     grid = Grid(CRS.from_epsg(2193), Affine(0.5, 0, 1_491_668, 0, -0.5, 5_372_317), 30, 40)
-    with configure_gdal(), CloudOptimized(path, grid, [f"gap at {level} m" for level in range(bands)]) as file:
+    with configure_gdal(), CogWriter(path, grid, [f"gap at {level} m" for level in range(bands)]) as file:
         file.write(0, np.ones((bands, 30, 40), np.uint8))
     with rasterio.open(path) as found:
         assert set(found.colorinterp) <= {ColorInterp.gray, ColorInterp.undefined}
@@ -53,7 +53,7 @@ def test_bands_are_values_whatever_their_number(tmp_path, bands: int) -> None:
 
 def test_a_file_that_does_not_hold_what_was_written_is_noticed(tmp_path) -> None:
     def write() -> None:
-        with configure_gdal(), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"]) as file:
+        with configure_gdal(), CogWriter(tmp_path / "map.tif", GRID, ["a", "b"]) as file:
             file.write(0, values())
             file.pixels.add(0, 0, np.roll(values(), 1, axis=2))
 
@@ -66,7 +66,7 @@ def test_a_disk_that_takes_a_part_is_noticed(tmp_path, share) -> None:
     """A limit on the size of files, which GDAL does not always report."""
 
     def write(name: str) -> None:
-        with configure_gdal(), CloudOptimized(tmp_path / name, GRID, ["a", "b"]) as file:
+        with configure_gdal(), CogWriter(tmp_path / name, GRID, ["a", "b"]) as file:
             file.write(0, values())
 
     write("whole.tif")
@@ -83,7 +83,7 @@ def test_a_disk_that_takes_a_part_is_noticed(tmp_path, share) -> None:
 
 
 def test_an_error_inside_makes_no_file(tmp_path) -> None:
-    with configure_gdal(), pytest.raises(KeyError), CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"]):
+    with configure_gdal(), pytest.raises(KeyError), CogWriter(tmp_path / "map.tif", GRID, ["a", "b"]):
         raise KeyError
     assert not (tmp_path / "map.tif").exists()
 
@@ -93,7 +93,7 @@ def test_what_gdal_could_not_write_is_unwritten(tmp_path, monkeypatch) -> None:
         raise RasterioError("Write failed")
 
     monkeypatch.setattr(rasterio.shutil, "copy", full)
-    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"])
+    draft = CogWriter(tmp_path / "map.tif", GRID, ["a", "b"])
     with configure_gdal(), pytest.raises(IncompleteRasterError, match=r"map\.tif: Write failed"), draft:
         pass
 
@@ -103,7 +103,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> No
         raise TypeError("a bug")
 
     monkeypatch.setattr(rasterio.shutil, "copy", wrong)
-    draft = CloudOptimized(tmp_path / "map.tif", GRID, ["a", "b"])
+    draft = CogWriter(tmp_path / "map.tif", GRID, ["a", "b"])
     with configure_gdal(), pytest.raises(TypeError, match="a bug"), draft:
         pass
 
@@ -111,7 +111,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> No
 @pytest.mark.parametrize("vertical", ["+5703", "+6360", "+3855"])
 def test_maps_of_a_dsm_with_a_vertical_crs_are_written_without_it(tmp_path, vertical: str) -> None:
     grid = Grid(CRS.from_user_input(f"EPSG:26910{vertical}"), Affine(1, 0, 500_000, 0, -1, 5_200_000), 30, 40)
-    with configure_gdal(), CloudOptimized(tmp_path / "map.tif", grid, ["gap at 5 m"]) as file:
+    with configure_gdal(), CogWriter(tmp_path / "map.tif", grid, ["gap at 5 m"]) as file:
         file.write(0, np.ones((1, 30, 40), np.uint8))
     with rasterio.open(tmp_path / "map.tif") as found:
         assert found.crs.to_epsg() == 26910

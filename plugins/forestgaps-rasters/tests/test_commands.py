@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import forestgaps_core
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_rasters import commands
+from forestgaps_rasters.commands.predict import predict
+from forestgaps_rasters.commands.prepare import prepare
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def run(monkeypatch, tmp_path):
     (tmp_path / "run" / "run.toml").touch()
     monkeypatch.setattr(forestgaps_core, "load_predictor", load, raising=False)
     app = typer.Typer()
-    app.command()(commands.prepare)
-    app.command()(commands.predict)
+    app.command()(prepare)
+    app.command()(predict)
 
     def call(*arguments: object):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -49,7 +50,7 @@ def run(monkeypatch, tmp_path):
 
 
 def test_prepare_names_every_file_it_wrote_and_what_comes_next(run, site, tmp_path) -> None:
-    result = run("prepare", site("ridge"), "--out", tmp_path / "out", "--tile", 32, "--guard", 5)
+    result = run("prepare", site("ridge"), "--out", tmp_path / "out", "--tile", 32, "--buffer", 5)
     assert result.exit_code == 0
     for name in ("index.json", "ridge/dsm.npy", "ridge/height.npy"):
         assert f"wrote {tmp_path / 'out' / name}" in result.stdout
@@ -60,7 +61,7 @@ def test_prepare_names_every_file_it_wrote_and_what_comes_next(run, site, tmp_pa
 def test_prepare_tells_programs_in_json(run, site, tmp_path) -> None:
     site("ridge", 40, 40, crs=None)
     (tmp_path / "sites.toml").write_text('[sites.ridge]\nfolder = "ridge"\nvalidation = "south 0.3"\npixel_size_m = 1')
-    result = run("prepare", tmp_path / "sites.toml", "--out", tmp_path / "out", "--guard", 5, "--json")
+    result = run("prepare", tmp_path / "sites.toml", "--out", tmp_path / "out", "--buffer", 5, "--json")
     summary = json.loads(result.stdout)
     assert summary["sites"] == ["ridge"]
     assert summary["pixels"] == {"train": 40 * 23, "validation": 40 * 12, "test": 0}
@@ -71,7 +72,7 @@ def test_prepare_tells_programs_in_json(run, site, tmp_path) -> None:
 
 def test_prepare_takes_pairs_and_a_resolution(run, site, tmp_path) -> None:
     folder = site("ridge", resolution=0.5)
-    options = ["--out", tmp_path / "out", "--guard", 2, "--tile", 16, "--json", "--validation", "south 0.3", "--test", ""]
+    options = ["--out", tmp_path / "out", "--buffer", 2, "--tile", 16, "--json", "--validation", "south 0.3", "--test", ""]
     pair = ["--dsm", folder / "dsm.tif", "--chm", folder / "chm.tif"]
     with pytest.raises(DataError, match="Add --resample"):
         run("prepare", *pair, "--resolution", 1, *options)
@@ -124,7 +125,7 @@ def test_predict_interrupted_says_how_to_go_on(run, raster, tmp_path, monkeypatc
 
     dsm = raster("dsm.tif", np.full((40, 1000), 400, np.float32))
     with monkeypatch.context() as patch:
-        patch.setattr("forestgaps_rasters.executors.chosen_executor", lambda workers, scheduler: Interrupted())
+        patch.setattr("forestgaps_rasters.work.executors.choose_executor", lambda workers, scheduler: Interrupted())
         result = run("predict", dsm, "-o", tmp_path / "map")
     assert result.exit_code == 130
     assert f"kept in {tmp_path / 'map.partial'}, and the same command resumes from there" in result.stderr
@@ -142,7 +143,7 @@ def test_what_is_not_installed_is_told_before_any_work(run, raster, tmp_path) ->
 
 def test_the_table_of_contents_and_the_commands_import_nothing_heavy() -> None:
     code = (
-        "import sys, forestgaps_rasters, forestgaps_rasters.commands\n"
+        "import sys, forestgaps_rasters, forestgaps_rasters.commands.predict, forestgaps_rasters.commands.prepare\n"
         "print([name for name in ('torch', 'numpy', 'rasterio', 'rich.progress') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -8,7 +8,7 @@ import pytest
 import forestgaps_rasters
 from forestgaps_core.config.converter import structure
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
-from forestgaps_rasters.data import Rasters
+from forestgaps_rasters.training.data import Rasters
 
 
 def test_every_hook_is_one_of_the_core() -> None:

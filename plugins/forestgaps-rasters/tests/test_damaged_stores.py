@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.errors import DataError, ForestgapsError
-from forestgaps_rasters.checking import check_folder
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import read_index
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.index import read_index
+from forestgaps_rasters.prepared.verification import verify_folder
+from forestgaps_rasters.training.data import Rasters
 
 CASES = int(os.environ.get("FORESTGAPS_FUZZ_CASES", "200"))
 FUZZED = settings(
@@ -43,7 +43,7 @@ WRONG: list[Any] = [
 @pytest.fixture
 def whole(site, tmp_path) -> Path:
     sites = [Site(name=name, folder=site(name), validation="south 0.3") for name in ("ridge", "valley")]
-    prepare_sites(sites, tmp_path / "whole", Wish(tile=32, guard_m=5, skip_checks=True))
+    prepare_sites(sites, tmp_path / "whole", PrepareOptions(tile=32, buffer_m=5, skip_checks=True))
     return tmp_path / "whole"
 
 
@@ -137,18 +137,18 @@ def test_a_damaged_layer(whole, data) -> None:
     readable_or_told(copy)
     if damaged != content:
         with pytest.raises(DataError, match=path.name):
-            check_folder(copy)
+            verify_folder(copy)
 
 
 def test_every_flipped_bit_of_a_layer_is_found(whole) -> None:
-    assert check_folder(whole).layers == 4
+    assert verify_folder(whole).layers == 4
     path = whole / "valley" / "height.npy"
     content = path.read_bytes()
     random = np.random.default_rng(3)
     for place, bit in zip(random.integers(0, len(content), 60), random.integers(0, 8, 60), strict=True):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
         with pytest.raises(DataError, match=r"valley/height\.npy: (is damaged, it does not hold what was written|cannot be read)"):
-            check_folder(whole)
+            verify_folder(whole)
 
 
 def test_a_folder_of_the_format_without_checksums_is_read(whole) -> None:
@@ -157,7 +157,7 @@ def test_a_folder_of_the_format_without_checksums_is_read(whole) -> None:
         del site["sums"]
     (whole / "index.json").write_text(json.dumps(table | {"format": 1}))
     used(whole)
-    assert (check_folder(whole).layers, check_folder(whole).unknown) == (0, 4)
+    assert (verify_folder(whole).layers, verify_folder(whole).unknown) == (0, 4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
@@ -171,7 +171,7 @@ def test_a_number_that_is_none_never_reaches_a_batch(whole, value) -> None:
     program, *arguments = shlex.split(str(refused.value).partition("to see which: ")[2])
     assert (program, *arguments[:-1]) == ("forestgaps", "prepare", "--check")
     with pytest.raises(DataError, match=r"dsm\.npy"):
-        check_folder(Path(arguments[-1]))
+        verify_folder(Path(arguments[-1]))
 
 
 def test_one_wrong_value_in_a_tile_is_told_with_its_place(whole) -> None:

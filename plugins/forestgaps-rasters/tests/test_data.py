@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.testing import check_config, check_data
-from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.crops import pieces
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sampling import Sampling
-from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import Index
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.blocks import Block
+from forestgaps_rasters.prepared.index import Index
+from forestgaps_rasters.training.crops import tile_block
+from forestgaps_rasters.training.data import Rasters
+from forestgaps_rasters.training.sampling import Sampling
 
 SPLIT = {"validation": "south-east 0.25", "test": "north 0.2"}
 
@@ -36,12 +36,12 @@ def prepared(raster, tmp_path) -> Path:
         folder = raster(f"s{number}/dsm.tif", 1000 * number + y, **place).parent
         raster(f"s{number}/chm.tif", np.where((x == 7) & (y > 20), np.nan, x), **place)
         sites.append(Site(name=f"s{number}", folder=folder, **(SPLIT if number == 0 else {})))
-    prepare_sites(sites, tmp_path / "prepared", Wish(tile=32, guard_m=5, skip_checks=True))
+    prepare_sites(sites, tmp_path / "prepared", PrepareOptions(tile=32, buffer_m=5, skip_checks=True))
     return tmp_path / "prepared"
 
 
 def index_of(folder: Path) -> Index:
-    from forestgaps_rasters.store import read_index
+    from forestgaps_rasters.prepared.index import read_index
 
     return read_index(folder)
 
@@ -66,8 +66,8 @@ def test_no_training_tile_holds_a_pixel_of_validation_or_test(prepared, draw, we
         blocks = index_of(prepared).sites[0].blocks
         for part in ("validation", "test"):
             for block in blocks[part]:
-                grown = block.grown(5)
-                (bottom, right) = grown.ends
+                grown = block.expand(5)
+                (bottom, right) = grown.end
                 near = (rows >= grown.row) & (rows < bottom) & (columns >= grown.column) & (columns < right)
                 assert not near.any(), f"a training tile comes within 5 pixels of {part}"
 
@@ -120,7 +120,7 @@ def test_fixed_tiles_hold_each_pixel_of_their_blocks_once(prepared, part, tile_s
         np.add.at(seen, (rows, columns), 1)
     expected = np.zeros_like(seen)
     for block in index_of(prepared).sites[0].blocks[part]:
-        expected[block.row : block.ends[0], block.column : block.ends[1]] = 1
+        expected[block.row : block.end[0], block.column : block.end[1]] = 1
     expected[21:, 7] = 0
     assert np.array_equal(seen, expected)
 
@@ -130,11 +130,11 @@ def test_windows_with_too_little_data_are_left_out(raster, tmp_path) -> None:
     heights[40:, :32] = np.nan
     folder = raster("s/dsm.tif", np.full((64, 64), 400, np.float32)).parent
     raster("s/chm.tif", heights)
-    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "out", Wish(tile=32, guard_m=0))
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "out", PrepareOptions(tile=32, buffer_m=0))
     assert len(Rasters(folder=tmp_path / "out").build().validation) == 1
     heights[50] = np.nan
     raster("s/chm.tif", heights)
-    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "two", Wish(tile=32, guard_m=0))
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.25")], tmp_path / "two", PrepareOptions(tile=32, buffer_m=0))
     with pytest.raises(DataError, match="no validation tile has 100%"):
         Rasters(folder=tmp_path / "two", minimum_valid=1.0).build()
 
@@ -144,7 +144,7 @@ def test_training_looks_for_a_place_with_data(raster, tmp_path) -> None:
     heights[:40, :40], heights[90:] = 12, 12
     folder = raster("s/dsm.tif", np.full((100, 100), 400, np.float32)).parent
     raster("s/chm.tif", heights)
-    prepare_sites([Site(name="s", folder=folder, validation="south 0.1")], tmp_path / "out", Wish(tile=16, guard_m=0))
+    prepare_sites([Site(name="s", folder=folder, validation="south 0.1")], tmp_path / "out", PrepareOptions(tile=16, buffer_m=0))
 
     def share(minimum: float) -> float:
         train = Rasters(folder=tmp_path / "out", minimum_valid=minimum).build().train
@@ -156,11 +156,11 @@ def test_training_looks_for_a_place_with_data(raster, tmp_path) -> None:
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(16, 64))
 def test_pieces_cover_a_block_once_and_are_alike(rows, columns, size) -> None:
     plane = np.zeros((rows, columns), int)
-    cuts = list(pieces(Block(0, 0, rows, columns), size))
+    cuts = list(tile_block(Block(0, 0, rows, columns), size))
     for piece in cuts:
         assert piece.rows <= size
         assert piece.columns <= size
-        plane[piece.row : piece.ends[0], piece.column : piece.ends[1]] += 1
+        plane[piece.row : piece.end[0], piece.column : piece.end[1]] += 1
     assert (plane == 1).all()
     assert max(p.rows for p in cuts) - min(p.rows for p in cuts) <= 1
 
@@ -255,7 +255,7 @@ def odd(raster, tmp_path, heights: np.ndarray, **wish) -> Path:
     folder = raster("odd/dsm.tif", 400 + y + np.nan_to_num(heights, nan=0)).parent
     raster("odd/chm.tif", heights)
     site = Site(name="odd", folder=folder, **SPLIT)
-    prepare_sites([site], tmp_path / "prepared", Wish(**({"tile": 32, "guard_m": 5, "skip_checks": True} | wish)))
+    prepare_sites([site], tmp_path / "prepared", PrepareOptions(**({"tile": 32, "buffer_m": 5, "skip_checks": True} | wish)))
     return tmp_path / "prepared"
 
 
@@ -278,7 +278,7 @@ def test_one_class_cannot_be_balanced(raster, tmp_path, height) -> None:
 def test_a_constant_dsm_is_noted_and_read(raster, tmp_path) -> None:
     folder = raster("flat/dsm.tif", np.full((100, 90), 400, np.float32)).parent
     raster("flat/chm.tif", np.full((100, 90), 5, np.float32))
-    wish = Wish(tile=32, guard_m=5)
+    wish = PrepareOptions(tile=32, buffer_m=5)
     done = prepare_sites([Site(name="flat", folder=folder, **SPLIT)], tmp_path / "prepared", wish)
     assert any("has one value, 400 m" in note for note in done.notes)
     tile = Rasters(folder=tmp_path / "prepared").build().train.read(0, 0)

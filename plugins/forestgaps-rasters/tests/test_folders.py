@@ -6,13 +6,13 @@ import pytest
 from rasterio.errors import RasterioError
 
 from forestgaps_geo.bands.writing import IncompleteRasterError
-from forestgaps_rasters.folders import PROBE_BYTES, lack_of_room
+from forestgaps_rasters.work.disk_space import PROBE_BYTES, find_disk_full_error
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_lack_of_room_is_known_by_its_number(tmp_path, number) -> None:
     error = OSError(number, "no room")
-    assert lack_of_room(error, tmp_path) is error
+    assert find_disk_full_error(error, tmp_path) is error
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_a_lack_of_room_is_known_by_its_number(tmp_path, number) -> None:
     [OSError(errno.EACCES, "Permission denied"), RasterioError("damaged"), IncompleteRasterError("not there"), ValueError("a bug")],
 )
 def test_where_a_file_can_be_written_the_cause_is_another(tmp_path, error) -> None:
-    assert lack_of_room(error, tmp_path) is None
+    assert find_disk_full_error(error, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -31,7 +31,7 @@ def test_of_errors_without_a_number_the_system_is_asked(tmp_path, error, limit, 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        found = lack_of_room(error, tmp_path, largest)
+        found = find_disk_full_error(error, tmp_path, largest)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert found is not None and found.errno == errno.EFBIG

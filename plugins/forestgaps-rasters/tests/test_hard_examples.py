@@ -15,19 +15,19 @@ from forestgaps_core.data.loader import SourceDataset, TileLoader, as_it_is
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.testing import check_callback, example_batch, example_logits
 from forestgaps_core.training.trainer import Trainer
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.hard_examples import HardExamples, HardExamplesConfig, difficulty, factors_of
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sampling import Sampling
-from forestgaps_rasters.sites import Site
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.training.data import Rasters
+from forestgaps_rasters.training.hard_examples import HardExamples, HardExamplesConfig, compute_factors, compute_tile_losses
+from forestgaps_rasters.training.sampling import Sampling
 
 BALANCED = Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.29, 0.33))
 
 
 @pytest.fixture
 def prepared(site, tmp_path) -> Path:
-    prepare_sites([Site(name="s", folder=site("s"), validation="south 0.4")], tmp_path / "out", Wish(tile=16, guard_m=2))
+    prepare_sites([Site(name="s", folder=site("s"), validation="south 0.4")], tmp_path / "out", PrepareOptions(tile=16, buffer_m=2))
     return tmp_path / "out"
 
 
@@ -45,28 +45,28 @@ def test_the_contract(tmp_path) -> None:
 def test_difficulty_is_the_mean_cross_entropy_of_a_tile() -> None:
     batch = example_batch(nodata=0.3)
     logits = example_logits(batch)
-    found = difficulty(logits, batch)
+    found = compute_tile_losses(logits, batch)
     for n in range(len(batch)):
         valid = batch.valid[n].expand_as(logits[n])
         p = logits[n][valid].double().sigmoid()
         right = torch.where(batch.target[n][valid] > 0, p, 1 - p)
         assert found[n].item() == pytest.approx(-right.log().mean().item(), rel=1e-5)
-    assert difficulty(logits, attrs.evolve(batch, valid=torch.zeros_like(batch.valid))).isnan().all()
+    assert compute_tile_losses(logits, attrs.evolve(batch, valid=torch.zeros_like(batch.valid))).isnan().all()
 
 
 def test_factors_worked_by_hand() -> None:
     losses = torch.tensor([1.0, 3.0, 6.0, torch.nan, 100.0])
     strata = torch.tensor([[0, 0, 1, 1, -1]])
     # Mean losses 2 and 6, their mean 4; stratum 2 has no tile.
-    assert factors_of(losses, strata, 3, power=1.0, limit=4.0) == [0.5, 1.5, 1.0]
-    assert factors_of(losses, strata, 3, power=2.0, limit=4.0) == [0.25, 2.25, 1.0]
-    assert factors_of(losses, strata, 3, power=2.0, limit=2.0) == [0.5, 2.0, 1.0]
-    assert factors_of(torch.zeros(5), strata, 3, power=1.0, limit=4.0) == [1.0, 1.0, 1.0]
-    assert factors_of(torch.full((5,), torch.nan), strata, 3, power=1.0, limit=4.0) == [1.0, 1.0, 1.0]
+    assert compute_factors(losses, strata, 3, power=1.0, limit=4.0) == [0.5, 1.5, 1.0]
+    assert compute_factors(losses, strata, 3, power=2.0, limit=4.0) == [0.25, 2.25, 1.0]
+    assert compute_factors(losses, strata, 3, power=2.0, limit=2.0) == [0.5, 2.0, 1.0]
+    assert compute_factors(torch.zeros(5), strata, 3, power=1.0, limit=4.0) == [1.0, 1.0, 1.0]
+    assert compute_factors(torch.full((5,), torch.nan), strata, 3, power=1.0, limit=4.0) == [1.0, 1.0, 1.0]
 
 
 def test_a_tile_counts_for_each_of_its_strata() -> None:
-    assert factors_of(torch.tensor([1.0, 3.0]), torch.tensor([[0, 1], [2, 2]]), 3, power=1.0, limit=4.0) == [0.5, 1.5, 1.0]
+    assert compute_factors(torch.tensor([1.0, 3.0]), torch.tensor([[0, 1], [2, 2]]), 3, power=1.0, limit=4.0) == [0.5, 1.5, 1.0]
 
 
 def test_loader_processes_hear_of_new_factors(prepared) -> None:

@@ -22,7 +22,7 @@ import forestgaps_core
 from forestgaps_core.errors import DataError
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.files.opening import open_raster
-from forestgaps_rasters.mosaics import source_of
+from forestgaps_rasters.sources.mosaics import make_source
 
 RECTANGLE = 'xOff="0" yOff="0" xSize="48" ySize="40"'
 GEOREFERENCE = "<SRS>EPSG:32610</SRS><GeoTransform>500000, 1, 0, 5200000, 0, -1</GeoTransform>"
@@ -123,7 +123,7 @@ def test_a_file_beside_a_geotiff_does_not_reach_the_network(raster, tmp_path, ne
 def test_a_list_does_not_reach_the_network(tmp_path, network) -> None:
     address, asked = network
     (tmp_path / "list.txt").write_text(f"/vsicurl/{address}/a.tif\n")
-    with configure_gdal(), pytest.raises(DataError, match="only local files are read"), source_of([tmp_path / "list.txt"]).opened():
+    with configure_gdal(), pytest.raises(DataError, match="only local files are read"), make_source([tmp_path / "list.txt"]).open():
         pass
     assert not asked
 
@@ -196,7 +196,7 @@ def test_a_warped_view_as_gdalwarp_writes_it_is_read(raster, tmp_path) -> None:
     with rasterio.open(good) as file, WarpedVRT(file, crs="EPSG:32611") as view:
         rasterio.shutil.copy(view, tmp_path / "warped.vrt", driver="VRT")
         assert np.array_equal(read(tmp_path / "warped.vrt"), view.read(1))
-    with configure_gdal(), source_of([good, tmp_path / "warped.vrt"], resample=True).opened() as mosaic:
+    with configure_gdal(), make_source([good, tmp_path / "warped.vrt"], resample=True).open() as mosaic:
         assert np.isfinite(mosaic.read(0, 0, mosaic.grid.rows, mosaic.grid.columns)).any()
 
 

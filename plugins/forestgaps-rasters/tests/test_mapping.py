@@ -12,9 +12,16 @@ from torch import nn
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.grids.target_grid import choose_target_grid
-from forestgaps_rasters.mapping import STEPS, BlockMapper, Surface, context_of, identity, torch_threads_kept
-from forestgaps_rasters.mosaics import source_of
-from forestgaps_rasters.tiling import Lattice
+from forestgaps_rasters.prediction.block_mapper import (
+    PROBABILITY_STEPS,
+    BlockMapper,
+    DsmReader,
+    get_context_pixels,
+    hash_predictor,
+    preserve_torch_threads,
+)
+from forestgaps_rasters.prediction.window_grid import WindowGrid
+from forestgaps_rasters.sources.mosaics import make_source
 
 
 def terrain(rows: int = 300, columns: int = 260) -> np.ndarray:
@@ -27,21 +34,21 @@ def terrain(rows: int = 300, columns: int = 260) -> np.ndarray:
 
 @pytest.fixture
 def mapper(raster):
-    source = source_of([raster("dsm.tif", terrain())])
-    with source.opened() as band:
+    source = make_source([raster("dsm.tif", terrain())])
+    with source.open() as band:
         grid = band.grid
-    made = BlockMapper(small(), Surface(source, grid, False), Lattice.over(300, 260, 128, 64), (2.0, 5.0))
+    made = BlockMapper(small(), DsmReader(source, grid, False), WindowGrid.create(300, 260, 128, 64), (2.0, 5.0))
     yield made
     made.close()
 
 
 def test_a_block_is_what_the_network_says_of_its_window(mapper) -> None:
     lattice, surface = mapper.lattice, terrain()
-    (top, bottom), (left, right) = lattice.down.seen(2), lattice.right.seen(1)
-    (first, last), (begin, end) = lattice.down.kept(2), lattice.right.kept(1)
+    (top, bottom), (left, right) = lattice.down.get_read_range(2), lattice.right.get_read_range(1)
+    (first, last), (begin, end) = lattice.down.get_kept_range(2), lattice.right.get_kept_range(1)
     window = torch.from_numpy(surface[top:bottom, left:right])[None, None]
     probabilities = mapper.predictor(window.nan_to_num(), window.isfinite(), (2.0, 5.0))[0]
-    expected = np.where(window[0].isfinite(), np.rint(probabilities.numpy() * STEPS), 255)
+    expected = np.where(window[0].isfinite(), np.rint(probabilities.numpy() * PROBABILITY_STEPS), 255)
     found = mapper((2, 1))
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected[:, first - top : last - top, begin - left : end - left])
@@ -53,7 +60,7 @@ def test_a_block_does_not_depend_on_what_was_computed_before_nor_where(mapper) -
     for item in mapper.lattice:
         other(item)
     assert np.array_equal(other((2, 2)), alone)
-    with torch_threads_kept():
+    with preserve_torch_threads():
         torch.set_num_threads(2)
         assert np.array_equal(other((2, 2)), alone)
     other.close()
@@ -65,10 +72,10 @@ def test_a_block_without_data_is_none_and_the_network_is_not_asked(mapper) -> No
 
 
 def test_threads_share_a_mapper(mapper) -> None:
-    from forestgaps_rasters.executors import InProcess
+    from forestgaps_rasters.work.executors import ThreadExecutor
 
-    one = dict(InProcess(1).execute(mapper, mapper.lattice))
-    many = dict(InProcess(4).execute(mapper, mapper.lattice))
+    one = dict(ThreadExecutor(1).execute(mapper, mapper.lattice))
+    many = dict(ThreadExecutor(4).execute(mapper, mapper.lattice))
     assert one.keys() == many.keys() == set(mapper.lattice)
     assert all(np.array_equal(one[item], many[item]) if one[item] is not None else many[item] is None for item in one)
 
@@ -79,10 +86,10 @@ def test_a_surface_moved_to_another_crs_does_not_depend_on_the_window_it_is_read
                   transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
     from forestgaps_geo.grids.crs import parse_crs
 
-    source = source_of([path], resample=True)
-    with source.opened() as band:
+    source = make_source([path], resample=True)
+    with source.open() as band:
         grid = choose_target_grid(band.grid, "dsm", resolution_m=1.5, crs=parse_crs("EPSG:32610"), resample=True)
-    make = partial(Surface, source, grid, True)
+    make = partial(DsmReader, source, grid, True)
     whole, parts = make(), make()
     everything = whole.read(0, 0, grid.rows, grid.columns)
     for row, column in [(64, 64), (0, 0), (100, 37)]:
@@ -99,11 +106,11 @@ def test_a_surface_that_vanished_is_told(mapper) -> None:
 
 
 def test_a_network_is_known_by_its_weights_and_settings() -> None:
-    assert identity(small()) == identity(small(pause=1.0))
-    assert identity(small()) != identity(small(seed=1))
+    assert hash_predictor(small()) == hash_predictor(small(pause=1.0))
+    assert hash_predictor(small()) != hash_predictor(small(seed=1))
     flipped = small()
     flipped.flips = True
-    assert identity(flipped) != identity(small())
+    assert hash_predictor(flipped) != hash_predictor(small())
 
 
 @pytest.mark.parametrize(("said", "pixels"), [({}, 0), ({"context_pixels": 90}, 90), ({"context_m": 200.0}, 400)])
@@ -113,4 +120,4 @@ def test_a_network_may_say_how_far_it_looks(said, pixels) -> None:
     for name, value in said.items():
         setattr(predictor.model, name, value)
     assert isinstance(predictor.model, nn.Module)
-    assert context_of(predictor) == pixels
+    assert get_context_pixels(predictor) == pixels

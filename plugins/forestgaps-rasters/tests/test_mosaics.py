@@ -15,7 +15,7 @@ from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.files.gdal import configure_gdal
-from forestgaps_rasters.mosaics import listed, source_of
+from forestgaps_rasters.sources.mosaics import list_rasters, make_source
 
 LEFT, TOP = 500_000, 5_200_000
 
@@ -47,8 +47,8 @@ def tiles(raster, tmp_path) -> Path:
 
 
 def read(*places: Path, **options) -> np.ndarray:
-    source = pickle.loads(pickle.dumps(source_of(places, **options)))  # as it goes to other processes
-    with configure_gdal(), source.opened() as band:
+    source = pickle.loads(pickle.dumps(make_source(places, **options)))  # as it goes to other processes
+    with configure_gdal(), source.open() as band:
         return band.read(0, 0, band.grid.rows, band.grid.columns)
 
 
@@ -60,7 +60,7 @@ def expected() -> np.ndarray:
 
 def test_files_of_one_grid_are_one_raster_with_nodata_between(tiles) -> None:
     assert np.array_equal(read(tiles), expected(), equal_nan=True)
-    source = source_of([tiles])
+    source = make_source([tiles])
     assert source.grid is not None
     assert source.grid.transform == corner(0, 0)
 
@@ -69,13 +69,13 @@ def test_a_folder_a_list_and_files_are_the_same(tiles, tmp_path) -> None:
     names = sorted(path.name for path in tiles.iterdir() if path.suffix != ".md")
     (tmp_path / "all.txt").write_text("# the tiles\n\n" + "\n".join(f"tiles/{name}" for name in names) + "\n")
     for places in ([tiles], [tmp_path / "all.txt"], [tiles / name for name in names]):
-        assert [path.name for path in listed(places)] == names
+        assert [path.name for path in list_rasters(places)] == names
         assert np.array_equal(read(*places), expected(), equal_nan=True)
 
 
 def test_a_virtual_raster_of_gdal_is_a_raster(tiles, tmp_path) -> None:
     path = tmp_path / "all.vrt"
-    path.write_text(str(source_of([tiles]).text))
+    path.write_text(str(make_source([tiles]).text))
     assert np.array_equal(read(path), expected(), equal_nan=True)
 
 
@@ -119,8 +119,8 @@ def test_only_a_few_files_are_open_at_once(raster, tmp_path) -> None:
         raster(f"tiles/{number:02d}.tif", np.full((8, 8), number, np.float32), transform=corner(0, 8 * number))
     code = (
         "import os, sys\nos.environ['GDAL_MAX_DATASET_POOL_SIZE'] = '4'\n"
-        "from pathlib import Path\nfrom forestgaps_rasters.mosaics import source_of\n"
-        "with source_of([Path(sys.argv[1])]).opened() as band:\n"
+        "from pathlib import Path\nfrom forestgaps_rasters.sources.mosaics import make_source\n"
+        "with make_source([Path(sys.argv[1])]).open() as band:\n"
         "    values = band.read(0, 0, 8, 320)\n"
         "    print(int(values[0].sum()), sum('tiles' in os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')\n"
         "          if os.path.exists(f'/proc/self/fd/{n}')))\n"
@@ -141,7 +141,7 @@ def test_a_file_off_the_grid_is_refused_and_brought_there_where_asked(raster) ->
     first = raster("1.tif", whole)
     second = raster("2.tif", np.full((40, 40), 500, np.float32), transform=corner(0, 40.5))
     with pytest.raises(DataError, match=r"2\.tif: its pixels do not lie on the grid of the first file; --resample"):
-        source_of([first, second])
+        make_source([first, second])
     found = read(first, second, resample=True)
     assert np.array_equal(found[:, :40], whole, equal_nan=True) or (found[:, :40][np.isnan(whole)] == 500).all()
     assert (found[:, 41:80] == 500).all()
@@ -153,9 +153,9 @@ def test_a_file_of_another_crs_is_refused_and_brought_there_where_asked(raster) 
     first = raster("1.tif", np.full((60, 60), 1, np.float32), transform=Affine(1, 0, x - 60, 0, -1, y))
     second = raster("2.tif", np.full((60, 60), 2, np.float32), crs="EPSG:32611", transform=Affine(1, 0, x_next, 0, -1, y_next))
     with pytest.raises(DataError, match=r"2.tif: is in EPSG:32611, the first file in EPSG:32610"):
-        source_of([first, second])
-    source = source_of([first, second], resample=True)
-    with configure_gdal(), source.opened() as band:
+        make_source([first, second])
+    source = make_source([first, second], resample=True)
+    with configure_gdal(), source.open() as band:
         assert band.grid.crs.to_epsg() == 32610
         found = band.read(0, 0, band.grid.rows, band.grid.columns)
     assert np.nansum(found == 1) == 60 * 60, "the first counts where they overlap"
@@ -167,10 +167,10 @@ def test_finer_files_are_brought_to_the_first_and_coarser_ones_are_not(raster) -
     fine = raster("2.tif", np.full((80, 80), 2, np.float32), transform=Affine(0.5, 0, LEFT + 40, 0, -0.5, TOP))
     coarse = raster("3.tif", np.ones((20, 20)), transform=Affine(2, 0, LEFT + 80, 0, -2, TOP))
     with pytest.raises(DataError, match=r"has pixels of 0.5 m, the first file of 1 m"):
-        source_of([first, fine])
+        make_source([first, fine])
     assert (read(first, fine, resample=True)[:, 40:] == 2).all()
     with pytest.raises(DataError, match="would be invented"):
-        source_of([first, coarse], resample=True)
+        make_source([first, coarse], resample=True)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_places_without_rasters_are_told(raster, tmp_path, names, match) -> None
     raster("one.tif", np.ones((4, 4)))
 
     def use() -> None:
-        with source_of([tmp_path / name for name in names]).opened():
+        with make_source([tmp_path / name for name in names]).open():
             pass
 
     with pytest.raises(DataError, match=match):
@@ -201,7 +201,7 @@ def test_files_that_do_not_say_where_they_lie_are_no_mosaic(raster) -> None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         files = [raster(f"{n}.tif", np.ones((9, 9)), crs=None, transform=Affine.identity()) for n in (1, 2)]
     with configure_gdal(), pytest.raises(DataError, match="does not say where it lies"):
-        source_of(files, pixel_size_m=1.0)
+        make_source(files, pixel_size_m=1.0)
 
 
 def test_a_damaged_file_is_named(tiles) -> None:
@@ -215,7 +215,7 @@ def test_a_damaged_file_is_named(tiles) -> None:
 def test_a_line_that_is_not_a_path_is_named_by_its_number_and_its_beginning(tmp_path, text) -> None:
     (tmp_path / "list.txt").write_text(f"# tiles\n\n{text}\n")
     with pytest.raises(DataError, match=r"list.txt, line 3: .*Write the path of one raster on each line") as caught:
-        listed([tmp_path / "list.txt"])
+        list_rasters([tmp_path / "list.txt"])
     assert len(str(caught.value)) < len(str(tmp_path)) + 250
     if len(text) > 1000:
         assert f"({len(text.strip()):,} characters)" in str(caught.value)

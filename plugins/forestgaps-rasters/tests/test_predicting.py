@@ -32,12 +32,12 @@ from forestgaps_geo.bands.writing import WrittenPixels
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.crs import parse_crs
 from forestgaps_geo.grids.grid import Grid
-from forestgaps_rasters import predicting
-from forestgaps_rasters.executors import InProcess, Processes
-from forestgaps_rasters.mapping import STEPS
-from forestgaps_rasters.predicting import MapOptions, at_once, lattice_for, predict_raster
-from forestgaps_rasters.resampling import gathered
-from forestgaps_rasters.tiling import Lattice, rounded_up
+from forestgaps_rasters.prediction import predict_raster as predicting
+from forestgaps_rasters.prediction.block_mapper import PROBABILITY_STEPS
+from forestgaps_rasters.prediction.predict_raster import MapOptions, choose_thread_count, choose_windows, predict_raster
+from forestgaps_rasters.prediction.window_grid import WindowGrid, round_up
+from forestgaps_rasters.sources.resampling import aggregate_pixels
+from forestgaps_rasters.work.executors import ProcessExecutor, ThreadExecutor
 
 SMALL = MapOptions(window=128, overlap=64)
 
@@ -89,13 +89,15 @@ def test_one_pass_maps_all_thresholds_without_a_seam(raster, tmp_path) -> None:
     with rasterio.open(done.probabilities) as file:
         scaled = file.read()
         assert file.descriptions == ("gap probability at 2 m", "gap probability at 5 m")
-        assert file.scales == (1 / STEPS, 1 / STEPS)
-    assert np.abs(scaled / STEPS - truth)[:, valid].max() < 0.5 / STEPS + 1e-5
+        assert file.scales == (1 / PROBABILITY_STEPS, 1 / PROBABILITY_STEPS)
+    assert np.abs(scaled / PROBABILITY_STEPS - truth)[:, valid].max() < 0.5 / PROBABILITY_STEPS + 1e-5
     assert (scaled[:, ~valid] == 255).all()
     with rasterio.open(done.gaps) as file:
         gaps = file.read()
         assert file.descriptions == ("gap at 2 m", "gap at 5 m")
-    assert np.array_equal(gaps == 1, (scaled != 255) & (scaled >= 0.5 * STEPS)), "what a reader of the probabilities would get"
+    assert np.array_equal(gaps == 1, (scaled != 255) & (scaled >= 0.5 * PROBABILITY_STEPS)), (
+        "what a reader of the probabilities would get"
+    )
     assert (gaps[:, ~valid] == 255).all()
     assert done.gap_fraction == pytest.approx({2.0: (gaps[0] == 1).sum() / valid.sum(), 5.0: (gaps[1] == 1).sum() / valid.sum()})
 
@@ -134,7 +136,10 @@ def test_a_raster_smaller_than_a_window_is_mapped_whole(raster, tmp_path) -> Non
     surface = terrain(7, 5)
     done = predict_raster(Local(), raster("dsm.tif", surface), tmp_path / "map", [2], MapOptions())
     with rasterio.open(done.probabilities) as file:
-        assert np.abs(file.read(1) / STEPS - expected(surface, [2])[0])[np.isfinite(surface)].max() < 0.5 / STEPS + 1e-5
+        assert (
+            np.abs(file.read(1) / PROBABILITY_STEPS - expected(surface, [2])[0])[np.isfinite(surface)].max()
+            < 0.5 / PROBABILITY_STEPS + 1e-5
+        )
 
 
 def test_a_finer_dsm_is_noted_and_resampled_where_asked(raster, tmp_path) -> None:
@@ -146,12 +151,12 @@ def test_a_finer_dsm_is_noted_and_resampled_where_asked(raster, tmp_path) -> Non
     )
     done = predict_raster(Local(), dsm, tmp_path / "map", [2], MapOptions(window=64, overlap=0, resample=True))
     assert (done.rows, done.columns, done.resolution_m, done.notes) == (40, 30, 1.0, ())
-    top = gathered(surface[:, :60], 2, "maximum")
+    top = aggregate_pixels(surface[:, :60], 2, "maximum")
     with rasterio.open(done.probabilities) as file:
         assert file.transform == Affine(1, 0, 500_000, 0, -1, 5_200_000)
         found = file.read(1)
     assert np.array_equal(found == 255, np.isnan(top))
-    assert np.abs(found / STEPS - expected(top, [2])[0])[np.isfinite(top)].max() < 0.5 / STEPS + 1e-5
+    assert np.abs(found / PROBABILITY_STEPS - expected(top, [2])[0])[np.isfinite(top)].max() < 0.5 / PROBABILITY_STEPS + 1e-5
 
 
 def test_what_the_network_did_not_learn_is_noted(raster, tmp_path) -> None:
@@ -253,7 +258,7 @@ def test_feet_are_mapped_as_meters_where_asked(raster, tmp_path) -> None:
     with rasterio.open(done.probabilities) as file:
         found = file.read(1)
     valid = np.isfinite(surface)
-    assert np.abs(found / STEPS - expected(surface, [2])[0])[valid].max() < 0.5 / STEPS + 1e-4
+    assert np.abs(found / PROBABILITY_STEPS - expected(surface, [2])[0])[valid].max() < 0.5 / PROBABILITY_STEPS + 1e-4
 
 
 def test_a_network_that_diverged_is_refused(raster, refused) -> None:
@@ -326,10 +331,10 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("executor", [InProcess(3), Processes(2)])
+@pytest.mark.parametrize("executor", [ThreadExecutor(3), ProcessExecutor(2)])
 def test_the_maps_do_not_depend_on_who_computes_them(raster, tmp_path, executor) -> None:
     dsm = raster("dsm.tif", terrain(300, 260))
-    predict_raster(small(), dsm, tmp_path / "alone", how=SMALL, executor=InProcess())
+    predict_raster(small(), dsm, tmp_path / "alone", how=SMALL, executor=ThreadExecutor())
     predict_raster(small(), dsm, tmp_path / "many", how=SMALL, executor=executor)
     assert content(tmp_path / "alone") == content(tmp_path / "many")
 
@@ -353,7 +358,7 @@ def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_pat
         with rasterio.open(done.probabilities) as file:
             maps.append(file.read()[:, 16:-16, 16:-16].astype(int))
     assert np.std(maps[0][maps[0] != 255]) > 5, "a map that could differ"
-    assert max(np.abs(other - maps[0]).max() for other in maps[1:]) < 0.02 * STEPS
+    assert max(np.abs(other - maps[0]).max() for other in maps[1:]) < 0.02 * PROBABILITY_STEPS
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -375,16 +380,16 @@ def test_a_crop_gets_the_map_of_the_whole(raster, tmp_path, row, column, side, e
                 maps.append(file.read().astype(int))
     whole, crop = maps[0][:, row + 16 :, column + 16 :], maps[1][:, 16:, 16:]
     assert np.std(whole[whole != 255]) > 5, "a map that could differ"
-    assert np.abs(whole - crop).max() < 0.02 * STEPS
+    assert np.abs(whole - crop).max() < 0.02 * PROBABILITY_STEPS
 
 
 def test_windows_are_as_wide_as_the_network_looks() -> None:
     predictor, grid = small(), Grid(None, Affine(1, 0, 0, 0, -1, 0), 20_000, 20_000)
 
     def windows(**asked: int) -> tuple[int, int, list[str]]:
-        lattice, notes = lattice_for(predictor, grid, MapOptions(**asked))
+        lattice, notes = choose_windows(predictor, grid, MapOptions(**asked))
         axis = lattice.down
-        return rounded_up(axis.size), axis.begins[0] + axis.size - axis.begins[1], notes
+        return round_up(axis.size), axis.starts[0] + axis.size - axis.starts[1], notes
 
     assert windows()[2] == windows(window=640, overlap=64)[2] == []
     assert (windows()[1], windows(window=640, overlap=64)[1], windows(window=128)[1]) == (128, 64, 64)
@@ -400,12 +405,12 @@ def test_windows_are_as_wide_as_the_network_looks() -> None:
 
 
 def test_as_many_windows_at_once_as_fit_the_memory_a_network_says_it_takes(monkeypatch) -> None:
-    monkeypatch.setattr(predicting, "cores", lambda: 64)
-    predictor, lattice = small(), Lattice.over(8192, 8192, 1024, 128)
+    monkeypatch.setattr(predicting, "count_cores", lambda: 64)
+    predictor, lattice = small(), WindowGrid.create(8192, 8192, 1024, 128)
     predictor.model.pixel_bytes = 1
-    assert at_once(predictor, lattice) == 16, "more would wait for one another"
+    assert choose_thread_count(predictor, lattice) == 16, "more would wait for one another"
     predictor.model.pixel_bytes = 2**40
-    assert at_once(predictor, lattice) == 1, "there must be one"
+    assert choose_thread_count(predictor, lattice) == 1, "there must be one"
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------------
@@ -416,8 +421,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from small_network import small
-from forestgaps_rasters.executors import InProcess
-from forestgaps_rasters.predicting import MapOptions, predict_raster
+from forestgaps_rasters.work.executors import ThreadExecutor
+from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
 how = MapOptions(window=128, overlap=64)
 
 def report(what, done, total):
@@ -425,7 +430,7 @@ def report(what, done, total):
         print("at it", flush=True)
         sys.stdin.read()
 
-predict_raster(small(), Path(sys.argv[2]), Path(sys.argv[3]), how=how, executor=InProcess(), report=report)
+predict_raster(small(), Path(sys.argv[2]), Path(sys.argv[3]), how=how, executor=ThreadExecutor(), report=report)
 """
 
 

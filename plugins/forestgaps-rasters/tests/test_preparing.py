@@ -16,18 +16,18 @@ from forestgaps_core.errors import DataError, ForestgapsError
 from forestgaps_geo.bands.band import open_band
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.crs import parse_crs
-from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.resampling import gathered
-from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import LayerFile, read_index
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.blocks import Block
+from forestgaps_rasters.prepared.index import LayerFile, read_index
+from forestgaps_rasters.sources.resampling import aggregate_pixels
+from forestgaps_rasters.training.data import Rasters
 
 SPLIT = {"validation": "south 0.3", "test": "north 0.2"}
-WISH = Wish(tile=32, guard_m=5)
+WISH = PrepareOptions(tile=32, buffer_m=5)
 FINE = {"resolution": 0.5}
-TO_METERS = Wish(tile=32, guard_m=5, resolution_m=1.0, resample=True)
+TO_METERS = PrepareOptions(tile=32, buffer_m=5, resolution_m=1.0, resample=True)
 
 
 def stored(out: Path, name: str, layer: str) -> np.ndarray:
@@ -43,7 +43,7 @@ def original(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def refused(tmp_path, untouched):
-    def check(sites: list[Site], match: str, wish: Wish = WISH) -> None:
+    def check(sites: list[Site], match: str, wish: PrepareOptions = WISH) -> None:
         untouched()
         with pytest.raises(ForestgapsError, match=match):
             prepare_sites(sites, tmp_path / "out", wish)
@@ -61,7 +61,7 @@ def test_layers_are_the_rasters_with_nan_where_either_has_no_data(site, tmp_path
     assert np.array_equal(height, original(whole / "chm.tif"), equal_nan=True)
     assert np.array_equal(height, original(whole / "dsm.tif") - original(whole / "dtm.tif"), equal_nan=True)
     assert done.index == read_index(tmp_path / "out")
-    assert done.index.sites[0].valid_share == pytest.approx(np.isfinite(dsm).mean())
+    assert done.index.sites[0].valid_fraction == pytest.approx(np.isfinite(dsm).mean())
 
 
 def test_nothing_is_stored_per_threshold(site, tmp_path) -> None:
@@ -74,8 +74,8 @@ def test_nothing_is_stored_per_threshold(site, tmp_path) -> None:
 def test_half_meter_pixels_make_one_by_highest_surface_and_mean_ground(site, tmp_path, layers) -> None:
     whole, folder = site("whole", **FINE), site("ridge", layers=layers, **FINE)
     prepare_sites([Site(name="ridge", folder=folder, **SPLIT)], tmp_path / "out", TO_METERS)
-    top = gathered(original(whole / "dsm.tif"), 2, "maximum")
-    ground = gathered(original(whole / "dtm.tif"), 2, "mean")
+    top = aggregate_pixels(original(whole / "dsm.tif"), 2, "maximum")
+    ground = aggregate_pixels(original(whole / "dtm.tif"), 2, "mean")
     assert stored(tmp_path / "out", "ridge", "dsm").shape == (45, 35)
     assert np.array_equal(stored(tmp_path / "out", "ridge", "dsm"), top, equal_nan=True)
     assert np.allclose(stored(tmp_path / "out", "ridge", "height"), top - ground, atol=1e-3, equal_nan=True)
@@ -97,7 +97,7 @@ def test_a_degree_based_site_is_brought_to_meters_where_asked(raster, tmp_path, 
     raster("geo/chm.tif", np.full((80, 80), 10, np.float32), **degrees)
     sites = [Site(name="geo", folder=surface.parent, **SPLIT)]
     refused(sites, "grid is in degrees .*--resample --crs EPSG:32610")
-    wish = Wish(tile=32, guard_m=2, resolution_m=1.5, resample=True, crs=parse_crs("EPSG:32610"))
+    wish = PrepareOptions(tile=32, buffer_m=2, resolution_m=1.5, resample=True, crs=parse_crs("EPSG:32610"))
     prepare_sites(sites, tmp_path / "out", wish)
     height = stored(tmp_path / "out", "geo", "height")
     assert np.isfinite(height).mean() > 0.8
@@ -114,7 +114,7 @@ def test_the_ground_may_come_in_another_crs_where_resampling_is_asked(site, rast
            transform=Affine(0.7, 0, left - 10, 0, -0.7, top + 10))  # fmt: skip
     sites = [Site(name="ridge", folder=folder, **SPLIT)]
     refused(sites, "differ in CRS.*EPSG:3857.*--resample")
-    prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, resample=True))
+    prepare_sites(sites, tmp_path / "out", PrepareOptions(tile=32, buffer_m=5, resample=True))
     dsm, height = stored(tmp_path / "out", "ridge", "dsm"), stored(tmp_path / "out", "ridge", "height")
     assert np.array_equal(height, dsm - 400, equal_nan=True)
     assert np.isfinite(height).mean() > 0.95
@@ -139,7 +139,7 @@ def test_sources_are_named_with_their_sums(site, tmp_path) -> None:
 
 def test_a_person_is_told_once_what_is_missing_or_small(site, tmp_path) -> None:
     sites = [Site(name=n, folder=site(n, 40, 40, crs=None), pixel_size_m=1.0, validation="south 0.3") for n in ("a", "b")]
-    done = prepare_sites(sites, tmp_path / "out", Wish(tile=64, guard_m=2))
+    done = prepare_sites(sites, tmp_path / "out", PrepareOptions(tile=64, buffer_m=2))
     assert done.notes == (
         "without CRS, taken to be in meters as stated, and how far from other sites cannot be checked: a, b",
         "smaller than a tile of 64 pixels, so padded with pixels without data: a, b",
@@ -185,7 +185,7 @@ def test_terrain_of_other_pixels_is_interpolated_and_said(raster, tmp_path, size
     terrain = (400 + 0.4 * x[None, :] + 0.2 * y[:, None]).astype(np.float32)
     raster("ridge/dtm.tif", terrain, transform=Affine(size, 0, 500_000 - reach, 0, -size, 5_200_000 + reach))
     site = Site(name="ridge", folder=tmp_path / "ridge", **SPLIT)
-    done = prepare_sites([site], tmp_path / "out", Wish(tile=32, guard_m=2))
+    done = prepare_sites([site], tmp_path / "out", PrepareOptions(tile=32, buffer_m=2))
     heights = np.load(tmp_path / "out" / "ridge" / "height.npy")
     margin = max(-round(reach), 0)
     transform = done.index.sites[0].transform
@@ -204,7 +204,7 @@ def test_terrain_of_other_pixels_is_interpolated_and_said(raster, tmp_path, size
 def test_a_coarser_surface_is_not_refined(site, raster, refused) -> None:
     folder = site("ridge", layers="dtm")
     raster("ridge/dsm.tif", np.full((45, 35), 420, np.float32), resolution=2.0)
-    refused([Site(name="ridge", folder=folder, **SPLIT)], "finer pixels", Wish(tile=32, resolution_m=1.0, resample=True))
+    refused([Site(name="ridge", folder=folder, **SPLIT)], "finer pixels", PrepareOptions(tile=32, resolution_m=1.0, resample=True))
 
 
 def test_rotated_grids_are_refused(site, refused) -> None:
@@ -267,7 +267,7 @@ def test_sites_of_different_pixel_size_are_refused(site, refused) -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_prepare_sites_for_one_part_only_writes_a_folder_that_says_so(site, tmp_path, part) -> None:
-    done = prepare_sites([Site(name="ridge", folder=site("ridge"), part=part)], tmp_path / "out", Wish(tile=16))
+    done = prepare_sites([Site(name="ridge", folder=site("ridge"), part=part)], tmp_path / "out", PrepareOptions(tile=16))
     others = {"train", "validation", "test"} - {part}
     assert {note.split()[4] for note in done.notes if note.startswith("no site has a")} == others
     assert any("to evaluate a network, not to train one" in note for note in done.notes)
@@ -290,7 +290,7 @@ def test_sites_that_neighbour_keep_the_guard_between_their_parts(site, tmp_path,
         return [Site(name="a", folder=site("a"), validation="south 0.3"), Site(name="b", folder=there, part="test")]
 
     refused(
-        beside(3), r"sites 'a' and 'b' are 3.0 m apart, where the one is for train and the other for test: .*guard distance of 5 m"
+        beside(3), r"sites 'a' and 'b' are 3.0 m apart, where the one is for train and the other for test: .*buffer distance of 5 m"
     )
     prepare_sites(beside(5), tmp_path / "out", WISH)
 
@@ -309,7 +309,7 @@ def test_sites_of_one_grid_written_in_feet_and_in_meters_are_one_size(site, tmp_
     sentence = "its grid is in US survey foot, so its elevations may be in feet (--feet). Add the option if they are"
     assert [note.rpartition("/")[2] for note in done.notes] == [f"{layer}.tif: {sentence}" for layer in ("dsm", "dtm")]
     a, b = done.index.sites
-    assert a.blocks == b.blocks, "the guard of 5 m is as many pixels in both"
+    assert a.blocks == b.blocks, "the buffer distance of 5 m is as many pixels in both"
 
 
 @pytest.mark.parametrize("layers", ["dsm dtm", "dsm chm"])
@@ -326,7 +326,7 @@ def test_feet_become_meters_in_both_layers(site, tmp_path, layers) -> None:
 def test_feet_survive_being_brought_to_a_coarser_grid(site, tmp_path) -> None:
     folder = site("ridge", layers="dsm chm", unit="ft", **FINE)
     prepare_sites([Site(name="ridge", folder=folder, feet=True, **SPLIT)], tmp_path / "out", TO_METERS)
-    top = gathered(original(site("whole", **FINE) / "dsm.tif"), 2, "maximum") * 0.3048
+    top = aggregate_pixels(original(site("whole", **FINE) / "dsm.tif"), 2, "maximum") * 0.3048
     assert np.allclose(stored(tmp_path / "out", "ridge", "dsm"), top, atol=1e-3, equal_nan=True)
     assert np.nanmin(stored(tmp_path / "out", "ridge", "height")) >= -1e-3
 
@@ -337,7 +337,7 @@ def test_what_does_not_look_like_it_is_refused_unless_a_person_insists(site, ras
     raster("ridge/dsm.tif", heights)
     sites = [Site(name="ridge", folder=folder, **SPLIT)]
     refused(sites, "looks like canopy heights.*\n.*the DTM .*ridge/dtm.tif lies more than 1 m above the DSM(.|\n)*--skip-checks")
-    done = prepare_sites(sites, tmp_path / "out", Wish(tile=32, guard_m=5, skip_checks=True))
+    done = prepare_sites(sites, tmp_path / "out", PrepareOptions(tile=32, buffer_m=5, skip_checks=True))
     assert any("looks like canopy heights" in note for note in done.notes)
 
 

@@ -11,11 +11,11 @@ import pytest
 from forestgaps_core.testing import check_data
 from forestgaps_geo.bands.band import open_band
 from forestgaps_geo.files.gdal import configure_gdal
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import Index
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.index import Index
+from forestgaps_rasters.training.data import Rasters
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 pytestmark = pytest.mark.surveys
@@ -41,7 +41,7 @@ def original(site: str, layer: str) -> np.ndarray:
 @pytest.mark.parametrize("site", SHARES)
 def test_layers_are_exact_and_gap_fractions_those_of_the_readme(site, tmp_path) -> None:
     whole = Site(name=site, folder=SURVEYS / site, pixel_size_m=BARE.get(site), validation="south 0.2")
-    prepare_sites([whole], tmp_path / "out", Wish(guard_m=10))
+    prepare_sites([whole], tmp_path / "out", PrepareOptions(buffer_m=10))
     height, dsm = (np.load(tmp_path / "out" / site / f"{layer}.npy") for layer in ("height", "dsm"))
     assert np.array_equal(height, original(site, "chm"), equal_nan=True), "CHM = DSM - DTM, to the last bit"
     assert np.array_equal(dsm[np.isfinite(height)], original(site, "dsm")[np.isfinite(height)])
@@ -66,7 +66,7 @@ def prepared(tmp_path_factory) -> tuple[Path, Index]:
         named("br_eucalypt_native", part="test"),
     ]
     out = tmp_path_factory.mktemp("real") / "prepared"
-    return out, prepare_sites(sites, out, Wish(resolution_m=1.0, resample=True)).index
+    return out, prepare_sites(sites, out, PrepareOptions(resolution_m=1.0, resample=True)).index
 
 
 def test_a_meter_holds_the_highest_surface_and_the_mean_ground(prepared) -> None:
@@ -83,14 +83,14 @@ def test_a_meter_holds_the_highest_surface_and_the_mean_ground(prepared) -> None
     assert np.abs(height - (blocks.max((1, 3)) - below.mean((1, 3), dtype=np.float64)))[whole].max() < 1e-3
 
 
-def test_training_keeps_the_guard(prepared) -> None:
+def test_training_keeps_the_buffer(prepared) -> None:
     _, index = prepared
     west = next(site for site in index.sites if site.name == "nz_westport")
     (train,), (test,) = west.blocks["train"], west.blocks["test"]
-    assert test.row - train.ends[0] == 20
+    assert test.row - train.end[0] == 20
     for site in index.sites:
-        held_back = [block.grown(20) for part in ("validation", "test") for block in site.blocks[part]]
-        assert not any(block.meets(other) for block in site.blocks["train"] for other in held_back)
+        held_back = [block.expand(20) for part in ("validation", "test") for block in site.blocks[part]]
+        assert not any(block.overlaps(other) for block in site.blocks["train"] for other in held_back)
 
 
 def test_the_prepared_folder_fulfils_the_contract(prepared) -> None:
@@ -101,6 +101,6 @@ def test_the_prepared_folder_fulfils_the_contract(prepared) -> None:
 
 def test_sites_smaller_than_a_tile_are_prepared(tmp_path) -> None:
     sites = [Site(name=n, folder=SURVEYS / n, validation="south 0.3") for n in ("fr_fontblanche", "fr_chablais3")]
-    done = prepare_sites(sites, tmp_path / "out", Wish(guard_m=5))
+    done = prepare_sites(sites, tmp_path / "out", PrepareOptions(buffer_m=5))
     assert any("smaller than a tile of 256 pixels" in note for note in done.notes)
     assert Rasters(folder=tmp_path / "out").build().train.read(0, 1).valid.any()

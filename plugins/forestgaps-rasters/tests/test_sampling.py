@@ -15,13 +15,13 @@ from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.runtime.rng import draws, uniform
 from forestgaps_core.testing import check_config, check_data
-from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.crops import places_of
-from forestgaps_rasters.data import Rasters
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sampling import Sampling, measured, slope_deg
-from forestgaps_rasters.sites import Site
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.blocks import Block
+from forestgaps_rasters.training.crops import list_crop_areas
+from forestgaps_rasters.training.data import Rasters
+from forestgaps_rasters.training.sampling import Sampling, compute_slope_deg, measure_windows
 
 RUNS = {
     "gaps": Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.05, 0.5)),
@@ -41,7 +41,7 @@ def prepared(tmp_path_factory) -> Path:
     write(folder / "wood" / "dsm.tif", ground + chm)
     write(folder / "wood" / "chm.tif", chm)
     wood = Site(name="wood", folder=folder / "wood", validation="south 0.3", test="north 0.2")
-    prepare_sites([wood], folder / "out", Wish(tile=16, guard_m=2))
+    prepare_sites([wood], folder / "out", PrepareOptions(tile=16, buffer_m=2))
     return folder / "out"
 
 
@@ -120,13 +120,13 @@ def test_a_tile_of_validation_is_of_the_stratum_training_would_put_it_in(prepare
 def test_every_window_of_a_block_is_in_one_place(rows, columns, size, step) -> None:
     block = Block(3, 5, rows, columns)
     seen: Counter[Block] = Counter()
-    for place in places_of(0, block, size, step):
-        assert step is None or max(place.begins.rows, place.begins.columns) <= step
-        for y in range(place.begins.rows):
-            for x in range(place.begins.columns):
-                seen[place.window((y + 0.5) / place.begins.rows, (x + 0.5) / place.begins.columns)] += 1
+    for place in list_crop_areas(0, block, size, step):
+        assert step is None or max(place.origins.rows, place.origins.columns) <= step
+        for y in range(place.origins.rows):
+            for x in range(place.origins.columns):
+                seen[place.window((y + 0.5) / place.origins.rows, (x + 0.5) / place.origins.columns)] += 1
     assert set(seen.values()) == {1}
-    assert all(block.holds(window) for window in seen)
+    assert all(block.contains(window) for window in seen)
     assert len(seen) == max(rows - size + 1, 1) * max(columns - size + 1, 1)
 
 
@@ -138,11 +138,11 @@ def test_gap_fractions_are_those_counted_window_by_window(seed, nodata) -> None:
     height[random.random(height.shape) < nodata] = np.nan
     blocks = [Block(r, c, 12, 9) for r in (0, 7, 38) for c in sorted(random.integers(0, 32, 4))]
     sampling = Sampling(balance="gaps", thresholds=(2.0, 8.0))
-    values, valid = measured(
-        lambda _, __, b: height[b.row : b.ends[0], b.column : b.ends[1]], [(0, b) for b in blocks], sampling, 1.0
+    values, valid = measure_windows(
+        lambda _, __, b: height[b.row : b.end[0], b.column : b.end[1]], [(0, b) for b in blocks], sampling, 1.0
     )
     for n, block in enumerate(blocks):
-        part = height[block.row : block.ends[0], block.column : block.ends[1]]
+        part = height[block.row : block.end[0], block.column : block.end[1]]
         known = part[~np.isnan(part)]
         assert valid[n] == known.size
         for k, threshold in enumerate(sampling.thresholds):
@@ -159,33 +159,33 @@ def test_the_slope_of_a_plane_is_its_slope_whatever_stands_on_it(resolution_m, s
     noisy = ground + random.normal(0, 0.3, ground.shape).astype(np.float32)
 
     def crop(_: int, layer: str, b: Block) -> np.ndarray:
-        return {"dsm": noisy + height, "height": height}[layer][b.row : b.ends[0], b.column : b.ends[1]]
+        return {"dsm": noisy + height, "height": height}[layer][b.row : b.end[0], b.column : b.end[1]]
 
     windows = [(0, Block(0, 7, 64, 64)), (0, Block(0, 32, 64, 64)), (0, Block(64, 0, 64, 64))]
-    values, _ = measured(crop, windows, Sampling(balance="slope"), resolution_m)
+    values, _ = measure_windows(crop, windows, Sampling(balance="slope"), resolution_m)
     assert values == pytest.approx(np.full((1, 3), steepness), abs=0.8)
 
 
 def test_cells_without_ground_have_no_slope() -> None:
     ground = np.tile(np.arange(40, dtype=np.float32), (40, 1))
     ground[:10, :10] = np.nan
-    slopes = slope_deg(ground, 10, 1.0)
+    slopes = compute_slope_deg(ground, 10, 1.0)
     assert np.isnan(slopes).tolist() == [[True, True, False, False], [True, False, False, False], *[[False] * 4] * 2]
     assert slopes[~np.isnan(slopes)] == pytest.approx(45.0)
-    assert np.isnan(slope_deg(ground[:1], 10, 1.0)).all(), "one row has no slope"
+    assert np.isnan(compute_slope_deg(ground[:1], 10, 1.0)).all(), "one row has no slope"
 
 
 # In a process of its own: other tests leave threads and caches that allocate too.
 PEAKS = """
 import tracemalloc
 import numpy as np
-from forestgaps_rasters.blocks import Block
-from forestgaps_rasters.sampling import Sampling, measured
+from forestgaps_rasters.prepared.blocks import Block
+from forestgaps_rasters.training.sampling import Sampling, measure_windows
 
 for rows in (32, 320, 3200):  # the first imports and fills caches
     windows = [(0, Block(row, column, 32, 32)) for row in range(0, rows, 16) for column in (0, 200)]
     tracemalloc.start()
-    measured(lambda _, __, b: np.ones((b.rows, b.columns), np.float32), windows, Sampling(balance="gaps"), 1.0)
+    measure_windows(lambda _, __, b: np.ones((b.rows, b.columns), np.float32), windows, Sampling(balance="gaps"), 1.0)
     print(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
 """
@@ -224,6 +224,6 @@ def test_one_class_alone_cannot_be_balanced(prepared) -> None:
 
 
 def test_no_place_with_enough_data_is_told(site, tmp_path) -> None:
-    prepare_sites([Site(name="s", folder=site("s"), validation="south 0.3")], tmp_path / "out", Wish(tile=32, guard_m=5))
+    prepare_sites([Site(name="s", folder=site("s"), validation="south 0.3")], tmp_path / "out", PrepareOptions(tile=32, buffer_m=5))
     with pytest.raises(DataError, match="no training place has 100% of its pixels valid; lower minimum_valid"):
         Rasters(folder=tmp_path / "out", minimum_valid=1.0, sampling=Sampling(balance="gaps")).build()

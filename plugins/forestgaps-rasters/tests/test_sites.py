@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_rasters.sites import Site, read_sites, sites_of
+from forestgaps_rasters.preparation.sites import Site, collect_sites, read_sites
 
 
 def test_a_site_list_names_sites_from_its_own_folder(tmp_path) -> None:
@@ -56,7 +56,7 @@ def test_of_dtm_and_chm_the_dtm_is_read(tmp_path) -> None:
 
 
 def test_a_command_line_names_folders_and_pairs() -> None:
-    sites = sites_of([Path("ridge")], [Path("a.tif"), Path("b.tif")], [], [Path("c.tif"), Path("d.tif")], test="south 0.2")
+    sites = collect_sites([Path("ridge")], [Path("a.tif"), Path("b.tif")], [], [Path("c.tif"), Path("d.tif")], test="south 0.2")
     assert [site.name for site in sites] == ["ridge", "a", "b"]
     assert sites[2].chm == Path("d.tif")
     assert all(site.rules == {"test": "south 0.2"} for site in sites)
@@ -64,8 +64,8 @@ def test_a_command_line_names_folders_and_pairs() -> None:
 
 def test_a_command_line_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(DataError, match="no site is named"):
-        sites_of([], [], [], [])
+        collect_sites([], [], [], [])
     with pytest.raises(DataError, match="--dsm is given 2 times and --dtm 1 time; give each DSM its own"):
-        sites_of([], [Path("a.tif"), Path("b.tif")], [Path("c.tif")], [])
+        collect_sites([], [Path("a.tif"), Path("b.tif")], [Path("c.tif")], [])
     with pytest.raises(DataError, match="2 sites are called 'ridge'"):
-        sites_of([Path("x/ridge"), Path("y/ridge")], [], [], [])
+        collect_sites([Path("x/ridge"), Path("y/ridge")], [], [], [])

@@ -21,9 +21,10 @@ from forestgaps_geo.bands.sparse_blocks import find_stored_blocks
 from forestgaps_geo.bands.value_band import ValueBand
 from forestgaps_geo.checks.window_statistics import sample_windows
 from forestgaps_geo.files.gdal import configure_gdal
-from forestgaps_rasters import cog, predicting
-from forestgaps_rasters.cog import CloudOptimized, interruptible
-from forestgaps_rasters.predicting import MapOptions, predict_raster
+from forestgaps_rasters.prediction import cog
+from forestgaps_rasters.prediction import predict_raster as predicting
+from forestgaps_rasters.prediction.cog import CogWriter, run_in_thread
+from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
 
 SIDE, BLOCK, PLACE = 1500, 128, (700, 900)
 SMALL = MapOptions(window=128, overlap=64, skip_checks=True)
@@ -45,7 +46,7 @@ def write(path: Path, *, sparse: bool, nodata: float | None = -9999, south_up: b
 
 def test_maps_of_a_sparse_raster_are_those_of_a_full_one_and_stay_sparse(tmp_path, monkeypatch) -> None:
     kept = []
-    monkeypatch.setattr(predicting.WorkFolder, "keep", lambda self, item, values, keep=predicting.WorkFolder.keep: (
+    monkeypatch.setattr(predicting.WorkFolder, "write_block", lambda self, item, values, keep=predicting.WorkFolder.write_block: (
         kept.append(item), keep(self, item, values)))  # fmt: skip
     found = {}
     for name, options in {
@@ -113,8 +114,8 @@ def counted_work(monkeypatch: pytest.MonkeyPatch, dsm: Path | list[Path], out: P
     with monkeypatch.context() as monkeypatch:
         monkeypatch.setattr(elevation_checks, "STRIP_PIXELS", 64 * side)
         count(ValueBand, "read", "read", lambda band, row, column, rows, columns: rows * columns)
-        count(predicting.WorkFolder, "keep", "computed", lambda *_: 1)
-        count(CloudOptimized, "write", "written", lambda file, row, values, column: values.size)
+        count(predicting.WorkFolder, "write_block", "computed", lambda *_: 1)
+        count(CogWriter, "write", "written", lambda file, row, values, column: values.size)
         count(cog.NewRaster, "write", "overviews", lambda file, values, row, column: values.size > 0)
         predict_raster(Local(), dsm, out, [2], SMALL)
     return work
@@ -185,7 +186,7 @@ def test_room_is_asked_for_what_is_occupied(tmp_path) -> None:
     from forestgaps_geo.grids.grid import Grid
 
     grid = Grid(None, Affine(1, 0, 0, 0, -1, 0), 40_000, 40_000)
-    assert predicting.room(grid, 1, 0.001) < 0.002 * predicting.room(grid, 1)
+    assert predicting.estimate_disk_bytes(grid, 1, 0.001) < 0.002 * predicting.estimate_disk_bytes(grid, 1)
 
 
 def test_a_signal_ends_the_wait_for_gdal_at_once() -> None:
@@ -203,7 +204,7 @@ def test_a_signal_ends_the_wait_for_gdal_at_once() -> None:
     before = signal.signal(signal.SIGUSR1, raised)
     try:
         with pytest.raises(KeyboardInterrupt):
-            interruptible(busy)
+            run_in_thread(busy)
         assert not stopped.is_set()
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -219,4 +220,4 @@ def test_an_error_of_the_call_is_raised() -> None:
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        interruptible(fail)
+        run_in_thread(fail)

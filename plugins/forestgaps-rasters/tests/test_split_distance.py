@@ -12,9 +12,17 @@ from rasterio.warp import transform
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.grids.grid import Grid
-from forestgaps_rasters.blocks import PARTS, Block
-from forestgaps_rasters.split_distance import apart, between, check_apart, holds, near, outline, over_ground
-from forestgaps_rasters.store import Index, SourceFile, StoredSite
+from forestgaps_rasters.preparation.split_distance import (
+    check_buffer_distance,
+    contains_any,
+    may_be_close,
+    measure_box_distance,
+    measure_ground_distance,
+    measure_ring_distance,
+    project_outline,
+)
+from forestgaps_rasters.prepared.blocks import SPLITS, Block
+from forestgaps_rasters.prepared.index import Index, SourceFile, StoredSite
 
 UTM = CRS.from_epsg(32610)
 
@@ -29,14 +37,14 @@ def stored(
         transform=(side, 0, x, 0, -side, y),
         rows=size,
         columns=size,
-        valid_share=1.0,
-        blocks=dict.fromkeys(PARTS, ()) | {part: (Block(0, 0, size, size),)},
+        valid_fraction=1.0,
+        blocks=dict.fromkeys(SPLITS, ()) | {part: (Block(0, 0, size, size),)},
         sources=(SourceFile(layer="dsm", path=f"{name}.tif", bytes=1, sha256=sha256),),
     )
 
 
-def check(*sites: StoredSite, guard_m: float = 20.0) -> None:
-    check_apart(Index(format=1, made_by="", resolution_m=1.0, tile=64, guard_m=guard_m, sites=sites))
+def check(*sites: StoredSite, buffer_m: float = 20.0) -> None:
+    check_buffer_distance(Index(format=1, made_by="", resolution_m=1.0, tile=64, buffer_m=buffer_m, sites=sites))
 
 
 HERE = stored("here", 500_000, 5_200_000, "train")
@@ -44,9 +52,9 @@ HERE = stored("here", 500_000, 5_200_000, "train")
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_neighbouring_sites_of_two_parts_are_refused_with_their_distance(part: str) -> None:
-    with pytest.raises(DataError, match=rf"'here' and 'there' are 12.0 m apart, .*for train and .*for {part}.*20 m.*--guard 12 "):
+    with pytest.raises(DataError, match=rf"'here' and 'there' are 12.0 m apart, .*for train and .*for {part}.*20 m.*--buffer 12 "):
         check(HERE, stored("there", 500_112, 5_200_000, part))
-    check(HERE, stored("there", 500_112, 5_200_000, part), guard_m=12)
+    check(HERE, stored("there", 500_112, 5_200_000, part), buffer_m=12)
     check(HERE, stored("there", 500_120, 5_200_000, part))
     check(HERE, stored("there", 500_112, 5_200_000, "train"))
 
@@ -62,14 +70,14 @@ def test_validation_and_test_keep_apart_too() -> None:
         check(stored("a", 0, 0, "validation"), stored("b", 100, 0, "test"))
 
 
-@pytest.mark.parametrize("guard_m", [0.0, 20.0])
-def test_sites_that_overlap_are_refused_whatever_the_guard(guard_m: float) -> None:
+@pytest.mark.parametrize("buffer_m", [0.0, 20.0])
+def test_sites_that_overlap_are_refused_whatever_the_buffer(buffer_m: float) -> None:
     with pytest.raises(DataError, match="'here' and 'there' overlap, where the one is for train and the other for test"):
-        check(HERE, stored("there", 500_050, 5_200_000, "test"), guard_m=guard_m)
+        check(HERE, stored("there", 500_050, 5_200_000, "test"), buffer_m=buffer_m)
 
 
-def test_sites_that_touch_are_fine_without_a_guard() -> None:
-    check(HERE, stored("there", 500_100, 5_200_000, "test"), guard_m=0)
+def test_sites_that_touch_are_fine_without_a_buffer() -> None:
+    check(HERE, stored("there", 500_100, 5_200_000, "test"), buffer_m=0)
 
 
 def test_every_pair_of_sites_is_told_once() -> None:
@@ -119,7 +127,7 @@ def test_web_mercator_meters_are_not_meters() -> None:
     one = Grid(mercator, Affine(1, 0, x, 0, -1, y), 100, 100)
     (east,), (north,) = transform(mercator, "EPSG:32632", [x + 140], [y])
     other = Grid(CRS.from_epsg(32632), Affine(1, 0, east, 0, -1, north), 100, 100)
-    assert over_ground(one, other) == pytest.approx(20, abs=1.5), "40 m of the map are 20 m on the ground"
+    assert measure_ground_distance(one, other) == pytest.approx(20, abs=1.5), "40 m of the map are 20 m on the ground"
 
 
 def test_one_raster_under_two_names_is_known_without_a_crs() -> None:
@@ -137,7 +145,7 @@ sides = st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(1, 50), st.flo
 @given(sides, sides)
 def test_distances_of_rectangles_are_those_of_shapely(one, other) -> None:
     shapely = pytest.importorskip("shapely")
-    found, true = between(one, other, 1.0), shapely.box(*one).distance(shapely.box(*other))
+    found, true = measure_box_distance(one, other, 1.0), shapely.box(*one).distance(shapely.box(*other))
     assert found == pytest.approx(true, abs=1e-9) if found >= 0 else true == 0
 
 
@@ -150,16 +158,16 @@ def test_distances_of_turned_blocks_are_those_of_shapely(one, other, angle: floa
         return points @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
     first, second = (
-        outline(Grid(UTM, Affine((b[2] - b[0]) / 9, 0, b[0], 0, -(b[3] - b[1]) / 9, b[3]), 9, 9), UTM) for b in (one, other)
+        project_outline(Grid(UTM, Affine((b[2] - b[0]) / 9, 0, b[0], 0, -(b[3] - b[1]) / 9, b[3]), 9, 9), UTM) for b in (one, other)
     )
     second = turned(second)
     shapes = shapely.polygons(first), shapely.transform(shapely.box(*other), turned)
     true = shapes[0].distance(shapes[1])
     if true > 0:
-        assert not holds(first, second) and not holds(second, first)
-        assert min(apart(first, second), apart(second, first)) == pytest.approx(true, abs=1e-9)
+        assert not contains_any(first, second) and not contains_any(second, first)
+        assert min(measure_ring_distance(first, second), measure_ring_distance(second, first)) == pytest.approx(true, abs=1e-9)
     elif shapes[0].intersection(shapes[1]).area > 10:
-        assert holds(first, second) or holds(second, first)
+        assert contains_any(first, second) or contains_any(second, first)
 
 
 @given(st.floats(-179.99, 179.99), st.floats(-80, 80), st.floats(0, 360), st.floats(0, 500))
@@ -167,5 +175,5 @@ def test_boxes_within_reach_are_never_passed_over(lon: float, lat: float, toward
     here = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84")
     x, y = meters * np.cos(np.radians(towards)), meters * np.sin(np.radians(towards))
     (east,), (north,) = transform(here, "EPSG:4326", [x], [y])
-    assert near((lon, lat, lon, lat), (east, north, east, north), meters)
-    assert not near((lon, lat, lon, lat), (lon, lat - 1, lon, lat - 1), 500)
+    assert may_be_close((lon, lat, lon, lat), (east, north, east, north), meters)
+    assert not may_be_close((lon, lat, lon, lat), (lon, lat - 1, lon, lat - 1), 500)

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.planning import Wish
-from forestgaps_rasters.preparing import prepare_sites
-from forestgaps_rasters.sites import Site
-from forestgaps_rasters.store import LayerFile, mapped, read_index
+from forestgaps_rasters.preparation.site_plan import PrepareOptions
+from forestgaps_rasters.preparation.site_writing import prepare_sites
+from forestgaps_rasters.preparation.sites import Site
+from forestgaps_rasters.prepared.index import LayerFile, map_layer, read_index
 
 
 @pytest.fixture
 def prepared(site, tmp_path) -> Path:
-    prepare_sites([Site(name="ridge", folder=site("ridge"), validation="south 0.3")], tmp_path / "out", Wish(tile=32, guard_m=5))
+    prepare_sites(
+        [Site(name="ridge", folder=site("ridge"), validation="south 0.3")], tmp_path / "out", PrepareOptions(tile=32, buffer_m=5)
+    )
     return tmp_path / "out"
 
 
@@ -27,7 +29,7 @@ def test_a_layer_is_a_plain_array_that_is_mapped(tmp_path) -> None:
     with LayerFile(tmp_path / "ridge" / "dsm.npy", 4, 3) as file:
         file.write(values[:3])
         file.write(values[3:])
-    plane = mapped(tmp_path, "ridge", "dsm")
+    plane = map_layer(tmp_path, "ridge", "dsm")
     assert isinstance(plane, np.memmap)
     assert np.array_equal(plane, values)
 
@@ -43,7 +45,7 @@ def test_what_is_no_prepared_folder_is_told_so(tmp_path) -> None:
         (lambda folder: (folder / "index.json").write_text("{"), "is damaged"),
         (lambda folder: (folder / "index.json").write_text("[]"), "format None"),
         (lambda folder: changed(folder, '"format": 2', '"format": 99'), "format 99, this version reads 2"),
-        (lambda folder: changed(folder, '"guard_m"', '"guard"'), "unknown key"),
+        (lambda folder: changed(folder, '"buffer_m"', '"guard"'), "unknown key"),
         (lambda folder: changed(folder, '"rows": 90', '"rows": 91'), "dsm.npy: does not fit"),
         (lambda folder: changed(folder, '"columns": 70', '"columns": 7'), "blocks of site 'ridge' do not fit"),
         (lambda folder: shutil.rmtree(folder / "ridge"), "dsm.npy: cannot be read"),

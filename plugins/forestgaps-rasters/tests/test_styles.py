@@ -9,9 +9,9 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from test_predicting import Local
 
-from forestgaps_rasters.mapping import STEPS
-from forestgaps_rasters.predicting import MapOptions, predict_raster
-from forestgaps_rasters.styles import write_styles
+from forestgaps_rasters.prediction.block_mapper import PROBABILITY_STEPS
+from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.qgis_styles import write_styles
 
 UTM = CRS.from_epsg(32610)
 
@@ -43,7 +43,7 @@ def test_probabilities_are_ramped_over_real_values_not_bytes(styles) -> None:
     items = [float(item.get("value")) for item in renderer.findall(".//colorrampshader/item")]
     assert items[0] == 0
     assert items == sorted(items)
-    assert items[-1] == 1 == STEPS * (1 / STEPS)
+    assert items[-1] == 1 == PROBABILITY_STEPS * (1 / PROBABILITY_STEPS)
     assert 0 < float(renderer.get("opacity")) < 1
     stops = next(option.get("value") for option in renderer.iter("Option") if option.get("name") == "stops")
     assert [float(stop.split(";")[0]) for stop in stops.split(":")] == items[1:-1]
@@ -114,4 +114,4 @@ def test_styles_fit_the_bands_of_the_maps(tmp_path, levels: tuple[float, ...]) -
                 else:
                     low, high = (float(renderer.get(f"classification{end}")) for end in ("Min", "Max"))
                     assert low <= shown.min() <= shown.max() <= high
-                    assert high == pytest.approx(STEPS * file.scales[number - 1])
+                    assert high == pytest.approx(PROBABILITY_STEPS * file.scales[number - 1])

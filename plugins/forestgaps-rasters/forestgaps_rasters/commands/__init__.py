@@ -1,0 +1,1 @@
+"""The commands `forestgaps prepare` and `forestgaps predict`."""

@@ -1,0 +1,1 @@
+"""From a DSM to gap maps, in blocks."""

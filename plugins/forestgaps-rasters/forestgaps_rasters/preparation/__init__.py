@@ -1,0 +1,1 @@
+"""From rasters to a prepared folder: check sites, plan their grids and splits, write them."""

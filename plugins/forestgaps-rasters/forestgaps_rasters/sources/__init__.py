@@ -1,0 +1,1 @@
+"""One raster from many files, and a raster on another grid."""
