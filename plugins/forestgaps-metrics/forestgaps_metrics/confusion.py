@@ -1,41 +1,37 @@
-"""Confusion matrices: what the errors are made of."""
+"""Confusion matrices."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
-from attrs import define, field, frozen
+from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.counting import confusion
-from forestgaps_metrics.settings import inside_0_1
-from forestgaps_metrics.tally import Tally, named
+from forestgaps_metrics.fields import probability_field
+from forestgaps_metrics.pixel_counts import count_confusion
+from forestgaps_metrics.threshold_counts import CountingMetric, name_values
 
 
 @define(eq=False, kw_only=True)
-class ConfusionMatrix:
-    """Pixels by what they are and what they were taken for, pooled over thresholds (`tp`) and at each (`tp@5m`).
+class ConfusionMatrix(CountingMetric):
+    """Confusion matrix of gap and canopy pixels, pooled over thresholds (`tp`) and at each (`tp@5m`).
 
-    Counts: `tp` gap found, `fp` canopy taken for gap, `fn` gap missed, `tn` canopy found. Rates: `tp_rate` and `fn_rate` are
-    shares of the surveyed gap, `fp_rate` and `tn_rate` of the surveyed canopy; `false_discovery_rate` is the share of the
-    predicted gap that is canopy, `false_omission_rate` that of the predicted canopy that is gap. 0 / 0 is NaN.
+    Counts: `tp`, `fp`, `fn`, `tn`, where gap is positive. Rates: `tp_rate` and `fn_rate` are fractions of the reference gap,
+    `fp_rate` and `tn_rate` of the reference canopy; `false_discovery_rate` is the fraction of the predicted gap that is canopy,
+    `false_omission_rate` that of the predicted canopy that is gap. 0 / 0 is NaN.
     """
 
-    probability: float = field(default=0.5, validator=inside_0_1)
-    tally: Tally = field(factory=Tally, init=False)
+    pooled: ClassVar[bool] = True
 
-    def update(self, logits: Tensor, batch: Batch) -> None:
-        self.tally.add(confusion(logits, batch, self.probability), batch.thresholds)
+    probability: float = probability_field()
 
-    def merge(self, other: ConfusionMatrix) -> None:
-        self.tally.merge(other.tally)
+    def count(self, logits: Tensor, batch: Batch) -> Tensor:
+        return count_confusion(logits, batch, self.probability)
 
-    def compute(self) -> dict[str, float]:
-        ends, counts = self.tally.read(pooled=True)
-        if not ends:
-            return {}
+    def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         tp, fp, fn, tn = counts.double().unbind(-1)
         values = {
             "tp": tp,
@@ -49,37 +45,35 @@ class ConfusionMatrix:
             "false_discovery_rate": fp / (tp + fp),
             "false_omission_rate": fn / (fn + tn),
         }
-        return named(values, ends)
+        return name_values(values, suffixes)
 
     @property
     def thresholds(self) -> list[float]:
         """Meters, one for each matrix."""
-        return [] if self.tally.thresholds is None else self.tally.thresholds.tolist()
+        return [] if self.counts.thresholds is None else self.counts.thresholds.tolist()
 
     @property
     def matrix(self) -> Tensor:
-        """(K, 2, 2) int64 on the CPU: [threshold, surveyed, predicted] with 0 canopy and 1 gap; no rows before any batch."""
-        _, counts = self.tally.read(pooled=False)
+        """(K, 2, 2) int64 on the CPU: [threshold, reference, predicted] with 0 canopy and 1 gap; no rows without a batch."""
+        _, counts = self.counts.read(pooled=False)
         tp, fp, fn, tn = counts.reshape(-1, 4).unbind(1)
         return torch.stack([tn, fp, fn, tp], 1).reshape(-1, 2, 2)
 
-    def normalized(self, over: Literal["surveyed", "predicted", "all"] = "surveyed") -> Tensor:
-        """The matrices as shares of each surveyed class, of each predicted class, or of all pixels; (K, 2, 2) float64."""
-        dims = {"surveyed": (2,), "predicted": (1,), "all": (1, 2)}[over]
+    def normalize(self, over: Literal["reference", "predicted", "all"] = "reference") -> Tensor:
+        """Return the matrices as fractions of each reference class, each predicted class, or all pixels; (K, 2, 2) float64."""
+        dims = {"reference": (2,), "predicted": (1,), "all": (1, 2)}[over]
         matrix = self.matrix.double()
         return matrix / matrix.sum(dims, keepdim=True)
 
 
 @frozen(kw_only=True)
 class ConfusionMatrixConfig:
-    """True and false gap and canopy pixels with their rates, pooled over thresholds and at each of them.
+    """True and false positives and negatives with their rates, pooled over thresholds and at each of them.
 
-    Counts and shares by definition.
+    Counts and fractions by definition.
     """
 
-    probability: float = field(
-        default=0.5, validator=inside_0_1, metadata={"help": "A pixel is predicted gap above this probability, 0 to 1."}
-    )
+    probability: float = probability_field()
 
     def build(self) -> ConfusionMatrix:
         return ConfusionMatrix(probability=self.probability)

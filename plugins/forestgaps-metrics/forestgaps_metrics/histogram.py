@@ -1,4 +1,4 @@
-"""Sums by class of pixel, per threshold, without waiting for the device."""
+"""Sums per class of pixels and per threshold, without synchronizing with the device."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 
-def sums_by_class(classes: Tensor, valid: Tensor, count: int, values: Tensor | None = None) -> Tensor:
-    """Pixels of each class, or the sum of their `values`: (K, count) int64.
+def sum_by_class(classes: Tensor, valid: Tensor, count: int, values: Tensor | None = None) -> Tensor:
+    """Return the number of pixels of each class, or the sum of their `values`: (K, count) int64.
+
+    Each channel of each sample has its own row. This keeps the atomic additions of a GPU apart. Unlike `bincount`, it does not
+    synchronize with the GPU to find the largest class.
 
     Args:
         classes: (B, K, H, W) int64 in 0..count - 1.
         valid: (B, 1, H, W) bool; other pixels are left out.
-        count: How many classes there are.
+        count: Number of classes.
         values: (B, K, H, W) int64; 1 for each pixel by default.
-
-    Each plane of each sample fills a row of its own. That keeps the atomic additions of a GPU apart, and unlike `bincount`
-    it does not wait for the GPU to tell the largest class.
     """
     flat = classes.masked_fill(~valid, count).flatten(2)
     added = torch.ones((), dtype=torch.int64, device=flat.device).expand_as(flat) if values is None else values.flatten(2)
@@ -24,6 +24,6 @@ def sums_by_class(classes: Tensor, valid: Tensor, count: int, values: Tensor | N
     return rows.scatter_add_(2, flat, added).sum(0)[:, :count]
 
 
-def levels(share: Tensor, count: int) -> Tensor:
-    """In which of `count` equal parts of 0..1 a share lies: int64 in 0..count - 1, 1 being in the last."""
-    return (share * count).long().clamp_(0, count - 1)
+def find_bins(values: Tensor, count: int) -> Tensor:
+    """Return the bin of each value in 0..1, of `count` equal bins: int64 in 0..count - 1; the value 1 is in the last."""
+    return (values * count).long().clamp_(0, count - 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from forestgaps_core.errors import ConfigError
 
 
-def in_pixels(name: str, value: float, resolution_m: float | None, *, power: int = 1) -> float:
-    """A length in meters in pixels, or with `power` 2 an area in square meters.
+def convert_to_pixels(name: str, value: float, resolution_m: float | None, *, power: int = 1) -> float:
+    """Return a length in meters as pixels, or with `power` 2 an area in square meters.
 
     Raises:
         ConfigError: The pixel size is not known.

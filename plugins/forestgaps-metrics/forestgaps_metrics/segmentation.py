@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from collections.abc import Sequence
+from typing import ClassVar
+
+from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.counting import confusion
-from forestgaps_metrics.scores import SCORES, two_class_scores
-from forestgaps_metrics.settings import inside_0_1, known_scores
-from forestgaps_metrics.tally import Tally, averaged, named
+from forestgaps_metrics.fields import probability_field, scores_field
+from forestgaps_metrics.pixel_counts import count_confusion
+from forestgaps_metrics.scores import two_class_scores
+from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
 
 
 @define(eq=False, kw_only=True)
-class SegmentationMetrics:
+class SegmentationMetrics(CountingMetric):
     """Every score of `forestgaps_metrics.scores`, once for all thresholds together.
 
-    `gap_iou`: pooled, the score of all pixels of all thresholds counted as one map; thresholds with many gap pixels weigh more.
-    `gap_iou@mean`: the mean of the thresholds' own scores, each weighing the same, over those where it is defined.
+    `gap_iou`: pooled, the score over all pixels of all thresholds; thresholds with many gap pixels have more weight.
+    `gap_iou@mean`: the mean of the scores of the thresholds, each with the same weight, where they are defined.
 
-    NaN where nothing can be said: `gap_iou` without a gap pixel, predicted or surveyed.
+    A value that is not defined is NaN: `gap_iou` without a gap pixel, predicted or in the reference.
     """
 
-    probability: float = field(default=0.5, validator=inside_0_1)
-    scores: tuple[str, ...] = field(default=SCORES, validator=known_scores)
-    tally: Tally = field(factory=Tally, init=False)
+    pooled: ClassVar[bool] = True
 
-    def update(self, logits: Tensor, batch: Batch) -> None:
-        self.tally.add(confusion(logits, batch, self.probability), batch.thresholds)
+    probability: float = probability_field()
+    scores: tuple[str, ...] = scores_field()
 
-    def merge(self, other: SegmentationMetrics) -> None:
-        self.tally.merge(other.tally)
+    def count(self, logits: Tensor, batch: Batch) -> Tensor:
+        return count_confusion(logits, batch, self.probability)
 
-    def compute(self) -> dict[str, float]:
-        ends, counts = self.tally.read(pooled=True)
-        if not ends:
-            return {}
+    def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         scores = two_class_scores(counts)
         chosen = {name: scores[name] for name in self.scores}
-        return named(chosen, ends[:1]) | averaged({name: column[1:] for name, column in chosen.items()})
+        return name_values(chosen, suffixes[:1]) | average_values({name: column[1:] for name, column in chosen.items()})
 
 
 @frozen(kw_only=True)
@@ -51,12 +49,8 @@ class SegmentationMetricsConfig:
     10.1016/0005-2795(75)90109-9; kappa: Cohen 1960, doi 10.1177/001316446002000104.
     """
 
-    probability: float = field(
-        default=0.5, validator=inside_0_1, metadata={"help": "A pixel is predicted gap above this probability, 0 to 1."}
-    )
-    scores: tuple[str, ...] = field(
-        default=SCORES, validator=known_scores, metadata={"help": "Which scores to report, such as gap_iou, canopy_iou, mcc."}
-    )
+    probability: float = probability_field()
+    scores: tuple[str, ...] = scores_field()
 
     def build(self) -> SegmentationMetrics:
         return SegmentationMetrics(probability=self.probability, scores=self.scores)

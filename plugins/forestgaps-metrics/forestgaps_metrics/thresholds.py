@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from collections.abc import Sequence
+
+from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.counting import confusion
-from forestgaps_metrics.scores import SCORES, two_class_scores
-from forestgaps_metrics.settings import inside_0_1, known_scores
-from forestgaps_metrics.tally import Tally, named
+from forestgaps_metrics.fields import probability_field, scores_field
+from forestgaps_metrics.pixel_counts import count_confusion
+from forestgaps_metrics.scores import two_class_scores
+from forestgaps_metrics.threshold_counts import CountingMetric, name_values
 
 
 def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
-    """How rare gaps are, and what calling every pixel gap would score: the least a map has to beat.
+    """Return the gap fractions, and the scores of the baseline that predicts gap everywhere.
+
+    With a gap fraction s in the reference, this baseline has gap IoU s, gap F1 2s / (1 + s), and mean IoU s / 2, because its canopy
+    IoU is 0. NaN without a valid pixel.
 
     Args:
         counts: (..., 4), tp, fp, fn, tn.
-
-    With a share s of gap pixels in the survey, calling everything gap has gap IoU s, gap F1 2s / (1 + s), and mean IoU s / 2,
-    as it finds no canopy. NaN without a valid pixel.
     """
     tp, fp, fn, tn = counts.double().unbind(-1)
     valid = tp + fp + fn + tn
-    share = (tp + fn) / valid
+    fraction = (tp + fn) / valid
     return {
-        "gap_fraction": share,
+        "gap_fraction": fraction,
         "predicted_gap_fraction": (tp + fp) / valid,
-        "all_gap_iou": share,
-        "all_gap_f1": 2 * share / (1 + share),
+        "all_gap_iou": fraction,
+        "all_gap_f1": 2 * fraction / (1 + fraction),
     }
 
 
 @define(eq=False, kw_only=True)
-class ThresholdMetrics:
-    """Every score of `forestgaps_metrics.scores` for each threshold (`gap_iou@5m`), and how rare gaps are there.
+class ThresholdMetrics(CountingMetric):
+    """Every score of `forestgaps_metrics.scores` for each threshold (`gap_iou@5m`), and the gap fraction.
 
-    `gap_fraction@5m` is the share of gap pixels in the survey, `predicted_gap_fraction@5m` that of the map; `all_gap_iou@5m` and
-    `all_gap_f1@5m` are the scores of a map that calls every pixel gap. Where gaps are common these are high: compare.
+    `gap_fraction@5m` is the fraction of gap pixels in the reference, `predicted_gap_fraction@5m` that in the map. `all_gap_iou@5m`
+    and `all_gap_f1@5m` are the scores of the baseline that predicts gap everywhere, which are high where gaps are common.
     """
 
-    probability: float = field(default=0.5, validator=inside_0_1)
-    scores: tuple[str, ...] = field(default=SCORES, validator=known_scores)
-    tally: Tally = field(factory=Tally, init=False)
+    probability: float = probability_field()
+    scores: tuple[str, ...] = scores_field()
 
-    def update(self, logits: Tensor, batch: Batch) -> None:
-        self.tally.add(confusion(logits, batch, self.probability), batch.thresholds)
+    def count(self, logits: Tensor, batch: Batch) -> Tensor:
+        return count_confusion(logits, batch, self.probability)
 
-    def merge(self, other: ThresholdMetrics) -> None:
-        self.tally.merge(other.tally)
-
-    def compute(self) -> dict[str, float]:
-        ends, counts = self.tally.read(pooled=False)
-        if not ends:
-            return {}
+    def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         scores = two_class_scores(counts)
-        return named({name: scores[name] for name in self.scores} | all_gap_scores(counts), ends)
+        return name_values({name: scores[name] for name in self.scores} | all_gap_scores(counts), suffixes)
 
 
 @frozen(kw_only=True)
 class ThresholdMetricsConfig:
-    """IoU, F scores, precision, recall, accuracy, MCC and kappa of each height threshold, beside calling everything gap.
+    """IoU, F scores, precision, recall, accuracy, MCC and kappa of each height threshold, beside the all-gap baseline.
 
     Formulas and sources: `forestgaps_metrics.scores`.
 
@@ -68,12 +63,8 @@ class ThresholdMetricsConfig:
     10.1016/0005-2795(75)90109-9; kappa: Cohen 1960, doi 10.1177/001316446002000104.
     """
 
-    probability: float = field(
-        default=0.5, validator=inside_0_1, metadata={"help": "A pixel is predicted gap above this probability, 0 to 1."}
-    )
-    scores: tuple[str, ...] = field(
-        default=SCORES, validator=known_scores, metadata={"help": "Which scores to report, such as gap_iou, canopy_iou, mcc."}
-    )
+    probability: float = probability_field()
+    scores: tuple[str, ...] = scores_field()
 
     def build(self) -> ThresholdMetrics:
         return ThresholdMetrics(probability=self.probability, scores=self.scores)

@@ -14,7 +14,7 @@ from forestgaps_core.components import Batch
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import BoundaryScore
-from forestgaps_metrics.boundary import BoundaryScoreConfig, near, outline
+from forestgaps_metrics.boundary import BoundaryScoreConfig, dilate_by_disk, find_outline
 
 
 def maps(predicted, surveyed):
@@ -61,17 +61,17 @@ def test_precision_judges_the_map_and_recall_the_survey():
 
 def test_the_edge_of_the_tile_and_of_the_data_is_no_outline():
     everything = torch.ones((1, 1, 8, 8), dtype=torch.bool)
-    assert not outline(everything, everything).any()
+    assert not find_outline(everything, everything).any()
     valid = everything.clone()
     valid[..., 4:] = False
-    assert not outline(everything & valid, valid).any()
+    assert not find_outline(everything & valid, valid).any()
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 14), st.integers(1, 14), st.floats(0, 20), st.floats(0, 0.3), st.integers(0, 99))
 def test_near_is_the_euclidean_distance_to_the_nearest_pixel(rows, columns, radius, share, seed):
     mask = torch.rand((2, 1, rows, columns), generator=torch.Generator().manual_seed(seed)) < share
-    found = near(mask, radius)
+    found = dilate_by_disk(mask, radius)
     for plane, ours in zip(mask[:, 0].numpy(), found[:, 0].numpy(), strict=True):
         exact = ndimage.distance_transform_edt(~plane) <= radius if plane.any() else np.zeros_like(plane)
         assert (ours == exact).all()

@@ -66,13 +66,13 @@ def test_without_a_valid_pixel_every_value_is_nan():
 
 
 def test_the_curve_holds_mean_probability_and_share_of_gaps_by_bin():
-    probability, share, weight = scored(*of_pixels([0.1, 0.3, 0.6, 0.8], [0, 0, 0, 1]), bins=4).curve()
+    probability, share, weight = scored(*of_pixels([0.1, 0.3, 0.6, 0.8], [0, 0, 0, 1]), bins=4).compute_curve()
     assert probability[0].tolist() == pytest.approx([0.1, 0.3, 0.6, 0.8], abs=1e-6)
     assert share[0].tolist() == [0, 0, 0, 1]
     assert weight[0].tolist() == [0.25] * 4
-    empty, _, _ = scored(*of_pixels([0.1], [0]), bins=4).curve()
+    empty, _, _ = scored(*of_pixels([0.1], [0]), bins=4).compute_curve()
     assert empty[0].isnan().tolist() == [False, True, True, True]
-    assert Calibration().curve()[0].shape == (0, 20)
+    assert Calibration().compute_curve()[0].shape == (0, 20)
 
 
 @settings(deadline=None, max_examples=20)
@@ -91,7 +91,7 @@ def test_brier_scores_and_curves_agree_with_scikit_learn():
     batch = example_batch()
     logits = example_logits(batch)
     metric = scored(logits, batch, bins=10)
-    probability, share, _ = metric.curve()
+    probability, share, _ = metric.compute_curve()
     for plane, end in enumerate(("@2m", "@5m", "@10m")):
         truth = batch.target[:, plane][batch.valid[:, 0]].numpy()
         p = logits[:, plane].sigmoid()[batch.valid[:, 0]].numpy()

@@ -24,12 +24,12 @@ def test_matrices_agree_with_torchmetrics():
         assert torch.equal(matrix, tm.binary_confusion_matrix(logits[:, plane], ignored[:, plane], ignore_index=-1))
 
 
-@pytest.mark.parametrize(("over", "theirs"), [("surveyed", "true"), ("predicted", "pred"), ("all", "all")])
+@pytest.mark.parametrize(("over", "theirs"), [("reference", "true"), ("predicted", "pred"), ("all", "all")])
 def test_normalized_matrices_agree_with_scikit_learn(over, theirs):
     sk = pytest.importorskip("sklearn.metrics")
     metric, logits, batch = example()
     inside = batch.valid[:, 0]
-    for plane, matrix in enumerate(metric.normalized(over)):
+    for plane, matrix in enumerate(metric.normalize(over)):
         truth, predicted = batch.target[:, plane][inside].numpy(), (logits[:, plane] > 0)[inside].numpy()
         assert matrix.numpy() == pytest.approx(sk.confusion_matrix(truth, predicted, normalize=theirs), rel=1e-12)
 
@@ -54,5 +54,5 @@ def test_the_counts_of_all_thresholds_add_up_to_the_pooled_ones():
 
 def test_before_any_batch_there_is_no_matrix():
     assert ConfusionMatrix().matrix.shape == (0, 2, 2)
-    assert ConfusionMatrix().normalized().shape == (0, 2, 2)
+    assert ConfusionMatrix().normalize().shape == (0, 2, 2)
     assert ConfusionMatrix().thresholds == []

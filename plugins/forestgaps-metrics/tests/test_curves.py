@@ -39,11 +39,11 @@ def test_four_pixels_worked_by_hand():
     assert values["best_f1@5m"] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))
 
 
-def test_the_best_probability_gives_the_best_f1():
+def test_the_best_decision_threshold_gives_the_best_f1():
     logits, batch = of_pixels([3.0, 2.0, 1.5, -2], [1, 1, 0, 0])
     values = scored(logits, batch).compute()
     assert values["best_f1@5m"] == 1
-    cut = values["best_probability@5m"]
+    cut = values["best_decision_threshold@5m"]
     assert (logits.sigmoid() >= cut).flatten().tolist() == [True, True, False, False]
 
 
@@ -58,7 +58,7 @@ def test_a_survey_of_one_class_has_no_roc_curve():
     assert math.isnan(only_canopy["auroc@5m"])
     assert math.isnan(only_canopy["average_precision@5m"])
     assert math.isnan(only_canopy["best_f1@5m"])
-    assert math.isnan(only_canopy["best_probability@5m"])
+    assert math.isnan(only_canopy["best_decision_threshold@5m"])
     assert math.isnan(only_gap["auroc@5m"])
     assert only_gap["average_precision@5m"] == only_gap["best_f1@5m"] == 1
 
@@ -70,14 +70,14 @@ def test_a_network_sure_of_itself_is_still_ranked():
 
 def test_the_curve_falls_from_the_highest_cut_to_the_lowest():
     batch = example_batch()
-    points = scored(example_logits(batch), batch).curve()
+    points = scored(example_logits(batch), batch).compute_curve()
     assert points.recall.shape == (3, 512)
     assert (points.recall.diff(dim=1) >= 0).all()
-    assert (points.false_alarm.diff(dim=1) >= 0).all()
-    assert (points.probability.diff(dim=1) < 0).all()
+    assert (points.false_positive_rate.diff(dim=1) >= 0).all()
+    assert (points.decision_threshold.diff(dim=1) < 0).all()
     assert (points.recall[:, -1] == 1).all()
-    assert points.probability[0, -1] == 0
-    assert Curves().curve().recall.shape == (0, 512)
+    assert points.decision_threshold[0, -1] == 0
+    assert Curves().compute_curve().recall.shape == (0, 512)
 
 
 @settings(deadline=None, max_examples=20)
@@ -95,27 +95,27 @@ def test_areas_agree_with_scikit_learn():
     sk = pytest.importorskip("sklearn.metrics")
     batch = example_batch()
     logits = example_logits(batch)
-    for cuts, tolerance in ((64, 1e-12), (4096, 1e-12)):
-        values = scored(logits, batch, cuts=cuts).compute()
+    for bins, tolerance in ((64, 1e-12), (4096, 1e-12)):
+        values = scored(logits, batch, bins=bins).compute()
         for plane, end in enumerate(("@2m", "@5m", "@10m")):
             truth = batch.target[:, plane][batch.valid[:, 0]].numpy()
             exact = logits[:, plane][batch.valid[:, 0]]
-            rounded = ((exact / STRETCH).sigmoid() * cuts).floor().numpy()
+            rounded = ((exact / STRETCH).sigmoid() * bins).floor().numpy()
             assert values[f"auroc{end}"] == pytest.approx(sk.roc_auc_score(truth, rounded), abs=tolerance)
             assert values[f"average_precision{end}"] == pytest.approx(sk.average_precision_score(truth, rounded), abs=tolerance)
-            assert values[f"auroc{end}"] == pytest.approx(sk.roc_auc_score(truth, exact.numpy()), abs=2e-2 / cuts * 64)
+            assert values[f"auroc{end}"] == pytest.approx(sk.roc_auc_score(truth, exact.numpy()), abs=2e-2 / bins * 64)
 
 
 def test_the_curve_agrees_with_torchmetrics_at_the_same_cuts():
     tm = pytest.importorskip("torchmetrics.functional.classification")
     batch = example_batch()
     logits = example_logits(batch)
-    points = scored(logits, batch, cuts=32).curve()
+    points = scored(logits, batch, bins=32).compute_curve()
     inside = batch.valid[:, 0]
     for plane in range(3):
         pair = logits[:, plane][inside].sigmoid(), batch.target[:, plane][inside].long()
-        cuts = points.probability[plane].flip(0).float()
-        precision, recall, _ = tm.binary_precision_recall_curve(*pair, thresholds=cuts)
+        bins = points.decision_threshold[plane].flip(0).float()
+        precision, recall, _ = tm.binary_precision_recall_curve(*pair, thresholds=bins)
         assert points.recall[plane].flip(0).numpy() == pytest.approx(recall[:-1].numpy(), abs=1e-6)
         known = ~points.precision[plane].flip(0).isnan()
         assert points.precision[plane].flip(0)[known].numpy() == pytest.approx(precision[:-1][known].numpy(), abs=1e-6)

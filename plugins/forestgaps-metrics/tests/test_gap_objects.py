@@ -13,7 +13,7 @@ from forestgaps_core.components import Batch
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import GapObjects
-from forestgaps_metrics.gap_objects import GapObjectsConfig, objects
+from forestgaps_metrics.gap_objects import GapObjectsConfig, count_objects
 
 
 def flooded(gap):
@@ -48,7 +48,7 @@ def test_objects_are_those_of_a_flood_fill(seed, share, overlap):
                     class_ = sum(size >= limit for limit in limits) - 1
                     known = sum(other[sample, plane][pixel] for pixel in part) >= overlap * size
                     expected[plane, class_] += (1, int(known))
-    assert (objects(gap, other, limits, overlap) == expected).all()
+    assert (count_objects(gap, other, limits, overlap) == expected).all()
 
 
 def maps(predicted, surveyed):
@@ -74,13 +74,13 @@ def scored(logits, batch, **options):
 
 def test_a_scene_worked_by_hand():
     values = scored(*scene(), classes_px=(2, 8))
-    assert values["surveyed_gaps"] == values["predicted_gaps"] == 3
+    assert values["reference_gaps"] == values["predicted_gaps"] == 3
     assert values["detection_rate"] == pytest.approx(2 / 3)
-    assert values["false_share"] == pytest.approx(1 / 3)
+    assert values["commission_rate"] == pytest.approx(1 / 3)
     assert values["detection_rate_2_8px@5m"] == 1 / 2
     assert values["detection_rate_8px_up@5m"] == 1
-    assert values["false_share_2_8px@5m"] == 0
-    assert values["false_share_8px_up@5m"] == 1 / 2
+    assert values["commission_rate_2_8px@5m"] == 0
+    assert values["commission_rate_8px_up@5m"] == 1 / 2
 
 
 def test_a_stricter_overlap_detects_fewer():
@@ -88,21 +88,21 @@ def test_a_stricter_overlap_detects_fewer():
 
 
 def test_gaps_below_the_smallest_class_are_not_counted():
-    assert scored(*scene(), classes_px=(5,))["surveyed_gaps"] == 1
+    assert scored(*scene(), classes_px=(5,))["reference_gaps"] == 1
     assert math.isnan(scored(*scene(), classes_px=(50,))["detection_rate"])
 
 
 def test_calling_everything_gap_detects_all_and_is_false():
     _, batch = scene()
     values = scored(torch.ones_like(batch.target), batch, classes_px=(2,))
-    assert values["detection_rate"] == values["false_share"] == 1
+    assert values["detection_rate"] == values["commission_rate"] == 1
 
 
 def test_gaps_touching_in_other_samples_or_planes_stay_apart():
     batch = example_batch(samples=3, size=8, nodata=0.0)
     everything = attrs.evolve(batch, target=torch.ones_like(batch.target))
     values = scored(torch.ones_like(batch.target), everything)
-    assert [values[f"surveyed_gaps@{meters}m"] for meters in (2, 5, 10)] == [3, 3, 3]
+    assert [values[f"reference_gaps@{meters}m"] for meters in (2, 5, 10)] == [3, 3, 3]
 
 
 @settings(deadline=None, max_examples=20)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import GridCells
-from forestgaps_metrics.grid_cells import GridCellsConfig, cell_sums
+from forestgaps_metrics.grid_cells import GridCellsConfig, count_by_cell
 
 
 def scored(logits, batch, **options):
@@ -23,14 +23,14 @@ def scored(logits, batch, **options):
 
 @pytest.mark.parametrize(("side", "cell", "cells"), [(128, 64, 2), (128, 100, 1), (128, 80, 2), (128, 200, 1), (250, 100, 2)])
 def test_a_tile_is_divided_evenly_into_cells_nearest_to_the_size_asked(side, cell, cells):
-    assert cell_sums(torch.ones((1, 1, side, side), dtype=torch.bool), cell).shape == (1, 1, cells, cells)
+    assert count_by_cell(torch.ones((1, 1, side, side), dtype=torch.bool), cell).shape == (1, 1, cells, cells)
 
 
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(1, 60), st.integers(0, 99))
 def test_cells_hold_the_sums_of_their_pixels(rows, columns, cell, seed):
     mask = torch.rand((2, 3, rows, columns), generator=torch.Generator().manual_seed(seed)) < 0.5
-    sums = cell_sums(mask, cell)
+    sums = count_by_cell(mask, cell)
     high, wide = rows // sums.shape[2], columns // sums.shape[3]
     for i in range(sums.shape[2]):
         for j in range(sums.shape[3]):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forestgaps_core.errors import DataError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import Heights
-from forestgaps_metrics.heights import implied_height
+from forestgaps_metrics.heights import compute_expected_height
 
 
 def scored(logits, batch):
@@ -23,14 +23,14 @@ def scored(logits, batch):
 
 def test_a_canopy_surely_between_two_thresholds_stands_in_their_middle():
     # Surely not below 2 m, surely below 10 m: the distribution function rises in between, at 6 m on average.
-    height = implied_height(torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1), torch.tensor([[2.0, 10.0]]))
+    height = compute_expected_height(torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1), torch.tensor([[2.0, 10.0]]))
     assert height.item() == 6
 
 
 @pytest.mark.parametrize(("gap", "meters"), [([0, 0, 0], 10), ([1, 1, 1], 1), ([0.5, 0.5, 0.5], (2 * 0.75 + 8 * 0.5))])
 def test_heights_worked_by_hand(gap, meters):
     probability = torch.tensor(gap, dtype=torch.float32).reshape(1, 3, 1, 1)
-    assert implied_height(probability, torch.tensor([[2.0, 5.0, 10.0]])).item() == pytest.approx(meters)
+    assert compute_expected_height(probability, torch.tensor([[2.0, 5.0, 10.0]])).item() == pytest.approx(meters)
 
 
 @settings(deadline=None)
@@ -39,10 +39,10 @@ def test_heights_lie_between_the_ground_and_the_largest_threshold_and_fall_with_
     generator = torch.Generator().manual_seed(seed)
     thresholds = (torch.rand((2, planes), generator=generator) + 0.1).cumsum(1)
     probability = torch.rand((2, planes, 3, 3), generator=generator)
-    height = implied_height(probability, thresholds)
+    height = compute_expected_height(probability, thresholds)
     assert (height >= 0).all()
     assert (height <= thresholds[:, -1:, None, None] * (1 + 1e-6)).all()
-    assert (implied_height(probability * 0.9, thresholds) > height - 1e-6).all()
+    assert (compute_expected_height(probability * 0.9, thresholds) > height - 1e-6).all()
 
 
 def test_heights_agree_with_an_integral_done_slowly():
@@ -56,7 +56,7 @@ def test_heights_agree_with_an_integral_done_slowly():
             if low <= t < high:
                 total += (1 - (f_low + (f_high - f_low) * (t - low) / (high - low))) * 10 / count
     probability = torch.tensor(gap).reshape(1, 3, 1, 1)
-    assert implied_height(probability, torch.tensor([thresholds])).item() == pytest.approx(total, abs=1e-4)
+    assert compute_expected_height(probability, torch.tensor([thresholds])).item() == pytest.approx(total, abs=1e-4)
 
 
 def test_scores_agree_with_scikit_learn():
@@ -64,7 +64,7 @@ def test_scores_agree_with_scikit_learn():
     batch = example_batch()
     logits = example_logits(batch)
     inside = batch.valid
-    predicted = implied_height(logits.sigmoid(), batch.thresholds)[inside].numpy()
+    predicted = compute_expected_height(logits.sigmoid(), batch.thresholds)[inside].numpy()
     surveyed = batch.height[inside].clamp(0, 10).numpy()
     found = scored(logits, batch)
     assert found["mae_m"] == pytest.approx(sk.mean_absolute_error(surveyed, predicted), abs=1e-3)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_metrics.histogram import levels, sums_by_class
+from forestgaps_metrics.histogram import find_bins, sum_by_class
 
 
 @settings(deadline=None)
@@ -21,9 +21,9 @@ def test_sums_are_those_of_adding_pixel_by_pixel(samples, planes, size, count, s
             for class_, value, known in zip(*(column.flatten() for column in columns), strict=True):
                 pixels[plane][class_] += int(known)
                 sums[plane][class_] += int(value) * int(known)
-    assert sums_by_class(classes, valid, count).tolist() == pixels
-    assert sums_by_class(classes, valid, count, values).tolist() == sums
+    assert sum_by_class(classes, valid, count).tolist() == pixels
+    assert sum_by_class(classes, valid, count, values).tolist() == sums
 
 
 def test_levels_divide_0_to_1_evenly_and_keep_its_ends():
-    assert levels(torch.tensor([0.0, 0.24, 0.25, 0.5, 0.99, 1.0]), 4).tolist() == [0, 0, 1, 2, 3, 3]
+    assert find_bins(torch.tensor([0.0, 0.24, 0.25, 0.5, 0.99, 1.0]), 4).tolist() == [0, 0, 1, 2, 3, 3]

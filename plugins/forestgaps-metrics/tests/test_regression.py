@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_metrics.regression import agreement, regression_sums
+from forestgaps_metrics.regression import compute_agreement, sum_regression_terms
 
 UNIT = 1000
 NUMBERS = st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6)), min_size=1, max_size=30)
@@ -16,7 +16,7 @@ NUMBERS = st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6),
 
 def agreed(predicted, observed):
     planes = [torch.tensor(values, dtype=torch.float64).reshape(1, 1, 1, -1) for values in (predicted, observed)]
-    return agreement(regression_sums(*planes, torch.ones((1, 1, 1, 1), dtype=torch.bool), UNIT)[0], UNIT)
+    return compute_agreement(sum_regression_terms(*planes, torch.ones((1, 1, 1, 1), dtype=torch.bool), UNIT)[0], UNIT)
 
 
 def test_three_pairs_worked_by_hand():
@@ -58,10 +58,10 @@ def test_values_agree_with_scikit_learn():
 
 
 def test_nothing_to_compare_is_nan():
-    assert all(math.isnan(value) for value in agreement(torch.zeros(7, dtype=torch.int64), UNIT).values())
+    assert all(math.isnan(value) for value in compute_agreement(torch.zeros(7, dtype=torch.int64), UNIT).values())
 
 
 def test_invalid_pixels_add_nothing_even_where_they_hold_no_number():
     p, o = torch.tensor([[[[1.0, math.nan]]]]), torch.tensor([[[[2.0, math.inf]]]])
-    sums = regression_sums(p, o, torch.tensor([[[[True, False]]]]), UNIT)
+    sums = sum_regression_terms(p, o, torch.tensor([[[[True, False]]]]), UNIT)
     assert sums.tolist() == [[1, 1000, 2000, 1000**2, 2000**2, 2000000, 1000]]

@@ -79,9 +79,9 @@ def test_it_counts_what_the_metrics_of_the_core_count(trained):
         metric.update(logits, batch)
         trust.update(logits, batch)
     found = count_split(trained, "test", LEVELS)
-    assert found.counts.sum(0).tolist() == metric.tally.counts.tolist()
+    assert found.counts.sum(0).tolist() == metric.counts.values.tolist()
     pixels, probability, gaps = found.reliability.sum(1).T
-    counts = trust.tally.counts.sum(1)
+    counts = trust.counts.values.sum(1)
     assert (pixels.tolist(), gaps.tolist()) == (counts[:, 0].tolist(), counts[:, 1].tolist())
     assert probability == pytest.approx(counts[:, 2].numpy() / calibration.UNIT, abs=1e-2)
 

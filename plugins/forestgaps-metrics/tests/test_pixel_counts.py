@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import SegmentationMetrics
-from forestgaps_metrics.counting import confusion, pixels
+from forestgaps_metrics.pixel_counts import count_confusion, count_pixels
 
 
 def one_by_one(logits, batch, probability):
@@ -30,7 +30,7 @@ def one_by_one(logits, batch, probability):
 def test_counts_are_those_of_counting_pixel_by_pixel(probability):
     batch = example_batch(samples=2, size=9)
     logits = example_logits(batch)
-    assert torch.equal(confusion(logits, batch, probability), one_by_one(logits, batch, probability))
+    assert torch.equal(count_confusion(logits, batch, probability), one_by_one(logits, batch, probability))
 
 
 @settings(deadline=None)
@@ -47,12 +47,12 @@ def test_pixels_are_the_plain_sum_at_any_size_and_in_any_memory_layout(samples, 
     mask = torch.rand((samples, planes, rows, columns), generator=torch.Generator().manual_seed(seed)) < share
     if channels_last:
         mask = mask.to(memory_format=torch.channels_last)
-    assert torch.equal(pixels(mask), mask.sum((0, 2, 3)))
+    assert torch.equal(count_pixels(mask), mask.sum((0, 2, 3)))
 
 
 def test_no_byte_overflows_where_every_pixel_is_gap():
     mask = torch.ones((2, 3, 256, 256), dtype=torch.bool)
-    assert pixels(mask).tolist() == [2 * 256 * 256] * 3
+    assert count_pixels(mask).tolist() == [2 * 256 * 256] * 3
 
 
 def test_counting_goes_on_where_float32_stops():
@@ -62,7 +62,7 @@ def test_counting_goes_on_where_float32_stops():
     for _ in range(30):  # doubling: 2^30 batches of 16 pixels
         metric.merge(metric)
     metric.update(-torch.ones_like(batch.target), attrs.evolve(batch, target=torch.ones_like(batch.target)))
-    assert metric.tally.counts.tolist() == [[2**34, 0, 16, 0]]
+    assert metric.counts.values.tolist() == [[2**34, 0, 16, 0]]
 
 
 @settings(deadline=None)
@@ -76,4 +76,4 @@ def test_turning_the_tile_changes_no_count(turn, seed):
         return torch.rot90(plane, turn >> 1, (-2, -1))
 
     again = attrs.evolve(batch, target=turned(batch.target), valid=turned(batch.valid))
-    assert torch.equal(confusion(turned(logits), again, 0.5), confusion(logits, batch, 0.5))
+    assert torch.equal(count_confusion(turned(logits), again, 0.5), count_confusion(logits, batch, 0.5))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from forestgaps_core.errors import DataError
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import ThresholdMetrics
-from forestgaps_metrics.tally import Tally, averaged, named
+from forestgaps_metrics.threshold_counts import ThresholdCounts, average_values, name_values
 
 
 def test_thresholds_name_the_rows():
-    tally = Tally()
+    tally = ThresholdCounts()
     tally.add(torch.tensor([[1], [2], [3]]), torch.tensor([[2.0, 2.5, 12.3]]))
     ends, counts = tally.read(pooled=True)
     assert ends == ["", "@2m", "@2.5m", "@12.3m"]
@@ -23,7 +23,7 @@ def test_thresholds_name_the_rows():
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 20))
 def test_merging_any_two_parts_is_one_pass(numbers, cut):
-    parts = [Tally(), Tally()]
+    parts = [ThresholdCounts(), ThresholdCounts()]
     for place, number in enumerate(numbers):
         parts[place >= cut].add(torch.tensor([[number]]), torch.tensor([[5.0]]))
     parts[0].merge(parts[1])
@@ -31,12 +31,12 @@ def test_merging_any_two_parts_is_one_pass(numbers, cut):
 
 
 def test_nothing_added_has_no_rows():
-    assert Tally().read(pooled=True)[0] == []
+    assert ThresholdCounts().read(pooled=True)[0] == []
 
 
 @pytest.mark.parametrize("thresholds", [[[2.0, 5.0], [2.0, 6.0]], [[2.0, 5.0], [3.0, 5.0]]])
 def test_thresholds_that_differ_between_samples_have_no_scores_by_threshold(thresholds):
-    tally = Tally()
+    tally = ThresholdCounts()
     tally.add(torch.ones((2, 4), dtype=torch.int64), torch.tensor(thresholds))
     with pytest.raises(DataError, match="differ between samples"):
         tally.read(pooled=False)
@@ -54,7 +54,7 @@ def test_thresholds_that_differ_between_batches_or_processes_are_noticed_too():
 
 
 def test_another_number_of_thresholds_is_refused_at_once():
-    tally = Tally()
+    tally = ThresholdCounts()
     tally.add(torch.ones((2, 4), dtype=torch.int64), torch.tensor([[2.0, 5.0]]))
     with pytest.raises(DataError, match="same number of thresholds"):
         tally.add(torch.ones((1, 4), dtype=torch.int64), torch.tensor([[2.0]]))
@@ -62,7 +62,7 @@ def test_another_number_of_thresholds_is_refused_at_once():
 
 def test_a_batch_changed_after_the_update_changes_no_name():
     thresholds = torch.tensor([[2.0, 5.0]])
-    tally = Tally()
+    tally = ThresholdCounts()
     tally.add(torch.ones((2, 1), dtype=torch.int64), thresholds)
     thresholds += 1
     assert tally.read(pooled=False)[0] == ["@2m", "@5m"]
@@ -83,5 +83,5 @@ def test_the_order_of_samples_and_their_batches_changes_no_digit(order, cut):
 
 def test_values_are_named_row_by_row_and_the_mean_is_over_those_defined():
     values = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0, torch.nan])}
-    assert named(values, ["@2m", "@5m"]) == pytest.approx({"a@2m": 1, "b@2m": 3, "a@5m": 2, "b@5m": torch.nan}, nan_ok=True)
-    assert averaged(values) == {"a@mean": 1.5, "b@mean": 3.0}
+    assert name_values(values, ["@2m", "@5m"]) == pytest.approx({"a@2m": 1, "b@2m": 3, "a@5m": 2, "b@5m": torch.nan}, nan_ok=True)
+    assert average_values(values) == {"a@mean": 1.5, "b@mean": 3.0}

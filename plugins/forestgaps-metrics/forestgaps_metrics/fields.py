@@ -1,0 +1,51 @@
+"""The settings that mean the same in several metrics, and their validators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from attrs import field
+
+from forestgaps_core.errors import nearest
+from forestgaps_metrics.scores import SCORES
+
+
+def validate_inside_0_1(instance: Any, attribute: Any, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError("must be between 0 and 1, exclusive")
+
+
+def validate_within_0_1(instance: Any, attribute: Any, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError("must be between 0 and 1")
+
+
+def validate_ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
+    if not values or any(low >= high for low, high in pairwise(values)):
+        raise ValueError("must be one number or more, ascending")
+
+
+def validate_scores(instance: Any, attribute: Any, names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError(f"must name at least one of {', '.join(SCORES)}")
+    for name in names:
+        if name not in SCORES:
+            raise ValueError(f"unknown score {name!r}{nearest(name, SCORES)}; known: {', '.join(SCORES)}")
+
+
+def probability_field() -> Any:
+    """Return the field `probability`, the decision threshold."""
+    return field(
+        default=0.5,
+        validator=validate_inside_0_1,
+        metadata={"help": "Decision threshold: a pixel is predicted gap above this probability, 0 to 1."},
+    )
+
+
+def scores_field() -> Any:
+    """Return the field `scores`."""
+    return field(
+        default=SCORES, validator=validate_scores, metadata={"help": "Scores to report, such as gap_iou, canopy_iou, mcc."}
+    )
