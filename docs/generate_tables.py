@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 
-from forestgaps_core.config.explain import fields_of
+from forestgaps_core.config.explain import list_settings
 
 PLURALS = {"integer": "integers", "number": "numbers", "text": "texts", "path": "paths"}
 TYPES = {"bool": "true or false", "int": "integer", "float": "number", "str": "text", "Path": "path"}
@@ -32,7 +32,7 @@ def settings_table(config_class: type) -> Iterator[str]:
 def settings_rows(config_class: type, inside: str = "") -> Iterator[list[str]]:
     """Yield a row for each field; a field that is a table of its own is followed by the fields of that table."""
     hints = get_type_hints(config_class)
-    for row in fields_of(config_class):
+    for row in list_settings(config_class):
         hint = hints[row["name"]]
         name = f"`{inside}{row['name']}`"
         if attrs.has(hint):

@@ -40,7 +40,7 @@ _PUBLIC = {
     "Tiles": "components",
     "Trainer": "training.trainer",
     "hookimpl": "hookspecs",
-    "evaluate_model": "runs.run",
+    "evaluate_run": "runs.run",
     "load_config": "config.run_file",
     "load_predictor": "inference.predictor",
     "resume_training": "runs.run",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from forestgaps_core.kinds import Command as Command
     from forestgaps_core.kinds import Pretrained as Pretrained
     from forestgaps_core.kinds import Recipe as Recipe
-    from forestgaps_core.runs.run import evaluate_model as evaluate_model
+    from forestgaps_core.runs.run import evaluate_run as evaluate_run
     from forestgaps_core.runs.run import resume_training as resume_training
     from forestgaps_core.runs.run import train_model as train_model
     from forestgaps_core.runtime.environment import Environment as Environment

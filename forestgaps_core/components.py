@@ -61,10 +61,10 @@ class Tiles:
     draw: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Tiles:
-        return mapped(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Tiles:
-        return mapped(self, lambda tensor: tensor.pin_memory())
+        return map_tensors(self, lambda tensor: tensor.pin_memory())
 
 
 @frozen(eq=False)
@@ -79,7 +79,7 @@ class Batch:
     index: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
-        return mapped(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def __len__(self) -> int:
         return len(self.dsm)
@@ -88,7 +88,7 @@ class Batch:
 Travelling = TypeVar("Travelling", Tiles, Batch)
 
 
-def mapped(batch: Travelling, change: Callable[[Tensor], Tensor]) -> Travelling:
+def map_tensors(batch: Travelling, change: Callable[[Tensor], Tensor]) -> Travelling:
     """The same with every tensor changed."""
     values: dict[str, Any] = {attribute.name: getattr(batch, attribute.name) for attribute in fields(type(batch))}
     changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}

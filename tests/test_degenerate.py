@@ -16,7 +16,7 @@ from torch import Tensor
 from forestgaps_core.components import Batch
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.testing import THRESHOLDS, built, example_batch, example_logits
+from forestgaps_core.testing import THRESHOLDS, build_component, example_batch, example_logits
 
 SIZE = 32
 SHARES = {"usual": (0.05, 0.1, 0.3), "no gap": (0.0, 0.0, 0.0), "all gap": (1.0, 1.0, 1.0), "unknown": (math.nan,) * 3}
@@ -104,7 +104,7 @@ OUTPUTS: Mapping[str, Callable[[Batch], Tensor]] = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_their_gradients_are_finite(name):
     for share, values in SHARES.items():
-        loss = built("loss", config("loss", name), gap_fraction=lambda values=values: values)
+        loss = build_component("loss", config("loss", name), gap_fraction=lambda values=values: values)
         for (kind, make), (output, logits_of) in product(BATCHES.items(), OUTPUTS.items()):
             batch = make()
             logits = logits_of(batch).requires_grad_()
@@ -119,7 +119,7 @@ def test_losses_and_their_gradients_are_finite(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_are_defined(name):
     for (kind, make), (output, logits_of) in product(BATCHES.items(), OUTPUTS.items()):
-        metric, batch = built("metrics", config("metrics", name)), make()
+        metric, batch = build_component("metrics", config("metrics", name)), make()
         metric.update(logits_of(batch), batch)
         for key, value in metric.compute().items():
             assert isinstance(value, float), f"{name}, {kind}, {output}: {key} is {value!r}"
@@ -128,7 +128,7 @@ def test_metrics_are_defined(name):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_of_nothing_are_empty_also_when_merged(name):
-    one, other = (built("metrics", config("metrics", name)) for _ in range(2))
+    one, other = (build_component("metrics", config("metrics", name)) for _ in range(2))
     one.merge(other)
     assert dict(one.compute()) == {}
 
@@ -145,7 +145,7 @@ def test_layers_keep_constant_and_single_values_finite(name, samples):
     for channels, size in product((8, 24), (1, 4)):
         if name in ONLY_BATCH and samples == size == 1:
             continue
-        layer = built("normalization", config("normalization", name), batch_per_device=samples)(channels)
+        layer = build_component("normalization", config("normalization", name), batch_per_device=samples)(channels)
         for value in (torch.zeros(()), torch.tensor(1e4), torch.randn(samples, channels, size, size)):
             x = value.expand(samples, channels, size, size).clone().requires_grad_()
             y = layer(x)
@@ -163,9 +163,9 @@ PAIRS = [pair for number, pair in enumerate(product(MODELS, NORMALIZATIONS)) if 
 @pytest.mark.parametrize(("model", "normalization"), PAIRS)
 def test_networks_learn_from_anything_without_a_weight_that_is_none(model, normalization):
     torch.manual_seed(0)
-    norm = built("normalization", config("normalization", normalization), batch_per_device=1)
-    network = built("model", config("model", model, base=4), normalization=norm)
-    loss = built("loss", config("loss", "bce"))
+    norm = build_component("normalization", config("normalization", normalization), batch_per_device=1)
+    network = build_component("model", config("model", model, base=4), normalization=norm)
+    loss = build_component("loss", config("loss", "bce"))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     for kind, make in BATCHES.items():
         batch = make()
@@ -188,8 +188,8 @@ def test_networks_learn_from_anything_without_a_weight_that_is_none(model, norma
 @pytest.mark.parametrize("model", MODELS)
 def test_a_single_tile_of_a_few_pixels_is_enough_to_train_on(model, normalization):
     torch.manual_seed(0)
-    norm = built("normalization", config("normalization", normalization))
-    network = built("model", config("model", model, base=4), normalization=norm)
+    norm = build_component("normalization", config("normalization", normalization))
+    network = build_component("model", config("model", model, base=4), normalization=norm)
     tiles = batch(samples=1, size=32)
     for size, training in product((2, 7, 16), (True, False)):
         network.train(training)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from forestgaps_core.config.explain import fields_of
-from forestgaps_core.config.run_file import config_from
+from forestgaps_core.config.explain import list_settings
+from forestgaps_core.config.run_file import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
@@ -125,7 +125,7 @@ def test_every_setting_of_every_component_has_help():
     for kind in KINDS:
         for offers in plugins.components(kind).values():
             for component in offers:
-                for row in fields_of(component.load()):
+                for row in list_settings(component.load()):
                     assert row["help"].endswith((".", ".)")), f"{component.place}.{row['name']}: {row['help']!r} is no sentence"
 
 
@@ -157,7 +157,7 @@ def test_run_files_of_a_page_can_be_read(page, tmp_path):
     for title, text in blocks(page, "toml"):
         table = tomllib.loads(text)
         if title == "run.toml":
-            config_from(laid_over(tomllib.loads(recipe.read_text()), table), plugins)
+            read_config(laid_over(tomllib.loads(recipe.read_text()), table), plugins)
 
 
 def laid_over(complete: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

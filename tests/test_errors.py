@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from forestgaps_core.cli.commands.thresholds import read_heights
-from forestgaps_core.cli.exit import say_error
-from forestgaps_core.config.run_file import config_from
+from forestgaps_core.cli.exit import print_error
+from forestgaps_core.config.run_file import read_config
 from forestgaps_core.errors import ConfigError, shorten, shorten_words
 from forestgaps_core.plugins.registry import Plugins
 
@@ -26,7 +26,7 @@ def test_a_message_keeps_every_word_that_may_be_a_path():
 @pytest.mark.parametrize("table", [{LONG: {}}, {"loss": {"name": LONG}}, {"training": {LONG: 1}}, {"training": {"epochs": LONG}}])
 def test_keys_and_values_of_a_run_file_are_shortened(table):
     with pytest.raises(ConfigError) as caught:
-        config_from(table, Plugins())
+        read_config(table, Plugins())
     assert len(str(caught.value)) < 2_000
 
 
@@ -38,5 +38,5 @@ def test_a_long_threshold_is_shortened(text):
 
 
 def test_the_command_line_shortens_whatever_a_message_repeats(capsys):
-    say_error(f"{LONG}: no such file")
+    print_error(f"{LONG}: no such file")
     assert capsys.readouterr().err == f"Error: {shorten(LONG, 200)} no such file\n".replace("(200,000", "(200,001")

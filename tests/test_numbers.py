@@ -212,9 +212,9 @@ def test_accumulated_batches_are_taken_apart_together(tmp_path):
 
 def test_overflow_of_float16_is_scaled_away_and_no_fault(tmp_path):
     trainer, loader = run(tmp_path, Source(), environment=Environment(device="cpu", precision="16"))
-    trainer._descent.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30)
+    trainer._optimizer_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30)
     trainer.fit(loader, epochs=3)
-    assert trainer._descent.scaler.get_scale() < 2.0**30
+    assert trainer._optimizer_step.scaler.get_scale() < 2.0**30
     assert all(p.isfinite().all() for p in trainer.model.parameters())
 
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import forestgaps_core.plugins.command_lines
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands.recipes import recipe_path
-from forestgaps_core.cli.commands.runs import show_next
+from forestgaps_core.cli.commands.runs import print_next_steps
 from forestgaps_core.config.run_file import load_config
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.predictor import load_predictor
@@ -36,7 +36,7 @@ HARD = """it's "a" $(place) ü"""
 # Executed by tests of their own.
 ELSEWHERE = {
     "forestgaps_core.cli.commands.runs:train": "tests/faults/test_signals.py",  # after a signal
-    "forestgaps_core.cli.scaffold:next_steps": "tests/cli/test_scaffold.py",  # in an environment of its own
+    "forestgaps_core.cli.scaffold:format_next_steps": "tests/cli/test_scaffold.py",  # in an environment of its own
     "forestgaps_geo.files.gdal_commands:format_translate_command": "plugins/forestgaps-geo/tests/test_georeference.py",
     "forestgaps_geo.files.gdal_commands:format_warp_command": "plugins/forestgaps-gaps/tests/commands/test_command_lines.py",
 }
@@ -69,7 +69,7 @@ class Lines:
     def join(self, words: list[str]) -> str:
         builder, frame = sys._getframe(1), sys._getframe(2)
         line = JOIN(words)
-        if builder.f_code is forestgaps_core.plugins.command_lines.command_line.__code__:
+        if builder.f_code is forestgaps_core.plugins.command_lines.format_command.__code__:
             self.built.setdefault(f"{frame.f_globals['__name__']}:{frame.f_code.co_name}", []).append(line)
         return line
 
@@ -153,7 +153,7 @@ def after_training() -> str:
 
 
 def show(recipe: str) -> None:
-    show_next(RUN, load_config(recipe_path(recipe)))
+    print_next_steps(RUN, load_config(recipe_path(recipe)))
 
 
 SHOW = typer.Typer()
@@ -191,17 +191,17 @@ def card() -> str:
 EVALUATE = ("evaluate", MODEL, "--data", RUN, "-t", 5, "--resamples", 100)
 CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_core.cli.commands.config:init": {"": config_init},
-    "forestgaps_core.cli.commands.runs:show_next": {"": after_training},
+    "forestgaps_core.cli.commands.runs:print_next_steps": {"": after_training},
     "forestgaps_core.cli.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
     "forestgaps_core.cli.commands.runs:share": {"": lambda: forestgaps("share", RUN, "model's")},
-    "forestgaps_core.inference.model_folder:facts_card": {"": card},
+    "forestgaps_core.inference.model_folder:make_default_card": {"": card},
     "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
     "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
     "forestgaps_core.inference.model_lookup:require_run": {
         "checkpoint": lambda: forestgaps("test", RUN / "checkpoints" / "last.pt"),
         "run file": lambda: forestgaps("test", "tiny.toml"),
     },
-    "forestgaps_core.inference.model_lookup:remedy": {
+    "forestgaps_core.inference.model_lookup:suggest_command": {
         "test": lambda: forestgaps("test", MODEL),
         "resume": lambda: forestgaps("train", "--resume", MODEL),
     },

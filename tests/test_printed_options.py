@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from forestgaps_core.cli.app import app
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.plugins import first_party
-from forestgaps_core.plugins.names import install
+from forestgaps_core.plugins.names import format_install_command
 
 from .test_declared_dependencies import PROJECTS
 from .test_printed_lines import SOURCES
@@ -193,7 +193,7 @@ def test_printed_installs_are_found():
 @pytest.mark.parametrize("name", PROJECTS)
 def test_an_install_with_a_version_can_be_resolved(name):
     version = distribution(name).version
-    requirement = Requirement(install(name, version).removeprefix("; pip install "))
+    requirement = Requirement(format_install_command(name, version).removeprefix("; pip install "))
     assert canonicalize_name(requirement.name) == canonicalize_name(name)
     assert requirement.specifier.contains(version)
     assert str(requirement.specifier) == f"=={version}"

@@ -39,7 +39,7 @@ PUBLIC = [
     "Tiles",
     "Trainer",
     "__version__",
-    "evaluate_model",
+    "evaluate_run",
     "hookimpl",
     "load_config",
     "load_predictor",

@@ -23,10 +23,10 @@ from forestgaps_core.cli.commands.config import config_app
 from forestgaps_core.cli.commands.installed import plugins as plugins  # which commands of packages import from here
 from forestgaps_core.cli.commands.plugins import plugins_app
 from forestgaps_core.cli.commands.runs import share, test, train
-from forestgaps_core.cli.exit import INTERRUPTED, by_signal, leave, mendable, say_error, terminated
+from forestgaps_core.cli.exit import INTERRUPTED, describe_fixable, exit_process, name_signal, print_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.plugins.local_files import give_files
-from forestgaps_core.plugins.names import one_line
+from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.registry import CORE, Plugin, load_target
 from forestgaps_core.runtime.memory import reuse_memory
 from forestgaps_core.version import __version__
@@ -54,7 +54,7 @@ class Commands(TyperGroup):
         if not plugins().offers("command").get(name.rpartition(":")[2]):
             return None
         offer = plugins().offer("command", name)
-        return stand_in(name, offer.plugin, offer.record)
+        return make_stand_in(name, offer.plugin, offer.record)
 
     def resolve_command(self, context: Any, args: list[str]) -> Any:
         if args and not context.resilient_parsing and self.get_command(context, args[0]) is None:
@@ -65,7 +65,7 @@ class Commands(TyperGroup):
         return super().resolve_command(context, args)
 
 
-def stand_in(name: str, plugin: Plugin, command: Command) -> Any:
+def make_stand_in(name: str, plugin: Plugin, command: Command) -> Any:
     """What shows in `--help`, and imports the command when it is called."""
 
     def call(context: typer.Context) -> None:
@@ -80,7 +80,7 @@ def stand_in(name: str, plugin: Plugin, command: Command) -> Any:
         try:
             built = typer.main.get_command(inner)
         except Exception as error:  # of a signature that Typer does not take
-            raise PluginError(f"{what} cannot be called: {one_line(error)}; update the package") from error
+            raise PluginError(f"{what} cannot be called: {format_error(error)}; update the package") from error
         built(args=spread_thresholds(built, context.args), prog_name=f"forestgaps {name}")
 
     outer = typer.Typer(add_completion=False)
@@ -163,18 +163,18 @@ def main() -> None:
     except ForestgapsError as error:
         if os.environ.get("FORESTGAPS_TRACEBACK"):
             raise
-        say_error(str(error))
+        print_error(str(error))
         status = 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         status = INTERRUPTED
     except (MemoryError, RuntimeError, OSError) as error:
-        sentence = mendable(error)
+        sentence = describe_fixable(error)
         if sentence is None or os.environ.get("FORESTGAPS_TRACEBACK"):
             raise
-        say_error(sentence)
+        print_error(sentence)
         status = 2
-    leave(by_signal(status))
+    exit_process(name_signal(status))
 
 
 def refuse_control_characters(arguments: list[str]) -> None:

@@ -31,28 +31,28 @@ def terminated(number: int, frame: object) -> None:
     raise Terminated
 
 
-def by_signal(status: object) -> object:
+def name_signal(status: object) -> object:
     """The status of an interruption tells SIGTERM from SIGINT; others are as they were."""
     return TERMINATED if _signals and status == INTERRUPTED else status
 
 
-def mendable(error: Exception) -> str | None:
+def describe_fixable(error: Exception) -> str | None:
     """Return the message for an error of Python or torch that the user can fix (memory, paths that were given), or None."""
     from forestgaps_core.files.atomic import is_of_the_disk
-    from forestgaps_core.runtime.memory import ADVICE, is_of_memory
+    from forestgaps_core.runtime.memory import ADVICE, is_memory_error
 
-    if is_of_memory(error):
+    if is_memory_error(error):
         return f"not enough memory: {ADVICE}"
     if isinstance(error, OSError) and (error.filename is not None or is_of_the_disk(error)):
         return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror)
     return None
 
 
-def say_error(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     print(f"Error: {printable(shorten_words(sentence))}", file=sys.stderr)
 
 
-def leave(status: object) -> None:
+def exit_process(status: object) -> None:
     """End this process with a status, whatever threads and processes a plugin left running."""
     left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
     children = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
@@ -66,7 +66,7 @@ def leave(status: object) -> None:
     if not running and not _abandoned:
         raise SystemExit(status)
     if running:
-        names = ", ".join(f"{thing.name} ({kind_of(thing)})" for thing in running)
+        names = ", ".join(f"{thing.name} ({describe_worker(thing)})" for thing in running)
         print(f"Left running by a plugin, and ended: {names}", file=sys.stderr)
     for thing in processes:
         thing.kill()
@@ -75,7 +75,7 @@ def leave(status: object) -> None:
     os._exit(status if isinstance(status, int) else 1)
 
 
-def kind_of(thing: Any) -> str:
+def describe_worker(thing: Any) -> str:
     """What a thread or process runs, as far as it says."""
     target = getattr(thing, "_target", None)
     place = f" of {target.__module__}.{getattr(target, '__qualname__', '')}" if hasattr(target, "__module__") else ""

@@ -20,7 +20,7 @@ from attrs import frozen
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.files.drafts import discard_draft, new_folder
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import CORE
 from forestgaps_core.version import __version__
 
@@ -88,14 +88,14 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
     """
     component = name.removeprefix("forestgaps-").replace("-", "_") if component is None else component
     folder = Path(name) if folder is None else folder
-    problems = [*problems_of_name(name), *problems_of_kind(kind)]
-    problems += [] if problems_of_name(name) else problems_of_component(component)
+    problems = [*check_name(name), *check_kind(kind)]
+    problems += [] if check_name(name) else check_component(component)
     if not problems and folder.exists():
         discard_draft(folder)
         problems = [f"--folder: {folder} exists, and nothing is written over; give a folder that does not: --folder DIR"]
     if problems:
         raise ConfigError(problems, SOURCE)
-    texts = {path: text.encode() for path, text in rendered(placeholders(name, SINGULAR[kind], component)).items()}
+    texts = {path: text.encode() for path, text in render_files(make_placeholders(name, SINGULAR[kind], component)).items()}
     with new_folder(folder, needed=sum(map(len, texts.values())), contents=tuple(texts)) as draft:
         for path, data in texts.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def problems_of_name(name: str) -> list[str]:
+def check_name(name: str) -> list[str]:
     if not DISTRIBUTION.fullmatch(name) or len(name) > LONGEST_DISTRIBUTION:
         near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_DISTRIBUTION].strip("-")
         example = near if DISTRIBUTION.fullmatch(near) else "forestgaps-squared"
@@ -123,11 +123,11 @@ def problems_of_name(name: str) -> list[str]:
     return []
 
 
-def problems_of_kind(kind: str) -> list[str]:
+def check_kind(kind: str) -> list[str]:
     return [] if kind in SINGULAR else [f"--kind: no kind {kind!r}{nearest(kind, SINGULAR)}; there is: {', '.join(SINGULAR)}"]
 
 
-def problems_of_component(component: str) -> list[str]:
+def check_component(component: str) -> list[str]:
     if COMPONENT.fullmatch(component) and not keyword.iskeyword(component) and len(component) <= LONGEST_COMPONENT:
         return []
     return [
@@ -139,7 +139,7 @@ def problems_of_component(component: str) -> list[str]:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def placeholders(name: str, kind: str, component: str) -> dict[str, str]:
+def make_placeholders(name: str, kind: str, component: str) -> dict[str, str]:
     example = EXAMPLES[kind]
     class_name = "".join(word.capitalize() for word in component.split("_"))
     major, minor = __version__.split(".")[:2]
@@ -163,7 +163,7 @@ def placeholders(name: str, kind: str, component: str) -> dict[str, str]:
     }
 
 
-def rendered(values: Mapping[str, str]) -> dict[str, str]:
+def render_files(values: Mapping[str, str]) -> dict[str, str]:
     """The text of each file by its path.
 
     Raises:
@@ -174,7 +174,7 @@ def rendered(values: Mapping[str, str]) -> dict[str, str]:
     for path_template, name_template in FILES.items():
         path, name = Template(path_template).substitute(values), Template(name_template).substitute(values)
         text = Template((templates / f"{name}.tmpl").read_text(encoding="utf-8")).substitute(values) if name else ""
-        if twice := path if path in texts else bound_twice(text) if path.endswith(".py") else "":
+        if twice := path if path in texts else find_duplicate_name(text) if path.endswith(".py") else "":
             raise ConfigError(
                 f"--component: with {values['component']!r}, {path} would have two {twice!r}; give another with --component", SOURCE
             )
@@ -182,7 +182,7 @@ def rendered(values: Mapping[str, str]) -> dict[str, str]:
     return texts
 
 
-def bound_twice(text: str) -> str:
+def find_duplicate_name(text: str) -> str:
     """The first name that a module binds more than once, or ''."""
     names: list[str] = []
     for statement in ast.parse(text).body:
@@ -196,13 +196,13 @@ def bound_twice(text: str) -> str:
 # --- what to do with them -------------------------------------------------------------------------------------------
 
 
-def next_steps(written: list[Path], name: str) -> list[str]:
+def format_next_steps(written: list[Path], name: str) -> list[str]:
     """Lines for the person who has just made the package."""
     project, component = written[0], written[list(FILES).index("$package/$component.py")]
     return [
-        f"  {command_line(project.parent, program='cd')}",
+        f"  {format_command(project.parent, program='cd')}",
         '  python -m pip install -e ".[test]"',
         "  python -m pytest",
-        f"  {command_line('plugins', 'check', name)}",
+        f"  {format_command('plugins', 'check', name)}",
         f"Then make {component.relative_to(project.parent)} your own, and its test with it.",
     ]

@@ -38,11 +38,11 @@ class MistakesError(Exception):
         super().__init__(str(found))
 
 
-def mistake(sentence: str) -> MistakesError:
+def make_mistake(sentence: str) -> MistakesError:
     return MistakesError([((), sentence)])
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it stands in TOML, near enough, and short."""
     try:
         text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
@@ -51,32 +51,32 @@ def shown(value: Any) -> str:
     return shorten(text)
 
 
-def spelt(key: str) -> str:
+def format_key(key: str) -> str:
     """A key as TOML has it: in quotation marks unless it is plain, so that its dots and control characters show."""
-    return shorten(key) if BARE.fullmatch(key) else shown(key)
+    return shorten(key) if BARE.fullmatch(key) else format_value(key)
 
 
-def first(problems: Sequence[str]) -> list[str]:
+def limit_mistakes(problems: Sequence[str]) -> list[str]:
     """The first of many mistakes, and how many more there are."""
     more = len(problems) - LISTED
     return [*problems[:LISTED], f"and {more} more"] if more > 0 else list(problems)
 
 
-def beyond(value: Any) -> bool:
+def exceeds_64_bits(value: Any) -> bool:
     """Whether a whole number is more than 64 bits hold."""
     return isinstance(value, int) and value.bit_length() > 63
 
 
-def plain(kind: type) -> Callable[[Any, Any], Any]:
+def accept_exactly(kind: type) -> Callable[[Any, Any], Any]:
     """Accept exactly this kind of value; a whole number is a fine `float`."""
 
     def structure(value: Any, _: Any) -> Any:
-        if beyond(value):
-            raise mistake(f"found a whole number beyond {WHOLE}, expected {NAMES[kind]}")
+        if exceeds_64_bits(value):
+            raise make_mistake(f"found a whole number beyond {WHOLE}, expected {NAMES[kind]}")
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind or value != value:
-            raise mistake(f"found {shown(value)}, expected {NAMES[kind]}")
+            raise make_mistake(f"found {format_value(value)}, expected {NAMES[kind]}")
         return value
 
     return structure
@@ -86,13 +86,13 @@ def structure_path(value: Any, _: Any) -> Path:
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value:
-        raise mistake(f"found {shown(value)}, expected {NAMES[Path]}")
-    if wrong := unusable(value):
-        raise mistake(f"found {shown(value)}, which {wrong}")
+        raise make_mistake(f"found {format_value(value)}, expected {NAMES[Path]}")
+    if wrong := explain_unusable_path(value):
+        raise make_mistake(f"found {format_value(value)}, which {wrong}")
     return Path(value)
 
 
-def unusable(path: str) -> str:
+def explain_unusable_path(path: str) -> str:
     """Why no disk would take this path, or ''."""
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in path):
         return "has control characters"
@@ -101,9 +101,9 @@ def unusable(path: str) -> str:
     return f"has a name of more than {LONGEST_NAME} bytes" if any(len(name) > LONGEST_NAME for name in whole.split(b"/")) else ""
 
 
-def nameable(instance: Any, attribute: Any, path: str) -> None:
+def validate_path(instance: Any, attribute: Any, path: str) -> None:
     """Validates a text that may be a path."""
-    if wrong := unusable(path):
+    if wrong := explain_unusable_path(path):
         raise ValueError(wrong)
 
 
@@ -111,19 +111,19 @@ def structure_enum(value: Any, kind: Any) -> Any:
     for member in kind:
         if type(member.value) is type(value) and member.value == value:
             return member
-    raise mistake(one_of(value, [member.value for member in kind]))
+    raise make_mistake(explain_choices(value, [member.value for member in kind]))
 
 
-def one_of(value: Any, known: list[Any]) -> str:
+def explain_choices(value: Any, known: list[Any]) -> str:
     near = nearest(value, [str(k) for k in known]) if isinstance(value, str) else ""
-    return f"found {shown(value)}, expected one of {', '.join(shown(k) for k in known)}{near}"
+    return f"found {format_value(value)}, expected one of {', '.join(format_value(k) for k in known)}{near}"
 
 
 def structure_literal(value: Any, kind: Any) -> Any:
     for known in get_args(kind):
         if type(known) is type(value) and known == value:
             return value
-    raise mistake(one_of(value, list(get_args(kind))))
+    raise make_mistake(explain_choices(value, list(get_args(kind))))
 
 
 class StrictConverter(cattrs.Converter):
@@ -132,7 +132,7 @@ class StrictConverter(cattrs.Converter):
     def __init__(self) -> None:
         super().__init__(forbid_extra_keys=True, detailed_validation=True)
         for kind in (int, float, bool, str):
-            self.register_structure_hook(kind, plain(kind))
+            self.register_structure_hook(kind, accept_exactly(kind))
         self.register_structure_hook(Path, structure_path)
         self.register_unstructure_hook(Path, lambda path: path.as_posix())
         self.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), structure_enum)
@@ -142,13 +142,13 @@ class StrictConverter(cattrs.Converter):
         self.register_structure_hook_func(is_mapping, self.structure_mapping)
         self.register_structure_hook_func(attrs.has, self.structure_attrs)
         # None cannot be said in TOML: an absent key means it.
-        self.register_unstructure_hook_factory(attrs.has, lambda kind: without_none(make_dict_unstructure_fn(kind, self)))
+        self.register_unstructure_hook_factory(attrs.has, lambda kind: drop_none(make_dict_unstructure_fn(kind, self)))
 
     def structure_attrs(self, value: Any, kind: Any) -> Any:
         if isinstance(value, kind):
             return value
         if not isinstance(value, Mapping):
-            raise mistake(f"found {shown(value)}, expected a table")
+            raise make_mistake(f"found {format_value(value)}, expected a table")
         fields = {a.name: a for a in attrs.fields(kind) if a.init}
         hints = get_type_hints(kind)
         found: list[tuple[tuple[str, ...], str]] = []
@@ -190,7 +190,7 @@ class StrictConverter(cattrs.Converter):
             try:
                 fields[name].validator(instance, fields[name], value)
             except (ValueError, TypeError, ArithmeticError) as error:
-                found.append(((name,), f"found {shown(value)}; {reason(error, name, value)}"))
+                found.append(((name,), f"found {format_value(value)}; {explain_validator_error(error, name, value)}"))
             except AttributeError:  # a validator that compares fields, of an instance that could not be made
                 if instance is not None:
                     raise
@@ -198,7 +198,7 @@ class StrictConverter(cattrs.Converter):
             try:
                 kind(**arguments)
             except (ValueError, TypeError, ArithmeticError) as error:
-                found.append(((), reason(error)))
+                found.append(((), explain_validator_error(error)))
         return found
 
     def structure_union(self, value: Any, kind: Any) -> Any:
@@ -211,11 +211,11 @@ class StrictConverter(cattrs.Converter):
                 mistakes.append(error)
         if len(choices) == 1:
             raise mistakes[0]
-        raise mistake("; or: ".join(sentence for error in mistakes for _, sentence in error.found))
+        raise make_mistake("; or: ".join(sentence for error in mistakes for _, sentence in error.found))
 
     def structure_sequence(self, value: Any, kind: Any) -> Any:
         if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple)):
-            raise mistake(f"found {shown(value)}, expected a list in [brackets]")
+            raise make_mistake(f"found {format_value(value)}, expected a list in [brackets]")
         inner = get_args(kind)[0] if get_args(kind) else Any
         items, found = [], []
         for place, item in enumerate(value):
@@ -229,7 +229,7 @@ class StrictConverter(cattrs.Converter):
 
     def structure_mapping(self, value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise mistake(f"found {shown(value)}, expected a table")
+            raise make_mistake(f"found {format_value(value)}, expected a table")
         inner = get_args(kind)[1] if len(get_args(kind)) == 2 else Any
         items, found = {}, []
         for key, item in value.items():
@@ -260,24 +260,24 @@ def is_mapping(kind: Any) -> bool:
     return getattr(origin, "__name__", "") in ("Mapping", "dict")
 
 
-def without_none(unstructure: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+def drop_none(unstructure: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
     return lambda config: {key: value for key, value in unstructure(config).items() if value is not None}
 
 
-def reason(error: Exception, name: str = "", value: Any = None) -> str:
+def explain_validator_error(error: Exception, name: str = "", value: Any = None) -> str:
     """What a validator said, without the field's name and value that the sentence tells already."""
     text = str(error.args[0]) if error.args else type(error).__name__
     text = text.removeprefix(f"'{name}' ").removesuffix(f": {value}")
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def structured(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+def structure_config(value: Any, kind: type, place: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
     """The config, or None and the mistakes, each a sentence beginning with its place such as `loss.gamma`."""
     try:
         return StrictConverter().structure(value, kind), []
     except MistakesError as error:
         return None, [
-            f"{'.'.join(map(spelt, (*place, *path))) or 'the file'}: {sentence}" for path, sentence in sorted(error.found)
+            f"{'.'.join(map(format_key, (*place, *path))) or 'the file'}: {sentence}" for path, sentence in sorted(error.found)
         ]
 
 
@@ -287,9 +287,9 @@ def structure(value: Any, kind: type[T], source: str = "run file") -> T:
     Raises:
         ConfigError: With all mistakes.
     """
-    config, problems = structured(value, kind)
+    config, problems = structure_config(value, kind)
     if problems:
-        raise ConfigError(first(problems), source)
+        raise ConfigError(limit_mistakes(problems), source)
     made: T = config
     return made
 

@@ -9,18 +9,18 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
-from forestgaps_core.config.converter import shown, unstructure
+from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.optimizers import OPTIMIZERS
 from forestgaps_core.config.run_file import SECTIONS, SETTINGS, optimizer_class
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import KINDS, build
-from forestgaps_core.plugins.names import one_line, usable_names
+from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins, load_target
 
 ALIASES = {"metric": "metrics", "callback": "callbacks", "losses": "loss", "models": "model", "schedulers": "scheduler"}
 
 
-def explanation(topic: str, plugins: Plugins) -> str:
+def explain_topic(topic: str, plugins: Plugins) -> str:
     """The text for `config explain TOPIC`.
 
     Args:
@@ -32,29 +32,29 @@ def explanation(topic: str, plugins: Plugins) -> str:
     section, _, name = topic.partition(".")
     section = ALIASES.get(section, section)
     if not section:
-        return "\n".join(sections())
+        return "\n".join(list_sections())
     if section in SETTINGS:
-        return "\n".join(described(SETTINGS[section], f"[{section}]"))
+        return "\n".join(describe_settings(SETTINGS[section], f"[{section}]"))
     if section not in SECTIONS:
         raise ConfigError(f"no table {section!r}{nearest(section, SECTIONS)}; there is: {', '.join(SECTIONS)}", "explain")
     if not name:
-        return "\n".join(kind_listed(section, plugins))
+        return "\n".join(list_components(section, plugins))
     header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
     if section == "optimizer":
         try:
-            return "\n".join(described(optimizer_class(name), header))
+            return "\n".join(describe_settings(optimizer_class(name), header))
         except PluginError as error:
             raise ConfigError(str(error), "explain") from error
     component = plugins.component(section, name)
     try:
-        return "\n".join([*described(component.load(), header), "", f"offered by {component.plugin}"])
+        return "\n".join([*describe_settings(component.load(), header), "", f"offered by {component.plugin}"])
     except PluginError:
         raise
     except Exception as error:  # defaults and annotations are code of the plugin
-        raise PluginError(f"{component.words} cannot be explained: {one_line(error)}") from error
+        raise PluginError(f"{component.words} cannot be explained: {format_error(error)}") from error
 
 
-def sections() -> Iterator[str]:
+def list_sections() -> Iterator[str]:
     yield "A run file has these tables (forestgaps config explain TABLE):"
     for section in SECTIONS:
         if section in SETTINGS:
@@ -64,12 +64,12 @@ def sections() -> Iterator[str]:
             yield f"  [{section}.LABEL]  chosen by name, several" if several else f"  [{section}]  chosen by name"
 
 
-def kind_listed(section: str, plugins: Plugins) -> Iterator[str]:
+def list_components(section: str, plugins: Plugins) -> Iterator[str]:
     if section == "optimizer":
         for name, target in OPTIMIZERS.items():
             yield f"{section}.{name}  {first_line(load_target(target, name))}"
         return
-    for name, component in usable_names(plugins.components(section)).items():
+    for name, component in list_usable_names(plugins.components(section)).items():
         try:
             line = first_line(component.load())
         except PluginError as error:  # one that is broken is no reason not to list the others
@@ -79,7 +79,7 @@ def kind_listed(section: str, plugins: Plugins) -> Iterator[str]:
         yield f"no installed plugin offers any {section}"
 
 
-def described(config_class: type, header: str) -> Iterator[str]:
+def describe_settings(config_class: type, header: str) -> Iterator[str]:
     yield header
     yield ""
     yield inspect.getdoc(config_class) or ""
@@ -90,7 +90,7 @@ def described(config_class: type, header: str) -> Iterator[str]:
 def field_lines(config_class: type, table: str) -> Iterator[str]:
     """A line and its help for every field; the fields of a table inside follow it, as `table.field`."""
     hints = get_type_hints(config_class)
-    for row in fields_of(config_class):
+    for row in list_settings(config_class):
         inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if attrs.has(kind)]
         if not inner:
             yield f"{table}{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
@@ -101,20 +101,20 @@ def field_lines(config_class: type, table: str) -> Iterator[str]:
         yield from field_lines(inner[0], f"{table}{row['name']}.")
 
 
-def fields_of(config_class: type) -> Iterator[Mapping[str, str]]:
+def list_settings(config_class: type) -> Iterator[Mapping[str, str]]:
     """Name, default, type, limits and help of every field."""
     hints = get_type_hints(config_class)
     for attribute in attrs.fields(config_class):
         yield {
             "name": attribute.name,
-            "default": default_of(attribute),
+            "default": format_default(attribute),
             "type": type_name(hints[attribute.name]),
-            "limits": limits(attribute.validator),
+            "limits": format_limits(attribute.validator),
             "help": attribute.metadata.get("help", ""),
         }
 
 
-def default_of(attribute: attrs.Attribute[Any]) -> str:
+def format_default(attribute: attrs.Attribute[Any]) -> str:
     default: Any = attribute.default
     if default is attrs.NOTHING:
         return "(required)"
@@ -123,7 +123,7 @@ def default_of(attribute: attrs.Attribute[Any]) -> str:
     if default is None:
         return "(absent)"
     plain = unstructure(default) if attrs.has(type(default)) else default
-    return shown(list(plain) if isinstance(plain, tuple) else plain)
+    return format_value(list(plain) if isinstance(plain, tuple) else plain)
 
 
 def type_name(hint: Any) -> str:
@@ -131,16 +131,16 @@ def type_name(hint: Any) -> str:
     return re.sub(r"typing\.|collections\.abc\.|pathlib\.|forestgaps_\w+(\.\w+)*\.", "", text)
 
 
-def limits(validator: Any) -> str:
+def format_limits(validator: Any) -> str:
     """The bounds of attrs' own validators, such as ', >= 0, < 1'."""
     if validator is None:
         return ""
     inner = getattr(validator, "_validators", None)
     if inner is not None:
-        return "".join(limits(one) for one in inner)
+        return "".join(format_limits(one) for one in inner)
     for name in ("validator", "member_validator"):
         if hasattr(validator, name):
-            return limits(getattr(validator, name))
+            return format_limits(getattr(validator, name))
     if hasattr(validator, "bound"):
         return f", {validator.compare_op} {validator.bound}"
     return ""
@@ -150,7 +150,7 @@ PLOT_ROWS, PLOT_COLUMNS, PLOT_STEPS = 12, 72, 720
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def plotted(topic: str, plugins: Plugins) -> str:
+def plot_schedules(topic: str, plugins: Plugins) -> str:
     """The factor of a schedule over a run, drawn in text: of `scheduler.NAME`, or of each for `scheduler`.
 
     Raises:
@@ -160,17 +160,17 @@ def plotted(topic: str, plugins: Plugins) -> str:
     if ALIASES.get(kind, kind) != "scheduler":
         raise ConfigError(f"found {topic!r}; --plot draws scheduler, or scheduler.NAME", "explain")
     if name:
-        return curve(name, plugins)
+        return plot_schedule(name, plugins)
     curves = []
-    for one in usable_names(plugins.components("scheduler")):
+    for one in list_usable_names(plugins.components("scheduler")):
         try:
-            curves.append(curve(one, plugins))
+            curves.append(plot_schedule(one, plugins))
         except Exception as error:  # one that is broken is no reason not to draw the others
-            curves.append(f"scheduler.{one} cannot be drawn: {one_line(error)}")
+            curves.append(f"scheduler.{one} cannot be drawn: {format_error(error)}")
     return "\n\n".join(curves)
 
 
-def curve(name: str, plugins: Plugins) -> str:
+def plot_schedule(name: str, plugins: Plugins) -> str:
     component = plugins.component("scheduler", name)
     required = [a.name for a in attrs.fields(component.load()) if a.default is attrs.NOTHING]
     if required:

@@ -18,14 +18,22 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
 from forestgaps_core.config.augmentation import Augmentation
-from forestgaps_core.config.converter import WHOLE, first, nameable, shown, spelt, structured, unstructure
+from forestgaps_core.config.converter import (
+    WHOLE,
+    format_key,
+    format_value,
+    limit_mistakes,
+    structure_config,
+    unstructure,
+    validate_path,
+)
 from forestgaps_core.config.optimizers import OPTIMIZERS, AdamW
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.files.bounded_reading import read_bytes
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.names import full_name, one_line, usable_names
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.names import format_error, full_name, list_usable_names
 from forestgaps_core.plugins.registry import CORE, Component, Plugin, Plugins, load_target
 from forestgaps_core.runtime.environment import Environment
 
@@ -59,7 +67,7 @@ class Training:
     )
     start: str | None = field(
         default=None,
-        validator=optional(nameable),
+        validator=optional(validate_path),
         metadata={
             "help": "Trained weights to begin with: a run folder, checkpoint, network folder or the name of an installed network; "
             "left out: random weights. `train --from` sets it."
@@ -125,8 +133,8 @@ def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plu
         ConfigError: With every mistake found.
     """
     path = Path(path)
-    table = overridden(read_table(path), overrides)
-    return config_from(table, plugins or Plugins.discover(), source=str(path), folder=path.parent)
+    table = apply_overrides(read_table(path), overrides)
+    return read_config(table, plugins or Plugins.discover(), source=str(path), folder=path.parent)
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -139,14 +147,14 @@ def read_table(path: Path) -> dict[str, Any]:
         content = read_bytes(path, LARGEST + 1)
         if len(content) > LARGEST:
             raise ConfigError(f"is no run file: it has more than {LARGEST:,} bytes", str(path))
-        return parsed(content.decode("utf-8-sig"))
+        return parse_toml(content.decode("utf-8-sig"))
     except FileNotFoundError:
         near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
         raise ConfigError(f"no such file{near}", str(path)) from None
     except IsADirectoryError:
         if (path / "run.toml").is_file():
-            hint = f"is a run folder, not a run file. To resume it: {command_line('train', '--resume', path)}"
-            again = command_line("train", path / "run.toml")
+            hint = f"is a run folder, not a run file. To resume it: {format_command('train', '--resume', path)}"
+            again = format_command("train", path / "run.toml")
             raise ConfigError(f"{hint}; to train it again: {again}", str(path)) from None
         raise ConfigError("is a folder, not a run file; name a .toml file", str(path)) from None
     except OSError as error:
@@ -159,7 +167,7 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"is no run file: {error}", str(path)) from None
 
 
-def parsed(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
     """The tables of a text in TOML.
 
     Raises:
@@ -175,11 +183,11 @@ def parsed(text: str) -> dict[str, Any]:
         raise ValueError(f"tables and lists in one another, more than {DEEPEST} deep") from None
     except ValueError:  # Python's own limit on digits
         raise ValueError(f"a whole number beyond {WHOLE}") from None
-    measure(table)
+    check_extent(table)
     return table
 
 
-def measure(table: Mapping[str, Any]) -> None:
+def check_extent(table: Mapping[str, Any]) -> None:
     """Without recursion, whose depth is one of the things that are measured.
 
     Raises:
@@ -203,7 +211,7 @@ def measure(table: Mapping[str, Any]) -> None:
         ]
 
 
-def config_from(
+def read_config(
     table: Mapping[str, Any],
     plugins: Plugins,
     *,
@@ -220,17 +228,17 @@ def config_from(
     fields: dict[str, Any] = {}
     for key in table:
         if key not in SECTIONS:
-            reader.problems.append(f"{spelt(key)}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
+            reader.problems.append(f"{format_key(key)}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
     for section in SECTIONS:
         if section in table:
-            fields[section] = reader.section(section, table[section])
+            fields[section] = reader.read_section(section, table[section])
         elif section in required:
-            known = ", ".join(usable_names(plugins.components(section))) or "none is installed"
+            known = ", ".join(list_usable_names(plugins.components(section))) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
     if reader.unknown is not None:  # once, however many names there are
         reader.problems[reader.unknown] += f". {plugins.advice()}"
     if reader.problems:
-        raise ConfigError(first(reader.problems), source)
+        raise ConfigError(limit_mistakes(reader.problems), source)
     return Config(**{**dict.fromkeys(REQUIRED), **fields}, names=reader.names)
 
 
@@ -243,41 +251,41 @@ class _Reader:
         self.names: dict[str, str] = {}
         self.unknown: int | None = None  # the last problem about a name that no plugin offers
 
-    def section(self, section: str, value: Any) -> Any:
+    def read_section(self, section: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
-            self.problems.append(f"{section}: found {shown(value)}, expected a table [{section}]")
+            self.problems.append(f"{section}: found {format_value(value)}, expected a table [{section}]")
             return None
         if section in SETTINGS:
-            settings = self.settings(value, SETTINGS[section], (section,))
-            return with_whole_start(settings, self.folder) if isinstance(settings, Training) else settings
+            settings = self.read_settings(value, SETTINGS[section], (section,))
+            return resolve_start(settings, self.folder) if isinstance(settings, Training) else settings
         if section in KINDS and KINDS[section].several:
-            return {label: self.labelled(section, label, chosen) for label, chosen in value.items()}
-        return self.chosen(section, value, (section,))
+            return {label: self.read_labelled(section, label, chosen) for label, chosen in value.items()}
+        return self.read_component(section, value, (section,))
 
-    def labelled(self, kind: str, label: str, value: Any) -> Any:
+    def read_labelled(self, kind: str, label: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             self.problems.append(
-                f"{kind}.{spelt(label)}: found {shown(value)}, expected a table; "
+                f"{kind}.{format_key(label)}: found {format_value(value)}, expected a table; "
                 f'{kind} are labelled: [{kind}.LABEL] with name = "..."'
             )
             return None
         if not LABEL.fullmatch(label):
             self.problems.append(
-                f"{kind}.{spelt(label)}: a label has letters, digits, _ and -, at most 48: it names files and scores"
+                f"{kind}.{format_key(label)}: a label has letters, digits, _ and -, at most 48: it names files and scores"
             )
             return None
-        return self.chosen(kind, value, (kind, label))
+        return self.read_component(kind, value, (kind, label))
 
-    def chosen(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
+    def read_component(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
         name = value.get("name")
         where = ".".join(place)
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            found = "is missing" if name is None else f"found {shown(name)}"
-            known = OPTIMIZERS if kind == "optimizer" else usable_names(self.plugins.components(kind))
+            found = "is missing" if name is None else f"found {format_value(name)}"
+            known = OPTIMIZERS if kind == "optimizer" else list_usable_names(self.plugins.components(kind))
             self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
             return None
         try:
-            config_class = self.config_class(kind, name, where)
+            config_class = self.find_config_class(kind, name, where)
         except PluginError as error:
             self.problems.append(f"{where}.name: {error}")
             unknown = kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind)
@@ -286,22 +294,22 @@ class _Reader:
             return None
         settings = {key: item for key, item in value.items() if key != "name"}
         try:
-            return self.settings(settings, config_class, place)
+            return self.read_settings(settings, config_class, place)
         except Exception as error:  # a config class may raise anything, and have fields of any type
-            self.problems.append(f"{where}: the settings of {self.names.get(where, name)} cannot be read: {one_line(error)}")
+            self.problems.append(f"{where}: the settings of {self.names.get(where, name)} cannot be read: {format_error(error)}")
             return None
 
-    def config_class(self, kind: str, name: str, where: str) -> type:
+    def find_config_class(self, kind: str, name: str, where: str) -> type:
         if kind == "optimizer":
             return optimizer_class(name)
         component = self.plugins.component(kind, name, advised=False)
         self.names[where] = component.full_name
         return component.load()
 
-    def settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
-        config, problems = structured(value, config_class, place)
+    def read_settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
+        config, problems = structure_config(value, config_class, place)
         self.problems += problems
-        return config if problems or self.folder is None else with_whole_paths(config, self.folder.absolute())
+        return config if problems or self.folder is None else resolve_paths(config, self.folder.absolute())
 
 
 def optimizer_class(name: str) -> type:
@@ -315,7 +323,7 @@ def optimizer_class(name: str) -> type:
     return chosen
 
 
-def with_whole_paths(config: Any, folder: Path) -> Any:
+def resolve_paths(config: Any, folder: Path) -> Any:
     """The config with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
     changes = {}
     for attribute in attrs.fields(type(config)):
@@ -323,18 +331,18 @@ def with_whole_paths(config: Any, folder: Path) -> Any:
         if isinstance(value, Path) and not value.is_absolute():
             changes[attribute.name] = folder / value
         elif attrs.has(type(value)):
-            changes[attribute.name] = with_whole_paths(value, folder)
+            changes[attribute.name] = resolve_paths(value, folder)
     return attrs.evolve(config, **changes) if changes else config
 
 
-def with_whole_start(training: Training, folder: Path | None) -> Training:
+def resolve_start(training: Training, folder: Path | None) -> Training:
     """The weights to begin with are a path, taken from `folder`, if there is such a thing, and a name otherwise."""
-    if folder is None or training.start is None or not is_there(folder / training.start):
+    if folder is None or training.start is None or not path_exists(folder / training.start):
         return training
     return attrs.evolve(training, start=str(folder.absolute() / training.start))
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # too long a name for this disk, or a folder that may not be looked into
@@ -344,7 +352,7 @@ def is_there(path: Path) -> bool:
 # --- overrides ------------------------------------------------------------------------------------------------------
 
 
-def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def apply_overrides(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """The tables with changes such as `loss.gamma=1.5` made.
 
     A value is read as TOML; one that is not TOML is a text. Another `name` starts the component's table anew, since the
@@ -353,23 +361,23 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
     Raises:
         ConfigError: With every change that cannot be made.
     """
-    changed: dict[str, Any] = copied(table)
+    changed: dict[str, Any] = copy_tables(table)
     problems = []
     parsed = [override.partition("=") for override in overrides]
     # Names first, whatever the order on the command line: they empty their tables.
     for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
         *path, last = key.strip().split(".")
         if not equals or not path or not all((*path, last)) or len(path) > DEEPEST:
-            problems.append(f"{shown(key + equals + text)}: write table.key=value, such as loss.gamma=1.5")
+            problems.append(f"{format_value(key + equals + text)}: write table.key=value, such as loss.gamma=1.5")
             continue
         inner: Any = changed
         for part in path:
             inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner
         if not isinstance(inner, dict):
-            problems.append(f"{'.'.join(map(spelt, (*path, last)))}: {'.'.join(map(spelt, path))} is not a table")
+            problems.append(f"{'.'.join(map(format_key, (*path, last)))}: {'.'.join(map(format_key, path))} is not a table")
             continue
-        value = value_of(text.strip())
-        if last == "name" and not same_component(inner.get("name"), value):
+        value = parse_override(text.strip())
+        if last == "name" and not is_same_component(inner.get("name"), value):
             inner.clear()
         inner[last] = value
     if problems:
@@ -377,20 +385,20 @@ def overridden(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
     return changed
 
 
-def same_component(one: Any, other: Any) -> bool:
+def is_same_component(one: Any, other: Any) -> bool:
     """Whether two names may be of one component: equal, or equal but for a distribution that only one of them has."""
     if not isinstance(one, str) or not isinstance(other, str) or (":" in one and ":" in other):
         return bool(one == other)
     return one.rpartition(":")[2] == other.rpartition(":")[2]
 
 
-def copied(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+def copy_tables(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copy_tables(value) if isinstance(value, Mapping) else value for key, value in table.items()}
 
 
-def value_of(text: str) -> Any:
+def parse_override(text: str) -> Any:
     try:
-        table = parsed(f"value = {text}")
+        table = parse_toml(f"value = {text}")
     except ValueError:
         return text
     return table["value"] if len(table) == 1 else text
@@ -399,7 +407,7 @@ def value_of(text: str) -> Any:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def table_of(config: Config, plugins: Plugins) -> dict[str, Any]:
+def make_table(config: Config, plugins: Plugins) -> dict[str, Any]:
     """The tables of the run file that says exactly this config, defaults included.
 
     Raises:
@@ -411,15 +419,17 @@ def table_of(config: Config, plugins: Plugins) -> dict[str, Any]:
         if section in SETTINGS:
             table[section] = unstructure(value)
         elif section in KINDS and KINDS[section].several:
-            table[section] = {label: named_table(section, chosen, plugins, config, label) for label, chosen in value.items()}
+            table[section] = {
+                label: make_component_table(section, chosen, plugins, config, label) for label, chosen in value.items()
+            }
         elif value is not None:
-            table[section] = named_table(section, value, plugins, config)
-    if (start := config.training.start) is not None and not is_there(Path(start)) and plugins.offers("network").get(start):
+            table[section] = make_component_table(section, value, plugins, config)
+    if (start := config.training.start) is not None and not path_exists(Path(start)) and plugins.offers("network").get(start):
         table["training"]["start"] = full_name(plugins.offer("network", start))
     return table
 
 
-def named_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
+def make_component_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
     if kind == "optimizer":
         place = f"{type(chosen).__module__}:{type(chosen).__qualname__}"
         name = next((name for name, target in OPTIMIZERS.items() if target == place), None)
@@ -430,21 +440,21 @@ def named_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label:
     try:
         settings = unstructure(chosen)
     except Exception as error:  # fields may be of any type
-        raise PluginError(f"{component.words}: its settings cannot be written to a run file: {one_line(error)}") from error
-    if wrong := unwritable(settings):
+        raise PluginError(f"{component.words}: its settings cannot be written to a run file: {format_error(error)}") from error
+    if wrong := explain_unwritable(settings):
         raise PluginError(f"{component.words}: its settings cannot be written to a run file: found {wrong}")
     return {"name": component.full_name, **settings}
 
 
-def unwritable(value: Any) -> str:
+def explain_unwritable(value: Any) -> str:
     """Words for the first value in a table that TOML does not have, or ''."""
     if isinstance(value, Mapping | list | tuple):
         inner = value.values() if isinstance(value, Mapping) else value
-        return next((wrong for part in inner if (wrong := unwritable(part))), "")
+        return next((wrong for part in inner if (wrong := explain_unwritable(part))), "")
     return "" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
-def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
+def find_components(config: Config, plugins: Plugins) -> dict[str, Component]:
     """The component behind each place of a config, such as `metrics.gaps`."""
     found: dict[str, Component] = {}
     for kind, about in KINDS.items():
@@ -456,11 +466,11 @@ def components_of(config: Config, plugins: Plugins) -> dict[str, Component]:
     return found
 
 
-def plugins_of(config: Config, plugins: Plugins) -> dict[str, Plugin]:
+def find_plugins(config: Config, plugins: Plugins) -> dict[str, Plugin]:
     """The plugins that a run needs, by distribution: those of its components, and of the network it starts from."""
-    used = {component.plugin.distribution: component.plugin for component in components_of(config, plugins).values()}
+    used = {component.plugin.distribution: component.plugin for component in find_components(config, plugins).values()}
     start = config.training.start
-    if start is not None and not is_there(Path(start)) and plugins.offers("network").get(start.rpartition(":")[2]):
+    if start is not None and not path_exists(Path(start)) and plugins.offers("network").get(start.rpartition(":")[2]):
         plugin = plugins.offer("network", start).plugin
         used[plugin.distribution] = plugin
     return used

@@ -12,14 +12,14 @@ from attrs.validators import and_, deep_iterable, ge, le, lt, max_len, min_len
 DIGITS = 6  # of thresholds in names, as `:g` writes them
 
 
-def ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
+def validate_ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
     if any(low >= high for low, high in pairwise(values)):
         raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
-    if fault := indistinct_heights(values):
+    if fault := explain_indistinct_heights(values):
         raise ValueError(fault)
 
 
-def indistinct_heights(heights: Sequence[float]) -> str:
+def explain_indistinct_heights(heights: Sequence[float]) -> str:
     """Return a sentence on two thresholds that names of bands, files and scores do not tell apart; '' where there are none."""
     for low, high in pairwise(sorted(set(heights))):
         if f"{low:g}" == f"{high:g}":
@@ -34,7 +34,7 @@ class Thresholds:
 
     values: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0, 15.0, 20.0),
-        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), ascending),
+        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), validate_ascending),
         metadata={"help": "Thresholds of validation, test and prediction, meters, ascending."},
     )
     drawn: int = field(

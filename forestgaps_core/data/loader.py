@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from forestgaps_core.components import Source, Tiles
 from forestgaps_core.errors import DataError, ForestgapsError, PluginError
 from forestgaps_core.plugins.contracts import Blamed, check_tile
-from forestgaps_core.runtime.rng import draws
+from forestgaps_core.runtime.rng import random_numbers
 
 ORDER = 0x0DDE5  # another sequence than the samples' own draws
 LIVES = 3  # how often loader processes that die at one place are started
@@ -32,7 +32,7 @@ class SourceDataset(Dataset[Tiles]):
     blamed: Blamed = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.blamed = Blamed(partial(named, self.source))
+        self.blamed = Blamed(partial(describe_source, self.source))
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tiles:
         with self.blamed:
@@ -41,7 +41,9 @@ class SourceDataset(Dataset[Tiles]):
             check_tile(tile, self.source, index)
             if tile.dsm.shape != tiles[0].dsm.shape:
                 sizes = f"{tuple(tiles[0].dsm.shape)} and {tuple(tile.dsm.shape)}"
-                raise PluginError(f"{named(self.source)} has tiles of different sizes, {sizes}; all tiles of a source have one")
+                raise PluginError(
+                    f"{describe_source(self.source)} has tiles of different sizes, {sizes}; all tiles of a source have one"
+                )
         return Tiles(
             dsm=torch.stack([tile.dsm for tile in tiles])[:, None],
             height=torch.stack([tile.height for tile in tiles])[:, None],
@@ -98,8 +100,8 @@ class Keys:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         index = torch.arange(self.samples)
         if self.shuffle:
-            index = draws(self.seed ^ ORDER, self.epoch, index).argsort()
-        keys = list(zip(index.tolist(), draws(self.seed, self.epoch, index).tolist(), strict=True))
+            index = random_numbers(self.seed ^ ORDER, self.epoch, index).argsort()
+        keys = list(zip(index.tolist(), random_numbers(self.seed, self.epoch, index).tolist(), strict=True))
         for batch in range(self.start, len(self)):
             whole = keys[batch * self.batch_size : (batch + 1) * self.batch_size]
             if self.share.of == "batches":
@@ -115,7 +117,7 @@ class Keys:
         return len(range(size)[mine]) * self.share.parts / size
 
 
-def as_it_is(tiles: Any) -> Any:
+def return_unchanged(tiles: Any) -> Any:
     return tiles
 
 
@@ -144,7 +146,7 @@ class TileLoader:
         return DataLoader(
             SourceDataset(self.source),
             batch_sampler=self._keys,
-            collate_fn=as_it_is,
+            collate_fn=return_unchanged,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.workers > 0,
@@ -185,43 +187,45 @@ class TileLoader:
             while True:
                 self._keys.start = first + done
                 try:
-                    with child_signals_kept():
+                    with keep_child_signals():
                         batches = iter(self._loader)
                     for tiles in batches:
                         done, lives = done + 1, LIVES
                         yield tiles
                     return
                 except ForestgapsError as error:
-                    if sentence := of_loader_process(error):
+                    if sentence := find_loader_error(error):
                         raise type(error)(sentence) from error
                     raise
                 except (RuntimeError, OSError, EOFError) as error:
-                    if not (self.workers and died(error)):
+                    if not (self.workers and is_worker_death(error)):
                         raise
                     lives -= 1
                     if not lives:
                         raise DataError(
-                            f"loader processes died {LIVES} times at batch {first + done + 1}, most likely for want of memory "
-                            f"({one_line(error)}); use fewer environment.workers, smaller tiles or a smaller training.batch_size"
+                            f"loader processes died {LIVES} times at batch {first + done + 1}, most likely for lack of memory "
+                            f"({shorten_error(error)}); use fewer environment.workers, smaller tiles or a smaller batch"
                         ) from error
-                    log.warning("a loader process died (%s), most likely for want of memory; starting anew", one_line(error))
+                    log.warning(
+                        "a loader process died (%s), most likely for lack of memory; starting it again", shorten_error(error)
+                    )
                     self._loader = self._new_loader()
         finally:
             self._keys.start = first
 
 
-def named(source: object) -> str:
+def describe_source(source: object) -> str:
     return f"the data source {type(source).__module__}.{type(source).__qualname__}"
 
 
-def of_loader_process(error: ForestgapsError) -> str:
+def find_loader_error(error: ForestgapsError) -> str:
     """The sentence of an error that torch has wrapped into the traceback of a loader process; '' if it has not."""
     head, mark, sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")
     return sentence.strip() if mark and "DataLoader worker process" in head else ""
 
 
 @contextmanager
-def child_signals_kept() -> Iterator[None]:
+def keep_child_signals() -> Iterator[None]:
     """Undo what torch does to SIGCHLD when it starts loader processes: its handler raises in whatever code is running when one
     of them dies, such as an optimizer step. Without it a death is noticed in waiting for the next batch.
     """
@@ -235,7 +239,7 @@ def child_signals_kept() -> Iterator[None]:
         signal.signal(number, before if before is not None else signal.SIG_DFL)
 
 
-def died(error: RuntimeError | OSError | EOFError) -> bool:
+def is_worker_death(error: RuntimeError | OSError | EOFError) -> bool:
     """Whether a loader process ended on its own: torch says so, or it was gone before the tensors it had announced were fetched.
 
     What a source raised comes with words of its own and says where: caught in a DataLoader worker process.
@@ -246,5 +250,5 @@ def died(error: RuntimeError | OSError | EOFError) -> bool:
     return "DataLoader worker" in said and ("killed by signal" in said or "exited unexpectedly" in said)
 
 
-def one_line(error: Exception) -> str:
+def shorten_error(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -54,14 +54,14 @@ class Strata:
         found = self.numbers.gather(1, classes.clamp(min=0))
         return torch.where(classes >= 0, found, -1)
 
-    def emphasise(self, factors: Sequence[float]) -> None:
+    def emphasize(self, factors: Sequence[float]) -> None:
         """Draw stratum s `factors[s]` times as often as otherwise, relative to the others."""
         if len(factors) != len(self):
             raise ValueError(f"{len(factors)} factors for {len(self)} strata")
         self.emphasis.copy_(torch.tensor(factors, dtype=torch.float64))
 
 
-def stratified(classes: Tensor, weights: Tensor, *, count: int, evenness: float = 1.0) -> Strata:
+def make_strata(classes: Tensor, weights: Tensor, *, count: int, evenness: float = 1.0) -> Strata:
     """Strata with equal shares: weights that balance classes are made here and nowhere else.
 
     Each criterion gives an equal part of all draws. Within a criterion, a class that has the share q of all weight is drawn in
@@ -98,7 +98,7 @@ def stratified(classes: Tensor, weights: Tensor, *, count: int, evenness: float 
     )
 
 
-def classed(values: Tensor, borders: Sequence[float]) -> Tensor:
+def classify(values: Tensor, borders: Sequence[float]) -> Tensor:
     """Class of each value among `borders`, ascending: 0 below the first; a value on a border is above it; -1 for NaN."""
     classes = torch.bucketize(values.contiguous(), torch.tensor(borders, dtype=values.dtype), right=True)
     return torch.where(values.isnan(), -1, classes)

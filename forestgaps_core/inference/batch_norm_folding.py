@@ -28,7 +28,7 @@ def fold_batch_norms(network: nn.Module) -> int:
         if not isinstance(parent, nn.Sequential) or type(parent).forward is not nn.Sequential.forward:
             continue
         for (place, layer), (following, norm) in pairwise(list(parent.named_children())):
-            if type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d and all(foldable(m, uses) for m in (layer, norm)):
+            if type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d and all(is_foldable(m, uses) for m in (layer, norm)):
                 if norm.running_mean is None or norm.running_var is None:
                     continue
                 setattr(parent, place, fuse_conv_bn_eval(layer, norm))
@@ -37,7 +37,7 @@ def fold_batch_norms(network: nn.Module) -> int:
     return folded
 
 
-def foldable(layer: nn.Module, uses: Counter[int]) -> bool:
+def is_foldable(layer: nn.Module, uses: Counter[int]) -> bool:
     """In one place, in evaluation mode, and without anything that listens to it."""
     listening = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return uses[id(layer)] == 1 and not layer.training and not any(listening)

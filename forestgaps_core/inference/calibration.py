@@ -65,7 +65,7 @@ class LogitCounts:
             return {}
         counts = self.counts.double().cpu()
         middles = (torch.arange(counts.shape[1], dtype=torch.float64) + 0.5) / BINS_PER_LOGIT - REACH
-        slope, offset = fitted(middles, counts)
+        slope, offset = fit_calibration(middles, counts)
         losses = {
             "log_loss_before": log_loss(1.0, 0.0, middles, counts),
             "log_loss_after": log_loss(slope, offset, middles, counts),
@@ -78,7 +78,7 @@ def log_loss(slope: float, offset: float, logits: Tensor, counts: Tensor) -> flo
     return ((counts[0] * softplus(z) + counts[1] * softplus(-z)).sum() / counts.sum()).item()
 
 
-def fitted(logits: Tensor, counts: Tensor) -> tuple[float, float]:
+def fit_calibration(logits: Tensor, counts: Tensor) -> tuple[float, float]:
     """Slope and offset of least log loss, by Newton's method with halved steps; the loss is convex.
 
     Args:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError, DataError
 from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
-from forestgaps_core.inference.model_folder import PLAN, PROGRAM, checked, digest, is_network, read_plan
-from forestgaps_core.plugins.provenance import owners_in, versions_in, warn_of_versions
+from forestgaps_core.inference.model_folder import PLAN, PROGRAM, compute_sha256, is_network, read_plan, structure_recorded
+from forestgaps_core.plugins.provenance import read_owners, read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
 
 FORMATS = {"onnxruntime": "onnx", "aoti": "pt2"}  # what `forestgaps export --to` calls the programs of each engine
@@ -59,7 +59,7 @@ class ExportedNetwork(nn.Module):
         return type(self), (self.data, self.program)
 
 
-def engine_record(name: str, distribution: str, plugins: Plugins) -> dict[str, str]:
+def record_engine(name: str, distribution: str, plugins: Plugins) -> dict[str, str]:
     """Return what a model folder records of its engine, beside its other components: the package decides which engine opens it."""
     offers = plugins.offers("engine").get(name, ())
     version = next((offer.plugin.version for offer in offers if offer.plugin.distribution == distribution), "unknown")
@@ -71,7 +71,7 @@ def is_exported(path: Path) -> bool:
     return is_network(path) and PROGRAM in read_plan(path)
 
 
-def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Module, dict[str, Any]]:
+def open_exported_network(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Module, dict[str, Any]]:
     """The module of an exported network, and its plan.
 
     Args:
@@ -82,13 +82,13 @@ def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Modul
         PluginError: The engine is not installed.
     """
     plan = read_plan(folder)
-    program = checked(plan[PROGRAM], Program, PROGRAM, folder / PLAN)
+    program = structure_recorded(plan[PROGRAM], Program, PROGRAM, folder / PLAN)
     if engine is not None and engine.rpartition(":")[2] != program.engine:
         raise CheckpointError(f"{folder} was exported for the engine {program.engine}, found --engine {engine}")
-    owner = owners_in(plan).get("engine")
+    owner = read_owners(plan).get("engine")
     recorded = f"{owner}:{program.engine}" if owner and owner != "unknown" else program.engine
     runs = plugins.engine(engine if engine is not None and ":" in engine else recorded)
-    warn_of_versions(folder, versions_in(plan, ["engine"]), plugins, "running it")
+    warn_of_other_versions(folder, read_versions(plan, ["engine"]), plugins, "running it")
     if engine is None and not runs.data_only:
         raise CheckpointError(
             f"{folder / program.file} is compiled code, which can do whatever its maker wanted; if you trust where it comes from, "
@@ -99,6 +99,6 @@ def opened(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Modul
         data = read_bytes(path, MAX_WEIGHTS_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
-    if digest(data) != program.sha256:
+    if compute_sha256(data) != program.sha256:
         raise CheckpointError(f"{path} does not have the checksum that {PLAN} names: it is damaged, or belongs to another network")
     return runs.open(data, program), plan

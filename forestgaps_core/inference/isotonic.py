@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def isotonic(probabilities: Tensor) -> Tensor:
+def isotonic_regression(probabilities: Tensor) -> Tensor:
     """The nearest probabilities, by least squares, that never fall from one threshold to the next.
 
     Pools neighbouring thresholds that contradict each other into their mean, by the max-min formula

@@ -31,7 +31,7 @@ def read_card(path: Path) -> str | None:
         raise CheckpointError(f"{path} cannot be read as text ({error}). Repair it, or move it out of the folder") from error
 
 
-def changed_card(facts: str, original: str) -> str:
+def make_changed_card(facts: str, original: str) -> str:
     """Return the card of a network that was changed: its own facts, then the card of the network it was made from."""
     facts = facts.rpartition("Data it was trained on")[0].rstrip()
     note = (
@@ -41,7 +41,7 @@ def changed_card(facts: str, original: str) -> str:
     return f"{facts}\n\n{note}\n\n---\n\n{original.rstrip()}\n"
 
 
-def companion_files(folder: Path, known: Iterable[str]) -> Iterator[Path]:
+def list_companion_files(folder: Path, known: Iterable[str]) -> Iterator[Path]:
     """The other regular files of a model folder; hidden ones, links and folders are not part of it.
 
     Raises:

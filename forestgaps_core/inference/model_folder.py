@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_buffer_registration_hook, register_module_parameter_registration_hook
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import CheckpointError, PluginError
 from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.files.checkpoint import load_chosen, wrong_parts
 from forestgaps_core.files.safe_loading import not_plain
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.names import one_line
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
 
@@ -41,7 +41,7 @@ FORMAT = 1
 SPARE = 1_000_000  # values of buffers that a network makes itself and does not keep among its weights
 
 
-def trained_network(
+def load_trained_network(
     place: Path | str, checkpoint: str | None = None, plugins: Plugins | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """Weights and the plan of their network, in the form of a checkpoint, and where they were found.
@@ -54,7 +54,7 @@ def trained_network(
     Raises:
         CheckpointError: There is no such thing, or it is damaged.
     """
-    path = place_of(place, plugins)
+    path = locate_network(place, plugins)
     if not is_network(path):
         file, state = load_chosen(path, checkpoint)
         if wrong := wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
@@ -64,10 +64,10 @@ def trained_network(
         return file, state
     if checkpoint is not None:
         raise CheckpointError(f"{path} is a network, which has one set of weights; leave out the checkpoint {checkpoint!r}")
-    return path, read_network(path)
+    return path, read_network_state(path)
 
 
-def place_of(place: Path | str, plugins: Plugins | None = None) -> Path:
+def locate_network(place: Path | str, plugins: Plugins | None = None) -> Path:
     """The folder or file of a trained network; see `trained_network`.
 
     Raises:
@@ -75,7 +75,7 @@ def place_of(place: Path | str, plugins: Plugins | None = None) -> Path:
     """
     path = Path(place)
     if not path.exists() and len(path.parts) == 1:
-        path = installed_network(path.name, plugins or Plugins.discover())
+        path = find_installed_network(path.name, plugins or Plugins.discover())
     if path.suffix == ".toml" and path.is_file():
         name = path.parent if path.name == "run.toml" else "RUN"
         raise CheckpointError(f"{path} is a run file, not a trained network. Name the run folder: {name}")
@@ -87,7 +87,7 @@ def is_network(path: Path) -> bool:
     return (path / PLAN).is_file()
 
 
-def installed_network(name: str, plugins: Plugins) -> Path:
+def find_installed_network(name: str, plugins: Plugins) -> Path:
     """The folder of a network that a package brings along.
 
     Raises:
@@ -111,7 +111,7 @@ def installed_network(name: str, plugins: Plugins) -> Path:
     try:
         path: Path = Path(str(files(import_module(package)))) / folder
     except Exception as error:  # importing the package may raise anything
-        raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({one_line(error)})") from error
+        raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({format_error(error)})") from error
     if not is_network(path):
         raise CheckpointError(f"the network {name!r} of {plugin}: there is no {PLAN} in {path}; reinstall the package")
     return path
@@ -120,7 +120,7 @@ def installed_network(name: str, plugins: Plugins) -> Path:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def read_network(folder: Path) -> dict[str, Any]:
+def read_network_state(folder: Path) -> dict[str, Any]:
     """A network folder as the state of a checkpoint: `about`, `model` (float32, on the CPU), `callbacks` and `calibration`.
 
     Raises:
@@ -134,9 +134,9 @@ def read_network(folder: Path) -> dict[str, Any]:
         data = read_bytes(path, MAX_WEIGHTS_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
-    if digest(data) != plan["weights"].get("sha256"):
+    if compute_sha256(data) != plan["weights"].get("sha256"):
         raise CheckpointError(f"{path} does not have the checksum that {PLAN} names: it is damaged, or belongs to another network")
-    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded(data, path).items()}
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in parse_weights(data, path).items()}
     about = {key: plan[key] for key in ("config", "resolution_m", "components", "versions")}
     return {"about": about, "model": weights, "callbacks": {}, "calibration": plan.get("calibration")}
 
@@ -162,16 +162,16 @@ def read_plan(folder: Path) -> dict[str, Any]:
     return dict(plan)
 
 
-def loaded(data: bytes, path: Path) -> dict[str, Tensor]:
+def parse_weights(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        return dict(safetensors().load(data))
+        return dict(import_safetensors().load(data))
     except CheckpointError:
         raise
     except Exception as error:  # whatever the damaged part happens to break
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
-def safetensors() -> Any:
+def import_safetensors() -> Any:
     try:
         return import_module("safetensors.torch")
     except ImportError as error:
@@ -181,7 +181,7 @@ def safetensors() -> Any:
 
 
 @contextmanager
-def no_larger_than(weights: Mapping[str, Tensor], source: Path | str) -> Iterator[None]:
+def limit_parameters(weights: Mapping[str, Tensor], source: Path | str) -> Iterator[None]:
     """While a network is built: refuses one with more values than its weights, before their memory is filled.
 
     A file of some bytes could otherwise ask for a network of any size.
@@ -206,14 +206,14 @@ def no_larger_than(weights: Mapping[str, Tensor], source: Path | str) -> Iterato
             hook.remove()
 
 
-def digest(data: bytes) -> str:
+def compute_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def written_name(name: str) -> str:
+def check_network_name(name: str) -> str:
     """
     Raises:
         CheckpointError: safetensors cannot write the name.
@@ -223,7 +223,7 @@ def written_name(name: str) -> str:
     return name
 
 
-def stored(tensor: Tensor, name: str, half: bool) -> Tensor:
+def prepare_tensor(tensor: Tensor, name: str, half: bool) -> Tensor:
     """As it goes to the file: of its own memory, in rows; only what has two dimensions or more is worth halving."""
     if not isinstance(tensor, Tensor):
         raise CheckpointError(f"the weights {name!r} are a {type(tensor).__name__}, not a tensor; use another checkpoint")
@@ -244,28 +244,28 @@ def stored(tensor: Tensor, name: str, half: bool) -> Tensor:
     return tensor.float().contiguous().clone()
 
 
-def checked(said: Any, kind: type, place: str, source: Path | str) -> Any:
+def structure_recorded(said: Any, kind: type, place: str, source: Path | str) -> Any:
     """A config of what a file says.
 
     Raises:
         CheckpointError: It says something else.
     """
-    config, problems = structured(said, kind, (place,))
+    config, problems = structure_config(said, kind, (place,))
     if problems:
         raise CheckpointError(f"{source}: {'; '.join(problems)}")
     return config
 
 
-def plan_of(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def make_plan(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What of a checkpoint's `about` builds the network again. Paths and all that only training needs stay behind."""
     config = about["config"]
     tables = {kind: config[kind] for kind in ("model", "normalization") if kind in config}
-    environment = checked(config["environment"], Environment, "environment", path)
+    environment = structure_recorded(config["environment"], Environment, "environment", path)
     return {
         "resolution_m": float(about["resolution_m"]),
         "config": {
             **tables,
-            "thresholds": {"values": list(checked(config["thresholds"], Thresholds, "thresholds", path).values)},
+            "thresholds": {"values": list(structure_recorded(config["thresholds"], Thresholds, "thresholds", path).values)},
             "training": {"batch_size": config["training"]["batch_size"]},
             "environment": {"precision": environment.precision, "channels_last": environment.channels_last},
         },
@@ -278,7 +278,7 @@ def plan_of(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def text_of(plan: Mapping[str, Any], path: Path) -> str:
+def format_plan(plan: Mapping[str, Any], path: Path) -> str:
     """JSON.
 
     Raises:
@@ -290,17 +290,17 @@ def text_of(plan: Mapping[str, Any], path: Path) -> str:
         raise CheckpointError(f"{path} is damaged: a setting of its network is no plain value ({error})") from error
 
 
-def facts_card(name: str, plan: Mapping[str, Any]) -> str:
+def make_default_card(name: str, plan: Mapping[str, Any]) -> str:
     """A card for those who write none: what the program knows."""
     made_with = "; ".join(
-        f"{kind} `{plainly(about['name'])}` of {plainly(about['distribution'])} {plainly(about['version'])}"
+        f"{kind} `{remove_markup(about['name'])}` of {remove_markup(about['distribution'])} {remove_markup(about['version'])}"
         for kind, about in plan["components"].items()
     )
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     weights = plan["weights"]
     return "\n".join(
         [
-            f"# {plainly(name)}",
+            f"# {remove_markup(name)}",
             "",
             "A network that maps forest canopy gaps from a digital surface model (DSM), made with forestgaps.",
             "",
@@ -312,11 +312,11 @@ def facts_card(name: str, plan: Mapping[str, Any]) -> str:
             f"| needs | {made_with} |",
             "",
             "```bash",
-            command_line(
+            format_command(
                 "predict",
                 "dsm.tif",
                 "--network",
-                name_in_code(name),
+                format_name_for_code(name),
                 "--out",
                 "maps",
                 "-t",
@@ -335,11 +335,11 @@ def facts_card(name: str, plan: Mapping[str, Any]) -> str:
     )
 
 
-def name_in_code(name: str) -> str:
+def format_name_for_code(name: str) -> str:
     """Return the name of a folder for a command in a block of Markdown, which a line break or a fence would end."""
-    return plainly(name) if re.search(r"[\x00-\x1f\x7f`]", name) else name
+    return remove_markup(name) if re.search(r"[\x00-\x1f\x7f`]", name) else name
 
 
-def plainly(text: str) -> str:
+def remove_markup(text: str) -> str:
     """Words of a file as they stand in Markdown: letters, digits and what names are joined with, and nothing that marks up."""
     return re.sub(r"[^\w.:+ -]", "_", text)[:80]

@@ -11,26 +11,26 @@ from forestgaps_core.errors import CheckpointError, ForestgapsError
 from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.files.drafts import literal, new_folder
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.model_card import changed_card, companion_files, read_card
+from forestgaps_core.inference.model_card import list_companion_files, make_changed_card, read_card
 from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
     PLAN,
     WEIGHTS,
-    checked,
-    digest,
-    facts_card,
+    check_network_name,
+    compute_sha256,
+    format_plan,
+    import_safetensors,
     is_network,
-    plan_of,
-    read_network,
+    load_trained_network,
+    make_default_card,
+    make_plan,
+    prepare_tensor,
+    read_network_state,
     read_plan,
-    safetensors,
-    stored,
-    text_of,
-    trained_network,
-    written_name,
+    structure_recorded,
 )
-from forestgaps_core.inference.predictor import model_of
+from forestgaps_core.inference.predictor import build_network
 from forestgaps_core.plugins.registry import Plugins
 
 
@@ -59,54 +59,54 @@ def save_network(
         CheckpointError: No network in `run`.
         DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
-    path, state = trained_network(run, checkpoint, plugins)
+    path, state = load_trained_network(run, checkpoint, plugins)
     folder = Path(folder)
     source = read_plan(path) if is_network(path) else None  # a network that is written again
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
-    weights = {written_name(name): stored(tensor, name, half) for name, tensor in weights_to_use(state).items()}
-    companions = [] if source is None else [*companion_files(path, (WEIGHTS, PLAN, CARD))]
+    weights = {check_network_name(name): prepare_tensor(tensor, name, half) for name, tensor in weights_to_use(state).items()}
+    companions = [] if source is None else [*list_companion_files(path, (WEIGHTS, PLAN, CARD))]
     contents = (WEIGHTS, PLAN, CARD, *(literal(file.name) for file in companions))
     with new_folder(folder, purpose="share", contents=contents) as draft:
         try:
-            data = safetensors().save(weights, metadata={"format": "pt"})
+            data = import_safetensors().save(weights, metadata={"format": "pt"})
         except ImportError as error:
             raise CheckpointError(f'writing safetensors needs numpy: pip install "forestgaps-core[networks]" ({error})') from error
         plan = {
             "format": FORMAT,
-            **plan_of(state["about"], path),
+            **make_plan(state["about"], path),
             "weights": {
                 "file": WEIGHTS,
-                "sha256": digest(data),
+                "sha256": compute_sha256(data),
                 "bytes": len(data),
                 "stored_as": "float16" if half else "float32",
                 "parameters": sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point()),
             },
         }
         if scale := (calibration() if callable(calibration) else calibration) or state.get("calibration"):
-            plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", run))
+            plan["calibration"] = unstructure(structure_recorded(scale, Calibration, "calibration", run))
         (draft / WEIGHTS).write_bytes(data)
-        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
+        (draft / PLAN).write_text(format_plan(plan, path), encoding="utf-8")
         if card is None:
-            card = facts_card(folder.name, plan)
+            card = make_default_card(folder.name, plan)
             if source is not None and original is not None:
                 same = all(plan.get(key) == source.get(key) for key in ("weights", "calibration"))
-                card = original if same else changed_card(card, original)
+                card = original if same else make_changed_card(card, original)
         (draft / CARD).write_text(card, encoding="utf-8")
         for file in companions:
             shutil.copyfile(file, draft / file.name)
-        check_written(draft, path, plugins or Plugins.discover())
+        check_draft(draft, path, plugins or Plugins.discover())
     return folder
 
 
-def check_written(draft: Path, source: Path, plugins: Plugins) -> None:
+def check_draft(draft: Path, source: Path, plugins: Plugins) -> None:
     """Open what was written, and build its network.
 
     Raises:
         CheckpointError: It cannot be used.
     """
     try:
-        model_of(read_network(draft), plugins, source)
+        build_network(read_network_state(draft), plugins, source)
     except ForestgapsError as error:
         reason = str(error).replace(str(draft), str(source))
         raise CheckpointError(f"nothing was written, because it could not be used: {reason}") from error

@@ -6,24 +6,24 @@ from pathlib import Path
 
 from forestgaps_core.errors import CheckpointError, nearest
 from forestgaps_core.inference.model_folder import PLAN, WEIGHTS, is_network
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 
 RUN_FILE = "run.toml"
 CHECKPOINTS = "checkpoints"
 
 
-def is_run(place: Path) -> bool:
+def is_run_folder(place: Path) -> bool:
     return (place / RUN_FILE).is_file()
 
 
-def is_trained(place: Path, plugins: Plugins) -> bool:
+def is_trained_network(place: Path, plugins: Plugins) -> bool:
     """Whether this names a trained network: a run folder, a checkpoint, a model folder or a file of one, an installed network.
 
     What is on disk comes before a name.
     """
     if place.is_dir():
-        return is_run(place) or is_network(place)
+        return is_run_folder(place) or is_network(place)
     if place.exists():
         return place.suffix == ".pt" or (place.name in (WEIGHTS, PLAN) and is_network(place.parent))
     return len(place.parts) == 1 and place.name.rpartition(":")[2] in plugins.offers("network")
@@ -38,31 +38,35 @@ def require_run(place: Path, command: str, plugins: Plugins) -> None:
     Raises:
         CheckpointError: It is not; the message says what it is and what to type.
     """
-    if is_run(place):
+    if is_run_folder(place):
         return
     if place.suffix == ".pt" and place.is_file():
         run = place.absolute().parent.parent
-        if place.absolute().parent.name == CHECKPOINTS and is_run(run):
-            line = command_line(*command.split(), place.parent.parent, "--checkpoint", place.stem)
+        if place.absolute().parent.name == CHECKPOINTS and is_run_folder(run):
+            line = format_command(*command.split(), place.parent.parent, "--checkpoint", place.stem)
             raise CheckpointError(f"{place} is a checkpoint, and {command} takes its run folder. Type: {line}")
-        raise CheckpointError(f"{place} is a checkpoint outside a run folder, without data. {remedy(command, place)}")
-    if is_trained(place, plugins):
-        raise CheckpointError(f"{place} is a trained network without data. {remedy(command, place)}")
+        raise CheckpointError(f"{place} is a checkpoint outside a run folder, without data. {suggest_command(command, place)}")
+    if is_trained_network(place, plugins):
+        raise CheckpointError(f"{place} is a trained network without data. {suggest_command(command, place)}")
     if place.suffix == ".toml" and place.is_file():
-        raise CheckpointError(f"{place} is a run file, and {command} takes a run folder. Type: {command_line('train', place)}")
+        raise CheckpointError(f"{place} is a run file, and {command} takes a run folder. Type: {format_command('train', place)}")
     if place.exists():
         raise CheckpointError(f"{place} is not a run folder: it has no {RUN_FILE}. Name a folder that forestgaps train wrote")
-    known = [other.name for other in place.absolute().parent.glob("*") if is_run(other)] if place.absolute().parent.is_dir() else []
+    known = (
+        [other.name for other in place.absolute().parent.glob("*") if is_run_folder(other)]
+        if place.absolute().parent.is_dir()
+        else []
+    )
     near = nearest(place.name, [*known, *plugins.networks()])
     runs = f"; run folders there: {', '.join(sorted(known)[:8])}" if known else ""
     raise CheckpointError(f"{place}: no such run folder{near}{runs}. Name a folder that forestgaps train wrote")
 
 
-def remedy(command: str, place: Path) -> str:
+def suggest_command(command: str, place: Path) -> str:
     """The sentence on what to type for a network that has no data of its own."""
     if command.startswith("train"):
-        return f"To train it further: {command_line('train', 'RUN.toml', '--from', place)}"
+        return f"To train it further: {format_command('train', 'RUN.toml', '--from', place)}"
     if command.startswith("share"):
         return "Calibrate the run folder that it was made from, or leave out --calibrate"
-    line = command_line("evaluate", place, "--data", "FOLDER")
+    line = format_command("evaluate", place, "--data", "FOLDER")
     return f"Name a prepared folder, a run folder or a run file. Type: {line}"

@@ -10,7 +10,7 @@ import torch
 from attrs import define, evolve, field
 from torch import Tensor, nn
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
@@ -18,12 +18,12 @@ from forestgaps_core.files.checkpoint import checkpoint_of as checkpoint_of
 from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, opened
-from forestgaps_core.inference.isotonic import isotonic, running_maximum
-from forestgaps_core.inference.model_folder import checked, no_larger_than, place_of, trained_network
+from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, open_exported_network
+from forestgaps_core.inference.isotonic import isotonic_regression, running_maximum
+from forestgaps_core.inference.model_folder import limit_parameters, load_trained_network, locate_network, structure_recorded
 from forestgaps_core.kinds import build
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.provenance import missing, owners_in, recorded_name, versions_in, warn_of_versions
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.provenance import explain_missing, find_full_name, read_owners, read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
 
@@ -107,8 +107,8 @@ class Predictor:
         total = torch.zeros((), device=self.device)
         for turn in TURNS:
             with self.environment.autocast(self.device):
-                logits = self.model(turned(surface, turn), turned(valid, turn), thresholds)
-            total = total + turned_back(self._probabilities(logits), turn)
+                logits = self.model(rotate(surface, turn), rotate(valid, turn), thresholds)
+            total = total + rotate_back(self._probabilities(logits), turn)
         return self._nested(total / len(TURNS))
 
     def _probabilities(self, logits: Tensor) -> Tensor:
@@ -117,19 +117,19 @@ class Predictor:
 
     def _nested(self, probabilities: Tensor) -> Tensor:
         # By construction but for rounding: the running maximum takes care of that.
-        return running_maximum(probabilities) if getattr(self.model, "nested", False) else isotonic(probabilities)
+        return running_maximum(probabilities) if getattr(self.model, "nested", False) else isotonic_regression(probabilities)
 
 
 # Quarter turns, after a flip or none: all the ways to lay a square on itself. The first leaves it as it is.
 TURNS = tuple((quarters, flipped) for flipped in (False, True) for quarters in range(4))
 
 
-def turned(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+def rotate(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
     quarters, flipped = turn
     return (planes.flip(-1) if flipped else planes).rot90(quarters, (-2, -1))
 
 
-def turned_back(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
+def rotate_back(planes: Tensor, turn: tuple[int, bool]) -> Tensor:
     quarters, flipped = turn
     upright = planes.rot90(-quarters, (-2, -1))
     return upright.flip(-1) if flipped else upright
@@ -163,83 +163,83 @@ def load_predictor(
         CheckpointError: No checkpoint, a damaged one, one for another engine, or the package of its network is missing.
     """
     plugins = plugins or Plugins.discover()
-    path = place_of(run, plugins)
+    path = locate_network(run, plugins)
     for what, found, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if found is not None and found not in known:
             raise ConfigError(f"found {what} {found!r}, expected {', '.join(known[:-1])} or {known[-1]}", "predict")
     if is_exported(path):
         if precision not in (None, "32"):
             raise ConfigError(f"found precision {precision!r}; an exported network computes as it was exported", "predict")
-        return exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
+        return load_exported_predictor(path, engine, plugins, device=device, checkpoint=checkpoint, flips=flips)
     if engine not in (None, TORCH):
-        line = command_line("export", run, "--to", FORMATS[engine]) if engine in FORMATS else command_line("export", "--help")
+        line = format_command("export", run, "--to", FORMATS[engine]) if engine in FORMATS else format_command("export", "--help")
         raise CheckpointError(f"{path} holds weights, which torch runs. Export them for the engine {engine} first: {line}")
-    path, state = trained_network(path, checkpoint, plugins)
-    model = model_of(state, plugins, path)
+    path, state = load_trained_network(path, checkpoint, plugins)
+    model = build_network(state, plugins, path)
     if fold:
         fold_batch_norms(model.eval())
     table = state["about"]["config"]
-    environment = checked(table["environment"], SETTINGS["environment"], "environment", path)
-    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
+    environment = structure_recorded(table["environment"], SETTINGS["environment"], "environment", path)
+    thresholds = structure_recorded(table["thresholds"], SETTINGS["thresholds"], "thresholds", path)
     environment = evolve(environment, device=device or "auto", precision=precision or environment.precision)
     return Predictor(
         model=model,
         thresholds=thresholds.values,
         resolution_m=state["about"]["resolution_m"],
         environment=environment,
-        calibration=calibration_of(state, path),
+        calibration=read_calibration(state, path),
         flips=flips,
     )
 
 
-def exported_predictor(
+def load_exported_predictor(
     path: Path, engine: str | None, plugins: Plugins, *, device: str | None, checkpoint: str | None, flips: bool
 ) -> Predictor:
     """That of an exported network, on the CPU in float32.
 
     Raises:
-        CheckpointError: As `forestgaps_core.inference.engines.opened`, or a checkpoint was named.
+        CheckpointError: As `forestgaps_core.inference.engines.open_exported_network`, or a checkpoint was named.
         ConfigError: Another device was asked for.
     """
     if checkpoint is not None:
         raise CheckpointError(f"{path} is an exported network, which has no checkpoint {checkpoint!r}")
     if device not in (None, "auto", "cpu"):
         raise ConfigError(f"found device {device!r}; an exported network computes on the cpu", "predict")
-    model, plan = opened(path, engine, plugins)
+    model, plan = open_exported_network(path, engine, plugins)
     return Predictor(
         model=model,
-        thresholds=checked(plan["config"]["thresholds"], SETTINGS["thresholds"], "thresholds", path).values,
+        thresholds=structure_recorded(plan["config"]["thresholds"], SETTINGS["thresholds"], "thresholds", path).values,
         resolution_m=plan["resolution_m"],
         environment=Environment(device="cpu", channels_last=False),
-        calibration=calibration_of(plan, path),
+        calibration=read_calibration(plan, path),
         flips=flips,
     )
 
 
-def calibration_of(state: dict[str, Any], path: Path) -> Calibration | None:
+def read_calibration(state: dict[str, Any], path: Path) -> Calibration | None:
     said = state.get("calibration")
-    return None if said is None else checked(said, Calibration, "calibration", path)
+    return None if said is None else structure_recorded(said, Calibration, "calibration", path)
 
 
-def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
+def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     about, weights = state["about"], weights_to_use(state)
     places = [kind for kind in ("model", "normalization") if kind in about["config"]]
     refuse_missing(about, places, plugins, path)
-    warn_of_versions(path, versions_in(about, places), plugins, "building its network")
+    warn_of_other_versions(path, read_versions(about, places), plugins, "building its network")
     table, resolution_m = about["config"], about["resolution_m"]
-    thresholds = checked(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
+    thresholds = structure_recorded(table["thresholds"], SETTINGS["thresholds"], "thresholds", path).values
 
     def normalization() -> Any:
         if "normalization" not in table:
             raise CheckpointError(f"{path} does not name the normalization of its network")
-        chosen = chosen_in(table, "normalization", about, plugins, path)
+        chosen = read_recorded_config(table, "normalization", about, plugins, path)
         return build("normalization", chosen, {"batch_per_device": lambda: table["training"]["batch_size"]})
 
-    chosen = chosen_in(table, "model", about, plugins, path)
+    chosen = read_recorded_config(table, "model", about, plugins, path)
     available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
     try:
-        with no_larger_than(weights, path):
+        with limit_parameters(weights, path):
             model: nn.Module = build("model", chosen, available)
         model.load_state_dict(weights)
     except ForestgapsError:
@@ -250,15 +250,15 @@ def model_of(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     return model
 
 
-def chosen_in(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
+def read_recorded_config(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
     """The config of the component of one kind that a checkpoint names."""
     settings = {key: value for key, value in table[kind].items() if key != "name"}
     made_with = about["components"].get(kind, {})
     package = f"{made_with.get('distribution', 'an unknown package')} {made_with.get('version', '')}".strip()
     refuse_missing(about, [kind], plugins, path)
-    name = recorded_name(kind, table[kind]["name"], owners_in(about).get(kind), plugins)
+    name = find_full_name(kind, table[kind]["name"], read_owners(about).get(kind), plugins)
     try:
-        config, problems = structured(settings, plugins.component(kind, name).load(), (kind,))
+        config, problems = structure_config(settings, plugins.component(kind, name).load(), (kind,))
     except PluginError as error:
         raise CheckpointError(f"{path} was made with the {kind} {table[kind]['name']!r} of {package}: {error}") from error
     if problems:
@@ -270,10 +270,10 @@ def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugin
     """Raises:
     CheckpointError: Packages that these parts were made with are not installed; one sentence for all of them.
     """
-    owners = owners_in(about)
-    names = [recorded_name(place, about["config"][place]["name"], owners.get(place), plugins) for place in places]
+    owners = read_owners(about)
+    names = [find_full_name(place, about["config"][place]["name"], owners.get(place), plugins) for place in places]
     needed = [name.rpartition(":")[0] for name in names if ":" in name]
     # A run folder has copies of its local files.
     folder = path.parent.parent if path.parent.name == "checkpoints" else None
-    if sentence := missing(needed, versions_in(about), plugins, folder):
+    if sentence := explain_missing(needed, read_versions(about), plugins, folder):
         raise CheckpointError(f"{path} cannot be used: {sentence}")

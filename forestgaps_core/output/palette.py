@@ -35,7 +35,7 @@ def rgb_bytes(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def rgb_shares(color: str) -> tuple[float, float, float]:
+def rgb_fractions(color: str) -> tuple[float, float, float]:
     """Return red, green and blue, 0 to 1."""
     red, green, blue = rgb_bytes(color)
     return red / 255, green / 255, blue / 255

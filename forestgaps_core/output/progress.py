@@ -40,10 +40,10 @@ def show_progress(
     if console.is_terminal and not shown:
         yield ignore_progress
     elif console.is_terminal:
-        with bars(unit, console) as report:
+        with show_bars(unit, console) as report:
             yield report
     else:
-        with repeated_lines(lambda line: print_line(line, console), interval_s) as lines:
+        with repeat_lines(lambda line: print_line(line, console), interval_s) as lines:
             yield lambda what, done, total: lines.set(what, done, total, unit)
 
 
@@ -70,7 +70,7 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def bars(unit: str, console: Console) -> Iterator[Report]:
+def show_bars(unit: str, console: Console) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -126,11 +126,11 @@ class RepeatedLines:
         while not self.ended.wait(self.interval_s):
             if self.state is not None:
                 began, first = self.starts[self.state[0]]
-                self.write(progress_line(*self.state, time.monotonic() - began, first))
+                self.write(format_progress(*self.state, time.monotonic() - began, first))
 
 
 @contextmanager
-def repeated_lines(write: Callable[[str], None], interval_s: float = INTERVAL_S) -> Iterator[RepeatedLines]:
+def repeat_lines(write: Callable[[str], None], interval_s: float = INTERVAL_S) -> Iterator[RepeatedLines]:
     lines = RepeatedLines(write, interval_s)
     lines.start()
     try:
@@ -139,7 +139,7 @@ def repeated_lines(write: Callable[[str], None], interval_s: float = INTERVAL_S)
         lines.stop()
 
 
-def progress_line(what: str, done: int, total: int | None, unit: str, seconds: float, first: int = 0) -> str:
+def format_progress(what: str, done: int, total: int | None, unit: str, seconds: float, first: int = 0) -> str:
     """Return such as "gaps 5 m: 37% (3,200 of 8,192 rows), 80 s, about 2 min left".
 
     Args:

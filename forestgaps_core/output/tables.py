@@ -21,7 +21,7 @@ FRAME = 3  # characters that the frame adds to a column
 ALL = "all"  # the row of a score that is not of one threshold
 
 
-def written(folder: Path) -> Iterator[str]:
+def list_written_files(folder: Path) -> Iterator[str]:
     """The files of a run folder without its lock; of an inner folder with many, only how many."""
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != LOCK):
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
@@ -44,9 +44,9 @@ def print_table(
     """
     console = console or Console()
     texts = [[printable(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(widest_line(row[place]) for row in texts) for place in range(len(head))]
+    widths = [max(measure_width(row[place]) for row in texts) for place in range(len(head))]
     lines = any("\n" in cell for row in texts for cell in row)
-    for place, columns in enumerate(column_groups(widths, console.width)):
+    for place, columns in enumerate(group_columns(widths, console.width)):
         chosen = [Column(Text(head[n]), overflow="fold", justify="right" if n else "left") for n in columns]
         table = Table(*chosen, title=Text(printable(title)) if place == 0 and title else None, title_justify="left")
         table.box, table.show_edge, table.show_lines = SIMPLE_HEAD, False, lines
@@ -56,11 +56,11 @@ def print_table(
         console.print()
 
 
-def widest_line(text: str) -> int:
+def measure_width(text: str) -> int:
     return max((cell_len(line) for line in text.split("\n")), default=0)
 
 
-def column_groups(widths: Sequence[int], room: int) -> list[list[int]]:
+def group_columns(widths: Sequence[int], room: int) -> list[list[int]]:
     """Return the columns of each table: as many as fit beside the first, and at least one."""
     first = min(widths[0], max(room // 3, 8)) + FRAME
     groups: list[list[int]] = []
@@ -91,25 +91,25 @@ def show_scores(scores: Mapping[str, float], console: Console | None = None) -> 
     for metric, levels in metrics.items():
         names = list(dict.fromkeys(score for row in levels.values() for score in row))
         if list(levels) == [ALL]:
-            head, rows = [metric or "score", "value"], [[name, number(levels[ALL][name])] for name in names]
+            head, rows = [metric or "score", "value"], [[name, format_number(levels[ALL][name])] for name in names]
         else:
             head = [metric or "threshold", *names]
-            rows = [[level_name(level), *(cell(row, name) for name in names)] for level, row in levels.items()]
+            rows = [[format_level(level), *(format_score(row, name) for name in names)] for level, row in levels.items()]
         print_table(head, rows, console)
     if undefined:
         (console or Console()).print("-: not defined, such as a score of gaps where the reference has none", highlight=False)
 
 
-def level_name(level: str) -> str:
+def format_level(level: str) -> str:
     """A threshold as it is printed: "5 m" for the 5m of `gap_iou@5m`."""
     return f"{level[:-1]} m" if level[:-1].replace(".", "", 1).isdigit() and level.endswith("m") else level
 
 
-def cell(row: Mapping[str, float], name: str) -> str:
-    return number(row[name]) if name in row else ""
+def format_score(row: Mapping[str, float], name: str) -> str:
+    return format_number(row[name]) if name in row else ""
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     if not isfinite(value):
         return "-" if value != value else str(value)
     return f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3f}"

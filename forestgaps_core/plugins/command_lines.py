@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from forestgaps_core.plugins.local_files import given_files
+from forestgaps_core.plugins.local_files import list_given_files
 
 PROGRAM = "forestgaps"
 
 
-def command_line(*words: str | Path, program: str = PROGRAM, portable: bool = False) -> str:
+def format_command(*words: str | Path, program: str = PROGRAM, portable: bool = False) -> str:
     """Return a command line that can be pasted into a POSIX shell, with the `-p FILE` options that this command was given.
 
     Args:
@@ -20,17 +20,17 @@ def command_line(*words: str | Path, program: str = PROGRAM, portable: bool = Fa
     """
     import shlex
 
-    local = [] if portable or program != PROGRAM or words[:1] == ("-p",) else file_options()
+    local = [] if portable or program != PROGRAM or words[:1] == ("-p",) else list_file_options()
     arguments = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in (*local, *words)]
     return shlex.join([program, *arguments])
 
 
-def file_options() -> list[str | Path]:
+def list_file_options() -> list[str | Path]:
     """Return `-p FILE` for each local file of this command; files in the working folder by their relative path."""
-    return [word for file in given_files() if file.is_file() for word in ("-p", short_path(file))]
+    return [word for file in list_given_files() if file.is_file() for word in ("-p", shorten_path(file))]
 
 
-def short_path(path: Path) -> Path:
+def shorten_path(path: Path) -> Path:
     try:
         return path.relative_to(os.getcwd())
     except (OSError, ValueError):  # elsewhere, or the working folder was removed

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch, Tile
 from forestgaps_core.errors import ForestgapsError, PluginError
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.runtime.environment import TorchState, restore_torch, torch_state
+from forestgaps_core.runtime.environment import TorchState, read_torch_settings, restore_torch_settings
 
 Name = Callable[[], str]  # of the component, asked for only when something is wrong
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -41,11 +41,11 @@ class Blamed:
         self.name, self.reported = name, False
 
     def __enter__(self) -> None:
-        self.before = torch_state()
+        self.before = read_torch_settings()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if torch_state() != self.before:
-            changed = ", ".join(restore_torch(self.before))
+        if read_torch_settings() != self.before:
+            changed = ", ".join(restore_torch_settings(self.before))
             if not self.reported:
                 log.warning("%s changed %s", self.name(), changed)
             self.reported = True
@@ -57,7 +57,7 @@ class Blamed:
             raise PluginError(f"{self.name()} failed: {what} ({place.filename}, line {place.lineno})") from error
 
 
-def check_made(kind: str, thing: object, name: Name) -> None:
+def check_built(kind: str, thing: object, name: Name) -> None:
     """Whether `build` of a component of this kind returned what `KINDS` says.
 
     Raises:
@@ -130,7 +130,7 @@ def check_loss(loss: object, name: Name) -> None:
         raise PluginError(f"{name()} returned a value that no gradient flows from; compute it from the logits, in torch")
 
 
-def checked_factor(factor: object, step: int, name: Name) -> float:
+def check_factor(factor: object, step: int, name: Name) -> float:
     """A finite number, 0 or more."""
     if type(factor) is float and 0.0 <= factor < inf:
         return factor
@@ -139,7 +139,7 @@ def checked_factor(factor: object, step: int, name: Name) -> float:
     return float(factor)
 
 
-def checked_scores(scores: object, name: Name) -> Mapping[str, float]:
+def check_scores(scores: object, name: Name) -> Mapping[str, float]:
     """Numbers by name."""
     if not isinstance(scores, Mapping):
         raise PluginError(f"{name()}: compute returned a {type(scores).__name__}, expected numbers by name")
@@ -173,7 +173,7 @@ def check_tile(tile: object, source: object, index: int) -> None:
     )
 
 
-def named_as(components: Any, place: str, thing: object) -> Name:
+def describe_component(components: Any, place: str, thing: object) -> Name:
     """Words for a component: its name and package where the run knows them, its class otherwise."""
 
     def name() -> str:

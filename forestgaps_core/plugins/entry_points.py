@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import frozen
 
-from forestgaps_core.plugins.names import normalized
+from forestgaps_core.plugins.names import normalize_name
 
 
 @frozen
@@ -44,7 +44,7 @@ class EntryPoint:
         return reduce(getattr, filter(None, attributes.strip().split(".")), import_module(module.strip()))
 
 
-def entry_points(group: str) -> list[EntryPoint]:
+def read_entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, of the first distribution of each name in `sys.path`."""
     others = [finder for finder in sys.meta_path if finder is not PathFinder and hasattr(finder, "find_distributions")]
     try:
@@ -76,20 +76,20 @@ def read_folders(group: str) -> Iterator[EntryPoint]:
         for folder in folders:
             if not folder.endswith((".dist-info", ".egg-info")):
                 continue
-            name = normalized(folder.rpartition(".")[0].partition("-")[0])
+            name = normalize_name(folder.rpartition(".")[0].partition("-")[0])
             if name in seen:
                 continue
             seen.add(name)
             path = os.path.join(place, folder)
-            points = [*points_in(read(os.path.join(path, "entry_points.txt")), group)]
+            points = [*parse_entry_points(read_if_present(os.path.join(path, "entry_points.txt")), group)]
             if points and folder.endswith(".egg-info"):
                 raise LookupError(path)
             if points:
-                headers = headers_in(read(os.path.join(path, "METADATA")))
-                yield from described(points, folder, headers)
+                headers = parse_headers(read_if_present(os.path.join(path, "METADATA")))
+                yield from add_metadata(points, folder, headers)
 
 
-def read(path: str) -> str:
+def read_if_present(path: str) -> str:
     """Return the text of a file; '' if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
@@ -98,7 +98,7 @@ def read(path: str) -> str:
         return ""
 
 
-def points_in(text: str, group: str) -> Iterator[tuple[str, str]]:
+def parse_entry_points(text: str, group: str) -> Iterator[tuple[str, str]]:
     """Yield name and value of each entry point of a group in a file `entry_points.txt`."""
     section = ""
     for line in map(str.strip, text.splitlines() if group in text else ()):
@@ -109,7 +109,7 @@ def points_in(text: str, group: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip()
 
 
-def headers_in(text: str) -> dict[str, list[str]]:
+def parse_headers(text: str) -> dict[str, list[str]]:
     """Return the values of each header in a file `METADATA`, by name in lower case."""
     headers: dict[str, list[str]] = {}
     last: list[str] = []
@@ -125,7 +125,7 @@ def headers_in(text: str) -> dict[str, list[str]]:
     return headers
 
 
-def described(points: Sequence[tuple[str, str]], folder: str, headers: dict[str, list[str]]) -> Iterator[EntryPoint]:
+def add_metadata(points: Sequence[tuple[str, str]], folder: str, headers: dict[str, list[str]]) -> Iterator[EntryPoint]:
     """Yield entry points with the metadata of their distribution.
 
     Args:
@@ -135,7 +135,7 @@ def described(points: Sequence[tuple[str, str]], folder: str, headers: dict[str,
     for name, value in points:
         if folder.startswith("~") or not distribution:
             distribution = folder.rpartition(".")[0].partition("-")[0] or name
-        yield EntryPoint(name, value, normalized(distribution), version or "?", headers.get("requires-dist", ()))
+        yield EntryPoint(name, value, normalize_name(distribution), version or "?", headers.get("requires-dist", ()))
 
 
 def read_metadata(group: str) -> Iterator[EntryPoint]:
@@ -152,4 +152,4 @@ def read_metadata(group: str) -> Iterator[EntryPoint]:
             headers["requires-dist"] = list((distribution and distribution.requires) or ())
         except Exception:  # of a finder of another package
             pass
-        yield from described([(point.name, point.value)], folder, headers)
+        yield from add_metadata([(point.name, point.value)], folder, headers)

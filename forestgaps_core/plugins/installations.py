@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from forestgaps_core.plugins.names import install, normalized
+from forestgaps_core.plugins.names import format_install_command, normalize_name
 from forestgaps_core.plugins.registry import CORE, GROUP
 
 ALIKE = 0.8  # from which a name of a group is taken for a typo of ours
@@ -45,15 +45,15 @@ class Information:
     def ours(self) -> bool:
         """Whether it is a plugin, or depends on the core."""
         requires = re.findall(r"^Requires-Dist:\s*([\w.-]+)", self.text("METADATA") or "", re.MULTILINE)
-        return self.name.startswith("forestgaps") or GROUP in self.groups or CORE in map(normalized, requires)
+        return self.name.startswith("forestgaps") or GROUP in self.groups or CORE in map(normalize_name, requires)
 
 
-def damaged_installations(path: Sequence[str] | None = None) -> list[str]:
+def find_damaged_installations(path: Sequence[str] | None = None) -> list[str]:
     """Return a sentence about each package in the folders of `sys.path` that is there only in part, or cannot be seen."""
     sentences: list[str] = []
     seen: dict[str, Information] = {}
-    for information in informations(sys.path if path is None else path):
-        sentences += problems(information)
+    for information in read_installations(sys.path if path is None else path):
+        sentences += list_problems(information)
         if information.text("METADATA") and information.ours:
             first = seen.setdefault(information.name, information)
             if first is not information and first.folder.parent == information.folder.parent:
@@ -63,7 +63,7 @@ def damaged_installations(path: Sequence[str] | None = None) -> list[str]:
     return sentences
 
 
-def informations(path: Sequence[str]) -> Iterator[Information]:
+def read_installations(path: Sequence[str]) -> Iterator[Information]:
     for place in dict.fromkeys(path):
         folder = Path(place or ".")
         try:
@@ -72,12 +72,14 @@ def informations(path: Sequence[str]) -> Iterator[Information]:
             continue
         for entry in entries:
             name, _, version = entry.name.removesuffix(".dist-info").partition("-")
-            yield Information(entry, normalized(name), version)
+            yield Information(entry, normalize_name(name), version)
 
 
-def problems(information: Information) -> Iterator[str]:
+def list_problems(information: Information) -> Iterator[str]:
     folder, name = information.folder, information.name
-    again = install(name, information.version).replace("pip install", "pip install --force-reinstall").removeprefix("; ")
+    again = (
+        format_install_command(name, information.version).replace("pip install", "pip install --force-reinstall").removeprefix("; ")
+    )
     if name.startswith("~"):  # how pip renames what it is about to remove
         yield f"{folder} is what pip left of a package that it could not remove, and is not used; remove the folder"
         return
@@ -88,7 +90,7 @@ def problems(information: Information) -> Iterator[str]:
         )
         return
     for group in information.groups:
-        if group != GROUP and is_like_ours(group):
+        if group != GROUP and is_similar_group(group):
             yield (
                 f"{name} {information.version} has entry points in the group {group!r}, which is not read; the group of plugins is "
                 f"{GROUP!r}: change its pyproject.toml and reinstall it"
@@ -108,7 +110,7 @@ def problems(information: Information) -> Iterator[str]:
         )
 
 
-def is_like_ours(group: str) -> bool:
+def is_similar_group(group: str) -> bool:
     """Whether the name of an entry-point group may be meant for plugins of this program."""
     letters = re.sub(r"[^a-z]", "", group.lower())
     return "forestgap" in letters or SequenceMatcher(None, letters, GROUP).ratio() >= ALIKE

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from forestgaps_core.errors import ConfigError, PluginError
-from forestgaps_core.plugins.streams import to_stderr as to_stderr
+from forestgaps_core.plugins.streams import redirect_to_stderr as redirect_to_stderr
 
 REPORT_AFTER_S = 5.0
 REPORT_AFTER = "FORESTGAPS_IMPORT_SECONDS"
 
 
 @contextlib.contextmanager
-def contained(what: str) -> Iterator[None]:
+def contain(what: str) -> Iterator[None]:
     """Run code of a plugin: its prints go to stderr, a long wait is reported by name, the working folder is put back.
 
     An `Exception` comes out as it is; so does an interruption by the user (SIGINT, SIGTERM).
@@ -33,23 +33,23 @@ def contained(what: str) -> Iterator[None]:
     Raises:
         PluginError: It wanted to end the process, or raised what is not an `Exception`.
     """
-    with signals_noted() as signals:  # outside, so that no interruption falls between it and what it is about
-        folder = working_folder()
+    with record_signals() as signals:  # outside, so that no interruption falls between it and what it is about
+        folder = keep_working_folder()
         try:
-            with to_stderr(), watched(what):
+            with redirect_to_stderr(), report_long_calls(what):
                 yield
         except Exception:
             raise
         except BaseException as error:  # SystemExit, an interrupt that nobody sent, or one of its own
             if signals:
                 raise
-            raise PluginError(f"{type(error).__name__}: {message_of(error)}") from error
+            raise PluginError(f"{type(error).__name__}: {read_message(error)}") from error
         finally:
-            if folder is not None and working_folder() != folder:
+            if folder is not None and keep_working_folder() != folder:
                 os.chdir(folder)
 
 
-def message_of(error: BaseException) -> str:
+def read_message(error: BaseException) -> str:
     """Return the message of an error that may be of any class: reading it runs code of that class."""
     try:
         return str(error)
@@ -57,7 +57,7 @@ def message_of(error: BaseException) -> str:
         return f"its message cannot be read, {type(another).__name__}"
 
 
-def working_folder() -> str | None:
+def keep_working_folder() -> str | None:
     try:
         return os.getcwd()
     except OSError:  # it was removed
@@ -65,7 +65,7 @@ def working_folder() -> str | None:
 
 
 @contextlib.contextmanager
-def signals_noted() -> Iterator[list[int]]:
+def record_signals() -> Iterator[list[int]]:
     """Tell an interruption by the user from code of a plugin that raises `KeyboardInterrupt`: the numbers of signals that came.
 
     Their handlers run as they would without this.
@@ -79,7 +79,7 @@ def signals_noted() -> Iterator[list[int]]:
         handler = signal.getsignal(interruption)
         if callable(handler):
             before[interruption] = handler
-            signal.signal(interruption, noting(came, handler))
+            signal.signal(interruption, record_signal(came, handler))
     try:
         yield came
     finally:
@@ -87,7 +87,7 @@ def signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def noting(came: list[int], handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+def record_signal(came: list[int], handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
     def handle(number: int, frame: Any) -> Any:
         came.append(number)
         return handler(number, frame)
@@ -130,7 +130,7 @@ _here = threading.local()
 
 
 @contextlib.contextmanager
-def watched(what: str | None = None) -> Iterator[None]:
+def report_long_calls(what: str | None = None) -> Iterator[None]:
     """Report the code of this block if it takes longer than `seconds_until_report`. None watches only the blocks inside, with one
     thread for all of them.
     """

@@ -25,12 +25,12 @@ _contents: dict[str, tuple[str, bytes]] = {}  # of the modules loaded here: the 
 _sent: dict[str, tuple[str, bytes]] = {}  # of them, those that another process or machine sent
 
 
-def sent_files() -> list[tuple[Path, bytes]]:
+def list_sent_files() -> list[tuple[Path, bytes]]:
     """Return path and content of the files that came with a pickle; they may not be on this machine."""
     return [(Path(path), content) for path, content in _sent.values()]
 
 
-def given_files() -> list[Path]:
+def list_given_files() -> list[Path]:
     """Return the files that this process, or the one that started it, was given.
 
     Raises:
@@ -55,7 +55,7 @@ def give_files(paths: Iterable[Path]) -> Callable[[], None]:
     import json
 
     before = os.environ.get(FILES)
-    every = dict.fromkeys([*map(str, given_files()), *(str(path.absolute()) for path in paths)])
+    every = dict.fromkeys([*map(str, list_given_files()), *(str(path.absolute()) for path in paths)])
     os.environ[FILES] = json.dumps(list(every))
 
     def undo() -> None:
@@ -67,19 +67,19 @@ def give_files(paths: Iterable[Path]) -> Callable[[], None]:
     return undo
 
 
-def digest_of(content: bytes) -> str:
+def compute_digest(content: bytes) -> str:
     import hashlib  # only local files need it, and it takes a tenth of the start-up
 
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def module_name(path: Path, content: bytes) -> str:
-    return f"{PREFIX}{path.stem}_{digest_of(content)}"
+def make_module_name(path: Path, content: bytes) -> str:
+    return f"{PREFIX}{path.stem}_{compute_digest(content)}"
 
 
 def import_file(path: Path, content: bytes) -> ModuleType:
     """Return the module of a file; the one that is there already where this process has imported the same content."""
-    name = module_name(path, content)
+    name = make_module_name(path, content)
     if name in sys.modules:
         return sys.modules[name]
     return import_content(name, str(path), content)
@@ -101,11 +101,11 @@ def import_content(name: str, path: str, content: bytes) -> ModuleType:
 # --- in other processes ---------------------------------------------------------------------------------------------
 
 
-def pickled(thing: Any) -> bytes:
+def pickle_with_files(thing: Any) -> bytes:
     """Return a pickle that other processes and machines can read with `unpickled`, whatever local files its objects are of."""
     import pickle
 
-    inner, given = pickle.dumps(thing), [path.absolute() for path in given_files()]
+    inner, given = pickle.dumps(thing), [path.absolute() for path in list_given_files()]
     needed = {
         name: (path, content)
         for name, (path, content) in _contents.items()
@@ -114,7 +114,7 @@ def pickled(thing: Any) -> bytes:
     return pickle.dumps((needed, inner))
 
 
-def unpickled(data: bytes) -> Any:
+def unpickle_with_files(data: bytes) -> Any:
     """Return what `pickled` was given. Runs the local files that came with it; read only what this program sent."""
     import pickle
 
@@ -135,7 +135,7 @@ class LocalFiles:
             return None
         from importlib.util import spec_from_file_location
 
-        for file in given_files():
-            if file.is_file() and module_name(file, read_bytes(file, MAX_TEXT_BYTES)) == name:
+        for file in list_given_files():
+            if file.is_file() and make_module_name(file, read_bytes(file, MAX_TEXT_BYTES)) == name:
                 return spec_from_file_location(name, file)
         return None

@@ -19,7 +19,7 @@ import attrs
 from attrs import define, frozen
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.plugins.isolation import contained, message_of
+from forestgaps_core.plugins.isolation import contain, read_message
 
 
 @define
@@ -87,7 +87,7 @@ class Component:
             PluginError: It cannot be imported, or is not a config class; the message names the package.
         """
         loaded = self.target if isinstance(self.target, type) else load_target(self.target, self.words)
-        if wrong := wrong_config_class(loaded):
+        if wrong := explain_config_class(loaded):
             raise PluginError(f"{self.words}: {self.place} {wrong}")
         config_class: type = loaded
         return config_class
@@ -111,13 +111,13 @@ def full_name(row: Named) -> str:
     return f"{row.plugin.distribution}:{row.name}"
 
 
-def usable_names(table: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
+def list_usable_names(table: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
     """Return the names that can be used as they are: short where one package offers them, full where several do."""
     names = {full_name(row) if len(rows) > 1 else name: row for name, rows in table.items() for row in rows}
     return dict(sorted(names.items(), key=lambda item: (item[1].name, item[0])))
 
 
-def choose(
+def choose_offer(
     table: Mapping[str, Sequence[Row]],
     wanted: str,
     what: str,
@@ -138,7 +138,7 @@ def choose(
         PluginError: No package offers it, or several do.
     """
     owner, _, short = wanted.rpartition(":")
-    rows = [row for row in table.get(short, []) if not owner or normalized(row.plugin.distribution) == normalized(owner)]
+    rows = [row for row in table.get(short, []) if not owner or normalize_name(row.plugin.distribution) == normalize_name(owner)]
     if len(rows) == 1:
         return rows[0]
     if rows:
@@ -146,23 +146,23 @@ def choose(
         choice = " or ".join(how(full_name(row)) for row in rows)
         raise PluginError(f"{short!r} is offered by {owners}; choose with {choice}")
     if owner:
-        raise PluginError(not_offered(owner, short, what, table, plugins))
-    there = ", ".join(usable_names(table)) or "none; no installed plugin offers any"
+        raise PluginError(explain_not_offered(owner, short, what, table, plugins))
+    there = ", ".join(list_usable_names(table)) or "none; no installed plugin offers any"
     raise PluginError(f"no {what} named {wanted!r}{nearest(short, table)}; {plural or 'there is'}: {there}")
 
 
-def not_offered(owner: str, short: str, what: str, table: Mapping[str, Sequence[Named]], plugins: Iterable[Plugin]) -> str:
+def explain_not_offered(owner: str, short: str, what: str, table: Mapping[str, Sequence[Named]], plugins: Iterable[Plugin]) -> str:
     """Say why a distribution does not offer a name: it is not installed, does not work, or offers others."""
-    plugin = next((plugin for plugin in plugins if normalized(plugin.distribution) == normalized(owner)), None)
+    plugin = next((plugin for plugin in plugins if normalize_name(plugin.distribution) == normalize_name(owner)), None)
     if plugin is None:
-        return f"no {what} named {f'{owner}:{short}'!r}: {owner} is not installed{install(owner)}"
+        return f"no {what} named {f'{owner}:{short}'!r}: {owner} is not installed{format_install_command(owner)}"
     if plugin.failed and plugin.failed != "table":
         return f"no {what} named {f'{owner}:{short}'!r}: {plugin} cannot be loaded ({plugin.failed}: {plugin.reason})"
     own = [name for name, rows in table.items() if any(row.plugin is plugin for row in rows)]
     return f"no {what} named {short!r} in {plugin}{nearest(short, own)}; it offers: {', '.join(own) or 'none'}"
 
 
-def install(distribution: str, version: str = "") -> str:
+def format_install_command(distribution: str, version: str = "") -> str:
     """Return '; pip install NAME==VERSION' for what pip can install, and '' for anything else that a file may name."""
     if distribution.endswith(".py"):
         return "; give the file with -p"
@@ -183,16 +183,18 @@ def load_target(target: str, what: str) -> Any:
     """
     module_name, _, attribute = target.partition(":")
     try:
-        with contained(what), torch_kept(what):
+        with contain(what), keep_torch_settings(what):
             module = import_module(module_name)
             if hasattr(module, attribute):
                 return getattr(module, attribute)
     except Exception as error:
-        raise PluginError(f"{what} cannot be imported from {target}: {one_line(error)}; reinstall or update the package") from error
+        raise PluginError(
+            f"{what} cannot be imported from {target}: {format_error(error)}; reinstall or update the package"
+        ) from error
     raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
 
 
-def wrong_config_class(found: Any) -> str:
+def explain_config_class(found: Any) -> str:
     """Return what keeps this from being a config class, with what would do, or ''."""
     expected = "expected an attrs class with a method build: decorate it with attrs.frozen(kw_only=True)"
     if not isinstance(found, type):
@@ -207,25 +209,25 @@ def wrong_config_class(found: Any) -> str:
     try:
         get_type_hints(found)
     except Exception as error:  # annotations are code
-        return f"has an annotation that cannot be read ({one_line(error)}); import its names where the class is defined"
+        return f"has an annotation that cannot be read ({format_error(error)}); import its names where the class is defined"
     return ""
 
 
-def torch_kept(what: str) -> AbstractContextManager[None]:
+def keep_torch_settings(what: str) -> AbstractContextManager[None]:
     """Torch's settings are put back after the block, where torch is imported already."""
     if "torch" not in sys.modules:
         return nullcontext()
-    from forestgaps_core.runtime.environment import torch_kept as kept
+    from forestgaps_core.runtime.environment import keep_torch_settings as kept
 
     return kept(what)
 
 
-def one_line(error: BaseException) -> str:
-    text = " ".join(message_of(error).split()) or "no message"
+def format_error(error: BaseException) -> str:
+    text = " ".join(read_message(error).split()) or "no message"
     kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
     return kind + (text if len(text) <= 200 else text[:197] + "...")
 
 
-def normalized(distribution: str) -> str:
+def normalize_name(distribution: str) -> str:
     """Return a distribution's name as PEP 503 compares them."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.names import install, normalized
+from forestgaps_core.plugins.names import format_install_command, normalize_name
 from forestgaps_core.plugins.registry import CORE, Plugins
 from forestgaps_core.version import __version__
 
@@ -22,7 +22,7 @@ _reported: set[str] = set()
 NOT_PACKAGES = ("torch", "python")  # whose versions are recorded too
 
 
-def owners_in(about: Any) -> dict[str, str]:
+def read_owners(about: Any) -> dict[str, str]:
     """Return the distribution of each place, such as `metrics.gaps`, that a checkpoint or model folder records."""
     components = about.get("components") if isinstance(about, Mapping) else None
     return {
@@ -32,7 +32,7 @@ def owners_in(about: Any) -> dict[str, str]:
     }
 
 
-def recorded_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> str:
+def find_full_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> str:
     """Return the full name of a component.
 
     A local file that is not given is replaced by the given one that offers the name, since the user chose it.
@@ -50,18 +50,18 @@ def recorded_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> 
     return f"{owner}:{short}"
 
 
-def with_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins, packages: Iterable[str] = ()) -> dict[str, Any]:
+def apply_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins, packages: Iterable[str] = ()) -> dict[str, Any]:
     """Return the tables of a run file with the full name of every component whose package is recorded.
 
     Args:
         about: Of a checkpoint or model folder.
         packages: With which the run was made, for what `about` does not record.
     """
-    owners, used, names = owners_in(about), set(map(normalized, packages)), {}
-    for place, kind, name in names_in(table):
-        offers = [c for c in plugins.components(kind).get(name, ()) if normalized(c.plugin.distribution) in used]
+    owners, used, names = read_owners(about), set(map(normalize_name, packages)), {}
+    for place, kind, name in list_components(table):
+        offers = [c for c in plugins.components(kind).get(name, ()) if normalize_name(c.plugin.distribution) in used]
         owner = owners.get(place) or (offers[0].plugin.distribution if len(offers) == 1 else None)
-        names[place] = recorded_name(kind, name, owner, plugins)
+        names[place] = find_full_name(kind, name, owner, plugins)
 
     def named(value: Any, place: str) -> Any:
         if not isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def with_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins, 
     return changed
 
 
-def names_in(table: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+def list_components(table: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
     """Yield place, kind and name of the components of a run file."""
     for kind, about in KINDS.items():
         value = table.get(kind)
@@ -88,7 +88,7 @@ def names_in(table: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
 # --- what is missing --------------------------------------------------------------------------------------------------
 
 
-def missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins, folder: Path | None = None) -> str:
+def explain_missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins, folder: Path | None = None) -> str:
     """Return one sentence about packages that are needed and not there, with the command that installs them, or ''.
 
     Args:
@@ -96,11 +96,11 @@ def missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins
         versions: Those that were recorded.
         folder: Of the run, whose copies of local files serve.
     """
-    known = {normalized(plugin.distribution): plugin for plugin in plugins.records}
+    known = {normalize_name(plugin.distribution): plugin for plugin in plugins.records}
     absent, broken, files = [], [], []
     for owner in dict.fromkeys(owners):
         version = str(versions.get(owner, ""))
-        plugin = known.get(normalized(owner))
+        plugin = known.get(normalize_name(owner))
         if owner in (CORE, "unknown"):
             continue
         if plugin is None and owner.endswith(".py"):
@@ -112,7 +112,7 @@ def missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins
     parts = []
     if absent:
         named = " and ".join(f"{owner} {version}".strip() for owner, version in absent)
-        commands = [install(owner, version).removeprefix("; pip install ") for owner, version in absent]
+        commands = [format_install_command(owner, version).removeprefix("; pip install ") for owner, version in absent]
         command = f": pip install {' '.join(commands)}" if all(commands) else ""
         parts.append(f"{named} {'is' if len(absent) == 1 else 'are'} not installed{command}")
     for file in files:
@@ -125,7 +125,7 @@ def missing(owners: Iterable[str], versions: Mapping[str, Any], plugins: Plugins
 # --- other versions ---------------------------------------------------------------------------------------------------
 
 
-def other_versions(versions: Mapping[str, Any], there: Mapping[str, str]) -> list[str]:
+def list_other_versions(versions: Mapping[str, Any], there: Mapping[str, str]) -> list[str]:
     """Return 'NAME 0.2 (made with 0.1)' for each package that is there in another version than was recorded."""
     return [
         f"{name} {version} (made with {versions[name]})"
@@ -134,7 +134,7 @@ def other_versions(versions: Mapping[str, Any], there: Mapping[str, str]) -> lis
     ]
 
 
-def versions_in(about: Any, places: Iterable[str] | None = None) -> dict[str, str]:
+def read_versions(about: Any, places: Iterable[str] | None = None) -> dict[str, str]:
     """Return the versions of the distributions that a checkpoint or model folder records, of all places or of these."""
     components = about.get("components") if isinstance(about, Mapping) else None
     found = components if isinstance(components, Mapping) else {}
@@ -146,10 +146,10 @@ def versions_in(about: Any, places: Iterable[str] | None = None) -> dict[str, st
     }
 
 
-def warn_of_versions(path: Path | str, versions: Mapping[str, Any], plugins: Plugins, doing: str) -> None:
+def warn_of_other_versions(path: Path | str, versions: Mapping[str, Any], plugins: Plugins, doing: str) -> None:
     """Print a warning where packages are there in other versions than those recorded."""
     there = {plugin.distribution: plugin.version for plugin in plugins.records if not plugin.failed or plugin.failed == "table"}
     there |= {CORE: __version__, **({"torch": str(torch.__version__)} if (torch := sys.modules.get("torch")) else {})}
-    if (found := other_versions(versions, there)) and (sentence := f"{path}: {doing}: {', '.join(found)}") not in _reported:
+    if (found := list_other_versions(versions, there)) and (sentence := f"{path}: {doing}: {', '.join(found)}") not in _reported:
         _reported.add(sentence)
         log.warning("%s: %s with %s; results may differ", path, doing, ", ".join(found))

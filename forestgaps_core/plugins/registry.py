@@ -23,17 +23,23 @@ from forestgaps_core.errors import PluginError
 from forestgaps_core.files.bounded_reading import MAX_TEXT_BYTES, kind_of, read_bytes, read_text
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.kinds import KINDS, Command, Pretrained, Recipe
-from forestgaps_core.plugins.entry_points import EntryPoint, entry_points
-from forestgaps_core.plugins.isolation import contained, watched
-from forestgaps_core.plugins.local_files import digest_of, given_files, import_file, sent_files
+from forestgaps_core.plugins.entry_points import EntryPoint, read_entry_points
+from forestgaps_core.plugins.isolation import contain, report_long_calls
+from forestgaps_core.plugins.local_files import compute_digest, import_file, list_given_files, list_sent_files
 from forestgaps_core.plugins.names import Component as Component
-from forestgaps_core.plugins.names import Offer, choose, one_line, torch_kept, usable_names
+from forestgaps_core.plugins.names import Offer, choose_offer, format_error, keep_torch_settings, list_usable_names
 from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
-from forestgaps_core.plugins.names import normalized as normalized
+from forestgaps_core.plugins.names import normalize_name as normalize_name
 from forestgaps_core.plugins.validation import CORE as CORE
-from forestgaps_core.plugins.validation import NAME, HookManager, malformed, malformed_record, misspelt_hooks
-from forestgaps_core.plugins.validation import unmet_requirement as unmet_requirement
+from forestgaps_core.plugins.validation import (
+    NAME,
+    HookManager,
+    explain_malformed_record,
+    explain_malformed_row,
+    find_misspelt_hooks,
+)
+from forestgaps_core.plugins.validation import explain_unmet_requirement as explain_unmet_requirement
 
 if TYPE_CHECKING:
     from forestgaps_core.components import Engine, Executor
@@ -93,12 +99,12 @@ class Plugins:
             ConfigError: The time after which an import is reported is not a number.
         """
         plugins = cls()
-        with watched():
-            for point in sorted(entry_points(GROUP), key=lambda point: (point.distribution, point.name)):
+        with report_long_calls():
+            for point in sorted(read_entry_points(GROUP), key=lambda point: (point.distribution, point.name)):
                 plugins.add_entry_point(point)
-            for path in [*given_files(), *local]:
+            for path in [*list_given_files(), *local]:
                 plugins.add_file(path)
-            for path, content in sent_files():
+            for path, content in list_sent_files():
                 plugins.add_content(path, content)
         return plugins
 
@@ -116,7 +122,7 @@ class Plugins:
             plugin.fail(
                 "metadata", "its METADATA is missing or incomplete, as after an interrupted uninstall; reinstall the package"
             )
-        elif wrong := unmet_requirement(point.requires):
+        elif wrong := explain_unmet_requirement(point.requires):
             plugin.fail("requirement", wrong)
         else:
             self.register(point.load, plugin)
@@ -140,7 +146,7 @@ class Plugins:
 
     def add_content(self, path: Path, content: bytes) -> None:
         """Load what a file of local code holds."""
-        plugin = Plugin(path.name, f"sha256:{digest_of(content)}", path=path)
+        plugin = Plugin(path.name, f"sha256:{compute_digest(content)}", path=path)
         for record in self.records:
             if record.distribution == plugin.distribution:
                 if record.version == plugin.version:
@@ -165,13 +171,13 @@ class Plugins:
             project = tomllib.loads(read_text(folder / "pyproject.toml"))["project"]
             points = project["entry-points"][GROUP]
         except (OSError, KeyError, ValueError) as error:
-            raise PluginError(f"{folder}: no pyproject.toml with [project.entry-points.{GROUP}] ({one_line(error)})") from error
-        plugin = Plugin(normalized(project["name"]), str(project.get("version", "?")), path=folder)
+            raise PluginError(f"{folder}: no pyproject.toml with [project.entry-points.{GROUP}] ({format_error(error)})") from error
+        plugin = Plugin(normalize_name(project["name"]), str(project.get("version", "?")), path=folder)
         self.records = [record for record in self.records if record.distribution != plugin.distribution]
         if self._manager.has_plugin(plugin.distribution):  # the folder's own, rather than what is installed of it
             self._manager.unregister(name=plugin.distribution)
         sys.path[:0] = [str(folder / "src"), str(folder)]
-        if wrong := unmet_requirement(project.get("dependencies", [])):
+        if wrong := explain_unmet_requirement(project.get("dependencies", [])):
             plugin.fail("requirement", wrong)
         elif len(points) != 1:
             plugin.fail("hooks", f"has {len(points)} entry points in the group {GROUP!r}; one is allowed")
@@ -184,10 +190,10 @@ class Plugins:
         """Import a plugin's module and take its hooks; on failure nothing of it stays but the record."""
         stage = "import"
         try:
-            with contained(f"the plugin {plugin}"), torch_kept(f"the plugin {plugin}"):
+            with contain(f"the plugin {plugin}"), keep_torch_settings(f"the plugin {plugin}"):
                 module = load()
                 stage = "hooks"
-                if wrong := misspelt_hooks(self._manager, module):
+                if wrong := find_misspelt_hooks(self._manager, module):
                     raise PluginError(wrong)
                 self._manager.register(module, name=plugin.distribution)
                 if not self._manager.get_hookcallers(module):
@@ -196,7 +202,7 @@ class Plugins:
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
                 self._manager.unregister(name=plugin.distribution)
-            plugin.fail(stage, one_line(error))
+            plugin.fail(stage, format_error(error))
         self._tables.clear()
         self._offers.clear()
 
@@ -211,7 +217,7 @@ class Plugins:
         if kind not in self._tables:
             table: dict[str, list[Component]] = {}
             for plugin, name, target in self._rows(KINDS[kind].hook):
-                if problem := malformed(name, target):
+                if problem := explain_malformed_row(name, target):
                     plugin.fail("table", f"{KINDS[kind].hook} offers {problem}")
                 else:
                     table.setdefault(name, []).append(Component(kind, name, target, plugin))
@@ -231,7 +237,7 @@ class Plugins:
         if missing := self.missing_package(kind, name):
             raise PluginError(f"no {one} named {name!r}: it {missing}")
         try:
-            return choose(self.components(kind), name, one, how='name = "{}"'.format, plugins=self.records)
+            return choose_offer(self.components(kind), name, one, how='name = "{}"'.format, plugins=self.records)
         except PluginError as error:
             if not advised or ":" in name or name in self.components(kind):
                 raise
@@ -273,7 +279,7 @@ class Plugins:
         if table not in self._offers:
             about, found = TABLES[table], dict[str, list[Offer]]()
             for plugin, name, record in self._rows(about.hook):
-                if problem := malformed_record(name, record, about.record, about.spelling):
+                if problem := explain_malformed_record(name, record, about.record, about.spelling):
                     plugin.fail("table", f"{about.hook} offers {problem}")
                 else:
                     found.setdefault(name, []).append(Offer(name, record, plugin))
@@ -289,19 +295,19 @@ class Plugins:
         if missing := self.missing_package(table, name):
             raise PluginError(f"no {what or table} named {name!r}: it {missing}")
         how = TABLES[table].how.format
-        return choose(self.offers(table), name, what or table, how=how, plugins=self.records, plural=plural)
+        return choose_offer(self.offers(table), name, what or table, how=how, plugins=self.records, plural=plural)
 
     def missing_package(self, table: str, name: str) -> str:
         """Return which of the project's packages offers a name that no plugin offers, and how to install it; else ''."""
         if ":" in name or name in (self.components(table) if table in KINDS else self.offers(table)):
             return ""
-        from forestgaps_core.plugins.first_party import missing_package
+        from forestgaps_core.plugins.first_party import explain_missing_package
 
-        return missing_package(table, name, self.records)
+        return explain_missing_package(table, name, self.records)
 
     def usable(self, table: str) -> dict[str, tuple[Plugin, Any]]:
         """Plugin and record by the names that can be used: short ones, and full ones where several plugins offer a name."""
-        return {name: (offer.plugin, offer.record) for name, offer in usable_names(self.offers(table)).items()}
+        return {name: (offer.plugin, offer.record) for name, offer in list_usable_names(self.offers(table)).items()}
 
     def commands(self) -> Mapping[str, tuple[Plugin, Command]]:
         """Commands by the names that call them; those with the name of the core's own have their full name only."""
@@ -370,14 +376,14 @@ class Plugins:
             if plugin is None:
                 continue
             try:
-                with contained(f"the plugin {plugin}, {hook}"):
+                with contain(f"the plugin {plugin}, {hook}"):
                     # A name of a class of its own would run code of the plugin wherever it is compared.
                     rows = [
                         (str.__str__(name) if isinstance(name, str) else name, value)
                         for name, value in implementation.function().items()
                     ]
             except Exception as error:
-                plugin.fail("table", f"{hook}: {one_line(error)}")
+                plugin.fail("table", f"{hook}: {format_error(error)}")
                 continue
             for name, value in rows:
                 yield plugin, name, value

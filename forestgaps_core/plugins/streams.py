@@ -16,7 +16,7 @@ NAMES = {1: "stdout", 2: "stderr"}
 
 
 @contextlib.contextmanager
-def to_stderr() -> Iterator[None]:
+def redirect_to_stderr() -> Iterator[None]:
     """What is written to stdout goes to stderr, by Python, by C libraries and by child processes alike.
 
     Both streams, and Python's objects for them, are put back after the block, whatever it sets in their place.
@@ -63,19 +63,19 @@ class StandardStream:
         with contextlib.suppress(OSError):
             self.copy = os.dup(self.number)
         self.stream = getattr(sys, self.name)
-        self.was_closed = closed(self.stream)
+        self.was_closed = is_closed(self.stream)
         found = {key: getattr(self.stream, key, None) for key in ("encoding", "errors")}
         self.settings = {key: value for key, value in found.items() if isinstance(value, str)}
 
     def is_closed(self) -> bool:
         """Return whether the descriptor or the object was closed since."""
-        return (self.copy is not None and not is_open(self.number)) or (not self.was_closed and closed(self.stream))
+        return (self.copy is not None and not is_open(self.number)) or (not self.was_closed and is_closed(self.stream))
 
     def restore(self) -> None:
         if self.copy is not None:
             os.dup2(self.copy, self.number)
             os.close(self.copy)
-        if not self.was_closed and closed(self.stream):
+        if not self.was_closed and is_closed(self.stream):
             again = open(self.number, "w", buffering=1, closefd=False, **self.settings)  # type: ignore[call-overload]  # noqa: SIM115
             if getattr(sys, f"__{self.name}__") is self.stream:
                 setattr(sys, f"__{self.name}__", again)
@@ -91,7 +91,7 @@ def is_open(number: int) -> bool:
     return True
 
 
-def closed(stream: object) -> bool:
+def is_closed(stream: object) -> bool:
     """Return whether a stream can no longer be written to; None, as without a console, is not closed."""
     try:
         return bool(getattr(stream, "closed", False))

@@ -12,7 +12,7 @@ import pluggy
 
 from forestgaps_core.errors import nearest
 from forestgaps_core.hookspecs import PluginHooks
-from forestgaps_core.plugins.names import normalized
+from forestgaps_core.plugins.names import normalize_name
 from forestgaps_core.version import __version__
 
 CORE = "forestgaps-core"
@@ -20,13 +20,13 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def unmet_requirement(requires: Sequence[str]) -> str:
+def explain_unmet_requirement(requires: Sequence[str]) -> str:
     """A sentence if the plugin asks for another core than this one, else ''."""
-    mine = [text for text in requires if normalized(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
+    mine = [text for text in requires if normalize_name(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]) == CORE]
     if not mine:
         return ""
     for text in mine:
-        if meets_plain(text, __version__):
+        if meets_plain_requirement(text, __version__):
             continue
         from packaging.requirements import InvalidRequirement, Requirement  # a tenth of the start-up, so only for what is not plain
 
@@ -40,7 +40,7 @@ def unmet_requirement(requires: Sequence[str]) -> str:
     return ""
 
 
-def meets_plain(requirement: str, version: str) -> bool:
+def meets_plain_requirement(requirement: str, version: str) -> bool:
     """Whether a requirement has only plain bounds, such as `forestgaps-core>=0.1,<0.2`, and the version is within them.
 
     False does not mean that the requirement is unmet: `packaging` decides about markers, URLs, other operators and pre-releases.
@@ -48,16 +48,16 @@ def meets_plain(requirement: str, version: str) -> bool:
     name_end = next((place for place, sign in enumerate(requirement) if sign in "<>"), len(requirement))
     if not all(sign.isalnum() or sign in "-_.[,]" for sign in requirement[:name_end].strip()):  # as in URLs and markers
         return False
-    mine = plain_release(version)
+    mine = parse_plain_release(version)
     for bound in requirement[name_end:].split(","):
         operator = bound.strip()[: 2 if "=" in bound else 1]
-        release = plain_release(bound.strip()[len(operator) :].strip())
+        release = parse_plain_release(bound.strip()[len(operator) :].strip())
         if mine is None or release is None or operator not in COMPARE or not COMPARE[operator](mine, release):
             return False
     return True
 
 
-def plain_release(text: str) -> list[int] | None:
+def parse_plain_release(text: str) -> list[int] | None:
     """Return the numbers of a version such as `0.1.0` without zeros at the end; None for a version with anything else."""
     parts = text.split(".")
     if not all(part.isascii() and part.isdigit() for part in parts):
@@ -82,7 +82,7 @@ class HookManager(pluggy.PluginManager):
         return super().parse_hookimpl_opts(plugin, name)
 
 
-def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
+def find_misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
     """A sentence about hooks that pluggy would never call, or ''."""
     known = [name for name in dir(PluginHooks) if name.startswith("forestgaps_")]
     for name in dir(module):
@@ -94,16 +94,16 @@ def misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
     return ""
 
 
-def malformed(name: object, target: object) -> str:
+def explain_malformed_row(name: object, target: object) -> str:
     """A sentence if this cannot be a row of a table of components, else ''. Names the row."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        return f"{represent(name)}: a name is lower case letters, digits and underscores"
+        return f"{represent_value(name)}: a name is lower case letters, digits and underscores"
     if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
         return ""
-    return f"{name!r}: the target {represent(target)} is not 'package.module:ConfigClass'"
+    return f"{name!r}: the target {represent_value(target)} is not 'package.module:ConfigClass'"
 
 
-def malformed_record(name: object, record: object, expected: type, spelling: re.Pattern[str]) -> str:
+def explain_malformed_record(name: object, record: object, expected: type, spelling: re.Pattern[str]) -> str:
     """A sentence if this cannot be a row of a table of records, else ''. Names the row.
 
     Args:
@@ -111,17 +111,17 @@ def malformed_record(name: object, record: object, expected: type, spelling: re.
         spelling: Of the names.
     """
     if not isinstance(name, str) or not spelling.fullmatch(name) or not isinstance(record, expected):
-        return f"{represent(name)}: not a {expected.__name__} under a name in lower case"
+        return f"{represent_value(name)}: not a {expected.__name__} under a name in lower case"
     fields = [field.name for field in attrs.fields(expected)] if attrs.has(expected) else []
     if wrong := [field for field in fields if not isinstance(getattr(record, field, None), str)]:
-        return f"{name!r}: its {wrong[0]} is {represent(getattr(record, wrong[0], None))}, expected a text"
+        return f"{name!r}: its {wrong[0]} is {represent_value(getattr(record, wrong[0], None))}, expected a text"
     target = record if isinstance(record, str) else getattr(record, "target", "")
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[^:]+", target):
-        return f"{name!r}: the target {represent(target)} is not 'package.module:' and a name in it"
+        return f"{name!r}: the target {represent_value(target)} is not 'package.module:' and a name in it"
     return ""
 
 
-def represent(value: object) -> str:
+def represent_value(value: object) -> str:
     """Return what shows a value of a plugin's in a message, at most 100 characters; its own code may fail."""
     try:
         text = repr(value)

@@ -14,21 +14,21 @@ from attrs import define
 from torch import nn
 
 from forestgaps_core.components import Data, Source
-from forestgaps_core.config.converter import shown, unstructure
-from forestgaps_core.config.run_file import Config, components_of, same_component, table_of
+from forestgaps_core.config.converter import format_value, unstructure
+from forestgaps_core.config.run_file import Config, find_components, is_same_component, make_table
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.files.checkpoint import weights_to_use
-from forestgaps_core.inference.model_folder import WEIGHTS, digest, trained_network
-from forestgaps_core.inference.predictor import chosen_in
+from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
+from forestgaps_core.inference.predictor import read_recorded_config
 from forestgaps_core.kinds import build as built
-from forestgaps_core.plugins.contracts import Blamed, LayerFactory, check_made
-from forestgaps_core.plugins.provenance import owners_in, recorded_name
+from forestgaps_core.plugins.contracts import Blamed, LayerFactory, check_built
+from forestgaps_core.plugins.provenance import find_full_name, read_owners
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runtime.distributed import ALONE, processes_here
+from forestgaps_core.runtime.distributed import ALONE, find_processes
 from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
 from forestgaps_core.training.trainer import Trainer, constant_rate
 from forestgaps_core.version import __version__
@@ -37,7 +37,7 @@ SAMPLED_TILES = 256  # enough for a gap fraction to two digits
 
 
 @define(eq=False, kw_only=True)
-class Assembled:
+class BuiltRun:
     """A run with all its parts."""
 
     config: Config
@@ -62,7 +62,7 @@ class Assembled:
         )
 
 
-def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool = True, rehearsal: bool = False) -> Assembled:
+def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool = True, rehearsal: bool = False) -> BuiltRun:
     """Build data, network, loss, optimizer, schedule, metrics and callbacks.
 
     Args:
@@ -71,22 +71,22 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
         rehearsal: True builds callbacks that write to a server, and leaves them out.
     """
     device = config.environment.start()
-    data: Data = made("data", config.data, {"seed": lambda: config.environment.seed})
+    data: Data = build_component("data", config.data, {"seed": lambda: config.environment.seed})
     levels, length = config.thresholds.values, config.training
-    model = made(
+    model = build_component(
         "model",
         config.model,
         {
             "resolution_m": lambda: data.resolution_m,
             "thresholds": lambda: levels,
-            "normalization": lambda: normalization_of(config),
+            "normalization": lambda: find_normalization(config),
         },
     ).to(device)
     maker = partial(BatchMaker, resolution_m=data.resolution_m)
     parts: dict[str, Any] = {}
     if training:
-        share = partial(gap_fraction, data.train, levels)
-        loss = made("loss", config.loss, {"thresholds": lambda: levels, "gap_fraction": lambda: share})
+        share = partial(measure_gap_fraction, data.train, levels)
+        loss = build_component("loss", config.loss, {"thresholds": lambda: levels, "gap_fraction": lambda: share})
         if isinstance(loss, nn.Module):
             loss.to(device)
         batches = -(-len(data.train) // length.batch_size)
@@ -94,13 +94,13 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
         parts = {
             "loss": loss,
             "optimizer": config.optimizer.build([model, loss]),
-            "scheduler": made(
+            "scheduler": build_component(
                 "scheduler", config.scheduler, {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
             )
             if config.scheduler
             else constant_rate,
             "callbacks": {
-                label: made("callbacks", chosen, {"run_folder": lambda: folder, "label": partial(str, label)})
+                label: build_component("callbacks", chosen, {"run_folder": lambda: folder, "label": partial(str, label)})
                 for label, chosen in config.callbacks.items()
             },
         }
@@ -113,7 +113,7 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
         last=folder / "checkpoints" / "last.pt",
         data=data,
         metrics={
-            label: partial(made, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
+            label: partial(build_component, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
             for label, chosen in config.metrics.items()
         },
         train_batch=maker(thresholds=config.thresholds, augmentation=config.augmentation),
@@ -126,34 +126,34 @@ def assemble(config: Config, folder: Path, plugins: Plugins, *, training: bool =
         check_every=length.check_every,
         callback_errors=length.callback_errors,
         faults=folder / FAULTS,
-        processes=processes_here() if training else ALONE,
-        about=about(config, plugins, data),
+        processes=find_processes() if training else ALONE,
+        about=describe_run(config, plugins, data),
         **parts,
     )
-    return Assembled(config=config, data=data, trainer=trainer, device=device)
+    return BuiltRun(config=config, data=data, trainer=trainer, device=device)
 
 
-def made(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
+def build_component(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
     """Build a component and check its contract; errors name the component."""
-    name = partial(class_of, kind, config)
+    name = partial(describe_class, kind, config)
     with Blamed(name):
         thing = built(kind, config, offered)
-    check_made(kind, thing, name)
+    check_built(kind, thing, name)
     return thing
 
 
-def class_of(kind: str, config: Any) -> str:
+def describe_class(kind: str, config: Any) -> str:
     return f"{kind} {type(config).__module__}.{type(config).__qualname__}"
 
 
-def normalization_of(config: Config) -> Any:
+def find_normalization(config: Config) -> Any:
     if config.normalization is None:
         raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
-    factory = made("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
-    return LayerFactory(factory, partial(class_of, "normalization", config.normalization))
+    factory = build_component("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
+    return LayerFactory(factory, partial(describe_class, "normalization", config.normalization))
 
 
-def gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+def measure_gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
     """Share of valid pixels below each threshold, over up to `SAMPLED_TILES` samples; NaN without a valid pixel."""
     below, pixels = torch.zeros(len(thresholds), dtype=torch.int64), 0
     stride = max(1, len(source) // SAMPLED_TILES)
@@ -165,14 +165,14 @@ def gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, 
     return tuple((below / pixels).tolist()) if pixels else (float("nan"),) * len(thresholds)
 
 
-def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
+def describe_run(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
     """Plain values for checkpoints: enough to build the network again and to say what is missing when that fails."""
     return {
-        "config": table_of(config, plugins),
+        "config": make_table(config, plugins),
         "resolution_m": float(data.resolution_m),
         "components": {
             place: {"name": component.name, "distribution": component.plugin.distribution, "version": component.plugin.version}
-            for place, component in components_of(config, plugins).items()
+            for place, component in find_components(config, plugins).items()
         },
         "versions": {"forestgaps-core": __version__, "torch": str(torch.__version__)},
     }
@@ -181,7 +181,7 @@ def about(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
 # --- weights to begin with ------------------------------------------------------------------------------------------
 
 
-def begin(run: Assembled, plugins: Plugins) -> None:
+def load_start_weights(run: BuiltRun, plugins: Plugins) -> None:
     """Put the weights that `training.start` names into the network; optimizer and schedule restart.
 
     Raises:
@@ -191,15 +191,15 @@ def begin(run: Assembled, plugins: Plugins) -> None:
     start = run.config.training.start
     if start is None:
         return
-    path, state = trained_network(start, plugins=plugins)
+    path, state = load_trained_network(start, plugins=plugins)
     mine, theirs = run.trainer.about["config"], state["about"]["config"]
     problems, changes = [], []
     for kind in ("model", "normalization"):
         if kind in theirs:
-            config = chosen_in(theirs, kind, state["about"], plugins, path)
-            name = recorded_name(kind, theirs[kind]["name"], owners_in(state["about"]).get(kind), plugins)
+            config = read_recorded_config(theirs, kind, state["about"], plugins, path)
+            name = find_full_name(kind, theirs[kind]["name"], read_owners(state["about"]).get(kind), plugins)
             there = {"name": name, **unstructure(config)}
-            found, settings = differences(mine.get(kind, {}), there, kind)
+            found, settings = list_differences(mine.get(kind, {}), there, kind)
             problems += found
             changes += settings
     source = f"training.start = {start!r}"
@@ -217,29 +217,29 @@ def begin(run: Assembled, plugins: Plugins) -> None:
     weights = path / WEIGHTS if path.is_dir() else path
     about = {
         "place": start,
-        "sha256": digest(read_bytes(weights, MAX_WEIGHTS_BYTES)),
+        "sha256": compute_sha256(read_bytes(weights, MAX_WEIGHTS_BYTES)),
         "resolution_m": float(state["about"]["resolution_m"]),
     }
     run.trainer.about = {**run.trainer.about, "start": about}
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
+def list_differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], place: str) -> tuple[list[str], list[str]]:
     """What differs between two tables of a component: sentences, and the options that make `mine` like `theirs`."""
-    here, there = flat(mine, place), flat(theirs, place)
+    here, there = flatten(mine, place), flatten(theirs, place)
     names = [str(rows.get(f"{place}.name", "none")) for rows in (here, there)]
-    another = not same_component(*names)
+    another = not is_same_component(*names)
     if not another or names[0].rpartition(":")[2] != names[1].rpartition(":")[2]:  # the packages tell nothing
         here[f"{place}.name"], there[f"{place}.name"] = (name.rpartition(":")[2] for name in names)
     differing = [key for key in {**there, **here} if here.get(key) != there.get(key)]
     wanted = there if another else {key: there[key] for key in differing if key in there}
     reported = [f"{place}.name"] if another else differing  # the settings of one component mean nothing to another
-    sentences = [f"{key}: found {shown(here.get(key))}, the network has {shown(there.get(key))}" for key in reported]
+    sentences = [f"{key}: found {format_value(here.get(key))}, the network has {format_value(there.get(key))}" for key in reported]
     options = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in wanted.items()]
     return sentences, options if differing else []
 
 
-def flat(table: Mapping[str, Any], place: str) -> dict[str, Any]:
+def flatten(table: Mapping[str, Any], place: str) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for key, value in table.items():
-        rows |= flat(value, f"{place}.{key}") if isinstance(value, Mapping) else {f"{place}.{key}": value}
+        rows |= flatten(value, f"{place}.{key}") if isinstance(value, Mapping) else {f"{place}.{key}": value}
     return rows

@@ -20,13 +20,13 @@ from forestgaps_core.config.run_file import Config
 from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import Assembled, assemble, begin
-from forestgaps_core.runs.run import resumed
+from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
+from forestgaps_core.runs.run import restore_run
 from forestgaps_core.runs.run_folder import write_run_folder
 from forestgaps_core.training.trainer import Trainer
 
 
-def cost_per_pixel(trainer: Trainer, tiles: Tiles) -> float:
+def count_operations(trainer: Trainer, tiles: Tiles) -> float:
     """Multiply-adds of a forward pass for one pixel and all thresholds, as torch counts them: convolutions and products."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,8 +43,8 @@ def try_run(config: Config, plugins: Plugins) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        run = assemble(config, folder, plugins, rehearsal=True)
-        begin(run, plugins)
+        run = build_run(config, folder, plugins, rehearsal=True)
+        load_start_weights(run, plugins)
         write_run_folder(run, folder, plugins)
         return rehearse(run)
 
@@ -53,13 +53,13 @@ def try_resuming(folder: Path, plugins: Plugins) -> dict[str, Any]:
     """The same for `resume_training`: nothing in the run's folder changes."""
     require_run(folder, "config check", plugins)
     with tempfile.TemporaryDirectory() as scratch:
-        run = resumed(folder, plugins, Path(scratch), rehearsal=True)
+        run = restore_run(folder, plugins, Path(scratch), rehearsal=True)
         facts = {"epochs done": run.trainer.epoch}
         run.trainer.stopped = None
         return {**facts, **rehearse(run)}
 
 
-def rehearse(run: Assembled) -> dict[str, Any]:
+def rehearse(run: BuiltRun) -> dict[str, Any]:
     """Train with one batch, validate with one; the callbacks hear all events, and what they print is dropped."""
     trainer = run.trainer
     loaders = {split: run.loader(split) for split in ("train", "validation", "test")}
@@ -78,7 +78,7 @@ def rehearse(run: Assembled) -> dict[str, Any]:
         "tiles": {split: len(getattr(run.data, split)) for split in loaders},
         "resolution_m": run.data.resolution_m,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "multiply-adds per pixel": round(cost_per_pixel(trainer, tiles)),
+        "multiply-adds per pixel": round(count_operations(trainer, tiles)),
         "steps": trainer.total_steps,
         "loss of one batch": round(trainer.scores.get("train/loss", nan), 4),
     }

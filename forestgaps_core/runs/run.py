@@ -19,12 +19,12 @@ from forestgaps_core.files.drafts import discard_draft
 from forestgaps_core.files.lock import held
 from forestgaps_core.inference.calibration import Calibration, LogitCounts
 from forestgaps_core.inference.model_lookup import require_run
-from forestgaps_core.plugins.provenance import versions_in, warn_of_versions
+from forestgaps_core.plugins.provenance import read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import Assembled, assemble, begin
-from forestgaps_core.runs.run_folder import config_of as config_of
-from forestgaps_core.runs.run_folder import record_versions, recorded_versions, refuse_folder, write_run_folder
-from forestgaps_core.runtime.distributed import joined, processes_here
+from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
+from forestgaps_core.runs.run_folder import read_recorded_config as read_recorded_config
+from forestgaps_core.runs.run_folder import read_recorded_versions, record_versions, refuse_folder, write_run_folder
+from forestgaps_core.runtime.distributed import find_processes, join
 from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
 from forestgaps_core.training.trainer import Trainer
 
@@ -60,17 +60,17 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
     Raises:
         ConfigError: The folder exists, or the weights to start from are of another network.
     """
-    plugins, folder, here = plugins or Plugins.discover(), Path(folder), processes_here()
-    with joined(here, config.environment.torch_device()):
+    plugins, folder, here = plugins or Plugins.discover(), Path(folder), find_processes()
+    with join(here, config.environment.torch_device()):
         folder = here.of_first(folder)
         if here.first:
             refuse_folder(folder)
-        run = assemble(config, folder, plugins)
-        begin(run, plugins)
+        run = build_run(config, folder, plugins)
+        load_start_weights(run, plugins)
         if here.first:
             write_run_folder(run, folder, plugins)
         with held(folder, "train") if here.first else nullcontext():
-            return fit(run, folder)
+            return fit_run(run, folder)
 
 
 def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Result:
@@ -81,17 +81,17 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
         BusyError: Another process trains in it.
     """
     folder = Path(folder)
-    plugins, here = plugins or Plugins.discover(), processes_here()
+    plugins, here = plugins or Plugins.discover(), find_processes()
     require_run(folder, "train --resume", plugins)
-    config = config_of(folder, plugins)
-    with joined(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
-        run = resumed(folder, plugins)
+    config = read_recorded_config(folder, plugins)
+    with join(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
+        run = restore_run(folder, plugins)
         if here.first:
             record_versions(run, folder, plugins)
-        return fit(run, folder)
+        return fit_run(run, folder)
 
 
-def resumed(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehearsal: bool = False) -> Assembled:
+def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehearsal: bool = False) -> BuiltRun:
     """Build the run of a folder, in the state of its newest intact checkpoint, or of its start if it has none yet.
 
     Args:
@@ -99,34 +99,34 @@ def resumed(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehe
         rehearsal: Whether this is to find out whether it works.
     """
     if not any((folder / "checkpoints").glob("*.pt")):
-        run = assemble(config_of(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
-        warn_of_versions(folder, recorded_versions(folder), plugins, "resuming")
-        begin(run, plugins)
+        run = build_run(read_recorded_config(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
+        warn_of_other_versions(folder, read_recorded_versions(folder), plugins, "resuming")
+        load_start_weights(run, plugins)
         return run
     path, state, damaged = newest_checkpoint(folder)
     for sentence in damaged:
         log.warning("%s; continuing from %s instead", sentence, path)
     about = state["about"]
-    run = assemble(config_of(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
-    warn_of_versions(folder, {**about["versions"], **versions_in(about)}, plugins, "resuming")
+    run = build_run(read_recorded_config(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
+    warn_of_other_versions(folder, {**about["versions"], **read_versions(about)}, plugins, "resuming")
     run.trainer.load_state_dict(state)
     if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
         run.trainer.about = {**run.trainer.about, "start": started}
     return run
 
 
-def fit(run: Assembled, folder: Path) -> Result:
+def fit_run(run: BuiltRun, folder: Path) -> Result:
     trainer = run.trainer
     if trainer.processes.first:
         discard_draft(folder)
         sweep(folder, folder / "checkpoints", folder / FAULTS)
-    with closing(run.loader("train")) as train, closing(run.loader("validation")) as validation, stopping_on_signals(trainer):
+    with closing(run.loader("train")) as train, closing(run.loader("validation")) as validation, stop_on_signals(trainer):
         trainer.fit(train, validation, epochs=run.config.training.epochs)
     return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)
 
 
 @contextmanager
-def stopping_on_signals(trainer: Trainer) -> Iterator[None]:
+def stop_on_signals(trainer: Trainer) -> Iterator[None]:
     """SIGINT and SIGTERM end training after the current step, with its state saved; a second one leaves at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -150,7 +150,7 @@ def stopping_on_signals(trainer: Trainer) -> Iterator[None]:
 # --- test -----------------------------------------------------------------------------------------------------------
 
 
-def evaluate_model(
+def evaluate_run(
     folder: Path | str, *, split: str = "test", checkpoint: str | None = None, plugins: Plugins | None = None
 ) -> dict[str, float]:
     """Scores of a trained run on a split, named `split/label/value`; its own metrics, its best checkpoint by default."""
@@ -159,8 +159,8 @@ def evaluate_model(
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
     require_run(folder, "test", plugins)
     path, state = load_chosen(folder, checkpoint)
-    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
-    warn_of_versions(path, versions_in(state["about"]), plugins, "evaluating")
+    run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
+    warn_of_other_versions(path, read_versions(state["about"]), plugins, "evaluating")
     try:
         run.trainer.model.load_state_dict(weights_to_use(state))
     except RuntimeError as error:
@@ -169,7 +169,7 @@ def evaluate_model(
         return run.trainer.evaluate(loader, split)
 
 
-def calibrated(
+def calibrate_run(
     folder: Path | str, *, checkpoint: str | None = None, plugins: Plugins | None = None
 ) -> tuple[Calibration, float, float]:
     """The calibration of least log loss on a run's validation split, and that loss (nats per pixel) before and after.
@@ -180,7 +180,7 @@ def calibrated(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     require_run(folder, "share --calibrate", plugins)
     _, state = load_chosen(folder, checkpoint)
-    run = assemble(config_of(folder, plugins, state["about"]), folder, plugins, training=False)
+    run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
     run.trainer.model.load_state_dict(weights_to_use(state))
     run.trainer.metrics = {"calibration": LogitCounts}
     with closing(run.loader("validation")) as loader:

@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config.run_file import Config, config_from, plugins_of, read_table
+from forestgaps_core.config.run_file import Config, find_plugins, read_config, read_table
 from forestgaps_core.errors import ConfigError, MissingPackageError
 from forestgaps_core.files.atomic import write_text
 from forestgaps_core.files.bounded_reading import read_bytes, read_json
 from forestgaps_core.files.drafts import discard_draft, literal, new_folder
 from forestgaps_core.inference.model_lookup import RUN_FILE
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.local_files import digest_of
-from forestgaps_core.plugins.provenance import NOT_PACKAGES, missing, names_in, versions_in, with_recorded_names
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.local_files import compute_digest
+from forestgaps_core.plugins.provenance import NOT_PACKAGES, apply_recorded_names, explain_missing, list_components, read_versions
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import Assembled
+from forestgaps_core.runs.builder import BuiltRun
 
 VERSIONS, HISTORY = "versions.json", "versions_history.json"
 
 
-def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
+def write_run_folder(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
     """The resolved run file, the versions it ran with, and local plugin code: enough to run it again. All of it, or no folder."""
     import tomli_w
 
@@ -32,24 +32,24 @@ def write_run_folder(run: Assembled, folder: Path, plugins: Plugins) -> None:
     contents = (RUN_FILE, VERSIONS, *(literal(f"plugins/{path.name}") for path in local))
     with new_folder(folder, purpose="train", contents=contents) as draft:
         (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
-        (draft / VERSIONS).write_text(json.dumps(versions_of(run, plugins), indent=2) + "\n", encoding="utf-8")
+        (draft / VERSIONS).write_text(json.dumps(list_versions(run, plugins), indent=2) + "\n", encoding="utf-8")
         for path in local:
             (draft / "plugins").mkdir(exist_ok=True)
             shutil.copyfile(path, draft / "plugins" / path.name)
 
 
-def versions_of(run: Assembled, plugins: Plugins) -> dict[str, str]:
+def list_versions(run: BuiltRun, plugins: Plugins) -> dict[str, str]:
     """Return what this process runs it with: versions of the core, of torch and of the packages that it uses."""
-    used = plugins_of(run.config, plugins)
+    used = find_plugins(run.config, plugins)
     versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
     if start := run.trainer.about.get("start"):
         versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
     return versions
 
 
-def record_versions(run: Assembled, folder: Path, plugins: Plugins) -> None:
+def record_versions(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
     """Write the versions that a run is resumed with, where they are others; `versions_history.json` keeps the earlier ones."""
-    before, now = recorded_versions(folder), versions_of(run, plugins)
+    before, now = read_recorded_versions(folder), list_versions(run, plugins)
     if before == now:
         return
     try:
@@ -65,14 +65,14 @@ def record_versions(run: Assembled, folder: Path, plugins: Plugins) -> None:
         if copy is None or plugin.path is None or (copy.is_file() and read_bytes(copy) == read_bytes(plugin.path)):
             continue
         if copy.is_file():  # the code that the earlier epochs were trained with
-            kept = copy.parent / "earlier" / f"{copy.stem}-{digest_of(read_bytes(copy))}.py"
+            kept = copy.parent / "earlier" / f"{copy.stem}-{compute_digest(read_bytes(copy))}.py"
             kept.parent.mkdir(exist_ok=True)
             copy.rename(kept)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(plugin.path, copy)
 
 
-def config_of(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None) -> Config:
+def read_recorded_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None) -> Config:
     """The config of a run folder.
 
     Args:
@@ -82,23 +82,23 @@ def config_of(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = 
         MissingPackageError: Packages that the run needs are not installed: one sentence.
         ConfigError: With, besides the mistakes, the packages the run was made with.
     """
-    path, versions = folder / RUN_FILE, recorded_versions(folder)
-    table = with_recorded_names(read_table(path), about, plugins, versions)
-    names = [name for _, _, name in names_in(table)]
+    path, versions = folder / RUN_FILE, read_recorded_versions(folder)
+    table = apply_recorded_names(read_table(path), about, plugins, versions)
+    names = [name for _, _, name in list_components(table)]
     needed = [name.rpartition(":")[0] for name in names if ":" in name]
     if len(needed) < len(names):  # a run of 0.1 without a checkpoint: all that it was made with may be needed
         needed += [name for name in versions if name not in NOT_PACKAGES and not name.startswith("weights of ")]
-    if sentence := missing(needed, {**versions, **versions_in(about)}, plugins, folder):
+    if sentence := explain_missing(needed, {**versions, **read_versions(about)}, plugins, folder):
         raise MissingPackageError(f"the run {folder} cannot be used: {sentence}")
     try:
-        return config_from(table, plugins, source=str(path))
+        return read_config(table, plugins, source=str(path))
     except ConfigError as error:
         made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
         note = f"the run was made with {made_with}" if made_with else "the run does not record what it was made with"
         raise ConfigError([*error.problems, note], error.source) from error
 
 
-def recorded_versions(folder: Path) -> dict[str, str]:
+def read_recorded_versions(folder: Path) -> dict[str, str]:
     """Return what `versions.json` of a run folder records; nothing where it cannot be read."""
     try:
         versions = read_json(folder / VERSIONS)
@@ -114,7 +114,7 @@ def refuse_folder(folder: Path) -> None:
     if folder.exists():
         discard_draft(folder)
         raise ConfigError(
-            f"the run folder {folder} exists; give another, or resume it: {command_line('train', '--resume', folder)}", "train"
+            f"the run folder {folder} exists; give another, or resume it: {format_command('train', '--resume', folder)}", "train"
         )
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

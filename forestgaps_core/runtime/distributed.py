@@ -93,7 +93,7 @@ ALONE = Processes()
 _cpu: list[Any] = [None]  # the group that speaks without a GPU
 
 
-def processes_here(environment: Mapping[str, str] = os.environ) -> Processes:
+def find_processes(environment: Mapping[str, str] = os.environ) -> Processes:
     """What torchrun says in the environment.
 
     Raises:
@@ -109,7 +109,7 @@ def processes_here(environment: Mapping[str, str] = os.environ) -> Processes:
 
 
 @contextmanager
-def joined(here: Processes, device: torch.device) -> Iterator[None]:
+def join(here: Processes, device: torch.device) -> Iterator[None]:
     """Speak with the other processes during the block.
 
     Raises:
@@ -124,7 +124,7 @@ def joined(here: Processes, device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not lost(error):
+        if not is_lost_process(error):
             raise
         raise ForestgapsError(
             f"process {here.rank} of {here.count} lost another one ({' '.join(str(error).split())[:200]}). The last checkpoint is "
@@ -134,7 +134,7 @@ def joined(here: Processes, device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def lost(error: RuntimeError) -> bool:
+def is_lost_process(error: RuntimeError) -> bool:
     """Whether torch says that another process is gone."""
     if isinstance(error, distributed.DistError):
         return True

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, le, optional
 
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.runtime.distributed import processes_here
+from forestgaps_core.runtime.distributed import find_processes
 
 log = logging.getLogger("forestgaps")
 CROWD = 4  # threads for a CPU; a few too many are slow, hundreds of them stand still
@@ -54,16 +54,16 @@ class Environment:
         """
         there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         if self.device == "auto":
-            return device_of("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+            return find_device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
         if not there[self.device]:
             found = ", ".join(name for name, is_there in there.items() if is_there)
             raise ConfigError(f"environment.device: found {self.device!r}, which this machine lacks; there is: {found}")
-        return device_of(self.device)
+        return find_device(self.device)
 
     def loader_processes(self, device: torch.device) -> int:
         if self.workers is not None:
             return self.workers
-        return 0 if device.type == "cpu" else min(4, max(usable_cpus() - 1, 0))
+        return 0 if device.type == "cpu" else min(4, max(count_usable_cpus() - 1, 0))
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """A new context for one forward pass."""
@@ -84,15 +84,15 @@ class Environment:
                 f"which would wait for one another; at most {most}, or leave it out"
             )
         torch.set_default_dtype(torch.float32)
-        here = processes_here()
-        torch.set_num_threads(self.threads or max(usable_cpus() // here.local_count, 1))
+        here = find_processes()
+        torch.set_num_threads(self.threads or max(count_usable_cpus() // here.local_count, 1))
         torch.manual_seed(self.seed)
         return self.torch_device()
 
 
-def device_of(kind: str) -> torch.device:
+def find_device(kind: str) -> torch.device:
     """The device of this kind; of several GPUs that of this process."""
-    here = processes_here()
+    here = find_processes()
     return torch.device(kind, here.local) if kind == "cuda" and here.count > 1 else torch.device(kind)
 
 
@@ -101,7 +101,7 @@ AS_IT_IS = nullcontext()  # entering torch's, disabled, costs ten microseconds
 TorchState = tuple[Any, ...]
 
 
-def torch_state() -> TorchState:
+def read_torch_settings() -> TorchState:
     """Settings of torch that hold for the whole process, and that no component may change: a quarter of a microsecond."""
     return (
         torch.get_default_dtype(),
@@ -119,10 +119,10 @@ SETTERS: tuple[tuple[str, Callable[[Any], object]], ...] = (
 )
 
 
-def restore_torch(state: TorchState) -> list[str]:
+def restore_torch_settings(state: TorchState) -> list[str]:
     """Put the settings back; what had been changed, in words."""
     changed = []
-    for (what, put), before, now in zip(SETTERS, state, torch_state(), strict=True):
+    for (what, put), before, now in zip(SETTERS, state, read_torch_settings(), strict=True):
         if before != now:
             put(before)
             changed.append(f"{what} (to {now}, put back to {before})")
@@ -130,14 +130,14 @@ def restore_torch(state: TorchState) -> list[str]:
 
 
 @contextmanager
-def torch_kept(what: str) -> Iterator[None]:
+def keep_torch_settings(what: str) -> Iterator[None]:
     """Put torch's settings back after the block, and say that `what` changed them."""
-    before = torch_state()
+    before = read_torch_settings()
     try:
         yield
     finally:
-        if torch_state() != before:
-            log.warning("%s changed %s", what, ", ".join(restore_torch(before)))
+        if read_torch_settings() != before:
+            log.warning("%s changed %s", what, ", ".join(restore_torch_settings(before)))
 
 
 def reseed(device: torch.device, number: int) -> None:
@@ -149,14 +149,14 @@ def reseed(device: torch.device, number: int) -> None:
         torch.mps.manual_seed(number)
 
 
-def usable_cpus() -> int:
+def count_usable_cpus() -> int:
     """CPUs this process may use: affinity and the quota of its control group, at least 1."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota()
+    quota = read_cgroup_quota()
     return max(1, min(count, int(quota)) if quota else count)
 
 
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+def read_cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """CPUs the control group grants, or None without a limit. Reads version 2, then version 1."""
     try:
         limit, period = (root / "cpu.max").read_text().split()

@@ -17,26 +17,26 @@ MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 WORD = 1 << 64
 
 
-def signed(word: int) -> int:
+def to_signed(word: int) -> int:
     """A 64-bit pattern as torch holds it."""
     word %= WORD
     return word - WORD if word >= WORD // 2 else word
 
 
-def shifted_right(x: Tensor, bits: int) -> Tensor:
+def shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical shift: torch's own keeps the sign."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def mix(x: Tensor) -> Tensor:
     """SplitMix64's output function on int64, element by element."""
-    x = x + signed(GOLDEN)
-    x = (x ^ shifted_right(x, 30)) * signed(MULTIPLIERS[0])
-    x = (x ^ shifted_right(x, 27)) * signed(MULTIPLIERS[1])
-    return x ^ shifted_right(x, 31)
+    x = x + to_signed(GOLDEN)
+    x = (x ^ shift_right(x, 30)) * to_signed(MULTIPLIERS[0])
+    x = (x ^ shift_right(x, 27)) * to_signed(MULTIPLIERS[1])
+    return x ^ shift_right(x, 31)
 
 
-def draws(seed: int, epoch: int, index: Tensor) -> Tensor:
+def random_numbers(seed: int, epoch: int, index: Tensor) -> Tensor:
     """The random number of each sample: int64 of the shape of `index`."""
     start = mix(mix(torch.tensor(seed, dtype=torch.int64)) ^ epoch)
     return mix(start.to(index.device) ^ mix(index.to(torch.int64)))
@@ -47,10 +47,10 @@ def seed_of_step(seed: int, step: int, stream: int = 0) -> int:
 
     Plain integers, since it is asked at every step; the same function as `mix`.
     """
-    return mixed(mixed(mixed(seed) ^ step) ^ stream) >> 1
+    return mix_word(mix_word(mix_word(seed) ^ step) ^ stream) >> 1
 
 
-def mixed(word: int) -> int:
+def mix_word(word: int) -> int:
     word = (word + GOLDEN) % WORD
     word = (word ^ (word >> 30)) * MULTIPLIERS[0] % WORD
     word = (word ^ (word >> 27)) * MULTIPLIERS[1] % WORD
@@ -63,6 +63,6 @@ def uniform(draw: Tensor, stream: str, count: int) -> Tensor:
     `stream` names what they are for; different names give independent numbers.
     """
     name = int.from_bytes(stream.encode()[:8].ljust(8, b"\0"), "little")
-    base = mix(draw ^ signed(name))
-    place = torch.arange(1, count + 1, device=draw.device, dtype=torch.int64) * signed(GOLDEN)
-    return shifted_right(mix(base[:, None] + place), 11).to(torch.float64) * 2.0**-53
+    base = mix(draw ^ to_signed(name))
+    place = torch.arange(1, count + 1, device=draw.device, dtype=torch.int64) * to_signed(GOLDEN)
+    return shift_right(mix(base[:, None] + place), 11).to(torch.float64) * 2.0**-53

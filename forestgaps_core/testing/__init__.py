@@ -2,7 +2,7 @@
 
 from forestgaps_core.testing.conformance import CHECKS as CHECKS
 from forestgaps_core.testing.conformance import THRESHOLDS as THRESHOLDS
-from forestgaps_core.testing.conformance import built as built
+from forestgaps_core.testing.conformance import build_component as build_component
 from forestgaps_core.testing.conformance import check_callback as check_callback
 from forestgaps_core.testing.conformance import check_config as check_config
 from forestgaps_core.testing.conformance import check_config_class as check_config_class
@@ -12,7 +12,7 @@ from forestgaps_core.testing.conformance import check_metric as check_metric
 from forestgaps_core.testing.conformance import check_model as check_model
 from forestgaps_core.testing.conformance import check_normalization as check_normalization
 from forestgaps_core.testing.conformance import check_scheduler as check_scheduler
-from forestgaps_core.testing.conformance import close as close
 from forestgaps_core.testing.conformance import example_batch as example_batch
 from forestgaps_core.testing.conformance import example_logits as example_logits
-from forestgaps_core.testing.conformance import with_garbage as with_garbage
+from forestgaps_core.testing.conformance import fill_invalid_with_garbage as fill_invalid_with_garbage
+from forestgaps_core.testing.conformance import require_close as require_close

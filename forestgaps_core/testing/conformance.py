@@ -19,7 +19,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import Batch, Data, mapped
+from forestgaps_core.components import Batch, Data, map_tensors
 from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
 from forestgaps_core.kinds import KINDS, build
@@ -56,7 +56,7 @@ def example_logits(batch: Batch, seed: int = 1) -> Tensor:
     return (batch.target - 0.5) * 2 + noise * 2
 
 
-def with_garbage(batch: Batch, logits: Tensor) -> tuple[Batch, Tensor]:
+def fill_invalid_with_garbage(batch: Batch, logits: Tensor) -> tuple[Batch, Tensor]:
     """The same question with other things under the invalid pixels."""
     garbage = torch.where(batch.valid, 0.0, 1.0)
     height = None if batch.height is None else batch.height + 50 * garbage
@@ -64,12 +64,12 @@ def with_garbage(batch: Batch, logits: Tensor) -> tuple[Batch, Tensor]:
     return changed, torch.where(batch.valid, logits, logits * -3 + 7)
 
 
-def picked(batch: Batch, order: Tensor) -> Batch:
+def select_samples(batch: Batch, order: Tensor) -> Batch:
     """The samples of a batch in this order."""
-    return mapped(batch, lambda tensor: tensor[order])
+    return map_tensors(batch, lambda tensor: tensor[order])
 
 
-def built(kind: str, config: Any, **arguments: Any) -> Any:
+def build_component(kind: str, config: Any, **arguments: Any) -> Any:
     """Build a component as a run would, with plain stand-ins for the arguments it may ask for."""
     stand_ins: dict[str, Any] = {
         "seed": 0,
@@ -115,7 +115,7 @@ def check_config_class(kind: type) -> None:
 
 def check_loss(config: Any) -> None:
     check_config(config)
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     batch = example_batch()
     logits = example_logits(batch).requires_grad_()
     value = loss(logits, batch)
@@ -126,16 +126,16 @@ def check_loss(config: Any) -> None:
     assert gradient.abs().sum() > 0, "the gradient is zero everywhere"
     invalid = ~batch.valid.expand_as(gradient)
     assert (gradient[invalid] == 0).all(), "invalid pixels have a gradient"
-    changed_batch, changed_logits = with_garbage(batch, logits.detach())
-    close(loss(changed_logits, changed_batch), value, "invalid pixels change the loss")
+    changed_batch, changed_logits = fill_invalid_with_garbage(batch, logits.detach())
+    require_close(loss(changed_logits, changed_batch), value, "invalid pixels change the loss")
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(2))
-    close(loss(logits.detach()[order], picked(batch, order)), value, "the order of the samples changes the loss")
-    one = picked(batch, torch.tensor([0]))
+    require_close(loss(logits.detach()[order], select_samples(batch, order)), value, "the order of the samples changes the loss")
+    one = select_samples(batch, torch.tensor([0]))
     assert loss(logits.detach()[:1], one).isfinite(), "the loss of a single sample is not finite"
     nothing = attrs.evolve(batch, valid=torch.zeros_like(batch.valid))
     empty = logits.detach().clone().requires_grad_()
     value = loss(empty, nothing)
-    close(value, torch.zeros(()), "without a valid pixel the loss is not 0")
+    require_close(value, torch.zeros(()), "without a valid pixel the loss is not 0")
     if value.requires_grad:
         (gradient,) = torch.autograd.grad(value, empty, materialize_grads=True)
         assert (gradient == 0).all(), "without a valid pixel there is a gradient"
@@ -155,36 +155,38 @@ def check_metric(config: Any) -> None:
     check_config(config)
     batch = example_batch(samples=6)
     logits = example_logits(batch)
-    assert dict(built("metrics", config).compute()) == {}, "without any batch a metric has no values"
+    assert dict(build_component("metrics", config).compute()) == {}, "without any batch a metric has no values"
 
     def scores(parts: list[Tensor]) -> Mapping[str, float]:
-        metric = built("metrics", config)
+        metric = build_component("metrics", config)
         for part in parts:
-            metric.update(logits[part], picked(batch, part))
+            metric.update(logits[part], select_samples(batch, part))
         values: Mapping[str, float] = metric.compute()
         return values
 
     whole = scores([torch.arange(6)])
     assert whole, "a metric has at least one value"
     assert all(isinstance(value, float) for value in whole.values()), "values are Python floats"
-    same(scores([torch.tensor([4, 0]), torch.tensor([1, 5, 2]), torch.tensor([3])]), whole, "order and batches change the scores")
-    first, second = built("metrics", config), built("metrics", config)
-    first.update(logits[:2], picked(batch, torch.arange(2)))
-    second.update(logits[2:], picked(batch, torch.arange(2, 6)))
+    require_same(
+        scores([torch.tensor([4, 0]), torch.tensor([1, 5, 2]), torch.tensor([3])]), whole, "order and batches change the scores"
+    )
+    first, second = build_component("metrics", config), build_component("metrics", config)
+    first.update(logits[:2], select_samples(batch, torch.arange(2)))
+    second.update(logits[2:], select_samples(batch, torch.arange(2, 6)))
     untouched = dict(second.compute())
     first.merge(second)
-    same(first.compute(), whole, "merging two metrics differs from one pass")
-    same(second.compute(), untouched, "merging changed the metric merged in")
-    empty = built("metrics", config)
+    require_same(first.compute(), whole, "merging two metrics differs from one pass")
+    require_same(second.compute(), untouched, "merging changed the metric merged in")
+    empty = build_component("metrics", config)
     empty.merge(first)
-    same(empty.compute(), whole, "merging into an empty metric differs")
-    first.merge(built("metrics", config))
-    same(first.compute(), whole, "merging an empty metric in differs")
-    changed_batch, changed_logits = with_garbage(batch, logits)
-    metric = built("metrics", config)
+    require_same(empty.compute(), whole, "merging into an empty metric differs")
+    first.merge(build_component("metrics", config))
+    require_same(first.compute(), whole, "merging an empty metric in differs")
+    changed_batch, changed_logits = fill_invalid_with_garbage(batch, logits)
+    metric = build_component("metrics", config)
     metric.update(changed_logits, changed_batch)
-    same(metric.compute(), whole, "invalid pixels change the scores")
-    nothing = built("metrics", config)
+    require_same(metric.compute(), whole, "invalid pixels change the scores")
+    nothing = build_component("metrics", config)
     nothing.update(logits, attrs.evolve(batch, valid=torch.zeros_like(batch.valid)))
     for name, value in nothing.compute().items():
         assert math.isnan(value) or value == 0, f"without a valid pixel {name} is {value}; it should be NaN, or a count of 0"
@@ -193,35 +195,35 @@ def check_metric(config: Any) -> None:
 def check_scheduler(config: Any) -> None:
     check_config(config)
     total = 100
-    one, other = (built("scheduler", config, total_steps=total, steps_per_epoch=10) for _ in range(2))
+    one, other = (build_component("scheduler", config, total_steps=total, steps_per_epoch=10) for _ in range(2))
     forwards = [one(step) for step in range(total + 20)]
     backwards = [other(step) for step in reversed(range(total + 20))][::-1]
     assert forwards == backwards, "the factor depends on more than the step"
     for step, factor in enumerate(forwards):
         assert isinstance(factor, float) and math.isfinite(factor) and factor >= 0, f"the factor at step {step} is {factor!r}"
     assert max(forwards) > 0, "the factor is 0 at every step"
-    assert built("scheduler", config, total_steps=1, steps_per_epoch=1)(0) >= 0, "a run of one step has no factor"
+    assert build_component("scheduler", config, total_steps=1, steps_per_epoch=1)(0) >= 0, "a run of one step has no factor"
 
 
 def check_normalization(config: Any) -> None:
     check_config(config)
     torch.manual_seed(0)
-    layer = built("normalization", config)(16)
+    layer = build_component("normalization", config)(16)
     assert isinstance(layer, nn.Module), "a normalization makes an nn.Module"
     x = torch.randn(4, 16, 8, 8) * 3 + 2
     y = layer(x)
     assert y.shape == x.shape and y.isfinite().all(), "the layer changes the shape or makes values that are not finite"
-    again = built("normalization", config)(16)
+    again = build_component("normalization", config)(16)
     again.load_state_dict(layer.state_dict())
     layer.eval(), again.eval()
-    close(again(x), layer(x), "the layer's state_dict does not hold all of its state")
-    close(layer(x[:1]), layer(x)[:1], "a tile alone is normalized otherwise than in a batch")
+    require_close(again(x), layer(x), "the layer's state_dict does not hold all of its state")
+    require_close(layer(x[:1]), layer(x)[:1], "a tile alone is normalized otherwise than in a batch")
 
 
 def check_model(config: Any) -> None:
     check_config(config)
     torch.manual_seed(0)
-    model = built("model", config)
+    model = build_component("model", config)
     assert isinstance(model, nn.Module), "a model is an nn.Module"
     batch = example_batch(samples=2, size=64)
     logits = model(batch.dsm, batch.valid, batch.thresholds)
@@ -234,23 +236,27 @@ def check_model(config: Any) -> None:
     with torch.no_grad():
         logits = model(batch.dsm, batch.valid, batch.thresholds)
         assert logits.isfinite().all(), "logits are not finite"
-        close(
+        require_close(
             model(batch.dsm[:1], batch.valid[:1], batch.thresholds[:1]),
             logits[:1],
             "a tile alone gives other logits than in a batch",
             1e-3,
         )
         one = model(batch.dsm, batch.valid, batch.thresholds[:, 1:2])
-        close(one, logits[:, 1:2], "the plane of a threshold depends on the other thresholds asked", 1e-3)
-        close(model(batch.dsm + 512.0, batch.valid, batch.thresholds), logits, "raising the whole terrain changes the logits", 2e-2)
+        require_close(one, logits[:, 1:2], "the plane of a threshold depends on the other thresholds asked", 1e-3)
+        require_close(
+            model(batch.dsm + 512.0, batch.valid, batch.thresholds), logits, "raising the whole terrain changes the logits", 2e-2
+        )
         odd = model(batch.dsm[..., :50, :37], batch.valid[..., :50, :37], batch.thresholds)
         assert tuple(odd.shape[-2:]) == (50, 37), f"a tile of 50 x 37 pixels comes back as {tuple(odd.shape[-2:])}"
         nothing = model(torch.zeros_like(batch.dsm), torch.zeros_like(batch.valid), batch.thresholds)
         assert nothing.isfinite().all(), "a tile without any valid pixel gives logits that are not finite"
-        again = built("model", config)
+        again = build_component("model", config)
         again.load_state_dict(model.state_dict())
         again.eval()
-        close(again(batch.dsm, batch.valid, batch.thresholds), logits, "the model's state_dict does not hold all of its state")
+        require_close(
+            again(batch.dsm, batch.valid, batch.thresholds), logits, "the model's state_dict does not hold all of its state"
+        )
 
 
 def check_callback(config: Any, run_folder: Path) -> None:
@@ -258,14 +264,14 @@ def check_callback(config: Any, run_folder: Path) -> None:
     import pluggy
 
     check_config(config)
-    callback = built("callbacks", config, run_folder=run_folder)
+    callback = build_component("callbacks", config, run_folder=run_folder)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(TrainingEvents)
     manager.register(callback)
     manager.check_pending()
     assert manager.get_hookcallers(callback), f"{type(callback).__name__} listens to no event"
     if hasattr(callback, "state_dict"):
-        other = built("callbacks", config, run_folder=run_folder)
+        other = build_component("callbacks", config, run_folder=run_folder)
         other.load_state_dict(callback.state_dict())
         assert other.state_dict() == callback.state_dict(), f"{type(callback).__name__} loses state in a checkpoint"
 
@@ -273,7 +279,7 @@ def check_callback(config: Any, run_folder: Path) -> None:
 def check_data(config: Any, **arguments: Any) -> None:
     """Checks every split: sizes, kinds, and that a sample is a function of (index, draw)."""
     check_config(config)
-    data, again = built("data", config, **arguments), built("data", config, **arguments)
+    data, again = build_component("data", config, **arguments), build_component("data", config, **arguments)
     assert isinstance(data, Data), f"{type(data).__name__} lacks resolution_m, train, validation or test"
     assert data.resolution_m > 0, f"a resolution of {data.resolution_m} m"
     for split in ("train", "validation", "test"):
@@ -296,13 +302,13 @@ def check_data(config: Any, **arguments: Any) -> None:
             )
 
 
-def close(found: Tensor, expected: Tensor, sentence: str, tolerance: float = 1e-5) -> None:
+def require_close(found: Tensor, expected: Tensor, sentence: str, tolerance: float = 1e-5) -> None:
     difference = (found.detach().double() - expected.detach().double()).abs().max().item()
     scale = max(1.0, expected.detach().abs().max().item())
     assert difference <= tolerance * scale, f"{sentence}: by up to {difference:.3g}"
 
 
-def same(found: Mapping[str, float], expected: Mapping[str, float], sentence: str) -> None:
+def require_same(found: Mapping[str, float], expected: Mapping[str, float], sentence: str) -> None:
     assert found.keys() == expected.keys(), f"{sentence}: names {sorted(set(found) ^ set(expected))}"
     for name, value in expected.items():
         other = found[name]

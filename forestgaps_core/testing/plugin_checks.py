@@ -21,11 +21,11 @@ from attrs import frozen
 
 from forestgaps_core.config.run_file import SECTIONS, read_table
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.inference.model_folder import is_network, trained_network
+from forestgaps_core.inference.model_folder import is_network, load_trained_network
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.isolation import message_of
-from forestgaps_core.plugins.names import Component, Offer, Plugin, full_name, load_target, one_line
-from forestgaps_core.plugins.provenance import names_in
+from forestgaps_core.plugins.isolation import read_message
+from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
+from forestgaps_core.plugins.provenance import list_components
 from forestgaps_core.plugins.registry import TABLES, Plugins
 from forestgaps_core.testing import conformance as testing
 
@@ -77,20 +77,22 @@ def check_plugin(plugins: Plugins, plugin: Plugin) -> Iterator[Verdict]:
     if plugin.failed:  # a row that is malformed is in none of the tables
         yield Verdict("table", plugin.reason)
     else:
-        yield verdict("table", check_table, plugin)
+        yield reach_verdict("table", check_table, plugin)
     for kind, component in rows:
-        yield verdict(f"{kind}.{component.name}", check_component, kind, component)
+        yield reach_verdict(f"{kind}.{component.name}", check_component, kind, component)
     for table, offer in records:
-        yield verdict(f"{table} {offer.name}", RECORD_CHECKS[table], plugins, offer)
+        yield reach_verdict(f"{table} {offer.name}", RECORD_CHECKS[table], plugins, offer)
 
 
-def verdict(place: str, check: Any, *arguments: Any) -> Verdict:
+def reach_verdict(place: str, check: Any, *arguments: Any) -> Verdict:
     try:
         check(*arguments)
     except NotCheckedError as reason:
         return Verdict(place, unchecked=str(reason))
     except (Exception, SystemExit) as error:  # code of a plugin may fail in any way
-        return Verdict(place, problem=message_of(error) if isinstance(error, ForestgapsError | AssertionError) else one_line(error))
+        return Verdict(
+            place, problem=read_message(error) if isinstance(error, ForestgapsError | AssertionError) else format_error(error)
+        )
     return Verdict(place)
 
 
@@ -141,7 +143,7 @@ def check_component(kind: str, component: Component) -> None:
         else:
             testing.CHECKS[kind](config)
     except ForestgapsError as error:  # it asks for something that is not there, such as a folder of data or another setting
-        raise NotCheckedError(f"what it builds: {one_line(error)}") from error
+        raise NotCheckedError(f"what it builds: {format_error(error)}") from error
 
 
 def check_build(kind: str, config_class: type) -> None:
@@ -173,28 +175,28 @@ def check_command(plugins: Plugins, offer: Offer) -> None:
 
 def check_recipe(plugins: Plugins, offer: Offer) -> None:
     """That it is a run file whose components can be had and whose settings are right."""
-    from forestgaps_core.config.run_file import config_from
+    from forestgaps_core.config.run_file import read_config
 
-    path = resource(offer.record.target)
+    path = find_resource(offer.record.target)
     if not path.is_file():
         raise AssertionError(f"{path} is missing")
     table = read_table(path)
-    lacking = [name for _, kind, name in names_in(table) if name.rpartition(":")[2] not in plugins.components(kind)]
+    lacking = [name for _, kind, name in list_components(table) if name.rpartition(":")[2] not in plugins.components(kind)]
     if lacking:
         unknown = [key for key in table if key not in SECTIONS]
         assert not unknown, f"{path} has unknown tables: {', '.join(unknown)}"
         raise NotCheckedError(f"its settings: no installed package offers {', '.join(lacking)}")
-    config_from(table, plugins, source=str(path), folder=path.parent)
+    read_config(table, plugins, source=str(path), folder=path.parent)
 
 
 def check_network(plugins: Plugins, offer: Offer) -> None:
     """That its folder is whole, and that its network can be built and takes its weights."""
     from forestgaps_core.inference.predictor import load_predictor
 
-    path = resource(offer.record.target)
+    path = find_resource(offer.record.target)
     if not is_network(path):
         raise AssertionError(f"there is no network.json in {path}")
-    trained_network(path, plugins=plugins)
+    load_trained_network(path, plugins=plugins)
     load_predictor(path, device="cpu", plugins=plugins)
 
 
@@ -216,7 +218,7 @@ def check_engine(plugins: Plugins, offer: Offer) -> None:
     raise NotCheckedError("whether it runs a network, which needs an exported one")
 
 
-def resource(target: str) -> Path:
+def find_resource(target: str) -> Path:
     """Return the place of `package:file`."""
     package, _, name = target.partition(":")
     return Path(str(files(import_module(package)))) / name

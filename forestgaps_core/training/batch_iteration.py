@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from forestgaps_core.runtime.distributed import Processes
-from forestgaps_core.training.nonfinite_report import Moment
+from forestgaps_core.training.nonfinite_report import StepPosition
 
 
-def from_place(train: Any, epoch: int, batch: int) -> Iterable[Any]:
+def skip_to(train: Any, epoch: int, batch: int) -> Iterable[Any]:
     """The rest of an epoch. With `seek` nothing is read twice; without it, the batches before are read and left."""
     if hasattr(train, "seek"):
         train.seek(epoch, batch)
@@ -21,7 +21,7 @@ def from_place(train: Any, epoch: int, batch: int) -> Iterable[Any]:
     return islice(train, batch, None)
 
 
-def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+def move_to_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """Each batch on the device, the next one already on its way there."""
     waiting = None
     for batch in batches:
@@ -33,14 +33,14 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
         yield waiting
 
 
-def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def group_batches(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Lists of `size` batches; the last may be shorter."""
     iterator = iter(batches)
     while group := list(islice(iterator, size)):
         yield group
 
 
-def weights_of(train: Any, first: int, count: int, processes: Processes) -> list[float]:
+def find_batch_weights(train: Any, first: int, count: int, processes: Processes) -> list[float]:
     """What each of `count` batches of a step counts, from the batch `first` of the epoch on: the mean over them and, where each
     process has a share, over all samples of each.
     """
@@ -49,7 +49,7 @@ def weights_of(train: Any, first: int, count: int, processes: Processes) -> list
     return [train.weight(first + place) / (count * processes.count) for place in range(count)]
 
 
-def read_again(train: Any, moment: Moment, accumulate: int) -> list[Any]:
+def read_again(train: Any, moment: StepPosition, accumulate: int) -> list[Any]:
     """The batches of a step, on the CPU; none if the loader cannot tell."""
     numbers = range(moment.batch, moment.batch + accumulate)
     if hasattr(train, "read"):

@@ -17,14 +17,14 @@ import pluggy
 from forestgaps_core.errors import ForestgapsError, PluginError, nearest
 from forestgaps_core.files.atomic import is_of_the_disk
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
-from forestgaps_core.runtime.environment import restore_torch, torch_state
+from forestgaps_core.runtime.environment import read_torch_settings, restore_torch_settings
 
 log = logging.getLogger("forestgaps")
 EVENTS = tuple(name for name in vars(TrainingEvents) if not name.startswith("_"))
 
 
-def named_as_class(place: str, thing: object) -> Callable[[], str]:
-    return lambda: f"{place} ({named(thing)})"
+def describe_by_class(place: str, thing: object) -> Callable[[], str]:
+    return lambda: f"{place} ({describe_callback(thing)})"
 
 
 class Events:
@@ -45,7 +45,7 @@ class Events:
         callbacks: Mapping[str, object],
         *,
         on_error: Literal["stop", "go_on"] = "stop",
-        owner: Callable[[str, object], Callable[[], str]] = named_as_class,
+        owner: Callable[[str, object], Callable[[], str]] = describe_by_class,
         everywhere_only: bool = False,
     ) -> None:
         self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
@@ -59,32 +59,34 @@ class Events:
             try:
                 manager.register(callback, name=label)
             except pluggy.PluginValidationError as error:
-                raise PluginError(f"callback {label!r} ({named(callback)}): {error}") from error
+                raise PluginError(f"callback {label!r} ({describe_callback(callback)}): {error}") from error
         for event in EVENTS:
             calls = getattr(manager.hook, event).get_hookimpls()[::-1]
             bound = tuple((call.function, tuple(call.argnames), str(call.plugin_name)) for call in calls)
             setattr(self, event, partial(self._tell, event, bound))
 
     def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:
-        before = torch_state()
+        before = read_torch_settings()
         for function, names, label in calls:
             try:
                 function(*[arguments[name] for name in names])
             except (Exception, SystemExit) as error:
                 self._failed(event, label, error)
-            if torch_state() != before:
-                self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch(before)))
+            if read_torch_settings() != before:
+                self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch_settings(before)))
 
     def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
         if is_of_the_disk(error):
-            self._once(label, reason_of(error), "%s, at %s: %s; training continues", self._words(label), event, one_line(error))
+            self._once(
+                label, read_reason(error), "%s, at %s: %s; training continues", self._words(label), event, format_error(error)
+            )
             return
         if isinstance(error, ForestgapsError):
             error.add_note(f"in {self._words(label)}, at {event}")
             raise error
         where = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {one_line(error)} ({where.filename}, line {where.lineno})"
+        what = f"{type(error).__name__}: {format_error(error)} ({where.filename}, line {where.lineno})"
         sentence = f"{self._words(label)} failed at {event}: {what}"
         if self.on_error == "stop":
             raise PluginError(f"{sentence}; without it, or with training.callback_errors = 'go_on', the run continues") from error
@@ -102,19 +104,19 @@ class Events:
         raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
 
 
-def reason_of(error: Exception | SystemExit) -> str:
+def read_reason(error: Exception | SystemExit) -> str:
     """The same words for the same reason: a sentence about a full disk says how full it is, which changes by the step."""
     number = getattr(error.__cause__ or error, "errno", None)
-    return one_line(error) if number is None else f"errno {number}"
+    return format_error(error) if number is None else f"errno {number}"
 
 
-def one_line(error: Exception | SystemExit) -> str:
+def format_error(error: Exception | SystemExit) -> str:
     text = getattr(error, "strerror", None) or str(error)
     path = getattr(error, "filename", None)
     return " ".join(f"{text}{f': {path}' if path else ''}".split())[:300]
 
 
-def named(callback: object) -> str:
+def describe_callback(callback: object) -> str:
     return f"{type(callback).__module__}.{type(callback).__qualname__}"
 
 
@@ -125,15 +127,21 @@ def check_events(manager: pluggy.PluginManager, label: str, callback: object) ->
         marked = manager.parse_hookimpl_opts(callback, name)
         if marked is None:
             if name in EVENTS and callable(getattr(callback, name)):
-                raise PluginError(f"callback {label!r} ({named(callback)}): {name} lacks @hookimpl, so it would never be called")
+                raise PluginError(
+                    f"callback {label!r} ({describe_callback(callback)}): {name} lacks @hookimpl, so it would never be called"
+                )
             continue
         if marked.get("wrapper") or marked.get("hookwrapper"):
-            raise PluginError(f"callback {label!r} ({named(callback)}): {name} is a wrapper; training events cannot be wrapped")
+            raise PluginError(
+                f"callback {label!r} ({describe_callback(callback)}): {name} is a wrapper; training events cannot be wrapped"
+            )
         if name not in EVENTS:
             raise PluginError(
-                f"callback {label!r} ({named(callback)}): no training event {name!r}{nearest(name, EVENTS)}; "
+                f"callback {label!r} ({describe_callback(callback)}): no training event {name!r}{nearest(name, EVENTS)}; "
                 f"there is: {', '.join(EVENTS)}"
             )
         heard += 1
     if not heard:
-        raise PluginError(f"callback {label!r} ({named(callback)}) listens to no training event; there is: {', '.join(EVENTS)}")
+        raise PluginError(
+            f"callback {label!r} ({describe_callback(callback)}) listens to no training event; there is: {', '.join(EVENTS)}"
+        )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Metric
-from forestgaps_core.plugins.contracts import Blamed, Name, checked_scores
+from forestgaps_core.plugins.contracts import Blamed, Name, check_scores
 from forestgaps_core.runtime.distributed import Processes
-from forestgaps_core.training.nonfinite_report import listed, placed
+from forestgaps_core.training.nonfinite_report import describe_tile, join_names
 
 
 class Evaluation:
@@ -40,16 +40,16 @@ class Evaluation:
 
     def scores(self, processes: Processes) -> dict[str, float]:
         """Named `split/label/value`, and `split/loss`, the mean over batches. Metrics then hold what all processes saw."""
-        losses = self._of_all(processes)
+        losses = self._gather_losses(processes)
         scores = {f"{self.split}/loss": torch.stack(losses).mean().item()} if losses else {}
         for label, metric in self.metrics.items():
             with self.blamed[label]:
                 computed = metric.compute()
-            found = checked_scores(computed, self.blamed[label].name)
+            found = check_scores(computed, self.blamed[label].name)
             scores |= {f"{self.split}/{label}/{name}": value for name, value in found.items()}
         return scores
 
-    def _of_all(self, processes: Processes) -> list[Tensor]:
+    def _gather_losses(self, processes: Processes) -> list[Tensor]:
         """Losses in the order of the batches; metrics merged in the order of the processes."""
         if processes.count == 1:
             return self.losses
@@ -61,7 +61,7 @@ class Evaluation:
         # Batch b was read by process b modulo their number.
         return [loss for row in zip_longest(*(losses for losses, _ in every)) for loss in row if loss is not None]
 
-    def not_finite(self, source: Any) -> str | None:
+    def describe_nonfinite(self, source: Any) -> str | None:
         """Where the network returned something not finite, in words; None if nowhere.
 
         Args:
@@ -70,6 +70,6 @@ class Evaluation:
         if not self.finite or all(torch.stack([finite for finite, _ in self.finite]).tolist()):
             return None
         bad = [(batch, index) for batch, (finite, index) in enumerate(self.finite) if not finite]
-        tiles = [placed(source, sample, 0) for _, index in bad if index is not None for sample in index.tolist()]
-        where = f"batch {listed([str(batch + 1) for batch, _ in bad])} of the {self.split} split, with {listed(tiles)}"
+        tiles = [describe_tile(source, sample, 0) for _, index in bad if index is not None for sample in index.tolist()]
+        where = f"batch {join_names([str(batch + 1) for batch, _ in bad])} of the {self.split} split, with {join_names(tiles)}"
         return f"what the network returns is not finite in {where}"

@@ -15,14 +15,14 @@ from attrs import define, field
 from forestgaps_core.components import Tiles
 from forestgaps_core.errors import NumbersError
 from forestgaps_core.runtime.distributed import Processes
-from forestgaps_core.training.nonfinite_detection import Watch
-from forestgaps_core.training.nonfinite_report import Finding, Moment, placed, saved
+from forestgaps_core.training.nonfinite_detection import NonfiniteDetector
+from forestgaps_core.training.nonfinite_report import NonfiniteReport, StepPosition, describe_tile, save_report
 
 log = logging.getLogger("forestgaps")
 
 
 @define(eq=False, kw_only=True)
-class BadSteps:
+class NonfiniteAction:
     """What the watch of a run saw.
 
     Attributes:
@@ -31,16 +31,16 @@ class BadSteps:
         since: The first step since the watch was read.
     """
 
-    watch: Watch
+    watch: NonfiniteDetector
     folder: Path | None
     processes: Processes
-    since: Moment = field(factory=lambda: Moment(step=0, epoch=0, batch=0))
+    since: StepPosition = field(factory=lambda: StepPosition(step=0, epoch=0, batch=0))
 
-    def forget(self, now: Moment) -> None:
+    def forget(self, now: StepPosition) -> None:
         self.watch.forget()
         self.since = now
 
-    def check(self, now: Moment, accumulate: int, look: Callable[[Moment], Finding]) -> None:
+    def check(self, now: StepPosition, accumulate: int, look: Callable[[StepPosition], NonfiniteReport]) -> None:
         """Ask the watch for the steps since it was last asked.
 
         Args:
@@ -55,8 +55,8 @@ class BadSteps:
         good = self.watch.read()
         if good is None:
             return
-        finding = look(Moment(step=since.step + good, epoch=since.epoch, batch=since.batch + good * accumulate))
-        kept = saved(finding, self.folder, self.processes.rank)
+        finding = look(StepPosition(step=since.step + good, epoch=since.epoch, batch=since.batch + good * accumulate))
+        kept = save_report(finding, self.folder, self.processes.rank)
         sentences = self.processes.gathered(finding.sentence() + (f"; kept in {kept}" if kept else ""))
         sentence = "; ".join(dict.fromkeys(sentences))
         skipped = int(self.watch.skipped.item())
@@ -68,10 +68,10 @@ class BadSteps:
         raise NumbersError(f"{sentence}; {advice}. The weights were not moved; checkpoints of before are whole")
 
 
-def place_in(train: object, read: Iterable[Any]) -> Callable[[int], str]:
+def describe_place(train: object, read: Iterable[Any]) -> Callable[[int], str]:
     """Words for the tile of a sample, by its index, in what was read of a loader."""
     source = getattr(train, "source", None)
     draws = {
         index: draw for t in read if isinstance(t, Tiles) for index, draw in zip(t.index.tolist(), t.draw.tolist(), strict=True)
     }
-    return lambda index: placed(source, index, draws.get(index, 0))
+    return lambda index: describe_tile(source, index, draws.get(index, 0))

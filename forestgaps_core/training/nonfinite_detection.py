@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-class Watch:
+class NonfiniteDetector:
     """Watches the steps of a run.
 
     Args:
@@ -70,11 +70,11 @@ def step_unless(bad: Tensor, optimizer: Optimizer, parameters: Sequence[Tensor])
         finally:
             del optimizer.found_inf, optimizer.grad_scale  # type: ignore[attr-defined]
     else:
-        blank([p.grad for p in parameters if p.grad is not None], bad, 0.0)
+        fill_where([p.grad for p in parameters if p.grad is not None], bad, 0.0)
         optimizer.step()
 
 
-def blank(tensors: Sequence[Tensor], bad: Tensor, value: float) -> None:
+def fill_where(tensors: Sequence[Tensor], bad: Tensor, value: float) -> None:
     """Fill these with `value` where `bad` is 1."""
     where = bad > 0
     for tensor in tensors:

@@ -22,7 +22,7 @@ log = logging.getLogger("forestgaps")
 
 
 @frozen(kw_only=True)
-class Moment:
+class StepPosition:
     """A step of a run."""
 
     step: int
@@ -34,7 +34,7 @@ class Moment:
 
 
 @define(kw_only=True)
-class Finding:
+class NonfiniteReport:
     """What was not finite in a step.
 
     Attributes:
@@ -43,38 +43,38 @@ class Finding:
         batches: The batches of the step, on the CPU.
     """
 
-    moment: Moment
+    moment: StepPosition
     causes: list[str] = field(factory=list)
     tiles: list[str] = field(factory=list)
     batches: list[Batch] = field(factory=list)
 
     def sentence(self) -> str:
         what = "; ".join(self.causes) or "the loss or a gradient was not finite, and is finite now: the step is not the same twice"
-        where = f"; tiles: {listed(self.tiles)}" if self.tiles else ""
+        where = f"; tiles: {join_names(self.tiles)}" if self.tiles else ""
         return f"{self.moment}: {what}{where}"
 
 
-def looked_at(
+def inspect_step(
     batches: Sequence[Batch],
-    moment: Moment,
+    moment: StepPosition,
     model: nn.Module,
     forward: Callable[[Batch], Tensor],
     loss: Callable[[Tensor, Batch], Tensor],
     place: Callable[[int], str],
-) -> Finding:
+) -> NonfiniteReport:
     """Take a step apart. Gradients and the buffers of the model are left as they were.
 
     Args:
         forward: Logits of a batch, in the step's own mode and precision.
         place: Words for the tile of a sample, by its index.
     """
-    finding = Finding(moment=moment, batches=[batch.to("cpu") for batch in batches])
-    weights = [name for name, parameter in model.named_parameters() if not all_finite(parameter)]
+    finding = NonfiniteReport(moment=moment, batches=[batch.to("cpu") for batch in batches])
+    weights = [name for name, parameter in model.named_parameters() if not is_all_finite(parameter)]
     if weights:
-        finding.causes.append(f"weights that are not finite: {listed(weights)}")
+        finding.causes.append(f"weights that are not finite: {join_names(weights)}")
     bad: list[int] = []
     every: list[int] = []
-    with kept(model):
+    with keep_state(model):
         for number, batch in enumerate(batches):
             index = batch.index.tolist() if batch.index is not None else list(range(len(batch)))
             every += index
@@ -96,16 +96,16 @@ def looked_at(
                 )
             elif value.requires_grad:
                 torch.autograd.backward(value)
-        gradients = [name for name, p in model.named_parameters() if p.grad is not None and not all_finite(p.grad)]
+        gradients = [name for name, p in model.named_parameters() if p.grad is not None and not is_all_finite(p.grad)]
         if gradients:
-            finding.causes.append(f"gradients that are not finite: {listed(gradients)}")
+            finding.causes.append(f"gradients that are not finite: {join_names(gradients)}")
     finding.causes = list(dict.fromkeys(finding.causes))
     finding.tiles = [place(index) for index in dict.fromkeys(bad or every)]
     return finding
 
 
 @contextlib.contextmanager
-def kept(model: nn.Module) -> Iterator[None]:
+def keep_state(model: nn.Module) -> Iterator[None]:
     """The model's gradients and buffers (running statistics) as they were, after the block."""
     gradients = [p.grad for p in model.parameters()]
     buffers = [buffer.clone() for buffer in model.buffers()]
@@ -121,16 +121,16 @@ def kept(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(before)
 
 
-def all_finite(tensor: Tensor) -> bool:
+def is_all_finite(tensor: Tensor) -> bool:
     return bool(tensor.detach().isfinite().all())
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
-def placed(source: Any, index: int, draw: int) -> str:
+def describe_tile(source: Any, index: int, draw: int) -> str:
     """Words for a tile: what its source says of it, or its index."""
     with contextlib.suppress(Exception):  # it is asked for the sake of a message
         if hasattr(source, "place"):
@@ -140,7 +140,7 @@ def placed(source: Any, index: int, draw: int) -> str:
     return f"tile {index}"
 
 
-def saved(finding: Finding, folder: Path | None, rank: int = 0) -> Path | None:
+def save_report(finding: NonfiniteReport, folder: Path | None, rank: int = 0) -> Path | None:
     """Keep the batches and the finding in the folder; the tensors' file, or None where that is not possible."""
     if folder is None:
         return None
@@ -148,7 +148,7 @@ def saved(finding: Finding, folder: Path | None, rank: int = 0) -> Path | None:
     path = folder / f"step-{finding.moment.step + 1:06d}{of}.pt"
     try:
         with new_file(path) as file:
-            torch.save([as_plain(batch) for batch in finding.batches], file)
+            torch.save([to_plain(batch) for batch in finding.batches], file)
         write_json(path.with_suffix(".json"), {"where": str(finding.moment), "causes": finding.causes, "tiles": finding.tiles})
     except (ForestgapsError, OSError, RuntimeError) as error:
         log.warning("the batch of %s could not be kept: %s", finding.moment, error)
@@ -156,6 +156,6 @@ def saved(finding: Finding, folder: Path | None, rank: int = 0) -> Path | None:
     return path
 
 
-def as_plain(batch: Batch) -> Mapping[str, Tensor | None]:
+def to_plain(batch: Batch) -> Mapping[str, Tensor | None]:
     names = ("dsm", "thresholds", "target", "valid", "height", "index")
     return {name: getattr(batch, name) for name in names}

@@ -17,13 +17,13 @@ from forestgaps_core.components import Scheduler
 from forestgaps_core.config.optimizers import alike, clip, load_optimizer
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.checkpoint import loaded
-from forestgaps_core.plugins.contracts import Blamed, checked_factor
-from forestgaps_core.training.nonfinite_detection import Watch, blank, step_unless
-from forestgaps_core.training.state import load_state, state_of
+from forestgaps_core.plugins.contracts import Blamed, check_factor
+from forestgaps_core.training.nonfinite_detection import NonfiniteDetector, fill_where, step_unless
+from forestgaps_core.training.state import load_state, read_state
 
 
 @define(eq=False, kw_only=True)
-class Descent:
+class OptimizerStep:
     """Steps of an optimizer.
 
     Attributes:
@@ -38,7 +38,7 @@ class Descent:
     optimizer: Optimizer | None
     scheduler: Scheduler
     blamed: Blamed
-    watch: Watch
+    watch: NonfiniteDetector
     scaler: torch.amp.GradScaler
     base_rates: list[float] = field(init=False)
     parameters: list[Tensor] = field(init=False)
@@ -61,7 +61,7 @@ class Descent:
         assert self.optimizer is not None
         with self.blamed:
             factor = self.scheduler(step)
-        factor = checked_factor(factor, step, self.blamed.name)
+        factor = check_factor(factor, step, self.blamed.name)
         momentum = getattr(self.scheduler, "momentum", None)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
@@ -75,7 +75,7 @@ class Descent:
     def backward(self, loss: Tensor) -> None:
         torch.autograd.backward(self.scaler.scale(loss))
 
-    def move(self, loss: Tensor, *, max_norm: float, max_value: float) -> tuple[Tensor, Tensor]:
+    def apply(self, loss: Tensor, *, max_norm: float, max_value: float) -> tuple[Tensor, Tensor]:
         """Clip the gradients and let the optimizer step, unless loss or gradients are no numbers.
 
         Returns:
@@ -84,7 +84,7 @@ class Descent:
         assert self.optimizer is not None
         if self.scaler.is_enabled():  # which leaves out steps whose gradients overflow, by itself
             bad = self.watch.see(loss, torch.zeros_like(loss))
-            blank(self.gradients(), bad, nan)
+            fill_where(self.gradients(), bad, nan)
             self.scaler.unscale_(self.optimizer)
             norm = self._clip(max_norm, max_value)
             self.scaler.step(self.optimizer)
@@ -105,7 +105,7 @@ class Descent:
     def state_dict(self) -> dict[str, Any]:
         return {
             "optimizer": self.optimizer.state_dict() if self.optimizer else None,
-            "scheduler": state_of(self.scheduler),
+            "scheduler": read_state(self.scheduler),
             "schedule": self._fingerprint(),
             "scaler": self.scaler.state_dict(),
         }

@@ -14,7 +14,7 @@ from forestgaps_core.plugins.contracts import Blamed, Name
 TO_RESUME = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
 
 
-def state_of(thing: object) -> Any:
+def read_state(thing: object) -> Any:
     return thing.state_dict() if hasattr(thing, "state_dict") else None
 
 
@@ -23,10 +23,10 @@ def load_state(thing: object, state: Any) -> None:
         thing.load_state_dict(state)
 
 
-def plain_state_of(thing: object, name: Name) -> Any:
+def read_plain_state(thing: object, name: Name) -> Any:
     """Refused here what would be refused when the checkpoint is read."""
     with Blamed(name):
-        state = state_of(thing)
+        state = read_state(thing)
     if reason := not_plain(state):
         raise PluginError(f"{name()}: its state_dict cannot be kept, {reason}")
     return state

@@ -17,25 +17,32 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
 from forestgaps_core.errors import DiskError, NumbersError
 from forestgaps_core.files.checkpoint import loaded, save_checkpoint
-from forestgaps_core.plugins.contracts import Blamed, Name, check_logits, check_loss, named_as
+from forestgaps_core.plugins.contracts import Blamed, Name, check_logits, check_loss, describe_component
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.runtime.environment import Environment, reseed
 from forestgaps_core.runtime.rng import seed_of_step
-from forestgaps_core.training.batch_iteration import from_place, grouped, on_device, read_again, weights_of
+from forestgaps_core.training.batch_iteration import find_batch_weights, group_batches, move_to_device, read_again, skip_to
 from forestgaps_core.training.callbacks import Events
 from forestgaps_core.training.evaluation_loop import Evaluation
-from forestgaps_core.training.nonfinite_action import BadSteps, place_in
-from forestgaps_core.training.nonfinite_detection import Watch
-from forestgaps_core.training.nonfinite_report import Finding, Moment, looked_at
-from forestgaps_core.training.optimizer_step import Descent
-from forestgaps_core.training.state import check_resumable, evaluated_weights, load_network, load_state, plain_state_of, state_of
+from forestgaps_core.training.nonfinite_action import NonfiniteAction, describe_place
+from forestgaps_core.training.nonfinite_detection import NonfiniteDetector
+from forestgaps_core.training.nonfinite_report import NonfiniteReport, StepPosition, inspect_step
+from forestgaps_core.training.optimizer_step import OptimizerStep
+from forestgaps_core.training.state import (
+    check_resumable,
+    evaluated_weights,
+    load_network,
+    load_state,
+    read_plain_state,
+    read_state,
+)
 
 MakeBatch = Callable[[Any], Batch]
 EVALUATION = 1  # another stream of random numbers than the step's own
 log = logging.getLogger("forestgaps")
 
 
-def unchanged(batch: Any) -> Any:
+def return_batch(batch: Any) -> Any:
     return batch
 
 
@@ -89,8 +96,8 @@ class Trainer:
     scheduler: Scheduler = constant_rate
     metrics: Mapping[str, Callable[[], Metric]] = field(factory=dict)
     callbacks: Mapping[str, object] | Sequence[object] = ()
-    train_batch: MakeBatch = unchanged
-    evaluation_batch: MakeBatch = unchanged
+    train_batch: MakeBatch = return_batch
+    evaluation_batch: MakeBatch = return_batch
     environment: Environment = field(factory=Environment)
     accumulate: int = field(default=1, validator=ge(1))
     max_gradient_norm: float = field(default=1.0, validator=gt(0))
@@ -118,8 +125,8 @@ class Trainer:
     unwritten: set[Path] = field(factory=set, init=False)
     _stopped_for_good: bool = field(default=False, init=False)
     _forward: Callable[..., Tensor] = field(init=False)
-    _descent: Descent = field(init=False)
-    _bad_steps: BadSteps = field(init=False)
+    _optimizer_step: OptimizerStep = field(init=False)
+    _bad_steps: NonfiniteAction = field(init=False)
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
     _blamed: dict[str, Blamed] = field(factory=dict, init=False)  # the components that are called at each step
@@ -136,24 +143,24 @@ class Trainer:
             self.loss.to(self.device)
         for place, part in (("model", self.model), ("loss", self.loss)):
             self._blamed[place] = Blamed(self._named(place, part))
-        watch = Watch(self.device, skip=self.bad_numbers == "skip")
-        self._descent = Descent(
+        watch = NonfiniteDetector(self.device, skip=self.bad_numbers == "skip")
+        self._optimizer_step = OptimizerStep(
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             blamed=Blamed(self._named("scheduler", self.scheduler)),
             watch=watch,
             scaler=torch.amp.GradScaler(self.device.type, enabled=self.environment.precision == "16"),
         )
-        self._bad_steps = BadSteps(watch=watch, folder=self.faults, processes=self.processes)
+        self._bad_steps = NonfiniteAction(watch=watch, folder=self.faults, processes=self.processes)
         self._loss_sum = self._zero()
-        self.callbacks = labelled(self.callbacks)
+        self.callbacks = label_callbacks(self.callbacks)
         self.events = Events(
             self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
         )
         self._evaluated_weights = evaluated_weights(self.callbacks)
 
     def _named(self, place: str, thing: object) -> Name:
-        return named_as(self.about.get("components"), place, thing)
+        return describe_component(self.about.get("components"), place, thing)
 
     # --- what callbacks may ask -------------------------------------------------------------------------------------
 
@@ -172,8 +179,8 @@ class Trainer:
         """Weights of an earlier step were put back: what was not finite since then is no fault any more."""
         self._bad_steps.forget(self._now())
 
-    def _now(self) -> Moment:
-        return Moment(step=self.step, epoch=self.epoch, batch=self.batch)
+    def _now(self) -> StepPosition:
+        return StepPosition(step=self.step, epoch=self.epoch, batch=self.batch)
 
     @property
     def total_steps(self) -> int | None:
@@ -182,7 +189,7 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The learning rate of the optimizer's first group at the current step."""
-        return self._descent.rate(self.step)
+        return self._optimizer_step.rate(self.step)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -222,7 +229,7 @@ class Trainer:
         """Train to the end of the epoch, or until asked to stop; says whether the epoch is complete."""
         self.model.train()
         self.events.epoch_start(trainer=self)
-        for group in grouped(on_device(from_place(train, self.epoch, self.batch), self.device), self.accumulate):
+        for group in group_batches(move_to_device(skip_to(train, self.epoch, self.batch), self.device), self.accumulate):
             loss = self.train_step(group)
             self._loss_sum += loss if self.bad_numbers == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
             self.batch += len(group)
@@ -263,22 +270,24 @@ class Trainer:
 
     def train_step(self, group: Sequence[Any]) -> Tensor:
         """One optimizer step on these batches; their mean loss, a scalar on the device."""
-        self._descent.set_rates(self.step)
+        self._optimizer_step.set_rates(self.step)
         reseed(self.device, seed_of_step(self.environment.seed, self.step))
-        self._descent.forget_gradients()
+        self._optimizer_step.forget_gradients()
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.bad_numbers == "skip" else ()
         losses: list[Tensor] = []
-        weights = weights_of(self._train, self.batch, len(group), self.processes)
+        weights = find_batch_weights(self._train, self.batch, len(group), self.processes)
         for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
             loss = self._loss(self._logits(batch), batch)
             if weight != 1:
                 loss = loss * weight
-            self._descent.backward(loss)
+            self._optimizer_step.backward(loss)
             losses.append(loss.detach())
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         if self.processes.count > 1:
-            self.processes.sum([total, *self._descent.gradients()])
-        bad, self.gradient_norm = self._descent.move(total, max_norm=self.max_gradient_norm, max_value=self.max_gradient_value)
+            self.processes.sum([total, *self._optimizer_step.gradients()])
+        bad, self.gradient_norm = self._optimizer_step.apply(
+            total, max_norm=self.max_gradient_norm, max_value=self.max_gradient_value
+        )
         for buffer, before in statistics:
             buffer.copy_(torch.where(bad > 0, before, buffer))
         return total
@@ -299,16 +308,16 @@ class Trainer:
     def _check_numbers(self) -> None:
         self._bad_steps.check(self._now(), self.accumulate, self._looked_at)
 
-    def _looked_at(self, moment: Moment) -> Finding:
+    def _looked_at(self, moment: StepPosition) -> NonfiniteReport:
         """The step's batches made again, if the loader can, and taken apart."""
         tiles = read_again(self._train, moment, self.accumulate)
         if not tiles:
-            return Finding(moment=moment)
-        place = place_in(self._train, tiles)
+            return NonfiniteReport(moment=moment)
+        place = describe_place(self._train, tiles)
         self.model.train()
         reseed(self.device, seed_of_step(self.environment.seed, moment.step))
         batches = [self.train_batch(part.to(self.device)) for part in tiles]
-        return looked_at(batches, moment, self.model, self._logits, self._loss, place)
+        return inspect_step(batches, moment, self.model, self._logits, self._loss, place)
 
     # --- evaluation and prediction ----------------------------------------------------------------------------------
 
@@ -321,7 +330,7 @@ class Trainer:
         count = len(batches) if isinstance(batches, Sized) else None
         self.events.evaluation_start(trainer=self, split=split, batches=count)
         with torch.inference_mode():
-            for batch in map(self.evaluation_batch, on_device(batches, self.device)):
+            for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
                 logits = self._logits(batch)
                 seen.update(logits, batch, self._loss(logits, batch) if self.loss is not None else None)
                 self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
@@ -329,7 +338,7 @@ class Trainer:
                     self.events.evaluation_end(trainer=self, split=split, scores={}, metrics={})
                     raise InterruptedPassError
             scores = seen.scores(self.processes)
-        if sentence := seen.not_finite(getattr(batches, "source", None)):
+        if sentence := seen.describe_nonfinite(getattr(batches, "source", None)):
             if not self._fitting:
                 raise NumbersError(f"{sentence}; look at these tiles, or use a checkpoint of before")
             log.warning("%s", sentence)
@@ -346,7 +355,7 @@ class Trainer:
         """Gap probabilities (B, K, H, W) in float32, on the device, batch by batch."""
         self.model.eval()
         with torch.inference_mode():
-            for batch in map(self.evaluation_batch, on_device(batches, self.device)):
+            for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
                 yield self._logits(batch).sigmoid()
 
     # --- state ------------------------------------------------------------------------------------------------------
@@ -366,11 +375,11 @@ class Trainer:
             },
             "model": self.model.state_dict(),
             "evaluated_weights": self._evaluated_weights,
-            "loss": state_of(self.loss),
+            "loss": read_state(self.loss),
             "loss_sum": self._loss_sum,
-            **self._descent.state_dict(),
+            **self._optimizer_step.state_dict(),
             "callbacks": {
-                label: plain_state_of(callback, self._named(f"callbacks.{label}", callback))
+                label: read_plain_state(callback, self._named(f"callbacks.{label}", callback))
                 for label, callback in self.events.callbacks.items()
             },
         }
@@ -384,7 +393,7 @@ class Trainer:
         load_network(self.model, state["model"])
         check_resumable(state, self.events.callbacks)
         loaded("loss", partial(load_state, self.loss), state["loss"])
-        self._descent.load_state_dict(state)
+        self._optimizer_step.load_state_dict(state)
         for label, callback in self.events.callbacks.items():
             loaded(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
         loaded("sum of losses", self._loss_sum.copy_, state["loss_sum"])
@@ -415,7 +424,7 @@ class Trainer:
         return torch.zeros((), dtype=wide, device=self.device)
 
 
-def labelled(callbacks: Mapping[str, object] | Sequence[object]) -> Mapping[str, object]:
+def label_callbacks(callbacks: Mapping[str, object] | Sequence[object]) -> Mapping[str, object]:
     """Callbacks by label; those of a list by their class, numbered where a class comes again."""
     if isinstance(callbacks, Mapping):
         return callbacks

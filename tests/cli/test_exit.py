@@ -6,7 +6,7 @@ import sys
 # A loader process inherits the handler of SIGTERM of a training, which only notes that the training is to stop.
 STUBBORN = """
 import multiprocessing, signal, time
-from forestgaps_core.cli.exit import leave
+from forestgaps_core.cli.exit import exit_process
 
 def work(ready):
     signal.signal(signal.SIGTERM, lambda number, frame: None)
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     ready = context.Event()
     context.Process(target=work, args=(ready,), daemon=True).start()
     ready.wait()
-    leave(3)
+    exit_process(3)
 """
 
 

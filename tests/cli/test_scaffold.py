@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
-from forestgaps_core.cli.scaffold import EXAMPLES, FILES, SINGULAR, next_steps, write_plugin
-from forestgaps_core.config.converter import structured
+from forestgaps_core.cli.scaffold import EXAMPLES, FILES, SINGULAR, format_next_steps, write_plugin
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import ConfigError, DiskError
 from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.entry_points import EntryPoint
-from forestgaps_core.plugins.registry import Plugins, unmet_requirement
+from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
 from forestgaps_core.testing.plugin_checks import check_plugin
 
 from ..conftest import RUN_FILE
@@ -69,7 +69,7 @@ def test_every_package_offers_a_component_that_keeps_the_contract(packages, kind
     project = tomllib.loads((packages[kind] / "pyproject.toml").read_text())["project"]
     (name, value), *others = project["entry-points"]["forestgaps"].items()
     assert not others
-    assert unmet_requirement(project["dependencies"]) == ""
+    assert explain_unmet_requirement(project["dependencies"]) == ""
     monkeypatch.syspath_prepend(packages[kind])
     plugins = Plugins()
     plugins.add_entry_point(EntryPoint(name, value, project["name"], project["version"], project["dependencies"]))
@@ -88,7 +88,7 @@ def test_the_run_file_in_every_readme_is_right(packages, kind, monkeypatch):
     package = importlib.import_module(f"scaffolded_{kind}")
     module, _, class_name = getattr(package, KINDS[SINGULAR[kind]].hook)()[f"my_{kind}"].partition(":")
     config_class = getattr(importlib.import_module(module), class_name)
-    config, problems = structured(table, config_class)
+    config, problems = structure_config(table, config_class)
     assert problems == []
     assert config != config_class(), "the example shows a setting that is not the default"
 
@@ -163,7 +163,7 @@ def test_the_command_names_every_file_and_what_to_type_next(tmp_path, monkeypatc
 def test_a_folder_can_be_chosen(tmp_path):
     written = write_plugin("canopy-extras", "metric", folder=tmp_path / "deep" / "down")
     assert tmp_path / "deep" / "down" / "canopy_extras" / "canopy_extras.py" in written
-    assert f"  cd {tmp_path / 'deep' / 'down'}" in next_steps(written, "canopy-extras")
+    assert f"  cd {tmp_path / 'deep' / 'down'}" in format_next_steps(written, "canopy-extras")
 
 
 def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):

@@ -10,7 +10,7 @@ from attrs.validators import ge, lt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.converter import structure, structured, unstructure
+from forestgaps_core.config.converter import structure, structure_config, unstructure
 from forestgaps_core.errors import ConfigError
 
 
@@ -66,7 +66,7 @@ class Demanding:
     ],
 )
 def test_a_mistake_is_told_with_its_place_what_was_found_and_what_would_do(table, sentence):
-    _, problems = structured(table, Settings)
+    _, problems = structure_config(table, Settings)
     assert len(problems) == 1
     assert problems[0].startswith(sentence)
 
@@ -78,7 +78,7 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_a_missing_setting_is_told_with_its_help():
-    _, problems = structured({}, Demanding)
+    _, problems = structure_config({}, Demanding)
     assert problems == ["folder: is missing: Where the data is."]
 
 
@@ -119,5 +119,5 @@ plain = st.recursive(
     )
 )
 def test_anything_at_all_is_a_config_or_a_list_of_mistakes(table):
-    config, problems = structured(table, Settings)
+    config, problems = structure_config(table, Settings)
     assert (config is None) == bool(problems)

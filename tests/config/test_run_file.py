@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import tomli_w
 
-from forestgaps_core.config.run_file import config_from, load_config, overridden, read_table, table_of, value_of
+from forestgaps_core.config.run_file import apply_overrides, load_config, make_table, parse_override, read_config, read_table
 from forestgaps_core.errors import ConfigError
 
 
@@ -83,33 +83,35 @@ def test_a_missing_file_is_told_with_the_nearest_one_there(run_file):
 
 
 def test_overrides_reach_any_depth_and_are_read_as_toml():
-    table = overridden({"loss": {"name": "focal", "focus": 2}}, ["loss.focus=1e-3", "metrics.a.b=[1, 2]", "data.folder=some/where"])
+    table = apply_overrides(
+        {"loss": {"name": "focal", "focus": 2}}, ["loss.focus=1e-3", "metrics.a.b=[1, 2]", "data.folder=some/where"]
+    )
     assert table == {"loss": {"name": "focal", "focus": 1e-3}, "metrics": {"a": {"b": [1, 2]}}, "data": {"folder": "some/where"}}
 
 
 def test_another_name_starts_the_table_of_the_component_anew():
-    table = overridden({"loss": {"name": "focal", "focus": 2}}, ["loss.smooth=1", "loss.name=dice"])
+    table = apply_overrides({"loss": {"name": "focal", "focus": 2}}, ["loss.smooth=1", "loss.name=dice"])
     assert table == {"loss": {"name": "dice", "smooth": 1}}
 
 
 def test_the_same_name_leaves_the_table_as_it_is():
-    assert overridden({"loss": {"name": "focal", "focus": 2}}, ["loss.name=focal"]) == {"loss": {"name": "focal", "focus": 2}}
+    assert apply_overrides({"loss": {"name": "focal", "focus": 2}}, ["loss.name=focal"]) == {"loss": {"name": "focal", "focus": 2}}
 
 
 def test_overrides_leave_the_table_they_were_given_alone():
     table = {"loss": {"focus": 2}}
-    overridden(table, ["loss.focus=3"])
+    apply_overrides(table, ["loss.focus=3"])
     assert table == {"loss": {"focus": 2}}
 
 
 @pytest.mark.parametrize("change", ["focus", "focus=1", ".x=1", "loss.=1", "loss.focus.deep=1"])
 def test_a_change_that_cannot_be_made_is_told(change):
     with pytest.raises(ConfigError, match="--set"):
-        overridden({"loss": {"focus": 2}}, [change])
+        apply_overrides({"loss": {"focus": 2}}, [change])
 
 
 def test_values_of_overrides():
-    assert [value_of(text) for text in ("1", "1.5", "inf", "true", '"1"', "a-b", "[1, 2]")] == [
+    assert [parse_override(text) for text in ("1", "1.5", "inf", "true", '"1"', "a-b", "[1, 2]")] == [
         1,
         1.5,
         float("inf"),
@@ -122,5 +124,5 @@ def test_values_of_overrides():
 
 def test_the_resolved_file_says_the_same_config(run_file, plugins):
     config = load_config(run_file, plugins=plugins)
-    text = tomli_w.dumps(table_of(config, plugins))
-    assert config_from(tomllib.loads(text), plugins) == config
+    text = tomli_w.dumps(make_table(config, plugins))
+    assert read_config(tomllib.loads(text), plugins) == config

@@ -23,7 +23,7 @@ from forestgaps_core.data.batch_maker import (
     turned,
     with_other_canopy,
 )
-from forestgaps_core.runtime.rng import draws, uniform
+from forestgaps_core.runtime.rng import random_numbers, uniform
 
 
 def tiles(samples=16, size=8, seed=0):
@@ -33,7 +33,9 @@ def tiles(samples=16, size=8, seed=0):
     valid = torch.rand((samples, 1, size, size), generator=generator) > 0.2
     index = torch.arange(samples)
     dsm = torch.where(valid, ground + height, torch.nan)
-    return Tiles(dsm=dsm, height=torch.where(valid, height, torch.nan), valid=valid, index=index, draw=draws(seed, 0, index))
+    return Tiles(
+        dsm=dsm, height=torch.where(valid, height, torch.nan), valid=valid, index=index, draw=random_numbers(seed, 0, index)
+    )
 
 
 def test_targets_are_heights_below_each_threshold():
@@ -142,7 +144,7 @@ def test_a_stretched_canopy_keeps_its_ground_and_its_shape():
 
 
 def test_hills_are_smooth_of_mean_nothing_and_of_the_size_asked_for():
-    made = hills(draws(0, 0, torch.arange(200)), 96, 64, relief_m=20.0, resolution_m=2.0)
+    made = hills(random_numbers(0, 0, torch.arange(200)), 96, 64, relief_m=20.0, resolution_m=2.0)
     assert made.shape == (200, 1, 96, 64)
     assert made.mean((1, 2, 3)).abs().max() < 1e-3
     sizes = made.std((1, 2, 3))
@@ -154,7 +156,7 @@ def test_hills_are_smooth_of_mean_nothing_and_of_the_size_asked_for():
 
 
 def test_hills_are_waves_added_up_one_by_one():
-    draw = draws(3, 0, torch.arange(1))
+    draw = random_numbers(3, 0, torch.arange(1))
     turn, length, phase = uniform(draw, "hills", 3 * HILLS)[0].reshape(3, HILLS).tolist()
     waves = torch.zeros(10, 14, dtype=torch.float64)
     for share, far, begin in zip(turn, length, phase, strict=True):
@@ -181,7 +183,7 @@ def test_blended_canopies_lie_between_the_two():
 
 @given(st.integers(0, 2**31), st.integers(1, 9))
 def test_drawn_thresholds_rise_between_the_ends(seed, count):
-    drawn = drawn_thresholds(draws(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
+    drawn = drawn_thresholds(random_numbers(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
     assert drawn.shape == (6, count)
     assert (drawn >= 2.0 - 1e-5).all()
     assert (drawn <= 30.0 + 1e-4).all()
@@ -189,7 +191,7 @@ def test_drawn_thresholds_rise_between_the_ends(seed, count):
 
 
 def test_drawn_thresholds_are_log_uniform():
-    drawn = drawn_thresholds(draws(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
+    drawn = drawn_thresholds(random_numbers(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
     share_below_8 = (drawn < 8).double().mean().item()
     assert abs(share_below_8 - 0.5) < 0.03  # 8 m is the middle of 2 and 32 on a log scale
 

@@ -17,7 +17,7 @@ import atheris
 with atheris.instrument_imports(
     include=["tomllib", "cattrs", "forestgaps_core.config.run_file", "forestgaps_core.config.converter"]
 ):
-    from forestgaps_core.config.run_file import config_from, parsed, table_of
+    from forestgaps_core.config.run_file import make_table, parse_toml, read_config
     from forestgaps_core.errors import ConfigError
     from forestgaps_core.plugins.registry import Plugins
 
@@ -30,14 +30,14 @@ def one(content: bytes) -> None:
     import tomli_w
 
     try:
-        config = config_from(parsed(content.decode("utf-8-sig")), PLUGINS, folder=Path("/"))
+        config = read_config(parse_toml(content.decode("utf-8-sig")), PLUGINS, folder=Path("/"))
     except (ConfigError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return
     except ValueError as error:  # of the others only what `parsed` names
         if any(words in str(error) for words in ("more than", "beyond")):
             return
         raise
-    assert config_from(tomllib.loads(tomli_w.dumps(table_of(config, PLUGINS))), PLUGINS, folder=Path("/")) == config
+    assert read_config(tomllib.loads(tomli_w.dumps(make_table(config, PLUGINS))), PLUGINS, folder=Path("/")) == config
 
 
 def main() -> None:

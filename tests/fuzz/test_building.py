@@ -10,7 +10,7 @@ import attrs
 import pytest
 import tomli_w
 
-from forestgaps_core.config.converter import structured, unstructure
+from forestgaps_core.config.converter import structure_config, unstructure
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
 
@@ -46,7 +46,7 @@ def extremes(kind: type, table: dict[str, Any], path: tuple[str, ...] = ()) -> I
         taken = []
         for value in VALUES:
             tried = [value] if isinstance(default, (list, tuple)) else value
-            if not structured({**table, attribute.name: tried}, kind)[1] and tried not in taken:
+            if not structure_config({**table, attribute.name: tried}, kind)[1] and tried not in taken:
                 taken.append(tried)
         for value in [*taken[:1], *taken[-1:]]:
             yield (*path, attribute.name), value
@@ -59,7 +59,7 @@ def candidates() -> Iterator[tuple[str, dict[str, Any]]]:
             if (section, name) in UNTRIED:
                 continue
             needed = {a.name: NEEDED[a.name] for a in attrs.fields(kind) if a.default is attrs.NOTHING}
-            instance, _ = structured(needed, kind)
+            instance, _ = structure_config(needed, kind)
             for path, value in extremes(kind, unstructure(instance)):
                 if (section, name, *path) in LONG:
                     continue

@@ -12,7 +12,7 @@ import attrs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.converter import spelt, structure, structured, unstructure
+from forestgaps_core.config.converter import format_key, structure, structure_config, unstructure
 
 from .conftest import case, fuzzing
 from .hostile import scalars, values
@@ -113,7 +113,7 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
 
 def checked(value: Any, kind: type) -> Any:
     """The config, or None; and nothing else may happen."""
-    config, problems = structured(value, kind)
+    config, problems = structure_config(value, kind)
     assert (config is None) == bool(problems)
     assert all(0 < len(sentence) < LONGEST_SENTENCE and sentence.partition("\n")[0] == sentence for sentence in problems)
     return config
@@ -174,11 +174,11 @@ def class_and_mistakes(draw: Any) -> tuple[type, Any, set[str]]:
 def test_every_mistake_is_told_at_once(made):
     kind, table, wrong = made
     with case("converter, many mistakes"):
-        _, problems = structured(table, kind)
+        _, problems = structure_config(table, kind)
         places = {sentence.partition(": ")[0] for sentence in problems}
         assert len(problems) == len(wrong)
         for name in wrong:
-            assert any(sentence.startswith(f"{spelt(name)}:") for sentence in problems), (name, places)
+            assert any(sentence.startswith(f"{format_key(name)}:") for sentence in problems), (name, places)
 
 
 def test_lists_in_lists_beyond_what_python_can_show_are_a_mistake():

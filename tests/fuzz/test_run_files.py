@@ -14,7 +14,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.run_file import Config, config_from, load_config, overridden, table_of
+from forestgaps_core.config.run_file import Config, apply_overrides, load_config, make_table, read_config
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.names import full_name
 from forestgaps_core.plugins.registry import Plugins
@@ -48,9 +48,9 @@ def read(path: Path) -> Config | None:
     except ConfigError as error:
         check(error, str(path))
         return None
-    table = table_of(config, PLUGINS)
-    again = config_from(tomllib.loads(tomli_w.dumps(table)), PLUGINS, folder=path.parent)
-    assert table_of(again, PLUGINS) == table
+    table = make_table(config, PLUGINS)
+    again = read_config(tomllib.loads(tomli_w.dumps(table)), PLUGINS, folder=path.parent)
+    assert make_table(again, PLUGINS) == table
     start = config.training.start
     if start is not None and again.training.start != start:  # written with the package that offers the network
         assert again.training.start == full_name(PLUGINS.offer("network", start))
@@ -135,7 +135,7 @@ def test_damaged_bytes_are_read_or_refused(path):
 def test_changes_from_the_command_line_are_made_or_refused(changes):
     with case("run files, --set") as outcome:
         try:
-            config_from(overridden(TABLES[0], changes), PLUGINS)
+            read_config(apply_overrides(TABLES[0], changes), PLUGINS)
         except ConfigError as error:
             check(error, "")
         else:

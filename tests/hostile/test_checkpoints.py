@@ -12,7 +12,7 @@ import torch
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import CheckpointError, ForestgapsError
 from forestgaps_core.files.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
-from forestgaps_core.runs.run import evaluate_model, resume_training
+from forestgaps_core.runs.run import evaluate_run, resume_training
 
 from .payloads import TOO_MUCH, WAYS_IN, archive, called, path, sealed
 
@@ -47,7 +47,7 @@ def test_nor_by_any_command_that_reads_one(way, run, state, tmp_path, trap, loca
     for use in (
         lambda: load_predictor(run, plugins=local_plugins),
         lambda: load_predictor(file, plugins=local_plugins),
-        lambda: evaluate_model(run, plugins=local_plugins),
+        lambda: evaluate_run(run, plugins=local_plugins),
         lambda: resume_training(run, plugins=local_plugins),
         lambda: save_network(run, tmp_path / "shared", plugins=local_plugins),
         lambda: newest_checkpoint(run),

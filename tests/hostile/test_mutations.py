@@ -18,7 +18,7 @@ import torch
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.files.checkpoint import save_checkpoint
-from forestgaps_core.runs.run import evaluate_model, resume_training
+from forestgaps_core.runs.run import evaluate_run, resume_training
 
 CASES = int(os.environ.get("FORESTGAPS_FUZZ_CASES", "40"))
 REPLACEMENTS: Mapping[str, Any] = {
@@ -89,7 +89,7 @@ def uses(run: Path, out: Path, plugins: Any) -> dict[str, Callable[[], object]]:
     dsm, valid = torch.rand(1, 1, 16, 16) * 20 + 400, torch.ones(1, 1, 16, 16, dtype=torch.bool)
     return {
         "predict": lambda: load_predictor(run, plugins=plugins)(dsm, valid, [2.0, 5.0]),
-        "test": lambda: evaluate_model(run, plugins=plugins),
+        "test": lambda: evaluate_run(run, plugins=plugins),
         "share": lambda: load_predictor(save_network(run, out, plugins=plugins), plugins=plugins),
         "resume": lambda: resume_training(run, plugins=plugins),
     }

@@ -13,7 +13,7 @@ from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import BusyError, ConfigError, DiskError, PluginError
 from forestgaps_core.files.atomic import write_text
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.run import evaluate_model, resume_training
+from forestgaps_core.runs.run import evaluate_run, resume_training
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 
@@ -46,7 +46,7 @@ def test_code_in_a_run_folder_is_never_run_by_itself(run, trap, tmp_path, local_
     (run / "evil-1.0.dist-info" / "entry_points.txt").write_text("[forestgaps]\nevil = trap\n")
     again(run)
     load_predictor(run, plugins=local_plugins)
-    evaluate_model(run, plugins=local_plugins)
+    evaluate_run(run, plugins=local_plugins)
     resume_training(run, plugins=local_plugins)
     Plugins.discover()
     assert not trap.exists()
@@ -173,8 +173,8 @@ WRITTEN = (
 def test_no_callback_writes_through_a_link(tmp_path, victim):
     pytest.importorskip("forestgaps_callbacks")
     pytest.importorskip("matplotlib")
-    from forestgaps_core.runs.builder import assemble
-    from forestgaps_core.runs.run import fit
+    from forestgaps_core.runs.builder import build_run
+    from forestgaps_core.runs.run import fit_run
 
     plugins = Plugins.discover([EXAMPLE_PLUGIN])
     (tmp_path / "run.toml").write_text(RUN_FILE.replace("epochs = 3", "epochs = 1") + LOGS)
@@ -186,8 +186,8 @@ def test_no_callback_writes_through_a_link(tmp_path, victim):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(victim)
             links.append(place)
-    run = assemble(load_config(tmp_path / "run.toml", plugins=plugins), folder, plugins)
-    fit(run, folder)
+    run = build_run(load_config(tmp_path / "run.toml", plugins=plugins), folder, plugins)
+    fit_run(run, folder)
     assert victim.read_text() == "precious\n", "one of them was followed"
     for name in WRITTEN:
         assert (folder / name).is_file(), name

@@ -13,7 +13,7 @@ from forestgaps_core import Predictor, Pretrained, hookimpl, load_config, load_p
 from forestgaps_core.errors import CheckpointError, DiskError
 from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
 from forestgaps_core.files.drafts import draft_name, hold_draft
-from forestgaps_core.inference.model_folder import CARD, PLAN, WEIGHTS, read_network
+from forestgaps_core.inference.model_folder import CARD, PLAN, WEIGHTS, read_network_state
 from forestgaps_core.plugins.registry import Plugin, Plugins
 
 pytest.importorskip("safetensors")
@@ -61,7 +61,7 @@ def test_half_is_near_and_takes_half(run, network, plugins, tmp_path):
     expected, found = (load_predictor(place, plugins=plugins)(*question()) for place in (network, half))
     assert (found - expected).abs().max() < 0.01
     assert not torch.equal(found, expected)
-    weights = read_network(half)["model"]
+    weights = read_network_state(half)["model"]
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32, torch.int64}
     trained = load_checkpoint(run / "checkpoints" / "last.pt")["model"]
     assert torch.equal(weights["norm.running_var"], trained["norm.running_var"]), "what is one-dimensional keeps its bits"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core import CheckpointError
-from forestgaps_core.inference.model_folder import trained_network
-from forestgaps_core.inference.model_lookup import is_trained, require_run
+from forestgaps_core.inference.model_folder import load_trained_network
+from forestgaps_core.inference.model_lookup import is_trained_network, require_run
 from forestgaps_core.plugins.registry import Plugins
 
 
@@ -33,19 +33,19 @@ TRAINED = ("runs/first", "runs/first/", "runs/first/checkpoints/best.pt", "model
 
 @pytest.mark.parametrize("place", TRAINED)
 def test_is_trained_knows_runs_checkpoints_and_model_folders(folder: Path, place: str) -> None:
-    assert is_trained(Path(place), Plugins())
+    assert is_trained_network(Path(place), Plugins())
 
 
 @pytest.mark.parametrize("place", ["empty", "own.toml", "nowhere", "dsm.tif", "runs"])
 def test_is_trained_refuses_what_is_not_a_network(folder: Path, place: str) -> None:
-    assert not is_trained(Path(place), Plugins())
+    assert not is_trained_network(Path(place), Plugins())
 
 
 def test_is_trained_knows_installed_networks_but_prefers_what_is_on_disk(folder: Path) -> None:
     plugins = Plugins.discover()
-    assert is_trained(Path("pretrained"), plugins)
+    assert is_trained_network(Path("pretrained"), plugins)
     (folder / "pretrained").mkdir()
-    assert not is_trained(Path("pretrained"), plugins)
+    assert not is_trained_network(Path("pretrained"), plugins)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_require_run_names_the_way_to_train_further(folder: Path) -> None:
 def test_a_run_file_in_place_of_a_network_names_its_run_folder(folder: Path) -> None:
     for place, name in (("runs/first/run.toml", "runs/first"), ("own.toml", "RUN")):
         with pytest.raises(CheckpointError, match=f"is a run file, not a trained network. Name the run folder: {name}"):
-            trained_network(Path(place), plugins=Plugins())
+            load_trained_network(Path(place), plugins=Plugins())

@@ -8,8 +8,8 @@ from forestgaps_core import Environment, Predictor, load_config, load_predictor,
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.isotonic import isotonic
-from forestgaps_core.inference.predictor import TURNS, turned, turned_back
+from forestgaps_core.inference.isotonic import isotonic_regression
+from forestgaps_core.inference.predictor import TURNS, rotate, rotate_back
 from forestgaps_core.kinds import build
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing import example_batch
@@ -112,7 +112,7 @@ def test_networks_that_contradict_themselves_are_made_nested_by_least_squares():
     with torch.inference_mode():
         free = predictor.model(fill_invalid(dsm, valid), valid, torch.tensor([[2.0, 5.0, 10.0]]).expand(3, -1)).sigmoid()
     assert (free.diff(dim=1) < 0).any()
-    assert torch.equal(predictor(dsm, valid), isotonic(free))
+    assert torch.equal(predictor(dsm, valid), isotonic_regression(free))
 
 
 def test_a_network_nested_by_construction_is_left_as_it_is_but_for_rounding():
@@ -134,19 +134,19 @@ def test_with_flips_the_map_of_a_turned_dsm_is_the_turned_map(turn, shape):
     dsm = torch.rand((2, 1, *shape), generator=generator) * 20 + 400
     valid = torch.rand((2, 1, *shape), generator=generator) > 0.1
     plain, flipped = (Predictor(model=Curved(), thresholds=(5.0, 8.0), resolution_m=1.0, flips=flips) for flips in (False, True))
-    upright, leaning = flipped(dsm, valid), flipped(turned(dsm, turn), turned(valid, turn))
+    upright, leaning = flipped(dsm, valid), flipped(rotate(dsm, turn), rotate(valid, turn))
     assert upright.shape == (2, 2, *shape)
-    torch.testing.assert_close(leaning, turned(upright, turn), atol=1e-6, rtol=0)
+    torch.testing.assert_close(leaning, rotate(upright, turn), atol=1e-6, rtol=0)
     assert len(flipped.model.calls) == 16
     if turn != (0, False):
-        assert (plain(turned(dsm, turn), turned(valid, turn)) - turned(plain(dsm, valid), turn)).abs().max() > 0.01
+        assert (plain(rotate(dsm, turn), rotate(valid, turn)) - rotate(plain(dsm, valid), turn)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("turn", TURNS)
 def test_turning_back_undoes_a_turn_and_all_turns_differ(turn):
     planes = torch.arange(6.0).reshape(1, 1, 2, 3)
-    assert torch.equal(turned_back(turned(planes, turn), turn), planes)
-    assert sum(torch.equal(turned(planes, turn), turned(planes, other)) for other in TURNS) == 1
+    assert torch.equal(rotate_back(rotate(planes, turn), turn), planes)
+    assert sum(torch.equal(rotate(planes, turn), rotate(planes, other)) for other in TURNS) == 1
 
 
 def test_a_run_is_loaded_with_flips_when_asked(run, plugins):

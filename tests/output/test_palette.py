@@ -19,7 +19,7 @@ from forestgaps_core.output.palette import (
     SHORT_AGREEMENT,
     TRUE_POSITIVE,
     VIRIDIS,
-    rgb_shares,
+    rgb_fractions,
     threshold_colors,
     viridis_color,
 )
@@ -34,7 +34,7 @@ VISIONS = {
 
 
 def linear(color: str) -> np.ndarray:
-    parts = np.array(rgb_shares(color))
+    parts = np.array(rgb_fractions(color))
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 
@@ -81,7 +81,7 @@ def test_viridis_rises_in_lightness(shares: list[float]) -> None:
 def test_viridis_is_that_of_matplotlib() -> None:
     matplotlib = pytest.importorskip("matplotlib")
     for place, color in enumerate(VIRIDIS):
-        assert rgb_shares(color) == pytest.approx(matplotlib.colormaps["viridis"](place / (len(VIRIDIS) - 1))[:3], abs=0.01)
+        assert rgb_fractions(color) == pytest.approx(matplotlib.colormaps["viridis"](place / (len(VIRIDIS) - 1))[:3], abs=0.01)
     assert [viridis_color(share) for share in (0, 1)] == [VIRIDIS[0], VIRIDIS[-1]]
 
 

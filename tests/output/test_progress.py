@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from forestgaps_core.output.progress import INTERVAL_S, RepeatedLines, format_seconds, progress_line, show_progress
+from forestgaps_core.output.progress import INTERVAL_S, RepeatedLines, format_progress, format_seconds, show_progress
 
 
 def terminal() -> Console:
@@ -95,11 +95,13 @@ def test_show_progress_prints_names_of_files_as_text() -> None:
     ],
 )
 def test_progress_line_has_share_time_and_time_left(state: tuple[str, int, int | None, str, float], line: str) -> None:
-    assert progress_line(*state) == line
+    assert format_progress(*state) == line
 
 
 def test_progress_line_of_resumed_work_counts_from_where_it_began() -> None:
-    assert progress_line("training", 85, 320, "steps", 20.0, first=65) == "training: 27% (85 of 320 steps), 20 s, about 4 min left"
+    assert (
+        format_progress("training", 85, 320, "steps", 20.0, first=65) == "training: 27% (85 of 320 steps), 20 s, about 4 min left"
+    )
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])

@@ -9,7 +9,14 @@ import zipfile
 import pytest
 
 from forestgaps_core.plugins import entry_points as module
-from forestgaps_core.plugins.entry_points import EntryPoint, entry_points, headers_in, points_in, read_folders, read_metadata
+from forestgaps_core.plugins.entry_points import (
+    EntryPoint,
+    parse_entry_points,
+    parse_headers,
+    read_entry_points,
+    read_folders,
+    read_metadata,
+)
 from forestgaps_core.plugins.registry import GROUP
 
 METADATA = (
@@ -53,21 +60,21 @@ def test_what_is_installed_here_is_what_importlib_metadata_finds():
 @pytest.mark.parametrize("group", ["forestgaps", "console_scripts", "gui"])
 def test_the_entry_points_of_a_group_are_found(path, group):
     write(path[1], points="[console_scripts]\na = b:c\n\n[forestgaps]\n# none = none\nsome = t_some\n\n[empty]\n")
-    found = [(point.name, point.value) for point in entry_points(group)]
+    found = [(point.name, point.value) for point in read_entry_points(group)]
     assert found == [(point.name, point.value) for point in importlib.metadata.entry_points(group=group)]
-    assert group != "forestgaps" or entry_points(group) == [ONE]
+    assert group != "forestgaps" or read_entry_points(group) == [ONE]
 
 
 def test_the_first_distribution_of_a_name_counts(path):
     write(path[0], "T_Some_Name-0.9.dist-info", METADATA.replace("1.2", "0.9"), "[other]\na = b\n")
     write(path[1])
-    assert entry_points(GROUP) == list(importlib.metadata.entry_points(group=GROUP)) == []
+    assert read_entry_points(GROUP) == list(importlib.metadata.entry_points(group=GROUP)) == []
 
 
 def test_metadata_that_are_missing_leave_the_name_of_the_folder(path):
     write(path[0], metadata=None)
     write(path[1], "~_left-1.0.dist-info")
-    assert [(point.distribution, point.version) for point in entry_points(GROUP)] == [("t-some-name", "?"), ("~-left", "1.2")]
+    assert [(point.distribution, point.version) for point in read_entry_points(GROUP)] == [("t-some-name", "?"), ("~-left", "1.2")]
 
 
 @pytest.mark.parametrize("form", ["egg-info", "egg", "archive", "finder"])
@@ -98,7 +105,7 @@ def test_other_forms_are_read_by_importlib_metadata(path, form, monkeypatch):
                 return [importlib.metadata.PathDistribution(place)]
 
         monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
-    (point,) = entry_points(GROUP)
+    (point,) = read_entry_points(GROUP)
     assert (point.name, point.value, point.distribution, point.version) == ("some", "t_some", "t-some-name", "1.2")
     assert point.requires[0] == "one"
 
@@ -113,5 +120,5 @@ def test_an_entry_point_loads_a_module_or_something_in_it():
 
 
 def test_files_in_any_state_are_read():
-    assert list(points_in("forestgaps\n[forestgaps\n= \n", GROUP)) == []
-    assert headers_in(" begins with a continuation\nno colon") == {" begins with a continuation": [""], "no colon": [""]}
+    assert list(parse_entry_points("forestgaps\n[forestgaps\n= \n", GROUP)) == []
+    assert parse_headers(" begins with a continuation\nno colon") == {" begins with a continuation": [""], "no colon": [""]}

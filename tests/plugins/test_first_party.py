@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
-from forestgaps_core.config.run_file import config_from
+from forestgaps_core.config.run_file import read_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
-from forestgaps_core.inference.model_folder import installed_network
-from forestgaps_core.plugins.first_party import missing_package
+from forestgaps_core.inference.model_folder import find_installed_network
+from forestgaps_core.plugins.first_party import explain_missing_package
 from forestgaps_core.plugins.names import Plugin
 from forestgaps_core.plugins.registry import Plugins
 
@@ -37,18 +37,21 @@ def alone(monkeypatch):
 
 @pytest.mark.parametrize(("table", "name", "package"), NAMES)
 def test_a_name_of_a_package_that_is_not_installed_names_the_package(table, name, package):
-    assert missing_package(table, name, []) == f"comes with {package}, which is not installed; pip install {package}"
+    assert explain_missing_package(table, name, []) == f"comes with {package}, which is not installed; pip install {package}"
 
 
 @pytest.mark.parametrize(("table", "name", "package"), NAMES)
 def test_a_name_of_a_package_that_does_not_work_gives_the_reason(table, name, package):
     broken = Plugin(package, "0.1.0", failed="import", reason="OSError: no")
-    assert missing_package(table, name, [broken]) == f"comes with {package} 0.1.0, which cannot be loaded (import: OSError: no)"
-    assert missing_package(table, name, [Plugin(package, "0.0.1")]) == ""
+    assert (
+        explain_missing_package(table, name, [broken])
+        == f"comes with {package} 0.1.0, which cannot be loaded (import: OSError: no)"
+    )
+    assert explain_missing_package(table, name, [Plugin(package, "0.0.1")]) == ""
 
 
 def test_other_names_are_not_attributed_to_a_package(alone):
-    assert missing_package("loss", "gaps", []) == missing_package("nothing", "gaps", []) == ""
+    assert explain_missing_package("loss", "gaps", []) == explain_missing_package("nothing", "gaps", []) == ""
     assert alone.missing_package("loss", "forestgaps-losses:focal") == ""
     result = CliRunner().invoke(app, ["gasp"])
     assert result.exit_code == 2
@@ -65,7 +68,7 @@ def test_a_command_that_is_not_installed_names_its_package(alone, words):
 
 def test_components_of_a_run_file_that_are_not_installed_name_their_packages(alone):
     with pytest.raises(ConfigError) as error:
-        config_from({"loss": {"name": "focal"}, "model": {"name": "height_unet"}}, plugins=alone)
+        read_config({"loss": {"name": "focal"}, "model": {"name": "height_unet"}}, plugins=alone)
     loss, model = (next(text for text in error.value.problems if text.startswith(f"{kind}.name")) for kind in ("loss", "model"))
     end = "which is not installed; pip install"
     assert loss == f"loss.name: no loss named 'focal': it comes with forestgaps-losses, {end} forestgaps-losses"
@@ -81,7 +84,10 @@ def test_components_of_a_run_file_that_are_not_installed_name_their_packages(alo
         ),
         (lambda plugins: plugins.engine("onnxruntime"), "no engine named 'onnxruntime': it comes with forestgaps-export"),
         (lambda plugins: plugins.executor("tcp"), "no executor named 'tcp': it comes with forestgaps-dask"),
-        (lambda plugins: installed_network("pretrained", plugins), "the network of this name comes with forestgaps-pretrained"),
+        (
+            lambda plugins: find_installed_network("pretrained", plugins),
+            "the network of this name comes with forestgaps-pretrained",
+        ),
     ],
 )
 def test_every_table_names_the_package(alone, use, sentence):

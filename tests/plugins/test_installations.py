@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.plugins.installations import damaged_installations, is_like_ours
+from forestgaps_core.plugins.installations import find_damaged_installations, is_similar_group
 from forestgaps_core.plugins.registry import Plugins
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: forestgaps-core\n"
@@ -40,7 +40,7 @@ def information(folder: Path, stem: str, *, metadata: str = "", points: str = ""
 def test_a_group_with_a_typo_is_reported(tmp_path, group):
     metadata = METADATA.format(name="t-typo", version="1.2")
     information(tmp_path, "t_typo-1.2", metadata=metadata, points=f"[{group}]\nt-typo = t_typo\n")
-    (sentence,) = damaged_installations([str(tmp_path)])
+    (sentence,) = find_damaged_installations([str(tmp_path)])
     assert (
         f"t-typo 1.2 has entry points in the group {group!r}, which is not read; the group of plugins is 'forestgaps'" in sentence
     )
@@ -48,7 +48,7 @@ def test_a_group_with_a_typo_is_reported(tmp_path, group):
 
 @pytest.mark.parametrize("group", ["forestgaps", "console_scripts", "pytest11", "forestry", "mkdocs.plugins", "gaps"])
 def test_other_groups_are_left_alone(group):
-    assert group == "forestgaps" or not is_like_ours(group)
+    assert group == "forestgaps" or not is_similar_group(group)
 
 
 def test_a_whole_package_is_not_reported(tmp_path):
@@ -60,7 +60,7 @@ def test_a_whole_package_is_not_reported(tmp_path):
         points="[forestgaps]\nt-whole = t_whole\n",
         record="t_whole.py,sha256=x,10\nt_whole-1.0.dist-info/METADATA,,\n__pycache__/t_whole.cpython-311.pyc,,\n",
     )
-    assert damaged_installations([str(tmp_path), str(tmp_path), str(tmp_path / "nowhere"), str(tmp_path / "t_whole.py")]) == []
+    assert find_damaged_installations([str(tmp_path), str(tmp_path), str(tmp_path / "nowhere"), str(tmp_path / "t_whole.py")]) == []
 
 
 EXTRAS = METADATA.format(name="canopy-extras", version="0.3.1")
@@ -87,19 +87,19 @@ EXTRAS = METADATA.format(name="canopy-extras", version="0.3.1")
 )
 def test_what_an_interrupted_uninstall_leaves_is_reported(tmp_path, stem, files, words):
     information(tmp_path, stem, **files)
-    (sentence,) = damaged_installations([str(tmp_path)])
+    (sentence,) = find_damaged_installations([str(tmp_path)])
     assert words in sentence
 
 
 def test_a_package_that_is_there_twice_is_reported(tmp_path):
     for version in ("0.1.0", "0.2.0"):
         information(tmp_path, f"t_twice-{version}", metadata=METADATA.format(name="t-twice", version=version))
-    assert any("t-twice is installed twice" in sentence for sentence in damaged_installations([str(tmp_path)]))
+    assert any("t-twice is installed twice" in sentence for sentence in find_damaged_installations([str(tmp_path)]))
 
 
 def test_packages_of_others_without_a_record_are_not_our_business(tmp_path):
     information(tmp_path, "numpy-2.0", metadata="Metadata-Version: 2.1\nName: numpy\nVersion: 2.0\n", record=None)
-    assert damaged_installations([str(tmp_path)]) == []
+    assert find_damaged_installations([str(tmp_path)]) == []
 
 
 # --- discovery does not fall over them ------------------------------------------------------------------------------

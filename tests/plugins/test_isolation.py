@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from forestgaps_core.plugins import isolation as importing
-from forestgaps_core.plugins.isolation import contained
+from forestgaps_core.plugins.isolation import contain
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -21,6 +21,6 @@ def test_an_interruption_beside_the_code_of_a_plugin_is_no_fault_of_the_plugin(m
         yield
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(importing, "watched", watched)
-    with pytest.raises(KeyboardInterrupt), contained("the plugin x 1.0"):
+    monkeypatch.setattr(importing, "report_long_calls", watched)
+    with pytest.raises(KeyboardInterrupt), contain("the plugin x 1.0"):
         pass

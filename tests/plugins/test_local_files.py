@@ -13,8 +13,15 @@ import pytest
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import PluginError
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.local_files import FILES, give_files, given_files, import_file, pickled, unpickled
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.local_files import (
+    FILES,
+    give_files,
+    import_file,
+    list_given_files,
+    pickle_with_files,
+    unpickle_with_files,
+)
 from forestgaps_core.plugins.registry import Plugins
 
 MINE = '''
@@ -106,10 +113,11 @@ def test_objects_of_a_file_are_the_same_however_often_it_is_loaded(mine):
 @pytest.mark.parametrize("how", ["sent along", "in the environment"])
 def test_another_process_reads_a_pickle_of_its_objects(how, mine, tmp_path):
     thing = import_file(mine, mine.read_bytes()).Mine(value=5)
-    (tmp_path / "pickle").write_bytes(pickled(thing) if how == "sent along" else pickle.dumps(thing))
+    (tmp_path / "pickle").write_bytes(pickle_with_files(thing) if how == "sent along" else pickle.dumps(thing))
     code = {
         "sent along": (
-            "from forestgaps_core.plugins.local_files import unpickled; value = unpickled(open('pickle', 'rb').read()).value; "
+            "from forestgaps_core.plugins.local_files import unpickle_with_files; "
+            "value = unpickle_with_files(open('pickle', 'rb').read()).value; "
             "from forestgaps_core.plugins.registry import Plugins; "
             "Plugins.discover().component('loss', 'mine_alone').load(); print(value)"
         ),
@@ -123,15 +131,15 @@ def test_another_process_reads_a_pickle_of_its_objects(how, mine, tmp_path):
     finally:
         undo()
     assert done.stdout == "5\n", done.stderr
-    assert unpickled(pickled(thing)) == thing
+    assert unpickle_with_files(pickle_with_files(thing)) == thing
 
 
 def test_the_environment_is_put_back_and_what_is_no_list_is_reported(mine, monkeypatch):
     monkeypatch.setenv(FILES, '["/elsewhere.py"]')
     undo = give_files([mine, mine])
-    assert given_files() == [Path("/elsewhere.py"), mine]
+    assert list_given_files() == [Path("/elsewhere.py"), mine]
     undo()
-    assert given_files() == [Path("/elsewhere.py")]
+    assert list_given_files() == [Path("/elsewhere.py")]
     monkeypatch.setenv(FILES, "mine.py")
     with pytest.raises(PluginError, match=r"FORESTGAPS_PLUGIN_FILES: found 'mine.py', expected a JSON list of paths; unset it"):
         Plugins.discover()
@@ -167,10 +175,10 @@ def test_printed_lines_repeat_the_files_of_the_command(tmp_path, monkeypatch):
     undo = give_files(files)
     try:
         local = f"-p 'my loss.py' -p {files[1]}"
-        assert command_line("evaluate", "run") == f"forestgaps {local} evaluate run"
-        assert command_line("-p", "run/plugins/a.py", "test", "run") == "forestgaps -p run/plugins/a.py test run"
-        assert command_line("a.tif", program="gdalwarp") == "gdalwarp a.tif"
-        assert command_line("predict", portable=True) == "forestgaps predict"
+        assert format_command("evaluate", "run") == f"forestgaps {local} evaluate run"
+        assert format_command("-p", "run/plugins/a.py", "test", "run") == "forestgaps -p run/plugins/a.py test run"
+        assert format_command("a.tif", program="gdalwarp") == "gdalwarp a.tif"
+        assert format_command("predict", portable=True) == "forestgaps predict"
     finally:
         undo()
-    assert command_line("evaluate", "run") == "forestgaps evaluate run"
+    assert format_command("evaluate", "run") == "forestgaps evaluate run"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.cli.app import app
-from forestgaps_core.config.run_file import config_from, overridden, table_of
+from forestgaps_core.config.run_file import apply_overrides, make_table, read_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
-from forestgaps_core.inference.model_folder import place_of
+from forestgaps_core.inference.model_folder import locate_network
 from forestgaps_core.plugins.registry import CORE_COMMANDS, TABLES, Plugins
 
 OFFERS_ALL = '''
@@ -117,32 +117,32 @@ def test_executors_engines_and_networks_are_loaded_by_the_same_rule(both, tmp_pa
         both.engine("mine")
     assert both.engine("t-one:mine").data_only
     with pytest.raises(CheckpointError, match="choose with t-one:mine or t-two:mine"):
-        place_of("mine", both)
+        locate_network("mine", both)
     with pytest.raises(CheckpointError, match=r"network .t-two:mine. of t-two 2.0: "):
-        place_of("t-two:mine", both)
+        locate_network("t-two:mine", both)
 
 
 def test_every_mistake_of_a_clash_is_reported_with_its_place(both):
     with pytest.raises(ConfigError) as error:
-        config_from(RUN, both)
+        read_config(RUN, both)
     assert [problem.partition(":")[0] for problem in error.value.problems] == [
         "data.name", "model.name", "normalization.name", "loss.name", "scheduler.name", "metrics.a.name", "callbacks.b.name",
     ]  # fmt: skip
 
 
 def test_what_was_recorded_stays_what_it_is_when_another_package_comes(one, both):
-    recorded = table_of(config_from(RUN, one), one)
+    recorded = make_table(read_config(RUN, one), one)
     assert recorded["loss"]["name"] == "t-one:mine"
     assert recorded["metrics"]["a"]["name"] == "t-one:mine"
-    again = config_from(recorded, both)
-    assert table_of(again, both) == recorded
+    again = read_config(recorded, both)
+    assert make_table(again, both) == recorded
     assert type(again.loss).__module__ == "t_one"
 
 
 def test_two_packages_that_offer_one_class_are_told_apart_by_what_was_chosen(one, site):
     site("a-fork", 'from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_losses():\n    return {"mine": "t_one:Mine"}\n')
     plugins = Plugins.discover()
-    assert table_of(config_from(RUN | {"loss": {"name": "a-fork:mine"}}, plugins), plugins)["loss"]["name"] == "a-fork:mine"
+    assert make_table(read_config(RUN | {"loss": {"name": "a-fork:mine"}}, plugins), plugins)["loss"]["name"] == "a-fork:mine"
     # Made in Python, without a name: the package that the class is in.
     assert plugins.component_of("loss", one.component("loss", "mine").load()()).plugin.distribution == "t-one"
 
@@ -152,9 +152,9 @@ def test_two_packages_that_offer_one_class_are_told_apart_by_what_was_chosen(one
     [("loss.name=t-two:mine", 5), ("loss.name=mine", 5), ("loss.name=other", None), ("loss.name=t-two:other", None)],
 )
 def test_choosing_the_package_on_the_command_line_keeps_the_settings(change, size):
-    assert overridden({"loss": {"name": "mine", "size": 5}}, [change])["loss"].get("size") == size
+    assert apply_overrides({"loss": {"name": "mine", "size": 5}}, [change])["loss"].get("size") == size
     other = {"loss": {"name": "t-one:mine", "size": 5}}
-    assert overridden(other, ["loss.name=t-two:mine"])["loss"] == {"name": "t-two:mine"}
+    assert apply_overrides(other, ["loss.name=t-two:mine"])["loss"] == {"name": "t-two:mine"}
 
 
 def test_a_package_that_is_not_there_is_named_with_the_command_that_installs_it(one):

@@ -19,7 +19,7 @@ from forestgaps_core.inference.model_folder_writing import save_network
 from forestgaps_core.inference.predictor import load_predictor
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.rehearsal import try_resuming
-from forestgaps_core.runs.run import evaluate_model, resume_training, train_model
+from forestgaps_core.runs.run import evaluate_run, resume_training, train_model
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 
@@ -73,7 +73,7 @@ def old_run(run) -> Path:
 
 def uses(run: Path, folder: Path) -> dict[str, object]:
     return {
-        "test": lambda: evaluate_model(run),
+        "test": lambda: evaluate_run(run),
         "predict": lambda: load_predictor(run, device="cpu")(*QUESTION),
         "predict with the model folder": lambda: load_predictor(folder, device="cpu")(*QUESTION),
         "config check": lambda: try_resuming(run, Plugins.discover()),

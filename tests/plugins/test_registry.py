@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import PluginError
-from forestgaps_core.plugins.registry import Plugins, unmet_requirement
-from forestgaps_core.plugins.validation import meets_plain
+from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
+from forestgaps_core.plugins.validation import meets_plain_requirement
 
 GOOD = """
 from attrs import frozen
@@ -78,9 +78,9 @@ def test_a_plugin_with_an_unmet_requirement_is_not_imported(site):
 
 
 def test_a_requirement_of_an_extra_does_not_count():
-    assert unmet_requirement(['forestgaps-core>=99; extra == "future"', "torch>=99"]) == ""
-    assert unmet_requirement(["forestgaps_core >= 99"])
-    assert unmet_requirement(["Forestgaps.Core<99,>=0.1"]) == ""
+    assert explain_unmet_requirement(['forestgaps-core>=99; extra == "future"', "torch>=99"]) == ""
+    assert explain_unmet_requirement(["forestgaps_core >= 99"])
+    assert explain_unmet_requirement(["Forestgaps.Core<99,>=0.1"]) == ""
 
 
 bounds = st.lists(
@@ -103,10 +103,10 @@ def test_a_plain_requirement_is_judged_as_packaging_does(found, name, marker, ve
     try:
         requirement = Requirement(text + marker)
     except InvalidRequirement:
-        assert not meets_plain(text + marker, version)
+        assert not meets_plain_requirement(text + marker, version)
         return
     within = requirement.specifier.contains(version, prereleases=True)
-    if meets_plain(text + marker, version):
+    if meets_plain_requirement(text + marker, version):
         assert within
     elif within:  # then packaging is asked; it must not be for what packages usually require
         usual = found and not marker and all(">" in operator or "<" in operator for operator, _ in found)

@@ -14,13 +14,13 @@ import time
 import pytest
 import torch
 
-from forestgaps_core import evaluate_model, load_config, resume_training, save_network, train_model
+from forestgaps_core import evaluate_run, load_config, resume_training, save_network, train_model
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import assemble, begin, differences, gap_fraction
+from forestgaps_core.runs.builder import build_run, list_differences, load_start_weights, measure_gap_fraction
 from forestgaps_core.runs.rehearsal import try_run
-from forestgaps_core.runs.run import calibrated, fit
+from forestgaps_core.runs.run import calibrate_run, fit_run
 from forestgaps_core.runs.run_folder import write_run_folder
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
@@ -72,11 +72,11 @@ def test_an_existing_run_folder_is_refused_and_left_alone(run_file, plugins, tmp
 
 def test_a_run_is_tested_with_its_own_metrics(run_file, plugins, tmp_path):
     train_model(load_config(run_file, plugins=plugins), tmp_path / "run", plugins=plugins)
-    assert list(evaluate_model(tmp_path / "run", plugins=plugins)) == ["test/share/accuracy"]
+    assert list(evaluate_run(tmp_path / "run", plugins=plugins)) == ["test/share/accuracy"]
     with pytest.raises(ConfigError, match="expected train, validation or test"):
-        evaluate_model(tmp_path / "run", split="testing", plugins=plugins)
+        evaluate_run(tmp_path / "run", split="testing", plugins=plugins)
     with pytest.raises(CheckpointError, match=r"no checkpoint 'best'.*checkpoints there: last"):
-        evaluate_model(tmp_path / "run", checkpoint="best", plugins=plugins)
+        evaluate_run(tmp_path / "run", checkpoint="best", plugins=plugins)
 
 
 def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, tmp_path):
@@ -109,7 +109,7 @@ def test_the_gap_fraction_is_that_of_the_tiles(plugins):
     source = plugins.component("data", "hills").load()(samples=4).build(seed=0).train
     tiles = [source.read(index, index) for index in range(4)]
     heights = torch.cat([tile.height[tile.valid] for tile in tiles])
-    assert gap_fraction(source, (2.0, 10.0)) == pytest.approx([(heights < t).double().mean().item() for t in (2.0, 10.0)])
+    assert measure_gap_fraction(source, (2.0, 10.0)) == pytest.approx([(heights < t).double().mean().item() for t in (2.0, 10.0)])
 
 
 # --- killed and resumed ---------------------------------------------------------------------------------------------
@@ -275,8 +275,8 @@ def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file
     shutil.copytree(trained, tmp_path / "start")
     config = begun(run_file, plugins, tmp_path / "start", "callbacks.notes.every=1")
     train_model(config, tmp_path / "whole", plugins=plugins)
-    run = assemble(config, tmp_path / "part", plugins)
-    begin(run, plugins)
+    run = build_run(config, tmp_path / "part", plugins)
+    load_start_weights(run, plugins)
     write_run_folder(run, tmp_path / "part", plugins)
     make = run.trainer.train_batch
 
@@ -286,7 +286,7 @@ def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file
         return make(tiles)
 
     run.trainer.train_batch = stopping
-    fit(run, tmp_path / "part")
+    fit_run(run, tmp_path / "part")
     assert weights(tmp_path / "part")["first.weight"].ne(weights(tmp_path / "whole")["first.weight"]).any()
     shutil.rmtree(tmp_path / "start")
     resume_training(tmp_path / "part", plugins=plugins)
@@ -297,8 +297,8 @@ def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file
 
 def test_a_run_killed_before_its_first_checkpoint_begins_with_the_weights_again(run_file, plugins, trained, tmp_path):
     config = begun(run_file, plugins, trained)
-    run = assemble(config, tmp_path / "part", plugins)
-    begin(run, plugins)
+    run = build_run(config, tmp_path / "part", plugins)
+    load_start_weights(run, plugins)
     write_run_folder(run, tmp_path / "part", plugins)
     resume_training(tmp_path / "part", plugins=plugins)
     train_model(config, tmp_path / "whole", plugins=plugins)
@@ -318,11 +318,13 @@ def test_another_network_is_refused_with_what_differs_and_how_to_agree(run_file,
 
 
 def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugins):
-    sentences, options = differences({"name": "unet", "base": 4}, {"name": "net", "base": 4, "view": {"channels": ["a"]}}, "model")
+    sentences, options = list_differences(
+        {"name": "unet", "base": 4}, {"name": "net", "base": 4, "view": {"channels": ["a"]}}, "model"
+    )
     assert sentences == ["model.name: found 'unet', the network has 'net'"]
     assert options == ["--set 'model.name=\"net\"'", "--set model.base=4", "--set 'model.view.channels=[\"a\"]'"]
-    assert differences({"name": "any:net", "base": 4}, {"name": "net", "base": 4}, "model") == ([], [])
-    assert differences({}, {"name": "adaptive"}, "normalization")[0] == [
+    assert list_differences({"name": "any:net", "base": 4}, {"name": "net", "base": 4}, "model") == ([], [])
+    assert list_differences({}, {"name": "adaptive"}, "normalization")[0] == [
         "normalization.name: found 'none', the network has 'adaptive'"
     ]
 
@@ -346,23 +348,23 @@ def test_a_network_folder_has_no_data_to_be_tested_on_nor_to_calibrate(plugins, 
     pytest.importorskip("numpy")
     network = save_network(trained, tmp_path / "network", plugins=plugins)
     with pytest.raises(CheckpointError, match="is a trained network without data"):
-        evaluate_model(network, plugins=plugins)
+        evaluate_run(network, plugins=plugins)
     with pytest.raises(CheckpointError, match="Calibrate the run folder"):
-        calibrated(network, plugins=plugins)
+        calibrate_run(network, plugins=plugins)
 
 
 def test_calibrating_lowers_the_log_loss_of_the_validation_split(run_file, plugins, tmp_path):
     longer = ["optimizer.name=adamw", "optimizer.learning_rate=0.05", "training.epochs=8", "data.samples=30"]
     train_model(load_config(run_file, overrides=longer, plugins=plugins), tmp_path / "run", plugins=plugins)
-    calibration, before, after = calibrated(tmp_path / "run", plugins=plugins)
+    calibration, before, after = calibrate_run(tmp_path / "run", plugins=plugins)
     assert calibration.slope > 0
     assert 0 < after < before
-    assert calibrated(tmp_path / "run", plugins=plugins)[0] == calibration
+    assert calibrate_run(tmp_path / "run", plugins=plugins)[0] == calibration
 
 
 def test_a_network_that_has_learned_nothing_cannot_be_calibrated(plugins, trained):
     with pytest.raises(DataError, match="say nothing of them"):
-        calibrated(trained, plugins=plugins)
+        calibrate_run(trained, plugins=plugins)
 
 
 def test_no_loader_process_outlives_training_evaluation_and_check(run_file, plugins, tmp_path):
@@ -370,7 +372,7 @@ def test_no_loader_process_outlives_training_evaluation_and_check(run_file, plug
     before = set(multiprocessing.active_children())
     train_model(config, tmp_path / "run", plugins=plugins)
     assert set(multiprocessing.active_children()) == before
-    evaluate_model(tmp_path / "run", plugins=plugins)
+    evaluate_run(tmp_path / "run", plugins=plugins)
     assert set(multiprocessing.active_children()) == before
     try_run(config, plugins)
     assert set(multiprocessing.active_children()) == before

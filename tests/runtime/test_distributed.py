@@ -14,7 +14,7 @@ import torch
 from forestgaps_core.data.loader import Keys, Share
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.files.checkpoint import load_checkpoint
-from forestgaps_core.runtime.distributed import ALONE, Processes, processes_here
+from forestgaps_core.runtime.distributed import ALONE, Processes, find_processes
 
 from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 
@@ -135,9 +135,9 @@ def test_shares_of_batches_are_each_batch_once():
 
 
 def test_the_environment_says_who_is_who():
-    assert processes_here({}) == ALONE
-    assert processes_here({"RANK": "0", "WORLD_SIZE": "1"}) == ALONE
+    assert find_processes({}) == ALONE
+    assert find_processes({"RANK": "0", "WORLD_SIZE": "1"}) == ALONE
     said = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
-    assert processes_here(said) == Processes(3, 4, 1, 2)
+    assert find_processes(said) == Processes(3, 4, 1, 2)
     with pytest.raises(ForestgapsError, match="LOCAL_RANK"):
-        processes_here({"RANK": "3", "WORLD_SIZE": "4"})
+        find_processes({"RANK": "3", "WORLD_SIZE": "4"})

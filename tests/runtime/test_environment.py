@@ -4,28 +4,28 @@ import pytest
 import torch
 
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.runtime.environment import Environment, cgroup_quota, usable_cpus
+from forestgaps_core.runtime.environment import Environment, count_usable_cpus, read_cgroup_quota
 
 
 def test_a_quota_of_control_groups_version_2_counts(tmp_path):
     (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert cgroup_quota(tmp_path) == 1.5
+    assert read_cgroup_quota(tmp_path) == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cgroup_quota(tmp_path) is None
+    assert read_cgroup_quota(tmp_path) is None
 
 
 def test_a_quota_of_version_1_counts(tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cgroup_quota(tmp_path) == 4.0
+    assert read_cgroup_quota(tmp_path) == 4.0
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
-    assert cgroup_quota(tmp_path) is None
+    assert read_cgroup_quota(tmp_path) is None
 
 
 def test_without_control_groups_there_is_no_quota(tmp_path):
-    assert cgroup_quota(tmp_path / "nothing") is None
-    assert usable_cpus() >= 1
+    assert read_cgroup_quota(tmp_path / "nothing") is None
+    assert count_usable_cpus() >= 1
 
 
 def test_a_device_that_is_not_there_is_told():

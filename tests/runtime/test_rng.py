@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.runtime.rng import draws, mix, uniform
+from forestgaps_core.runtime.rng import mix, random_numbers, uniform
 
 WORD = 2**64
 
@@ -29,17 +29,17 @@ def test_mixing_equals_the_published_algorithm(x):
 
 def test_samples_epochs_and_seeds_draw_differently():
     index = torch.arange(1000)
-    everything = torch.cat([draws(seed, epoch, index) for seed in (0, 1) for epoch in (0, 1)])
+    everything = torch.cat([random_numbers(seed, epoch, index) for seed in (0, 1) for epoch in (0, 1)])
     assert len(everything.unique()) == 4000
 
 
 def test_a_draw_depends_on_nothing_but_seed_epoch_and_index():
-    whole = draws(3, 2, torch.arange(100))
-    assert torch.equal(draws(3, 2, torch.tensor([77, 5])), whole[[77, 5]])
+    whole = random_numbers(3, 2, torch.arange(100))
+    assert torch.equal(random_numbers(3, 2, torch.tensor([77, 5])), whole[[77, 5]])
 
 
 def test_uniform_numbers_are_uniform_and_streams_independent():
-    draw = draws(0, 0, torch.arange(20_000))
+    draw = random_numbers(0, 0, torch.arange(20_000))
     one, two = uniform(draw, "crop", 2), uniform(draw, "tilt", 2)
     numbers = torch.stack([one[:, 0], one[:, 1], two[:, 0], two[:, 1]])
     assert numbers.min() >= 0

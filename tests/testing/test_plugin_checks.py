@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from forestgaps_core.config.explain import explanation, plotted
-from forestgaps_core.config.run_file import config_from
+from forestgaps_core.config.explain import explain_topic, plot_schedules
+from forestgaps_core.config.run_file import read_config
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing.plugin_checks import check_plugin
@@ -118,7 +118,7 @@ def test_what_is_no_config_class_is_refused_with_what_was_found_and_expected(row
 def test_a_run_file_with_such_a_row_gets_a_mistake_with_its_place(rows, name, words):
     table = {"data": {"name": "hills"}, "model": {"name": "net"}, "loss": {"name": f"t-rows:{name}", "value": 1}}
     with pytest.raises(ConfigError) as error:
-        config_from(table, rows)
+        read_config(table, rows)
     (problem,) = error.value.problems
     assert problem.startswith("loss")
     assert "t-rows" in problem
@@ -126,21 +126,21 @@ def test_a_run_file_with_such_a_row_gets_a_mistake_with_its_place(rows, name, wo
 
 
 def test_bad_rows_do_not_keep_the_others_from_being_explained(rows):
-    lines = {line.partition("  ")[0]: line for line in explanation("loss", rows).splitlines()}
+    lines = {line.partition("  ")[0]: line for line in explain_topic("loss", rows).splitlines()}
     assert "A loss that works." in lines["loss.fine"]
     for name, words in EXPECTED.items():
         assert "BROKEN: " in lines[f"loss.{name}"]
         assert words in lines[f"loss.{name}"]
-    assert "gamma = 2.0" in explanation("loss.fine", rows)
+    assert "gamma = 2.0" in explain_topic("loss.fine", rows)
     with pytest.raises(PluginError, match="is a dataclass"):
-        explanation("loss.asdataclass", rows)
+        explain_topic("loss.asdataclass", rows)
 
 
 def test_a_bad_schedule_does_not_keep_the_others_from_being_drawn(site):
     site("t-schedules", ROWS.replace("forestgaps_losses", "forestgaps_schedulers"))
     plugins = Plugins.discover()
     plugins.add_file(EXAMPLE_PLUGIN)
-    drawn = plotted("scheduler", plugins)
+    drawn = plot_schedules("scheduler", plugins)
     assert "scheduler.falling: factor on the learning rate" in drawn
     assert "scheduler.asdataclass cannot be drawn: " in drawn
 

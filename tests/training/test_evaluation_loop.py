@@ -4,7 +4,7 @@ import torch
 from attrs import frozen
 
 from forestgaps_core import Metric
-from forestgaps_core.plugins.contracts import named_as
+from forestgaps_core.plugins.contracts import describe_component
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.testing import example_batch
 from forestgaps_core.training.evaluation_loop import Evaluation
@@ -25,7 +25,7 @@ class Samples(Metric):
 
 
 def gathered(*losses, bad=()):
-    seen = Evaluation("test", {"samples": Samples}, lambda place, thing: named_as(None, place, thing))
+    seen = Evaluation("test", {"samples": Samples}, lambda place, thing: describe_component(None, place, thing))
     for place, loss in enumerate(losses):
         batch = example_batch(samples=2, size=16, seed=place)
         logits = torch.zeros_like(batch.target) / (0.0 if place in bad else 1.0)
@@ -51,12 +51,12 @@ def test_scores_are_named_by_split_label_and_value():
 def test_losses_of_two_processes_come_in_the_order_of_the_batches_and_their_metrics_together():
     seen = gathered(0.0, 2.0, 4.0)
     here = TwoProcesses(0, 2, other=gathered(1.0, 3.0))
-    assert [float(loss) for loss in seen._of_all(here)] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [float(loss) for loss in seen._gather_losses(here)] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert seen.metrics["samples"].count == 10
 
 
 def test_what_is_not_finite_is_told_with_its_batch():
-    assert gathered(1.0, 1.0).not_finite(None) is None
-    assert gathered().not_finite(None) is None
-    said = gathered(1.0, 1.0, bad=[1]).not_finite(None)
+    assert gathered(1.0, 1.0).describe_nonfinite(None) is None
+    assert gathered().describe_nonfinite(None) is None
+    said = gathered(1.0, 1.0, bad=[1]).describe_nonfinite(None)
     assert said.startswith("what the network returns is not finite in batch 2 of the test split, with tile")

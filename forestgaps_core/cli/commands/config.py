@@ -12,8 +12,8 @@ from forestgaps_core.cli.commands.next_steps import print_next
 from forestgaps_core.cli.commands.options import Json, Set
 from forestgaps_core.cli.commands.recipes import DEFAULT_RECIPE, recipe_path
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.isolation import to_stderr
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.isolation import redirect_to_stderr
 
 config_app = typer.Typer(help="Make, check and explain run files.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def init(
     with new_path(path) as draft:
         draft.write_bytes(recipe_path(recipe).read_bytes())
     typer.echo(f"Written: {path}")
-    print_next(command_line("config", "check", path), command_line("train", path))
+    print_next(format_command("config", "check", path), format_command("train", path))
 
 
 @config_app.command()
@@ -49,21 +49,21 @@ def check(
     """Check a run file: build every component and train on one batch, in memory."""
     import json
 
-    from forestgaps_core.config.run_file import load_config, table_of
+    from forestgaps_core.config.run_file import load_config, make_table
     from forestgaps_core.runs.rehearsal import try_resuming, try_run
-    from forestgaps_core.runs.run_folder import config_of, refuse_folder
-    from forestgaps_core.runtime.memory import within_memory
+    from forestgaps_core.runs.run_folder import read_recorded_config, refuse_folder
+    from forestgaps_core.runtime.memory import limit_memory
 
     resuming = path.is_dir()
     if resuming and (changes or out):
         raise ConfigError("a run folder is checked as it is: give no --set or --out with it", "config check")
-    config = config_of(path, plugins()) if resuming else load_config(path, overrides=changes or [], plugins=plugins())
+    config = read_recorded_config(path, plugins()) if resuming else load_config(path, overrides=changes or [], plugins=plugins())
     if out is not None:
         refuse_folder(out)
-    with to_stderr(), within_memory():
+    with redirect_to_stderr(), limit_memory():
         facts = try_resuming(path, plugins()) if resuming else try_run(config, plugins())
     if as_json:
-        typer.echo(json.dumps({"config": table_of(config, plugins()), **facts}, indent=2, default=str))
+        typer.echo(json.dumps({"config": make_table(config, plugins()), **facts}, indent=2, default=str))
         return
     typer.echo(f"{path} {'can be resumed' if resuming else 'is right'}.")
     for name, value in facts.items():
@@ -77,6 +77,6 @@ def explain(
     plot: Annotated[bool, typer.Option("--plot", help="Draw the schedules: scheduler, or scheduler.NAME.")] = False,
 ) -> None:
     """Explain the settings of a table of a run file."""
-    from forestgaps_core.config.explain import explanation, plotted
+    from forestgaps_core.config.explain import explain_topic, plot_schedules
 
-    typer.echo(plotted(topic, plugins()) if plot else explanation(topic, plugins()))
+    typer.echo(plot_schedules(topic, plugins()) if plot else explain_topic(topic, plugins()))

@@ -10,7 +10,7 @@ from forestgaps_core.plugins.command_lines import PROGRAM
 OWN = ("train", "test", "share", "config", "plugins")
 
 
-def command_of(line: str) -> str:
+def find_command(line: str) -> str:
     """Return the command that a line calls, after its `-p FILE` options."""
     import shlex
 
@@ -23,6 +23,6 @@ def command_of(line: str) -> str:
 def print_next(*lines: str) -> None:
     """Print lines under "Next:", without those that call a command that no installed package has."""
     installed = {*OWN, *plugins().commands()}
-    fitting = [line for line in lines if not line.startswith(f"{PROGRAM} ") or command_of(line) in installed]
+    fitting = [line for line in lines if not line.startswith(f"{PROGRAM} ") or find_command(line) in installed]
     if fitting:
         typer.echo("\n".join(["\nNext:", *(f"  {line}" for line in fitting)]))

@@ -11,7 +11,7 @@ from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.registry import TABLES, Plugin, normalized
+from forestgaps_core.plugins.registry import TABLES, Plugin, normalize_name
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
 
@@ -23,12 +23,12 @@ def list_plugins(
     """Installed plugins, with what is wrong with those that do not work."""
     import json
 
-    from forestgaps_core.plugins.installations import damaged_installations
+    from forestgaps_core.plugins.installations import find_damaged_installations
 
     offered = [component for kind in KINDS for offers in plugins().components(kind).values() for component in offers]
     if as_json:
         rows = [
-            {**facts(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
+            {**describe_plugin(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
             for plugin in plugins().records
         ]
         typer.echo(json.dumps(rows, indent=2))
@@ -44,11 +44,11 @@ def list_plugins(
             typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
     for sentence in plugins().clashes():
         typer.echo(f"CLASH: {sentence}")
-    for sentence in damaged_installations():
+    for sentence in find_damaged_installations():
         typer.echo(f"NOTE: {sentence}")
 
 
-def facts(plugin: Plugin) -> dict[str, Any]:
+def describe_plugin(plugin: Plugin) -> dict[str, Any]:
     return {
         "distribution": plugin.distribution,
         "version": plugin.version,
@@ -61,7 +61,7 @@ def facts(plugin: Plugin) -> dict[str, Any]:
 @plugins_app.command("show")
 def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution.")]) -> None:
     """One plugin: version, state, and what it offers of every kind."""
-    plugin = plugin_named(name)
+    plugin = find_plugin(name)
     typer.echo(f"{plugin}")
     typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
     for kind in KINDS:
@@ -81,14 +81,14 @@ def check_plugins(
     name: Annotated[str | None, typer.Argument(help="Name of a distribution, or folder of one; all, without it.")] = None,
 ) -> None:
     """Import everything a plugin offers and hold it against the contract of its kind."""
-    from forestgaps_core.plugins.installations import damaged_installations
+    from forestgaps_core.plugins.installations import find_damaged_installations
     from forestgaps_core.testing.plugin_checks import check_plugin
 
     wrong = 0
     if name and Path(name, "pyproject.toml").is_file():
         chosen = [plugins().add_folder(Path(name))]
     else:
-        chosen = [plugin_named(name)] if name is not None else plugins().records
+        chosen = [find_plugin(name)] if name is not None else plugins().records
     for plugin in chosen:
         if plugin.failed and plugin.failed != "table":
             typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
@@ -97,15 +97,15 @@ def check_plugins(
         for found in check_plugin(plugins(), plugin):
             typer.echo(f"{plugin}: {found}")
             wrong += found.wrong
-    for sentence in damaged_installations() if name is None else []:
+    for sentence in find_damaged_installations() if name is None else []:
         typer.echo(f"NOTE: {sentence}")
     if wrong:
         raise typer.Exit(1)
 
 
-def plugin_named(name: str) -> Plugin:
+def find_plugin(name: str) -> Plugin:
     for plugin in plugins().records:
-        if normalized(plugin.distribution) == normalized(name):
+        if normalize_name(plugin.distribution) == normalize_name(name):
             return plugin
     there = [plugin.distribution for plugin in plugins().records]
     raise PluginError(f"no plugin {name!r}{nearest(name, there)}; there is: {', '.join(there) or 'none'}")
@@ -121,7 +121,7 @@ def new_plugin(
     folder: Annotated[Path | None, typer.Option(help="Folder to make; by default NAME.")] = None,
 ) -> None:
     """Write a plugin package of your own to begin with; its tests pass."""
-    from forestgaps_core.cli.scaffold import next_steps, write_plugin
+    from forestgaps_core.cli.scaffold import format_next_steps, write_plugin
 
     written = write_plugin(name, kind, component=component, folder=folder)
-    typer.echo("\n".join(["Written:", *(f"  {path}" for path in written), "", "Next:", *next_steps(written, name)]))
+    typer.echo("\n".join(["Written:", *(f"  {path}" for path in written), "", "Next:", *format_next_steps(written, name)]))

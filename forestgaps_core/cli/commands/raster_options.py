@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 
-def above_zero(value: float | None) -> float | None:
+def require_positive(value: float | None) -> float | None:
     if value is None or (isfinite(value) and value > 0):
         return value
     raise typer.BadParameter(f"{value:g} is not above 0. Give a number above 0")
 
 
-def given_options(reading: Mapping[str, Any], *, skip_checks: bool = False) -> list[str]:
+def list_given_options(reading: Mapping[str, Any], *, skip_checks: bool = False) -> list[str]:
     """Return the options that differ from their defaults, with their values, as words of a command line.
 
     Args:
@@ -31,7 +31,7 @@ PixelSize = Annotated[
     typer.Option(
         "--pixel-size",
         metavar="METERS",
-        callback=above_zero,
+        callback=require_positive,
         help="Pixel size of rasters without CRS, whose grid is then taken to be in meters.",
     ),
 ]
@@ -43,7 +43,7 @@ BandNumber = Annotated[
 Feet = Annotated[bool, typer.Option("--feet", help="Elevations and heights are in feet; convert them to meters.")]
 Scale = Annotated[
     float | None,
-    typer.Option(metavar="FACTOR", callback=above_zero, help="Factor from values to meters, such as 0.1 for decimeters."),
+    typer.Option(metavar="FACTOR", callback=require_positive, help="Factor from values to meters, such as 0.1 for decimeters."),
 ]
 SkipChecks = Annotated[
     bool, typer.Option("--skip-checks", help="Use rasters that fail the input checks; print what was found as notes.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.errors import ConfigError, PluginError
-from forestgaps_core.plugins.names import full_name, one_line
+from forestgaps_core.plugins.names import format_error, full_name
 
 DEFAULT_RECIPE = "quick"
 DEFAULT_FROM = "forestgaps-landscapes"  # another package with a recipe of that name changes nothing
@@ -38,7 +38,7 @@ def recipe_path(name: str | None = None) -> Path:
     try:
         path: Path = Path(str(files(package))) / file
     except Exception as error:  # importing the package may raise anything
-        raise PluginError(f"{what}: {package} cannot be imported: {one_line(error)}; reinstall the package") from error
+        raise PluginError(f"{what}: {package} cannot be imported: {format_error(error)}; reinstall the package") from error
     if not path.is_file():
         raise PluginError(f"{what}: {path} is missing; reinstall the package")
     return path

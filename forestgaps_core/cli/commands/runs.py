@@ -15,8 +15,8 @@ from forestgaps_core.cli.commands.recipes import DEFAULT_RECIPE, recipe_path
 from forestgaps_core.cli.exit import INTERRUPTED, TERMINATED
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.output.counts import format_count
-from forestgaps_core.plugins.command_lines import command_line
-from forestgaps_core.plugins.isolation import to_stderr
+from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.isolation import redirect_to_stderr
 
 if TYPE_CHECKING:
     from forestgaps_core.config.run_file import Config
@@ -39,37 +39,37 @@ def train(
     changes: Set = None,
 ) -> None:
     """Train a network."""
-    from forestgaps_core.output.tables import written
-    from forestgaps_core.runs.run import config_of, resume_training, train_model
-    from forestgaps_core.runtime.distributed import processes_here
+    from forestgaps_core.output.tables import list_written_files
+    from forestgaps_core.runs.run import read_recorded_config, resume_training, train_model
+    from forestgaps_core.runtime.distributed import find_processes
 
     if resume is not None:
         if run_file or out or changes or start:
             raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
         result = resume_training(resume, plugins=plugins())
-        config = config_of(result.folder, plugins())
+        config = read_recorded_config(result.folder, plugins())
     else:
         if start is not None:
             import json
 
             place = str(Path(start).absolute()) if Path(start).exists() else start
             changes = [*(changes or []), f"training.start={json.dumps(place)}"]
-        config, name = chosen_config(run_file, changes or [])
-        result = train_model(config, out or free_folder(Path("runs"), name), plugins=plugins())
-    if processes_here().rank:
+        config, name = choose_config(run_file, changes or [])
+        result = train_model(config, out or find_free_folder(Path("runs"), name), plugins=plugins())
+    if find_processes().rank:
         raise typer.Exit(0)  # the first process prints
     if result.stopped and result.stopped.startswith("interrupted"):
-        line = command_line(*local_options(result.folder), "train", "--resume", result.folder)
+        line = format_command(*list_local_options(result.folder), "train", "--resume", result.folder)
         typer.echo(f"\nStopped ({result.stopped}) in epoch {result.epoch + 1}. To resume: {line}")
         raise typer.Exit(TERMINATED if result.stopped.endswith("SIGTERM") else INTERRUPTED)
     ended = f"stopped: {result.stopped}" if result.stopped else "complete"
     typer.echo(f"\nTrained {format_count(result.epoch, 'epoch')} ({ended}). Written to {result.folder}:")
-    for line in written(result.folder):
+    for line in list_written_files(result.folder):
         typer.echo(f"  {line}")
-    show_next(result.folder, config)
+    print_next_steps(result.folder, config)
 
 
-def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
+def choose_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
     """The config to train and a name for its run folder."""
     from forestgaps_core.config.run_file import load_config
 
@@ -78,15 +78,15 @@ def chosen_config(run_file: Path | None, changes: list[str]) -> tuple[Config, st
     return load_config(recipe_path(), overrides=changes, plugins=plugins()), DEFAULT_RECIPE
 
 
-def local_options(folder: Path) -> list[str | Path]:
+def list_local_options(folder: Path) -> list[str | Path]:
     """Return `-p FILE` for each local file of this run: the copy in its folder, which a resumed run needs."""
-    from forestgaps_core.plugins.local_files import given_files
+    from forestgaps_core.plugins.local_files import list_given_files
 
-    copies = [folder / "plugins" / file.name for file in given_files()]
+    copies = [folder / "plugins" / file.name for file in list_given_files()]
     return [word for copy in copies if copy.is_file() for word in ("-p", copy)]
 
 
-def free_folder(parent: Path, name: str) -> Path:
+def find_free_folder(parent: Path, name: str) -> Path:
     """`parent/name`, or the first of `name-2`, `name-3` ... that is free."""
     folder, count = parent / name, 1
     while folder.exists():
@@ -95,16 +95,18 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def show_next(folder: Path, config: Config) -> None:
+def print_next_steps(folder: Path, config: Config) -> None:
     """What fits after training: on simulated data the simulated example, else the user's own rasters."""
-    local = local_options(folder)
-    test_line = command_line(*local, "test", folder)
+    local = list_local_options(folder)
+    test_line = format_command(*local, "test", folder)
     if is_simulated(config):
-        predict_line = command_line(*local, "predict", folder, "landscape/dsm.tif", "--out", "maps")
-        print_next(test_line, command_line("simulate", "landscape"), predict_line)
+        predict_line = format_command(*local, "predict", folder, "landscape/dsm.tif", "--out", "maps")
+        print_next(test_line, format_command("simulate", "landscape"), predict_line)
     else:
         print_next(
-            test_line, command_line(*local, "evaluate", folder), command_line(*local, "predict", folder, "DSM.tif", "--out", "maps")
+            test_line,
+            format_command(*local, "evaluate", folder),
+            format_command(*local, "predict", folder, "DSM.tif", "--out", "maps"),
         )
 
 
@@ -126,11 +128,14 @@ def test(
     from forestgaps_core.files.atomic import write_text
     from forestgaps_core.output.progress import show_progress
     from forestgaps_core.output.tables import show_scores
-    from forestgaps_core.runs.run import evaluate_model
+    from forestgaps_core.runs.run import evaluate_run
 
-    with to_stderr(), show_progress("batches", shown=not as_json) as report:  # what components print must not get into the JSON
+    with (
+        redirect_to_stderr(),
+        show_progress("batches", shown=not as_json) as report,
+    ):  # what components print must not get into the JSON
         report(f"evaluating {run} on {split}", 0, None)
-        scores = evaluate_model(run, split=split, checkpoint=checkpoint, plugins=plugins())
+        scores = evaluate_run(run, split=split, checkpoint=checkpoint, plugins=plugins())
     path = run / f"{split}.json"
     text = json.dumps({name: value if isfinite(value) else None for name, value in scores.items()}, indent=2)
     write_text(path, text + "\n")
@@ -139,9 +144,9 @@ def test(
         return
     show_scores(scores)
     typer.echo(f"Written: {path}")
-    local = local_options(run)
-    evaluate_line, report_line = command_line(*local, "evaluate", run), command_line(*local, "report", run)
-    print_next(evaluate_line, report_line, command_line(*local, "predict", run, "DSM.tif", "--out", "maps"))
+    local = list_local_options(run)
+    evaluate_line, report_line = format_command(*local, "evaluate", run), format_command(*local, "report", run)
+    print_next(evaluate_line, report_line, format_command(*local, "predict", run, "DSM.tif", "--out", "maps"))
 
 
 def share(
@@ -159,16 +164,16 @@ def share(
 
     from attrs import asdict
 
-    from forestgaps_core.inference.model_folder import is_network, place_of
+    from forestgaps_core.inference.model_folder import is_network, locate_network
     from forestgaps_core.inference.model_folder_writing import save_network
 
     summary: dict[str, Any] = {"folder": str(folder)}
 
     def fit_calibration() -> dict[str, float]:
-        from forestgaps_core.runs.run import calibrated
+        from forestgaps_core.runs.run import calibrate_run
 
-        with to_stderr():
-            found, before, after = calibrated(run, checkpoint=checkpoint, plugins=plugins())
+        with redirect_to_stderr():
+            found, before, after = calibrate_run(run, checkpoint=checkpoint, plugins=plugins())
         summary["calibration"] = {**asdict(found), "log_loss_before": before, "log_loss_after": after}
         return asdict(found)
 
@@ -186,5 +191,5 @@ def share(
     for path, size in files.items():
         typer.echo(f"  {path}  " + (f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"))
     card = folder / "README.md"
-    steps = [f"read {card}"] if is_network(place_of(run, plugins())) else [f"complete {card}: data, scores, licence"]
-    print_next(*steps, command_line("predict", "DSM.tif", "--network", folder, "--out", "maps"))
+    steps = [f"read {card}"] if is_network(locate_network(run, plugins())) else [f"complete {card}: data, scores, licence"]
+    print_next(*steps, format_command("predict", "DSM.tif", "--network", folder, "--out", "maps"))

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forestgaps_core.config.thresholds import indistinct_heights
+from forestgaps_core.config.thresholds import explain_indistinct_heights
 from forestgaps_core.errors import shorten
 
 MAX_HEIGHT_M = 150  # the tallest known tree has 116 m
@@ -74,7 +74,7 @@ def join_heights(values: Sequence[Any] | None) -> list[float] | None:
     heights = [height for value in values for height in (value if isinstance(value, tuple) else (value,))]
     for height in dict.fromkeys(height for height in heights if heights.count(height) > 1):
         typer.echo(f"note: the threshold {height:g} m is given more than once; it is used once", err=True)
-    if fault := indistinct_heights(heights):
+    if fault := explain_indistinct_heights(heights):
         raise typer.BadParameter(fault, param_hint="-t")
     return list(dict.fromkeys(heights))
 

@@ -11,12 +11,12 @@ import torch
 
 from forestgaps_callbacks.checkpoints import Checkpoints
 from forestgaps_callbacks.csv_log import CsvLog, CsvLogConfig
-from forestgaps_core.testing import built, check_callback
+from forestgaps_core.testing import build_component, check_callback
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> CsvLog:
-    made: CsvLog = built("callbacks", CsvLogConfig(every=2), run_folder=tmp_path, label="table")
+    made: CsvLog = build_component("callbacks", CsvLogConfig(every=2), run_folder=tmp_path, label="table")
     return made
 
 
@@ -49,7 +49,7 @@ def test_a_score_seen_later_gets_a_column_at_the_right_end(tmp_path: Path, log: 
 
 def test_a_new_run_in_the_same_folder_starts_new_tables(tmp_path: Path, trainer: Any) -> None:
     (tmp_path / "table_epochs.csv").write_text("step,epoch,old\n4,1,2\n")
-    built("callbacks", CsvLogConfig(), run_folder=tmp_path, label="table").fit_start(trainer)
+    build_component("callbacks", CsvLogConfig(), run_folder=tmp_path, label="table").fit_start(trainer)
     assert (tmp_path / "table_epochs.csv").read_text() == "step,epoch\n"
 
 
@@ -70,7 +70,7 @@ def test_the_tables_of_a_resumed_run_equal_those_of_one_never_stopped(
             trainer.checkpoint(kept / f"{trainer.step}_{trainer.epoch}.pt")
 
     def callbacks() -> dict[str, object]:
-        log = built("callbacks", CsvLogConfig(every=2), run_folder=tmp_path, label="table")
+        log = build_component("callbacks", CsvLogConfig(every=2), run_folder=tmp_path, label="table")
         return {"log": log, "keep": Keep(tmp_path / "c", every_steps=every_steps)}
 
     def tables() -> list[str]:

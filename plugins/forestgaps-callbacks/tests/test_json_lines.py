@@ -11,7 +11,7 @@ import torch
 
 from forestgaps_callbacks.checkpoints import Checkpoints
 from forestgaps_callbacks.json_lines import JsonLines, JsonLinesConfig
-from forestgaps_core.testing import built, check_callback
+from forestgaps_core.testing import build_component, check_callback
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def test_contract(tmp_path: Path) -> None:
 
 
 def test_the_file_is_named_after_the_label(tmp_path: Path, trainer: Any) -> None:
-    built("callbacks", JsonLinesConfig(), run_folder=tmp_path, label="log").fit_start(trainer)
+    build_component("callbacks", JsonLinesConfig(), run_folder=tmp_path, label="log").fit_start(trainer)
     assert (tmp_path / "log.jsonl").exists()
 
 

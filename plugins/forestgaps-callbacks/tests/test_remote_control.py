@@ -11,12 +11,12 @@ from forestgaps_callbacks import remote_control as module
 from forestgaps_callbacks.remote_control import RemoteControl, RemoteControlConfig
 from forestgaps_core import ConfigError
 from forestgaps_core.config.converter import structure
-from forestgaps_core.testing import built, check_callback
+from forestgaps_core.testing import build_component, check_callback
 
 
 @pytest.fixture
 def control(tmp_path: Path) -> RemoteControl:
-    made: RemoteControl = built("callbacks", RemoteControlConfig(seconds=1e-9), run_folder=tmp_path, label="control")
+    made: RemoteControl = build_component("callbacks", RemoteControlConfig(seconds=1e-9), run_folder=tmp_path, label="control")
     return made
 
 

@@ -25,7 +25,7 @@ from forestgaps_callbacks.remote_control import RemoteControlConfig
 from forestgaps_callbacks.restore_best import RestoreBestConfig
 from forestgaps_callbacks.time_limit import TimeLimitConfig
 from forestgaps_core import hookimpl
-from forestgaps_core.testing import built
+from forestgaps_core.testing import build_component
 
 CONFIGS = {
     "progress": ProgressConfig(),
@@ -76,7 +76,7 @@ def same(one: Any, other: Any, place: str = "") -> None:
 @pytest.mark.parametrize("resumes", [1, 2])
 def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Callable[..., Any], resumes: int) -> None:
     def callbacks(folder: Path, kill: int | None) -> dict[str, object]:
-        made = {label: built("callbacks", config, run_folder=folder, label=label) for label, config in CONFIGS.items()}
+        made = {label: build_component("callbacks", config, run_folder=folder, label=label) for label, config in CONFIGS.items()}
         return made | {"kill": Kill(kill)}
 
     whole = train(callbacks(tmp_path / "whole", None), epochs=3)
@@ -95,6 +95,8 @@ def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Ca
 
 def test_watching_changes_no_weight(tmp_path: Path, train: Callable[..., Any]) -> None:
     watchers = {label: config for label, config in CONFIGS.items() if label not in ("best", "early")}
-    watched = train({label: built("callbacks", config, run_folder=tmp_path, label=label) for label, config in watchers.items()})
+    watched = train(
+        {label: build_component("callbacks", config, run_folder=tmp_path, label=label) for label, config in watchers.items()}
+    )
     plain = train({})
     same(watched.model.state_dict(), plain.model.state_dict())

@@ -18,7 +18,7 @@ from attrs import frozen
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker
 
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.plugins.local_files import pickled, unpickled
+from forestgaps_core.plugins.local_files import pickle_with_files, unpickle_with_files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ class Function(WorkerPlugin):
 
     def __call__(self, item: Any) -> Any:
         if self.function is None:
-            self.function = unpickled(self.sent)
+            self.function = unpickle_with_files(self.sent)
         return self.function(item)
 
 
@@ -88,7 +88,7 @@ class DaskExecutor:
                 f"the scheduler at {self.address} has no worker; `dask worker {self.address}` starts one"
             ) from error
         name = f"forestgaps-{uuid4().hex[:12]}"
-        client.register_plugin(Function(name, pickled(function)), name=name)
+        client.register_plugin(Function(name, pickle_with_files(function)), name=name)
         waiting = iter(items)
         under_way: dict[str, tuple[Item, Future[Any]]] = {}
         done: SimpleQueue[Future[Any]] = SimpleQueue()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 
 
 def export(
@@ -49,4 +49,4 @@ def export(
     typer.echo(f"probabilities differ from those of torch by {said(done.difference)}")
     typer.echo(f"tiles may have any rows and columns that are multiples of {done.program.multiple}")
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
-    print_next(command_line("predict", "DSM.tif", "--network", out, "--engine", done.program.engine, "--out", "maps"))
+    print_next(format_command("predict", "DSM.tif", "--network", out, "--engine", done.program.engine, "--out", "maps"))

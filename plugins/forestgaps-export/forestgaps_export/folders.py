@@ -18,23 +18,23 @@ from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.engines import engine_record, is_exported
+from forestgaps_core.inference.engines import is_exported, record_engine
 from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
     PLAN,
     PROGRAM,
-    checked,
-    digest,
-    name_in_code,
-    place_of,
-    plainly,
-    plan_of,
-    text_of,
-    trained_network,
+    compute_sha256,
+    format_name_for_code,
+    format_plan,
+    load_trained_network,
+    locate_network,
+    make_plan,
+    remove_markup,
+    structure_recorded,
 )
-from forestgaps_core.inference.predictor import model_of
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.inference.predictor import build_network
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_export import aoti, onnx_program, onnx_runtime
 from forestgaps_export.comparison import Difference, compared, said
@@ -65,23 +65,23 @@ def export_network(
         DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
     plugins = plugins or Plugins.discover()
-    path = place_of(run, plugins)
+    path = locate_network(run, plugins)
     if is_exported(path):
         raise CheckpointError(f"{path} is exported already; name the run it was exported from")
-    path, state = trained_network(path, checkpoint, plugins)
-    plan = {"format": FORMAT, **plan_of(state["about"], path)}
+    path, state = load_trained_network(path, checkpoint, plugins)
+    plan = {"format": FORMAT, **make_plan(state["about"], path)}
     plan["config"]["environment"] = {"precision": "32", "channels_last": False}
     if scale := state.get("calibration"):
-        plan["calibration"] = unstructure(checked(scale, Calibration, "calibration", path))
+        plan["calibration"] = unstructure(structure_recorded(scale, Calibration, "calibration", path))
     file = onnx_program.FILE if to == "onnx" else aoti.FILE
     with new_folder(Path(folder), contents=(file, PLAN, CARD)) as draft:
-        network = model_of(state, plugins, path).eval()
+        network = build_network(state, plugins, path).eval()
         parameters = sum(tensor.numel() for tensor in weights_to_use(state).values() if tensor.is_floating_point())
         program, data, difference = made(network, to, plan)
         plan[PROGRAM] = unstructure(program)
-        plan["components"]["engine"] = engine_record(program.engine, "forestgaps-export", plugins)
+        plan["components"]["engine"] = record_engine(program.engine, "forestgaps-export", plugins)
         (draft / program.file).write_bytes(data)
-        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
+        (draft / PLAN).write_text(format_plan(plan, path), encoding="utf-8")
         (draft / CARD).write_text(card(Path(folder).name, plan, program, parameters, difference), encoding="utf-8")
     return Exported(program, difference)
 
@@ -106,7 +106,7 @@ def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Progr
     program = Program(
         engine="onnxruntime" if to == "onnx" else "aoti",
         file=onnx_program.FILE if to == "onnx" else aoti.FILE,
-        sha256=digest(data),
+        sha256=compute_sha256(data),
         bytes=len(data),
         multiple=graph.multiple,
         nested=bool(getattr(network, "nested", False)),
@@ -121,7 +121,7 @@ def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, 
     """README.md of the folder: what the program knows."""
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     model = plan["components"].get("model", {})
-    kind, owner, version = (plainly(model.get(key, "unknown")) for key in ("name", "distribution", "version"))
+    kind, owner, version = (remove_markup(model.get(key, "unknown")) for key in ("name", "distribution", "version"))
     slope, offset = (plan.get("calibration", {}).get(key, default) for key, default in (("slope", 1.0), ("offset", 0.0)))
     runs = (
         "Machine code: opening it runs it. For the torch and the processor that network.json names, and no other."
@@ -130,7 +130,7 @@ def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, 
     )
     return "\n".join(
         [
-            f"# {plainly(name)}",
+            f"# {remove_markup(name)}",
             "",
             f"A network that maps forest canopy gaps from a digital surface model (DSM), exported with forestgaps. {runs}",
             "",
@@ -145,8 +145,16 @@ def card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, 
             f"| probabilities differ from those of torch by | {said(difference)} |",
             "",
             "```bash",
-            command_line(
-                "predict", "dsm.tif", "--network", name_in_code(name), "--engine", program.engine, "--out", "maps", portable=True
+            format_command(
+                "predict",
+                "dsm.tif",
+                "--network",
+                format_name_for_code(name),
+                "--engine",
+                program.engine,
+                "--out",
+                "maps",
+                portable=True,
             ),
             "```",
             "",

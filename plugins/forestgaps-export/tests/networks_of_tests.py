@@ -33,9 +33,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def network(name: str, normalization: Any = nn.BatchNorm2d, **settings: Any) -> nn.Module:
     """With weights that let everything have a say."""
-    from forestgaps_core.config.converter import structured
+    from forestgaps_core.config.converter import structure_config
 
-    config, problems = structured(SMALL[name] | settings, Plugins.discover().component("model", name).load(), ("model",))
+    config, problems = structure_config(SMALL[name] | settings, Plugins.discover().component("model", name).load(), ("model",))
     assert not problems
     available = {"resolution_m": lambda: 1.0, "thresholds": lambda: (2.0, 5.0), "normalization": lambda: normalization}
     torch.manual_seed(0)

@@ -4,13 +4,15 @@ import pytest
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.inference.model_folder import digest
+from forestgaps_core.inference.model_folder import compute_sha256
 from forestgaps_export import aoti
 
 
 def opened(data: bytes = b"code", **changes: str) -> None:
     made_with = aoti.machine() | changes
-    aoti.Aoti().open(data, Program(engine="aoti", file="model.pt2", sha256=digest(data), bytes=len(data), made_with=made_with))
+    aoti.Aoti().open(
+        data, Program(engine="aoti", file="model.pt2", sha256=compute_sha256(data), bytes=len(data), made_with=made_with)
+    )
 
 
 def test_another_torch_system_or_processor_is_refused_before_anything_is_loaded() -> None:

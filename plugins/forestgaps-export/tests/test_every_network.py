@@ -16,7 +16,7 @@ from networks_of_tests import SMALL, network
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.inference.model_folder import digest
+from forestgaps_core.inference.model_folder import compute_sha256
 from forestgaps_export import aoti
 from forestgaps_export.tracing import Traced, question, traced
 
@@ -32,7 +32,7 @@ def graph(name: str) -> Traced:
 
 def program(name: str, engine: str, data: bytes, made_with: dict[str, str]) -> Program:
     return Program(
-        engine=engine, file=name, sha256=digest(data), bytes=len(data), multiple=graph(name).multiple, made_with=made_with
+        engine=engine, file=name, sha256=compute_sha256(data), bytes=len(data), multiple=graph(name).multiple, made_with=made_with
     )
 
 

@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.inference.model_folder import digest
+from forestgaps_core.inference.model_folder import compute_sha256
 from forestgaps_export.corrections import corrected
 from forestgaps_export.onnx_runtime import OnnxRuntime
 
 
 def program(data: bytes) -> Program:
-    return Program(engine="onnxruntime", file="model.onnx", sha256=digest(data), bytes=max(len(data), 1))
+    return Program(engine="onnxruntime", file="model.onnx", sha256=compute_sha256(data), bytes=max(len(data), 1))
 
 
 def one_operation(kind: str, size: tuple[int, ...], **attributes: object) -> onnx.ModelProto:

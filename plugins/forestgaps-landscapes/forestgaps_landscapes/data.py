@@ -11,10 +11,10 @@ from attrs.validators import ge, in_, le
 from torch import Tensor
 
 from forestgaps_core.components import Tile
-from forestgaps_core.data.stratified import Strata, classed, stratified
+from forestgaps_core.data.stratified import Strata, classify, make_strata
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_count
-from forestgaps_core.runtime.rng import draws, uniform
+from forestgaps_core.runtime.rng import random_numbers, uniform
 from forestgaps_landscapes.landscape import Landscape, simulate
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
 from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
@@ -171,7 +171,7 @@ class Landscapes:
         weights = places[:, 3] * places[:, 4]  # the tiles a place stands for
         if not (classes >= 0).any():
             raise DataError("data.landscapes: no training tile has any data")
-        strata = stratified(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
+        strata = make_strata(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
         if balanced and len(strata) == len(classes):
             raise DataError(
                 f"data.sampling.balance = {self.sampling.balance!r}, but all training tiles are of one class; "
@@ -190,11 +190,14 @@ class Landscapes:
         if self.sampling.balance == "none":
             return torch.zeros((1, len(places)), dtype=torch.int64)
         values = measured(landscapes, places, self.tile_px, self.sampling, self.resolution_m)
-        return classed(values, self.sampling.borders)
+        return classify(values, self.sampling.borders)
 
     def landscapes(self, split: str) -> LandscapeStack:
         """The landscapes of a split. Each is a function of the seed, the split and its number alone."""
-        made = [self.landscape(seed) for seed in draws(self.seed, SPLITS.index(split), torch.arange(getattr(self, split))).tolist()]
+        made = [
+            self.landscape(seed)
+            for seed in random_numbers(self.seed, SPLITS.index(split), torch.arange(getattr(self, split))).tolist()
+        ]
         return LandscapeStack(*(torch.stack([getattr(one, plane) for one in made]) for plane in ("dsm", "height", "valid")))
 
     def landscape(self, seed: int) -> Landscape:

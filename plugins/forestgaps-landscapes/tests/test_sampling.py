@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.runtime.rng import draws
+from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_landscapes.data import Landscapes
 from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
@@ -40,7 +40,7 @@ def test_classes_of_gap_fraction_come_equally_often():
 def test_balanced_tiles_have_more_gaps_than_others_where_gaps_are_rare():
     def share(sampling: Sampling) -> float:
         train = Landscapes(gap_fraction=(0.01, 0.03), forest="rainforest", sampling=sampling, **SMALL).build().train
-        tiles = [train.read(0, draw) for draw in draws(0, 0, torch.arange(300)).tolist()]
+        tiles = [train.read(0, draw) for draw in random_numbers(0, 0, torch.arange(300)).tolist()]
         return torch.stack([(tile.height < 5)[tile.valid].float().mean() for tile in tiles]).mean().item()
 
     assert share(GAPS) > 1.2 * share(Sampling())
@@ -92,10 +92,10 @@ def test_a_fixed_tile_is_of_the_stratum_training_would_put_it_in():
 def test_emphasis_changes_what_is_drawn_and_nothing_else():
     train = Landscapes(sampling=GAPS, **SMALL).build().train
     before = [train.read(0, draw).dsm for draw in range(20)]
-    train.strata.emphasise([9.0] + [1.0] * (len(train.strata) - 1))
+    train.strata.emphasize([9.0] + [1.0] * (len(train.strata) - 1))
     after = [train.read(0, draw).dsm for draw in range(20)]
     assert not all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    train.strata.emphasise([1.0] * len(train.strata))
+    train.strata.emphasize([1.0] * len(train.strata))
     assert all(torch.equal(one, train.read(0, draw).dsm) for draw, one in enumerate(before))
     assert torch.equal(pickle.loads(pickle.dumps(train)).read(0, 3).dsm, before[3])
 

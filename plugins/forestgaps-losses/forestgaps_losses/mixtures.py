@@ -27,7 +27,7 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from forestgaps_core.components import Batch, Loss
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import build
 from forestgaps_losses import LOSSES
@@ -82,7 +82,7 @@ def read_part_config(label: str, table: Mapping[str, Any]) -> Any:
         raise ValueError(f"{label}.name: found {name!r}{nearest(str(name), LOSSES)}; there is: {', '.join(LOSSES)}")
     module, _, kind = LOSSES[name].partition(":")
     settings = {key: value for key, value in table.items() if key not in ("name", "weight")}
-    config, problems = structured(settings, getattr(import_module(module), kind), (label,))
+    config, problems = structure_config(settings, getattr(import_module(module), kind), (label,))
     if problems:
         raise ValueError("; ".join(problems))
     return config

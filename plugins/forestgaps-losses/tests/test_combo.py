@@ -5,7 +5,7 @@ import torch
 
 from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.testing import built, example_batch, example_logits
+from forestgaps_core.testing import build_component, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.combo import Combo
 from forestgaps_losses.dice import Dice
@@ -23,8 +23,10 @@ def test_it_is_the_weighted_sum_of_its_parts() -> None:
     batch = example_batch()
     logits = example_logits(batch)
     common = {"threshold_weights": (1.0, 2.0, 3.0), "pos_weight": 0.5, "label_smoothing": 0.2}
-    found = built("loss", Combo(bce_weight=0.3, dice_weight=0.6, focal_weight=2.0, gamma=3.0, eps=0.1, **common))
-    bce, dice, focal = (built("loss", part) for part in (Bce(**common), Dice(eps=0.1, **common), Focal(gamma=3.0, **common)))
+    found = build_component("loss", Combo(bce_weight=0.3, dice_weight=0.6, focal_weight=2.0, gamma=3.0, eps=0.1, **common))
+    bce, dice, focal = (
+        build_component("loss", part) for part in (Bce(**common), Dice(eps=0.1, **common), Focal(gamma=3.0, **common))
+    )
     expected = 0.3 * bce(logits, batch) + 0.6 * dice(logits, batch) + 2.0 * focal(logits, batch)
     torch.testing.assert_close(found(logits, batch), expected)
 

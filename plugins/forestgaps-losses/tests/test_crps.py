@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_core.testing import built, example_batch, example_logits
+from forestgaps_core.testing import build_component, example_batch, example_logits
 from forestgaps_losses.crps import Crps, brier_loss, compute_threshold_widths
 
 np = pytest.importorskip("numpy")
@@ -52,7 +52,7 @@ def test_threshold_weights_multiply_the_meters() -> None:
     scores = (logits.sigmoid() - batch.target).square().mean((2, 3))
     weights = torch.tensor([3.0, 2.0, 1.0]) * torch.tensor([2.5, 4.0, 2.5])
     expected = (scores * weights).sum() / weights.sum() / len(batch)
-    torch.testing.assert_close(built("loss", Crps(threshold_weights=(3.0, 2.0, 1.0)))(logits, batch), expected)
+    torch.testing.assert_close(build_component("loss", Crps(threshold_weights=(3.0, 2.0, 1.0)))(logits, batch), expected)
 
 
 def test_each_sample_has_its_own_thresholds() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_core.testing import built, check_loss, example_batch, example_logits, with_garbage
+from forestgaps_core.testing import build_component, check_loss, example_batch, example_logits, fill_invalid_with_garbage
 from forestgaps_losses import LOSSES
 from forestgaps_losses.channel_loss import ChannelLossConfig
 from forestgaps_losses.heights import Huber, Pinball
@@ -55,7 +55,7 @@ def test_gaps_of_the_training_split_are_counted_only_for_rarity(config: Any) -> 
         calls.append(None)
         return (0.05, 0.1, 0.3)
 
-    built("loss", config, gap_fraction=gap_fraction)
+    build_component("loss", config, gap_fraction=gap_fraction)
     assert len(calls) == (getattr(config, "threshold_weights", "equal") == "rarity")
 
 
@@ -67,10 +67,10 @@ def test_it_is_finite_and_not_negative_and_pixels_without_data_do_not_matter(
 ) -> None:
     batch = example_batch(samples=2, size=8, seed=seed, nodata=nodata)
     logits = example_logits(batch, seed) * scale
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     value = loss(logits, batch)
     assert value.isfinite() and value >= -1e-6
-    garbled, garbage = with_garbage(batch, logits)
+    garbled, garbage = fill_invalid_with_garbage(batch, logits)
     torch.testing.assert_close(loss(garbage, garbled), value)
 
 
@@ -84,7 +84,7 @@ def test_it_does_not_know_north_from_south(config: Any, seed: int, turns: int, f
     def turned(tensor: Tensor) -> Tensor:
         return torch.rot90(tensor.flip(-1) if flip else tensor, turns, (-2, -1))
 
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     torch.testing.assert_close(loss(turned(logits), changed(batch, turned)), loss(logits, batch))
 
 
@@ -92,7 +92,7 @@ def test_it_does_not_know_north_from_south(config: Any, seed: int, turns: int, f
 def test_half_precision_logits_are_computed_in_single_precision(config: Any) -> None:
     batch = example_batch()
     coarse = example_logits(batch).to(torch.bfloat16)
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     value = loss(coarse, batch)
     assert value.dtype == torch.float32
     assert value == loss(coarse.float(), batch)
@@ -102,7 +102,7 @@ def test_half_precision_logits_are_computed_in_single_precision(config: Any) -> 
 def test_a_better_answer_costs_less(config: Any) -> None:
     batch = example_batch()
     truth = torch.where(batch.target > 0.5, 1.0, -1.0)
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     right, unsure, wrong = (loss(scale * truth, batch) for scale in (3.0, 0.0, -3.0))
     assert right < unsure < wrong
 
@@ -112,7 +112,7 @@ def test_a_few_steps_against_it_find_the_gaps(config: Any) -> None:
     """Not those on heights: many curves have the same mean."""
     batch = example_batch(samples=2, size=16)
     logits = torch.zeros_like(batch.target).requires_grad_()
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     optimizer = torch.optim.Adam([logits], lr=0.3)
     for _ in range(60):
         optimizer.zero_grad()

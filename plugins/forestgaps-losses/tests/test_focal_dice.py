@@ -7,7 +7,7 @@ import torch
 
 from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.testing import built, example_batch, example_logits
+from forestgaps_core.testing import build_component, example_batch, example_logits
 from forestgaps_losses import CombinedFocalDiceLoss
 from forestgaps_losses.dice import Dice
 from forestgaps_losses.focal import Focal
@@ -25,8 +25,8 @@ def test_it_is_the_weighted_sum_of_its_parts() -> None:
     batch = example_batch()
     logits = example_logits(batch)
     common = {"threshold_weights": {"2": 5.0, "10": 1.0}, "pos_weight": 2.0, "label_smoothing": 0.1}
-    both = built("loss", CombinedFocalDiceLoss(gamma=1.5, eps=0.02, focal_weight=3.0, dice_weight=0.5, **common))
-    parts = built("loss", Focal(gamma=1.5, **common)), built("loss", Dice(eps=0.02, **common))
+    both = build_component("loss", CombinedFocalDiceLoss(gamma=1.5, eps=0.02, focal_weight=3.0, dice_weight=0.5, **common))
+    parts = build_component("loss", Focal(gamma=1.5, **common)), build_component("loss", Dice(eps=0.02, **common))
     torch.testing.assert_close(both(logits, batch), 3.0 * parts[0](logits, batch) + 0.5 * parts[1](logits, batch))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.testing import built, check_loss, example_batch, example_logits
+from forestgaps_core.testing import build_component, check_loss, example_batch, example_logits
 from forestgaps_losses.bce import Bce
 from forestgaps_losses.dice import Dice
 from forestgaps_losses.mixtures import Mixture, MixtureConfig, SumConfig, read_part_config
@@ -22,12 +22,12 @@ def losses() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_sum_is_the_weighted_sum_of_its_parts() -> None:
     batch, (bce, dice) = example_batch(), losses()
-    torch.testing.assert_close(built("loss", SumConfig(parts=PARTS))(example_logits(batch), batch), 2 * bce + 0.5 * dice)
+    torch.testing.assert_close(build_component("loss", SumConfig(parts=PARTS))(example_logits(batch), batch), 2 * bce + 0.5 * dice)
 
 
 def test_a_mixture_begins_with_the_weights_given() -> None:
     batch, (bce, dice) = example_batch(), losses()
-    mixture = built("loss", MixtureConfig(parts=PARTS))
+    mixture = build_component("loss", MixtureConfig(parts=PARTS))
     assert {label: weight.item() for label, weight in mixture.compute_weights().items()} == pytest.approx(
         {"sharp": 2, "overlap": 0.5}
     )
@@ -37,7 +37,7 @@ def test_a_mixture_begins_with_the_weights_given() -> None:
 def test_the_learned_weight_comes_to_rest_at_half_the_inverse_of_the_loss() -> None:
     """d/ds (exp(-s) L + s / 2) = 0 at exp(-s) = 1 / (2 L)."""
     batch, (bce, dice) = example_batch(), losses()
-    mixture = built("loss", MixtureConfig(parts=PARTS))
+    mixture = build_component("loss", MixtureConfig(parts=PARTS))
     optimizer = torch.optim.Adam(mixture.parameters(), lr=0.1)
     for _ in range(300):
         optimizer.zero_grad()
@@ -49,7 +49,7 @@ def test_the_learned_weight_comes_to_rest_at_half_the_inverse_of_the_loss() -> N
 
 
 def test_what_a_mixture_learned_is_in_its_state() -> None:
-    one, other = (built("loss", MixtureConfig(parts=PARTS)) for _ in range(2))
+    one, other = (build_component("loss", MixtureConfig(parts=PARTS)) for _ in range(2))
     with torch.no_grad():
         one.log_variance += 1.5
     other.load_state_dict(one.state_dict())
@@ -58,7 +58,7 @@ def test_what_a_mixture_learned_is_in_its_state() -> None:
 
 
 def test_a_learned_mixture_of_nothing_is_nothing() -> None:
-    mixture = built("loss", MixtureConfig(parts=PARTS))
+    mixture = build_component("loss", MixtureConfig(parts=PARTS))
     with torch.no_grad():
         mixture.log_variance += 2.0
     batch = example_batch()
@@ -72,7 +72,7 @@ def test_mixtures_within_sums_keep_learning() -> None:
     inner = {"name": "mixture", "parts": {"sharp": {"name": "bce"}, "height": {"name": "huber"}}}
     config = SumConfig(parts={"both": inner, "score": {"name": "crps", "threshold_weights": "rarity"}})
     check_loss(config)
-    loss = built("loss", config)
+    loss = build_component("loss", config)
     assert [type(module) for module in loss.trainable] == [Mixture]
     assert len(list(loss.parameters())) == 1
 
@@ -85,7 +85,7 @@ def test_parts_that_weigh_by_rarity_count_the_gaps_once() -> None:
         return (0.05, 0.1, 0.3)
 
     rare = {"name": "bce", "threshold_weights": "rarity"}
-    built(
+    build_component(
         "loss",
         SumConfig(parts={"one": rare, "two": {"name": "mixture", "parts": {"three": rare, "four": rare}}}),
         gap_fraction=gap_fraction,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import forestgaps_metrics as package
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.testing import check_metric, example_batch, example_logits
 
 TABLE = package.forestgaps_metrics()
@@ -79,6 +79,6 @@ def test_updates_and_merges_never_read_the_device(name):
     ],
 )
 def test_a_setting_out_of_range_is_refused_with_a_sentence(name, table, sentence):
-    config, problems = structured(table, config_class(name))
+    config, problems = structure_config(table, config_class(name))
     assert config is None
     assert any(sentence in problem for problem in problems), problems

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.testing import built
+from forestgaps_core.testing import build_component
 from forestgaps_models.cost import network_cost
 from forestgaps_models.unet import UNet
 
@@ -25,12 +25,12 @@ def test_a_convolution_costs_its_weights_at_each_pixel() -> None:
 
 
 def test_thresholds_cost_far_less_than_passes() -> None:
-    model = built("model", UNet())
+    model = build_component("model", UNet())
     one, ten = network_cost(model, thresholds=1), network_cost(model, thresholds=10)
     assert ten.multiply_adds < 1.05 * one.multiply_adds
     assert model.training
 
 
 def test_the_default_network_fits_into_five_megabytes_at_half_precision() -> None:
-    assert network_cost(built("model", UNet()), size=32).parameters * 2 < 5e6
+    assert network_cost(build_component("model", UNet()), size=32).parameters * 2 < 5e6
     assert torch.get_default_dtype() == torch.float32

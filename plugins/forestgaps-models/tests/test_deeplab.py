@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.testing import built, check_model, example_batch
+from forestgaps_core.testing import build_component, check_model, example_batch
 from forestgaps_models.deeplab import DeepLabV3Plus, Pyramid, TileMean
 from forestgaps_models.views import View
 
@@ -33,12 +33,12 @@ def test_the_tile_mean_is_the_same_everywhere_and_trains_with_one_sample() -> No
     out = TileMean(3, 4)(torch.randn(1, 3, 5, 6), torch.ones(1, 1, 5, 6, dtype=torch.bool))
     assert out.shape == (1, 4, 5, 6)
     assert torch.equal(out, out[..., :1, :1].expand_as(out))
-    model = built("model", SMALL)
+    model = build_component("model", SMALL)
     batch = example_batch(samples=1)
     assert model(batch.dsm, batch.valid, batch.thresholds).isfinite().all()
 
 
 @pytest.mark.parametrize("output", ["thresholds", "heights"])
 def test_both_answers_are_to_be_had(output: str) -> None:
-    model = built("model", DeepLabV3Plus(base=4, output=output))
+    model = build_component("model", DeepLabV3Plus(base=4, output=output))
     assert hasattr(model, "heights") == (output == "heights")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from forestgaps_core.testing import built, check_model, example_batch
+from forestgaps_core.testing import build_component, check_model, example_batch
 from forestgaps_models.unet import AttentionUNet, CbamUNet, HeightUNet, PlainUNet, UNet
 from forestgaps_models.views import View
 
@@ -34,7 +34,7 @@ def test_contract(config: Any) -> None:
 
 def test_contract_with_group_norm() -> None:
     torch.manual_seed(0)
-    model = built("model", UNet(**SMALL), normalization=lambda channels: nn.GroupNorm(2, channels)).eval()
+    model = build_component("model", UNet(**SMALL), normalization=lambda channels: nn.GroupNorm(2, channels)).eval()
     batch = example_batch(samples=2)
     logits = model(batch.dsm, batch.valid, batch.thresholds)
     torch.testing.assert_close(model(batch.dsm[:1], batch.valid[:1], batch.thresholds[:1]), logits[:1], atol=1e-4, rtol=1e-4)
@@ -43,7 +43,7 @@ def test_contract_with_group_norm() -> None:
 @settings(max_examples=15, deadline=None)
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), planes=st.integers(1, 4))
 def test_tiles_of_any_size_and_any_number_of_thresholds(rows: int, columns: int, planes: int) -> None:
-    model = built("model", HeightUNet(base=4, depth=3, view=NEAR)).eval()
+    model = build_component("model", HeightUNet(base=4, depth=3, view=NEAR)).eval()
     dsm = torch.randn(1, 1, rows, columns)
     logits = model(dsm, torch.ones_like(dsm, dtype=torch.bool), torch.rand(1, planes) * 20 + 0.1)
     assert logits.shape == (1, planes, rows, columns)
@@ -52,7 +52,7 @@ def test_tiles_of_any_size_and_any_number_of_thresholds(rows: int, columns: int,
 @pytest.mark.parametrize("kind", [UNet, HeightUNet])
 def test_each_sample_is_asked_for_its_own_thresholds(kind: Any) -> None:
     torch.manual_seed(0)
-    model = built("model", kind(**SMALL)).eval()
+    model = build_component("model", kind(**SMALL)).eval()
     for parameter in model.parameters():  # the modulation begins as the identity, blind to thresholds
         nn.init.normal_(parameter, std=0.2)
     batch = example_batch(samples=2)
@@ -65,7 +65,7 @@ def test_each_sample_is_asked_for_its_own_thresholds(kind: Any) -> None:
 
 def test_heights_have_the_shape_of_the_tile_and_follow_the_logits() -> None:
     torch.manual_seed(0)
-    model = built("model", HeightUNet(**SMALL)).eval()
+    model = build_component("model", HeightUNet(**SMALL)).eval()
     batch = example_batch(samples=2)
     heights = model.heights(batch.dsm, batch.valid)
     assert heights.shape == batch.dsm.shape
@@ -79,7 +79,7 @@ def test_heights_have_the_shape_of_the_tile_and_follow_the_logits() -> None:
 @pytest.mark.parametrize("config", [UNet(**SMALL), HeightUNet(**SMALL)], ids=["thresholds", "heights"])
 def test_a_few_steps_reduce_the_loss(config: Any) -> None:
     torch.manual_seed(0)
-    model = built("model", config)
+    model = build_component("model", config)
     batch = example_batch(samples=4, thresholds=(2.0, 5.0, 10.0, 20.0))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     losses = []
@@ -94,7 +94,7 @@ def test_a_few_steps_reduce_the_loss(config: Any) -> None:
 
 def test_planes_last_changes_nothing() -> None:
     torch.manual_seed(0)
-    model = built("model", UNet(**SMALL)).eval()
+    model = build_component("model", UNet(**SMALL)).eval()
     batch = example_batch(samples=2)
     logits = model(batch.dsm, batch.valid, batch.thresholds)
     model.to(memory_format=torch.channels_last)
@@ -104,7 +104,7 @@ def test_planes_last_changes_nothing() -> None:
 @pytest.mark.parametrize("config", [UNet(**SMALL, drop_path=0.1), HeightUNet(**SMALL)], ids=["thresholds", "heights"])
 def test_the_network_compiles_as_one_graph(config: Any) -> None:
     torch.manual_seed(0)
-    model = built("model", config).eval()
+    model = build_component("model", config).eval()
     batch = example_batch(samples=2)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     logits = compiled(batch.dsm, batch.valid, batch.thresholds)
@@ -114,7 +114,7 @@ def test_the_network_compiles_as_one_graph(config: Any) -> None:
 @pytest.mark.parametrize("config", [UNet(**SMALL), HeightUNet(**SMALL)], ids=["thresholds", "heights"])
 def test_the_network_is_exported_for_any_number_of_tiles_sizes_and_thresholds(config: Any) -> None:
     torch.manual_seed(0)
-    model = built("model", config).eval()
+    model = build_component("model", config).eval()
     small, large = example_batch(samples=2), example_batch(samples=3, size=48, thresholds=(2.0, 5.0))
     samples, planes = torch.export.Dim("samples"), torch.export.Dim("planes")
     rows, columns = (4 * torch.export.Dim(name, min=2, max=64) for name in ("rows", "columns"))
@@ -127,7 +127,7 @@ def test_the_network_is_exported_for_any_number_of_tiles_sizes_and_thresholds(co
 
 
 def test_the_drop_path_rate_follows_a_schedule() -> None:
-    model = built("model", UNet(**SMALL))
+    model = build_component("model", UNet(**SMALL))
     model.set_drop_path(0.5)
     keep = [module.keep.item() for module in model.modules() if hasattr(module, "keep")]
     assert keep == pytest.approx([1.0, 0.875, 0.75, 0.625, 0.5])
@@ -145,7 +145,7 @@ def test_edges_must_rise() -> None:
 
 
 def test_a_plain_unet_is_that_of_its_paper_and_has_no_path_to_drop() -> None:
-    body = built("model", PlainUNet(base=4, depth=2)).body
+    body = build_component("model", PlainUNet(base=4, depth=2)).body
     kinds = [type(layer).__name__ for layer in body.down[1].modules() if not list(layer.children())]
     assert [kind for kind in kinds if kind != "Identity"] == ["MaxPool2d", *["Conv2d", "BatchNorm2d", "ReLU"] * 2]
     with pytest.raises(ValueError, match="no shortcut"):

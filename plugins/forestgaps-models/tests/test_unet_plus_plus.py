@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.testing import built, check_model
+from forestgaps_core.testing import build_component, check_model
 from forestgaps_models.unet_plus_plus import Nested, UNetPlusPlus
 from forestgaps_models.views import View
 
@@ -17,7 +17,7 @@ def test_contract(config: UNetPlusPlus) -> None:
 
 
 def test_the_triangle_has_the_nodes_of_the_paper() -> None:
-    body = built("model", SMALL).body
+    body = build_component("model", SMALL).body
     assert [len(step.blocks) for step in body.steps] == [2, 1]
     # X[0, 2] is made of X[0, 0], X[0, 1] and the enlarged X[1, 1], 4 planes each.
     assert body.steps[1].blocks[0].branch[0].in_channels == 12

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from forestgaps_core.config.converter import structured
-from forestgaps_core.testing import built
+from forestgaps_core.config.converter import structure_config
+from forestgaps_core.testing import build_component
 from forestgaps_normalization.adaptive import Adaptive
 
 
@@ -15,7 +15,7 @@ from forestgaps_normalization.adaptive import Adaptive
     ("batch", "chosen", "kind"), [(1, "group", nn.GroupNorm), (7, "group", nn.GroupNorm), (8, "batch", nn.BatchNorm2d)]
 )
 def test_the_samples_of_a_device_decide(batch: int, chosen: str, kind: type) -> None:
-    factory = built("normalization", Adaptive(small_batch=8), batch_per_device=batch)
+    factory = build_component("normalization", Adaptive(small_batch=8), batch_per_device=batch)
     assert factory.chosen == chosen
     assert isinstance(factory(16), kind)
 
@@ -47,6 +47,6 @@ def test_its_settings_reach_the_layers() -> None:
 
 
 def test_a_batch_of_one_cannot_be_large() -> None:
-    config, problems = structured({"small_batch": 1}, Adaptive, ("normalization",))
+    config, problems = structure_config({"small_batch": 1}, Adaptive, ("normalization",))
     assert config is None
     assert problems[0].startswith("normalization.small_batch: found 1")

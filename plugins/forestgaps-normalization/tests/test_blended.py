@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from forestgaps_core.testing import close
+from forestgaps_core.testing import require_close
 from forestgaps_normalization.blended import BlendedNorm, BlendedNormConfig
 
 
@@ -39,8 +39,8 @@ def test_it_is_the_formula() -> None:
 def test_at_either_end_it_is_the_one_or_the_other(gate: float, alike: nn.Module) -> None:
     x, layer = activations(), BlendedNorm(6, groups=3)
     nn.init.constant_(layer.gate, gate)
-    close(layer(x), alike(x), "not the plain layer")
-    close(layer.eval()(x), alike.eval()(x), "not the plain layer outside training")
+    require_close(layer(x), alike(x), "not the plain layer")
+    require_close(layer.eval()(x), alike.eval()(x), "not the plain layer outside training")
 
 
 @settings(deadline=None)

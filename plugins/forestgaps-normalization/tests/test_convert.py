@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.testing import built, close
+from forestgaps_core.testing import build_component, require_close
 from forestgaps_normalization.adaptive import Adaptive
 from forestgaps_normalization.batch import BatchNormConfig
 from forestgaps_normalization.blended import BlendedNorm, BlendedNormConfig
@@ -26,7 +26,7 @@ def network(layer: nn.Module) -> nn.Sequential:
 @pytest.mark.parametrize("config", NEW, ids=lambda config: type(config).__name__)
 @pytest.mark.parametrize("old", OLD, ids=lambda old: type(old).__name__)
 def test_any_layer_becomes_any_other_and_keeps_its_parameters(old: nn.Module, config: object) -> None:
-    factory = built("normalization", config)
+    factory = build_component("normalization", config)
     model = network(old)
     weight, bias = old.weight, old.bias
     converted = convert_normalization(model, factory)
@@ -44,7 +44,7 @@ def test_batch_norm_converted_to_batch_norm_gives_the_same_map() -> None:
     model.eval()
     x = torch.randn(2, 1, 8, 8)
     before = model(x)
-    close(convert_normalization(model, BatchNormConfig().build())(x), before, "the map changed", 1e-6)
+    require_close(convert_normalization(model, BatchNormConfig().build())(x), before, "the map changed", 1e-6)
     assert not any(layer.training for layer in model.modules())
 
 
@@ -69,7 +69,7 @@ def test_an_optimizer_that_held_the_parameters_goes_on() -> None:
 
 @pytest.mark.parametrize("config", NEW, ids=lambda config: type(config).__name__)
 def test_a_layer_without_affine_parameters_gets_a_successor_without(config: object) -> None:
-    new = convert_normalization(nn.BatchNorm2d(6, affine=False), built("normalization", config))
+    new = convert_normalization(nn.BatchNorm2d(6, affine=False), build_component("normalization", config))
     assert new.weight is None
     assert new.bias is None
     assert new(torch.randn(2, 6, 4, 4)).isfinite().all()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from forestgaps_core.testing import built, check_normalization, close
+from forestgaps_core.testing import build_component, check_normalization, require_close
 from forestgaps_normalization import forestgaps_normalizations
 from forestgaps_normalization.adaptive import Adaptive
 from forestgaps_normalization.batch import BatchNormConfig
@@ -48,7 +48,7 @@ ALONE = [GroupNormConfig(), InstanceNormConfig(), LayerNormConfig()]  # samples 
 
 def layer_of(config: Any, channels: int = 12) -> nn.Module:
     """A layer whose scales and offsets all differ, so that a mix-up of channels shows."""
-    layer = built("normalization", config)(channels)
+    layer = build_component("normalization", config)(channels)
     with torch.no_grad():
         layer.weight.copy_(torch.linspace(0.5, 2, channels))
         layer.bias.copy_(torch.linspace(-1, 1, channels))
@@ -87,25 +87,25 @@ def test_flips_and_turns_pass_through(config: Any, seed: int, training: bool) ->
                 plane = plane.rot90(turns, (2, 3))
                 return plane.flip(3) if flipped else plane
 
-            close(layer(moved(x)), moved(layer(x)), "flips and turns change the values", 1e-4 if training else 1e-5)
+            require_close(layer(moved(x)), moved(layer(x)), "flips and turns change the values", 1e-4 if training else 1e-5)
 
 
 @given(config=every, seed=st.integers(0, 99), order=st.permutations(range(3)))
 def test_the_order_of_the_samples_passes_through(config: Any, seed: int, order: list[int]) -> None:
     layer, x = layer_of(config), activations(seed=seed)
-    close(layer(x[list(order)]), layer(x)[list(order)], "the order of the samples changes the values")
+    require_close(layer(x[list(order)]), layer(x)[list(order)], "the order of the samples changes the values")
 
 
 @given(config=every, scale=st.floats(0.5, 50), offset=st.floats(-50, 50))
 def test_in_training_the_unit_of_the_input_does_not_matter(config: Any, scale: float, offset: float) -> None:
     layer, x = layer_of(config), activations()
-    close(layer(x * scale + offset), layer(x), "scale or offset of the input change the output", 5e-3)
+    require_close(layer(x * scale + offset), layer(x), "scale or offset of the input change the output", 5e-3)
 
 
 @pytest.mark.parametrize("config", ALONE, ids=lambda config: type(config).__name__)
 def test_in_training_too_a_sample_is_treated_as_if_alone(config: Any) -> None:
     layer, x = layer_of(config), activations()
-    close(layer(x)[:1], layer(x[:1]), "the other samples matter")
+    require_close(layer(x)[:1], layer(x[:1]), "the other samples matter")
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -125,7 +125,7 @@ def test_the_layout_in_memory_is_kept_and_changes_no_value(config: Any, training
     plain, last = layer(x), layer(x.to(memory_format=torch.channels_last))
     assert plain.is_contiguous()
     assert last.is_contiguous(memory_format=torch.channels_last)
-    close(last, plain, "channels-last changes the values")
+    require_close(last, plain, "channels-last changes the values")
 
 
 @pytest.mark.parametrize("config", ALL, ids=names)
@@ -133,9 +133,9 @@ def test_it_compiles_into_one_graph_with_the_same_values(config: Any) -> None:
     layer, same, x = layer_of(config), layer_of(config), activations()
     compiled = torch.compile(same, backend="aot_eager", fullgraph=True)
     for training in (True, False):
-        close(compiled.train(training)(x), layer.train(training)(x), "compiling changes the values")
+        require_close(compiled.train(training)(x), layer.train(training)(x), "compiling changes the values")
     for name, value in layer.state_dict().items():
-        close(same.state_dict()[name], value, f"compiling changes {name}")
+        require_close(same.state_dict()[name], value, f"compiling changes {name}")
 
 
 @pytest.mark.parametrize("config", ALL, ids=names)
@@ -144,7 +144,7 @@ def test_half_precision_stays_and_is_near(config: Any) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x.bfloat16())
     assert y.dtype == torch.bfloat16
-    close(y, layer(x.bfloat16().float()), "bfloat16 is far from float32", 2e-2)
+    require_close(y, layer(x.bfloat16().float()), "bfloat16 is far from float32", 2e-2)
 
 
 @pytest.mark.parametrize("config", ALL, ids=names)

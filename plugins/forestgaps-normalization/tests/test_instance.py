@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forestgaps_core.testing import close
+from forestgaps_core.testing import require_close
 from forestgaps_normalization.instance import InstanceNormConfig
 
 
 def test_it_is_that_of_torch() -> None:
     x = torch.randn(2, 5, 4, 4, generator=torch.Generator().manual_seed(3)) * 3 + 1
-    close(InstanceNormConfig().build()(5)(x), torch.nn.InstanceNorm2d(5)(x), "not torch's instance norm")
+    require_close(InstanceNormConfig().build()(5)(x), torch.nn.InstanceNorm2d(5)(x), "not torch's instance norm")
 
 
 def test_it_is_the_formula() -> None:
@@ -27,4 +27,4 @@ def test_it_is_the_formula() -> None:
 def test_a_tiles_own_level_and_contrast_are_gone() -> None:
     x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(5))
     layer = InstanceNormConfig().build()(2)
-    close(layer(x * torch.tensor([5.0, 50.0])[:, None, None] + 100), layer(x), "level or contrast are left", 1e-3)
+    require_close(layer(x * torch.tensor([5.0, 50.0])[:, None, None] + 100), layer(x), "level or contrast are left", 1e-3)

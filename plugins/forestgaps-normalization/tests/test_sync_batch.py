@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from forestgaps_core.testing import close
+from forestgaps_core.testing import require_close
 from forestgaps_normalization.sync_batch import SyncBatchNormConfig
 
 PROCESS = """
@@ -53,15 +53,15 @@ def test_two_processes_are_as_one_with_both_batches(tmp_path: Path) -> None:
     y = whole(x)
     (y * pull).sum().backward()
     assert first["kind"] == "SyncBatchNorm2d"
-    close(torch.cat([first["y"], second["y"]]), y, "other values", 1e-4)
+    require_close(torch.cat([first["y"], second["y"]]), y, "other values", 1e-4)
     assert x.grad is not None
-    close(torch.cat([first["x"], second["x"]]), x.grad, "other gradients of the input", 1e-4)
+    require_close(torch.cat([first["x"], second["x"]]), x.grad, "other gradients of the input", 1e-4)
     for name, parameter in whole.named_parameters():
         assert parameter.grad is not None
-        close(first[name] + second[name], parameter.grad, f"another gradient of the {name}", 1e-4)
+        require_close(first[name] + second[name], parameter.grad, f"another gradient of the {name}", 1e-4)
     for name, value in whole.state_dict().items():
-        close(first["state"][name], value, f"another {name}", 1e-4)
-        close(second["state"][name], value, f"another {name} in the second process", 1e-4)
+        require_close(first["state"][name], value, f"another {name}", 1e-4)
+        require_close(second["state"][name], value, f"another {name} in the second process", 1e-4)
 
 
 def test_in_one_process_it_is_plain_batch_norm() -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, list_given_options
+from forestgaps_core.plugins.command_lines import format_command
 
 
 def quantize(
@@ -45,7 +45,7 @@ def quantize(
     from forestgaps_quantization.folders import quantize_network, sentences
 
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
-    given = given_options(reading, skip_checks=skip_checks)
+    given = list_given_options(reading, skip_checks=skip_checks)
     if given and calibrate_with is None:
         raise ConfigError(f"{given[0]} tells how to read the raster of --calibrate-with, and none is given", "quantize")
     done = quantize_network(
@@ -81,4 +81,4 @@ def quantize(
     for sentence in sentences(done):
         typer.echo(sentence)
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
-    print_next(command_line("predict", "DSM.tif", "--network", out, "--out", "maps"))
+    print_next(format_command("predict", "DSM.tif", "--network", out, "--out", "maps"))

@@ -14,7 +14,7 @@ from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.engines import ExportedNetwork
-from forestgaps_core.inference.predictor import model_of
+from forestgaps_core.inference.predictor import build_network
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.convolution import replaced
 from forestgaps_quantization.int8_file import read
@@ -43,7 +43,7 @@ class Int8Network(ExportedNetwork):
         super().__init__(data, program)
         path = Path(program.file)
         found = read(data, path)
-        network = model_of({"about": found.about, "model": found.weights, "callbacks": {}}, Plugins.discover(), path).eval()
+        network = build_network({"about": found.about, "model": found.weights, "callbacks": {}}, Plugins.discover(), path).eval()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         fold_batch_norms(network)
         others = [name for name in found.given if not is_convolution(network, name)]

@@ -18,23 +18,23 @@ from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.engines import engine_record, is_exported
+from forestgaps_core.inference.engines import is_exported, record_engine
 from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
     PLAN,
     PROGRAM,
-    checked,
-    digest,
-    name_in_code,
-    place_of,
-    plainly,
-    plan_of,
-    text_of,
-    trained_network,
+    compute_sha256,
+    format_name_for_code,
+    format_plan,
+    load_trained_network,
+    locate_network,
+    make_plan,
+    remove_markup,
+    structure_recorded,
 )
-from forestgaps_core.inference.predictor import model_of
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.inference.predictor import build_network
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.engine import Int8, is_convolution
 from forestgaps_quantization.int8_file import FILE, written
@@ -110,14 +110,14 @@ def quantize_network(
         DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
     plugins = plugins or Plugins.discover()
-    path = place_of(run, plugins)
+    path = locate_network(run, plugins)
     if is_exported(path):
         raise CheckpointError(f"{path} is exported already; name the run it was exported from")
-    path, state = trained_network(path, checkpoint, plugins)
-    about = plan_of(state["about"], path)
+    path, state = load_trained_network(path, checkpoint, plugins)
+    about = make_plan(state["about"], path)
     about["config"]["environment"] = {"precision": "32", "channels_last": True}
     plan = {"format": FORMAT, **about}
-    scale = checked(state["calibration"], Calibration, "calibration", path) if state.get("calibration") else None
+    scale = structure_recorded(state["calibration"], Calibration, "calibration", path) if state.get("calibration") else None
     if scale:
         plan["calibration"] = unstructure(scale)
     resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
@@ -126,7 +126,7 @@ def quantize_network(
             surfaces, notes = of_raster(calibrate_with, resolution_m, tiles, reading, skip_checks=skip_checks)
         else:
             surfaces, notes = of_run(state["about"], plugins, path, tiles), ()
-        network = model_of(state, plugins, path).eval()
+        network = build_network(state, plugins, path).eval()
         calibrating, comparing = halves(surfaces)
         given, ranges = ranges_of(
             network, state["callbacks"] if calibrate_with is None else {}, calibrating, levels, frozenset(keep)
@@ -138,7 +138,7 @@ def quantize_network(
         program = Program(
             engine="int8",
             file=FILE,
-            sha256=digest(data),
+            sha256=compute_sha256(data),
             bytes=len(data),
             nested=bool(getattr(network, "nested", False)),
             context_m=None if context_m is None else float(context_m),
@@ -148,9 +148,9 @@ def quantize_network(
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
         done = Written(program, len(given), convolutions, ranges, len(surfaces), loss, notes)
         plan[PROGRAM] = unstructure(program)
-        plan["components"]["engine"] = engine_record(program.engine, "forestgaps-quantization", plugins)
+        plan["components"]["engine"] = record_engine(program.engine, "forestgaps-quantization", plugins)
         (draft / FILE).write_bytes(data)
-        (draft / PLAN).write_text(text_of(plan, path), encoding="utf-8")
+        (draft / PLAN).write_text(format_plan(plan, path), encoding="utf-8")
         (draft / CARD).write_text(card(Path(folder).name, plan, done), encoding="utf-8")
     return done
 
@@ -209,12 +209,12 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
     """README.md of the folder: what the program knows."""
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     made_with = "; ".join(
-        f"{kind} `{plainly(about['name'])}` of {plainly(about['distribution'])} {plainly(about['version'])}"
+        f"{kind} `{remove_markup(about['name'])}` of {remove_markup(about['distribution'])} {remove_markup(about['version'])}"
         for kind, about in plan["components"].items()
     )
     return "\n".join(
         [
-            f"# {plainly(name)}",
+            f"# {remove_markup(name)}",
             "",
             "A network that maps forest canopy gaps from a digital surface model (DSM), quantized with forestgaps. "
             "Data: opening it runs nothing.",
@@ -229,7 +229,7 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
             *(f"- {sentence}" for sentence in sentences(done)),
             "",
             "```bash",
-            command_line("predict", "dsm.tif", "--network", name_in_code(name), "--out", "maps", portable=True),
+            format_command("predict", "dsm.tif", "--network", format_name_for_code(name), "--out", "maps", portable=True),
             "```",
             "",
         ]

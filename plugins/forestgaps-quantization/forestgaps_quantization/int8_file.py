@@ -24,7 +24,7 @@ from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.bounded_reading import parse_json
 from forestgaps_core.files.checkpoint import wrong_parts
 from forestgaps_core.files.safe_loading import not_plain
-from forestgaps_core.inference.model_folder import loaded, safetensors, stored
+from forestgaps_core.inference.model_folder import import_safetensors, parse_weights, prepare_tensor
 from forestgaps_quantization.scales import INPUT_MOST, InputScale, weight_codes, weight_scales, weight_values
 
 FILE = "model.int8.safetensors"
@@ -61,13 +61,13 @@ def written(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], abou
     for name, tensor in weights.items():
         layer, _, what = name.rpartition(".")
         if what == "weight" and layer in given:
-            scales = weight_scales(stored(tensor, name, half=False))
+            scales = weight_scales(prepare_tensor(tensor, name, half=False))
             tensors[name] = weight_codes(tensor.cpu(), scales).contiguous()
             tensors[f"{layer}.weight_scale"] = scales
             tensors[f"{layer}.input"] = torch.tensor([given[layer].scale, float(given[layer].zero_point)])
         else:
-            tensors[name] = stored(tensor, name, half=False)
-    data: bytes = safetensors().save(tensors, metadata={PLAN: json.dumps(about)})
+            tensors[name] = prepare_tensor(tensor, name, half=False)
+    data: bytes = import_safetensors().save(tensors, metadata={PLAN: json.dumps(about)})
     return data
 
 
@@ -79,7 +79,7 @@ def read(data: bytes, path: Path) -> Quantized:
     Raises:
         CheckpointError: Damaged, or not of this kind.
     """
-    tensors = loaded(data, path)
+    tensors = parse_weights(data, path)
     about = plan_in(data, path)
     weights: dict[str, Tensor] = {}
     given: dict[str, InputScale] = {}

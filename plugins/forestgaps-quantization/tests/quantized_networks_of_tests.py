@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.kinds import build
 from forestgaps_core.plugins.registry import Plugins
@@ -29,7 +29,7 @@ LEVELS = (2.0, 5.0)
 
 
 def network(name: str, normalization: Any = nn.BatchNorm2d) -> nn.Module:
-    config, problems = structured(SMALL[name], Plugins.discover().component("model", name).load(), ("model",))
+    config, problems = structure_config(SMALL[name], Plugins.discover().component("model", name).load(), ("model",))
     assert not problems
     available = {"resolution_m": lambda: 1.0, "thresholds": lambda: LEVELS, "normalization": lambda: normalization}
     torch.manual_seed(0)

@@ -106,7 +106,7 @@ def test_a_damaged_folder_is_told(place: Path, tmp_path: Path, changes: dict[str
 def test_a_file_that_asks_for_another_network_is_refused(place: Path, tmp_path: Path) -> None:
     from safetensors.torch import load, save
 
-    from forestgaps_core.inference.model_folder import digest
+    from forestgaps_core.inference.model_folder import compute_sha256
 
     data = (place / "unet-int8" / "model.int8.safetensors").read_bytes()
     for name, sentence in (("body.gone", "do not fit the network"), ("body", "do not fit the network")):
@@ -115,7 +115,7 @@ def test_a_file_that_asks_for_another_network_is_refused(place: Path, tmp_path: 
             tensors[f"{name}.{what}"] = tensors[f"body.down.1.0.branch.4.{what}"].clone()
         about = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["forestgaps"])
         hostile = save(tensors, metadata={"forestgaps": json.dumps(about)})
-        folder = changed(place / "unet-int8", tmp_path / name, sha256=digest(hostile), bytes=len(hostile))
+        folder = changed(place / "unet-int8", tmp_path / name, sha256=compute_sha256(hostile), bytes=len(hostile))
         (folder / "model.int8.safetensors").write_bytes(hostile)
         with pytest.raises(CheckpointError, match=sentence):
             load_predictor(folder)

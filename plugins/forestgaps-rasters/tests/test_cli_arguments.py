@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from forestgaps_core import Command, hookimpl
-from forestgaps_core.cli.commands.raster_options import given_options
+from forestgaps_core.cli.commands.raster_options import list_given_options
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugin, Plugins
 from forestgaps_rasters.commands.arguments import find_report_command, split_arguments
@@ -75,7 +75,7 @@ def test_the_command_of_another_package_writes_the_report(tmp_path, monkeypatch,
     written = find_report_command(plugins)(tmp_path, [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps")
     assert written == [str(tmp_path / "maps" / "report.html")]
     assert (tmp_path / "report.html").read_text() == "maps a.tif b.tif"
-    options = given_options({"band": None, "nodata": -9999.0, "feet": True, "scale": None})
+    options = list_given_options({"band": None, "nodata": -9999.0, "feet": True, "scale": None})
     find_report_command(plugins)(tmp_path, [tmp_path / "a.tif"], tmp_path / "maps", options)
     assert (tmp_path / "report.html").read_text() == "maps a.tif feet -9999"
     assert capsys.readouterr().out == "", "predict tells what was written, in its own way"

@@ -11,7 +11,7 @@ from torch import nn
 
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
-from forestgaps_core.data.loader import SourceDataset, TileLoader, as_it_is
+from forestgaps_core.data.loader import SourceDataset, TileLoader, return_unchanged
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.testing import check_callback, example_batch, example_logits
 from forestgaps_core.training.trainer import Trainer
@@ -75,7 +75,7 @@ def test_loader_processes_hear_of_new_factors(prepared) -> None:
         loader = TileLoader(train, batch_size=3, seed=3, workers=workers)
         seen = []
         for epoch in range(2):
-            train.strata.emphasise([1.0 if epoch == 0 or n == 0 else 1e-9 for n in range(len(train.strata))])
+            train.strata.emphasize([1.0 if epoch == 0 or n == 0 else 1e-9 for n in range(len(train.strata))])
             loader.seek(epoch)
             seen.append(torch.cat([tiles.dsm for tiles in loader]))
         return seen
@@ -93,13 +93,13 @@ def test_a_spawned_process_shares_them_too(prepared) -> None:
     loader = torch.utils.data.DataLoader(
         SourceDataset(train),
         batch_sampler=[[(0, draw)] for draw in range(40)],
-        collate_fn=as_it_is,
+        collate_fn=return_unchanged,
         num_workers=1,
         multiprocessing_context="spawn",
         persistent_workers=True,
     )
     for only in range(2):
-        train.strata.emphasise([1.0 if n == only else 0.0 for n in range(len(train.strata))])
+        train.strata.emphasize([1.0 if n == only else 0.0 for n in range(len(train.strata))])
         expected = [train.read(0, draw).dsm for draw in range(40)]
         assert all(torch.equal(tiles.dsm[0, 0], dsm) for tiles, dsm in zip(loader, expected, strict=True))
 

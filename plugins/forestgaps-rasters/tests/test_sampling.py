@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.runtime.rng import draws, uniform
+from forestgaps_core.runtime.rng import random_numbers, uniform
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.preparation.site_plan import PrepareOptions
 from forestgaps_rasters.preparation.site_writing import prepare_sites
@@ -55,7 +55,7 @@ def write(path: Path, values: np.ndarray) -> None:
 
 
 def tiles(source, count: int = 600):
-    return [source.read(0, draw) for draw in draws(0, 0, torch.arange(count)).tolist()]
+    return [source.read(0, draw) for draw in random_numbers(0, 0, torch.arange(count)).tolist()]
 
 
 @pytest.mark.parametrize("balance", ["gaps", "slope"])
@@ -92,7 +92,7 @@ def test_as_many_crops_are_of_steep_as_of_flat_ground(prepared) -> None:
 
 def test_classes_come_equally_often_within_sampling_error(prepared) -> None:
     train = Rasters(folder=prepared, sampling=RUNS["gaps"]).build().train
-    numbers = uniform(draws(1, 0, torch.arange(6000)), "kind", 1)[:, 0].tolist()
+    numbers = uniform(random_numbers(1, 0, torch.arange(6000)), "kind", 1)[:, 0].tolist()
     kinds = Counter(train.strata.stratum(number) for number in numbers)
     share = 1 / len(train.strata)
     assert len(kinds) == len(train.strata)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from forestgaps_core.testing import built
+from forestgaps_core.testing import build_component
 from forestgaps_schedulers.constant import Constant
 from forestgaps_schedulers.cosine import Cosine
 from forestgaps_schedulers.cosine_restarts import CosineRestarts
@@ -71,7 +71,7 @@ PAIRS: list[tuple[object, Make]] = [
 
 @pytest.mark.parametrize(("config", "make"), PAIRS, ids=lambda value: str(value) if not callable(value) else "")
 def test_each_rate_is_that_of_torch(config: object, make: Make) -> None:
-    ours = built("scheduler", config, total_steps=TOTAL)
+    ours = build_component("scheduler", config, total_steps=TOTAL)
     for step, (rate, _) in enumerate(torch_run(make, TOTAL)):
         assert ours(step) == pytest.approx(rate, **NEAR), f"step {step}"
 
@@ -79,7 +79,7 @@ def test_each_rate_is_that_of_torch(config: object, make: Make) -> None:
 @pytest.mark.parametrize("warmup", [0.05, 35, 1])
 def test_a_warm_up_is_torchs_linear_one_followed_by_the_shape(warmup: float) -> None:
     rise = 1 if warmup == 1 else 35
-    ours = built("scheduler", WarmupCosine(warmup=warmup, floor=0.1), total_steps=TOTAL)
+    ours = build_component("scheduler", WarmupCosine(warmup=warmup, floor=0.1), total_steps=TOTAL)
 
     def make(optimizer: Optimizer) -> lr_scheduler.LRScheduler:
         first = lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), 1.0, total_iters=rise)

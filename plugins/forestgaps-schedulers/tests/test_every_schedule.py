@@ -11,9 +11,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import ConfigError
-from forestgaps_core.testing import built, check_scheduler
+from forestgaps_core.testing import build_component, check_scheduler
 from forestgaps_schedulers import forestgaps_schedulers
 from forestgaps_schedulers.constant import Constant
 from forestgaps_schedulers.cosine import Cosine
@@ -92,19 +92,19 @@ def test_it_keeps_the_contract_with_any_settings(config: Any) -> None:
 
 @given(config=every, total=runs)
 def test_the_factor_is_never_above_the_base_rate_nor_below_zero(config: Any, total: int) -> None:
-    schedule = built("scheduler", config, total_steps=total)
+    schedule = build_component("scheduler", config, total_steps=total)
     assert all(0 <= schedule(step) <= 1 + 1e-15 for step in range(total + 1))
 
 
 @given(config=every, total=runs, beyond=st.integers(1, 10**9))
 def test_after_the_run_it_stays_where_the_run_ended(config: Any, total: int, beyond: int) -> None:
-    schedule = built("scheduler", config, total_steps=total)
+    schedule = build_component("scheduler", config, total_steps=total)
     assert schedule(total + beyond) == schedule(total)
 
 
 @given(config=configs(falling), total=runs)
 def test_after_the_warm_up_it_never_rises_again(config: Any, total: int) -> None:
-    schedule = built("scheduler", config, total_steps=total)
+    schedule = build_component("scheduler", config, total_steps=total)
     rise = schedule.rise
     factors = [schedule(step) for step in range(rise, total + 1)]
     assert factors == sorted(factors, reverse=True)
@@ -112,7 +112,7 @@ def test_after_the_warm_up_it_never_rises_again(config: Any, total: int) -> None
 
 @given(config=every, total=runs)
 def test_a_warm_up_rises_in_equal_parts_to_where_the_schedule_begins(config: Any, total: int) -> None:
-    schedule = built("scheduler", config, total_steps=total)
+    schedule = build_component("scheduler", config, total_steps=total)
     rise = schedule.rise
     assert rise == (int(config.warmup) if config.warmup >= 1 else round(config.warmup * total))
     joint = schedule(rise)
@@ -122,30 +122,30 @@ def test_a_warm_up_rises_in_equal_parts_to_where_the_schedule_begins(config: Any
 
 @given(config=configs(without_spans), total=runs, rise=st.integers(1, 9))
 def test_behind_a_warm_up_it_is_the_schedule_of_a_shorter_run(config: Any, total: int, rise: int) -> None:
-    warmed = built("scheduler", evolve(config, warmup=float(rise)), total_steps=total + rise)
-    plain = built("scheduler", evolve(config, warmup=0.0), total_steps=total)
+    warmed = build_component("scheduler", evolve(config, warmup=float(rise)), total_steps=total + rise)
+    plain = build_component("scheduler", evolve(config, warmup=0.0), total_steps=total)
     assert all(warmed(rise + step) == plain(step) for step in range(total + 1))
 
 
 @given(config=configs(falling | waving, warmup=shares), total=st.integers(1, 5))
 def test_shares_never_fail_a_short_run(config: Any, total: int) -> None:
-    assert built("scheduler", config, total_steps=total)(0) > 0
+    assert build_component("scheduler", config, total_steps=total)(0) > 0
 
 
 @pytest.mark.parametrize("kind", [*falling, *waving], ids=lambda kind: kind.__name__)
 def test_a_warm_up_in_steps_that_fills_the_run_is_refused(kind: type) -> None:
     config = kind(score="s", warmup=100) if kind is Plateau else kind(warmup=100)
     with pytest.raises(ConfigError, match="warmup"):
-        built("scheduler", config, total_steps=100)
+        build_component("scheduler", config, total_steps=100)
     if kind is not MultiStep and kind is not OneCycle:
-        assert built("scheduler", config, total_steps=101)(0) > 0
+        assert build_component("scheduler", config, total_steps=101)(0) > 0
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 7.5, float("inf"), float("nan")])
 @pytest.mark.parametrize("kind", [*falling, *waving], ids=lambda kind: kind.__name__)
 def test_a_warm_up_that_is_neither_a_share_nor_whole_steps_is_refused(kind: type, wrong: float) -> None:
     table = {"warmup": wrong} | ({"score": "s"} if kind is Plateau else {})
-    config, problems = structured(table, kind, ("scheduler",))
+    config, problems = structure_config(table, kind, ("scheduler",))
     assert config is None
     assert problems[0].startswith("scheduler.warmup: found ")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import ConfigError
 from forestgaps_schedulers.multistep import MultiStep
 
@@ -28,7 +28,7 @@ def test_a_milestone_within_the_warm_up_is_refused() -> None:
     ("milestones", "reason"), [((0.5, 0.5), "rise"), ((0.5, 30), "all shares"), ((), "len"), ((0.0,), "> 0"), ((2.5,), "whole")]
 )
 def test_milestones_that_make_no_sense_are_refused(milestones: tuple[float, ...], reason: str) -> None:
-    config, problems = structured({"milestones": list(milestones)}, MultiStep, ("scheduler",))
+    config, problems = structure_config({"milestones": list(milestones)}, MultiStep, ("scheduler",))
     assert config is None
     assert "scheduler.milestones" in problems[0]
     assert reason.lower() in problems[0].lower()

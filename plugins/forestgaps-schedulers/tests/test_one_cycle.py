@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_core.config.converter import structured
+from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import ConfigError
 from forestgaps_schedulers.one_cycle import OneCycle
 
@@ -51,7 +51,7 @@ def test_phases_that_leave_no_way_down_are_refused() -> None:
 
 
 def test_momenta_the_wrong_way_round_are_refused() -> None:
-    config, problems = structured({"momentum_low": 0.9, "momentum_high": 0.8}, OneCycle, ("scheduler",))
+    config, problems = structure_config({"momentum_low": 0.9, "momentum_high": 0.8}, OneCycle, ("scheduler",))
     assert config is None
     assert "momentum_low 0.9 is above momentum_high 0.8" in problems[0]
 

@@ -12,7 +12,7 @@ from forestgaps_core.output import palette
 Color: TypeAlias = tuple[float, float, float]
 
 WHITE, CANOPY, GAP, TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE = map(
-    palette.rgb_shares,
+    palette.rgb_fractions,
     (
         palette.NO_DATA,
         palette.CANOPY,
@@ -22,8 +22,8 @@ WHITE, CANOPY, GAP, TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE = map(
         palette.FALSE_POSITIVE,
     ),
 )
-CONFUSION: tuple[Color, ...] = tuple(map(palette.rgb_shares, palette.CONFUSION))  # by 2 * reference + predicted
-VIRIDIS: tuple[Color, ...] = tuple(map(palette.rgb_shares, palette.VIRIDIS))
+CONFUSION: tuple[Color, ...] = tuple(map(palette.rgb_fractions, palette.CONFUSION))  # by 2 * reference + predicted
+VIRIDIS: tuple[Color, ...] = tuple(map(palette.rgb_fractions, palette.VIRIDIS))
 
 
 def paint_classes(classes: Tensor, colors: tuple[Color, ...]) -> Tensor:

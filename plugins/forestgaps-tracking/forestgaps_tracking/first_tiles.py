@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from attrs import define, field
 from torch import Tensor
 
-from forestgaps_core.components import Batch, mapped
+from forestgaps_core.components import Batch, map_tensors
 
 
 @define(eq=False)
@@ -25,7 +25,7 @@ class FirstTiles:
         """Copy the tiles of a batch that are still wanted. Logits (B, K, H, W). Does not synchronize with the device."""
         n = min(self.wanted, len(batch))
         if n:
-            self.kept.append((mapped(batch, lambda part: part[:n].clone()), logits[:n].clone()))
+            self.kept.append((map_tensors(batch, lambda part: part[:n].clone()), logits[:n].clone()))
             self.wanted -= n
 
     def iterate_tiles(self) -> Iterator[tuple[Batch, Tensor]]:
@@ -37,4 +37,4 @@ class FirstTiles:
 
 
 def select_sample(batch: Batch, sample: int) -> Batch:
-    return mapped(batch, lambda part: part[sample : sample + 1])
+    return map_tensors(batch, lambda part: part[sample : sample + 1])

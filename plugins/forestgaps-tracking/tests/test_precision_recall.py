@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_core.testing import example_batch, example_logits, with_garbage
+from forestgaps_core.testing import example_batch, example_logits, fill_invalid_with_garbage
 from forestgaps_tracking.precision_recall import (
     DECISION_THRESHOLDS,
     PrecisionRecall,
@@ -54,7 +54,7 @@ def test_counts_worked_by_hand() -> None:
 def test_invalid_pixels_are_not_counted() -> None:
     batch = example_batch()
     logits = example_logits(batch)
-    changed, other = with_garbage(batch, logits)
+    changed, other = fill_invalid_with_garbage(batch, logits)
     counts = count_by_probability(logits, batch.target, batch.valid)
     assert torch.equal(counts, count_by_probability(other, changed.target, changed.valid))
     assert counts.sum() == 3 * batch.valid.sum()

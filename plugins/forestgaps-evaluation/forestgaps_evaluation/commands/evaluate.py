@@ -9,7 +9,7 @@ import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
 from forestgaps_core.cli.commands.thresholds import thresholds_option
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 
 NAME = "evaluation"
 
@@ -122,5 +122,5 @@ def evaluate(
     for path in files.values():
         typer.echo(f"wrote {path}")
     print_next(
-        command_line("report", names[0], *networks[0].options), command_line("predict", names[0], "DSM.tif", "--out", "maps")
+        format_command("report", names[0], *networks[0].options), format_command("predict", names[0], "DSM.tif", "--out", "maps")
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, given_options
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, list_given_options
 from forestgaps_core.cli.commands.thresholds import thresholds_option
 
 PAGE_NAME = "report.html"
@@ -72,7 +72,7 @@ def report(
     from forestgaps_evaluation.map_report.rasters import check_surfaces, is_map_folder
 
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
-    given = given_options(reading, skip_checks=skip_checks)
+    given = list_given_options(reading, skip_checks=skip_checks)
     words, place = read_notes(notes), Path(what)
     if place.is_file() and place.suffix.lower() in RASTER_SUFFIXES:
         from forestgaps_core.errors import DataError

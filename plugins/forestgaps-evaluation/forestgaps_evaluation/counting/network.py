@@ -11,16 +11,16 @@ from attrs import define, field, fields, has
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Data, Source
-from forestgaps_core.config.run_file import REQUIRED, Config, config_from, overridden, read_table
+from forestgaps_core.config.run_file import REQUIRED, Config, apply_overrides, read_config, read_table
 from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
-from forestgaps_core.inference.model_folder import trained_network
-from forestgaps_core.inference.model_lookup import RUN_FILE, is_run
+from forestgaps_core.inference.model_folder import load_trained_network
+from forestgaps_core.inference.model_lookup import RUN_FILE, is_run_folder
 from forestgaps_core.inference.predictor import Predictor, load_predictor
 from forestgaps_core.kinds import build
-from forestgaps_core.plugins.provenance import with_recorded_names
+from forestgaps_core.plugins.provenance import apply_recorded_names
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.run import config_of
+from forestgaps_core.runs.run import read_recorded_config
 
 SPLITS = ("train", "validation", "test")
 
@@ -119,11 +119,11 @@ def open_network(
         ConfigError: It comes without data and none are named, or a change is not one of the data.
     """
     plugins = plugins or Plugins.discover()
-    path, state = trained_network(run, checkpoint, plugins)
+    path, state = load_trained_network(run, checkpoint, plugins)
     table = state["about"]["config"]
     predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
     predictor.environment.start()
-    config = choose_config(Path(run), with_recorded_names(table, state["about"], plugins), data, changes, plugins)
+    config = choose_config(Path(run), apply_recorded_names(table, state["about"], plugins), data, changes, plugins)
     chosen = (("--checkpoint", checkpoint), ("--data", data), *(("--set", change) for change in changes))
     options = [word for option, value in chosen if value is not None for word in (option, value)]
     made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
@@ -145,11 +145,11 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
     if wrong:
         raise ConfigError(wrong, "--set")
     place = data or run
-    if place.is_dir() and is_run(place) and not changes:
-        return config_of(place, plugins)
+    if place.is_dir() and is_run_folder(place) and not changes:
+        return read_recorded_config(place, plugins)
     file = place / RUN_FILE if place.is_dir() else place
     required: Sequence[str] = REQUIRED
-    if data is not None and data.is_dir() and not is_run(data):
+    if data is not None and data.is_dir() and not is_run_folder(data):
         table, required = {**table, "data": make_data_table(data, plugins)}, ("data",)
     elif data is not None or (file.name == RUN_FILE and file.is_file()):
         table = read_table(file)
@@ -160,7 +160,7 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
     elif "data" not in table:
         required = ("data",)
     folder = Path.cwd() if data is None or data.is_dir() else data.parent
-    return config_from(overridden(table, changes), plugins, source=str(file), folder=folder, required=required)
+    return read_config(apply_overrides(table, changes), plugins, source=str(file), folder=folder, required=required)
 
 
 def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.training.batch_iteration import on_device
+from forestgaps_core.training.batch_iteration import move_to_device
 from forestgaps_evaluation.counting import batch_counts as counting
 from forestgaps_evaluation.counting.locations import list_blocks, list_sites
 from forestgaps_evaluation.counting.network import TrainedNetwork, open_network
@@ -205,7 +205,7 @@ def count_split(
     classes = torch.zeros((len(levels), counting.PROBABILITY_CLASSES, 3), dtype=torch.int64, device=trained.predictor.device)
     shape, tile_px = (0, 0), (0, 0)
     with torch.inference_mode():
-        for tiles in on_device(progress(loader), trained.predictor.device):
+        for tiles in move_to_device(progress(loader), trained.predictor.device):
             tile_px = (tiles.dsm.shape[-2], tiles.dsm.shape[-1])
             shape = counting.choose_cell_grid(*tile_px, CELL_M / maker.resolution_m)
             batch = maker(tiles)

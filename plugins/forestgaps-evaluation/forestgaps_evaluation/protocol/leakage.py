@@ -24,9 +24,9 @@ from forestgaps_core.files.drafts import literal, new_folder
 from forestgaps_core.inference.predictor import checkpoint_of, load_predictor
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.builder import assemble
-from forestgaps_core.runs.run import fit
-from forestgaps_core.runtime.rng import draws, uniform
+from forestgaps_core.runs.builder import build_run
+from forestgaps_core.runs.run import fit_run
+from forestgaps_core.runtime.rng import random_numbers, uniform
 from forestgaps_evaluation.counting.locations import HasBlocks
 from forestgaps_evaluation.counting.network import TrainedNetwork
 from forestgaps_evaluation.counting.tile_counts import TileCounts, count_split
@@ -99,7 +99,7 @@ def split_in_half(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ..
             f"leakage is measured on half of the test tiles, and the split has {format_count(count, 'tile')}; "
             "prepare it with smaller tiles"
         )
-    order = draws(seed ^ SPLIT_SALT, 0, torch.arange(count)).argsort().tolist()
+    order = random_numbers(seed ^ SPLIT_SALT, 0, torch.arange(count)).argsort().tolist()
     return tuple(sorted(order[: count // 2])), tuple(sorted(order[count // 2 :]))
 
 
@@ -160,9 +160,9 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
     Raises:
         ConfigError: Training was interrupted.
     """
-    run = assemble(config, folder, plugins)
+    run = build_run(config, folder, plugins)
     run.data = run.trainer.data = data
-    result = fit(run, folder)
+    result = fit_run(run, folder)
     if result.stopped and result.stopped.startswith("interrupted"):
         raise ConfigError(f"training for the leakage was {result.stopped}; the same command starts it again", "--leakage")
 

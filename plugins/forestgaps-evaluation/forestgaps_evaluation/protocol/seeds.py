@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config.run_file import load_config, table_of
+from forestgaps_core.config.run_file import load_config, make_table
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.run import config_of, resume_training, train_model
+from forestgaps_core.runs.run import read_recorded_config, resume_training, train_model
 from forestgaps_evaluation.counting.network import TrainedNetwork
 
 SEED_SETTING = "environment.seed"
@@ -39,7 +39,7 @@ def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plu
         if not run.exists():
             result = train_model(config, run, plugins=plugins)
         else:
-            apart = list_differences([table_of(config, plugins), table_of(config_of(run, plugins), plugins)])
+            apart = list_differences([make_table(config, plugins), make_table(read_recorded_config(run, plugins), plugins)])
             if apart:
                 raise ConfigError(f"{run} is another run than {run_file}: they differ in {', '.join(apart)}", "--train")
             result = resume_training(run, plugins=plugins)

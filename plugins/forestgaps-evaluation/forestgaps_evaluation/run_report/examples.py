@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import SourceDataset
-from forestgaps_core.runtime.rng import draws
+from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_evaluation.counting.network import TrainedNetwork
 from forestgaps_evaluation.counting.tile_counts import TileCounts
 from forestgaps_evaluation.pages.pictures import (
@@ -87,7 +87,7 @@ def make_examples(trained: TrainedNetwork, tile_counts: TileCounts, threshold: f
 def make_example(trained: TrainedNetwork, tile_counts: TileCounts, n: int, why: str, threshold: float, value: float) -> Example:
     levels = tuple(float(level) for level in tile_counts.thresholds)
     index = int(tile_counts.index[n])
-    draw = int(draws(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
+    draw = int(random_numbers(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
     tiles = SourceDataset(trained.source(tile_counts.split))[index, draw].to(trained.predictor.device)
     batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tile_counts.resolution_m)(tiles)
     predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()

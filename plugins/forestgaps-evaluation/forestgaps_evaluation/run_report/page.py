@@ -13,9 +13,9 @@ from attrs import frozen
 from forestgaps_core.components import Tiles
 from forestgaps_core.files.bounded_reading import read_json, read_text
 from forestgaps_core.files.drafts import new_results
-from forestgaps_core.inference.model_folder import WEIGHTS, trained_network
+from forestgaps_core.inference.model_folder import WEIGHTS, load_trained_network
 from forestgaps_core.inference.model_lookup import RUN_FILE
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.counting.gap_sizes import GapSizes
 from forestgaps_evaluation.counting.network import TrainedNetwork, note_pixel_sizes, open_network
@@ -108,7 +108,7 @@ def describe_network(trained: TrainedNetwork) -> NetworkFacts:
     return NetworkFacts(
         name=name_run(Path(trained.run)),
         weights=place / WEIGHTS if place.is_dir() else place,
-        about=trained_network(place)[1]["about"],
+        about=load_trained_network(place)[1]["about"],
         parameters=sum(parameter.numel() for parameter in trained.predictor.model.parameters()),
         thresholds=trained.predictor.thresholds,
         resolution_m=trained.predictor.resolution_m,
@@ -189,8 +189,8 @@ def fill_template(
         "config": read_config_text(trained, network),
         "checkpoint": str(network.weights),
         "lines": [
-            command_line("evaluate", trained.run, *trained.options),
-            command_line("predict", trained.run, "dsm.tif", "--out", "maps", "--report"),
+            format_command("evaluate", trained.run, *trained.options),
+            format_command("predict", trained.run, "dsm.tif", "--out", "maps", "--report"),
         ],
         "components": list_components(network.about),
         "versions": read_versions(trained, network),
@@ -322,7 +322,7 @@ def make_stratum_table(evaluation: Evaluation, by: str) -> list[TableRow]:
 
 def read_epoch(checkpoint: Path) -> int | None:
     """Epochs completed when the checkpoint was written, if it says."""
-    epoch = trained_network(checkpoint)[1].get("position", {}).get("epoch")
+    epoch = load_trained_network(checkpoint)[1].get("position", {}).get("epoch")
     return epoch if isinstance(epoch, int) else None
 
 

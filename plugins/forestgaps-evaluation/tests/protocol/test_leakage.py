@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.drafts import draft_name, hold_draft
-from forestgaps_core.runtime.rng import draws
+from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_evaluation.counting.network import open_network
 from forestgaps_evaluation.counting.tile_counts import count_split
 from forestgaps_evaluation.protocol.leakage import RECORD_FILE, MixedSource, SourceSubset, measure_leakage, mix_data, split_in_half
@@ -47,7 +47,7 @@ class Numbered:
 def test_test_tiles_come_as_often_as_training_samples_and_the_kept_never():
     source = MixedSource(Numbered(0, 30), Numbered(100, 20), tuple(range(0, 20, 2)))
     assert len(source) == 30
-    keys = draws(0, 0, torch.arange(6000)).tolist()
+    keys = random_numbers(0, 0, torch.arange(6000)).tolist()
     read = [source.read(n % 30, draw) for n, draw in enumerate(keys)]
     added = [tile for tile in read if tile >= 100]
     assert set(added) == set(range(100, 120, 2))

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.config.thresholds import indistinct_heights
+from forestgaps_core.config.thresholds import explain_indistinct_heights
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.detection.gap_table import Flags
 from forestgaps_gaps.rasters.grid import Grid, is_same_grid, read_grid, require_overlap
@@ -238,7 +238,7 @@ def open_layers(path: Path, how: ReadingOptions) -> Iterator[tuple[Layer, ...]]:
     for level in how.thresholds:
         if not isfinite(level):
             raise DataError(f"a threshold of {level} m was given; thresholds are heights in meters, such as -t 5")
-    if fault := indistinct_heights(how.thresholds):
+    if fault := explain_indistinct_heights(how.thresholds):
         raise DataError(fault)
     with ExitStack() as stack:
         stack.enter_context(configure_gdal())

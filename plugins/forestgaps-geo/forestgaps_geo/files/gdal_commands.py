@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 
 
 def find_free_name(path: Path, suffix: str) -> Path:
@@ -20,7 +20,7 @@ def find_free_name(path: Path, suffix: str) -> Path:
 
 def format_translate_command(path: Path, suffix: str, *options: str) -> str:
     """Return the line that rewrites a raster as a plain GeoTIFF."""
-    return command_line(*options, path, find_free_name(path, suffix), program="gdal_translate")
+    return format_command(*options, path, find_free_name(path, suffix), program="gdal_translate")
 
 
 def format_warp_command(
@@ -58,7 +58,7 @@ def format_warp_command(
     if nodata is not None:
         value = "nan" if np.isnan(nodata) else f"{nodata:.17g}"
         words += [*(["-srcnodata", value] if undeclared else []), "-dstnodata", value]
-    return command_line(*words, path, find_free_name(path, suffix), program="gdalwarp")
+    return format_command(*words, path, find_free_name(path, suffix), program="gdalwarp")
 
 
 def choose_nodata(dtype: str, declared: float | None) -> float:

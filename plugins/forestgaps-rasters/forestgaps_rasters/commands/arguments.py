@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from forestgaps_core.errors import ConfigError, nearest
-from forestgaps_core.inference.model_lookup import is_trained
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.inference.model_lookup import is_trained_network
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import full_name
 from forestgaps_core.plugins.registry import Plugins, load_target
 
@@ -32,15 +32,15 @@ def split_arguments(places: Sequence[Path], network: str | None, plugins: Plugin
     """
     plugins = plugins or Plugins.discover()
     first, *rest = places
-    late = [place for place in rest if is_trained(place, plugins)]
-    if late and not is_trained(first, plugins):
+    late = [place for place in rest if is_trained_network(place, plugins)]
+    if late and not is_trained_network(first, plugins):
         others = [place for place in places if place not in late]
         raise ConfigError(
-            f"{late[0]} is a network, which comes first. Type: {command_line('predict', late[0], *others)}", "predict"
+            f"{late[0]} is a network, which comes first. Type: {format_command('predict', late[0], *others)}", "predict"
         )
     if late:
         raise ConfigError(f"{first} and {late[0]} are both networks; give one network, then the DSM", "predict")
-    if not is_trained(first, plugins):
+    if not is_trained_network(first, plugins):
         if not first.exists() and len(first.parts) == 1 and not first.suffix and rest:
             if missing := plugins.missing_package("network", first.name):
                 raise ConfigError(f"the network {first} {missing}", "predict")
@@ -51,7 +51,7 @@ def split_arguments(places: Sequence[Path], network: str | None, plugins: Plugin
         raise ConfigError(f"{first} is a network and so is --network {network}; give one of the two", "predict")
     if not rest:
         raise ConfigError(
-            f"{first} is a network, and no DSM follows it. Type: {command_line('predict', first, 'DSM.tif')}", "predict"
+            f"{first} is a network, and no DSM follows it. Type: {format_command('predict', first, 'DSM.tif')}", "predict"
         )
     return (first if first.exists() else str(first)), rest
 

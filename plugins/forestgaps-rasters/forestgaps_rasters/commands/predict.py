@@ -9,10 +9,10 @@ import typer
 
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, given_options
+from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, list_given_options
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_core.output.counts import format_count
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_rasters.commands.options import Crs, Json, Resample, print_json, print_notes
 
 EXIT_INTERRUPTED = 130  # as shells report a program ended by SIGINT
@@ -111,7 +111,7 @@ def predict(
         scale=scale,
         skip_checks=skip_checks,
     )
-    reading = given_options({"band": band, "nodata": nodata, "feet": feet, "scale": scale})
+    reading = list_given_options({"band": band, "nodata": nodata, "feet": feet, "scale": scale})
     reports: list[str] = []
 
     def finish(maps: Path) -> None:
@@ -158,6 +158,6 @@ def predict(
     for path in files:
         typer.echo(f"wrote {path}")
     surfaces = [word for path in dsm if path.is_file() and path.suffix.lower() != ".txt" for word in ("--dsm", str(path))]
-    steps = [command_line("gaps", done.gaps, "--out", out / "gaps.gpkg")]
-    steps += [] if report else [command_line("report", out, *surfaces, *reading)]
+    steps = [format_command("gaps", done.gaps, "--out", out / "gaps.gpkg")]
+    steps += [] if report else [format_command("report", out, *surfaces, *reading)]
     print_next(*steps, f"open {out / 'gaps.qlr'} in QGIS")

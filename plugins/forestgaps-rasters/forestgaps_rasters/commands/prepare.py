@@ -10,7 +10,7 @@ import typer
 from forestgaps_core.cli.commands.next_steps import print_next
 from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.output.counts import format_count, format_hectares
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_rasters.commands.options import Crs, Json, Resample, print_json, print_notes
 
 
@@ -110,12 +110,12 @@ def prepare(
         if path.is_file():
             typer.echo(f"wrote {path}")
     if shares["train"] and shares["validation"]:
-        run_file = command_line("train", "run.toml", "--set", f"data.folder={out}")
-        print_next(command_line("config", "init", "run.toml", "--recipe", "best"), run_file)
+        run_file = format_command("train", "run.toml", "--set", f"data.folder={out}")
+        print_next(format_command("config", "init", "run.toml", "--recipe", "best"), run_file)
     else:
         part = max(shares, key=lambda name: shares[name])
         split = [] if part == "test" else ["--split", part]
-        print_next(command_line("evaluate", PRETRAINED, "--data", out, *split))
+        print_next(format_command("evaluate", PRETRAINED, "--data", out, *split))
 
 
 def parse_block_rules(validation: str, test: str) -> dict[str, str | None]:

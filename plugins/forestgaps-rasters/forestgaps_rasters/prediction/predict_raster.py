@@ -16,7 +16,7 @@ from attrs import frozen
 from rasterio.crs import CRS
 
 from forestgaps_core.components import Executor
-from forestgaps_core.config.thresholds import indistinct_heights
+from forestgaps_core.config.thresholds import explain_indistinct_heights
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands.band import ShowProgress, ignore_progress
 from forestgaps_geo.bands.elevation_checks import scan_band
@@ -233,7 +233,7 @@ def check_options(thresholds: Sequence[float], how: MapOptions) -> tuple[float, 
     wrong = [threshold for threshold in thresholds if not (isfinite(threshold) and threshold > 0)]
     if wrong:
         raise DataError(f"a threshold of {wrong[0]:g} m: a gap is canopy lower than the threshold, so it must be above 0")
-    if fault := indistinct_heights(thresholds):
+    if fault := explain_indistinct_heights(thresholds):
         raise DataError(fault)
     if not 0 < how.cut < 1:
         raise DataError(f"a cut at probability {how.cut:g}: it must lie between 0 and 1")

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
 from forestgaps_core.config.converter import structure
-from forestgaps_core.config.run_file import parsed
+from forestgaps_core.config.run_file import parse_toml
 from forestgaps_core.errors import ConfigError, DataError, shorten
 from forestgaps_core.files.bounded_reading import read_text
 from forestgaps_core.output.counts import format_count
@@ -127,7 +127,7 @@ def read_sites(path: Path) -> list[Site]:
         ConfigError: With all mistakes of the file.
     """
     try:
-        table = parsed(read_text(path))
+        table = parse_toml(read_text(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # not UTF-8, not TOML, or more of it than any list of sites has

@@ -22,7 +22,7 @@ from attrs import frozen
 from rasterio import Affine
 from rasterio.enums import Resampling
 
-from forestgaps_core.config.converter import unusable
+from forestgaps_core.config.converter import explain_unusable_path
 from forestgaps_core.errors import DataError, shorten
 from forestgaps_core.files.bounded_reading import read_text
 from forestgaps_geo.bands.band import Band, open_band
@@ -88,7 +88,7 @@ def list_rasters(places: Sequence[Path]) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for place in places:
-        if wrong := unusable(str(place)):
+        if wrong := explain_unusable_path(str(place)):
             raise DataError(f"{shorten(str(place))!r} {wrong}, so it is not a path. Give the path of a raster, a folder or a list")
         if place.is_dir():
             inside = sorted(
@@ -119,7 +119,7 @@ def read_raster_list(path: Path) -> list[Path]:
     found = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if line and not line.startswith("#"):
-            if wrong := unusable(line):
+            if wrong := explain_unusable_path(line):
                 raise DataError(f"{path}, line {number}: {shorten(line)!r} {wrong}. Write the path of one raster on each line")
             found.append(path.parent / line)
     if not found:

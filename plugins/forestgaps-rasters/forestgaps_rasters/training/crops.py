@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forestgaps_core import Tile
 from forestgaps_core.data.stratified import Strata
 from forestgaps_core.errors import DataError
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.runtime.rng import uniform
 from forestgaps_geo.bands.elevation_checks import MAX_ELEVATION_M
 from forestgaps_rasters.prepared.blocks import Block
@@ -68,7 +68,7 @@ class SiteLayers:
             if not (plane.min() >= -2 * MAX_ELEVATION_M and plane.max() <= 2 * MAX_ELEVATION_M):
                 raise DataError(
                     f"{self.folder}: {self.place(site, window)}: holds values that are no elevation, so its layers are damaged; "
-                    f"to see which: {command_line('prepare', '--check', self.folder)}"
+                    f"to see which: {format_command('prepare', '--check', self.folder)}"
                 )
         valid = np.logical_not(missing, out=missing)
         return Tile(dsm=torch.from_numpy(dsm), height=torch.from_numpy(height), valid=torch.from_numpy(valid))

@@ -10,7 +10,7 @@ import torch
 from attrs import evolve, field, frozen
 from attrs.validators import and_, ge, le, optional
 
-from forestgaps_core.data.stratified import Strata, classed, stratified
+from forestgaps_core.data.stratified import Strata, classify, make_strata
 from forestgaps_core.errors import DataError, nearest
 from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.prepared.index import Index, read_index
@@ -135,14 +135,14 @@ class Rasters:
             DataError: No class has a place, or a single class has them all.
         """
         if self.sampling.balance == "none":
-            return stratified(torch.zeros((1, len(places)), dtype=torch.int64), weights, count=1)
+            return make_strata(torch.zeros((1, len(places)), dtype=torch.int64), weights, count=1)
         classes, valid = self.classify_windows(maps, [(place.site, place.center_window) for place in places], resolution_m)
         enough = valid >= max(self.minimum_valid * size**2, 1)
         classes = torch.where(enough, classes, -1)
         what = f"{maps.folder}: data.sampling.balance = {self.sampling.balance!r}"
         if not (classes >= 0).any():
             raise DataError(f"{what}, but no training place has {self.minimum_valid:.0%} of its pixels valid; lower minimum_valid")
-        strata = stratified(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
+        strata = make_strata(classes, weights, count=len(self.sampling.borders) + 1, evenness=self.sampling.evenness)
         if len(strata) == len(classes):
             key = {"gaps": "thresholds or gap_fractions", "slope": "slopes_deg"}[self.sampling.balance]
             raise DataError(f"{what}, but all training places are of one class; change {key}, or leave it at 'none'")
@@ -153,7 +153,7 @@ class Rasters:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Class of each window by each criterion, (C, N), and its valid pixels, (N,)."""
         values, valid = measure_windows(maps.crop, windows, self.sampling, resolution_m)
-        return classed(torch.from_numpy(values), self.sampling.borders), torch.from_numpy(valid)
+        return classify(torch.from_numpy(values), self.sampling.borders), torch.from_numpy(valid)
 
     def make_tiles(self, index: Index, maps: SiteLayers, size: int, part: str, strata: Strata | None) -> FixedTiles:
         windows = [

@@ -86,7 +86,7 @@ class HardExamples:
                 f"callbacks.{self.label}: the checkpoint has {format_count(len(self.factors), 'class', 'classes')}, the data "
                 f"{len(strata)}; resume with the data and the sampling it was made with"
             )
-        strata.emphasise(self.factors or [1.0] * len(strata))
+        strata.emphasize(self.factors or [1.0] * len(strata))
 
     @hookimpl
     def evaluation_start(self, trainer: Trainer, split: str) -> None:

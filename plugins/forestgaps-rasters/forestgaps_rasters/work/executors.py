@@ -19,7 +19,7 @@ from attrs import frozen
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import ConfigError, ForestgapsError
-from forestgaps_core.plugins.local_files import pickled, unpickled
+from forestgaps_core.plugins.local_files import pickle_with_files, unpickle_with_files
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.memory import reuse_memory
 
@@ -71,7 +71,7 @@ class ProcessExecutor:
     count: int
 
     def execute(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        sent = pickled(function)
+        sent = pickle_with_files(function)
         waiting = list(items)
         for life in range(MAX_POOL_FAILURES):
             with limit_worker_threads(), ProcessPoolExecutor(
@@ -123,7 +123,7 @@ def initialize_worker(sent: bytes) -> None:
     reuse_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _function[:] = [unpickled(sent)]
+    _function[:] = [unpickle_with_files(sent)]
 
 
 def end_with_parent() -> None:
