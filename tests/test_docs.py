@@ -129,6 +129,14 @@ def test_every_setting_of_every_component_has_help():
                     assert row["help"].endswith((".", ".)")), f"{component.place}.{row['name']}: {row['help']!r} is no sentence"
 
 
+def test_the_guide_to_the_code_names_files_that_exist():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Find your way")[2].partition("## Rules")[0]
+    named_files = re.findall(r"`([\w/-]+\.py)`", table)
+    sources = [path.as_posix() for folder in ("forestgaps_core", "plugins") for path in (ROOT / folder).rglob("*.py")]
+    assert len(named_files) > 15
+    assert [name for name in named_files if not any(path.endswith(f"/{name}") for path in sources)] == []
+
+
 def test_the_sidebar_is_short():
     """At most 35 pages; further pages are linked from the page of their subject."""
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
