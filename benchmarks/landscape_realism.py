@@ -25,8 +25,8 @@ from PIL import Image
 from scipy import ndimage
 
 from forestgaps_landscapes.data import Landscapes
-from forestgaps_landscapes.landscape import Landscape, simulate
-from forestgaps_landscapes.variety import FORESTS, drawn_settings
+from forestgaps_landscapes.simulation.landscape import Landscape, simulate
+from forestgaps_landscapes.simulation.variety import FORESTS, sample_settings
 
 Array = Any  # numpy arrays of floats, NaN where there is no data
 LAGS_M = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
@@ -223,7 +223,7 @@ def drawn_examples(path: Path, resolution_m: float = 1.0, size: int = 256) -> No
     light = LightSource(azdeg=315, altdeg=45)
     image = None
     for seed, (axis, forest) in enumerate(zip(axes.T, FORESTS, strict=True)):
-        made: Landscape = simulate(seed, size, resolution_m, drawn_settings(seed, forest, (8.0, 45.0), (0.05, 0.15)))
+        made: Landscape = simulate(seed, size, resolution_m, sample_settings(seed, forest, (8.0, 45.0), (0.05, 0.15)))
         shade = light.hillshade(made.dsm.numpy(), dx=resolution_m, dy=resolution_m)
         axis[0].imshow(np.where(made.valid, shade, np.nan), cmap="gray", vmin=0, vmax=1)
         axis[0].set_title(forest)

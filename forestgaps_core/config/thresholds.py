@@ -15,6 +15,9 @@ DIGITS = 6  # of thresholds in names, as `:g` writes them
 def validate_ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
     if any(low >= high for low, high in pairwise(values)):
         raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
+
+
+def validate_distinct(instance: Any, attribute: Any, values: Sequence[float]) -> None:
     if fault := explain_indistinct_heights(values):
         raise ValueError(fault)
 
@@ -34,7 +37,7 @@ class Thresholds:
 
     values: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0, 15.0, 20.0),
-        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), validate_ascending),
+        validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), validate_ascending, validate_distinct),
         metadata={"help": "Thresholds of validation, test and prediction, meters, ascending."},
     )
     drawn: int = field(

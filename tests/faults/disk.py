@@ -50,7 +50,7 @@ READY = [
     "forestgaps_core.cli.scaffold",
     "forestgaps_core.config.run_file",
     "forestgaps_core.inference.predictor",
-    "forestgaps_landscapes.landscape",
+    "forestgaps_landscapes.simulation.landscape",
     "forestgaps_rasters.preparation.site_writing",
     "forestgaps_rasters.prediction.predict_raster",
     "forestgaps_gaps.statistics.survey",

@@ -23,14 +23,14 @@ from forestgaps_core.plugins.local_files import pickle_with_files, unpickle_with
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-WAIT = 15.0  # seconds for the scheduler to answer
-WORKER_WAIT = 60.0  # seconds for a worker to be there, at first or when all are gone
-PATIENCE = 10.0  # seconds between two looks at whether there are still workers
-RECOUNT = 5.0  # seconds between two looks at how many threads the cluster has
-AHEAD = 2  # tasks under way for each thread of the cluster: one computed, one waiting
+SCHEDULER_TIMEOUT_S = 15.0  # seconds for the scheduler to answer
+WORKER_TIMEOUT_S = 60.0  # seconds for a worker to be there, at first or when all are gone
+POLL_S = 10.0  # seconds between two looks at whether there are still workers
+RECOUNT_S = 5.0  # seconds between two looks at how many threads the cluster has
+TASKS_PER_THREAD = 2  # tasks under way for each thread of the cluster: one computed, one waiting
 
 
-class Function(WorkerPlugin):
+class WorkerFunction(WorkerPlugin):
     """The function on a worker; unpickled there when it is first called, so that what is missing is reported with the task."""
 
     def __init__(self, name: str, sent: bytes) -> None:
@@ -51,7 +51,7 @@ class Function(WorkerPlugin):
         return self.function(item)
 
 
-def called(name: str, item: Any) -> Any:
+def call_function(name: str, item: Any) -> Any:
     """On a worker: the function of that name on an item."""
     function: Any = get_worker().plugins[name]
     return function(item)
@@ -74,21 +74,23 @@ class DaskExecutor:
             ForestgapsError: No scheduler or no worker is there, or workers keep dying.
         """
         try:
-            client = Client(self.address, timeout=WAIT, set_as_default=False)
+            client = Client(self.address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
         except (OSError, ValueError, ImportError) as error:
             raise ForestgapsError(f"no Dask scheduler answers at {self.address} ({error}); `dask scheduler` starts one") from error
         with client:
-            yield from self.computed(client, function, items)
+            yield from self.compute_items(client, function, items)
 
-    def computed(self, client: Client, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    def compute_items(
+        self, client: Client, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result]]:
         try:
-            client.wait_for_workers(1, timeout=WORKER_WAIT)
+            client.wait_for_workers(1, timeout=WORKER_TIMEOUT_S)
         except TimeoutError as error:
             raise ForestgapsError(
                 f"the scheduler at {self.address} has no worker; `dask worker {self.address}` starts one"
             ) from error
         name = f"forestgaps-{uuid4().hex[:12]}"
-        client.register_plugin(Function(name, pickle_with_files(function)), name=name)
+        client.register_plugin(WorkerFunction(name, pickle_with_files(function)), name=name)
         waiting = iter(items)
         under_way: dict[str, tuple[Item, Future[Any]]] = {}
         done: SimpleQueue[Future[Any]] = SimpleQueue()
@@ -98,20 +100,20 @@ class DaskExecutor:
         def submit() -> None:
             """As many as the cluster has room for; it may grow and shrink."""
             nonlocal threads, counted
-            if monotonic() - counted > RECOUNT:
+            if monotonic() - counted > RECOUNT_S:
                 threads, counted = sum(client.nthreads().values()), monotonic()
-            for item in islice(waiting, max(AHEAD * max(threads, 1) - len(under_way), 0)):
+            for item in islice(waiting, max(TASKS_PER_THREAD * max(threads, 1) - len(under_way), 0)):
                 key = f"{name}-{uuid4().hex}"
-                future = client.submit(called, name, item, key=key, pure=False)
+                future = client.submit(call_function, name, item, key=key, pure=False)
                 under_way[key] = item, future
                 future.add_done_callback(done.put)
 
         try:
             submit()
             while under_way:
-                future = self.next_done(client, done)
+                future = self.wait_for_next(client, done)
                 item, _ = under_way.pop(str(future.key))
-                result = self.taken(client, future)
+                result = self.get_result(client, future)
                 future.release()
                 submit()
                 yield item, result
@@ -119,21 +121,21 @@ class DaskExecutor:
             client.cancel([future for _, future in under_way.values()], force=True)
             client.unregister_worker_plugin(name)
 
-    def next_done(self, client: Client, done: SimpleQueue[Future[Any]]) -> Future[Any]:
-        future: Future[Any] = self.patient(client, Empty, lambda seconds: done.get(timeout=seconds))
+    def wait_for_next(self, client: Client, done: SimpleQueue[Future[Any]]) -> Future[Any]:
+        future: Future[Any] = self.wait_for(client, Empty, lambda seconds: done.get(timeout=seconds))
         return future
 
-    def taken(self, client: Client, future: Future[Any]) -> Any:
+    def get_result(self, client: Client, future: Future[Any]) -> Any:
         """The result of a task that is done. If its worker died meanwhile with the result, it is computed again first."""
         try:
-            return self.patient(client, TimeoutError, lambda seconds: future.result(timeout=seconds), own=future)
+            return self.wait_for(client, TimeoutError, lambda seconds: future.result(timeout=seconds), own=future)
         except KilledWorker as error:
             raise ForestgapsError(
                 f"workers of {self.address} died at one block again and again, most likely for want of memory; give them more, or "
                 "map with a smaller --window"
             ) from error
 
-    def patient(
+    def wait_for(
         self,
         client: Client,
         late: type[Exception],
@@ -149,13 +151,13 @@ class DaskExecutor:
         since = monotonic()
         while True:
             try:
-                return wait(PATIENCE)
+                return wait(POLL_S)
             except late:
                 if own is not None and own.status == "error":
                     raise
                 if client.nthreads():
                     since = monotonic()
-                elif monotonic() - since > WORKER_WAIT:
+                elif monotonic() - since > WORKER_TIMEOUT_S:
                     raise ForestgapsError(
                         f"all workers of {self.address} are gone; start some, and repeat the command to resume"
                     ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-sys.path.insert(0, str(Path(__file__).parent))  # `work_of_tests`, for the tests and for the workers
+sys.path.insert(0, str(Path(__file__).parent))  # `worker_functions`, for the tests and for the workers
 
 
 def two_workers() -> LocalCluster:

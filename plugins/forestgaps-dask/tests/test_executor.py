@@ -11,7 +11,7 @@ from functools import partial
 import dask
 import pytest
 from distributed import LocalCluster, Scheduler
-from work_of_tests import deadly, slow_pid, wrong
+from worker_functions import deadly, slow_pid, wrong
 
 from forestgaps_core.errors import DataError, ForestgapsError
 from forestgaps_dask import executor as executors
@@ -47,7 +47,7 @@ def test_items_are_taken_as_results_are_and_not_before(executor) -> None:
     with closing(executor.execute(abs, items())) as results:
         next(results)
         time.sleep(0.3)
-        assert len(taken) <= 2 * executors.AHEAD + 1
+        assert len(taken) <= 2 * executors.TASKS_PER_THREAD + 1
 
 
 def test_what_a_killed_worker_was_computing_is_computed_again(mortal) -> None:
@@ -70,8 +70,8 @@ def test_an_item_that_kills_workers_is_told() -> None:
 
 
 def test_workers_that_are_gone_for_good_are_told(monkeypatch) -> None:
-    monkeypatch.setattr(executors, "WORKER_WAIT", 1.0)
-    monkeypatch.setattr(executors, "PATIENCE", 0.5)
+    monkeypatch.setattr(executors, "WORKER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(executors, "POLL_S", 0.5)
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50) as leaving:
         results = DaskExecutor(leaving.scheduler_address).execute(slow_pid, range(50))
         next(results)
@@ -86,7 +86,7 @@ def test_an_error_of_the_function_is_the_error(executor) -> None:
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch) -> None:
-    monkeypatch.setattr(executors, "WAIT", 0.5)
+    monkeypatch.setattr(executors, "SCHEDULER_TIMEOUT_S", 0.5)
     with socket.socket() as silent:  # it keeps the port, so that no other program can listen there
         silent.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
@@ -95,7 +95,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch) -> None:
 
 
 def test_a_scheduler_without_workers_is_told(monkeypatch) -> None:
-    monkeypatch.setattr(executors, "WORKER_WAIT", 0.5)
+    monkeypatch.setattr(executors, "WORKER_TIMEOUT_S", 0.5)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
         pytest.raises(ForestgapsError, match="has no worker; `dask worker"),

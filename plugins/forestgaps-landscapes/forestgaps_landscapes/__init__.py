@@ -11,9 +11,9 @@ from forestgaps_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from forestgaps_landscapes.data import Landscapes as Landscapes
-    from forestgaps_landscapes.landscape import Landscape as Landscape
-    from forestgaps_landscapes.landscape import Settings as Settings
-    from forestgaps_landscapes.landscape import simulate as simulate
+    from forestgaps_landscapes.simulation.landscape import Landscape as Landscape
+    from forestgaps_landscapes.simulation.landscape import Settings as Settings
+    from forestgaps_landscapes.simulation.landscape import simulate as simulate
 
 
 @hookimpl
@@ -43,9 +43,9 @@ def forestgaps_commands() -> Mapping[str, Command]:
 __getattr__, __dir__ = lazy_exports(
     __name__,
     [
-        "forestgaps_landscapes.landscape:Landscape",
+        "forestgaps_landscapes.simulation.landscape:Landscape",
         "forestgaps_landscapes.data:Landscapes",
-        "forestgaps_landscapes.landscape:Settings",
-        "forestgaps_landscapes.landscape:simulate",
+        "forestgaps_landscapes.simulation.landscape:Settings",
+        "forestgaps_landscapes.simulation.landscape:simulate",
     ],
 )

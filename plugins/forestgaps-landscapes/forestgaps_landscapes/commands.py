@@ -10,14 +10,14 @@ import typer
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forestgaps_landscapes.landscape import Landscape
+    from forestgaps_landscapes.simulation.landscape import Landscape
 
-FILES = ("dsm.tif", "dtm.tif", "chm.tif")
+RASTER_NAMES = ("dsm.tif", "dtm.tif", "chm.tif")
 NODATA = -9999.0
 CRS = "EPSG:32632"
-CORNER = (300_000.0, 5_300_000.0)  # east and north of the upper left corner of seed 0: somewhere in that zone, in whole meters
-NEXT_M = 50_000.0  # from a seed's corner to the next one's: farther than the widest landscape, so that none overlap
-SLOPES, GAP_SHARES = (4.0, 45.0), (0.01, 0.15)
+ORIGIN_M = (300_000.0, 5_300_000.0)  # east and north of the upper left corner of seed 0: somewhere in that zone, in whole meters
+ORIGIN_STEP_M = 50_000.0  # from a seed's corner to the next one's: farther than the widest landscape, so that none overlap
+SLOPE_RANGE_DEG, GAP_FRACTION_RANGE = (4.0, 45.0), (0.01, 0.15)
 
 
 def simulate(
@@ -31,36 +31,36 @@ def simulate(
     from forestgaps_core.files.drafts import new_files
 
     check_forest(forest)
-    check_installed()
-    with new_files(out_folder, FILES, needed=bytes_of(size), purpose="simulate") as draft:
-        write_rasters(draft, landscape(seed, size, resolution, forest), resolution, corner(seed))
-    for name in FILES:
+    check_rasterio()
+    with new_files(out_folder, RASTER_NAMES, needed=estimate_bytes(size), purpose="simulate") as draft:
+        write_rasters(draft, simulate_landscape(seed, size, resolution, forest), resolution, compute_corner(seed))
+    for name in RASTER_NAMES:
         typer.echo(f"wrote {out_folder / name}")
 
 
 def check_forest(forest: str) -> None:
     from forestgaps_core.errors import ConfigError, nearest
-    from forestgaps_landscapes.variety import FORESTS
+    from forestgaps_landscapes.simulation.variety import FORESTS
 
     if forest not in ("any", *FORESTS):
         raise ConfigError(f"--forest: found {forest!r}{nearest(forest, FORESTS)}; there is: any, {', '.join(FORESTS)}", "simulate")
 
 
-def landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landscape:
+def simulate_landscape(seed: int, size: int, resolution_m: float, forest: str) -> Landscape:
     from typing import cast
 
-    from forestgaps_landscapes.landscape import simulate
-    from forestgaps_landscapes.variety import Forest, drawn_settings
+    from forestgaps_landscapes.simulation.landscape import simulate
+    from forestgaps_landscapes.simulation.variety import Forest, sample_settings
 
-    return simulate(seed, size, resolution_m, drawn_settings(seed, cast(Forest, forest), SLOPES, GAP_SHARES))
+    return simulate(seed, size, resolution_m, sample_settings(seed, cast(Forest, forest), SLOPE_RANGE_DEG, GAP_FRACTION_RANGE))
 
 
-def corner(seed: int) -> tuple[float, float]:
+def compute_corner(seed: int) -> tuple[float, float]:
     """East and north of the upper left corner, meters: another place for each of a hundred seeds, so that none overlap."""
-    return CORNER[0] + NEXT_M * (seed % 10), CORNER[1] - NEXT_M * (seed // 10 % 10)
+    return ORIGIN_M[0] + ORIGIN_STEP_M * (seed % 10), ORIGIN_M[1] - ORIGIN_STEP_M * (seed // 10 % 10)
 
 
-def check_installed() -> None:
+def check_rasterio() -> None:
     """
     Raises:
         DataError: What writes GeoTIFFs is missing.
@@ -76,13 +76,13 @@ def check_installed() -> None:
 
 
 def write_rasters(folder: Path, made: Landscape, resolution_m: float, corner: tuple[float, float]) -> None:
-    for name, plane in zip(FILES, (made.dsm, made.dtm, made.height), strict=True):
+    for name, plane in zip(RASTER_NAMES, (made.dsm, made.dtm, made.height), strict=True):
         write_raster(folder / name, plane.where(made.valid, NODATA), resolution_m, corner)
 
 
-def bytes_of(size: int) -> int:
+def estimate_bytes(size: int) -> int:
     """Of the three rasters, at most."""
-    return len(FILES) * 4 * size * size
+    return len(RASTER_NAMES) * 4 * size * size
 
 
 def write_raster(path: Path, plane: Tensor, resolution_m: float, corner: tuple[float, float]) -> None:

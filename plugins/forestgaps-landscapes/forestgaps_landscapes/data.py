@@ -11,18 +11,19 @@ from attrs.validators import ge, in_, le
 from torch import Tensor
 
 from forestgaps_core.components import Tile
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.data.stratified import Strata, classify, make_strata
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.runtime.rng import random_numbers, uniform
-from forestgaps_landscapes.landscape import Landscape, simulate
-from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
-from forestgaps_landscapes.variety import FORESTS, Forest, drawn_settings
+from forestgaps_landscapes.sampling import LandscapeStack, find_center_tiles, list_tile_places, measure_tiles
+from forestgaps_landscapes.simulation.landscape import Landscape, simulate
+from forestgaps_landscapes.simulation.variety import FORESTS, Forest, sample_settings
 
 SPLITS = ("train", "validation", "test")
 
 
-def least_and_most(limit: float) -> Callable[[Any, Any, tuple[float, ...]], None]:
+def validate_range(limit: float) -> Callable[[Any, Any, tuple[float, ...]], None]:
     """A validator: two numbers above 0, the second neither below the first nor above `limit`."""
 
     def check(instance: Any, attribute: Any, value: tuple[float, ...]) -> None:
@@ -39,20 +40,20 @@ class RandomCrops:
     landscapes: LandscapeStack
     tile_px: int
     samples: int
-    places: Tensor  # rows of `places_of`
+    places: Tensor  # rows of `list_tile_places`
     strata: Strata
 
     def __len__(self) -> int:
         return self.samples
 
     def read(self, index: int, draw: int) -> Tile:
-        return self.landscapes.tile(*self.drawn(draw), self.tile_px)
+        return self.landscapes.tile(*self.sample_place(draw), self.tile_px)
 
     def place(self, index: int, draw: int) -> str:
         """Where a tile was taken, for people."""
-        return describe_place(*self.drawn(draw), self.tile_px)
+        return describe_place(*self.sample_place(draw), self.tile_px)
 
-    def drawn(self, draw: int) -> tuple[int, int, int]:
+    def sample_place(self, draw: int) -> tuple[int, int, int]:
         """Landscape, row and column."""
         where, y, x, kind = uniform(torch.tensor([draw]), "crop", 4)[0].tolist()
         place = self.strata.place(self.strata.stratum(kind), where)
@@ -100,7 +101,7 @@ class LandscapeData:
     test: FixedTiles
 
 
-MOST_PIXELS = 2**30  # of all landscapes: 10 GB, and half an hour to make them
+MAX_PIXELS = 2**30  # of all landscapes: 10 GB, and half an hour to make them
 
 
 @frozen(kw_only=True)
@@ -130,16 +131,16 @@ class Landscapes:
     )
     slope_deg: tuple[float, ...] = field(
         default=(4.0, 45.0),
-        validator=least_and_most(60),
+        validator=validate_range(60),
         metadata={"help": "Least and most steepness (95th percentile of the slope) of a landscape, degrees, up to 60."},
     )
     gap_fraction: tuple[float, ...] = field(
         default=(0.01, 0.15),
-        validator=least_and_most(0.8),
-        metadata={"help": "Least and most area of a landscape in gaps of fallen trees, a share of it, up to 0.8."},
+        validator=validate_range(0.8),
+        metadata={"help": "Least and most area of a landscape in gaps of fallen trees, as a fraction, up to 0.8."},
     )
-    sampling: Sampling = field(
-        factory=Sampling, metadata={"help": "Balances training tiles over classes of gap fraction or of slope."}
+    sampling: ClassBalance = field(
+        factory=ClassBalance, metadata={"help": "Balances training tiles over classes of gap fraction or of slope."}
     )
     seed: int = field(default=0, validator=ge(0), metadata={"help": "Another number gives other landscapes, in all three splits."})
 
@@ -147,27 +148,27 @@ class Landscapes:
         if self.tile_px > self.size_px:
             raise ValueError(f"tile_px = {self.tile_px} is more than size_px = {self.size_px}")
         pixels = (self.train + self.validation + self.test) * self.size_px**2
-        if pixels > MOST_PIXELS:
+        if pixels > MAX_PIXELS:
             count = self.train + self.validation + self.test
             raise ValueError(
                 f"{format_count(count, 'landscape')} of {self.size_px} x {self.size_px} pixels: {pixels / 1e6:,.0f} million pixels "
-                f"in memory; at most {MOST_PIXELS / 1e6:,.0f} million can be asked for"
+                f"in memory; at most {MAX_PIXELS / 1e6:,.0f} million can be asked for"
             )
 
     def build(self) -> LandscapeData:
-        train, validation, test = (self.landscapes(split) for split in SPLITS)
-        crops = self.crops(train)
+        train, validation, test = (self.simulate_split(split) for split in SPLITS)
+        crops = self.make_crops(train)
         return LandscapeData(
             resolution_m=self.resolution_m,
             train=crops,
-            validation=self.tiles(validation, crops.strata),
-            test=self.tiles(test, crops.strata),
+            validation=self.make_tiles(validation, crops.strata),
+            test=self.make_tiles(test, crops.strata),
         )
 
-    def crops(self, landscapes: LandscapeStack) -> RandomCrops:
+    def make_crops(self, landscapes: LandscapeStack) -> RandomCrops:
         balanced, size = self.sampling.balance != "none", len(landscapes.dsm[0])
-        places = places_of(len(landscapes.dsm), size - self.tile_px + 1, max(self.tile_px // 2, 1) if balanced else size)
-        classes = self.classes(landscapes, middles(places))
+        places = list_tile_places(len(landscapes.dsm), size - self.tile_px + 1, max(self.tile_px // 2, 1) if balanced else size)
+        classes = self.classify_tiles(landscapes, find_center_tiles(places))
         weights = places[:, 3] * places[:, 4]  # the tiles a place stands for
         if not (classes >= 0).any():
             raise DataError("data.landscapes: no training tile has any data")
@@ -179,27 +180,27 @@ class Landscapes:
             )
         return RandomCrops(landscapes, self.tile_px, self.samples_per_epoch, places, strata)
 
-    def tiles(self, landscapes: LandscapeStack, strata: Strata) -> FixedTiles:
+    def make_tiles(self, landscapes: LandscapeStack, strata: Strata) -> FixedTiles:
         count, size, _ = landscapes.dsm.shape
         begins = torch.arange(0, size - self.tile_px + 1, self.tile_px)
         places = torch.cartesian_prod(torch.arange(count), begins, begins)
-        return FixedTiles(landscapes, self.tile_px, places, strata.of(self.classes(landscapes, places)))
+        return FixedTiles(landscapes, self.tile_px, places, strata.of(self.classify_tiles(landscapes, places)))
 
-    def classes(self, landscapes: LandscapeStack, places: Tensor) -> Tensor:
+    def classify_tiles(self, landscapes: LandscapeStack, places: Tensor) -> Tensor:
         """Class of the tile at each landscape, row and column, (N, 3), by each criterion, (C, N)."""
         if self.sampling.balance == "none":
             return torch.zeros((1, len(places)), dtype=torch.int64)
-        values = measured(landscapes, places, self.tile_px, self.sampling, self.resolution_m)
+        values = measure_tiles(landscapes, places, self.tile_px, self.sampling, self.resolution_m)
         return classify(values, self.sampling.borders)
 
-    def landscapes(self, split: str) -> LandscapeStack:
+    def simulate_split(self, split: str) -> LandscapeStack:
         """The landscapes of a split. Each is a function of the seed, the split and its number alone."""
         made = [
-            self.landscape(seed)
+            self.simulate_landscape(seed)
             for seed in random_numbers(self.seed, SPLITS.index(split), torch.arange(getattr(self, split))).tolist()
         ]
         return LandscapeStack(*(torch.stack([getattr(one, plane) for one in made]) for plane in ("dsm", "height", "valid")))
 
-    def landscape(self, seed: int) -> Landscape:
-        slopes, shares = (self.slope_deg[0], self.slope_deg[1]), (self.gap_fraction[0], self.gap_fraction[1])
-        return simulate(seed, self.size_px, self.resolution_m, drawn_settings(seed, self.forest, slopes, shares))
+    def simulate_landscape(self, seed: int) -> Landscape:
+        slopes, fractions = (self.slope_deg[0], self.slope_deg[1]), (self.gap_fraction[0], self.gap_fraction[1])
+        return simulate(seed, self.size_px, self.resolution_m, sample_settings(seed, self.forest, slopes, fractions))

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_landscapes.commands import FILES, simulate
+from forestgaps_landscapes.commands import RASTER_NAMES, simulate
 
 rasterio = pytest.importorskip("rasterio")
 APP = typer.Typer()
@@ -28,7 +28,7 @@ def test_three_rasters_are_written_and_named(tmp_path):
     result = run(str(tmp_path / "new" / "folder"), "--seed", "7", "--size", "64", "--resolution", "0.5")
     assert result.exit_code == 0, result.output
     planes = {}
-    for name in FILES:
+    for name in RASTER_NAMES:
         path = tmp_path / "new" / "folder" / name
         assert str(path) in result.output.replace("\n", "")
         with rasterio.open(path) as raster:
@@ -36,7 +36,7 @@ def test_three_rasters_are_written_and_named(tmp_path):
             assert raster.crs.is_projected
             assert raster.profile["compress"] == "deflate"
             planes[name] = raster.read(1, masked=True)
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(RASTER_NAMES)
     assert planes["dsm.tif"].mask.sum() == planes["chm.tif"].mask.sum()
     np.testing.assert_allclose(planes["dsm.tif"] - planes["dtm.tif"], planes["chm.tif"], atol=1e-3)
 
@@ -101,7 +101,7 @@ def test_without_rasterio_a_sentence_says_what_to_install(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("module", ["forestgaps_landscapes", "forestgaps_landscapes.commands"])
 def test_tables_and_commands_import_nothing_heavy(module):
-    heavy = ("torch", "numpy", "rasterio", "forestgaps_landscapes.landscape")
+    heavy = ("torch", "numpy", "rasterio", "forestgaps_landscapes.simulation.landscape")
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -10,7 +10,7 @@ from forestgaps_core.config.converter import structure
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.testing import check_data
 from forestgaps_landscapes.data import Landscapes
-from forestgaps_landscapes.variety import FORESTS, drawn_settings
+from forestgaps_landscapes.simulation.variety import FORESTS, sample_settings
 
 SMALL = Landscapes(train=3, validation=1, test=1, size_px=96, tile_px=32, samples_per_epoch=20)
 
@@ -56,21 +56,21 @@ def test_data_can_be_sent_to_a_loader_process():
 
 
 def test_another_seed_gives_other_landscapes_and_more_landscapes_keep_the_first():
-    few, many = (Landscapes(train=n, size_px=32, tile_px=32).landscapes("train").dsm for n in (1, 2))
+    few, many = (Landscapes(train=n, size_px=32, tile_px=32).simulate_split("train").dsm for n in (1, 2))
     assert torch.equal(few[0], many[0])
-    assert not torch.equal(few[0], Landscapes(train=1, size_px=32, tile_px=32, seed=1).landscapes("train").dsm[0])
+    assert not torch.equal(few[0], Landscapes(train=1, size_px=32, tile_px=32, seed=1).simulate_split("train").dsm[0])
 
 
 @pytest.mark.parametrize("forest", FORESTS)
 def test_every_kind_of_forest_has_settings(forest):
     for seed in range(20):
-        drawn = drawn_settings(seed, forest, (5.0, 30.0), (0.02, 0.1))
+        drawn = sample_settings(seed, forest, (5.0, 30.0), (0.02, 0.1))
         assert 5.0 <= drawn.terrain.slope_deg <= 30.0
-        assert 0.02 <= drawn.gaps.share <= 0.1
+        assert 0.02 <= drawn.gaps.fraction <= 0.1
 
 
 def test_any_forest_means_all_of_them():
-    heights = [drawn_settings(seed, "any", (5.0, 30.0), (0.02, 0.1)).stand.height_m for seed in range(60)]
+    heights = [sample_settings(seed, "any", (5.0, 30.0), (0.02, 0.1)).stand.height_m for seed in range(60)]
     assert min(heights) < 12 < 30 < max(heights)
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_landscapes.fields import gaussian_field, highest, sampled
+from forestgaps_landscapes.simulation.fields import make_gaussian_field, render_highest, sample_pixels
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -12,13 +12,13 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_a_field_has_mean_zero_and_variance_one():
-    field = gaussian_field(generator(), 128, 1.0, longest_m=20)
+    field = make_gaussian_field(generator(), 128, 1.0, longest_m=20)
     assert abs(field.mean().item()) < 1e-5
     assert abs(field.std().item() - 1) < 1e-4
 
 
 def test_the_power_of_a_field_falls_with_the_exponent_asked():
-    field = gaussian_field(generator(), 512, 1.0, longest_m=40, exponent=3.0)
+    field = make_gaussian_field(generator(), 512, 1.0, longest_m=40, exponent=3.0)
     power = torch.fft.rfft2(field).abs().square()
     k = torch.hypot(torch.fft.fftfreq(512)[:, None], torch.fft.rfftfreq(512)[None, :])
     inside = (k > 0.05) & (k < 0.4)
@@ -30,7 +30,7 @@ def test_the_power_of_a_field_falls_with_the_exponent_asked():
 def test_texture_keeps_its_size_in_meters_at_another_resolution():
     def similarity_at_8_m(resolution_m: float) -> float:
         size, lag = round(512 / resolution_m), round(8 / resolution_m)
-        field = gaussian_field(generator(), size, resolution_m, longest_m=40, shortest_m=4, exponent=3.0)
+        field = make_gaussian_field(generator(), size, resolution_m, longest_m=40, shortest_m=4, exponent=3.0)
         return (field[:, lag:] * field[:, :-lag]).mean().item()
 
     assert abs(similarity_at_8_m(1.0) - similarity_at_8_m(2.0)) < 0.1
@@ -61,7 +61,7 @@ def test_stamping_equals_a_loop_over_pixels_and_surfaces(seed, resolution_m):
         return torch.where(r < 1, height[i] * (1 - r), -torch.inf)
 
     torch.testing.assert_close(
-        highest(size, resolution_m, x, y, radius, cone), slow_highest(size, resolution_m, x, y, radius, height)
+        render_highest(size, resolution_m, x, y, radius, cone), slow_highest(size, resolution_m, x, y, radius, height)
     )
 
 
@@ -73,16 +73,16 @@ def test_the_order_of_surfaces_changes_nothing():
         def surface(i, dx, dy):
             return torch.where(torch.hypot(dx, dy) < radius[part][i], height[part][i], -torch.inf)
 
-        return highest(32, 1.0, x[part], y[part], radius[part], surface)
+        return render_highest(32, 1.0, x[part], y[part], radius[part], surface)
 
     assert torch.equal(cylinders(torch.arange(50)), cylinders(order))
 
 
 def test_nothing_to_stamp_leaves_nothing():
     none = torch.zeros(0)
-    assert (highest(16, 1.0, none, none, none, lambda i, dx, dy: dx) == -torch.inf).all()
+    assert (render_highest(16, 1.0, none, none, none, lambda i, dx, dy: dx) == -torch.inf).all()
 
 
 def test_points_outside_take_the_nearest_pixel():
     plane = torch.arange(16.0).view(4, 4)
-    assert sampled(plane, torch.tensor([-5.0, 0.7, 99.0]), torch.tensor([-5.0, 1.2, 99.0]), 0.5).tolist() == [0.0, 9.0, 15.0]
+    assert sample_pixels(plane, torch.tensor([-5.0, 0.7, 99.0]), torch.tensor([-5.0, 1.2, 99.0]), 0.5).tolist() == [0.0, 9.0, 15.0]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from forestgaps_core.errors import ConfigError
 from forestgaps_landscapes import Settings, simulate
-from forestgaps_landscapes.gaps import Gaps
-from forestgaps_landscapes.survey import Survey
-from forestgaps_landscapes.terrain import Terrain
+from forestgaps_landscapes.simulation.gaps import Gaps
+from forestgaps_landscapes.simulation.survey import Survey
+from forestgaps_landscapes.simulation.terrain import Terrain
 
 PLANES = ("dsm", "dtm", "height", "valid")
 
@@ -62,13 +62,14 @@ def test_a_setting_of_one_part_leaves_the_others_as_they_were():
     plain = Settings(survey=Survey(noise_m=0.0))
     steep = evolve(plain, terrain=evolve(plain.terrain, slope_deg=40.0))
     assert torch.equal(simulate(4, 96, 1.0, plain).height, simulate(4, 96, 1.0, steep).height)
-    torn = evolve(plain, gaps=Gaps(share=0.3))
+    torn = evolve(plain, gaps=Gaps(fraction=0.3))
     assert torch.equal(simulate(4, 96, 1.0, plain).dtm, simulate(4, 96, 1.0, torn).dtm)
 
 
 def test_more_gaps_leave_less_canopy():
     shares = [
-        (simulate(6, 256, 1.0, Settings(gaps=Gaps(share=share, fresh=1.0))).height < 5).float().mean() for share in (0.0, 0.15, 0.4)
+        (simulate(6, 256, 1.0, Settings(gaps=Gaps(fraction=share, fresh=1.0))).height < 5).float().mean()
+        for share in (0.0, 0.15, 0.4)
     ]
     assert shares[0] < shares[1] - 0.05 < shares[2] - 0.15
 

@@ -9,26 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.config.converter import structure
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_landscapes.data import Landscapes
-from forestgaps_landscapes.sampling import LandscapeStack, Sampling, measured, middles, places_of
+from forestgaps_landscapes.sampling import LandscapeStack, find_center_tiles, list_tile_places, measure_tiles
 
 SMALL = {"train": 3, "validation": 1, "test": 1, "size_px": 96, "tile_px": 32, "samples_per_epoch": 20}
-GAPS = Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.1, 0.3))
+GAPS = ClassBalance(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.1, 0.3))
 
 
-@pytest.mark.parametrize("sampling", [GAPS, Sampling(balance="slope", slopes_deg=(5.0, 10.0), evenness=0.5)])
+@pytest.mark.parametrize("sampling", [GAPS, ClassBalance(balance="slope", slopes_deg=(5.0, 10.0), evenness=0.5)])
 def test_contract(sampling):
     check_data(Landscapes(sampling=sampling, **SMALL))
     check_config(Landscapes(sampling=sampling))
 
 
 def test_classes_of_gap_fraction_come_equally_often():
-    data = Landscapes(sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.1, 0.3)), **SMALL).build()
+    data = Landscapes(sampling=ClassBalance(balance="gaps", thresholds=(5.0,), gap_fractions=(0.1, 0.3)), **SMALL).build()
     strata, places = data.train.strata, data.train.places
-    shares = measured(data.train.landscapes, middles(places), 32, GAPS, 1.0)[0]
+    shares = measure_tiles(data.train.landscapes, find_center_tiles(places), 32, GAPS, 1.0)[0]
     kinds = torch.bucketize(shares, torch.tensor([0.1, 0.3], dtype=torch.float64), right=True)
     assert len(strata) == len(kinds.unique())
     numbers = torch.rand((2000, 2), generator=torch.Generator().manual_seed(0)).tolist()
@@ -38,18 +39,18 @@ def test_classes_of_gap_fraction_come_equally_often():
 
 
 def test_balanced_tiles_have_more_gaps_than_others_where_gaps_are_rare():
-    def share(sampling: Sampling) -> float:
+    def share(sampling: ClassBalance) -> float:
         train = Landscapes(gap_fraction=(0.01, 0.03), forest="rainforest", sampling=sampling, **SMALL).build().train
         tiles = [train.read(0, draw) for draw in random_numbers(0, 0, torch.arange(300)).tolist()]
         return torch.stack([(tile.height < 5)[tile.valid].float().mean() for tile in tiles]).mean().item()
 
-    assert share(GAPS) > 1.2 * share(Sampling())
+    assert share(GAPS) > 1.2 * share(ClassBalance())
 
 
 @given(begins=st.integers(1, 40), step=st.integers(1, 50))
 def test_every_tile_is_in_one_place(begins, step):
     seen = torch.zeros((2, begins, begins))
-    for landscape, row, column, rows, columns in places_of(2, begins, step).tolist():
+    for landscape, row, column, rows, columns in list_tile_places(2, begins, step).tolist():
         assert max(rows, columns) <= step
         seen[landscape, row : row + rows, column : column + columns] += 1
     assert (seen == 1).all()
@@ -61,8 +62,8 @@ def test_gap_fractions_are_those_counted_tile_by_tile(seed, lost):
     generator = torch.Generator().manual_seed(seed)
     height = torch.rand((2, 24, 24), generator=generator) * 12
     stack = LandscapeStack(height, height, torch.rand(height.shape, generator=generator) >= lost)
-    places = middles(places_of(2, 17, 5))
-    found = measured(stack, places, 8, GAPS, 1.0)
+    places = find_center_tiles(list_tile_places(2, 17, 5))
+    found = measure_tiles(stack, places, 8, GAPS, 1.0)
     for n, (landscape, row, column) in enumerate(places.tolist()):
         tile = stack.tile(landscape, row, column, 8)
         for k, threshold in enumerate(GAPS.thresholds):
@@ -75,7 +76,7 @@ def test_the_slope_of_a_plane_is_its_slope_whatever_stands_on_it(resolution_m):
     x = torch.arange(96.0)[None, :].expand(96, 96) * resolution_m
     height = torch.rand((96, 96), generator=torch.Generator().manual_seed(0)) * 30
     stack = LandscapeStack((500 + x * math.tan(math.radians(25)) + height)[None], height[None], torch.ones(1, 96, 96) > 0)
-    slopes = measured(stack, torch.tensor([[0, 30, 30], [0, 40, 25]]), 32, Sampling(balance="slope"), resolution_m)
+    slopes = measure_tiles(stack, torch.tensor([[0, 30, 30], [0, 40, 25]]), 32, ClassBalance(balance="slope"), resolution_m)
     assert slopes.tolist() == [[pytest.approx(25.0, abs=0.05)] * 2]
 
 
@@ -102,7 +103,7 @@ def test_emphasis_changes_what_is_drawn_and_nothing_else():
 
 def test_one_class_alone_cannot_be_balanced():
     with pytest.raises(DataError, match="'gaps', but all training tiles are of one class"):
-        Landscapes(sampling=Sampling(balance="gaps", thresholds=(199.0,)), **SMALL).build()
+        Landscapes(sampling=ClassBalance(balance="gaps", thresholds=(199.0,)), **SMALL).build()
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import torch
 
-from forestgaps_landscapes.crowns import Trees
-from forestgaps_landscapes.stand import SHADE, Stand, between_crowns, trees, unshaded
+from forestgaps_landscapes.simulation.crowns import Trees
+from forestgaps_landscapes.simulation.stand import SHADE_RATIO, Stand, grow_subcanopy, plant_trees, remove_shaded_trees
 
 
 def standing(stand: Stand, seed: int = 0, size: int = 200) -> Trees:
-    return trees(torch.Generator().manual_seed(seed), size, 1.0, stand)
+    return plant_trees(torch.Generator().manual_seed(seed), size, 1.0, stand)
 
 
 def test_no_tree_stands_in_the_shade_of_a_taller_one():
     some = standing(Stand(), size=80)
     distance = torch.hypot(some.x[:, None] - some.x, some.y[:, None] - some.y)
     # Shade is drawn in whole pixels: half a diagonal at either end.
-    shaded = (distance < SHADE * some.radius - 1.5) & (some.height > some.height[:, None])
+    shaded = (distance < SHADE_RATIO * some.radius - 1.5) & (some.height > some.height[:, None])
     assert not shaded.any()
 
 
@@ -26,7 +26,7 @@ def test_of_two_trees_too_near_the_taller_stays():
         torch.full((2,), 4.0),
         torch.zeros(2) > 0,
     )
-    assert unshaded(32, 1.0, pair).height.tolist() == [20.0]
+    assert remove_shaded_trees(32, 1.0, pair).height.tolist() == [20.0]
 
 
 def test_trees_are_more_regular_than_chance_at_a_crown_and_less_at_a_group():
@@ -64,6 +64,6 @@ def test_conifers_are_as_many_as_asked():
 def test_the_layer_between_crowns_grows_only_where_crowns_are():
     crowns = torch.zeros(64, 64)
     crowns[:, 32:] = 20.0
-    layer = between_crowns(torch.Generator().manual_seed(0), crowns, 1.0, Stand())
+    layer = grow_subcanopy(torch.Generator().manual_seed(0), crowns, 1.0, Stand())
     assert (layer[:, :20] == 0).all()
     assert (layer[:, 44:] > 0).all()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from forestgaps_core import NormFactory
-from forestgaps_core.config.thresholds import validate_ascending
+from forestgaps_core.config.thresholds import validate_ascending, validate_distinct
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.candidates import GroundCandidates
 from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
@@ -62,12 +62,12 @@ class GroundUNet:
 
     openings_m: tuple[float, ...] = field(
         default=(12.0, 20.0, 44.0, 60.0, 92.0),
-        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), validate_ascending),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), validate_ascending, validate_distinct),
         metadata={"help": "Windows of the openings of the surface, meters, ascending."},
     )
     over_trend_m: tuple[float, ...] = field(
         default=(20.0, 44.0, 76.0),
-        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), validate_ascending),
+        validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), validate_ascending, validate_distinct),
         metadata={"help": "Windows of the openings of the surface over its trend, meters, ascending."},
     )
     base: int = field(

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, max_len, min_len
 
 from forestgaps_core import NormFactory
-from forestgaps_core.config.thresholds import validate_ascending
+from forestgaps_core.config.thresholds import validate_ascending, validate_distinct
 from forestgaps_models.attention import Attention
 from forestgaps_models.blocks import PlainBlock, ResidualBlock
 from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
@@ -104,7 +104,7 @@ class HeightUNet(UNetBody):
 
     edges_m: tuple[float, ...] = field(
         default=EDGES_M,
-        validator=and_(min_len(3), max_len(1024), validate_ascending),
+        validator=and_(min_len(3), max_len(1024), validate_ascending, validate_distinct),
         metadata={"help": "Edges of the height bins, meters, ascending; fine where thresholds lie. Both ends are open."},
     )
 

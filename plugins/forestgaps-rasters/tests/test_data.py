@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.config.converter import structure
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.testing import check_config, check_data
 from forestgaps_rasters.preparation.site_plan import PrepareOptions
@@ -21,7 +22,6 @@ from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.prepared.index import Index
 from forestgaps_rasters.training.crops import tile_block
 from forestgaps_rasters.training.data import Rasters
-from forestgaps_rasters.training.sampling import Sampling
 
 SPLIT = {"validation": "south-east 0.25", "test": "north 0.2"}
 
@@ -57,7 +57,7 @@ def test_the_config_survives_a_run_file() -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(draw=st.integers(-(2**63), 2**63 - 1), weight=st.sampled_from(["area", "site"]), balance=st.sampled_from(["none", "gaps"]))
 def test_no_training_tile_holds_a_pixel_of_validation_or_test(prepared, draw, weight, balance) -> None:
-    sampling = Sampling(balance=balance, thresholds=(20.0, 50.0))
+    sampling = ClassBalance(balance=balance, thresholds=(20.0, 50.0))
     source = Rasters(folder=prepared, weight=weight, sampling=sampling).build().train
     tile = source.read(0, draw)
     site = tile.dsm[tile.valid].min() >= 1000
@@ -272,7 +272,7 @@ def test_all_gap_and_no_gap_are_data_as_any(raster, tmp_path, height) -> None:
 def test_one_class_cannot_be_balanced(raster, tmp_path, height) -> None:
     folder = odd(raster, tmp_path, np.full((100, 90), height, np.float32))
     with pytest.raises(DataError, match="all training places are of one class; change thresholds or gap_fractions"):
-        Rasters(folder=folder, sampling=Sampling(balance="gaps")).build()
+        Rasters(folder=folder, sampling=ClassBalance(balance="gaps")).build()
 
 
 def test_a_constant_dsm_is_noted_and_read(raster, tmp_path) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.data.loader import SourceDataset, TileLoader, return_unchanged
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.testing import check_callback, example_batch, example_logits
@@ -20,9 +21,8 @@ from forestgaps_rasters.preparation.site_writing import prepare_sites
 from forestgaps_rasters.preparation.sites import Site
 from forestgaps_rasters.training.data import Rasters
 from forestgaps_rasters.training.hard_examples import HardExamples, HardExamplesConfig, compute_factors, compute_tile_losses
-from forestgaps_rasters.training.sampling import Sampling
 
-BALANCED = Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.29, 0.33))
+BALANCED = ClassBalance(balance="gaps", thresholds=(5.0,), gap_fractions=(0.29, 0.33))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def prepared(site, tmp_path) -> Path:
     return tmp_path / "out"
 
 
-def data_of(folder: Path, sampling: Sampling = BALANCED):
+def data_of(folder: Path, sampling: ClassBalance = BALANCED):
     return Rasters(folder=folder, samples_per_epoch=40, sampling=sampling).build()
 
 
@@ -123,7 +123,7 @@ def cross_entropy(logits, batch):
     return nn.functional.binary_cross_entropy_with_logits(logits, batch.target)
 
 
-def made(folder: Path, *callbacks: object, sampling: Sampling = BALANCED):
+def made(folder: Path, *callbacks: object, sampling: ClassBalance = BALANCED):
     torch.manual_seed(0)
     data, model = data_of(folder, sampling), Small()
     trainer = TrainerWithData(
@@ -188,7 +188,7 @@ def test_the_test_split_is_not_listened_to(prepared) -> None:
 
 def test_data_without_classes_is_refused_before_the_first_step(prepared) -> None:
     for lacking in ("none", "nothing"):
-        trainer, train, validation = made(prepared, sampling=Sampling())
+        trainer, train, validation = made(prepared, sampling=ClassBalance())
         if lacking == "nothing":
             trainer.data = None
         with pytest.raises(ConfigError, match=r'callbacks.hard_examples: .*balance = "gaps" or "slope" in \[data.sampling\]'):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_core.config.converter import structure
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.runtime.rng import random_numbers, uniform
 from forestgaps_core.testing import check_config, check_data
@@ -21,11 +22,11 @@ from forestgaps_rasters.preparation.sites import Site
 from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.training.crops import list_crop_areas
 from forestgaps_rasters.training.data import Rasters
-from forestgaps_rasters.training.sampling import Sampling, compute_slope_deg, measure_windows
+from forestgaps_rasters.training.sampling import compute_slope_deg, measure_windows
 
 RUNS = {
-    "gaps": Sampling(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.05, 0.5)),
-    "slope": Sampling(balance="slope", slopes_deg=(10.0, 25.0)),
+    "gaps": ClassBalance(balance="gaps", thresholds=(5.0, 10.0), gap_fractions=(0.05, 0.5)),
+    "slope": ClassBalance(balance="slope", slopes_deg=(10.0, 25.0)),
 }
 
 
@@ -67,21 +68,21 @@ def test_the_contract(prepared, balance) -> None:
 def test_the_config_survives_a_run_file(balance) -> None:
     check_config(Rasters(folder=Path("a"), sampling=RUNS[balance]))
     table = {"folder": "a", "sampling": {"balance": balance, "evenness": 0.5}}
-    assert structure(table, Rasters).sampling == Sampling(balance=balance, evenness=0.5)
+    assert structure(table, Rasters).sampling == ClassBalance(balance=balance, evenness=0.5)
 
 
 def test_half_of_the_crops_have_many_gaps_where_an_eighth_of_the_ground_has(prepared) -> None:
-    def open_share(sampling: Sampling) -> float:
+    def open_share(sampling: ClassBalance) -> float:
         train = Rasters(folder=prepared, sampling=sampling).build().train
         return float(np.mean([tile.height.mean() < 10 for tile in tiles(train)]))
 
-    even = Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.5,))
-    assert open_share(Sampling()) == pytest.approx(0.125, abs=0.05)
+    even = ClassBalance(balance="gaps", thresholds=(5.0,), gap_fractions=(0.5,))
+    assert open_share(ClassBalance()) == pytest.approx(0.125, abs=0.05)
     assert open_share(even) == pytest.approx(0.5, abs=0.07)
 
 
 def test_as_many_crops_are_of_steep_as_of_flat_ground(prepared) -> None:
-    train = Rasters(folder=prepared, sampling=Sampling(balance="slope", slopes_deg=(17.5,))).build().train
+    train = Rasters(folder=prepared, sampling=ClassBalance(balance="slope", slopes_deg=(17.5,))).build().train
 
     def steep(tile) -> bool:
         ground = tile.dsm - tile.height
@@ -100,13 +101,15 @@ def test_classes_come_equally_often_within_sampling_error(prepared) -> None:
 
 
 def test_without_evenness_crops_come_as_often_as_their_classes_occur(prepared) -> None:
-    plain = Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(5.0,), evenness=0.0)).build().train
+    plain = Rasters(folder=prepared, sampling=ClassBalance(balance="gaps", thresholds=(5.0,), evenness=0.0)).build().train
     seen = float(np.mean([tile.height.mean() < 10 for tile in tiles(plain)]))
     assert seen == pytest.approx(0.125, abs=0.05)
 
 
 def test_a_tile_of_validation_is_of_the_stratum_training_would_put_it_in(prepared) -> None:
-    data = Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(5.0,), gap_fractions=(0.001, 0.01, 0.99))).build()
+    data = Rasters(
+        folder=prepared, sampling=ClassBalance(balance="gaps", thresholds=(5.0,), gap_fractions=(0.001, 0.01, 0.99))
+    ).build()
     assert data.validation.strata.shape == (1, len(data.validation))
     closed, nothing, _, opened = data.train.strata.numbers[0].tolist()
     assert nothing == -1, "one pixel in a hundred cannot be a gap where gaps are stripes"
@@ -137,7 +140,7 @@ def test_gap_fractions_are_those_counted_window_by_window(seed, nodata) -> None:
     height = random.normal(6, 4, (50, 40)).astype(np.float32)
     height[random.random(height.shape) < nodata] = np.nan
     blocks = [Block(r, c, 12, 9) for r in (0, 7, 38) for c in sorted(random.integers(0, 32, 4))]
-    sampling = Sampling(balance="gaps", thresholds=(2.0, 8.0))
+    sampling = ClassBalance(balance="gaps", thresholds=(2.0, 8.0))
     values, valid = measure_windows(
         lambda _, __, b: height[b.row : b.end[0], b.column : b.end[1]], [(0, b) for b in blocks], sampling, 1.0
     )
@@ -162,7 +165,7 @@ def test_the_slope_of_a_plane_is_its_slope_whatever_stands_on_it(resolution_m, s
         return {"dsm": noisy + height, "height": height}[layer][b.row : b.end[0], b.column : b.end[1]]
 
     windows = [(0, Block(0, 7, 64, 64)), (0, Block(0, 32, 64, 64)), (0, Block(64, 0, 64, 64))]
-    values, _ = measure_windows(crop, windows, Sampling(balance="slope"), resolution_m)
+    values, _ = measure_windows(crop, windows, ClassBalance(balance="slope"), resolution_m)
     assert values == pytest.approx(np.full((1, 3), steepness), abs=0.8)
 
 
@@ -180,12 +183,13 @@ PEAKS = """
 import tracemalloc
 import numpy as np
 from forestgaps_rasters.prepared.blocks import Block
-from forestgaps_rasters.training.sampling import Sampling, measure_windows
+from forestgaps_core.data.class_balance import ClassBalance
+from forestgaps_rasters.training.sampling import measure_windows
 
 for rows in (32, 320, 3200):  # the first imports and fills caches
     windows = [(0, Block(row, column, 32, 32)) for row in range(0, rows, 16) for column in (0, 200)]
     tracemalloc.start()
-    measure_windows(lambda _, __, b: np.ones((b.rows, b.columns), np.float32), windows, Sampling(balance="gaps"), 1.0)
+    measure_windows(lambda _, __, b: np.ones((b.rows, b.columns), np.float32), windows, ClassBalance(balance="gaps"), 1.0)
     print(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
 """
@@ -218,12 +222,12 @@ def test_mistakes_in_a_run_file_are_told(table, told) -> None:
 
 def test_one_class_alone_cannot_be_balanced(prepared) -> None:
     with pytest.raises(DataError, match="'gaps', but all training places are of one class; change thresholds or gap_fractions"):
-        Rasters(folder=prepared, sampling=Sampling(balance="gaps", thresholds=(0.5,))).build()
+        Rasters(folder=prepared, sampling=ClassBalance(balance="gaps", thresholds=(0.5,))).build()
     with pytest.raises(DataError, match="change slopes_deg"):
-        Rasters(folder=prepared, sampling=Sampling(balance="slope", slopes_deg=(80.0,))).build()
+        Rasters(folder=prepared, sampling=ClassBalance(balance="slope", slopes_deg=(80.0,))).build()
 
 
 def test_no_place_with_enough_data_is_told(site, tmp_path) -> None:
     prepare_sites([Site(name="s", folder=site("s"), validation="south 0.3")], tmp_path / "out", PrepareOptions(tile=32, buffer_m=5))
     with pytest.raises(DataError, match="no training place has 100% of its pixels valid; lower minimum_valid"):
-        Rasters(folder=tmp_path / "out", minimum_valid=1.0, sampling=Sampling(balance="gaps")).build()
+        Rasters(folder=tmp_path / "out", minimum_valid=1.0, sampling=ClassBalance(balance="gaps")).build()

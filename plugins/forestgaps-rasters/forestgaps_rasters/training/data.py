@@ -10,12 +10,13 @@ import torch
 from attrs import evolve, field, frozen
 from attrs.validators import and_, ge, le, optional
 
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.data.stratified import Strata, classify, make_strata
 from forestgaps_core.errors import DataError, nearest
 from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.prepared.index import Index, read_index
 from forestgaps_rasters.training.crops import CropArea, FixedTiles, RandomCrops, SiteLayers, list_crop_areas, tile_block
-from forestgaps_rasters.training.sampling import Sampling, measure_windows
+from forestgaps_rasters.training.sampling import measure_windows
 
 
 @frozen(eq=False)
@@ -91,7 +92,9 @@ class Rasters:
             "on forest that the network has never seen."
         },
     )
-    sampling: Sampling = field(factory=Sampling, metadata={"help": "Balances crops over classes of gap fraction or of slope."})
+    sampling: ClassBalance = field(
+        factory=ClassBalance, metadata={"help": "Balances crops over classes of gap fraction or of slope."}
+    )
 
     def build(self) -> RasterData:
         store = self.folder

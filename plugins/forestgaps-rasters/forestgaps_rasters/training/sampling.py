@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise
-from typing import Any, Literal, TypeAlias
+from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
-from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, le, lt, min_len
 from numpy.typing import NDArray
 
+from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_geo.bands.band import FloatArray
 from forestgaps_rasters.prepared.blocks import Block
 
@@ -20,61 +19,16 @@ ReadCrop: TypeAlias = Callable[[int, str, Block], FloatArray]
 SLOPE_CELL_M = 10.0  # slopes are those of the ground averaged over so much: what is finer is roughness and noise
 
 
-def validate_ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
-    if any(low >= high for low, high in pairwise(values)):
-        raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
-
-
-@frozen(kw_only=True)
-class Sampling:
-    """Balances training crops over classes of gap fraction or of slope.
-
-    Places half a tile apart are measured once, when the run begins, and put in classes. A crop is drawn class first, then place,
-    and shifted at random so that it may begin at any pixel. Within a class places are drawn by the data's `weight`.
-    """
-
-    balance: Literal["none", "gaps", "slope"] = field(
-        default="none",
-        metadata={
-            "help": "What crops are balanced over: 'gaps', classes of gap fraction at each threshold, in equal parts; "
-            "'slope', classes of mean terrain slope; 'none', nothing."
-        },
-    )
-    thresholds: tuple[float, ...] = field(
-        default=(2.0, 5.0, 10.0),
-        validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(200))), validate_ascending),
-        metadata={"help": "Thresholds of the gap fractions, meters, ascending; for balance 'gaps'."},
-    )
-    gap_fractions: tuple[float, ...] = field(
-        default=(0.01, 0.05, 0.2, 0.5),
-        validator=and_(min_len(1), deep_iterable(and_(gt(0), le(1))), validate_ascending),
-        metadata={"help": "Borders between the classes of gap fraction, above 0 and up to 1, ascending; for balance 'gaps'."},
-    )
-    slopes_deg: tuple[float, ...] = field(
-        default=(5.0, 15.0, 30.0),
-        validator=and_(min_len(1), deep_iterable(and_(gt(0), lt(90))), validate_ascending),
-        metadata={"help": "Borders between the classes of slope, degrees, ascending; for balance 'slope'."},
-    )
-    evenness: float = field(
-        default=1.0,
-        validator=and_(ge(0), le(1)),
-        metadata={
-            "help": "1: every class as often as the others; 0: as often as it occurs; between: its share to the power 1 - evenness."
-        },
-    )
-
-    @property
-    def borders(self) -> tuple[float, ...]:
-        return {"none": (), "gaps": self.gap_fractions, "slope": self.slopes_deg}[self.balance]
-
-    def criteria(self, dsm: FloatArray, height: FloatArray, resolution_m: float, tile: int) -> Iterator[tuple[FloatArray, int]]:
-        """What is averaged over a place, NaN where unknown, and how many pixels its cells have on a side."""
-        if self.balance == "slope":
-            cell = max(min(round(SLOPE_CELL_M / resolution_m), tile // 2), 1)
-            yield compute_slope_deg(dsm - height, cell, resolution_m), cell
-        elif self.balance == "gaps":
-            for threshold in self.thresholds:
-                yield np.where(np.isnan(height), np.float32(np.nan), (height < threshold).astype(np.float32)), 1
+def compute_criteria(
+    balance: ClassBalance, dsm: FloatArray, height: FloatArray, resolution_m: float, tile: int
+) -> Iterator[tuple[FloatArray, int]]:
+    """Yield what is averaged over a place, NaN where unknown, and the pixels on a side of its cells."""
+    if balance.balance == "slope":
+        cell = max(min(round(SLOPE_CELL_M / resolution_m), tile // 2), 1)
+        yield compute_slope_deg(dsm - height, cell, resolution_m), cell
+    elif balance.balance == "gaps":
+        for threshold in balance.thresholds:
+            yield np.where(np.isnan(height), np.float32(np.nan), (height < threshold).astype(np.float32)), 1
 
 
 def compute_slope_deg(ground: FloatArray, cell: int, resolution_m: float) -> FloatArray:
@@ -95,7 +49,7 @@ def compute_slope_deg(ground: FloatArray, cell: int, resolution_m: float) -> Flo
 
 
 def measure_windows(
-    crop: ReadCrop, windows: Sequence[tuple[int, Block]], sampling: Sampling, resolution_m: float
+    crop: ReadCrop, windows: Sequence[tuple[int, Block]], balance: ClassBalance, resolution_m: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean of each criterion over each window, (C, N), NaN where nothing is known; and its valid pixels, (N,).
 
@@ -110,7 +64,7 @@ def measure_windows(
         tile = min(rows, columns)
         values.append(
             [compute_window_means(plane, (begins - first) // cell, max(columns // cell, 1))[0]
-             for plane, cell in sampling.criteria(dsm, height, resolution_m, tile)]
+             for plane, cell in compute_criteria(balance, dsm, height, resolution_m, tile)]
         )  # fmt: skip
         valid.append(compute_window_means(height, begins - first, columns)[1])
     return np.concatenate(values, axis=1), np.concatenate(valid)

@@ -12,13 +12,13 @@ from attrs import evolve, field, frozen
 from attrs.validators import ge, gt, le
 from torch import Generator, Tensor
 
-from forestgaps_landscapes.crowns import Trees, crown_width
-from forestgaps_landscapes.fields import gaussian_field, highest, sampled
-from forestgaps_landscapes.terrain import normal_quantile, smoothed
+from forestgaps_landscapes.simulation.crowns import Trees, compute_crown_width
+from forestgaps_landscapes.simulation.fields import make_gaussian_field, render_highest, sample_pixels
+from forestgaps_landscapes.simulation.terrain import compute_normal_quantile, smooth
 
-CROWDING = 4.0  # crown area of the scattered points over ground area; more points hardly change what inhibition leaves
+CROWN_OVERLAP = 4.0  # crown area of the scattered points over ground area; more points hardly change what inhibition leaves
 MARGIN_M = 10.0  # trees so far outside still reach in with their crowns
-SHADE = 0.6  # share of its crown radius within which a tree suffers no smaller one
+SHADE_RATIO = 0.6  # fraction of its crown radius within which a tree suffers no smaller one
 
 
 @frozen(kw_only=True)
@@ -38,27 +38,27 @@ class Stand:
     stocked: float = field(
         default=0.9,
         validator=[gt(0), le(1)],
-        metadata={"help": "Share of the area that trees grow on, 0 to 1; 1 is a closed forest, 0.2 a savanna."},
+        metadata={"help": "Fraction of the area that trees grow on, 0 to 1; 1 is a closed forest, 0.2 a savanna."},
     )
     group_m: float = field(
         default=40.0,
         validator=[ge(4), le(500)],
         metadata={"help": "Size of the groups of trees and the openings between, meters."},
     )
-    conifers: float = field(default=0.3, validator=[ge(0), le(1)], metadata={"help": "Share of conifers, 0 to 1, in patches."})
+    conifers: float = field(default=0.3, validator=[ge(0), le(1)], metadata={"help": "Fraction of conifers, 0 to 1, in patches."})
     crown_width: float = field(
         default=1.0, validator=[gt(0.2), le(3)], metadata={"help": "Crown widths as a multiple of the published regressions."}
     )
     layers: float = field(
         default=0.5,
         validator=[ge(0), le(1)],
-        metadata={"help": "Share of trees below the dominant layer, 0 (a plantation) to 1 (trees of all heights)."},
+        metadata={"help": "Fraction of trees below the dominant layer, 0 (a plantation) to 1 (trees of all heights)."},
     )
     subcanopy: float = field(
         default=0.3,
         validator=[ge(0), le(0.9)],
         metadata={
-            "help": "Height of the closed layer seen between the crowns, as a share of the dominant height; 0 shows the ground."
+            "help": "Height of the closed layer seen between the crowns, as a fraction of the dominant height; 0 shows the ground."
         },
     )
     understory_m: float = field(
@@ -68,37 +68,37 @@ class Stand:
     )
 
 
-def trees(generator: Generator, size: int, resolution_m: float, stand: Stand) -> Trees:
+def plant_trees(generator: Generator, size: int, resolution_m: float, stand: Stand) -> Trees:
     """The trees whose stems stand in the landscape, or so near that their crowns reach in."""
     across = size * resolution_m
     margin_px = round(MARGIN_M / resolution_m)
     margin = margin_px * resolution_m
-    heights = dominant_height(generator, size, resolution_m, stand)
-    mean_width = crown_width(heights.mean() * 0.75, torch.tensor(False)) * stand.crown_width
-    count = int(CROWDING * (across + 2 * margin) ** 2 / (torch.pi / 4 * mean_width**2))
+    heights = make_dominant_heights(generator, size, resolution_m, stand)
+    mean_width = compute_crown_width(heights.mean() * 0.75, torch.tensor(False)) * stand.crown_width
+    count = int(CROWN_OVERLAP * (across + 2 * margin) ** 2 / (torch.pi / 4 * mean_width**2))
     u = torch.rand((6, count), generator=generator)
     x, y = (u[:2] * (across + 2 * margin) - margin).unbind()
-    groups = gaussian_field(generator, size, resolution_m, longest_m=stand.group_m, shortest_m=2.0, exponent=3.0)
-    stocked = torch.sigmoid((sampled(groups, x, y, resolution_m) - normal_quantile(1 - stand.stocked)) * 5)
-    kinds = gaussian_field(generator, size, resolution_m, longest_m=80.0, shortest_m=5.0, exponent=3.0)
-    kinds = 0.7 * sampled(kinds, x, y, resolution_m) + 0.7 * torch.special.ndtri(u[2].clamp(1e-4, 1 - 1e-4))
-    conifer = kinds > normal_quantile(1 - stand.conifers)
-    height = sampled(heights, x, y, resolution_m) * relative_height(u[3], u[4], stand.layers)
+    groups = make_gaussian_field(generator, size, resolution_m, longest_m=stand.group_m, shortest_m=2.0, exponent=3.0)
+    stocked = torch.sigmoid((sample_pixels(groups, x, y, resolution_m) - compute_normal_quantile(1 - stand.stocked)) * 5)
+    kinds = make_gaussian_field(generator, size, resolution_m, longest_m=80.0, shortest_m=5.0, exponent=3.0)
+    kinds = 0.7 * sample_pixels(kinds, x, y, resolution_m) + 0.7 * torch.special.ndtri(u[2].clamp(1e-4, 1 - 1e-4))
+    conifer = kinds > compute_normal_quantile(1 - stand.conifers)
+    height = sample_pixels(heights, x, y, resolution_m) * compute_relative_height(u[3], u[4], stand.layers)
     spread = torch.exp(0.18 * torch.randn(count, generator=generator))
-    radius = crown_width(height, conifer) * stand.crown_width * spread / 2
+    radius = compute_crown_width(height, conifer) * stand.crown_width * spread / 2
     # Trees out there are thinned like those within, so the edge is as dense as the middle.
     candidates = Trees(x + margin, y + margin, height, radius, conifer).where(u[5] < stocked)
-    kept = unshaded(size + 2 * margin_px, resolution_m, candidates)
+    kept = remove_shaded_trees(size + 2 * margin_px, resolution_m, candidates)
     return evolve(kept, x=kept.x - margin, y=kept.y - margin)
 
 
-def dominant_height(generator: Generator, size: int, resolution_m: float, stand: Stand) -> Tensor:
+def make_dominant_heights(generator: Generator, size: int, resolution_m: float, stand: Stand) -> Tensor:
     """Height of the dominant trees, meters, over the landscape: drifting with site and age."""
-    drift = gaussian_field(generator, size, resolution_m, longest_m=120.0, shortest_m=10.0, exponent=3.0)
+    drift = make_gaussian_field(generator, size, resolution_m, longest_m=120.0, shortest_m=10.0, exponent=3.0)
     return stand.height_m * torch.exp(stand.height_spread * drift.clamp(-2.5, 2.0) - stand.height_spread**2 / 2)
 
 
-def relative_height(layer: Tensor, rank: Tensor, layers: float) -> Tensor:
+def compute_relative_height(layer: Tensor, rank: Tensor, layers: float) -> Tensor:
     """Height over that of the dominant trees, from two uniform numbers: a dominant layer, trees below it, and few emergents."""
     dominant = 0.72 + 0.36 * rank
     below = 0.12 + 0.68 * rank
@@ -106,26 +106,26 @@ def relative_height(layer: Tensor, rank: Tensor, layers: float) -> Tensor:
     return torch.where(layer < 0.75 * layers, below, torch.where(layer > 1 - 0.04 * layers, emergent, dominant))
 
 
-def unshaded(size: int, resolution_m: float, candidates: Trees) -> Trees:
+def remove_shaded_trees(size: int, resolution_m: float, candidates: Trees) -> Trees:
     """The trees that no taller one stands too near to."""
 
     def shade(i: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
-        near = dx.square() + dy.square() < (SHADE * candidates.radius[i]).square()
+        near = dx.square() + dy.square() < (SHADE_RATIO * candidates.radius[i]).square()
         return torch.where(near, candidates.height[i], -torch.inf)
 
-    tallest = highest(size, resolution_m, candidates.x, candidates.y, SHADE * candidates.radius, shade)
-    return candidates.where(candidates.height >= sampled(tallest, candidates.x, candidates.y, resolution_m))
+    tallest = render_highest(size, resolution_m, candidates.x, candidates.y, SHADE_RATIO * candidates.radius, shade)
+    return candidates.where(candidates.height >= sample_pixels(tallest, candidates.x, candidates.y, resolution_m))
 
 
-def between_crowns(generator: Generator, crowns: Tensor, resolution_m: float, stand: Stand) -> Tensor:
+def grow_subcanopy(generator: Generator, crowns: Tensor, resolution_m: float, stand: Stand) -> Tensor:
     """Height of the lower trees that close the canopy between the crowns, meters; none where crowns are few."""
-    cover = smoothed((crowns > 2).to(crowns.dtype), round(10 / resolution_m))
+    cover = smooth((crowns > 2).to(crowns.dtype), round(10 / resolution_m))
     closed = ((cover - 0.5) / 0.3).clamp(0, 1)
-    return stand.subcanopy * stand.height_m * closed * (0.4 + 1.2 * thicket(generator, len(crowns), resolution_m, 5.0))
+    return stand.subcanopy * stand.height_m * closed * (0.4 + 1.2 * make_low_growth(generator, len(crowns), resolution_m, 5.0))
 
 
-def thicket(generator: Generator, size: int, resolution_m: float, width_m: float) -> Tensor:
+def make_low_growth(generator: Generator, size: int, resolution_m: float, width_m: float) -> Tensor:
     """A lumpy cover of low growth, 0 to 1, of bushes so wide; (size, size)."""
-    lumps = gaussian_field(generator, size, resolution_m, longest_m=width_m * 3, shortest_m=width_m / 4, exponent=2.5)
+    lumps = make_gaussian_field(generator, size, resolution_m, longest_m=width_m * 3, shortest_m=width_m / 4, exponent=2.5)
     cover: Tensor = torch.special.ndtr(lumps)
     return cover

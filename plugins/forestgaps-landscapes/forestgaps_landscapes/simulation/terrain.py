@@ -10,11 +10,11 @@ from attrs.validators import ge, gt, le
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from forestgaps_landscapes.fields import coordinates, gaussian_field
+from forestgaps_landscapes.simulation.fields import compute_coordinates, make_gaussian_field
 
 ROAD_HALF_WIDTH_M = 2.5
 EMBANKMENT_M = 4.0  # over which a road's cut or fill runs out
-SMOOTH_M = 12.0  # relief has no wavelength much below it; what is finer is roughness
+MIN_WAVELENGTH_M = 12.0  # relief has no wavelength much below it; what is finer is roughness
 
 
 @frozen(kw_only=True)
@@ -37,17 +37,17 @@ class Terrain:
     regional: float = field(
         default=0.3,
         validator=[ge(0), le(1)],
-        metadata={"help": "Share of the steepness that is one even slope across the landscape, 0 to 1."},
+        metadata={"help": "Fraction of the steepness that is one even slope across the landscape, 0 to 1."},
     )
     valleys: float = field(
         default=0.4,
         validator=[ge(0), le(1)],
-        metadata={"help": "Share of the relief that is branching V-shaped valleys, 0 to 1."},
+        metadata={"help": "Fraction of the relief that is branching V-shaped valleys, 0 to 1."},
     )
     terraces: float = field(
         default=0.2,
         validator=[ge(0), le(1)],
-        metadata={"help": "Share of the area whose slopes are stepped into terraces, 0 to 1."},
+        metadata={"help": "Fraction of the area whose slopes are stepped into terraces, 0 to 1."},
     )
     roads: int = field(
         default=1, validator=[ge(0), le(20)], metadata={"help": "Roads that cross the landscape, cut into the slope."}
@@ -62,68 +62,70 @@ class Terrain:
     )
 
 
-def ground(generator: Generator, size: int, resolution_m: float, terrain: Terrain) -> tuple[Tensor, Tensor]:
+def make_ground(generator: Generator, size: int, resolution_m: float, terrain: Terrain) -> tuple[Tensor, Tensor]:
     """Ground elevation, meters, and where a road lies (1 on it, 0 beyond its embankment); (size, size) both."""
-    z = relief(generator, size, resolution_m, terrain)
-    z = stepped(generator, z, resolution_m, terrain.terraces)
+    z = make_relief(generator, size, resolution_m, terrain)
+    z = add_terraces(generator, z, resolution_m, terrain.terraces)
     aspect = torch.rand((), generator=generator) * 2 * math.pi
-    x, y = coordinates(size, resolution_m)
-    z = steepened(z, torch.cos(aspect) * x + torch.sin(aspect) * y, resolution_m, terrain)
+    x, y = compute_coordinates(size, resolution_m)
+    z = scale_steepness(z, torch.cos(aspect) * x + torch.sin(aspect) * y, resolution_m, terrain)
     on_road = torch.zeros_like(z)
     for _ in range(terrain.roads):
-        z, band = with_road(generator, z, resolution_m)
+        z, band = add_road(generator, z, resolution_m)
         on_road = torch.maximum(on_road, band)
-    bumps = gaussian_field(generator, size, resolution_m, longest_m=8.0, shortest_m=0.3, exponent=2.5)
+    bumps = make_gaussian_field(generator, size, resolution_m, longest_m=8.0, shortest_m=0.3, exponent=2.5)
     z = z + terrain.roughness_m * bumps * (1 - 0.8 * on_road)
     return z - z.mean() + terrain.elevation_m, on_road
 
 
-def relief(generator: Generator, size: int, resolution_m: float, terrain: Terrain) -> Tensor:
+def make_relief(generator: Generator, size: int, resolution_m: float, terrain: Terrain) -> Tensor:
     """Fractal hills, with V-shaped valleys along the zero lines of a second fractal; no unit yet."""
     across, exponent = size * resolution_m, 2 * terrain.hurst + 2
-    hills = gaussian_field(generator, size, resolution_m, longest_m=across, shortest_m=SMOOTH_M, exponent=exponent)
-    winding = gaussian_field(generator, size, resolution_m, longest_m=across / 2, shortest_m=SMOOTH_M, exponent=exponent)
+    hills = make_gaussian_field(generator, size, resolution_m, longest_m=across, shortest_m=MIN_WAVELENGTH_M, exponent=exponent)
+    winding = make_gaussian_field(
+        generator, size, resolution_m, longest_m=across / 2, shortest_m=MIN_WAVELENGTH_M, exponent=exponent
+    )
     # The square root rounds the valley floor: a sharp crease would be steeper than any slope around it.
     sides = (winding.square() + 0.01).sqrt()
     return (1 - terrain.valleys) * hills + terrain.valleys * 1.5 * sides
 
 
-def stepped(generator: Generator, z: Tensor, resolution_m: float, share: float) -> Tensor:
-    """Elevation in rounded steps where terraces are, on `share` of the area."""
-    where = gaussian_field(generator, len(z), resolution_m, longest_m=len(z) * resolution_m / 4, shortest_m=SMOOTH_M)
+def add_terraces(generator: Generator, z: Tensor, resolution_m: float, fraction: float) -> Tensor:
+    """Elevation in rounded steps where terraces are, on `fraction` of the area."""
+    where = make_gaussian_field(generator, len(z), resolution_m, longest_m=len(z) * resolution_m / 4, shortest_m=MIN_WAVELENGTH_M)
     height = (z.max() - z.min()).clamp(min=1e-6) / 12
     phase = 2 * math.pi * z / height
     steps = z - 0.85 * height * torch.sin(phase) / (2 * math.pi)  # a slope of 0.15 to 1.85 times the one before
-    inside = torch.sigmoid((where - normal_quantile(1 - share)) * 6) if share > 0 else torch.zeros_like(z)
+    inside = torch.sigmoid((where - compute_normal_quantile(1 - fraction)) * 6) if fraction > 0 else torch.zeros_like(z)
     return z + inside * (steps - z)
 
 
-def normal_quantile(share: float) -> float:
+def compute_normal_quantile(fraction: float) -> float:
     """Where a standard normal number lies below with this probability."""
-    return float(torch.special.ndtri(torch.tensor(min(max(share, 1e-6), 1 - 1e-6), dtype=torch.float64)))
+    return float(torch.special.ndtri(torch.tensor(min(max(fraction, 1e-6), 1 - 1e-6), dtype=torch.float64)))
 
 
-def slope(z: Tensor, resolution_m: float) -> Tensor:
+def compute_slope(z: Tensor, resolution_m: float) -> Tensor:
     """Rise over run by central differences, at the same pixels."""
     dy, dx = torch.gradient(z, spacing=resolution_m)
     return torch.hypot(dx, dy)
 
 
-def steepened(z: Tensor, along: Tensor, resolution_m: float, terrain: Terrain) -> Tensor:
+def scale_steepness(z: Tensor, along: Tensor, resolution_m: float, terrain: Terrain) -> Tensor:
     """The relief on an even slope, stretched until 95 % of the ground is less steep than asked."""
     wanted = math.tan(math.radians(terrain.slope_deg))
-    hills = z / steepness(z, resolution_m)
+    hills = z / measure_steepness(z, resolution_m)
     mixed = (1 - terrain.regional) * hills + terrain.regional * along
-    return wanted * mixed / steepness(mixed, resolution_m)
+    return wanted * mixed / measure_steepness(mixed, resolution_m)
 
 
-def steepness(z: Tensor, resolution_m: float) -> Tensor:
+def measure_steepness(z: Tensor, resolution_m: float) -> Tensor:
     """The 95th percentile of the slope, rise over run."""
-    steep = slope(z, resolution_m).flatten()
+    steep = compute_slope(z, resolution_m).flatten()
     return steep.kthvalue(max(1, round(0.95 * len(steep)))).values.clamp(min=1e-9)
 
 
-def with_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Tensor, Tensor]:
+def add_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Tensor, Tensor]:
     """The ground with one winding road, level across, and the road's band.
 
     The road runs along u at v = path(u), in axes turned at random; its elevation is the smoothed ground under its centre line.
@@ -131,7 +133,7 @@ def with_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Ten
     size, half = len(z), len(z) * resolution_m / 2
     angle, shift, *waves = (torch.rand(8, generator=generator) * 2 - 1).unbind()
     angle = angle * math.pi
-    x, y = (c - half for c in coordinates(size, resolution_m))
+    x, y = (c - half for c in compute_coordinates(size, resolution_m))
     u, v = torch.cos(angle) * x + torch.sin(angle) * y, torch.cos(angle) * y - torch.sin(angle) * x
     path, rise = shift * half * 0.7 * torch.ones_like(u), torch.zeros_like(u)
     for amplitude, phase, wavelength in zip(waves[:3], waves[3:], (90.0, 210.0, 500.0), strict=True):
@@ -144,13 +146,13 @@ def with_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Ten
     band = band * band * (3 - 2 * band)
     column = torch.cos(angle) * u - torch.sin(angle) * path + half
     row = torch.sin(angle) * u + torch.cos(angle) * path + half
-    centre = smoothed(z, round(SMOOTH_M / resolution_m))[
+    centre = smooth(z, round(MIN_WAVELENGTH_M / resolution_m))[
         (row / resolution_m).long().clamp(0, size - 1), (column / resolution_m).long().clamp(0, size - 1)
     ]
-    return z + band * (smoothed(centre, round(4 / resolution_m)) - z), (distance <= ROAD_HALF_WIDTH_M + resolution_m / 2).float()
+    return z + band * (smooth(centre, round(4 / resolution_m)) - z), (distance <= ROAD_HALF_WIDTH_M + resolution_m / 2).float()
 
 
-def smoothed(z: Tensor, width: int) -> Tensor:
+def smooth(z: Tensor, width: int) -> Tensor:
     """A moving mean over an odd number of pixels, at least `width`."""
     reach = max(1, width // 2)
     return avg_pool2d(pad(z[None, None], (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)[0, 0]

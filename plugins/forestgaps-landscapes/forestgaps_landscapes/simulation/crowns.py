@@ -12,15 +12,15 @@ import torch
 from attrs import frozen
 from torch import Generator, Tensor
 
-from forestgaps_landscapes.fields import highest
+from forestgaps_landscapes.simulation.fields import render_highest
 
-MEASURED_TO_M = 30.0  # about the tallest trees of the regressions
-SLENDER = 0.65  # widest crown of a small tree, as a share of its height: the regressions begin at 3 m
+MAX_MEASURED_HEIGHT_M = 30.0  # about the tallest trees of the regressions
+MAX_CROWN_RATIO = 0.65  # widest crown of a small tree, as a fraction of its height: the regressions begin at 3 m
 
 
 @frozen(eq=False)
 class Trees:
-    """Trees as tensors of one length. `conifer` is bool; all else is in meters or a share."""
+    """Trees as tensors of one length. `conifer` is bool; all else is in meters or a fraction."""
 
     x: Tensor
     y: Tensor
@@ -35,15 +35,15 @@ class Trees:
         return Trees(self.x[kept], self.y[kept], self.height[kept], self.radius[kept], self.conifer[kept])
 
 
-def crown_width(height_m: Tensor, conifer: Tensor) -> Tensor:
+def compute_crown_width(height_m: Tensor, conifer: Tensor) -> Tensor:
     """Mean crown diameter, meters, of trees so tall."""
-    h = height_m.clamp(max=MEASURED_TO_M)
+    h = height_m.clamp(max=MAX_MEASURED_HEIGHT_M)
     width = torch.where(conifer, 3.75105 - 0.17919 * h + 0.01241 * h.square(), 3.09632 + 0.00895 * h.square())
-    return torch.minimum(width * (height_m / h.clamp(min=0.1)).sqrt(), SLENDER * height_m)
+    return torch.minimum(width * (height_m / h.clamp(min=0.1)).sqrt(), MAX_CROWN_RATIO * height_m)
 
 
-def crown_surface(r: Tensor, height: Tensor, depth: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Height of a crown's upper side, H - depth (1 - (1 - r^a)^b), at the share r of its radius; -inf beyond.
+def compute_crown_height(r: Tensor, height: Tensor, depth: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Height of a crown's upper side, H - depth (1 - (1 - r^a)^b), at the fraction r of its radius; -inf beyond.
 
     (a, b) is (1, 1) for a cone, (2, 1) for a paraboloid, (2, 1/2) for an ellipsoid.
     """
@@ -52,7 +52,7 @@ def crown_surface(r: Tensor, height: Tensor, depth: Tensor, a: Tensor, b: Tensor
     return torch.where(inside, height - depth * (1 - (1 - r.pow(a)).pow(b)), -torch.inf)
 
 
-def canopy(generator: Generator, size: int, resolution_m: float, trees: Trees) -> Tensor:
+def render_canopy(generator: Generator, size: int, resolution_m: float, trees: Trees) -> Tensor:
     """Height of the outer canopy, meters, 0 where no crown is; (size, size).
 
     Each crown is stretched and turned a little, and has its own shape between those of its kind.
@@ -68,6 +68,6 @@ def canopy(generator: Generator, size: int, resolution_m: float, trees: Trees) -
         along, across = cos[i] * dx + sin[i] * dy, cos[i] * dy - sin[i] * dx
         # Stretched one way and narrowed the other by the same factor: the crown keeps its area.
         r = torch.hypot(along / stretch[i].sqrt(), across * stretch[i].sqrt()) / trees.radius[i]
-        return crown_surface(r, trees.height[i], depth[i], a[i], b[i])
+        return compute_crown_height(r, trees.height[i], depth[i], a[i], b[i])
 
-    return highest(size, resolution_m, trees.x, trees.y, trees.radius * stretch.sqrt(), surface).clamp(min=0.0)
+    return render_highest(size, resolution_m, trees.x, trees.y, trees.radius * stretch.sqrt(), surface).clamp(min=0.0)

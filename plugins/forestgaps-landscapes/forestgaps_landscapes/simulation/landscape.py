@@ -7,12 +7,12 @@ from attrs import field, frozen
 from torch import Generator, Tensor
 
 from forestgaps_core.errors import ConfigError
-from forestgaps_landscapes.crowns import canopy
-from forestgaps_landscapes.fields import sampled
-from forestgaps_landscapes.gaps import Gaps, fallen
-from forestgaps_landscapes.stand import Stand, between_crowns, thicket, trees
-from forestgaps_landscapes.survey import Survey, measured, surveyed
-from forestgaps_landscapes.terrain import Terrain, ground
+from forestgaps_landscapes.simulation.crowns import render_canopy
+from forestgaps_landscapes.simulation.fields import sample_pixels
+from forestgaps_landscapes.simulation.gaps import Gaps, render_gap_freshness
+from forestgaps_landscapes.simulation.stand import Stand, grow_subcanopy, make_low_growth, plant_trees
+from forestgaps_landscapes.simulation.survey import Survey, make_valid_mask, simulate_measurement
+from forestgaps_landscapes.simulation.terrain import Terrain, make_ground
 
 
 @frozen(kw_only=True)
@@ -52,28 +52,28 @@ def simulate(seed: int, size: int, resolution_m: float, settings: Settings | Non
         raise ConfigError(f"a resolution of {resolution_m:g} m; between 0.25 and 5 m would do", "simulate")
     settings = settings or Settings()
     # A stream for each part: asking for another road must not move the trees.
-    of_terrain, of_stand, of_gaps, of_survey = (Generator().manual_seed(s) for s in streams(seed, 4))
-    dtm, on_road = ground(of_terrain, size, resolution_m, settings.terrain)
-    height = forest(of_stand, of_gaps, on_road, resolution_m, settings)
-    height = measured(of_survey, height, resolution_m, settings.survey)
-    return Landscape(dtm + height, dtm, height, surveyed(of_survey, size, resolution_m, settings.survey))
+    of_terrain, of_stand, of_gaps, of_survey = (Generator().manual_seed(s) for s in derive_seeds(seed, 4))
+    dtm, on_road = make_ground(of_terrain, size, resolution_m, settings.terrain)
+    height = grow_forest(of_stand, of_gaps, on_road, resolution_m, settings)
+    height = simulate_measurement(of_survey, height, resolution_m, settings.survey)
+    return Landscape(dtm + height, dtm, height, make_valid_mask(of_survey, size, resolution_m, settings.survey))
 
 
-def streams(seed: int, count: int) -> list[int]:
+def derive_seeds(seed: int, count: int) -> list[int]:
     numbers: list[int] = torch.randint(0, 2**62, (count,), generator=Generator().manual_seed(seed)).tolist()
     return numbers
 
 
-def forest(of_stand: Generator, of_gaps: Generator, on_road: Tensor, resolution_m: float, settings: Settings) -> Tensor:
+def grow_forest(of_stand: Generator, of_gaps: Generator, on_road: Tensor, resolution_m: float, settings: Settings) -> Tensor:
     """True height of the vegetation, meters: trees that did not fall, regrowth in old gaps, low growth below, roads bare."""
     size, stand = len(on_road), settings.stand
-    youth = fallen(of_gaps, size, resolution_m, settings.gaps)
+    youth = render_gap_freshness(of_gaps, size, resolution_m, settings.gaps)
     in_gap = (youth > -torch.inf) | (on_road > 0)
-    standing = trees(of_stand, size, resolution_m, stand)
-    standing = standing.where(~sampled(in_gap, standing.x, standing.y, resolution_m))
-    crowns = canopy(of_stand, size, resolution_m, standing)
-    crowns = torch.maximum(crowns, between_crowns(of_stand, crowns, resolution_m, stand))
-    low = stand.understory_m * thicket(of_stand, size, resolution_m, 4.0).pow(3)
-    regrowth = 0.7 * stand.height_m * (1 - youth) * (0.35 + 0.65 * thicket(of_gaps, size, resolution_m, 2.5))
+    standing = plant_trees(of_stand, size, resolution_m, stand)
+    standing = standing.where(~sample_pixels(in_gap, standing.x, standing.y, resolution_m))
+    crowns = render_canopy(of_stand, size, resolution_m, standing)
+    crowns = torch.maximum(crowns, grow_subcanopy(of_stand, crowns, resolution_m, stand))
+    low = stand.understory_m * make_low_growth(of_stand, size, resolution_m, 4.0).pow(3)
+    regrowth = 0.7 * stand.height_m * (1 - youth) * (0.35 + 0.65 * make_low_growth(of_gaps, size, resolution_m, 2.5))
     height = torch.where(in_gap, torch.where(youth > -torch.inf, regrowth, 0.0), crowns)
     return torch.maximum(height, low) * (1 - on_road)

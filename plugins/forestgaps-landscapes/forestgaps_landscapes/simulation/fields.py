@@ -7,17 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # half widths, pixels; each class is stamped at once
-PIXELS_AT_ONCE = 1 << 20  # bounds the memory of a stamping step to some tens of megabytes
+HALF_WIDTHS_PX = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # half widths, pixels; each class is stamped at once
+MAX_PIXELS_AT_ONCE = 1 << 20  # bounds the memory of a stamping step to some tens of megabytes
 
 
-def coordinates(size: int, resolution_m: float) -> tuple[Tensor, Tensor]:
+def compute_coordinates(size: int, resolution_m: float) -> tuple[Tensor, Tensor]:
     """X (1, W) and y (H, 1) of the pixel centres, meters from the landscape's upper left corner."""
     centre = (torch.arange(size) + 0.5) * resolution_m
     return centre[None, :], centre[:, None]
 
 
-def gaussian_field(
+def make_gaussian_field(
     generator: Generator, size: int, resolution_m: float, *, longest_m: float, shortest_m: float = 0.0, exponent: float = 4.0
 ) -> Tensor:
     """A Gaussian field of mean 0 and variance 1, (size, size), by spectral synthesis.
@@ -41,7 +41,7 @@ def gaussian_field(
     return (field - field.mean()) / field.std().clamp(min=1e-12)
 
 
-def sampled(plane: Tensor, x: Tensor, y: Tensor, resolution_m: float) -> Tensor:
+def sample_pixels(plane: Tensor, x: Tensor, y: Tensor, resolution_m: float) -> Tensor:
     """The plane's value at the pixel of each point; points outside take the nearest pixel. (H, W), (N,), (N,) to (N,)."""
     rows, columns = plane.shape
     row = (y / resolution_m).long().clamp(0, rows - 1)
@@ -49,7 +49,7 @@ def sampled(plane: Tensor, x: Tensor, y: Tensor, resolution_m: float) -> Tensor:
     return plane[row, column]
 
 
-def highest(
+def render_highest(
     size: int,
     resolution_m: float,
     x: Tensor,
@@ -68,12 +68,12 @@ def highest(
         surface: From (indices (n, 1, 1), dx, dy (n, w, w), meters from the centre) to heights (n, w, w).
     """
     canvas = torch.full((size * size,), -torch.inf)
-    half_widths = torch.tensor([w for w in WINDOWS if w < size] + [size])
+    half_widths = torch.tensor([w for w in HALF_WIDTHS_PX if w < size] + [size])
     kind = torch.bucketize((reach_m / resolution_m + 0.5).ceil().clamp(max=size).long(), half_widths)
     for k, half in enumerate(half_widths.tolist()):
         members = (kind == k).nonzero()[:, 0]
         offset = torch.arange(-half, half + 1)
-        for part in torch.split(members, max(1, PIXELS_AT_ONCE // len(offset) ** 2)):
+        for part in torch.split(members, max(1, MAX_PIXELS_AT_ONCE // len(offset) ** 2)):
             row = ((y[part] / resolution_m).floor().long()[:, None] + offset)[:, :, None]
             column = ((x[part] / resolution_m).floor().long()[:, None] + offset)[:, None, :]
             dx = (column + 0.5) * resolution_m - x[part, None, None]

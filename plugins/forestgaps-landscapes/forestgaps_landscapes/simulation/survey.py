@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 from torch import Generator, Tensor
 
-from forestgaps_landscapes.fields import coordinates, gaussian_field, highest
+from forestgaps_landscapes.simulation.fields import compute_coordinates, make_gaussian_field, render_highest
 
 
 @frozen(kw_only=True)
@@ -28,23 +28,23 @@ class Survey:
         default=0.02,
         validator=[ge(0), le(0.5)],
         metadata={
-            "help": "Share of canopy pixels of 0.5 m where the first return came from deep in the crown; falls with pixel area."
+            "help": "Fraction of canopy pixels of 0.5 m where the first return came from deep in the crown; falls with pixel area."
         },
     )
     nodata: float = field(
         default=0.01,
         validator=[ge(0), le(0.5)],
-        metadata={"help": "Share of the area lost in holes (water, smoke, dark roofs), 0 to 0.5."},
+        metadata={"help": "Fraction of the area lost in holes (water, smoke, dark roofs), 0 to 0.5."},
     )
     swaths: int = field(
         default=0, validator=[ge(0), le(5)], metadata={"help": "Strips without data between flight lines that do not meet."}
     )
 
 
-def measured(generator: Generator, height: Tensor, resolution_m: float, survey: Survey) -> Tensor:
+def simulate_measurement(generator: Generator, height: Tensor, resolution_m: float, survey: Survey) -> Tensor:
     """Height as it would be measured, meters: crowns uneven and pitted, noise everywhere."""
     size = len(height)
-    tufts = gaussian_field(generator, size, resolution_m, longest_m=3.0, shortest_m=0.2, exponent=2.0)
+    tufts = make_gaussian_field(generator, size, resolution_m, longest_m=3.0, shortest_m=0.2, exponent=2.0)
     depth = survey.foliage_m * torch.exp(0.6 * tufts.clamp(-3, 3)) * (height / 8).clamp(0, 1)
     u = torch.rand((2, size, size), generator=generator)
     # A coarser pixel keeps the highest of more returns, so pits go.
@@ -53,7 +53,7 @@ def measured(generator: Generator, height: Tensor, resolution_m: float, survey: 
     return seen + survey.noise_m * torch.randn((size, size), generator=generator)
 
 
-def surveyed(generator: Generator, size: int, resolution_m: float, survey: Survey) -> Tensor:
+def make_valid_mask(generator: Generator, size: int, resolution_m: float, survey: Survey) -> Tensor:
     """True where there is data; (size, size)."""
     across = size * resolution_m
     mean_hole = 60.0  # square meters
@@ -69,8 +69,8 @@ def surveyed(generator: Generator, size: int, resolution_m: float, survey: Surve
         inside = along.square() / longer[i] + across_it.square() * longer[i] < radius[i].square()
         return torch.where(inside, 1.0, -torch.inf)
 
-    lost = highest(size, resolution_m, u[0] * across, u[1] * across, radius * longer.sqrt(), hole) > 0
-    x, y = (c - across / 2 for c in coordinates(size, resolution_m))
+    lost = render_highest(size, resolution_m, u[0] * across, u[1] * across, radius * longer.sqrt(), hole) > 0
+    x, y = (c - across / 2 for c in compute_coordinates(size, resolution_m))
     for angle, shift, width in (torch.rand((survey.swaths, 3), generator=generator)).tolist():
         along = math.cos(angle * math.pi) * x + math.sin(angle * math.pi) * y
         lost = lost | ((along - (shift - 0.5) * across).abs() < 1 + 4 * width)

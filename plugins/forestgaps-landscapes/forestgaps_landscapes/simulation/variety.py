@@ -9,17 +9,17 @@ from typing import Literal, get_args
 import torch
 
 from forestgaps_core.runtime.rng import uniform
-from forestgaps_landscapes.gaps import Gaps
-from forestgaps_landscapes.landscape import Settings
-from forestgaps_landscapes.stand import Stand
-from forestgaps_landscapes.survey import Survey
-from forestgaps_landscapes.terrain import Terrain
+from forestgaps_landscapes.simulation.gaps import Gaps
+from forestgaps_landscapes.simulation.landscape import Settings
+from forestgaps_landscapes.simulation.stand import Stand
+from forestgaps_landscapes.simulation.survey import Survey
+from forestgaps_landscapes.simulation.terrain import Terrain
 
 Forest = Literal["any", "rainforest", "broadleaf", "conifer", "open", "plantation"]
 FORESTS: tuple[str, ...] = get_args(Forest)[1:]
 
 # Least and most of each setting of a stand, by kind of forest.
-STANDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+STAND_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "rainforest": {
         "height_m": (20, 36),
         "height_spread": (0.08, 0.18),
@@ -78,7 +78,7 @@ STANDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 
 
-def drawn_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], gap_fraction: tuple[float, float]) -> Settings:
+def sample_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], gap_fraction: tuple[float, float]) -> Settings:
     """The settings of one landscape, a function of the arguments.
 
     Steepness and gap fraction are drawn evenly in their logarithm: gentle ground and closed canopy are common.
@@ -102,8 +102,8 @@ def drawn_settings(seed: int, forest: Forest, slope_deg: tuple[float, float], ga
         roughness_m=log_between(0.03, 0.25),
         elevation_m=between(0, 2500),
     )
-    stand = Stand(**{name: between(*limits) for name, limits in STANDS[kind].items()})
-    gaps = Gaps(share=log_between(*gap_fraction), exponent=between(1.7, 2.2), fresh=between(0.2, 0.8))
+    stand = Stand(**{name: between(*limits) for name, limits in STAND_RANGES[kind].items()})
+    gaps = Gaps(fraction=log_between(*gap_fraction), exponent=between(1.7, 2.2), fresh=between(0.2, 0.8))
     survey = Survey(
         noise_m=log_between(0.02, 0.12),
         foliage_m=between(0.4, 1.2),

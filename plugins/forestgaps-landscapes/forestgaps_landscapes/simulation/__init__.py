@@ -1,0 +1,1 @@
+"""Simulate terrain, trees, gaps and a survey of them."""
