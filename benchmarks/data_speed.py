@@ -29,10 +29,10 @@ from interleaved import Comparison, interleaved, record, save, spread, surroundi
 from torch import Tensor, nn
 
 from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, TileLoader, Trainer
-from forestgaps_core.config.optimizers import AdamW
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet
 from forestgaps_normalization.batch import BatchNormConfig
+from forestgaps_optimizers import AdamW
 from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.training.crops import SiteLayers
 
@@ -105,7 +105,7 @@ def trainer_of(model: nn.Module, loss: Any) -> Trainer:
     return Trainer(
         model=model,
         loss=loss,
-        optimizer=AdamW().build([model, loss]),
+        optimizer=AdamW().build([model]),
         train_batch=maker,
         environment=Environment(device="cpu"),
     )

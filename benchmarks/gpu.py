@@ -50,10 +50,11 @@ try:
     from torch.utils.flop_counter import FlopCounterMode
 
     from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, Tile, TileLoader, Tiles, Trainer
-    from forestgaps_core.config.optimizers import AdamW, clip
+    from forestgaps_core.training.optimizer_step import clip_gradients
     from forestgaps_losses.bce import Bce
     from forestgaps_models import GroundUNet, HeightUNet
     from forestgaps_normalization.batch import BatchNormConfig
+    from forestgaps_optimizers import AdamW
 except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is missing: this benchmark needs torch 2.11 or newer, attrs, pluggy and numpy")
 
@@ -194,7 +195,7 @@ def trainer_of(name: str, precision: str, device: torch.device, *, compiled: boo
     return Trainer(
         model=model,
         loss=loss,
-        optimizer=AdamW(learning_rate=2e-3).build([model, loss]),
+        optimizer=AdamW(learning_rate=2e-3).build([model]),
         train_batch=BatchMaker(thresholds=THRESHOLDS, augmentation=AUGMENTATION),
         evaluation_batch=BatchMaker(thresholds=Thresholds(values=LEVELS)),
         environment=Environment(device=device.type, precision=precision, compile=compiled),
@@ -249,7 +250,7 @@ def graph_of_step(trainer: Trainer, tiles: Tiles) -> Callable[[], object]:
         with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False):
             logits = trainer.model(batch.dsm, batch.valid, batch.thresholds)
         trainer.loss(logits.float(), batch).backward()  # type: ignore[misc]
-        clip([parameter.grad for parameter in parameters if parameter.grad is not None], 1.0)
+        clip_gradients([parameter.grad for parameter in parameters if parameter.grad is not None], 1.0)
         optimizer.step()
 
     return captured(step)

@@ -4,7 +4,7 @@
 
 - Optimizer: AdamW fused, as ours is by default, beside torch's default (one kernel for all parameters against several for each), on
   the parameters of ground_unet. Goal 0.40 (0.33 was measured).
-- Clipping: `forestgaps_core.config.optimizers.clip` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients,
+- Clipping: `forestgaps_core.training.optimizer_step.clip_gradients` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients,
   after the same norm.
 - Averaged weights: what a step of the callback `ema_weights` takes, as a share of a training step of ground_unet on 8 tiles of
   256 x 256 pixels. Goal 0.02. A loop over the weights, tensor by tensor, besides.
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from forestgaps_callbacks.ema_weights import EmaWeights
 from forestgaps_core import Batch, Environment, Trainer
-from forestgaps_core.config.optimizers import clip
+from forestgaps_core.training.optimizer_step import clip_gradients
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet, HeightUNet, UNet
 from forestgaps_normalization.batch import BatchNormConfig
@@ -66,7 +66,7 @@ def clipping(rounds: int) -> Comparison:
     ours = [parameter.grad for parameter in with_gradients(network("ground_unet")) if parameter.grad is not None]
     jobs = {
         "torch": partial(repeat, partial(torch.nn.utils.clip_grad_norm_, theirs, 1e-3), 10),
-        "ours": partial(repeat, partial(clip, ours, 1e-3), 10),
+        "ours": partial(repeat, partial(clip_gradients, ours, 1e-3), 10),
     }
     return Comparison("10 times clipping", interleaved(jobs, rounds=rounds), reference="torch", goals={"ours": 1.0})
 

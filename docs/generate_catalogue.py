@@ -10,7 +10,6 @@ from typing import Any
 
 from generate_tables import escape_prose, settings_table
 
-from forestgaps_core.config.optimizers import OPTIMIZERS
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins, load_target
 
@@ -47,8 +46,6 @@ def catalogue_pages(note: str) -> dict[str, str]:
     """Return the text of each page of the catalogue by its name, `index` included."""
     plugins = Plugins.discover()
     pages = {kind: kind_page(kind, plugins) for kind in KINDS}
-    if "optimizer" not in KINDS:
-        pages["optimizer"] = optimizer_page()
     pages |= {table: table_page(table, plugins) for table in TABLES}
     pages["index"] = index_page(pages)
     return {name: "\n".join([lines[0], "", note, *lines[1:]]).rstrip("\n") + "\n" for name, lines in pages.items()}
@@ -90,13 +87,6 @@ def kind_page(kind: str, plugins: Plugins) -> list[str]:
             lines += entry(
                 kind, component.name, component.load(), f"Package `{component.plugin.distribution}`, `{component.place}`"
             )
-    return lines
-
-
-def optimizer_page() -> list[str]:
-    lines = [*heading("optimizer"), "Table `[optimizer]` of a [run file](../run-file.md)."]
-    for name, target in OPTIMIZERS.items():
-        lines += entry("optimizer", name, load_target(target, name), "Package `forestgaps-core`")
     return lines
 
 

@@ -42,6 +42,10 @@ class PluginHooks:
         """Metrics by name; `[metrics.LABEL]` of a run file."""
 
     @hookspec
+    def forestgaps_optimizers(self) -> Mapping[str, str]:
+        """Optimizers by name; `[optimizer]` of a run file."""
+
+    @hookspec
     def forestgaps_schedulers(self) -> Mapping[str, str]:
         """Learning-rate schedules by name; `[scheduler]` of a run file."""
 

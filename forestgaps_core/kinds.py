@@ -20,12 +20,14 @@ class Kind:
         makes: What `build` returns.
         arguments: What `build` may ask for, by name, each with its meaning.
         several: Whether a run file names several, each under a label of its own (`[metrics.gaps]`).
+        default: The table of a run file that has none of its own. Names are full, so that no other package can take its place.
     """
 
     hook: str
     makes: str
     arguments: Mapping[str, str] = field(factory=dict)
     several: bool = False
+    default: Mapping[str, Any] | None = None
 
 
 KINDS: Mapping[str, Kind] = {
@@ -53,6 +55,12 @@ KINDS: Mapping[str, Kind] = {
             "thresholds": "the run's thresholds, meters, ascending",
             "gap_fraction": "function that returns the gap fraction at each of those thresholds in the training split, a tuple",
         },
+    ),
+    "optimizer": Kind(
+        "forestgaps_optimizers",
+        "a `torch.optim.Optimizer`",
+        {"modules": "list of `nn.Module`: the network first, then the loss if it is a module"},
+        default={"name": "forestgaps-optimizers:adamw"},
     ),
     "scheduler": Kind(
         "forestgaps_schedulers",

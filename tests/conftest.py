@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.plugins.entry_points import read_entry_points
+from forestgaps_core.plugins.registry import GROUP, Plugins
 
 from .command_line import CommandLine
 
@@ -51,12 +52,24 @@ threads = 1
 """
 
 
+DEFAULTS = ("forestgaps-optimizers",)  # offer what a run file uses without naming it
+
+
+def default_plugins(*files: Path) -> Plugins:
+    """The packages that every run file needs, and these local files."""
+    found = Plugins()
+    for point in read_entry_points(GROUP):
+        if point.distribution in DEFAULTS:
+            found.add_entry_point(point)
+    for file in files:
+        found.add_file(file)
+    return found
+
+
 @pytest.fixture(scope="session")
 def plugins() -> Plugins:
-    """Only the example plugin, whatever is installed."""
-    found = Plugins()
-    found.add_file(EXAMPLE_PLUGIN)
-    return found
+    """Only the example plugin and what run files use by default, whatever is installed."""
+    return default_plugins(EXAMPLE_PLUGIN)
 
 
 @pytest.fixture(scope="session")

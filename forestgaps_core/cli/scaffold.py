@@ -67,6 +67,7 @@ EXAMPLES: Mapping[str, Example] = {
     "model": Example("a small network that predicts a distribution of canopy height at each pixel", ("width", "24")),
     "normalization": Example("features over their root mean square", ("eps", "1e-6")),
     "loss": Example("a power of the distance between probability and survey", ("exponent", "1.5"), suffix=""),
+    "optimizer": Example("steps of one size, in the direction of the sign of the mean gradient", ("momentum", "0.95")),
     "scheduler": Example("a straight line down to a share of the base rate", ("floor", "0.05"), suffix="", needs=()),
     "metrics": Example("the share of pixels called right", ("probability", "0.4")),
     "callbacks": Example("the number of optimizer steps, written into the run folder", ("file", '"count.txt"'), needs=()),

@@ -10,14 +10,20 @@ from typing import Any, get_args, get_type_hints
 import attrs
 
 from forestgaps_core.config.converter import format_value, unstructure
-from forestgaps_core.config.optimizers import OPTIMIZERS
-from forestgaps_core.config.run_file import SECTIONS, SETTINGS, optimizer_class
+from forestgaps_core.config.run_file import SECTIONS, SETTINGS
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import KINDS, build
 from forestgaps_core.plugins.names import format_error, list_usable_names
-from forestgaps_core.plugins.registry import Plugins, load_target
+from forestgaps_core.plugins.registry import Plugins
 
-ALIASES = {"metric": "metrics", "callback": "callbacks", "losses": "loss", "models": "model", "schedulers": "scheduler"}
+ALIASES = {
+    "metric": "metrics",
+    "callback": "callbacks",
+    "losses": "loss",
+    "models": "model",
+    "optimizers": "optimizer",
+    "schedulers": "scheduler",
+}
 
 
 def explain_topic(topic: str, plugins: Plugins) -> str:
@@ -40,11 +46,6 @@ def explain_topic(topic: str, plugins: Plugins) -> str:
     if not name:
         return "\n".join(list_components(section, plugins))
     header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
-    if section == "optimizer":
-        try:
-            return "\n".join(describe_settings(optimizer_class(name), header))
-        except PluginError as error:
-            raise ConfigError(str(error), "explain") from error
     component = plugins.component(section, name)
     try:
         return "\n".join([*describe_settings(component.load(), header), "", f"offered by {component.plugin}"])
@@ -65,10 +66,6 @@ def list_sections() -> Iterator[str]:
 
 
 def list_components(section: str, plugins: Plugins) -> Iterator[str]:
-    if section == "optimizer":
-        for name, target in OPTIMIZERS.items():
-            yield f"{section}.{name}  {first_line(load_target(target, name))}"
-        return
     for name, component in list_usable_names(plugins.components(section)).items():
         try:
             line = first_line(component.load())

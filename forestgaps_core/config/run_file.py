@@ -27,14 +27,13 @@ from forestgaps_core.config.converter import (
     unstructure,
     validate_path,
 )
-from forestgaps_core.config.optimizers import OPTIMIZERS, AdamW
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.files.bounded_reading import read_bytes
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import format_error, full_name, list_usable_names
-from forestgaps_core.plugins.registry import CORE, Component, Plugin, Plugins, load_target
+from forestgaps_core.plugins.registry import Component, Plugin, Plugins
 from forestgaps_core.runtime.environment import Environment
 
 
@@ -111,7 +110,7 @@ class Config:
     model: Any
     loss: Any
     normalization: Any = None
-    optimizer: Any = field(factory=AdamW)
+    optimizer: Any = None
     scheduler: Any = None
     metrics: Mapping[str, Any] = field(factory=dict)
     callbacks: Mapping[str, Any] = field(factory=dict)
@@ -235,6 +234,8 @@ def read_config(
         elif section in required:
             known = ", ".join(list_usable_names(plugins.components(section))) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
+        elif set(required) >= set(REQUIRED) and section in KINDS and (default := KINDS[section].default) is not None:
+            fields[section] = reader.read_default(section, default)
     if reader.unknown is not None:  # once, however many names there are
         reader.problems[reader.unknown] += f". {plugins.advice()}"
     if reader.problems:
@@ -262,6 +263,15 @@ class _Reader:
             return {label: self.read_labelled(section, label, chosen) for label, chosen in value.items()}
         return self.read_component(section, value, (section,))
 
+    def read_default(self, section: str, table: Mapping[str, Any]) -> Any:
+        """What the file has where it has no such table."""
+        known = len(self.problems)
+        value = self.read_section(section, table)
+        for place, problem in enumerate(self.problems[known:], known):
+            reason = problem.partition(": ")[2]
+            self.problems[place] = f"{section}: the table is missing, and its default cannot be used: {reason}"
+        return value
+
     def read_labelled(self, kind: str, label: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             self.problems.append(
@@ -281,14 +291,14 @@ class _Reader:
         where = ".".join(place)
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             found = "is missing" if name is None else f"found {format_value(name)}"
-            known = OPTIMIZERS if kind == "optimizer" else list_usable_names(self.plugins.components(kind))
+            known = list_usable_names(self.plugins.components(kind))
             self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
             return None
         try:
             config_class = self.find_config_class(kind, name, where)
         except PluginError as error:
             self.problems.append(f"{where}.name: {error}")
-            unknown = kind != "optimizer" and ":" not in name and name not in self.plugins.components(kind)
+            unknown = ":" not in name and name not in self.plugins.components(kind)
             if unknown and not self.plugins.missing_package(kind, name):
                 self.unknown = len(self.problems) - 1
             return None
@@ -300,8 +310,6 @@ class _Reader:
             return None
 
     def find_config_class(self, kind: str, name: str, where: str) -> type:
-        if kind == "optimizer":
-            return optimizer_class(name)
         component = self.plugins.component(kind, name, advised=False)
         self.names[where] = component.full_name
         return component.load()
@@ -310,17 +318,6 @@ class _Reader:
         config, problems = structure_config(value, config_class, place)
         self.problems += problems
         return config if problems or self.folder is None else resolve_paths(config, self.folder.absolute())
-
-
-def optimizer_class(name: str) -> type:
-    """Raises:
-    PluginError: There is no optimizer of this name.
-    """
-    owner, _, short = name.rpartition(":")
-    if short not in OPTIMIZERS or owner not in ("", CORE):
-        raise PluginError(f"no optimizer named {name!r}{nearest(short, OPTIMIZERS)}; there is: {', '.join(OPTIMIZERS)}")
-    chosen: type = load_target(OPTIMIZERS[short], f"the optimizer {short!r}")
-    return chosen
 
 
 def resolve_paths(config: Any, folder: Path) -> Any:
@@ -430,12 +427,6 @@ def make_table(config: Config, plugins: Plugins) -> dict[str, Any]:
 
 
 def make_component_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
-    if kind == "optimizer":
-        place = f"{type(chosen).__module__}:{type(chosen).__qualname__}"
-        name = next((name for name, target in OPTIMIZERS.items() if target == place), None)
-        if name is None:
-            raise PluginError(f"the optimizer {place} is none of {', '.join(OPTIMIZERS)}, so a run file cannot name it")
-        return {"name": name, **unstructure(chosen)}
     component = plugins.component_of(kind, chosen, config.names.get(f"{kind}.{label}" if label else kind))
     try:
         settings = unstructure(chosen)

@@ -26,6 +26,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "data": ("resolution_m", "train", "validation", "test"),
     "callbacks": (),  # their events are checked where they are sent
 }
+TYPES: Mapping[str, type] = {"model": nn.Module, "optimizer": torch.optim.Optimizer}
 log = logging.getLogger("forestgaps")
 
 
@@ -66,7 +67,7 @@ def check_built(kind: str, thing: object, name: Name) -> None:
     what = f"{name()} made a {type(thing).__name__}, expected {KINDS[kind].makes}"
     if missing := [part for part in PARTS.get(kind, ()) if not hasattr(thing, part)]:
         raise PluginError(f"{what}; it has no {', '.join(missing)}")
-    if kind not in PARTS and not (isinstance(thing, nn.Module) if kind == "model" else callable(thing)):
+    if kind not in PARTS and not (isinstance(thing, TYPES[kind]) if kind in TYPES else callable(thing)):
         raise PluginError(what)
     if kind == "data":
         check_data(thing, name)

@@ -93,7 +93,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         steps = -(-batches // length.accumulate)
         parts = {
             "loss": loss,
-            "optimizer": config.optimizer.build([model, loss]),
+            "optimizer": build_optimizer(config, [model, loss] if isinstance(loss, nn.Module) else [model]),
             "scheduler": build_component(
                 "scheduler", config.scheduler, {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
             )
@@ -151,6 +151,12 @@ def find_normalization(config: Config) -> Any:
         raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
     factory = build_component("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
     return LayerFactory(factory, partial(describe_class, "normalization", config.normalization))
+
+
+def build_optimizer(config: Config, modules: list[nn.Module]) -> Any:
+    if config.optimizer is None:
+        raise ConfigError('optimizer: a training needs one; add [optimizer] with name = "adamw", say')
+    return build_component("optimizer", config.optimizer, {"modules": lambda: modules})
 
 
 def measure_gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """Conformance checks and example data for the tests of any plugin."""
 
-from forestgaps_core.testing.conformance import CHECKS as CHECKS
+from forestgaps_core.testing.checks import CHECKS as CHECKS
 from forestgaps_core.testing.conformance import THRESHOLDS as THRESHOLDS
 from forestgaps_core.testing.conformance import build_component as build_component
 from forestgaps_core.testing.conformance import check_callback as check_callback
@@ -16,3 +16,4 @@ from forestgaps_core.testing.conformance import example_batch as example_batch
 from forestgaps_core.testing.conformance import example_logits as example_logits
 from forestgaps_core.testing.conformance import fill_invalid_with_garbage as fill_invalid_with_garbage
 from forestgaps_core.testing.conformance import require_close as require_close
+from forestgaps_core.testing.optimizer_conformance import check_optimizer as check_optimizer

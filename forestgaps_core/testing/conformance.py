@@ -78,6 +78,7 @@ def build_component(kind: str, config: Any, **arguments: Any) -> Any:
         "thresholds": THRESHOLDS,
         "batch_per_device": 8,
         "gap_fraction": lambda: (0.05, 0.1, 0.3),
+        "modules": [],
         "total_steps": 100,
         "steps_per_epoch": 10,
         "run_folder": Path(),
@@ -314,13 +315,3 @@ def require_same(found: Mapping[str, float], expected: Mapping[str, float], sent
         other = found[name]
         equal = (math.isnan(value) and math.isnan(other)) or math.isclose(value, other, rel_tol=1e-12, abs_tol=1e-12)
         assert equal, f"{sentence}: {name} is {other} instead of {value}"
-
-
-CHECKS = {
-    "loss": check_loss,
-    "metrics": check_metric,
-    "scheduler": check_scheduler,
-    "normalization": check_normalization,
-    "model": check_model,
-    "data": check_data,
-}

@@ -28,6 +28,7 @@ from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error
 from forestgaps_core.plugins.provenance import list_components
 from forestgaps_core.plugins.registry import TABLES, Plugins
 from forestgaps_core.testing import conformance as testing
+from forestgaps_core.testing.checks import CHECKS
 
 MANY_MODULES = 40  # of one other package; torch has 1,500, numpy 150
 CORE_NEEDS = ("forestgaps_core", "pluggy", "attr", "attrs", "packaging", "typing_extensions")
@@ -141,7 +142,7 @@ def check_component(kind: str, component: Component) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 testing.check_callback(config, Path(folder))
         else:
-            testing.CHECKS[kind](config)
+            CHECKS[kind](config)
     except ForestgapsError as error:  # it asks for something that is not there, such as a folder of data or another setting
         raise NotCheckedError(f"what it builds: {format_error(error)}") from error
 

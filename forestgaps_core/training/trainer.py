@@ -148,6 +148,7 @@ class Trainer:
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             blamed=Blamed(self._named("scheduler", self.scheduler)),
+            blamed_optimizer=Blamed(self._named("optimizer", self.optimizer)),
             watch=watch,
             scaler=torch.amp.GradScaler(self.device.type, enabled=self.environment.precision == "16"),
         )

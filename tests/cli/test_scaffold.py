@@ -49,7 +49,7 @@ def run(command, packages, **settings):
 
 def test_every_kind_can_be_begun():
     assert set(SINGULAR.values()) == set(EXAMPLES) == set(KINDS)
-    assert sorted(SINGULAR) == ["callback", "data", "loss", "metric", "model", "normalization", "scheduler"]
+    assert sorted(SINGULAR) == ["callback", "data", "loss", "metric", "model", "normalization", "optimizer", "scheduler"]
 
 
 def test_the_tests_of_every_package_pass_at_once_and_without_a_warning(packages):

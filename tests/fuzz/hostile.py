@@ -12,7 +12,6 @@ import attrs
 import tomli_w
 from hypothesis import strategies as st
 
-from forestgaps_core.config.optimizers import OPTIMIZERS
 from forestgaps_core.config.run_file import SECTIONS, SETTINGS
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
@@ -54,7 +53,7 @@ TEXTS = [
     *(
         "os:system",
         "builtins:eval",
-        "forestgaps_core.config.optimizers:AdamW",
+        "forestgaps_optimizers.adamw:AdamW",
         "forestgaps-losses:dice",
         ":",
         "a:b:c",
@@ -149,9 +148,6 @@ def offered(plugins: Plugins) -> dict[str, dict[str, type]]:
     found: dict[str, dict[str, type]] = {section: {"": kind} for section, kind in SETTINGS.items()}
     for kind in KINDS:
         found[kind] = {name: offers[0].load() for name, offers in plugins.components(kind).items()}
-    from forestgaps_core.plugins.registry import load_target
-
-    found["optimizer"] = {name: load_target(target, name) for name, target in OPTIMIZERS.items()}
     return found
 
 

@@ -12,15 +12,13 @@ from forestgaps_core import load_config, save_network, train_model
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.plugins.registry import Plugins
 
-from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 
 @pytest.fixture(scope="session")
 def local_plugins() -> Plugins:
-    """Only the example plugin, whatever is installed."""
-    found = Plugins()
-    found.add_file(EXAMPLE_PLUGIN)
-    return found
+    """Only the example plugin and what run files use by default, whatever is installed."""
+    return default_plugins(EXAMPLE_PLUGIN)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from forestgaps_core.files.atomic import write_text
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.run import evaluate_run, resume_training
 
-from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_code_in_a_run_folder_is_never_run_by_itself(run, trap, tmp_path, local_
     Plugins.discover()
     assert not trap.exists()
     with pytest.raises(ConfigError, match="plugins"):  # without the plugin it says where its code lies, and leaves it there
-        resume_training(run, plugins=Plugins())
+        resume_training(run, plugins=default_plugins())
     assert not trap.exists()
 
 
@@ -212,7 +212,7 @@ def test_a_run_is_not_made_where_a_link_points(tmp_path, victim, local_plugins):
 def test_versions_that_are_none_are_left_out_of_the_message(text, run, capsys):
     (run / "versions.json").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as told:
-        resume_training(run, plugins=Plugins())
+        resume_training(run, plugins=default_plugins())
     cli.say_error(str(told.value))
     assert "\x1b" not in capsys.readouterr().err
 

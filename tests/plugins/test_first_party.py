@@ -7,12 +7,14 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
-from forestgaps_core.config.run_file import read_config
+from forestgaps_core.config.run_file import load_config, make_table, read_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.inference.model_folder import find_installed_network
 from forestgaps_core.plugins.first_party import explain_missing_package
 from forestgaps_core.plugins.names import Plugin
 from forestgaps_core.plugins.registry import Plugins
+
+from ..conftest import EXAMPLE_PLUGIN
 
 NAMES = [
     ("command", "gaps", "forestgaps-gaps"),
@@ -99,3 +101,20 @@ def test_a_recipe_that_is_not_installed_names_its_package(alone, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["config", "init", "--recipe", "best"])
     assert "no recipe named 'best': it comes with forestgaps-rasters, which is not installed" in str(result.exception)
+
+
+def test_a_default_whose_package_is_not_installed_names_the_package(run_file):
+    plugins = Plugins()
+    plugins.add_file(EXAMPLE_PLUGIN)
+    with pytest.raises(ConfigError) as error:
+        load_config(run_file, plugins=plugins)
+    assert (
+        "optimizer: the table is missing, and its default cannot be used: no optimizer named 'forestgaps-optimizers:adamw': "
+        "forestgaps-optimizers is not installed; pip install forestgaps-optimizers"
+    ) in error.value.problems
+
+
+def test_the_default_is_in_the_resolved_run_file(run_file, plugins):
+    table = make_table(load_config(run_file, plugins=plugins), plugins)
+    assert table["optimizer"]["name"] == "forestgaps-optimizers:adamw"
+    assert table["optimizer"]["learning_rate"] == 1e-3

@@ -21,7 +21,7 @@ from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.rehearsal import try_resuming
 from forestgaps_core.runs.run import evaluate_run, resume_training, train_model
 
-from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 PARTS = EXAMPLE_PLUGIN.read_text(encoding="utf-8")
 QUESTION = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 20, torch.ones(1, 1, 16, 16, dtype=torch.bool)
@@ -139,17 +139,15 @@ def test_another_version_of_a_local_file_is_kept_beside_the_earlier_one(tmp_path
     mine = tmp_path / "mine.py"
     mine.write_text(PARTS)
     (tmp_path / "run.toml").write_text(RUN_FILE.replace("epochs = 3", "epochs = 1"))
-    plugins = Plugins()
-    plugins.add_file(mine)
+    plugins = default_plugins(mine)
     run = tmp_path / "run"
     train_model(load_config(tmp_path / "run.toml", plugins=plugins), run, plugins=plugins)
     with pytest.raises(
         PluginError, match=r"local file mine.py is not given; if you trust it, give its copy: -p .*run/plugins/mine.py"
     ):
-        resume_training(run, plugins=Plugins())
+        resume_training(run, plugins=default_plugins())
     mine.write_text(PARTS + "\n# Changed.\n")
-    changed = Plugins()
-    changed.add_file(mine)
+    changed = default_plugins(mine)
     with caplog.at_level(logging.WARNING):
         resume_training(run, plugins=changed)
     assert "resuming with mine.py sha256:" in caplog.text

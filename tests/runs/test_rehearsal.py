@@ -13,7 +13,7 @@ from forestgaps_core.runs.rehearsal import try_resuming, try_run
 from forestgaps_core.runs.run import resume_training, train_model
 from forestgaps_core.runs.run_folder import refuse_folder
 
-from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 FAULTS = '''
 from pathlib import Path
@@ -97,10 +97,7 @@ def forestgaps_metrics():
 @pytest.fixture
 def plugins(tmp_path) -> Plugins:
     (tmp_path / "faults.py").write_text(FAULTS)
-    found = Plugins()
-    found.add_file(EXAMPLE_PLUGIN)
-    found.add_file(tmp_path / "faults.py")
-    return found
+    return default_plugins(EXAMPLE_PLUGIN, tmp_path / "faults.py")
 
 
 def places(plugins: Plugins) -> list[tuple[Path, int, int]]:
@@ -169,9 +166,7 @@ def test_a_config_whose_settings_no_run_file_can_hold_is_refused_before_the_run(
         "    def build(self):\n        return lambda logits, batch: logits.mean()\n\n"
         '@hookimpl\ndef forestgaps_losses():\n    return {"odd": Odd}\n'
     )
-    plugins = Plugins()
-    plugins.add_file(EXAMPLE_PLUGIN)
-    plugins.add_file(tmp_path / "odd.py")
+    plugins = default_plugins(EXAMPLE_PLUGIN, tmp_path / "odd.py")
     (tmp_path / "run.toml").write_text(RUN_FILE.replace('"binary"', '"odd"'))
     config = load_config(tmp_path / "run.toml", plugins=plugins)
     with pytest.raises(PluginError, match=r"the loss 'odd' of odd.py .* cannot be written to a run file: found a set"):

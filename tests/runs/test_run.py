@@ -23,7 +23,7 @@ from forestgaps_core.runs.rehearsal import try_run
 from forestgaps_core.runs.run import calibrate_run, fit_run
 from forestgaps_core.runs.run_folder import write_run_folder
 
-from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 
 def weights(folder):
@@ -84,7 +84,7 @@ def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, 
     with pytest.raises(
         PluginError, match=r"cannot be used: the local file example_plugin.py is not given; .*give its copy: -p .*example_plugin.py"
     ):
-        resume_training(tmp_path / "run", plugins=Plugins())
+        resume_training(tmp_path / "run", plugins=default_plugins())
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path):

@@ -26,7 +26,7 @@ name = "net"
 name = "binary"
 
 [optimizer]
-name = "adamw"
+name = "descent"
 learning_rate = 0.05
 
 [training]

@@ -130,3 +130,18 @@ def forestgaps_models():
 @hookimpl
 def forestgaps_losses():
     return {"binary": Binary}
+
+
+@frozen(kw_only=True)
+class Descent:
+    """Adam with weight decay."""
+
+    learning_rate: float = field(default=1e-3, metadata={"help": "Of each step."})
+
+    def build(self, modules):
+        return torch.optim.AdamW(modules[0].parameters(), lr=self.learning_rate)
+
+
+@hookimpl
+def forestgaps_optimizers():
+    return {"descent": Descent}
