@@ -76,7 +76,7 @@ def simulated_sites(count: int) -> list[Site]:
     return [Site(f"simulated {k}", height, ground) for k, (height, ground) in enumerate(zip(*planes, strict=True))]
 
 
-def smoothed(plane: Array) -> Array:
+def smooth(plane: Array) -> Array:
     """Mean of what is known in 3 x 3 m, NaN where the middle is not."""
     known = np.isfinite(plane)
     share = ndimage.uniform_filter(known.astype(float), 3)
@@ -85,7 +85,7 @@ def smoothed(plane: Array) -> Array:
 
 def roughness(height: Array) -> float:
     """Standard deviation of the canopy about its mean over 3 m, meters."""
-    return float(np.nanstd(height - smoothed(height)))
+    return float(np.nanstd(height - smooth(height)))
 
 
 def semivariogram(height: Array) -> Array:
@@ -114,7 +114,7 @@ def exponent(areas: Array) -> float:
 
 def slopes(ground: Array) -> Array:
     """Degrees, of the ground smoothed over 3 m."""
-    steep = np.degrees(np.arctan(np.hypot(*np.gradient(smoothed(ground)))))
+    steep = np.degrees(np.arctan(np.hypot(*np.gradient(smooth(ground)))))
     return np.nanpercentile(steep, SHARES)
 
 

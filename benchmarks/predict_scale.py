@@ -33,7 +33,7 @@ STRIP = 512  # rows written at once
 class Trivial(nn.Module):
     """A gap is where the surface lies below 400 m: no time, no context."""
 
-    nested = True
+    monotone = True
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
         return (thresholds[:, :, None, None] - (dsm - 400)) / 3

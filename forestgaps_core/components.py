@@ -196,7 +196,7 @@ class Program:
 
     Attributes:
         multiple: Rows and columns of what it is given are multiples of this.
-        nested: Whether its logits rise with the threshold whatever it is given.
+        monotone: Whether its logits increase with the threshold for any input.
         context_m: How far a pixel's answer depends on its surroundings, meters; None where the network does not say.
         made_with: What its engine wants to know of where it was made, such as versions.
     """
@@ -206,7 +206,7 @@ class Program:
     sha256: str = field(validator=matches_re(r"[0-9a-f]{64}"))
     bytes: int = field(validator=gt(0))
     multiple: int = field(default=1, validator=and_(ge(1), le(4096)))
-    nested: bool = False
+    monotone: bool = False
     context_m: float | None = field(default=None, validator=optional(and_(ge(0), le(1e6))))
     made_with: Mapping[str, str] = field(factory=dict, validator=max_len(64))
 

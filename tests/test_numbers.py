@@ -120,7 +120,7 @@ def test_a_bad_step_is_left_out_where_it_is_to_be_skipped(tmp_path, caplog, opti
         tmp_path,
         Source(7),
         optimizer=lambda weights: torch.optim.SGD(weights, lr=1e-2, fused=optimizer),
-        bad_numbers="skip",
+        nonfinite="skip",
         check_every=3,
     )
     trainer.fit(loader, loader, epochs=2)

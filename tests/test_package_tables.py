@@ -26,7 +26,7 @@ EXPORTS = {
     "forestgaps_landscapes": ("Landscape", "Landscapes", "Settings", "simulate"),
     "forestgaps_losses": ("CombinedFocalDiceLoss",),
     "forestgaps_metrics": ("BoundaryScore", "Calibration", "ConfusionMatrix", "Curves", "GapObjects", "GridCells", "Heights"),
-    "forestgaps_models": ("UNet", "View", "network_cost"),
+    "forestgaps_models": ("UNet", "View", "measure_cost"),
     "forestgaps_normalization": ("GroupNormConfig", "convert_normalization"),
     "forestgaps_rasters": ("Rasters", "Site", "predict_raster", "prepare_sites"),
     "forestgaps_schedulers": ("Plateau", "WarmupCosine"),

@@ -50,7 +50,7 @@ class Training:
     max_gradient_value: float = field(
         default=inf, validator=gt(0), metadata={"help": "Each gradient value is clipped to this size; inf leaves them."}
     )
-    bad_numbers: Literal["stop", "skip"] = field(
+    nonfinite: Literal["stop", "skip"] = field(
         default="stop",
         metadata={
             "help": "At a step whose loss or gradient is not finite: stop the run, its weights as they were before, or skip the "
@@ -60,9 +60,9 @@ class Training:
     check_every: int = field(
         default=50, validator=ge(1), metadata={"help": "Steps from one look for such steps to the next; each waits for the device."}
     )
-    callback_errors: Literal["stop", "go_on"] = field(
+    callback_errors: Literal["stop", "continue"] = field(
         default="stop",
-        metadata={"help": "When a callback fails: stop the run, or go_on without what it does. A full disk never stops training."},
+        metadata={"help": "When a callback fails: stop the run, or continue without it. A full disk never stops training."},
     )
     start: str | None = field(
         default=None,

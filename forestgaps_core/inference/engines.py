@@ -36,7 +36,7 @@ class ExportedNetwork(nn.Module):
     def __init__(self, data: bytes, program: Program) -> None:
         super().__init__()
         self.data, self.program = data, program
-        self.nested, self.context_m = program.nested, program.context_m
+        self.monotone, self.context_m = program.monotone, program.context_m
 
     def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
         """Logits (B, K, H, W) of contiguous tensors on the CPU."""

@@ -38,8 +38,9 @@ class Predictor:
     """Probabilities of gap from a DSM.
 
     Attributes:
-        model: With an attribute `nested = True` if its logits rise with the threshold whatever its weights. It may have the methods
-            `parts(dsm, valid)`, (B, C, H, W), and `logits_of(parts, thresholds)`, pixel by pixel, which together do what it does.
+        model: With an attribute `monotone = True` if its logits increase with the threshold for any weights. It may have
+            `compute_distribution(dsm, valid)`, (B, C, H, W), and `compute_logits(distribution, thresholds)`, pixel by pixel, which
+            together do the same.
         thresholds: Meters, those the network was validated at; others may be asked.
         resolution_m: Pixel size the network was trained at.
         calibration: Of its logits; None leaves them.
@@ -91,17 +92,19 @@ class Predictor:
     def _once(self, surface: Tensor, valid: Tensor, thresholds: Tensor, kept: Kept) -> Tensor:
         """Probabilities of the pixels that are kept.
 
-        Where a network says all that thresholds are read off (`parts`), they are read for those pixels only, a few rows at a time
-        so that what is between stays in the cache.
+        If the network has `compute_distribution`, logits are computed for those pixels only, a few rows at a time
+        so that intermediate values stay in the cache.
         """
         with self.environment.autocast(self.device):
             model: Any = self.model
-            if not hasattr(model, "parts"):
+            if not hasattr(model, "compute_distribution"):
                 return self._nested(self._probabilities(model(surface, valid, thresholds)[..., *kept]))
-            parts = model.parts(surface, valid)[..., *kept]
-            step = STRIP_ROWS if self.device.type == "cpu" else parts.shape[-2]
-            strips = parts.split(step, dim=-2)
-            return torch.cat([self._nested(self._probabilities(model.logits_of(strip, thresholds))) for strip in strips], dim=-2)
+            distribution = model.compute_distribution(surface, valid)[..., *kept]
+            step = STRIP_ROWS if self.device.type == "cpu" else distribution.shape[-2]
+            strips = distribution.split(step, dim=-2)
+            return torch.cat(
+                [self._nested(self._probabilities(model.compute_logits(strip, thresholds))) for strip in strips], dim=-2
+            )
 
     def _by_turns(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
         total = torch.zeros((), device=self.device)
@@ -117,7 +120,7 @@ class Predictor:
 
     def _nested(self, probabilities: Tensor) -> Tensor:
         # By construction but for rounding: the running maximum takes care of that.
-        return running_maximum(probabilities) if getattr(self.model, "nested", False) else isotonic_regression(probabilities)
+        return running_maximum(probabilities) if getattr(self.model, "monotone", False) else isotonic_regression(probabilities)
 
 
 # Quarter turns, after a flip or none: all the ways to lay a square on itself. The first leaves it as it is.

@@ -122,7 +122,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         accumulate=length.accumulate,
         max_gradient_norm=length.max_gradient_norm,
         max_gradient_value=length.max_gradient_value,
-        bad_numbers=length.bad_numbers,
+        nonfinite=length.nonfinite,
         check_every=length.check_every,
         callback_errors=length.callback_errors,
         faults=folder / FAULTS,

@@ -44,7 +44,7 @@ class Events:
         self,
         callbacks: Mapping[str, object],
         *,
-        on_error: Literal["stop", "go_on"] = "stop",
+        on_error: Literal["stop", "continue"] = "stop",
         owner: Callable[[str, object], Callable[[], str]] = describe_by_class,
         everywhere_only: bool = False,
     ) -> None:
@@ -89,7 +89,9 @@ class Events:
         what = f"{type(error).__name__}: {format_error(error)} ({where.filename}, line {where.lineno})"
         sentence = f"{self._words(label)} failed at {event}: {what}"
         if self.on_error == "stop":
-            raise PluginError(f"{sentence}; without it, or with training.callback_errors = 'go_on', the run continues") from error
+            raise PluginError(
+                f"{sentence}; without it, or with training.callback_errors = 'continue', the run continues"
+            ) from error
         self._once(label, event, "%s; the run continues", sentence)
 
     def _once(self, label: str, reason: str, sentence: str, *words: str) -> None:

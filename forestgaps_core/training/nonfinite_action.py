@@ -64,7 +64,7 @@ class NonfiniteAction:
         if self.watch.skip and skipped < max(steps, 2):
             log.warning("%s; left out, with %d such steps of the last %d", sentence, skipped, steps)
             return
-        advice = "its data, a lower rate, or training.bad_numbers = 'skip' may help" if not skipped else "so were all steps since"
+        advice = "its data, a lower rate, or training.nonfinite = 'skip' may help" if not skipped else "so were all steps since"
         raise NumbersError(f"{sentence}; {advice}. The weights were not moved; checkpoints of before are whole")
 
 

@@ -71,10 +71,11 @@ class Trainer:
         accumulate: Batches to an optimizer step.
         max_gradient_norm: Gradients are scaled down to this norm; inf leaves them.
         max_gradient_value: Each gradient value is clipped to this size; inf leaves them.
-        bad_numbers: What to do at a step whose loss or gradient is not finite: "stop" the run, its weights as they were before the
+        nonfinite: What to do at a step whose loss or gradient is not finite: "stop" the run, its weights as they were before the
             step, or "skip" the step and go on.
         check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
-        callback_errors: What to do when a callback fails: "stop" the run, or "go_on" and say so once. A disk that fails a callback
+        callback_errors: What to do when a callback fails: "stop" the run, or "continue" and report it once. A disk that fails a
+            callback
             never stops the run.
         processes: Those of the run; a training batch is this one's share of the whole batch.
         faults: Folder for what bad steps were made of; None keeps nothing.
@@ -102,9 +103,9 @@ class Trainer:
     accumulate: int = field(default=1, validator=ge(1))
     max_gradient_norm: float = field(default=1.0, validator=gt(0))
     max_gradient_value: float = field(default=inf, validator=gt(0))
-    bad_numbers: Literal["stop", "skip"] = field(default="stop", validator=in_(("stop", "skip")))
+    nonfinite: Literal["stop", "skip"] = field(default="stop", validator=in_(("stop", "skip")))
     check_every: int = field(default=50, validator=ge(1))
-    callback_errors: Literal["stop", "go_on"] = field(default="stop", validator=in_(("stop", "go_on")))
+    callback_errors: Literal["stop", "continue"] = field(default="stop", validator=in_(("stop", "continue")))
     processes: Processes = ALONE
     faults: Path | None = None
     about: Mapping[str, Any] = field(factory=dict)
@@ -126,7 +127,7 @@ class Trainer:
     _stopped_for_good: bool = field(default=False, init=False)
     _forward: Callable[..., Tensor] = field(init=False)
     _optimizer_step: OptimizerStep = field(init=False)
-    _bad_steps: NonfiniteAction = field(init=False)
+    _nonfinite_action: NonfiniteAction = field(init=False)
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
     _blamed: dict[str, Blamed] = field(factory=dict, init=False)  # the components that are called at each step
@@ -143,7 +144,7 @@ class Trainer:
             self.loss.to(self.device)
         for place, part in (("model", self.model), ("loss", self.loss)):
             self._blamed[place] = Blamed(self._named(place, part))
-        watch = NonfiniteDetector(self.device, skip=self.bad_numbers == "skip")
+        watch = NonfiniteDetector(self.device, skip=self.nonfinite == "skip")
         self._optimizer_step = OptimizerStep(
             optimizer=self.optimizer,
             scheduler=self.scheduler,
@@ -152,7 +153,7 @@ class Trainer:
             watch=watch,
             scaler=torch.amp.GradScaler(self.device.type, enabled=self.environment.precision == "16"),
         )
-        self._bad_steps = NonfiniteAction(watch=watch, folder=self.faults, processes=self.processes)
+        self._nonfinite_action = NonfiniteAction(watch=watch, folder=self.faults, processes=self.processes)
         self._loss_sum = self._zero()
         self.callbacks = label_callbacks(self.callbacks)
         self.events = Events(
@@ -176,9 +177,9 @@ class Trainer:
         if path not in self._requested:
             self._requested.append(path)
 
-    def forget_bad_numbers(self) -> None:
+    def forget_nonfinite(self) -> None:
         """Weights of an earlier step were put back: what was not finite since then is no fault any more."""
-        self._bad_steps.forget(self._now())
+        self._nonfinite_action.forget(self._now())
 
     def _now(self) -> StepPosition:
         return StepPosition(step=self.step, epoch=self.epoch, batch=self.batch)
@@ -207,7 +208,7 @@ class Trainer:
         self.epochs = epochs
         self.steps_per_epoch = -(-len(train) // self.accumulate) if isinstance(train, Sized) else None
         self._train, self._fitting = train, True
-        self.forget_bad_numbers()
+        self.forget_nonfinite()
         try:
             self.events.fit_start(trainer=self)
             while self.epoch < epochs and self.stopped is None:
@@ -232,7 +233,7 @@ class Trainer:
         self.events.epoch_start(trainer=self)
         for group in group_batches(move_to_device(skip_to(train, self.epoch, self.batch), self.device), self.accumulate):
             loss = self.train_step(group)
-            self._loss_sum += loss if self.bad_numbers == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
+            self._loss_sum += loss if self.nonfinite == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
             self.batch += len(group)
             self.step += 1
             self.events.step_end(trainer=self, loss=loss)
@@ -257,7 +258,7 @@ class Trainer:
             if hasattr(self.scheduler, "observe"):
                 self.scheduler.observe(scores)
         self.epoch, self.batch, self._loss_sum, self.scores = self.epoch + 1, 0, self._zero(), scores
-        self._bad_steps.since = self._now()
+        self._nonfinite_action.since = self._now()
         self.events.epoch_end(trainer=self, scores=scores)
         self._write_checkpoints()
 
@@ -274,7 +275,7 @@ class Trainer:
         self._optimizer_step.set_rates(self.step)
         reseed(self.device, seed_of_step(self.environment.seed, self.step))
         self._optimizer_step.forget_gradients()
-        statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.bad_numbers == "skip" else ()
+        statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.nonfinite == "skip" else ()
         losses: list[Tensor] = []
         weights = find_batch_weights(self._train, self.batch, len(group), self.processes)
         for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
@@ -307,7 +308,7 @@ class Trainer:
         return loss
 
     def _check_numbers(self) -> None:
-        self._bad_steps.check(self._now(), self.accumulate, self._looked_at)
+        self._nonfinite_action.check(self._now(), self.accumulate, self._looked_at)
 
     def _looked_at(self, moment: StepPosition) -> NonfiniteReport:
         """The step's batches made again, if the loader can, and taken apart."""
@@ -401,7 +402,7 @@ class Trainer:
         position = state["position"]
         self.epoch, self.batch, self.step = position["epoch"], position["batch"], position["step"]
         self.stopped, self._stopped_for_good = position["stopped"], position["stopped"] is not None
-        self.forget_bad_numbers()
+        self.forget_nonfinite()
 
     def _write_checkpoints(self) -> None:
         """Write those asked for. A failing disk is reported once and does not end the run: the next checkpoint may be written."""

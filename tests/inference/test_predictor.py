@@ -117,7 +117,7 @@ def test_networks_that_contradict_themselves_are_made_nested_by_least_squares():
 
 def test_a_network_nested_by_construction_is_left_as_it_is_but_for_rounding():
     network = Curved()
-    network.nested = True
+    network.monotone = True
     predictor = Predictor(model=network, thresholds=(2.0, 5.0, 10.0), resolution_m=1.0)
     dsm, valid = question()
     found = predictor(dsm, valid)
@@ -177,7 +177,7 @@ def test_what_is_kept_of_an_answer_is_that_part_of_the_whole_and_that_of_the_net
     whole = predictor(batch.dsm, batch.valid, (10.0, 2.0, 5.0))
     kept = predictor(batch.dsm, batch.valid, (10.0, 2.0, 5.0), (slice(11, 50), slice(0, 33)))
     torch.testing.assert_close(kept, whole[..., 11:50, 0:33], rtol=0, atol=1e-6)
-    if not flips and getattr(model, "nested", False):
+    if not flips and getattr(model, "monotone", False):
         with torch.inference_mode():
             surface, levels = fill_invalid(batch.dsm, batch.valid), torch.tensor([[2.0, 5.0, 10.0]])
             plain = calibration(model(surface, batch.valid, levels)).sigmoid()[:, [2, 0, 1]]

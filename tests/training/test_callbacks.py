@@ -110,7 +110,7 @@ def test_a_failing_callback_is_told_once_where_the_run_is_to_go_on(caplog):
         def step_end(self):
             told.append("after")
 
-    events = Events({"broken": Failing(), "after": After()}, on_error="go_on")
+    events = Events({"broken": Failing(), "after": After()}, on_error="continue")
     for _ in range(3):
         events.step_end(trainer=None, loss=None)
     assert told == ["after"] * 3

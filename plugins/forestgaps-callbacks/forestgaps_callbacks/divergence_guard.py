@@ -111,7 +111,7 @@ class DivergenceGuard:
         assert self.good is not None
         for name, part in stateful(trainer).items():
             part.load_state_dict(copy.deepcopy(self.good[name]))
-        trainer.forget_bad_numbers()
+        trainer.forget_nonfinite()
         self.returns += 1
 
     def lower_rates(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:

@@ -11,7 +11,7 @@ from forestgaps_core import Environment, Predictor
 
 
 class Slow(nn.Module):
-    nested = True
+    monotone = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -69,11 +69,11 @@ class Net(nn.Module):
         self.scale = nn.Parameter(0.5 + torch.rand(()))
         self.noise = nn.Parameter(torch.ones(()))
 
-    def heights(self, dsm, valid):
+    def predict_heights(self, dsm, valid):
         return (dsm + nn.functional.max_pool2d(-dsm, 9, 1, 4)) * self.scale
 
     def forward(self, dsm, valid, thresholds):
-        return (thresholds[:, :, None, None] - self.heights(dsm, valid)) / (0.5 + self.noise.abs())
+        return (thresholds[:, :, None, None] - self.predict_heights(dsm, valid)) / (0.5 + self.noise.abs())
 
 
 @frozen(kw_only=True)

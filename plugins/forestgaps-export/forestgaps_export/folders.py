@@ -109,7 +109,7 @@ def made(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> tuple[Progr
         sha256=compute_sha256(data),
         bytes=len(data),
         multiple=graph.multiple,
-        nested=bool(getattr(network, "nested", False)),
+        monotone=bool(getattr(network, "monotone", False)),
         context_m=None if context_m is None else float(context_m),
         made_with=made_with,
     )

@@ -56,7 +56,7 @@ def test_a_folder_maps_like_the_network_it_came_from(original: Path, exported: P
         expected.resolution_m,
         expected.calibration,
     )
-    assert (found.model.nested, found.model.context_m) == (True, getattr(expected.model, "context_m", None))
+    assert (found.model.monotone, found.model.context_m) == (True, getattr(expected.model, "context_m", None))
     for levels in (None, [1.0, 30.0, 4.0]):
         assert (found(dsm, valid, levels) - expected(dsm, valid, levels)).abs().max() < 1e-4
     assert torch.equal(load_predictor(exported / "model.onnx", engine="onnxruntime")(dsm, valid), found(dsm, valid))

@@ -25,5 +25,5 @@ def forestgaps_models() -> Mapping[str, str]:
 
 
 __getattr__, __dir__ = lazy_exports(
-    __name__, [*MODELS.values(), "forestgaps_models.views:View", "forestgaps_models.cost:network_cost"]
+    __name__, [*MODELS.values(), "forestgaps_models.views:View", "forestgaps_models.cost:measure_cost"]
 )

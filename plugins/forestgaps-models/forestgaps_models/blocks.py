@@ -22,8 +22,8 @@ class ResidualBlock(nn.Module):
     three of four. A shortcut that changes the number of channels has a 1x1 convolution.
 
     Args:
-        dropout: Probability of zeroing a whole feature plane between the convolutions in training, because neighbouring
-            pixels of a plane repeat each other (Tompson et al. 2015, arXiv:1411.4280).
+        dropout: Probability of zeroing a whole feature channel between the convolutions in training, because neighboring
+            pixels of a channel repeat each other (Tompson et al. 2015, arXiv:1411.4280).
         drop_path: The layer that skips the branch at random; the identity if None.
         attention: A layer at the end of the branch; the identity if None.
 

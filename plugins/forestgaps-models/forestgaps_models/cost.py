@@ -27,7 +27,7 @@ class Cost:
         return f"{self.parameters / 1e6:.2f} M parameters, {per_pixel / 1e3:.1f} k multiply-adds per pixel"
 
 
-def network_cost(model: nn.Module, *, size: int = 128, thresholds: int = 5) -> Cost:
+def measure_cost(model: nn.Module, *, size: int = 128, thresholds: int = 5) -> Cost:
     """Count one tile of `size` x `size` pixels asked for so many thresholds; runs the network once."""
     device = next(model.parameters()).device
     dsm = torch.zeros(1, 1, size, size, device=device)

@@ -13,7 +13,7 @@ from forestgaps_core import NormFactory
 from forestgaps_models.blocks import ResidualBlock, run_blocks
 from forestgaps_models.convolution import ConvNormAct
 from forestgaps_models.drop_path import DropPath
-from forestgaps_models.encoder_decoder import level_widths
+from forestgaps_models.encoder_decoder import compute_level_widths
 from forestgaps_models.masking import enlarge, mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
@@ -79,7 +79,7 @@ class DeepLabBody(Body):
         self.channels, self.multiple = 2 * base, 2**HALVINGS
         down = sum(2 * blocks * 2**level for level in range(HALVINGS + 1))
         self.reach = down + (max(rates) + 2) * 2**HALVINGS + 4 * 2**FINE  # and two enlargements, and two convolutions between
-        widths = level_widths(base, HALVINGS)
+        widths = compute_level_widths(base, HALVINGS)
         remaining = iter(paths)
         self.down = nn.ModuleList()
         for level, width in enumerate(widths):
@@ -95,7 +95,7 @@ class DeepLabBody(Body):
             )
         context = 4 * base
         self.pyramid = Pyramid(widths[-1], context, normalization, rates=rates, tile_mean=tile_mean)
-        # Few planes from the early layer, so that they do not outweigh the context (the paper's table 1).
+        # Few channels from the early layer, so that they do not outweigh the context (the paper's table 1).
         self.fine = ConvNormAct(widths[FINE], base, normalization, size=1)
         self.join = nn.Sequential(
             ConvNormAct(context + base, context, normalization), ConvNormAct(context, self.channels, normalization)
@@ -125,7 +125,7 @@ class DeepLabV3Plus(EitherHead):
     rates: tuple[int, ...] = field(
         default=(2, 4, 6),
         validator=and_(min_len(1), max_len(16), deep_iterable(and_(ge(1), le(1024)))),
-        metadata={"help": "Dilations of the pyramid's convolutions, in steps of 8 pixels (their distance from the centre)."},
+        metadata={"help": "Dilations of the pyramid's convolutions, in steps of 8 pixels (their distance from the center)."},
     )
     tile_mean: bool = field(
         default=False,
@@ -135,7 +135,7 @@ class DeepLabV3Plus(EitherHead):
         },
     )
 
-    def body(self, inputs: int, normalization: NormFactory) -> DeepLabBody:
+    def make_body(self, inputs: int, normalization: NormFactory) -> DeepLabBody:
         return DeepLabBody(
             inputs,
             normalization,
@@ -143,6 +143,6 @@ class DeepLabV3Plus(EitherHead):
             blocks=self.blocks,
             rates=self.rates,
             tile_mean=self.tile_mean,
-            paths=self.paths(self.blocks * (HALVINGS + 1)),
+            paths=self.make_drop_paths(self.blocks * (HALVINGS + 1)),
             dropout=self.dropout,
         )

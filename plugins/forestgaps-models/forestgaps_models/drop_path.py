@@ -45,7 +45,7 @@ class DropPath(nn.Module):
         return x * (kept / self.keep).to(x.dtype)
 
 
-def depth_shares(blocks: int, rule: Rule) -> list[float]:
+def compute_depth_shares(blocks: int, rule: Rule) -> list[float]:
     """Each block's share of the highest rate, from input to output.
 
     `linear` rises from 0 to 1, because early blocks make what all later ones need; `constant` is 1 everywhere.

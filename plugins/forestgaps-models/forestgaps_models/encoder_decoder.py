@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
-from forestgaps_models.attention import Attention, AttentionGate, block_attention
+from forestgaps_models.attention import Attention, AttentionGate, make_attention
 from forestgaps_models.blocks import PlainBlock, ResidualBlock, run_blocks
 from forestgaps_models.drop_path import DropPath
 from forestgaps_models.masking import mask_features, mask_pyramid
@@ -17,17 +17,17 @@ from forestgaps_models.network import Body
 WIDEST = 8  # times the base: deeper levels cost many parameters and add little
 
 
-def level_widths(base: int, depth: int) -> list[int]:
+def compute_level_widths(base: int, depth: int) -> list[int]:
     """Channels of each level, from the full tile down: doubled at each halving up to 8 times the base."""
     return [base * min(2**level, WIDEST) for level in range(depth + 1)]
 
 
-def block_count(depth: int, blocks: int) -> int:
+def count_blocks(depth: int, blocks: int) -> int:
     """Residual blocks of an `EncoderDecoder`."""
     return blocks * (2 * depth + 1)
 
 
-def convolution_reach(depth: int, blocks: int) -> int:
+def compute_convolution_reach(depth: int, blocks: int) -> int:
     """Pixels that the 3x3 convolutions of a U reach: two a block, down and up, each as wide as the cells of its level."""
     cells = [1 << level for level in range(depth + 1)]
     return 2 * blocks * (sum(cells) + sum(cells[:-1])) + cells[-1]
@@ -37,12 +37,12 @@ class EncoderDecoder(Body):
     """U-Net of residual blocks, or of plain ones.
 
     Level l has the tile at 1/2^l and `base` * 2^l channels (at most 8 times `base`), with `blocks` blocks on the way
-    down and on the way up. Way up: a 2x2 transposed convolution, then the planes of the same size from the way down beside it.
+    down and on the way up. Way up: a 2x2 transposed convolution, then the channels of the same size from the way down beside it.
 
     Args:
-        inputs: Planes of the view.
+        inputs: Channels of the view.
         depth: Halvings; tiles are multiples of 2^depth.
-        paths: The blocks' drop-path layers, from input to output, `block_count(depth, blocks)` of them.
+        paths: The blocks' drop-path layers, from input to output, `count_blocks(depth, blocks)` of them.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597; the blocks: He et al. 2016, arXiv:1512.03385
     """
@@ -61,8 +61,8 @@ class EncoderDecoder(Body):
         block: type[ResidualBlock] | type[PlainBlock] = ResidualBlock,
     ) -> None:
         super().__init__()
-        self.channels, self.multiple, self.reach = base, 2**depth, convolution_reach(depth, blocks)
-        widths = level_widths(base, depth)
+        self.channels, self.multiple, self.reach = base, 2**depth, compute_convolution_reach(depth, blocks)
+        widths = compute_level_widths(base, depth)
         remaining = iter(paths)
 
         def stage(before: int, width: int, stride: int = 1) -> nn.Sequential:
@@ -75,7 +75,7 @@ class EncoderDecoder(Body):
                         stride=stride if place == 0 else 1,
                         dropout=dropout,
                         drop_path=next(remaining),
-                        attention=block_attention(attention, width),
+                        attention=make_attention(attention, width),
                     )
                     for place in range(blocks)
                 )

@@ -1,4 +1,4 @@
-"""Conditioning on the threshold: scale and shift of feature planes as functions of the threshold in meters.
+"""Conditioning on the threshold: scale and shift of feature channels as functions of the threshold in meters.
 
 The network before it never sees the threshold and runs once for a tile. Only what follows runs once per threshold,
 so K thresholds cost much less than K passes.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 WAVES = 2  # a sine and a cosine each, 1 and 2 half waves from 0.5 m to 8 m
 
 
-class ThresholdCode(nn.Module):
+class ThresholdEncoding(nn.Module):
     """Thresholds in meters, (B, K), to codes, (B, K, `width`), float32.
 
     Heights matter by their ratio (1 m to 2 m is as far as 10 m to 20 m), so the code is a small network of the logarithm,
@@ -37,11 +37,12 @@ class ThresholdCode(nn.Module):
 
 
 class Film(nn.Module):
-    """Feature-wise linear modulation: x becomes (1 + scale(code)) x + shift(code), plane by plane.
+    """Feature-wise linear modulation: x becomes (1 + scale(code)) x + shift(code), channel by channel.
 
     It begins as the identity.
 
-    Source: Perez et al. 2018, eq. 2, arXiv:1709.07871 (with the scale counted from 1, so that planes are not silenced at the start)
+    Source: Perez et al. 2018, eq. 2, arXiv:1709.07871 (with the scale counted from 1, so that channels are not silenced at the
+        start)
     """
 
     def __init__(self, channels: int, code_width: int) -> None:
@@ -60,8 +61,8 @@ class Film(nn.Module):
         Returns:
             (B * K, C, H, W), the thresholds of a sample side by side.
         """
-        samples, planes = code.shape[:2]
+        samples, thresholds = code.shape[:2]
         with torch.autocast(x.device.type, enabled=False):
             scale, shift = self.modulation(code).to(x.dtype)[..., None, None].chunk(2, dim=2)
         shared = x.reshape(samples, -1, *x.shape[1:])  # (B, 1 or K, C, H, W)
-        return torch.addcmul(shift, 1 + scale, shared).reshape(samples * planes, *x.shape[1:])
+        return torch.addcmul(shift, 1 + scale, shared).reshape(samples * thresholds, *x.shape[1:])

@@ -18,20 +18,20 @@ from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad, unfold
 
 from forestgaps_models.masking import enlarge
-from forestgaps_models.morphology import opened
+from forestgaps_models.morphology import open_surface
 
 CELLS_M = (2.0, 4.0)  # of the opening, of the envelope
 ENVELOPE_REACH_M = 134.0  # a standard deviation of each Gaussian of the envelope, and half of its windows; the tails hardly matter
 TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 
 
-def odd(meters: float, cell_m: float) -> int:
+def round_up_to_odd(meters: float, cell_m: float) -> int:
     """The odd number of cells nearest to a width from above, at least 1."""
     cells = max(round(meters / cell_m), 1)
     return cells + 1 - cells % 2
 
 
-def cell_pixels(meters: float, resolution_m: float) -> int:
+def choose_cell_pixels(meters: float, resolution_m: float) -> int:
     """The power of two nearest to a width in pixels, at least 1.
 
     A power of two, so that cells fall on the same pixels in every window that begins at a multiple of one.
@@ -39,7 +39,7 @@ def cell_pixels(meters: float, resolution_m: float) -> int:
     return int(2 ** max(round(math.log2(meters / resolution_m)), 0))
 
 
-def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def find_block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Lowest valid pixel of each block of `size` x `size`, and whether it has any. (B, 1, H, W) to (B, 1, h, w) both."""
     rows, columns = (-length % size for length in surface.shape[-2:])
     low = pad(torch.where(valid, surface, math.inf), (0, columns, 0, rows), value=math.inf)
@@ -48,7 +48,7 @@ def block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Ten
     return torch.where(known, minima, 0.0), known
 
 
-def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
+def smooth(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     """Gaussian mean over the known cells within reach; what it says of a cell that is not known itself is not to be read.
 
     Cells beyond the edge are not known either, so an edge of the tile and an edge of the survey are alike.
@@ -60,15 +60,15 @@ def smoothed(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     weight = known.to(cells.dtype)
     # From the mean of each tile, since sums of elevations of thousands of meters would lose decimals.
     anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
-    planes = torch.cat([(cells - anchor) * weight, weight]).contiguous()
-    planes = pad(planes, (reach, reach, reach, reach))
-    planes = conv2d(conv2d(planes, kernel), kernel.transpose(-1, -2))
+    channels = torch.cat([(cells - anchor) * weight, weight]).contiguous()
+    channels = pad(channels, (reach, reach, reach, reach))
+    channels = conv2d(conv2d(channels, kernel), kernel.transpose(-1, -2))
     samples = cells.shape[0]
-    total, count = planes[:samples], planes[samples:]  # a chunk would fix the number of samples when the network is exported
+    total, count = channels[:samples], channels[samples:]  # a chunk would fix the number of samples when the network is exported
     return torch.where(count > 1e-6, anchor + total / count.clamp(min=1e-6), anchor)
 
 
-def low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:
+def compute_low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:
     """Percentile of the known cells in the square of `size` (odd) around each; 0 where there is none."""
     margin = size // 2
     far = torch.where(known, cells, math.inf)
@@ -81,7 +81,7 @@ def low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -
     return torch.where(low.isfinite(), low, 0.0)
 
 
-def at_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tensor:
+def interpolate_to_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tensor:
     """Cells interpolated to the pixels of the surface, and never above it."""
     rows, columns = surface.shape[-2:]
     whole = enlarge(cells, known, size)
@@ -89,7 +89,7 @@ def at_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def ground_by_opening(
+def estimate_ground_by_opening(
     surface: Tensor,
     valid: Tensor,
     resolution_m: float,
@@ -99,15 +99,15 @@ def ground_by_opening(
     cell_m: float = CELLS_M[0],
 ) -> Tensor:
     """Opening of the lowest pixels of cells, smoothed, meters. (B, 1, H, W) in and out."""
-    size = cell_pixels(cell_m, resolution_m)
+    size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
-    minima, known = block_minima(surface, valid, size)
-    low = torch.where(known, opened(minima, known, odd(window_m, cell)), 0.0)
-    return at_pixels(smoothed(low, known, smooth_m / cell), known, size, surface)
+    minima, known = find_block_minima(surface, valid, size)
+    low = torch.where(known, open_surface(minima, known, round_up_to_odd(window_m, cell)), 0.0)
+    return interpolate_to_pixels(smooth(low, known, smooth_m / cell), known, size, surface)
 
 
 @torch.no_grad()
-def ground_by_envelope(
+def estimate_ground_by_envelope(
     surface: Tensor,
     valid: Tensor,
     resolution_m: float,
@@ -123,11 +123,11 @@ def ground_by_envelope(
 
     Each pass takes its own result as the trend of the next.
     """
-    size = cell_pixels(cell_m, resolution_m)
+    size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
-    minima, known = block_minima(surface, valid, size)
-    trend = smoothed(minima, known, trend_m / cell)
+    minima, known = find_block_minima(surface, valid, size)
+    trend = smooth(minima, known, trend_m / cell)
     for _ in range(passes):
-        low = low_percentile(minima - trend, known, odd(window_m, cell), percentile)
-        trend = smoothed(trend + low, known, smooth_m / cell)
-    return at_pixels(trend, known, size, surface)
+        low = compute_low_percentile(minima - trend, known, round_up_to_odd(window_m, cell), percentile)
+        trend = smooth(trend + low, known, smooth_m / cell)
+    return interpolate_to_pixels(trend, known, size, surface)

@@ -10,7 +10,8 @@ them sees, and says how sure it is. Everything finer comes from the surface itse
 
 a mixture of logistic distributions of height with scales s. The first component has no residual: either a filter is right, or
 the ground lies where the others say. Under a closed canopy both may be likely, and a mean of the two would be wrong for sure.
-The logit of a gap is log F - log(1 - F). It rises with t: gaps are nested whatever the weights, and any threshold may be asked.
+The logit of a gap is log F - log(1 - F). It rises with t: gaps are monotone in the threshold for any weights, and any threshold
+may be asked.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from forestgaps_core import NormFactory
 from forestgaps_core.config.thresholds import validate_ascending, validate_distinct
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.candidates import GroundCandidates
-from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
-from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
+from forestgaps_models.drop_path import DropPath, compute_depth_shares, set_drop_path
+from forestgaps_models.encoder_decoder import EncoderDecoder, count_blocks
 from forestgaps_models.masking import enlarge
-from forestgaps_models.network import margin_to
+from forestgaps_models.network import compute_padding
 
 RESIDUAL_M = 5.0  # meters that an output of 1 adds to the ground
 SPREAD_M = 1.5  # scale of the distribution at an output of 0 is this times log 2, plus the least
@@ -53,7 +54,7 @@ class GroundUNet:
     """U-Net on cells of 4 m that estimates the ground from the guesses of classical filters, and with it canopy height.
 
     Starts as a filter and learns which to trust where, and what none of them sees; canopy keeps the detail of the surface.
-    All thresholds come from one pass and never contradict each other. Its network also has `heights(dsm, valid)`, meters.
+    All thresholds come from one pass and never contradict each other. Its network also has `predict_heights(dsm, valid)`, meters.
     Formulas: `forestgaps_models.ground_unet`; guesses: `forestgaps_models.candidates`.
 
     Source: U-Net: Ronneberger et al. 2015, arXiv:1505.04597; its blocks: He et al. 2016, arXiv:1512.03385; openings over growing
@@ -73,7 +74,7 @@ class GroundUNet:
     base: int = field(
         default=16,
         validator=and_(ge(4), le(1024)),
-        metadata={"help": "Feature planes of the U-Net at its first level, doubled below."},
+        metadata={"help": "Feature channels of the U-Net at its first level, doubled below."},
     )
     depth: int = field(
         default=3,
@@ -97,18 +98,20 @@ class GroundUNet:
     dropout: float = field(
         default=0.0,
         validator=and_(ge(0), lt(1)),
-        metadata={"help": "Probability of zeroing a whole feature plane inside a block in training (spatial dropout)."},
+        metadata={"help": "Probability of zeroing a whole feature channel inside a block in training (spatial dropout)."},
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> GroundNetwork:
         candidates = GroundCandidates(self.openings_m, self.over_trend_m, resolution_m)
         body = EncoderDecoder(
-            candidates.planes,
+            candidates.channel_count,
             normalization,
             base=self.base,
             depth=self.depth,
             blocks=self.blocks,
-            paths=[DropPath(share, self.drop_path) for share in depth_shares(block_count(self.depth, self.blocks), "linear")],
+            paths=[
+                DropPath(share, self.drop_path) for share in compute_depth_shares(count_blocks(self.depth, self.blocks), "linear")
+            ],
             dropout=self.dropout,
             attention="none",
             block=ResidualBlock,
@@ -120,7 +123,7 @@ class GroundNetwork(nn.Module):
     """(dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size; see the module.
 
     Attributes:
-        nested: Gaps at one threshold are gaps at any higher one, by construction.
+        monotone: Gaps at one threshold are gaps at any higher one, by construction.
         context_m: What lies farther than this from a pixel hardly matters to it, meters; see `CONTEXT_M`.
         context_pixels: The same in pixels, where they are not those of the training.
         multiple: Windows that begin at multiples of so many pixels have their cells on the same pixels.
@@ -128,7 +131,7 @@ class GroundNetwork(nn.Module):
         finest: The finest pixels that `for_pixels` takes, times the pixel size of the training.
     """
 
-    nested = True
+    monotone = True
     context_m = CONTEXT_M
     context_pixels: float | None = None
     pixel_bytes = 160
@@ -165,17 +168,17 @@ class GroundNetwork(nn.Module):
         """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""
         set_drop_path(self, rate)
 
-    def distribution(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def compute_components(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Height and scale, meters, and log-weight of each component: (B, C, H, W) float32 each."""
-        ground, scale, weight = self.parts(dsm, valid).chunk(3, dim=1)
+        ground, scale, weight = self.compute_distribution(dsm, valid).chunk(3, dim=1)
         return ground, scale, weight
 
-    def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """All that thresholds are read off, pixel by pixel: (B, 3 C, H, W) float32, `distribution` in one piece."""
+    def compute_distribution(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """All that thresholds are read off, pixel by pixel: (B, 3 C, H, W) float32, `compute_components` in one tensor."""
         rows, columns = dsm.shape[-2:]
-        margin = margin_to(dsm, self.candidates.coarse * self.body.multiple)
-        planes, grounds, known = self.candidates(pad(dsm, margin), pad(valid, margin))
-        out = self.last(self.body(planes.contiguous(memory_format=torch.channels_last), known)).float()
+        margin = compute_padding(dsm, self.candidates.coarse * self.body.multiple)
+        channels, grounds, known = self.candidates(pad(dsm, margin), pad(valid, margin))
+        out = self.last(self.body(channels.contiguous(memory_format=torch.channels_last), known)).float()
         out = out.unflatten(1, (self.components, -1))
         count = self.candidates.count
         residual = RESIDUAL_M * out[:, :, count]
@@ -188,11 +191,11 @@ class GroundNetwork(nn.Module):
         return torch.cat([dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)], dim=1)
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        return self.logits_of(self.parts(dsm, valid), thresholds)
+        return self.compute_logits(self.compute_distribution(dsm, valid), thresholds)
 
-    def logits_of(self, parts: Tensor, thresholds: Tensor) -> Tensor:
-        """Logits (B, K, h, w) from the parts (B, 3 C, h, w) of some pixels."""
-        height, scale, weight = (plane[:, :, None] for plane in parts.chunk(3, dim=1))
+    def compute_logits(self, distribution: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, h, w) from the distribution (B, 3 C, h, w) of some pixels."""
+        height, scale, weight = (part[:, :, None] for part in distribution.chunk(3, dim=1))
         score = (thresholds.float()[:, None, :, None, None] - height) / scale
         if self.components == 1:
             return score[:, 0]
@@ -208,7 +211,7 @@ class GroundNetwork(nn.Module):
         below = odds.mul_(above)
         return (reduce(torch.add, below.unbind(1)) / reduce(torch.add, above.unbind(1))).log_()
 
-    def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def predict_heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The expected canopy height, meters, (B, 1, H, W) float32."""
-        height, _, weight = self.distribution(dsm, valid)
+        height, _, weight = self.compute_components(dsm, valid)
         return (weight.exp() * height).sum(dim=1, keepdim=True)

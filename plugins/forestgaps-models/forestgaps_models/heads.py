@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from forestgaps_core import NormFactory
 from forestgaps_models.convolution import ConvNormAct, convolution
-from forestgaps_models.film import Film, ThresholdCode
+from forestgaps_models.film import Film, ThresholdEncoding
 from forestgaps_models.masking import mask_features
 from forestgaps_models.network import Network
 
@@ -31,7 +31,7 @@ class ThresholdHead(nn.Module):
     def __init__(self, channels: int, normalization: NormFactory, *, blocks: int) -> None:
         super().__init__()
         self.reach = 1 + blocks  # pixels, of 3x3 convolutions
-        self.code = ThresholdCode(CODE_WIDTH)
+        self.code = ThresholdEncoding(CODE_WIDTH)
         self.convolutions = nn.ModuleList(
             nn.Sequential(convolution(channels, channels), normalization(channels)) for _ in range(1 + blocks)
         )
@@ -57,7 +57,7 @@ class HeightHead(nn.Module):
 
     with w_n(t) the share of bin n below t. w rises with t, so the logits do: a gap at 5 m is a gap at 10 m, whatever the
     weights. The bins below the first and above the last edge are open; there the mass falls off exponentially over the width
-    of the neighbouring bin, so logits are finite at any threshold.
+    of the neighboring bin, so logits are finite at any threshold.
 
     Both sums run over positive numbers, so each has the relative precision of float32 also where F is next to 0 or 1. Scores
     are limited smoothly to +-30, which keeps the exponentials from overflow and from 0.
@@ -67,7 +67,7 @@ class HeightHead(nn.Module):
     """
 
     edges: Tensor
-    centres: Tensor
+    centers: Tensor
 
     def __init__(self, channels: int, normalization: NormFactory, *, edges_m: Sequence[float]) -> None:
         super().__init__()
@@ -75,18 +75,18 @@ class HeightHead(nn.Module):
         edges = torch.tensor(edges_m, dtype=torch.float32)
         widths = edges.diff()
         # The mean of an exponential tail lies one scale beyond its edge.
-        centres = torch.cat([edges[:1] - widths[:1], (edges[1:] + edges[:-1]) / 2, edges[-1:] + widths[-1:]])
+        centers = torch.cat([edges[:1] - widths[:1], (edges[1:] + edges[:-1]) / 2, edges[-1:] + widths[-1:]])
         self.register_buffer("edges", edges, persistent=False)
-        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("centers", centers, persistent=False)
         self.first = ConvNormAct(channels, 2 * channels, normalization)
-        self.last = nn.Conv2d(2 * channels, len(centres), 1)
+        self.last = nn.Conv2d(2 * channels, len(centers), 1)
 
-    def scores(self, features: Tensor) -> Tensor:
+    def compute_scores(self, features: Tensor) -> Tensor:
         """(B, N, H, W) float32, relative to each pixel's highest: 0 down to -60."""
         scores = SCORE_CAP * torch.tanh(self.last(self.first(features)).float() / SCORE_CAP)
         return scores - scores.amax(dim=1, keepdim=True).detach()
 
-    def shares(self, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_bin_shares(self, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """Of each bin the share below and above each threshold, (B, K, N) both, in float32 also at their small ends."""
         t = thresholds.float()[..., None]
         low, high = self.edges[:-1], self.edges[1:]
@@ -101,39 +101,39 @@ class HeightHead(nn.Module):
         )
 
     def forward(self, features: Tensor, thresholds: Tensor) -> Tensor:
-        return self.logits_of(torch.exp(self.scores(features)), thresholds)
+        return self.compute_logits(torch.exp(self.compute_scores(features)), thresholds)
 
-    def logits_of(self, weights: Tensor, thresholds: Tensor) -> Tensor:
+    def compute_logits(self, weights: Tensor, thresholds: Tensor) -> Tensor:
         """Logits (B, K, h, w) from e^s (B, N, h, w) of some pixels."""
         with torch.autocast(weights.device.type, enabled=False):
-            below, above = self.shares(thresholds)
+            below, above = self.compute_bin_shares(thresholds)
             mass = torch.log(torch.cat([below, above], dim=1) @ weights.flatten(2))
             under, over = mass.reshape(mass.shape[0], 2, thresholds.shape[1], *weights.shape[-2:]).unbind(1)
             return under - over
 
-    def heights(self, features: Tensor) -> Tensor:
+    def predict_heights(self, features: Tensor) -> Tensor:
         """The expected height, meters, (B, 1, H, W) float32."""
-        probability = torch.softmax(self.scores(features), dim=1)
-        return (probability * self.centres[:, None, None]).sum(dim=1, keepdim=True)
+        probability = torch.softmax(self.compute_scores(features), dim=1)
+        return (probability * self.centers[:, None, None]).sum(dim=1, keepdim=True)
 
 
 class HeightNetwork(Network):
     """A network with a `HeightHead`, which also maps canopy height itself."""
 
-    nested = True  # gaps at one threshold are gaps at any higher one
+    monotone = True  # gaps at one threshold are gaps at any higher one
     head: HeightHead
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        return self.logits_of(self.parts(dsm, valid), thresholds)
+        return self.compute_logits(self.compute_distribution(dsm, valid), thresholds)
 
-    def parts(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def compute_distribution(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """All that thresholds are read off, pixel by pixel: (B, N, H, W) float32."""
-        return torch.exp(self.head.scores(self.features(dsm, valid)))
+        return torch.exp(self.head.compute_scores(self.extract_features(dsm, valid)))
 
-    def logits_of(self, parts: Tensor, thresholds: Tensor) -> Tensor:
-        """Logits (B, K, h, w) from the parts (B, N, h, w) of some pixels."""
-        return self.head.logits_of(parts, thresholds)
+    def compute_logits(self, distribution: Tensor, thresholds: Tensor) -> Tensor:
+        """Logits (B, K, h, w) from the distribution (B, N, h, w) of some pixels."""
+        return self.head.compute_logits(distribution, thresholds)
 
-    def heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def predict_heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
         """The expected canopy height, meters, (B, 1, H, W) float32."""
-        return self.head.heights(self.features(dsm, valid))
+        return self.head.predict_heights(self.extract_features(dsm, valid))

@@ -1,8 +1,8 @@
 """Masks that keep pixels without data out of every answer.
 
 A pixel without data and a pixel beyond the edge of a tile are the same thing: nothing is known there. A convolution reads 0 beyond
-the edge, so every layer that looks at neighbours is given 0 where there is no data, and a layer that interpolates reads cells made
-of known neighbours in both places. What fills the invalid pixels, how wide the padding is and on which side it lies then cannot
+the edge, so every layer that looks at neighbors is given 0 where there is no data, and a layer that interpolates reads cells made
+of known neighbors in both places. What fills the invalid pixels, how wide the padding is and on which side it lies then cannot
 reach a valid pixel: that holds for any weights.
 
 A mask is bool, (B, 1, H, W), True where a pixel, or at least one pixel of a cell, has data.
@@ -39,7 +39,7 @@ def mask_pyramid(known: Tensor, halvings: int) -> list[Tensor]:
 def enlarge(cells: Tensor, known: Tensor, factor: int) -> Tensor:
     """Return cells (B, C, h, w) interpolated bilinearly to `factor` times their size, from known cells alone.
 
-    A cell beside the known ones, beyond the edge or without data, takes the mean of the known ones among its eight neighbours.
+    A cell beside the known ones, beyond the edge or without data, takes the mean of the known ones among its eight neighbors.
     The result holds where pixels of known cells are; elsewhere it means nothing.
     """
     ring = (1, 1, 1, 1)

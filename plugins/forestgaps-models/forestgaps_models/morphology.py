@@ -17,13 +17,13 @@ from torch.nn.functional import pad
 ROWS, COLUMNS = -2, -1
 
 
-def padded(x: Tensor, margin: int, dim: int, value: float) -> Tensor:
+def pad_dimension(x: Tensor, margin: int, dim: int, value: float) -> Tensor:
     return pad(x, (margin, margin) if dim == COLUMNS else (0, 0, margin, margin), value=value)
 
 
-def window_minimum(x: Tensor, size: int, dim: int) -> Tensor:
-    """Minimum over the `size` (odd) pixels centred on each, along rows or columns. (..., H, W) in and out."""
-    x = padded(x, size // 2, dim, math.inf)
+def compute_window_minimum(x: Tensor, size: int, dim: int) -> Tensor:
+    """Minimum over the `size` (odd) pixels centerd on each, along rows or columns. (..., H, W) in and out."""
+    x = pad_dimension(x, size // 2, dim, math.inf)
     width = 1  # pixels that each value covers so far
     while width < size:
         shift = min(width, size - width)
@@ -33,13 +33,13 @@ def window_minimum(x: Tensor, size: int, dim: int) -> Tensor:
     return x
 
 
-def window_sum(x: Tensor, size: int, dim: int) -> Tensor:
-    """Sum over the `size` (odd) pixels centred on each, along rows or columns. (..., H, W) in and out.
+def compute_window_sum(x: Tensor, size: int, dim: int) -> Tensor:
+    """Sum over the `size` (odd) pixels centerd on each, along rows or columns. (..., H, W) in and out.
 
     Unlike minima, sums must not overlap: the window is put together of the powers of two in `size`.
     """
     count = x.shape[dim]
-    piece = padded(x, size // 2, dim, 0.0)
+    piece = pad_dimension(x, size // 2, dim, 0.0)
     total, start, width = torch.zeros_like(x), 0, 1
     while width <= size:
         if size & width:
@@ -52,18 +52,18 @@ def window_sum(x: Tensor, size: int, dim: int) -> Tensor:
     return total
 
 
-def eroded(x: Tensor, size: int) -> Tensor:
+def erode(x: Tensor, size: int) -> Tensor:
     """Minimum over squares of `size` pixels."""
-    return window_minimum(window_minimum(x, size, ROWS), size, COLUMNS)
+    return compute_window_minimum(compute_window_minimum(x, size, ROWS), size, COLUMNS)
 
 
-def dilated(x: Tensor, size: int) -> Tensor:
+def dilate(x: Tensor, size: int) -> Tensor:
     """Maximum over squares of `size` pixels."""
-    return -eroded(-x, size)
+    return -erode(-x, size)
 
 
-def opened(x: Tensor, valid: Tensor, size: int) -> Tensor:
-    """Grey opening by squares of `size` (odd) pixels centred on valid ones, in which invalid pixels take no part.
+def open_surface(x: Tensor, valid: Tensor, size: int) -> Tensor:
+    """Gray opening by squares of `size` (odd) pixels centerd on valid ones, in which invalid pixels take no part.
 
     Args:
         x: (B, 1, H, W).
@@ -74,16 +74,16 @@ def opened(x: Tensor, valid: Tensor, size: int) -> Tensor:
 
     Source: Serra 1982, Image Analysis and Mathematical Morphology, chapter II.
     """
-    low = eroded(torch.where(valid, x, math.inf), size)
-    # A square centred outside the survey sees a corner of it, perhaps all canopy: the edge of the survey is an edge of the raster.
-    return dilated(torch.where(valid, low, -math.inf), size)
+    low = erode(torch.where(valid, x, math.inf), size)
+    # A square centerd outside the survey sees a corner of it, perhaps all canopy: the edge of the survey is an edge of the raster.
+    return dilate(torch.where(valid, low, -math.inf), size)
 
 
-def local_mean(x: Tensor, valid: Tensor, size: int) -> Tensor:
+def compute_local_mean(x: Tensor, valid: Tensor, size: int) -> Tensor:
     """Mean over the valid pixels of the square of `size` (odd) pixels around each; 0 where there is none. (B, 1, H, W)."""
     weight, x = valid.to(x.dtype), torch.where(valid, x, 0.0)
     # Large elevations would drown the decimals of long sums, so sums start from the tile's own mean.
     anchor = (x * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
-    pixels = window_sum(window_sum(weight, size, ROWS), size, COLUMNS)
-    total = window_sum(window_sum((x - anchor) * weight, size, ROWS), size, COLUMNS)
+    pixels = compute_window_sum(compute_window_sum(weight, size, ROWS), size, COLUMNS)
+    total = compute_window_sum(compute_window_sum((x - anchor) * weight, size, ROWS), size, COLUMNS)
     return torch.where(pixels > 0, anchor + total / pixels.clamp(min=1), 0.0)

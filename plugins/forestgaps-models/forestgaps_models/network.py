@@ -1,7 +1,7 @@
 """What every network here does: view, pad, body, crop, head.
 
-The *body* turns the view into feature planes and never sees a threshold; the *head* turns them into logits. View and features are 0
-where there is no data (`forestgaps_models.masking`), so no answer depends on what fills invalid pixels, or on padding.
+The *body* turns the view into feature channels and never sees a threshold; the *head* turns them into logits. View and features
+are 0 where there is no data (`forestgaps_models.masking`), so no answer depends on what fills invalid pixels, or on padding.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from forestgaps_models.views import ViewLayer
 
 
 class Body(nn.Module):
-    """(x, known) to features: (B, planes, H, W) and (B, 1, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`.
+    """(x, known) to features: (B, channels, H, W) and (B, 1, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`.
 
-    Both planes and features are 0 where nothing is known.
+    Both channels and features are 0 where nothing is known.
     """
 
     channels: int
@@ -30,7 +30,7 @@ class Network(nn.Module):
     """A model of the core's contract: (dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size.
 
     Args:
-        view: From meters to planes, in float32.
+        view: From meters to channels, in float32.
         body: From the view to features.
         head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
     """
@@ -52,15 +52,15 @@ class Network(nn.Module):
         """Pixels from which what surrounds a pixel changes its answer, but for what a layer sums over a whole tile."""
         return self.view.reach + self.body.reach + int(self.head.reach)  # type: ignore[arg-type]  # an attribute of every head
 
-    def features(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """The body's planes, (B, C, H, W)."""
+    def extract_features(self, dsm: Tensor, valid: Tensor) -> Tensor:
+        """The body's channels, (B, C, H, W)."""
         # The view and not the DSM is padded: its windows end where the survey ends.
-        margin = margin_to(dsm, self.body.multiple)
-        planes: Tensor = self.body(pad(self.view(dsm, valid), margin), pad(valid, margin))
-        return planes[..., : dsm.shape[-2], : dsm.shape[-1]]
+        margin = compute_padding(dsm, self.body.multiple)
+        features: Tensor = self.body(pad(self.view(dsm, valid), margin), pad(valid, margin))
+        return features[..., : dsm.shape[-2], : dsm.shape[-1]]
 
     def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(dsm, valid), thresholds, valid)
+        logits: Tensor = self.head(self.extract_features(dsm, valid), thresholds, valid)
         return logits
 
     def set_drop_path(self, rate: float) -> None:
@@ -68,7 +68,7 @@ class Network(nn.Module):
         set_drop_path(self, rate)
 
 
-def margin_to(x: Tensor, multiple: int) -> tuple[int, int, int, int]:
+def compute_padding(x: Tensor, multiple: int) -> tuple[int, int, int, int]:
     """Pixels to add left, right, above and below, so that height and width are multiples of `multiple`, and one twice that.
 
     Twice, since a body makes one pixel of `multiple`, and a single pixel of a single tile cannot be normalized.

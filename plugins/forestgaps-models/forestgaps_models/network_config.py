@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, lt
 
 from forestgaps_core import NormFactory
-from forestgaps_models.drop_path import DropPath, Rule, depth_shares
+from forestgaps_models.drop_path import DropPath, Rule, compute_depth_shares
 from forestgaps_models.heads import EDGES_M, HeightHead, HeightNetwork, ThresholdHead
 from forestgaps_models.network import Body, Network
 from forestgaps_models.views import View
@@ -21,7 +21,7 @@ class NetworkConfig(ABC):
 
     view: View = field(factory=View, metadata={"help": "What the network sees of the DSM; a table of its own."})
     base: int = field(
-        default=16, validator=and_(ge(4), le(1024)), metadata={"help": "Feature planes at full size; doubled at each halving."}
+        default=16, validator=and_(ge(4), le(1024)), metadata={"help": "Feature channels at full size; doubled at each halving."}
     )
     drop_path: float = field(
         default=0.0,
@@ -36,27 +36,27 @@ class NetworkConfig(ABC):
     dropout: float = field(
         default=0.0,
         validator=and_(ge(0), lt(1)),
-        metadata={"help": "Probability of zeroing a whole feature plane inside a block in training (spatial dropout)."},
+        metadata={"help": "Probability of zeroing a whole feature channel inside a block in training (spatial dropout)."},
     )
 
     @abstractmethod
-    def body(self, inputs: int, normalization: NormFactory) -> Body:
-        """The layers between view and head, for so many planes of the view."""
+    def make_body(self, inputs: int, normalization: NormFactory) -> Body:
+        """The layers between view and head, for so many channels of the view."""
 
-    def paths(self, blocks: int) -> list[DropPath]:
+    def make_drop_paths(self, blocks: int) -> list[DropPath]:
         """The drop-path layers of so many blocks, from input to output."""
-        return [DropPath(share, self.drop_path) for share in depth_shares(blocks, self.drop_path_rule)]
+        return [DropPath(share, self.drop_path) for share in compute_depth_shares(blocks, self.drop_path_rule)]
 
-    def threshold_network(self, normalization: NormFactory, resolution_m: float, *, conditioned: int = 0) -> Network:
+    def build_threshold_network(self, normalization: NormFactory, resolution_m: float, *, conditioned: int = 0) -> Network:
         view = self.view.build(resolution_m)
-        body = self.body(view.planes, normalization)
+        body = self.make_body(view.channel_count, normalization)
         return Network(view, body, ThresholdHead(body.channels, normalization, blocks=conditioned))
 
-    def height_network(
+    def build_height_network(
         self, normalization: NormFactory, resolution_m: float, *, edges_m: tuple[float, ...] = EDGES_M
     ) -> HeightNetwork:
         view = self.view.build(resolution_m)
-        body = self.body(view.planes, normalization)
+        body = self.make_body(view.channel_count, normalization)
         return HeightNetwork(view, body, HeightHead(body.channels, normalization, edges_m=edges_m))
 
 
@@ -75,5 +75,5 @@ class EitherHead(NetworkConfig):
 
     def build(self, normalization: NormFactory, resolution_m: float) -> Network:
         if self.output == "heights":
-            return self.height_network(normalization, resolution_m)
-        return self.threshold_network(normalization, resolution_m)
+            return self.build_height_network(normalization, resolution_m)
+        return self.build_threshold_network(normalization, resolution_m)

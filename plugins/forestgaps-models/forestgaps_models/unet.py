@@ -11,7 +11,7 @@ from forestgaps_core import NormFactory
 from forestgaps_core.config.thresholds import validate_ascending, validate_distinct
 from forestgaps_models.attention import Attention
 from forestgaps_models.blocks import PlainBlock, ResidualBlock
-from forestgaps_models.encoder_decoder import EncoderDecoder, block_count
+from forestgaps_models.encoder_decoder import EncoderDecoder, count_blocks
 from forestgaps_models.heads import EDGES_M, HeightNetwork
 from forestgaps_models.network import Network
 from forestgaps_models.network_config import NetworkConfig
@@ -31,14 +31,14 @@ class UNetBody(NetworkConfig):
 
     block: ClassVar[type[ResidualBlock] | type[PlainBlock]] = ResidualBlock
 
-    def body(self, inputs: int, normalization: NormFactory) -> EncoderDecoder:
+    def make_body(self, inputs: int, normalization: NormFactory) -> EncoderDecoder:
         return EncoderDecoder(
             inputs,
             normalization,
             base=self.base,
             depth=self.depth,
             blocks=self.blocks,
-            paths=self.paths(block_count(self.depth, self.blocks)),
+            paths=self.make_drop_paths(count_blocks(self.depth, self.blocks)),
             dropout=self.dropout,
             attention=self.attention,
             block=self.block,
@@ -61,7 +61,7 @@ class UNet(UNetBody):
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> Network:
-        return self.threshold_network(normalization, resolution_m, conditioned=self.conditioned)
+        return self.build_threshold_network(normalization, resolution_m, conditioned=self.conditioned)
 
 
 @frozen(kw_only=True)
@@ -87,7 +87,7 @@ class AttentionUNet(UNet):
 
 @frozen(kw_only=True)
 class CbamUNet(UNet):
-    """U-Net with attention to planes and places in every block. Source: Woo et al. 2018, arXiv:1807.06521"""
+    """U-Net with attention to channels and places in every block. Source: Woo et al. 2018, arXiv:1807.06521"""
 
     attention: Attention = field(default="cbam", validator=in_(("none", "gates", "cbam")), metadata={"help": ATTENTION_HELP})
 
@@ -97,7 +97,7 @@ class HeightUNet(UNetBody):
     """U-Net that predicts for each pixel the distribution of canopy height, from which any threshold is read.
 
     All thresholds come from one pass and never contradict each other: a gap at 5 m is a gap at 10 m. Its network also has
-    `heights(dsm, valid)`, the expected height in meters. Formula: `forestgaps_models.heads.HeightHead`.
+    `predict_heights(dsm, valid)`, the expected height in meters. Formula: `forestgaps_models.heads.HeightHead`.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597; a distribution over bins of depth: Bhat et al. 2021, arXiv:2011.14141
     """
@@ -109,4 +109,4 @@ class HeightUNet(UNetBody):
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> HeightNetwork:
-        return self.height_network(normalization, resolution_m, edges_m=self.edges_m)
+        return self.build_height_network(normalization, resolution_m, edges_m=self.edges_m)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from forestgaps_core import NormFactory
 from forestgaps_models.blocks import ResidualBlock
 from forestgaps_models.drop_path import DropPath
-from forestgaps_models.encoder_decoder import convolution_reach, level_widths
+from forestgaps_models.encoder_decoder import compute_convolution_reach, compute_level_widths
 from forestgaps_models.masking import mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
@@ -32,7 +32,7 @@ class Step(nn.Module):
         return joined
 
 
-class Nested(Body):
+class UNetPlusPlusBody(Body):
     """The triangle of nodes X[level, step]: step 0 is the way down, and
 
         X[l, s] = block(X[l, 0], ..., X[l, s - 1], enlarged X[l + 1, s - 1]).
@@ -46,8 +46,8 @@ class Nested(Body):
         self, inputs: int, normalization: NormFactory, *, base: int, depth: int, paths: Sequence[DropPath], dropout: float
     ) -> None:
         super().__init__()
-        self.channels, self.multiple, self.reach = base, 2**depth, convolution_reach(depth, 1)
-        widths = level_widths(base, depth)
+        self.channels, self.multiple, self.reach = base, 2**depth, compute_convolution_reach(depth, 1)
+        widths = compute_level_widths(base, depth)
         remaining = iter(paths)
 
         def node(before: int, width: int, stride: int = 1) -> ResidualBlock:
@@ -83,12 +83,14 @@ class UNetPlusPlus(EitherHead):
     """
 
     base: int = field(
-        default=8, validator=and_(ge(4), le(1024)), metadata={"help": "Feature planes at full size; doubled at each halving."}
+        default=8, validator=and_(ge(4), le(1024)), metadata={"help": "Feature channels at full size; doubled at each halving."}
     )
     depth: int = field(
         default=4, validator=and_(ge(1), le(6)), metadata={"help": "How many times the tile is halved; each doubles the context."}
     )
 
-    def body(self, inputs: int, normalization: NormFactory) -> Nested:
+    def make_body(self, inputs: int, normalization: NormFactory) -> UNetPlusPlusBody:
         nodes = (self.depth + 1) * (self.depth + 2) // 2
-        return Nested(inputs, normalization, base=self.base, depth=self.depth, paths=self.paths(nodes), dropout=self.dropout)
+        return UNetPlusPlusBody(
+            inputs, normalization, base=self.base, depth=self.depth, paths=self.make_drop_paths(nodes), dropout=self.dropout
+        )

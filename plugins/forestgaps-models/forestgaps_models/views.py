@@ -12,7 +12,7 @@ So a view measures the surface against its surroundings and divides by one fixed
 - *positions*: where in the tile a pixel lies, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). A raster
   predicted in windows has no such place, so expect seams; for experiments.
 
-The last plane is 1 where the survey has data and 0 elsewhere; there all other planes are 0 too.
+The last channel is 1 where the survey has data and 0 elsewhere; there all other channels are 0 too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from attrs.validators import and_, deep_iterable, ge, gt, in_, le, max_len, min_
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError
-from forestgaps_models.ground import CELLS_M, ENVELOPE_REACH_M, cell_pixels, ground_by_envelope, ground_by_opening
-from forestgaps_models.morphology import local_mean, opened
+from forestgaps_models.ground import (
+    CELLS_M,
+    ENVELOPE_REACH_M,
+    choose_cell_pixels,
+    estimate_ground_by_envelope,
+    estimate_ground_by_opening,
+)
+from forestgaps_models.morphology import compute_local_mean, open_surface
 
 Channel = Literal["relief", "tophats", "ground", "positions"]
 
@@ -38,7 +44,7 @@ def unique(instance: Any, attribute: Any, values: Sequence[Any]) -> None:
         raise ValueError(f"names something twice: {list(values)}")
 
 
-def window_pixels(meters: float, resolution_m: float, name: str) -> int:
+def choose_window_pixels(meters: float, resolution_m: float, name: str) -> int:
     """The odd number of pixels nearest to a width in meters, from above.
 
     Raises:
@@ -78,17 +84,19 @@ class View:
     def build(self, resolution_m: float) -> ViewLayer:
         return ViewLayer(
             self.channels,
-            relief=window_pixels(self.relief_m, resolution_m, "relief_m") if "relief" in self.channels else 0,
-            tophats=[window_pixels(width, resolution_m, "tophats_m") for width in self.tophats_m if "tophats" in self.channels],
+            relief=choose_window_pixels(self.relief_m, resolution_m, "relief_m") if "relief" in self.channels else 0,
+            tophats=[
+                choose_window_pixels(width, resolution_m, "tophats_m") for width in self.tophats_m if "tophats" in self.channels
+            ],
             scale_m=self.scale_m,
             resolution_m=resolution_m,
         )
 
 
 class ViewLayer(nn.Module):
-    """(dsm, valid) to planes without a unit, (B, `planes`, H, W) float32, whatever the precision of the run.
+    """(dsm, valid) to channels without a unit, (B, `channel_count`, H, W) float32, whatever the precision of the run.
 
-    Elevations of 2,000 m leave 8 m between neighbouring numbers in bf16, so the view must not be computed in it. The
+    Elevations of 2,000 m leave 8 m between neighboring numbers in bf16, so the view must not be computed in it. The
     elevation of invalid pixels is never read.
     """
 
@@ -101,14 +109,14 @@ class ViewLayer(nn.Module):
         self.relief = relief  # pixels
         self.tophats = tuple(tophats)  # pixels
         self.scale_m = scale_m
-        self.planes = 1 + sum(
+        self.channel_count = 1 + sum(
             {"relief": 1, "tophats": len(self.tophats), "ground": 2, "positions": 2}[channel] for channel in self.channels
         )
 
     @property
     def multiple(self) -> int:
         """Pixels on a side of the largest cells that it looks at."""
-        return max(cell_pixels(cell_m, self.resolution_m) for cell_m in CELLS_M) if "ground" in self.channels else 1
+        return max(choose_cell_pixels(cell_m, self.resolution_m) for cell_m in CELLS_M) if "ground" in self.channels else 1
 
     @property
     def reach(self) -> int:
@@ -119,24 +127,27 @@ class ViewLayer(nn.Module):
     def forward(self, dsm: Tensor, valid: Tensor) -> Tensor:
         with torch.autocast(dsm.device.type, enabled=False):
             surface = dsm.float()
-            planes = [plane for channel in self.channels for plane in self.show(channel, surface, valid)]
-            # Convolutions keep the layout they are given; planes last are faster on CPUs.
-            return torch.cat([*planes, valid.float()], dim=1).contiguous(memory_format=torch.channels_last)
+            values = [value for channel in self.channels for value in self.compute_channels(channel, surface, valid)]
+            # Convolutions keep the layout they are given; channels last are faster on CPUs.
+            return torch.cat([*values, valid.float()], dim=1).contiguous(memory_format=torch.channels_last)
 
-    def show(self, channel: Channel, surface: Tensor, valid: Tensor) -> list[Tensor]:
+    def compute_channels(self, channel: Channel, surface: Tensor, valid: Tensor) -> list[Tensor]:
         if channel == "positions":
-            return [torch.where(valid, plane, 0.0) for plane in positions(surface)]
+            return [torch.where(valid, position, 0.0) for position in compute_positions(surface)]
         if channel == "relief":
-            references = [local_mean(surface, valid, self.relief)]
+            references = [compute_local_mean(surface, valid, self.relief)]
         elif channel == "ground":
-            references = [ground(surface, valid, self.resolution_m) for ground in (ground_by_opening, ground_by_envelope)]
+            references = [
+                estimate(surface, valid, self.resolution_m)
+                for estimate in (estimate_ground_by_opening, estimate_ground_by_envelope)
+            ]
         else:
-            references = [opened(surface, valid, size) for size in self.tophats]
+            references = [open_surface(surface, valid, size) for size in self.tophats]
         return [torch.where(valid, (surface - reference) / self.scale_m, 0.0) for reference in references]
 
 
-def positions(surface: Tensor) -> list[Tensor]:
-    """Row and column from -1 to 1, as two planes of the shape of `surface`."""
+def compute_positions(surface: Tensor) -> list[Tensor]:
+    """Row and column from -1 to 1, as two channels of the shape of `surface`."""
     rows, columns = surface.shape[-2:]
     down = torch.linspace(-1, 1, rows, device=surface.device)[:, None]
     across = torch.linspace(-1, 1, columns, device=surface.device)[None, :]

@@ -31,7 +31,7 @@ def test_cbam_is_the_equations_of_the_paper() -> None:
     layer = Cbam(6, window=3)
 
     def mixed(vector: torch.Tensor) -> torch.Tensor:
-        first, last = layer.planes[0], layer.planes[2]
+        first, last = layer.channel_weights[0], layer.channel_weights[2]
         return last.weight[..., 0, 0] @ torch.relu(first.weight[..., 0, 0] @ vector + first.bias) + last.bias
 
     sample = X[0]
@@ -40,7 +40,7 @@ def test_cbam_is_the_equations_of_the_paper() -> None:
     summary = torch.stack([refined.mean(0), refined.max(0).values])
     row, column = 4, 4
     square = summary[:, row - 1 : row + 2, column - 1 : column + 2]
-    place = torch.sigmoid((layer.places.weight[0] * square).sum() + layer.places.bias[0])
+    place = torch.sigmoid((layer.spatial_weights.weight[0] * square).sum() + layer.spatial_weights.bias[0])
     torch.testing.assert_close(
         layer(X, torch.ones(2, 1, 9, 8, dtype=torch.bool))[0, :, row, column], refined[:, row, column] * place
     )

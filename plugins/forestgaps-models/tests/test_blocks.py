@@ -34,6 +34,6 @@ def test_a_dropped_branch_leaves_the_shortcut() -> None:
 def test_dropout_takes_whole_planes() -> None:
     torch.manual_seed(0)
     block = ResidualBlock(3, 32, nn.BatchNorm2d, dropout=0.5)
-    planes = block.branch[3](torch.ones(1, 32, 4, 4)).flatten(2)
-    assert ((planes == 0).all(2) | (planes == 2).all(2)).all()
-    assert (planes == 0).any() and (planes == 2).any()
+    channels = block.branch[3](torch.ones(1, 32, 4, 4)).flatten(2)
+    assert ((channels == 0).all(2) | (channels == 2).all(2)).all()
+    assert (channels == 0).any() and (channels == 2).any()

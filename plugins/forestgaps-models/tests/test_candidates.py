@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from forestgaps_models.candidates import GroundCandidates, halved_minima, steepness, support
+from forestgaps_models.candidates import GroundCandidates, compute_slope, pool_minima, support
 
 OPENINGS, OVER_TREND = (12.0, 20.0, 44.0, 60.0, 92.0), (20.0, 44.0, 76.0)
 
@@ -58,10 +58,10 @@ def test_every_pixel_size_has_planes_and_guesses_of_one_size(resolution_m: float
     layer = candidates(resolution_m)
     size = layer.coarse * 16
     dsm = torch.rand(2, 1, size, size) * 20 + 1500
-    planes, grounds, _ = layer(dsm, torch.rand_like(dsm) > 0.1)
-    assert planes.shape == (2, layer.planes, 16, 16)
+    channels, grounds, _ = layer(dsm, torch.rand_like(dsm) > 0.1)
+    assert channels.shape == (2, layer.channel_count, 16, 16)
     assert grounds.shape == (2, layer.count, 16, 16)
-    assert planes.isfinite().all() and grounds.isfinite().all()
+    assert channels.isfinite().all() and grounds.isfinite().all()
 
 
 def test_elevation_changes_nothing_that_is_shown() -> None:
@@ -79,14 +79,14 @@ def test_what_lies_under_invalid_pixels_is_never_seen() -> None:
     valid[..., 8:24, 8:24] = False
     expected = candidates()(dsm, valid)
     found = candidates()(torch.where(valid, dsm, -9999.0), valid)
-    for plane, same in zip(found, expected, strict=True):
-        assert torch.equal(plane, same)
+    for channel, same in zip(found, expected, strict=True):
+        assert torch.equal(channel, same)
 
 
 def test_without_a_single_valid_pixel_all_is_finite() -> None:
     dsm = torch.zeros(1, 1, 32, 32)
-    for plane in candidates()(dsm, torch.zeros_like(dsm, dtype=torch.bool)):
-        assert plane.isfinite().all()
+    for channel in candidates()(dsm, torch.zeros_like(dsm, dtype=torch.bool)):
+        assert channel.isfinite().all()
 
 
 def test_what_lies_beyond_the_reach_changes_nothing() -> None:
@@ -107,7 +107,7 @@ def test_what_lies_beyond_the_reach_changes_nothing() -> None:
 def test_minima_of_four_cells_leave_out_the_unknown() -> None:
     cells = torch.tensor([[[[3.0, -5.0, 1.0, 1.0], [2.0, 7.0, 1.0, 1.0]]]])
     known = torch.tensor([[[[True, False, False, False], [True, True, False, False]]]])
-    assert halved_minima(cells, known).tolist() == [[[[2.0, 0.0]]]]
+    assert pool_minima(cells, known).tolist() == [[[[2.0, 0.0]]]]
 
 
 def test_support_is_the_share_of_near_cells() -> None:
@@ -118,9 +118,9 @@ def test_support_is_the_share_of_near_cells() -> None:
 
 def test_steepness_of_a_plane_is_its_slope() -> None:
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
-    plane = (4 * (0.3 * y + 0.4 * x))[None, None]
+    channel = (4 * (0.3 * y + 0.4 * x))[None, None]
     torch.testing.assert_close(
-        steepness(plane, torch.ones_like(plane, dtype=torch.bool), 4.0)[..., 1:-1, 1:-1], torch.full((1, 1, 4, 5), 0.5)
+        compute_slope(channel, torch.ones_like(channel, dtype=torch.bool), 4.0)[..., 1:-1, 1:-1], torch.full((1, 1, 4, 5), 0.5)
     )
 
 
@@ -130,7 +130,7 @@ def test_elevation_above_the_sea_changes_nothing_beside_a_hole_in_the_data_eithe
     dsm = forest(torch.full((1, 1, 256, 256), 400.0)) + torch.rand((1, 1, 256, 256), generator=generator)
     valid = torch.ones_like(dsm, dtype=torch.bool)
     valid[..., 60:188, 90:218] = False
-    planes, grounds, _ = candidates()(dsm, valid)
+    channels, grounds, _ = candidates()(dsm, valid)
     planes_above, grounds_above, _ = candidates()(dsm + shift, valid)
     torch.testing.assert_close(grounds_above - shift, grounds, rtol=0, atol=5e-3)
-    torch.testing.assert_close(planes_above, planes, rtol=0, atol=5e-2)  # shares of cells may flip by a cell
+    torch.testing.assert_close(planes_above, channels, rtol=0, atol=5e-2)  # shares of cells may flip by a cell

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.testing import build_component
-from forestgaps_models.cost import network_cost
+from forestgaps_models.cost import measure_cost
 from forestgaps_models.unet import UNet
 
 
@@ -18,7 +18,7 @@ class OneConvolution(nn.Module):
 
 
 def test_a_convolution_costs_its_weights_at_each_pixel() -> None:
-    found = network_cost(OneConvolution(), size=16)
+    found = measure_cost(OneConvolution(), size=16)
     assert found.parameters == 5 * 9 + 5
     assert found.multiply_adds == 16 * 16 * 5 * 9
     assert str(found) == "0.00 M parameters, 0.0 k multiply-adds per pixel"
@@ -26,11 +26,11 @@ def test_a_convolution_costs_its_weights_at_each_pixel() -> None:
 
 def test_thresholds_cost_far_less_than_passes() -> None:
     model = build_component("model", UNet())
-    one, ten = network_cost(model, thresholds=1), network_cost(model, thresholds=10)
+    one, ten = measure_cost(model, thresholds=1), measure_cost(model, thresholds=10)
     assert ten.multiply_adds < 1.05 * one.multiply_adds
     assert model.training
 
 
 def test_the_default_network_fits_into_five_megabytes_at_half_precision() -> None:
-    assert network_cost(build_component("model", UNet()), size=32).parameters * 2 < 5e6
+    assert measure_cost(build_component("model", UNet()), size=32).parameters * 2 < 5e6
     assert torch.get_default_dtype() == torch.float32

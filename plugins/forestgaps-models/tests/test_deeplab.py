@@ -41,4 +41,4 @@ def test_the_tile_mean_is_the_same_everywhere_and_trains_with_one_sample() -> No
 @pytest.mark.parametrize("output", ["thresholds", "heights"])
 def test_both_answers_are_to_be_had(output: str) -> None:
     model = build_component("model", DeepLabV3Plus(base=4, output=output))
-    assert hasattr(model, "heights") == (output == "heights")
+    assert hasattr(model, "predict_heights") == (output == "heights")

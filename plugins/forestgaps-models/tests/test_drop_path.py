@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from forestgaps_models.drop_path import DropPath, depth_shares, set_drop_path
+from forestgaps_models.drop_path import DropPath, compute_depth_shares, set_drop_path
 
 
 @settings(deadline=None)
@@ -36,13 +36,13 @@ def test_evaluation_and_rate_zero_change_nothing() -> None:
 
 
 def test_linear_shares_rise_from_none_to_all() -> None:
-    assert depth_shares(5, "linear") == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert depth_shares(3, "constant") == [1.0, 1.0, 1.0]
-    assert depth_shares(1, "linear") == [0.0]
+    assert compute_depth_shares(5, "linear") == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert compute_depth_shares(3, "constant") == [1.0, 1.0, 1.0]
+    assert compute_depth_shares(1, "linear") == [0.0]
 
 
 def test_the_rate_of_a_whole_network_can_be_set_later() -> None:
-    network = nn.Sequential(*(DropPath(share) for share in depth_shares(3, "linear")))
+    network = nn.Sequential(*(DropPath(share) for share in compute_depth_shares(3, "linear")))
     set_drop_path(network, 0.4)
     assert [layer.keep.item() for layer in network] == pytest.approx([1.0, 0.8, 0.6])
     set_drop_path(network, 0.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from forestgaps_models.film import Film, ThresholdCode
+from forestgaps_models.film import Film, ThresholdEncoding
 
 X = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 
@@ -25,9 +25,9 @@ def test_modulation_is_scale_and_shift_of_each_plane_by_its_threshold() -> None:
     for sample in range(2):
         for threshold in range(3):
             numbers = film.modulation.weight @ code[sample, threshold] + film.modulation.bias
-            for plane in range(4):
-                expected = (1 + numbers[plane]) * X[sample, plane] + numbers[4 + plane]
-                torch.testing.assert_close(out[sample * 3 + threshold, plane], expected)
+            for channel in range(4):
+                expected = (1 + numbers[channel]) * X[sample, channel] + numbers[4 + channel]
+                torch.testing.assert_close(out[sample * 3 + threshold, channel], expected)
 
 
 def test_features_may_be_shared_by_the_thresholds_or_have_one_copy_each() -> None:
@@ -36,7 +36,7 @@ def test_features_may_be_shared_by_the_thresholds_or_have_one_copy_each() -> Non
 
 
 def test_the_code_tells_thresholds_apart_also_under_bf16() -> None:
-    code = ThresholdCode(16)
+    code = ThresholdEncoding(16)
     near = torch.tensor([[20.0, 20.1, 0.5, 60.0]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = code(near)

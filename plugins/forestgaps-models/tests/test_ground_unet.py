@@ -26,7 +26,7 @@ def test_the_contract(components: int) -> None:
 def test_it_begins_as_a_mean_of_its_guesses_and_its_height_is_what_stands_above() -> None:
     dsm = torch.full((1, 1, 96, 96), 512.0)
     dsm[..., 40:52, 40:52] += 18.0  # a tree narrower than every window but the first
-    height = network(trained=False).heights(dsm, torch.ones_like(dsm, dtype=torch.bool)).detach()
+    height = network(trained=False).predict_heights(dsm, torch.ones_like(dsm, dtype=torch.bool)).detach()
     assert height[..., 44:48, 44:48].mean().item() == pytest.approx(18.0, abs=1.5)
     assert height[..., :20, :20].abs().max() < 0.3
 
@@ -34,7 +34,7 @@ def test_it_begins_as_a_mean_of_its_guesses_and_its_height_is_what_stands_above(
 def test_detail_finer_than_its_cells_comes_from_the_surface() -> None:
     dsm = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(3)) * 25 + 100
     valid = torch.ones_like(dsm, dtype=torch.bool)
-    ground = dsm - network().heights(dsm, valid)
+    ground = dsm - network().predict_heights(dsm, valid)
     steps = ground.diff(dim=-1).abs()
     assert dsm.diff(dim=-1).abs().mean() > 5 * steps.mean()
 
@@ -53,7 +53,7 @@ def test_logits_are_those_of_the_mixture_written_out() -> None:
     batch = example_batch(samples=1, size=32)
     made = network(components=2).double().float()
     thresholds = torch.tensor([[3.0, 12.0]])
-    height, scale, weight = (plane.double() for plane in made.distribution(batch.dsm, batch.valid))
+    height, scale, weight = (channel.double() for channel in made.compute_components(batch.dsm, batch.valid))
     below = sum(
         weight[:, c].exp()[:, None] * torch.sigmoid((thresholds[:, :, None, None] - height[:, c, None]) / scale[:, c, None])
         for c in range(2)
@@ -69,10 +69,10 @@ def test_logits_without_gradients_are_those_of_training(components: int) -> None
     height = torch.linspace(-30, 60, 400).reshape(1, 1, 20, 20) + torch.arange(components).reshape(1, -1, 1, 1)
     scale = torch.full_like(height, 0.1) + torch.arange(components).reshape(1, -1, 1, 1)
     weight = torch.linspace(-30, 0, components).reshape(1, -1, 1, 1).expand_as(height).log_softmax(dim=1)
-    parts, thresholds = torch.cat([height, scale, weight], dim=1), torch.tensor([[0.5, 5.0, 30.0, 90.0]])
-    trained = made.logits_of(parts.requires_grad_(), thresholds).detach()
+    distribution, thresholds = torch.cat([height, scale, weight], dim=1), torch.tensor([[0.5, 5.0, 30.0, 90.0]])
+    trained = made.compute_logits(distribution.requires_grad_(), thresholds).detach()
     with torch.no_grad():
-        read = made.logits_of(parts, thresholds)
+        read = made.compute_logits(distribution, thresholds)
     torch.testing.assert_close(read.sigmoid(), trained.sigmoid(), atol=3e-7, rtol=0)
     within = trained.abs() < 38
     assert within.any()
@@ -94,7 +94,7 @@ def test_it_learns_that_the_ground_is_deeper_than_every_filter_says() -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.2
-    assert made.heights(200 + height, torch.ones_like(height, dtype=torch.bool)).mean() > 12
+    assert made.predict_heights(200 + height, torch.ones_like(height, dtype=torch.bool)).mean() > 12
 
 
 def test_from_half_the_pixel_size_of_the_training_on_it_counts_in_pixels() -> None:
@@ -117,6 +117,6 @@ def test_finer_pixels_get_cells_of_the_size_they_have_there(times: float, fine: 
     enlarged = nn.functional.interpolate(batch.dsm, scale_factor=k, mode="nearest")
     valid = torch.ones_like(enlarged, dtype=torch.bool)
     with torch.inference_mode():
-        coarse = made.heights(batch.dsm, torch.ones_like(batch.dsm, dtype=torch.bool))
-        fine_heights = nn.functional.avg_pool2d(finer.heights(enlarged, valid), k)
+        coarse = made.predict_heights(batch.dsm, torch.ones_like(batch.dsm, dtype=torch.bool))
+        fine_heights = nn.functional.avg_pool2d(finer.predict_heights(enlarged, valid), k)
     assert (coarse - fine_heights).abs().median() < off_m, "the same surface in finer pixels has the same heights"

@@ -17,7 +17,7 @@ EDGES = (0.0, 1.0, 3.0, 10.0)  # five bins with the open ones
 def head_with_scores(scores: Tensor, edges: tuple[float, ...] = EDGES) -> HeightHead:
     """A head whose scores are its features, but for the limit."""
     head = HeightHead(len(edges) + 1, nn.BatchNorm2d, edges_m=edges)
-    head.scores = lambda features: features - features.amax(1, keepdim=True)  # type: ignore[method-assign]  # what is tested is after it
+    head.compute_scores = lambda features: features - features.amax(1, keepdim=True)  # type: ignore[method-assign]  # what is tested is after it
     assert scores.shape[1] == len(edges) + 1
     return head
 
@@ -47,10 +47,10 @@ def test_a_threshold_in_the_middle_of_even_mass_is_a_toss_up() -> None:
     t=st.one_of(st.floats(0.01, 40), st.sampled_from([0.0, 1.0, 3.0, 10.0, -2.0])),
 )
 def test_logits_are_those_of_ten_slow_lines(scores: list[float], t: float) -> None:
-    planes = torch.tensor(scores)[None, :, None, None]
-    found = head_with_scores(planes)(planes, torch.tensor([[t]])).item()
+    channels = torch.tensor(scores)[None, :, None, None]
+    found = head_with_scores(channels)(channels, torch.tensor([[t]])).item()
     t32 = torch.tensor(t).item()
-    assert found == pytest.approx(slow_logit(planes[0, :, 0, 0].tolist(), t32, EDGES), rel=1e-4, abs=1e-4)
+    assert found == pytest.approx(slow_logit(channels[0, :, 0, 0].tolist(), t32, EDGES), rel=1e-4, abs=1e-4)
 
 
 @settings(max_examples=50, deadline=None)
@@ -87,7 +87,7 @@ def test_the_expected_height_of_a_sure_bin_is_its_middle() -> None:
     for place, height in enumerate([-1.0, 0.5, 2.0, 6.5, 17.0]):
         scores = torch.full((1, 5, 1, 1), -60.0)
         scores[:, place] = 60.0
-        assert head_with_scores(scores).heights(scores).item() == pytest.approx(height, abs=1e-4)
+        assert head_with_scores(scores).predict_heights(scores).item() == pytest.approx(height, abs=1e-4)
 
 
 def test_the_distribution_is_float32_under_bf16() -> None:

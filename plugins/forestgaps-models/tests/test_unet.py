@@ -41,12 +41,12 @@ def test_contract_with_group_norm() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 40), columns=st.integers(1, 40), planes=st.integers(1, 4))
-def test_tiles_of_any_size_and_any_number_of_thresholds(rows: int, columns: int, planes: int) -> None:
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), channels=st.integers(1, 4))
+def test_tiles_of_any_size_and_any_number_of_thresholds(rows: int, columns: int, channels: int) -> None:
     model = build_component("model", HeightUNet(base=4, depth=3, view=NEAR)).eval()
     dsm = torch.randn(1, 1, rows, columns)
-    logits = model(dsm, torch.ones_like(dsm, dtype=torch.bool), torch.rand(1, planes) * 20 + 0.1)
-    assert logits.shape == (1, planes, rows, columns)
+    logits = model(dsm, torch.ones_like(dsm, dtype=torch.bool), torch.rand(1, channels) * 20 + 0.1)
+    assert logits.shape == (1, channels, rows, columns)
 
 
 @pytest.mark.parametrize("kind", [UNet, HeightUNet])
@@ -67,13 +67,15 @@ def test_heights_have_the_shape_of_the_tile_and_follow_the_logits() -> None:
     torch.manual_seed(0)
     model = build_component("model", HeightUNet(**SMALL)).eval()
     batch = example_batch(samples=2)
-    heights = model.heights(batch.dsm, batch.valid)
+    heights = model.predict_heights(batch.dsm, batch.valid)
     assert heights.shape == batch.dsm.shape
     # The mean is the area over the cumulative curve (and under it below 0): sum it slowly at 5 cm.
     t = torch.arange(-15, 400, 0.05)
     gap = torch.sigmoid(model(batch.dsm[:1, :, :4, :4], batch.valid[:1, :, :4, :4], t[None]))
     slow = torch.where(t[:, None, None] < 0, -gap, 1 - gap).sum(1) * 0.05
-    torch.testing.assert_close(model.heights(batch.dsm[:1, :, :4, :4], batch.valid[:1, :, :4, :4])[0, 0], slow[0], atol=0.1, rtol=0)
+    torch.testing.assert_close(
+        model.predict_heights(batch.dsm[:1, :, :4, :4], batch.valid[:1, :, :4, :4])[0, 0], slow[0], atol=0.1, rtol=0
+    )
 
 
 @pytest.mark.parametrize("config", [UNet(**SMALL), HeightUNet(**SMALL)], ids=["thresholds", "heights"])
@@ -116,11 +118,11 @@ def test_the_network_is_exported_for_any_number_of_tiles_sizes_and_thresholds(co
     torch.manual_seed(0)
     model = build_component("model", config).eval()
     small, large = example_batch(samples=2), example_batch(samples=3, size=48, thresholds=(2.0, 5.0))
-    samples, planes = torch.export.Dim("samples"), torch.export.Dim("planes")
+    samples, channels = torch.export.Dim("samples"), torch.export.Dim("channels")
     rows, columns = (4 * torch.export.Dim(name, min=2, max=64) for name in ("rows", "columns"))
     tile = {0: samples, 2: rows, 3: columns}
     exported = torch.export.export(
-        model, (small.dsm, small.valid, small.thresholds), dynamic_shapes=(tile, tile, {0: samples, 1: planes})
+        model, (small.dsm, small.valid, small.thresholds), dynamic_shapes=(tile, tile, {0: samples, 1: channels})
     )
     found = exported.module()(large.dsm, large.valid, large.thresholds)
     torch.testing.assert_close(found, model(large.dsm, large.valid, large.thresholds), atol=1e-5, rtol=1e-5)

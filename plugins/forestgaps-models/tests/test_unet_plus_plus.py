@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from forestgaps_core.testing import build_component, check_model
-from forestgaps_models.unet_plus_plus import Nested, UNetPlusPlus
+from forestgaps_models.unet_plus_plus import UNetPlusPlus, UNetPlusPlusBody
 from forestgaps_models.views import View
 
 SMALL = UNetPlusPlus(base=4, depth=2, view=View(relief_m=9, tophats_m=(3, 7)), drop_path=0.2, output="thresholds")
@@ -34,7 +34,7 @@ def test_a_node_is_made_of_its_level_and_the_one_below() -> None:
         def forward(self, x: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
             return 2 * nn.functional.avg_pool2d(super().forward(x), 2)
 
-    body = Nested(1, nn.BatchNorm2d, base=4, depth=2, paths=SMALL.paths(6), dropout=0.0)
+    body = UNetPlusPlusBody(1, nn.BatchNorm2d, base=4, depth=2, paths=SMALL.make_drop_paths(6), dropout=0.0)
     body.down = nn.ModuleList([Mean(), Halve(), Halve()])
     for step in body.steps:
         step.blocks = nn.ModuleList(Mean() for _ in step.blocks)

@@ -19,9 +19,9 @@ EVERYTHING = View(channels=("relief", "tophats", "ground", "positions"), relief_
 
 def test_the_default_view_is_relief_four_top_hats_and_the_mask() -> None:
     view = View().build(1.0)
-    planes = view(BATCH.dsm, BATCH.valid)
-    assert view.planes == planes.shape[1] == 6
-    assert torch.equal(planes[:, -1:], BATCH.valid.float())
+    channels = view(BATCH.dsm, BATCH.valid)
+    assert view.channel_count == channels.shape[1] == 6
+    assert torch.equal(channels[:, -1:], BATCH.valid.float())
 
 
 @pytest.mark.parametrize(("resolution", "pixels"), [(1.0, (7, 15, 31, 61)), (0.5, (15, 31, 63, 123)), (2.0, (5, 9, 17, 31))])
@@ -32,9 +32,9 @@ def test_widths_are_meters_whatever_the_resolution(resolution: float, pixels: tu
 def test_a_crown_on_flat_ground_stands_as_high_as_it_is_over_the_scale() -> None:
     dsm = torch.full((1, 1, 40, 40), 700.0)
     dsm[..., 10:15, 10:15] += 12.0
-    planes = View(channels=("tophats",), tophats_m=(3, 7)).build(1.0)(dsm, torch.ones_like(dsm, dtype=torch.bool))
-    assert planes[0, :2, 12, 12].tolist() == pytest.approx([0.0, 1.2], abs=1e-5)  # wider than 3 m, narrower than 7 m
-    assert planes[0, :2, 30, 30].tolist() == [0.0, 0.0]
+    channels = View(channels=("tophats",), tophats_m=(3, 7)).build(1.0)(dsm, torch.ones_like(dsm, dtype=torch.bool))
+    assert channels[0, :2, 12, 12].tolist() == pytest.approx([0.0, 1.2], abs=1e-5)  # wider than 3 m, narrower than 7 m
+    assert channels[0, :2, 30, 30].tolist() == [0.0, 0.0]
 
 
 def test_relief_of_a_plane_is_zero_away_from_the_edge() -> None:
@@ -82,16 +82,16 @@ def test_what_stands_under_invalid_pixels_is_never_read(filling: float) -> None:
 
 
 def test_without_a_valid_pixel_the_surface_is_zero() -> None:
-    planes = View().build(1.0)(BATCH.dsm, torch.zeros_like(BATCH.valid))
-    assert torch.equal(planes, torch.zeros_like(planes))
+    channels = View().build(1.0)(BATCH.dsm, torch.zeros_like(BATCH.valid))
+    assert torch.equal(channels, torch.zeros_like(channels))
 
 
 def test_the_view_is_float32_under_bf16() -> None:
     view = EVERYTHING.build(1.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        planes = view(BATCH.dsm, BATCH.valid)
-    assert planes.dtype == torch.float32
-    assert torch.equal(planes, view(BATCH.dsm, BATCH.valid))
+        channels = view(BATCH.dsm, BATCH.valid)
+    assert channels.dtype == torch.float32
+    assert torch.equal(channels, view(BATCH.dsm, BATCH.valid))
 
 
 def test_a_window_of_one_pixel_is_refused() -> None:

@@ -52,8 +52,8 @@ class Int8Network(ExportedNetwork):
         replaced(network, found.given, integers)
         self.network = network.requires_grad_(False)
         self.pixel_bytes = getattr(network, "pixel_bytes", None)
-        if hasattr(network, "parts"):  # see `forestgaps_core.inference.predictor.Predictor`
-            self.parts, self.logits_of = network.parts, network.logits_of
+        if hasattr(network, "compute_distribution"):  # see `forestgaps_core.inference.predictor.Predictor`
+            self.compute_distribution, self.compute_logits = network.compute_distribution, network.compute_logits
 
     def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
         logits: Tensor = self.network(dsm.float(), valid, thresholds.float())

@@ -140,7 +140,7 @@ def quantize_network(
             file=FILE,
             sha256=compute_sha256(data),
             bytes=len(data),
-            nested=bool(getattr(network, "nested", False)),
+            monotone=bool(getattr(network, "monotone", False)),
             context_m=None if context_m is None else float(context_m),
             made_with={"torch": str(torch.__version__)},
         )

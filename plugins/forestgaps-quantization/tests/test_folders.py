@@ -55,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_maps_nearly_like_the_network_it_came_from(place: Path, name: str) -> None:
     expected, found = load_predictor(place / name, device="cpu"), load_predictor(place / f"{name}-int8")
     assert (found.thresholds, found.resolution_m) == (expected.thresholds, expected.resolution_m)
-    assert getattr(expected.model, "nested", False) == found.model.nested
+    assert getattr(expected.model, "monotone", False) == found.model.monotone
     for rows, columns in ((64, 96), (80, 72)):
         dsm, valid, _ = question(rows, columns, seed=rows)
         difference = (found(dsm, valid, [1.0, 9.0, 4.0]) - expected(dsm, valid, [1.0, 9.0, 4.0])).abs()

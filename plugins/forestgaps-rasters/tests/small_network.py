@@ -14,7 +14,7 @@ from forestgaps_core import Environment, Predictor
 class Small(nn.Module):
     """Sees 8 pixels around, and halves the tile once, so that it matters where windows begin."""
 
-    nested = True
+    monotone = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -87,7 +87,7 @@ class TrainedNetwork:
 
     def heights(self, batch: Batch) -> Tensor | None:
         """Canopy height, meters, (B, 1, H, W), of a network that also maps it: one with a method `format_heights(dsm, valid)`."""
-        mapped = getattr(self.predictor.model, "heights", None)
+        mapped = getattr(self.predictor.model, "predict_heights", None)
         if not callable(mapped):
             return None
         with torch.inference_mode(), self.predictor.environment.autocast(self.predictor.device):

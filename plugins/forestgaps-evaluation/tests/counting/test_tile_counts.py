@@ -33,7 +33,7 @@ def test_it_counts_what_slow_lines_count(trained):
         assert found.canopy_cover[n] == pytest.approx((height[valid] >= 2).mean())
         assert found.valid_pixels[n] == valid.sum()
         assert found.cell_pixels[n].tolist() == [valid[a : a + 20, b : b + 20].sum() for a in (0, 20) for b in (0, 20)]
-        predicted_height = trained.predictor.model.heights(*filled(tile)).detach()[0, 0].numpy()
+        predicted_height = trained.predictor.model.predict_heights(*filled(tile)).detach()[0, 0].numpy()
         error = (predicted_height - height)[valid]
         assert found.height_errors[n] == pytest.approx(
             [error.sum(), np.abs(error).sum(), (error**2).sum()], abs=1e-3 * len(error), rel=1e-3
