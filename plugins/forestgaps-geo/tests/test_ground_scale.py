@@ -64,8 +64,8 @@ def test_elsewhere_pixels_have_their_size_on_the_ground_and_a_note_says_so(code:
     assert grid.resolution == pytest.approx(true, rel=2e-3)
     assert abs(grid.resolution / 2 - 1) > 0.01
     (note,) = check_grid("a.tif", grid)
-    assert note.severity == "noted"
-    assert f"a pixel of 2 m is {grid.resolution:.3g} m on the ground" in note.sentence
+    assert note.severity == "note"
+    assert f"a pixel of 2 m is {grid.resolution:.3g} m on the ground" in note.message
 
 
 def test_a_new_grid_has_pixels_of_the_size_on_the_ground() -> None:

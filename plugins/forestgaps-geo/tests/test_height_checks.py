@@ -57,31 +57,31 @@ def test_heights_in_another_unit_are_told_with_the_option_that_converts_them(fou
     heights = np.maximum(canopy(tall=35), 0) * factor
     values = heights if kind == "float32" else np.rint(heights)
     (finding,) = (f for name, f in found(values, dtype=kind, nodata=None).items() if name in ("unit", "feet"))
-    assert f"({option})" in finding.sentence
+    assert f"({option})" in finding.message
     others = {"--scale 0.1", "--scale 0.01", "--scale 0.001", "--feet"} - {option}
-    assert not any(f"({other})" in finding.sentence for other in others)
+    assert not any(f"({other})" in finding.message for other in others)
     converted = found(values, dtype=kind, nodata=None, feet=option == "--feet", scale=None if option == "--feet" else 1 / factor)
     assert converted.keys() <= {"rounded"}
 
 
 def test_a_dsm_in_decimeters_is_refused_and_not_said_to_be_feet(found) -> None:
     finding = found(np.rint((ground() + canopy()) * 10), "dsm", dtype="int16", nodata=None)["unit"]
-    assert finding.severity == "refused"
-    assert "--scale 0.1" in finding.sentence
-    assert "feet" not in finding.sentence
+    assert finding.severity == "error"
+    assert "--scale 0.1" in finding.message
+    assert "feet" not in finding.message
 
 
 def test_elevations_and_offsets_are_no_heights(found) -> None:
     for heights in (ground(), ground() + canopy(), canopy() + 47):
-        assert found(heights)["no ground"].severity == "refused"
-    assert found(canopy() - 20)["negative heights"].severity == "refused"
+        assert found(heights)["no ground"].severity == "error"
+    assert found(canopy() - 20)["negative heights"].severity == "error"
 
 
 def test_nodata_of_zero_takes_bare_ground_away(found) -> None:
     heights = np.where(canopy() < 0.5, 0, canopy())
     finding = found(heights, nodata=0)["nodata zero"]
-    assert finding.numbers["share"] == pytest.approx(float((heights == 0).mean()))
-    assert re.search(r"add --nodata=-9999.*gdal_translate -a_nodata none \S+a.tif \S+a_with_ground.tif", finding.sentence)
+    assert finding.values["fraction"] == pytest.approx(float((heights == 0).mean()))
+    assert re.search(r"add --nodata=-9999.*gdal_translate -a_nodata none \S+a.tif \S+a_with_ground.tif", finding.message)
     assert "nodata zero" not in found(heights, nodata=-9999)
 
 
@@ -89,11 +89,11 @@ def test_nodata_of_zero_takes_bare_ground_away(found) -> None:
 def test_a_collar_of_zeros_is_a_note(found, kind: str) -> None:
     values = ground(level=5) if kind == "dtm" else canopy()
     values[:, :40] = 0
-    assert "--nodata=0" in found(values, kind)["zeros"].sentence
+    assert "--nodata=0" in found(values, kind)["zeros"].message
     turned = ground(level=5) if kind == "dtm" else canopy()
     y, x = np.mgrid[: turned.shape[0], : turned.shape[1]]
     turned[(x + y < 80) | (x + y > 340)] = 0
-    assert "--nodata=0" in found(turned, kind)["zeros"].sentence
+    assert "--nodata=0" in found(turned, kind)["zeros"].message
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_undeclared_nodata_is_told_by_a_value_that_works(raster, kind: str, valu
     values[:30] = value
     path = raster("a.tif", values, dtype=dtype, nodata=None)
     with configure_gdal(), open_band(path) as band:
-        said = [finding.sentence for finding in check_raster(band, kind)]
+        said = [finding.message for finding in check_raster(band, kind)]
         try:
             scan_band(band)
         except DataError as error:
@@ -126,19 +126,19 @@ def test_masks_and_probabilities_are_no_elevations(found) -> None:
     mask = (canopy() < 5).astype(np.float32)
     chance = 1 / (1 + np.exp(canopy() - 5))
     for values, name in ((mask, "zeros and ones"), (chance, "fractions")):
-        assert found(values, "dsm")[name].severity == "refused"
-        assert found(values, "chm")[name].severity == "noted"
+        assert found(values, "dsm")[name].severity == "error"
+        assert found(values, "chm")[name].severity == "note"
 
 
 def test_a_hillshade_is_no_surface(found) -> None:
     y, x = np.gradient(ground() + canopy())
     shade = np.clip(128 + 60 * (x - y), 1, 255)
-    assert found(np.rint(shade), "dsm", dtype="uint8", nodata=0)["picture"].severity == "refused"
+    assert found(np.rint(shade), "dsm", dtype="uint8", nodata=0)["picture"].severity == "error"
 
 
 def test_a_reference_of_zeros_and_ones_is_refused(raster) -> None:
     with configure_gdal(), open_band(raster("a.tif", (canopy() < 5).astype(np.float32))) as band:
-        assert [finding.severity for finding in check_raster(band, "chm", is_reference=True)] == ["refused"]
+        assert [finding.severity for finding in check_raster(band, "chm", is_reference=True)] == ["error"]
 
 
 def test_land_below_the_sea_is_land(found) -> None:

@@ -61,9 +61,9 @@ def test_canopy_heights_are_told_from_open_to_closed_forest(kinds, ground: float
     found = kinds(heights(ground=ground))
     assert found.keys() == {"canopy heights"}
     one = found["canopy heights"]
-    assert one.severity == "refused"
-    assert "ground is near zero everywhere" in one.sentence
-    assert one.numbers["low_50"] < 1
+    assert one.severity == "error"
+    assert "ground is near zero everywhere" in one.message
+    assert one.values["low_50"] < 1
 
 
 @pytest.mark.parametrize("level", [-30, 30, 2000])
@@ -79,7 +79,7 @@ def test_hills_that_reach_down_to_the_sea_are_a_surface(kinds) -> None:
 def test_bare_fields_at_the_sea_are_no_canopy(kinds) -> None:
     noise = np.random.default_rng(0).normal(0, 0.03, (300, 320)).astype(np.float32)
     (finding,) = kinds(terrain(relief=0.5, level=0.3) + noise).values()
-    assert (finding.kind, finding.severity) == ("no canopy", "noted")
+    assert (finding.kind, finding.severity) == ("no canopy", "note")
 
 
 # --- units ------------------------------------------------------------------------------------------------------------
@@ -87,16 +87,16 @@ def test_bare_fields_at_the_sea_are_no_canopy(kinds) -> None:
 
 def test_crowns_of_100_are_said_to_be_feet(kinds) -> None:
     found = kinds(forest(tall=35) / 0.3048)["feet"]
-    assert found.severity == "noted"
-    assert "--feet" in found.sentence
-    assert found.numbers["drop"] > 60
+    assert found.severity == "note"
+    assert "--feet" in found.message
+    assert found.values["drop"] > 60
     assert kinds(forest(tall=45)) == {}, "tall trees in meters"
     assert kinds(forest(tall=35) / 0.3048, feet=True) == {}, "known to be feet"
 
 
 def test_a_grid_in_feet_asks_for_the_unit_of_elevations(kinds) -> None:
     grid = {"crs": "EPSG:2285", "transform": Affine(3.28, 0, 1_200_000, 0, -3.28, 200_000)}
-    assert "its grid is in US survey foot, so its elevations may be in feet" in kinds(forest(), **grid)["feet"].sentence
+    assert "its grid is in US survey foot, so its elevations may be in feet" in kinds(forest(), **grid)["feet"].message
     assert kinds(forest(), feet=True, **grid) == {}
 
 
@@ -109,9 +109,9 @@ def test_holes_are_counted_inside_the_survey_only(kinds) -> None:
     assert kinds(surface) == {}
     surface[100:200, 150:220] = np.nan
     found = kinds(surface)["voids"]
-    assert found.severity == "noted"
-    assert found.numbers["share"] == pytest.approx(100 * 70 / (300 * 240), rel=0.01)
-    assert found.sentence.split(": ")[1].startswith("9.7 % of the pixels inside the survey hold no data")
+    assert found.severity == "note"
+    assert found.values["fraction"] == pytest.approx(100 * 70 / (300 * 240), rel=0.01)
+    assert found.message.split(": ")[1].startswith("9.7 % of the pixels inside the survey hold no data")
 
 
 def test_a_cliff_is_no_foot(kinds) -> None:
@@ -125,9 +125,9 @@ def test_a_frozen_lake_is_a_note(kinds) -> None:
     surface[100:180, 100:200] = 395.5
     found = kinds(surface)
     assert found.keys() == {"level patches"}
-    assert found["level patches"].severity == "noted"
-    assert "water, or holes that were filled" in found["level patches"].sentence
-    assert found["level patches"].numbers["share"] == pytest.approx(0.08, abs=0.02)
+    assert found["level patches"].severity == "note"
+    assert "water, or holes that were filled" in found["level patches"].message
+    assert found["level patches"].values["fraction"] == pytest.approx(0.08, abs=0.02)
 
 
 def test_holes_filled_by_triangles_are_a_note(kinds) -> None:
@@ -140,8 +140,8 @@ def test_holes_filled_by_triangles_are_a_note(kinds) -> None:
 @pytest.mark.parametrize(("values", "step"), [(np.rint, 1.0), (lambda z: np.rint(z * 10) / 10, 0.1)])
 def test_rounded_elevations_are_a_note(kinds, values, step: float) -> None:
     found = kinds(values(forest()))["rounded"]
-    assert found.numbers["step_m"] == step
-    assert f"rounded to {step:g} m" in found.sentence
+    assert found.values["step_m"] == step
+    assert f"rounded to {step:g} m" in found.message
     assert "rounded" not in kinds(np.round(forest(), 2)), "centimeters are fine"
 
 
@@ -161,14 +161,14 @@ def test_zeros_far_below_the_land_may_mean_no_data(kinds) -> None:
     found = kinds(surface)
     assert found.keys() == {"zeros"}
     found = found["zeros"]
-    assert "say so with --nodata=0" in found.sentence
-    assert found.numbers["share"] == pytest.approx(20 / 300)
+    assert "say so with --nodata=0" in found.message
+    assert found.values["fraction"] == pytest.approx(20 / 300)
 
 
 def test_one_value_everywhere_is_a_note_by_itself(kinds) -> None:
     found = kinds(np.full((100, 100), 402, np.float32))
     assert found.keys() == {"one value"}
-    assert found["one value"].severity == "noted"
+    assert found["one value"].severity == "note"
 
 
 # --- stripes ----------------------------------------------------------------------------------------------------------
@@ -182,10 +182,10 @@ def test_stripes_are_a_note_with_their_place(kinds, line: str) -> None:
     else:
         surface[200:] += 2
     found = kinds(surface)["stripes"]
-    assert found.severity == "noted"
-    assert f"steps between {line} in 1 of 1 windows" in found.sentence
-    assert f"after {line[:-1]} 199: " in found.sentence
-    assert found.numbers["size_m"] == pytest.approx(2, abs=0.5)
+    assert found.severity == "note"
+    assert f"steps between {line} in 1 of 1 windows" in found.message
+    assert f"after {line[:-1]} 199: " in found.message
+    assert found.values["size_m"] == pytest.approx(2, abs=0.5)
 
 
 def test_stripes_in_one_window_of_many_are_found_there(kinds) -> None:
@@ -195,9 +195,9 @@ def test_stripes_in_one_window_of_many_are_found_there(kinds) -> None:
     surface[512:1024, 800:] -= 3
     surface[520:610, 600:690] = 300
     found = kinds(surface)
-    assert found["stripes"].place == (512, 512, 512, 512)
-    assert re.search("after column (699|799):", found["stripes"].sentence)
-    assert "level, most in rows 512 to 1024, columns 512 to 1024: water" in found["level patches"].sentence
+    assert found["stripes"].window == (512, 512, 512, 512)
+    assert re.search("after column (699|799):", found["stripes"].message)
+    assert "level, most in rows 512 to 1024, columns 512 to 1024: water" in found["level patches"].message
 
 
 # --- pixel size -------------------------------------------------------------------------------------------------------
@@ -206,36 +206,36 @@ def test_stripes_in_one_window_of_many_are_found_there(kinds) -> None:
 @pytest.mark.parametrize(
     ("has", "trained", "severity", "would"),
     [
-        (0.5, 1.0, "noted", "expect a worse map; --resample brings it there"),
-        (2.0, 1.0, "noted", "expect a worse map$"),
-        (4.0, 1.0, "noted", "expect a worse map$"),
-        (0.2, 1.0, "refused", "more than 4 times apart.*--resample brings it there"),
-        (5.0, 1.0, "refused", "take a finer DSM, or a network trained on such pixels"),
+        (0.5, 1.0, "note", "expect a worse map; --resample brings it there"),
+        (2.0, 1.0, "note", "expect a worse map$"),
+        (4.0, 1.0, "note", "expect a worse map$"),
+        (0.2, 1.0, "error", "more than 4 times apart.*--resample brings it there"),
+        (5.0, 1.0, "error", "take a finer DSM, or a network trained on such pixels"),
     ],
 )
 def test_another_pixel_size_is_noted_and_one_too_far_off_refused(has, trained, severity, would) -> None:
     found = check_resolution(has, trained)
     assert found is not None
     assert found.severity == severity
-    assert re.search(would, found.sentence)
-    assert f"pixels of {has:g} m, the network learned at {trained:g} m" in found.sentence
+    assert re.search(would, found.message)
+    assert f"pixels of {has:g} m, the network learned at {trained:g} m" in found.message
 
 
 @pytest.mark.parametrize(
     ("has", "severity", "would"),
     [
         (0.96, None, ""),
-        (0.5, "noted", "mapped at its own pixel size, which gives better maps than --resample"),
-        (0.1, "noted", "mapped at its own pixel size"),
-        (0.05, "refused", r"maps pixels down to 0.1 m. Add --resample --resolution 0.1"),
-        (2.0, "noted", "expect a worse map$"),
-        (5.0, "refused", "take a finer DSM"),
+        (0.5, "note", "mapped at its own pixel size, which gives better maps than --resample"),
+        (0.1, "note", "mapped at its own pixel size"),
+        (0.05, "error", r"maps pixels down to 0.1 m. Add --resample --resolution 0.1"),
+        (2.0, "note", "expect a worse map$"),
+        (5.0, "error", "take a finer DSM"),
     ],
 )
 def test_finer_pixels_are_right_for_a_network_that_takes_them(has, severity, would) -> None:
     found = check_resolution(has, 1.0, finest=0.1)
     assert (found.severity if found else None) == severity
-    assert re.search(would, found.sentence if found else "")
+    assert re.search(would, found.message if found else "")
 
 
 def test_pixel_sizes_that_differ_by_rounding_are_the_same() -> None:
@@ -247,7 +247,7 @@ def test_pixel_sizes_that_differ_by_rounding_are_the_same() -> None:
 
 
 def test_refusals_are_raised_together_unless_checks_are_skipped() -> None:
-    found = [Finding(kind=k, severity=s, sentence=f"{k} is odd") for k, s in [("a", "refused"), ("b", "noted"), ("c", "refused")]]
+    found = [Finding(kind=k, severity=s, message=f"{k} is odd") for k, s in [("a", "error"), ("b", "note"), ("c", "error")]]
     with pytest.raises(DataError, match=r"^a is odd\nc is odd\nAdd --skip-checks to use the raster as it is$"):
         resolve_findings(found, skip=False)
     assert resolve_findings(found, skip=True) == ("a is odd", "b is odd", "c is odd")
@@ -264,7 +264,7 @@ def test_no_real_dsm_is_refused_and_each_real_chm_is() -> None:
     for path in sorted(SURVEYS.glob("*/[dc][sh]m.tif")):
         bare = path.parent.name.startswith(("br_ducke", "br_cauaxi"))
         with configure_gdal(), open_band(path, pixel_size_m=1.0 if bare else None) as band:
-            found = [finding.kind for finding in check_raster(band, "dsm") if finding.severity == "refused"]
+            found = [finding.kind for finding in check_raster(band, "dsm") if finding.severity == "error"]
         severe[path.parent.name, path.stem] = found
     assert [place for place, found in severe.items() if place[1] == "dsm" and found] == []
     assert [place for place, found in severe.items() if place[1] == "chm" and found != ["canopy heights"]] == []

@@ -58,9 +58,9 @@ def ragged(kind: str) -> np.ndarray:
 def test_a_collar_of_one_value_is_told_with_the_option_that_leaves_it_out(found, outline, kind, value) -> None:
     heights = {"chm": np.maximum(canopy(), 0.01), "dsm": ground() + canopy(), "dtm": ground(level=4 if value == 0 else 400)}[kind]
     values = np.where(ragged(outline), np.float32(value), heights)
-    (finding,) = (f for f in found(values, kind).values() if "--nodata=" in f.sentence)
-    assert finding.severity == "noted"
-    assert f"--nodata={value:g} " in finding.sentence
+    (finding,) = (f for f in found(values, kind).values() if "--nodata=" in f.message)
+    assert finding.severity == "note"
+    assert f"--nodata={value:g} " in finding.message
 
 
 def test_a_field_inside_and_a_lake_are_no_collar(found) -> None:
@@ -82,8 +82,8 @@ def test_fields_that_reach_the_border_as_often_as_they_lie_inside_are_no_collar(
 @pytest.mark.parametrize("slope", [0, 0.3, 0.9])
 def test_terrain_given_as_surface_is_noted(found, slope) -> None:
     finding = found(ground(slope=slope), "dsm")["no canopy"]
-    assert finding.severity == "noted"
-    assert "(a DTM), give the DSM" in finding.sentence
+    assert finding.severity == "note"
+    assert "(a DTM), give the DSM" in finding.message
     assert found(ground(slope=slope) + canopy(), "dsm") == {}
 
 
@@ -120,7 +120,7 @@ def test_a_constant_added_to_heights_is_told(found, offset) -> None:
     assert findings
     if offset > 0:
         assert "offset" in findings
-        assert findings["offset"].numbers["offset_m"] == pytest.approx(offset, abs=0.4)
+        assert findings["offset"].values["offset_m"] == pytest.approx(offset, abs=0.4)
 
 
 def test_closed_canopy_whose_lowest_heights_vary_is_fine(found) -> None:
@@ -131,14 +131,14 @@ def test_closed_canopy_whose_lowest_heights_vary_is_fine(found) -> None:
 def test_a_share_in_percent_is_noted(found) -> None:
     cover = np.clip(np.rint(canopy(240)), 0, 100)
     for kind in ("chm", "dsm"):
-        assert found(cover, kind, dtype="uint8", nodata=255)["percent"].severity == "noted"
+        assert found(cover, kind, dtype="uint8", nodata=255)["percent"].severity == "note"
     assert "percent" not in found(canopy(100))
 
 
 def test_whole_numbers_may_be_decimeters(found) -> None:
     whole = np.rint(np.maximum(canopy(tall=4) * 10, 0))
-    assert "--scale 0.1" in found(whole, dtype="int16")["rounded"].sentence
-    assert "--scale" not in found(whole, dtype="int16", stated=True)["rounded"].sentence
+    assert "--scale 0.1" in found(whole, dtype="int16")["rounded"].message
+    assert "--scale" not in found(whole, dtype="int16", stated=True)["rounded"].message
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_whole_numbers_may_be_decimeters(found) -> None:
 )
 def test_a_unit_in_the_name_of_a_band_is_told(found, name, option) -> None:
     (finding,) = found(canopy(), name=name).values()
-    assert f"Add {option} if" in finding.sentence
+    assert f"Add {option} if" in finding.message
     assert found(canopy(), name=name, stated=True) == {}
 
 

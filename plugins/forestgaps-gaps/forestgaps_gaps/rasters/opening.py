@@ -256,7 +256,7 @@ def open_layers(path: Path, how: ReadingOptions) -> Iterator[tuple[Layer, ...]]:
                 raise DataError(f"{path}: holds heights itself, so a --chm beside it would say them twice; leave --chm out")
             found, notes = make_height_layers(bands, grid, how)
         raster_grid = RasterGrid(grid.crs, grid.transform, grid.rows, grid.columns)
-        notes = (*(finding.sentence for finding in check_grid(path, raster_grid)), *notes)
+        notes = (*(finding.message for finding in check_grid(path, raster_grid)), *notes)
         for layer in found:
             layer.notes = notes
         yield found

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from forestgaps_geo.bands.band import FloatArray
-from forestgaps_geo.checks.findings import Finding, Severity, format_fraction
+from forestgaps_geo.checks.findings import Finding, Severity, format_fraction, make_error, make_note
 from forestgaps_geo.checks.window_statistics import MAX_TREE_M, WindowStatistics
 
 MIN_CELLS = 8  # cells in which ground may show
@@ -33,12 +33,12 @@ class HeightStatistics:
     lows: FloatArray
 
 
-def summarize_heights(seen: Sequence[WindowStatistics]) -> HeightStatistics:
+def summarize_heights(samples: Sequence[WindowStatistics]) -> HeightStatistics:
     return HeightStatistics(
-        pixels=sum(one.valid for one in seen),
-        below=sum(one.below for one in seen),
-        tall=sum(one.tall for one in seen),
-        lows=np.concatenate([one.lows for one in seen]),
+        pixels=sum(one.valid for one in samples),
+        below=sum(one.below for one in samples),
+        tall=sum(one.tall for one in samples),
+        lows=np.concatenate([one.lows for one in samples]),
     )
 
 
@@ -51,8 +51,8 @@ def check_negative_heights(heights: HeightStatistics, path: str) -> Finding | No
     numbers = {"below": below}
     if below > 0.1:
         sentence = f"{said}, so it is no canopy height model, or was made from a wrong ground"
-        return Finding(kind="negative heights", severity="refused", sentence=sentence, numbers=numbers)
-    return Finding(kind="negative heights", severity="noted", sentence=f"{said}; such heights count as gap", numbers=numbers)
+        return make_error("negative heights", sentence, values=numbers)
+    return make_note("negative heights", f"{said}; such heights count as gap", values=numbers)
 
 
 def compute_low_height(heights: HeightStatistics) -> float:
@@ -69,8 +69,8 @@ def check_no_ground(heights: HeightStatistics, named: str, why: str) -> Finding 
     often = "never" if refused else "seldom"
     said = f"{named}: heights {often} come near the ground, in four of five places none is under {low:.0f} m"
     sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
-    severity: Severity = "refused" if refused else "noted"
-    return Finding(kind="no ground", severity=severity, sentence=sentence, numbers={"low_20": low})
+    severity: Severity = "error" if refused else "note"
+    return Finding(kind="no ground", severity=severity, message=sentence, values={"low_20": low})
 
 
 def check_offset(heights: HeightStatistics, named: str, why: str) -> Finding | None:
@@ -83,7 +83,7 @@ def check_offset(heights: HeightStatistics, named: str, why: str) -> Finding | N
         return None
     said = f"{named}: in {heights.lows.size} places the lowest heights lie between {lowest:.1f} and {most:.1f} m, not near 0"
     sentence = f"{said}; if ground shows there, {why}: {middle:.1f} m too {'high' if above else 'low'}"
-    return Finding(kind="offset", severity="noted", sentence=sentence, numbers={"offset_m": middle, "scatter_m": most - lowest})
+    return make_note("offset", sentence, values={"offset_m": middle, "scatter_m": most - lowest})
 
 
 def check_tall_trees(heights: HeightStatistics, named: str) -> Finding | None:
@@ -93,4 +93,4 @@ def check_tall_trees(heights: HeightStatistics, named: str) -> Finding | None:
     part = heights.tall / heights.pixels
     said = f"{named}: {format_fraction(part)} of heights are over {MAX_TREE_M:g} m, more than trees grow"
     sentence = f"{said}; are they in feet (--feet), or do they hold towers, cables or clouds?"
-    return Finding(kind="too tall", severity="noted", sentence=sentence, numbers={"share": part})
+    return make_note("too tall", sentence, values={"fraction": part})

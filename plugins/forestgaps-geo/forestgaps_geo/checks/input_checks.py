@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from attrs import evolve
 
 from forestgaps_geo.bands.band import Band
-from forestgaps_geo.checks.findings import Finding, resolve_findings
+from forestgaps_geo.checks.findings import Finding, drop_none, make_error, make_note, resolve_findings
 from forestgaps_geo.checks.height_checks import (
     check_negative_heights,
     check_no_ground,
@@ -59,63 +59,64 @@ def check_raster(band: Band, kind: Kind, *, is_reference: bool = False) -> list[
         kind: What it is said to be. A CHM of zeros and ones only is noted, elevations of them are refused.
         is_reference: A map is trained on or measured by it, so that zeros and ones are refused as a CHM too.
     """
-    seen = list(sample_windows(band))
-    if not seen:
+    samples = list(sample_windows(band))
+    if not samples:
         return []
     first = drop_none([check_declared_unit(band), check_band_name(band)])
     for check in DECISIVE_CHECKS:
-        if finding := check(band, kind, seen):
-            return [*first, evolve(finding, severity="refused") if is_reference and check is check_binary else finding]
-    if finding := check_constant(band, seen):
+        if finding := check(band, kind, samples):
+            return [*first, evolve(finding, severity="error") if is_reference and check is check_binary else finding]
+    if finding := check_constant(band, samples):
         return [*first, finding]
     checks = {"dsm": check_dsm_values, "dtm": check_dtm_values, "chm": check_chm_values}
-    return [*first, *checks[kind](band, seen)]
+    return [*first, *checks[kind](band, samples)]
 
 
-def check_dsm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
-    sentinel = check_sentinel(band, "dsm", seen)
-    if sentinel and sentinel.numbers["share"] > LARGE_FRACTION:
+def check_dsm_values(band: Band, samples: Sequence[WindowStatistics]) -> list[Finding]:
+    sentinel = check_sentinel(band, "dsm", samples)
+    if sentinel and sentinel.values["fraction"] > LARGE_FRACTION:
         return [sentinel]
-    instead = check_is_chm(band, seen)
-    found = [sentinel, instead or check_no_canopy(band, "dsm", seen), check_unit(band, "dsm", seen), check_voids(band, seen)]
-    zeros = check_zero_patches(band, seen) or check_collar(band, "dsm", seen)
+    instead = check_is_chm(band, samples)
+    found = [
+        sentinel,
+        instead or check_no_canopy(band, "dsm", samples),
+        check_unit(band, "dsm", samples),
+        check_voids(band, samples),
+    ]
+    zeros = check_zero_patches(band, samples) or check_collar(band, "dsm", samples)
     return drop_none(
         [
             *found,
-            zeros or check_level_patches(band, seen),
-            check_facets(band, seen),
-            check_rounding(band, seen),
-            check_stripes(band, seen),
+            zeros or check_level_patches(band, samples),
+            check_facets(band, samples),
+            check_rounding(band, samples),
+            check_stripes(band, samples),
         ]
     )
 
 
-def check_dtm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
-    zeros = check_zero_patches(band, seen) or check_collar(band, "dtm", seen)
-    return drop_none([check_sentinel(band, "dtm", seen), zeros, check_unit(band, "dtm", seen), check_rounding(band, seen)])
+def check_dtm_values(band: Band, samples: Sequence[WindowStatistics]) -> list[Finding]:
+    zeros = check_zero_patches(band, samples) or check_collar(band, "dtm", samples)
+    return drop_none([check_sentinel(band, "dtm", samples), zeros, check_unit(band, "dtm", samples), check_rounding(band, samples)])
 
 
-def check_chm_values(band: Band, seen: Sequence[WindowStatistics]) -> list[Finding]:
-    if sentinel := check_sentinel(band, "chm", seen):
+def check_chm_values(band: Band, samples: Sequence[WindowStatistics]) -> list[Finding]:
+    if sentinel := check_sentinel(band, "chm", samples):
         return [sentinel]  # it would pass for depths or heights
-    heights, path = summarize_heights(seen), str(band.path)
-    elevated, unit = check_no_ground(heights, path, ELEVATION_ADVICE), check_unit(band, "chm", seen)
-    if elevated and elevated.severity == "refused":
-        above_all = 2 * elevated.numbers["low_20"] > max(one.high for one in seen)  # whatever the unit
-        return [elevated] if above_all or unit is None or unit.severity == "noted" else [unit]
-    if unit and unit.severity == "refused":
+    heights, path = summarize_heights(samples), str(band.path)
+    elevated, unit = check_no_ground(heights, path, ELEVATION_ADVICE), check_unit(band, "chm", samples)
+    if elevated and elevated.severity == "error":
+        above_all = 2 * elevated.values["low_20"] > max(one.high for one in samples)  # whatever the unit
+        return [elevated] if above_all or unit is None or unit.severity == "note" else [unit]
+    if unit and unit.severity == "error":
         return [unit]
-    found = [check_zero_nodata(band, seen), unit, check_collar(band, "chm", seen), check_negative_heights(heights, path)]
-    found += [elevated or check_offset(heights, path, OFFSET_ADVICE), check_no_canopy(band, "chm", seen)]
-    return drop_none([*found, None if unit else check_tall_trees(heights, path), check_rounding(band, seen)])
+    found = [check_zero_nodata(band, samples), unit, check_collar(band, "chm", samples), check_negative_heights(heights, path)]
+    found += [elevated or check_offset(heights, path, OFFSET_ADVICE), check_no_canopy(band, "chm", samples)]
+    return drop_none([*found, None if unit else check_tall_trees(heights, path), check_rounding(band, samples)])
 
 
 ELEVATION_ADVICE = "it seems to hold elevations, or was made from a wrong ground. Give heights above ground (CHM = DSM - DTM)"
 OFFSET_ADVICE = "it was made from a wrong ground"
-
-
-def drop_none(findings: Sequence[Finding | None]) -> list[Finding]:
-    return [finding for finding in findings if finding is not None]
 
 
 # --- the grid -----------------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def check_grid(path: Path, grid: Grid) -> list[Finding]:
     )
     if off > 0.02:
         sentence += f", measured at the middle of the raster; towards its corners they are off by up to {100 * off:.0f} %"
-    return [Finding(kind="ground scale", severity="noted", sentence=sentence, numbers={"x": scale.x, "y": scale.y, "off": off})]
+    return [make_note("ground scale", sentence, values={"x": scale.x, "y": scale.y, "off": off})]
 
 
 # --- a DSM for a network --------------------------------------------------------------------------------------------------
@@ -164,13 +165,13 @@ def check_resolution(resolution_m: float, trained_m: float, finest: float | None
     if finest is not None and times < 1:
         if times >= 0.999 * finest:
             sentence = f"{said}: it is mapped at its own pixel size, which gives better maps than --resample"
-            return Finding(kind="pixel size", severity="noted", sentence=sentence, numbers=numbers)
+            return make_note("pixel size", sentence, values=numbers)
         least = finest * trained_m
         sentence = f"{said} and maps pixels down to {least:g} m. Add --resample --resolution {least:g} to bring the DSM there"
-        return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)
+        return make_error("pixel size", sentence, values=numbers)
     if 1 / MAX_PIXEL_SIZE_RATIO <= times <= MAX_PIXEL_SIZE_RATIO:
         would = "; --resample brings it there" if times < 1 else ""
-        return Finding(kind="pixel size", severity="noted", sentence=f"{said}: expect a worse map{would}", numbers=numbers)
+        return make_note("pixel size", f"{said}: expect a worse map{would}", values=numbers)
     would = "--resample brings it there" if times < 1 else "take a finer DSM, or a network trained on such pixels"
     sentence = f"{said}, more than {MAX_PIXEL_SIZE_RATIO:g} times apart: crowns do not look alike at both; {would}"
-    return Finding(kind="pixel size", severity="refused", sentence=sentence, numbers=numbers)
+    return make_error("pixel size", sentence, values=numbers)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 from attrs import frozen
 
 from forestgaps_geo.bands.band import FloatArray
-from forestgaps_geo.checks.findings import Finding, format_fraction
+from forestgaps_geo.checks.findings import Finding, drop_none, format_fraction, make_error, make_note
 from forestgaps_geo.checks.height_checks import (
     HeightStatistics,
     check_negative_heights,
@@ -105,16 +105,16 @@ def check_dtm_pair(stand: PairStatistics, dsm: str, dtm: str) -> Iterator[Findin
     numbers = {"same": same, "below": below, "offset_m": stand.offset}
     if same > 0.99:
         sentence = f"{dsm} and {dtm} hold the same elevations ({format_fraction(same)} of pixels); is the one a copy of the other?"
-        yield Finding(kind="same raster", severity="refused", sentence=sentence, numbers=numbers)
+        yield make_error("same raster", sentence, values=numbers)
     elif below > 0.1:
         said = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {format_fraction(below)} of pixels"
         why = "they are probably the wrong way round" if below > 0.3 and stand.offset < 0 else "they do not belong together"
         would = f"; the median of DSM less DTM is {stand.offset:.1f} m. Check which is which, and their units and vertical datum"
-        yield Finding(kind="ground above surface", severity="refused", sentence=f"{said}: {why}{would}", numbers=numbers)
+        yield make_error("ground above surface", f"{said}: {why}{would}", values=numbers)
     elif below > 0.01:
         where = f"{format_fraction(below)} of pixels"
         sentence = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {where}; heights there are negative"
-        yield Finding(kind="ground above surface", severity="noted", sentence=sentence, numbers=numbers)
+        yield make_note("ground above surface", sentence, values=numbers)
     heights, named = stand.heights, f"{dsm} less {dtm}"
     why = "the two differ in vertical datum or unit, or one is another place"
     offset = None if below > 0.01 else check_offset(heights, named, "the two differ in vertical datum, such as geoid and ellipsoid")
@@ -127,7 +127,7 @@ def check_chm_pair(stand: PairStatistics, dsm: str, chm: str) -> Iterator[Findin
     numbers = {"same": same, "below": below, "offset_m": stand.offset}
     if same > 0.99:
         sentence = f"{chm} holds the same values as the DSM {dsm}, so it is no canopy height model"
-        yield Finding(kind="same raster", severity="refused", sentence=sentence, numbers=numbers)
+        yield make_error("same raster", sentence, values=numbers)
     else:
         why = "it holds elevations (give a DTM by --dtm), or was made from a wrong ground"
         found = [
@@ -136,7 +136,3 @@ def check_chm_pair(stand: PairStatistics, dsm: str, chm: str) -> Iterator[Findin
             check_tall_trees(stand.heights, chm),
         ]
         yield from drop_none(found)
-
-
-def drop_none(findings: Sequence[Finding | None]) -> Iterator[Finding]:
-    return (finding for finding in findings if finding is not None)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from forestgaps_geo.bands.band import Band
-from forestgaps_geo.checks.findings import Finding, format_fraction, format_location
+from forestgaps_geo.checks.findings import Finding, format_fraction, make_error, make_note, note_fraction
 from forestgaps_geo.checks.surface_shapes import STANDING_M, Jumps
 from forestgaps_geo.checks.window_statistics import ROUNDING_STEPS_M, WindowStatistics
 
@@ -21,137 +21,121 @@ MAX_STANDING_FRACTION = 0.01  # of the cells of a crown; real and simulated terr
 MIN_SMOOTH_HEIGHT_M = 5.0
 
 
-def check_constant(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
-    low, high = min(one.low for one in seen), max(one.high for one in seen)
+def check_constant(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
+    low, high = min(one.low for one in samples), max(one.high for one in samples)
     if low < high:
         return None
-    return Finding(
-        kind="one value",
-        severity="noted",
-        sentence=f"{band.path}: has one value, {low:g} m, wherever it was looked at; no canopy can be seen in it",
-        numbers={"value": low},
+    return make_note(
+        "one value",
+        f"{band.path}: has one value, {low:g} m, wherever it was looked at; no canopy can be seen in it",
+        values={"value": low},
     )
 
 
-def check_is_chm(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_is_chm(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Ground at zero everywhere, and something standing on it: a CHM where a DSM is expected."""
-    lows = np.abs(np.concatenate([one.lows for one in seen]))
-    highs = np.concatenate([one.highs for one in seen])
+    lows = np.abs(np.concatenate([one.lows for one in samples]))
+    highs = np.concatenate([one.highs for one in samples])
     if not lows.size or np.percentile(highs, 90) < 2:
         return None
     fifth, half, most = (float(value) for value in np.percentile(lows, (20, 50, 95)))
     if fifth > 1 or half > 3 or most > 10:
         return None
-    return Finding(
-        kind="canopy heights",
-        severity="refused",
-        sentence=(
+    return make_error(
+        "canopy heights",
+        (
             f"{band.path}: the ground is near zero everywhere (of the lowest points of {lows.size} places half lie within "
             f"{half:.1f} m of zero, 95 % within {most:.1f} m), so this looks like canopy heights (a CHM), not like elevations (a "
             "DSM); a CHM needs no network, its gaps are where it is lower than the threshold"
         ),
-        numbers={"places": lows.size, "low_20": fifth, "low_50": half, "low_95": most},
+        values={"places": lows.size, "low_20": fifth, "low_50": half, "low_95": most},
     )
 
 
-def check_no_canopy(band: Band, kind: str, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_no_canopy(band: Band, kind: str, samples: Sequence[WindowStatistics]) -> Finding | None:
     """A surface on which nothing stands: terrain where a DSM is expected; terrain, slope or a blurred raster where a CHM is."""
-    cells, standing = sum(one.crown_cells for one in seen), sum(one.standing for one in seen)
+    cells, standing = sum(one.crown_cells for one in samples), sum(one.standing for one in samples)
     if cells < MIN_CROWN_CELLS or standing > MAX_STANDING_FRACTION * cells:
         return None
     numbers = {"cells": cells, "standing": standing}
     rise = f"in {format_fraction(1 - standing / cells)} of it nothing stands more than {STANDING_M:g} m above what is beside it"
     if kind == "dsm":
         sentence = f"{band.path}: {rise}, so no taller canopy can be seen in it. If this is terrain (a DTM), give the DSM"
-        return Finding(kind="no canopy", severity="noted", sentence=sentence, numbers=numbers)
-    highs = np.concatenate([one.highs for one in seen])
+        return make_note("no canopy", sentence, values=numbers)
+    highs = np.concatenate([one.highs for one in samples])
     if not highs.size or np.percentile(highs, 50) < MIN_SMOOTH_HEIGHT_M:
         return None
     sentence = (
         f"{band.path}: {rise}, though it reaches {np.percentile(highs, 50):.0f} m in half of the places: canopy is rougher. If "
         "these are elevations, slopes, or heights enlarged from much coarser pixels, give the CHM (DSM - DTM)"
     )
-    return Finding(kind="smooth heights", severity="noted", sentence=sentence, numbers=numbers)
+    return make_note("smooth heights", sentence, values=numbers)
 
 
-def check_voids(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_voids(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Holes inside the survey."""
-    void, inside = sum(one.void for one in seen), sum(one.void + one.valid for one in seen)
-    if void <= 0.05 * inside:
-        return None
-    worst = max(seen, key=lambda one: one.void)
-    return Finding(
-        kind="voids",
-        severity="noted",
-        sentence=(
-            f"{band.path}: {format_fraction(void / inside)} of the pixels inside the survey hold no "
-            f"data{format_location(band, worst.window)}; nothing is mapped there, and heights beside a hole are less certain"
-        ),
-        place=worst.window,
-        numbers={"share": void / inside},
+    return note_fraction(
+        "voids",
+        band,
+        samples,
+        count=lambda one: one.void,
+        total=lambda one: one.void + one.valid,
+        limit=0.05,
+        message="{fraction} of the pixels inside the survey hold no data{location}; nothing is mapped there, and heights beside a "
+        "hole are less certain",
     )
 
 
-def check_level_patches(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_level_patches(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Patches of one value: water, or filled holes."""
-    found, patches = sum(one.level for one in seen), sum(one.patches for one in seen)
-    if found <= 0.005 * patches:
-        return None
-    worst = max(seen, key=lambda one: one.level)
-    return Finding(
-        kind="level patches",
-        severity="noted",
-        sentence=(
-            f"{band.path}: {format_fraction(found / patches)} of it is perfectly level{format_location(band, worst.window)}: "
-            "water, or holes that were filled; neither is canopy or gap, so mask it"
-        ),
-        place=worst.window,
-        numbers={"share": found / patches},
+    return note_fraction(
+        "level patches",
+        band,
+        samples,
+        count=lambda one: one.level,
+        total=lambda one: one.patches,
+        limit=0.005,
+        message="{fraction} of it is perfectly level{location}: water, or holes that were filled; neither is canopy or gap, so "
+        "mask it",
     )
 
 
-def check_facets(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_facets(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Patches that are tilted planes: holes filled by triangles."""
-    found, patches = sum(one.plane for one in seen), sum(one.patches for one in seen)
-    if found <= 0.01 * patches:
-        return None
-    worst = max(seen, key=lambda one: one.plane)
-    return Finding(
-        kind="facets",
-        severity="noted",
-        sentence=(
-            f"{band.path}: {format_fraction(found / patches)} of it are smooth tilted "
-            f"planes{format_location(band, worst.window)}: holes filled by triangles, or a surface enlarged from coarser pixels; "
-            "do not trust gaps there"
-        ),
-        place=worst.window,
-        numbers={"share": found / patches},
+    return note_fraction(
+        "facets",
+        band,
+        samples,
+        count=lambda one: one.plane,
+        total=lambda one: one.patches,
+        limit=0.01,
+        message="{fraction} of it are smooth tilted planes{location}: holes filled by triangles, or a surface enlarged from "
+        "coarser pixels; do not trust gaps there",
     )
 
 
-def check_rounding(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_rounding(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Elevations rounded to whole meters or decimeters."""
-    pixels = sum(one.valid for one in seen)
+    pixels = sum(one.valid for one in samples)
     for number, step in enumerate(ROUNDING_STEPS_M):
-        rounded = sum(one.on_step[number] for one in seen) / pixels
+        rounded = sum(one.on_step[number] for one in samples) / pixels
         if rounded >= 0.99 and pixels >= 1000 and band.unit_m == 1.0:
-            return Finding(
-                kind="rounded",
-                severity="noted",
-                sentence=(
+            return make_note(
+                "rounded",
+                (
                     f"{band.path}: its values are rounded to {step:g} m, so heights are no better than that; was it saved in "
                     f"integers? Take the original if there is one{'' if step < 1 or band.unit_is_stated else UNIT_ADVICE}"
                 ),
-                numbers={"step_m": step, "share": rounded},
+                values={"step_m": step, "fraction": rounded},
             )
     return None
 
 
-def check_stripes(band: Band, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_stripes(band: Band, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Steps along rows or columns, of a sensor or of the border of two surveys."""
     both: list[tuple[str, list[tuple[WindowStatistics, Jumps]]]] = [
-        ("columns", [(one, one.columns) for one in seen if one.columns.places.size]),
-        ("rows", [(one, one.rows) for one in seen if one.rows.places.size]),
+        ("columns", [(one, one.columns) for one in samples if one.columns.places.size]),
+        ("rows", [(one, one.rows) for one in samples if one.rows.places.size]),
     ]
     line, hit = max(both, key=lambda pair: sum(jumps.places.size for _, jumps in pair[1]))
     if not hit:
@@ -161,15 +145,14 @@ def check_stripes(band: Band, seen: Sequence[WindowStatistics]) -> Finding | Non
     size = float(np.abs(jumps.sizes[biggest]))
     place = int(jumps.places[biggest]) + worst.window[1 if line == "columns" else 0]
     count = sum(found.places.size for _, found in hit)
-    return Finding(
-        kind="stripes",
-        severity="noted",
-        sentence=(
-            f"{band.path}: steps between {line} in {len(hit)} of {len(seen)} windows looked at, the largest of {size:.2f} m after "
-            f"{line[:-1]} {place}: stripes of a sensor, or surveys that do not fit (rows of trees along the "
+    return make_note(
+        "stripes",
+        (
+            f"{band.path}: steps between {line} in {len(hit)} of {len(samples)} windows looked at, the largest of {size:.2f} m "
+            f"after {line[:-1]} {place}: stripes of a sensor, or surveys that do not fit (rows of trees along the "
             "grid and pixels enlarged from coarser ones look alike); do not trust gaps there at thresholds near the height of "
             "the steps"
         ),
-        place=worst.window,
-        numbers={"steps": count, "windows": len(hit), "size_m": size},
+        window=worst.window,
+        values={"steps": count, "windows": len(hit), "size_m": size},
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from forestgaps_geo.bands.band import Band
-from forestgaps_geo.checks.findings import Finding, Severity
+from forestgaps_geo.checks.findings import Finding, Severity, make_error, make_note
 from forestgaps_geo.checks.window_statistics import CROWN_M, WindowStatistics
 from forestgaps_geo.files.virtual_rasters import sanitize_text
 from forestgaps_geo.grids.crs import get_meters_per_unit, get_unit_name
@@ -38,14 +38,13 @@ def check_declared_unit(band: Band) -> Finding | None:
     """A unit that only the file declares is converted, with a note."""
     if not band.declared_unit:
         return None
-    return Finding(
-        kind="declared unit",
-        severity="noted",
-        sentence=(
+    return make_note(
+        "declared unit",
+        (
             f"{band.path}: the file declares heights in {band.declared_unit}; they are converted to meters (times "
             f"{band.unit_m:.6g}). Add --scale 1 if they are meters"
         ),
-        numbers={"unit_m": band.unit_m},
+        values={"unit_m": band.unit_m},
     )
 
 
@@ -55,20 +54,19 @@ def check_band_name(band: Band) -> Finding | None:
     if found is None or band.unit_is_stated or band.declared_unit:
         return None
     name, option = next(unit[:2] for unit in UNITS if found[unit[0]])
-    return Finding(
-        kind="unit in a name",
-        severity="noted",
-        sentence=(
+    return make_note(
+        "unit in a name",
+        (
             f"{band.path}: its band is called {sanitize_text(band.source.description)!r}, and it declares no unit, so it is read "
             f"in meters. Add {option} if its values are in {name}"
         ),
     )
 
 
-def check_unit(band: Band, kind: str, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_unit(band: Band, kind: str, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Values that are probably not meters: the grid is in feet, or trees would be taller than trees grow."""
     of_drops = kind != "chm"
-    cells = np.concatenate([one.drops if of_drops else one.highs for one in seen])
+    cells = np.concatenate([one.drops if of_drops else one.highs for one in samples])
     canopy = float(np.percentile(cells, 90)) if cells.size and kind != "dtm" else 0.0
     tall, impossible = (MAX_USUAL_DROP_M, IMPOSSIBLE_DROP_M) if of_drops else (MAX_USUAL_HEIGHT_M, IMPOSSIBLE_HEIGHT_M)
     crs = band.grid.crs
@@ -84,15 +82,15 @@ def check_unit(band: Band, kind: str, seen: Sequence[WindowStatistics]) -> Findi
             if of_drops
             else f"in a tenth of it the highest canopy is {canopy:.0f} or more, taller than trees grow"
         ]
-    units = find_possible_units(canopy / band.unit_m, tall, in_feet=feet, whole=all(one.fractional == 0 for one in seen))
+    units = find_possible_units(canopy / band.unit_m, tall, in_feet=feet, whole=all(one.fractional == 0 for one in samples))
     names = " or ".join(f"{name} ({option})" for name, option in units)
-    severity: Severity = "refused" if canopy > impossible else "noted"
+    severity: Severity = "error" if canopy > impossible else "note"
     advice = f", so its {what} may be in {names}. Add the option if they are" if names else ". Check what it holds"
     return Finding(
         kind="feet" if units and units[0][0] == "feet" else "unit",
         severity=severity,
-        sentence=f"{band.path}: {' and '.join(why)}{advice}{'' if feet else describe_lookalikes(band, kind, seen)}",
-        numbers={"drop" if of_drops else "canopy": canopy, "grid_unit_m": get_meters_per_unit(crs)},
+        message=f"{band.path}: {' and '.join(why)}{advice}{'' if feet else describe_lookalikes(band, kind, samples)}",
+        values={"drop" if of_drops else "canopy": canopy, "grid_unit_m": get_meters_per_unit(crs)},
     )
 
 
@@ -115,29 +113,28 @@ def find_possible_units(canopy: float, tall: float, *, in_feet: bool, whole: boo
     return found
 
 
-def describe_lookalikes(band: Band, kind: str, seen: Sequence[WindowStatistics]) -> str:
+def describe_lookalikes(band: Band, kind: str, samples: Sequence[WindowStatistics]) -> str:
     """What else holds such values, at the end of a sentence."""
     if band.source.dtype.name == "uint8":
         return ". A hillshade or another picture looks like this too"
-    if kind == "chm" and max(one.high for one in seen) <= 90:
+    if kind == "chm" and max(one.high for one in samples) <= 90:
         return ". Slope in degrees looks like this too"
     return ""
 
 
-def check_picture(band: Band, kind: str, seen: Sequence[WindowStatistics]) -> Finding | None:
+def check_picture(band: Band, kind: str, samples: Sequence[WindowStatistics]) -> Finding | None:
     """Bytes from black to white in neighbouring pixels: a hillshade or another picture where elevations are expected."""
     if kind == "chm" or band.source.dtype.name != "uint8" or band.unit_m != 1.0:
         return None
-    low, high = min(one.low for one in seen), max(one.high for one in seen)
-    drops = np.concatenate([one.drops for one in seen])
+    low, high = min(one.low for one in samples), max(one.high for one in samples)
+    drops = np.concatenate([one.drops for one in samples])
     if high - low < 100 or not drops.size or np.percentile(drops, 90) < 40:
         return None
-    return Finding(
-        kind="picture",
-        severity="refused",
-        sentence=(
+    return make_error(
+        "picture",
+        (
             f"{band.path}: holds bytes that change by {np.percentile(drops, 90):.0f} or more within {CROWN_M:g} m in a tenth of "
             "it, so this looks like a hillshade or another picture, not like elevations. Give the raster of elevations"
         ),
-        numbers={"low": low, "high": high},
+        values={"low": low, "high": high},
     )

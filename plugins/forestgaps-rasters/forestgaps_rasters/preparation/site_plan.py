@@ -74,7 +74,7 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
         scan_band(surface, report)
         if scan_band(other, report).canopy_share < 0.5 and layer == "chm":
             found = check_raster(other, layer, is_reference=True)
-            reasons = [finding.sentence for finding in found if finding.severity == "refused"]
+            reasons = [finding.message for finding in found if finding.severity == "error"]
             why = "most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)"
             raise DataError("\n".join(reasons) or f"{other.path}: {why}")
         top = stack.enter_context(resample_band(surface, lower, "maximum", resample=wish.resample))
