@@ -5,7 +5,7 @@
 The scene is simulated: 12 % gap, many small gaps and a few large ones, whose pixels lie in memory, so that no file counts.
 Ours labels in strips, measures, finds the distance to the next gap and makes valid multipolygons. The usual way labels the whole
 array (scikit-image where it is installed, scipy otherwise), measures with the same package, polygonizes with GDAL
-(rasterio.features.shapes, 8 neighbours), goes through GeoJSON into shapely and mends what is not valid; it finds no distances. A
+(rasterio.features.shapes, 8 neighbors), goes through GeoJSON into shapely and mends what is not valid; it finds no distances. A
 third job is ours without distances, which is what the usual way does.
 
 How to read it: CPU time of one thread, jobs in turns (see `interleaved`); the ratio to the usual way. Peak memory is that of

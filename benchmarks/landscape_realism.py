@@ -98,7 +98,7 @@ def semivariogram(height: Array) -> Array:
 
 
 def gap_areas(height: Array, threshold: float) -> Array:
-    """Areas of connected places below the threshold (8 neighbours), from the smallest that counts, square meters."""
+    """Areas of connected places below the threshold (8 neighbors), from the smallest that counts, square meters."""
     labels, _ = ndimage.label(height < threshold, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel())[1:]
     return areas[areas >= SMALLEST_GAP_M2].astype(float)
@@ -170,7 +170,7 @@ HEADER = f"{'':22s}  height p5 50 95  | gap fraction 2 5 10 20 |rough|sqrt sv 1 
 
 
 def saved(figure: plt.Figure, path: Path, *, dpi: int) -> None:
-    """Write the picture in 256 colours: a third of the bytes."""
+    """Write the picture in 256 colors: a third of the bytes."""
     figure.savefig(path, dpi=dpi)
     plt.close(figure)
     with Image.open(path) as picture:
@@ -181,8 +181,8 @@ def saved(figure: plt.Figure, path: Path, *, dpi: int) -> None:
 def drawn(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
     groups = ((simulated, "#d95f02", 0.25, "simulated"), (real, "#1b3a4b", 0.8, "real site"))
-    for sites, colour, alpha, label in groups:
-        style = {"color": colour, "alpha": alpha, "linewidth": 1.0}
+    for sites, color, alpha, label in groups:
+        style = {"color": color, "alpha": alpha, "linewidth": 1.0}
         for n, f in enumerate(sites):
             only_once = {"label": label} if n == 0 else {}
             axes[0, 0].plot(f["heights"], SHARES / 100, **style, **only_once)
@@ -190,7 +190,7 @@ def drawn(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Pat
             if f["slopes"] is not None:
                 axes[1, 2].plot(f["slopes"], SHARES / 100, **style)
         axes[0, 2].scatter(
-            [f["heights"][-5] for f in sites], [f["roughness"] for f in sites], color=colour, alpha=max(alpha, 0.5), s=18
+            [f["heights"][-5] for f in sites], [f["roughness"] for f in sites], color=color, alpha=max(alpha, 0.5), s=18
         )
         for axis, threshold in ((axes[1, 0], 5), (axes[1, 1], 10)):
             for f in sites:
@@ -198,7 +198,7 @@ def drawn(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Pat
                 if len(areas) >= 20:
                     axis.plot(areas, 1 - np.arange(len(areas)) / len(areas), **style)
             pooled = np.concatenate([f["gaps"][threshold] for f in sites])
-            axis.plot([], [], color=colour, label=f"{label}: exponent {exponent(pooled):.2f}")
+            axis.plot([], [], color=color, label=f"{label}: exponent {exponent(pooled):.2f}")
     told = (
         ("Canopy height", "height, m", "share of the area below", "linear"),
         ("Texture: semivariogram", "distance, m", "square root of the semivariance, m", "log"),

@@ -1,4 +1,4 @@
-"""What a component is: the shapes that cross package borders and the protocols a plugin fulfils.
+"""What a component is: the shapes that cross package borders and the protocols a plugin fulfills.
 
 One word per thing, everywhere:
 
@@ -85,10 +85,10 @@ class Batch:
         return len(self.dsm)
 
 
-Travelling = TypeVar("Travelling", Tiles, Batch)
+Traveling = TypeVar("Traveling", Tiles, Batch)
 
 
-def map_tensors(batch: Travelling, change: Callable[[Tensor], Tensor]) -> Travelling:
+def map_tensors(batch: Traveling, change: Callable[[Tensor], Tensor]) -> Traveling:
     """The same with every tensor changed."""
     values: dict[str, Any] = {attribute.name: getattr(batch, attribute.name) for attribute in fields(type(batch))}
     changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
@@ -99,7 +99,7 @@ def map_tensors(batch: Travelling, change: Callable[[Tensor], Tensor]) -> Travel
 
 
 class Loss(Protocol):
-    """A scalar to minimise, computed in float32.
+    """A scalar to minimize, computed in float32.
 
     May be an `nn.Module`: its parameters are then trained with the network's (without weight decay) and its state is
     saved in checkpoints. Invalid pixels must not change the value or any gradient; with no valid pixel it is 0.

@@ -169,7 +169,7 @@ def test_run_files_of_a_page_can_be_read(page, tmp_path):
 
 
 def laid_over(complete: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """The run file with the tables of a fragment in place of its own; labelled tables are added."""
+    """The run file with the tables of a fragment in place of its own; labeled tables are added."""
     several = {kind for kind, about in KINDS.items() if about.several}
     return complete | {name: complete.get(name, {}) | table if name in several else table for name, table in change.items()}
 

@@ -28,8 +28,8 @@ from matplotlib.patches import Patch
 from forestgaps_core.files.atomic import new_file
 from forestgaps_core.output.palette import CANOPY, CONFUSION, GAP, NO_DATA, SHORT_AGREEMENT
 
-GAP_COLOURS = (CANOPY, GAP, NO_DATA)
-ERROR_COLOURS = (*CONFUSION, NO_DATA)  # by 2 * reference + predicted
+GAP_COLORS = (CANOPY, GAP, NO_DATA)
+ERROR_COLORS = (*CONFUSION, NO_DATA)  # by 2 * reference + predicted
 LEGEND = {"gap": GAP, **SHORT_AGREEMENT}
 
 Plane = NDArray[np.float32]
@@ -65,9 +65,9 @@ def bare(axes: Axes, title: str = "") -> None:
     axes.set_yticks([])
 
 
-def paint(axes: Axes, classes: NDArray[np.int_], colours: tuple[str, ...], title: str) -> None:
-    # Colours before shrinking: shrinking class numbers would mix canopy and gap into a third class.
-    axes.imshow(np.array([to_rgb(colour) for colour in colours])[classes])
+def paint(axes: Axes, classes: NDArray[np.int_], colors: tuple[str, ...], title: str) -> None:
+    # Colors before shrinking: shrinking class numbers would mix canopy and gap into a third class.
+    axes.imshow(np.array([to_rgb(color) for color in colors])[classes])
     bare(axes, title)
 
 
@@ -86,26 +86,26 @@ def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabi
         surveyed, predicted = (height < threshold) & known, (probability >= 0.5) & known
         share = surveyed.sum() / max(known.sum(), 1)
         errors = np.where(known, 2 * surveyed + predicted, len(CONFUSION))
-        paint(column[0], np.where(known, surveyed, 2), GAP_COLOURS, f"canopy below {threshold:g} m:\n{share:.0%} of the area")
-        paint(column[1], np.where(known, predicted, 2), GAP_COLOURS, "gaps mapped from the DSM")
-        paint(column[2], errors, ERROR_COLOURS, f"gap IoU {iou(predicted, surveyed):.2f}\n(all called gap: {share:.2f})")
+        paint(column[0], np.where(known, surveyed, 2), GAP_COLORS, f"canopy below {threshold:g} m:\n{share:.0%} of the area")
+        paint(column[1], np.where(known, predicted, 2), GAP_COLORS, "gaps mapped from the DSM")
+        paint(column[2], errors, ERROR_COLORS, f"gap IoU {iou(predicted, surveyed):.2f}\n(all called gap: {share:.2f})")
     for row, label in enumerate(("reference", "prediction", "comparison")):
         panels[row, 0].set_ylabel(label, fontsize=10)
-    patches = [Patch(facecolor=colour, edgecolor="#777777", linewidth=0.5, label=label) for label, colour in LEGEND.items()]
+    patches = [Patch(facecolor=color, edgecolor="#777777", linewidth=0.5, label=label) for label, color in LEGEND.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
 def reduced(drawn: io.BytesIO) -> io.BytesIO:
-    """The PNG with 200 colours, a third of the size. Dithering would put dots into flat colours.
+    """The PNG with 200 colors, a third of the size. Dithering would put dots into flat colors.
 
     Those of the comparison take few pixels. Bands with their mixtures, laid beside the picture, keep them among the 200.
     """
     with Image.open(drawn) as image:
         whole = image.convert("RGB")
-    colours = 255 * np.array([to_rgb(colour) for colour in CONFUSION])
+    colors = 255 * np.array([to_rgb(color) for color in CONFUSION])
     steps = np.linspace(0, 1, 64)[:, None]
-    mixtures = [(1 - steps) * one + steps * other for one, other in combinations(colours, 2)]
-    plain = np.repeat(np.concatenate([colours, [[255, 255, 255]]]), 64, axis=0)
+    mixtures = [(1 - steps) * one + steps * other for one, other in combinations(colors, 2)]
+    plain = np.repeat(np.concatenate([colors, [[255, 255, 255]]]), 64, axis=0)
     heights = 255 * mpl.colormaps["Greens"](np.linspace(0, 1, 128))[:, :3]
     bands = np.concatenate([*mixtures, plain, heights]).round().astype(np.uint8)[None].repeat(whole.height // 2, axis=0)
     beside = Image.new("RGB", (whole.width + bands.shape[1], whole.height))

@@ -276,7 +276,7 @@ class _Reader:
         if not isinstance(value, Mapping):
             self.problems.append(
                 f"{kind}.{format_key(label)}: found {format_value(value)}, expected a table; "
-                f'{kind} are labelled: [{kind}.LABEL] with name = "..."'
+                f'{kind} are labeled: [{kind}.LABEL] with name = "..."'
             )
             return None
         if not LABEL.fullmatch(label):

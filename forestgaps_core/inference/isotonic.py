@@ -11,7 +11,7 @@ from torch import Tensor
 def isotonic_regression(probabilities: Tensor) -> Tensor:
     """The nearest probabilities, by least squares, that never fall from one threshold to the next.
 
-    Pools neighbouring thresholds that contradict each other into their mean, by the max-min formula
+    Pools neighboring thresholds that contradict each other into their mean, by the max-min formula
 
         g_i = max_{j <= i} min_{k >= i} mean(y_j ... y_k),
 

@@ -9,7 +9,7 @@ from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.bounded_reading import open_regular_file
 
 MAX_CARD_BYTES = 1_000_000
-MAX_FILE_BYTES = 50_000_000  # of another file, such as scores or a licence
+MAX_FILE_BYTES = 50_000_000  # of another file, such as scores or a license
 MAX_FILES = 100
 
 

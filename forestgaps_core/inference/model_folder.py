@@ -329,7 +329,7 @@ def make_default_card(name: str, plan: Mapping[str, Any]) -> str:
             ),
             "```",
             "",
-            "Data it was trained on, scores, where it fails, and licence: to be written by whoever shares it.",
+            "Data it was trained on, scores, where it fails, and license: to be written by whoever shares it.",
             "",
         ]
     )

@@ -53,7 +53,7 @@ def save_network(
         calibration: `slope` and `offset` of the logits; a function is called once it is known that the folder can be
             written. By default those of `run`, if it has any.
         card: Text of its README.md; by default that of the network folder `run`, or else the facts. The other files of such a
-            folder (scores, licence, credit) are copied.
+            folder (scores, license, credit) are copied.
 
     Raises:
         CheckpointError: No network in `run`.

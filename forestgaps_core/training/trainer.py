@@ -65,7 +65,7 @@ class Trainer:
         loss: Needed to train, not to evaluate.
         scheduler: Factor on the optimizer's learning rates by completed step.
         metrics: For each label a function that makes a new metric for one pass.
-        callbacks: By label, or a list (labelled by class name); in the order in which they receive events.
+        callbacks: By label, or a list (labeled by class name); in the order in which they receive events.
         train_batch: Makes a training `Batch`, on the device, of what the training loader yields.
         evaluation_batch: The same for validation, test and prediction.
         accumulate: Batches to an optimizer step.

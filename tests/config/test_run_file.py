@@ -58,7 +58,7 @@ def test_a_metric_without_a_label_is_told(run_file, plugins):
     text = run_file.read_text().replace("[metrics.share]", "[metrics]")
     run_file.write_text(text)
     (problem,) = problems_of(run_file, plugins)
-    assert "metrics are labelled" in problem
+    assert "metrics are labeled" in problem
 
 
 @pytest.mark.parametrize(

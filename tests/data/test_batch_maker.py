@@ -150,7 +150,7 @@ def test_hills_are_smooth_of_mean_nothing_and_of_the_size_asked_for():
     sizes = made.std((1, 2, 3))
     assert sizes.max() <= 20.1
     assert 4 < sizes.mean() < 9  # a third of the most, on average
-    # Neighbours 2 m apart differ by less than a fifth of the hills' size: nothing there looks like canopy.
+    # Neighbors 2 m apart differ by less than a fifth of the hills' size: nothing there looks like canopy.
     steps = torch.maximum(made.diff(dim=-1).abs().mean((1, 2, 3)), made.diff(dim=-2).abs().mean((1, 2, 3)))
     assert (steps / sizes).max() < 0.2
 

@@ -20,13 +20,13 @@ from .hostile import scalars, values
 LONGEST_SENTENCE = 2_000  # characters
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
     ONE = 1
 
 
 LITERALS = [Literal["auto", "cpu"], Literal[1, "1", True], Literal[0, 2.5]]
-LEAVES = [int, float, bool, str, Path, Colour, *LITERALS]
+LEAVES = [int, float, bool, str, Path, Color, *LITERALS]
 HUGE = 10**5000  # more digits than Python writes
 
 
@@ -69,8 +69,8 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(fits(item, get_args(kind)[0]) for item in value)
     if origin is dict or getattr(origin, "__name__", "") == "Mapping":
         return isinstance(value, dict) and all(fits(item, get_args(kind)[1]) for item in value.values())
-    if kind is Colour:
-        return any(type(value) is type(member.value) and value == member.value for member in Colour)
+    if kind is Color:
+        return any(type(value) is type(member.value) and value == member.value for member in Color)
     if kind is Path:
         return type(value) is str and value != "" and usable(value)
     if kind is float:
@@ -106,7 +106,7 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         str: st.text(max_size=5),
         Path: st.sampled_from(["a", "a/b", "/", "../x", "é", "~"]),
-        Colour: st.sampled_from(["red", 1]),
+        Color: st.sampled_from(["red", 1]),
     }
     return leaves[kind]
 
@@ -138,7 +138,7 @@ def class_and_value(draw: Any) -> tuple[type, Any]:
 @example((made_class([int]), {"field_0": HUGE}))
 @example((made_class([float]), {"field_0": HUGE}))
 @example((made_class([float]), {"field_0": 10**400}))
-@example((made_class([Colour]), {"field_0": True}))
+@example((made_class([Color]), {"field_0": True}))
 @example((made_class([Literal["a"]]), {"field_0": [HUGE]}))
 @example((made_class([Path]), {"field_0": "\ud800"}))
 @example((made_class([str]), {"field_0": datetime.date(1, 1, 1)}))
@@ -185,7 +185,7 @@ def test_lists_in_lists_beyond_what_python_can_show_are_a_mistake():
     deep: Any = 1
     for _ in range(100_000):
         deep = [deep]
-    for kind in (int, str, tuple[int, ...], Literal["a"], Colour, Path):
+    for kind in (int, str, tuple[int, ...], Literal["a"], Color, Path):
         assert checked({"field_0": deep}, made_class([kind])) is None
     while isinstance(deep, list):  # from the outside in, or freeing it would take as much of the stack
         deep = deep.pop()

@@ -191,5 +191,5 @@ def share(
     for path, size in files.items():
         typer.echo(f"  {path}  " + (f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"))
     card = folder / "README.md"
-    steps = [f"read {card}"] if is_network(locate_network(run, plugins())) else [f"complete {card}: data, scores, licence"]
+    steps = [f"read {card}"] if is_network(locate_network(run, plugins())) else [f"complete {card}: data, scores, license"]
     print_next(*steps, format_command("predict", "DSM.tif", "--network", folder, "--out", "maps"))

@@ -133,7 +133,7 @@ def test_a_narrow_window_needs_no_sideways_scrolling(show, width):
     assert min(small, default=9) >= 8.9 or min(height for height in small if height) >= 8.9
 
 
-def test_lines_and_marks_differ_besides_in_colour(show):
+def test_lines_and_marks_differ_besides_in_color(show):
     page = show()
     styles = page.evaluate(
         """() => Object.fromEntries(["predicted", "reference", "baseline"].map(role => {

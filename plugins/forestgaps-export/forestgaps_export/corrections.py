@@ -1,6 +1,6 @@
 """Where ONNX Runtime answers otherwise than torch, and networks notice.
 
-- *Maxima of nothing but minus infinity.* A pool over pixels without data has only -inf to choose from, and networks recognise it by
+- *Maxima of nothing but minus infinity.* A pool over pixels without data has only -inf to choose from, and networks recognize it by
   that. The runtime's MaxPool begins from the lowest finite number and gives that, so after each the lowest becomes -inf again.
 - *The ends of the sigmoid.* The runtime's is a rational function that is 0 below about -18, where torch still gives exp(x); the
   logarithm of a small probability would be -inf. So sigmoids are computed as 1 / (1 + exp(-x)), which is right at both ends.

@@ -26,7 +26,7 @@ def test_it_is_proper(truth: float) -> None:
     assert best == pytest.approx(truth, abs=0.006)
 
 
-def test_a_threshold_stands_for_half_the_meters_to_its_neighbours() -> None:
+def test_a_threshold_stands_for_half_the_meters_to_its_neighbors() -> None:
     assert compute_threshold_widths(torch.tensor([[2.0, 5.0, 10.0]])).tolist() == [[2.5, 4.0, 2.5]]
     assert compute_threshold_widths(torch.tensor([[8.0]])).tolist() == [[4.0]]
 

@@ -40,9 +40,9 @@ def test_values_are_those_of_numpy(pairs):
     if len(set(o)) == 1:
         assert all(math.isnan(values[name]) for name in ("r2", "slope", "intercept"))
     else:
-        centred = o - o.mean()
-        slope = (centred * p).sum() / (centred**2).sum()
-        assert values["r2"] == pytest.approx(1 - ((p - o) ** 2).sum() / (centred**2).sum(), rel=1e-6, abs=1e-6)
+        centered = o - o.mean()
+        slope = (centered * p).sum() / (centered**2).sum()
+        assert values["r2"] == pytest.approx(1 - ((p - o) ** 2).sum() / (centered**2).sum(), rel=1e-6, abs=1e-6)
         assert values["slope"] == pytest.approx(slope, rel=1e-6, abs=1e-6)
 
 

@@ -46,7 +46,7 @@ CONTEXT_M = 160.0
 # are given cells and windows of the size in meters that they have there. Measured by benchmarks/pixel_sizes.py.
 COUNTS_PIXELS = 0.5
 FINEST = 0.1  # times the pixel size of the training; windows of still finer pixels would take more than 2 GB
-FAVOUR = 2.0  # head start of the two guesses that are best alone, in nats: the network begins as a good filter
+FAVOR = 2.0  # head start of the two guesses that are best alone, in nats: the network begins as a good filter
 
 
 @frozen(kw_only=True)
@@ -145,7 +145,7 @@ class GroundNetwork(nn.Module):
         nn.init.zeros_(self.last.weight)
         with torch.no_grad():
             bias = self.last.bias.zero_().view(components, count + 3)  # type: ignore[union-attr]  # made with one
-            bias[:, [len(candidates.openings_m) // 2, candidates.shown_against]] = FAVOUR
+            bias[:, [len(candidates.openings_m) // 2, candidates.shown_against]] = FAVOR
             # Further components begin lower: what a filter misses is ground below what it found.
             bias[:, count] = -torch.arange(components) / 2.0
             bias[:, count + 2] = -torch.arange(components) / 2.0

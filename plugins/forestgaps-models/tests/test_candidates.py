@@ -31,7 +31,7 @@ def test_on_flat_ground_wide_windows_find_it_and_narrow_ones_may_not() -> None:
 
 
 def test_the_edge_of_the_survey_is_like_the_edge_of_the_raster() -> None:
-    """Windows centred beyond it would see a corner of canopy and no ground."""
+    """Windows centered beyond it would see a corner of canopy and no ground."""
     dsm = forest(torch.full((1, 1, 64, 64), 300.0))
     everywhere = torch.ones_like(dsm, dtype=torch.bool)
     _, alone, _ = candidates()(dsm, everywhere)

@@ -52,11 +52,11 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
         values = x.float()
         count = over_processes(values.new_full((1,), x.numel() / x.shape[1]))
         mean = over_processes(values.sum((0, 2, 3))) / count
-        centred = values - mean[:, None, None]
+        centered = values - mean[:, None, None]
         # A second message rather than the mean of squares: that loses the variance of channels far from 0.
-        variance = over_processes(centred.square().sum((0, 2, 3))) / count
+        variance = over_processes(centered.square().sum((0, 2, 3))) / count
         self.follow(mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
-        y = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        y = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.weight is not None:
             y = y * self.weight[:, None, None]
         if self.bias is not None:

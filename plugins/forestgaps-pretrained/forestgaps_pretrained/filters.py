@@ -3,7 +3,7 @@
 Each filter estimates the ground below the canopy. A gap is where the DSM is less than the threshold above the ground. Windows are
 in meters, so the same settings apply to all resolutions. Invalid pixels are NaN and have no influence.
 
-  opening   grey opening of block minima by a square wider than the widest closed canopy, smoothed
+  opening   gray opening of block minima by a square wider than the widest closed canopy, smoothed
   progressive  openings of growing windows mark what rises above the slope as object; the ground left is interpolated
                (after Zhang et al. 2003, doi 10.1109/TGRS.2003.810682)
   envelope  a low percentile of detrended block minima, so that slopes are not taken for height, smoothed

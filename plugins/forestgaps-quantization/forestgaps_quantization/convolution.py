@@ -96,7 +96,7 @@ class Int8Convolution(nn.Module):
 
 
 def replaced(network: nn.Module, given: dict[str, InputScale], integers: bool | None = None) -> None:
-    """Put an `Int8Convolution` in the place of each convolution named, in place; then let neighbours pass codes on.
+    """Put an `Int8Convolution` in the place of each convolution named, in place; then let neighbors pass codes on.
 
     In an `nn.Sequential`, a ReLU that follows is done in it, and a quantized convolution behind that takes its codes.
     """

@@ -26,7 +26,7 @@ def observed(
     """The scale of the input of each convolution worth quantizing, in the order of their calls.
 
     The range is not from the least to the greatest value seen, but the one that loses least: rare values are cut where finer steps
-    for all the others are worth more (torchao's `HistogramObserver`, which minimises the mean square of the error).
+    for all the others are worth more (torchao's `HistogramObserver`, which minimizes the mean square of the error).
 
     Args:
         network: In evaluation mode, on the CPU, batch norms folded.

@@ -59,7 +59,7 @@ def test_integers_and_float32_give_the_same(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("integers", BOTH)
-def test_neighbours_in_a_sequence_pass_codes_on(integers: bool) -> None:
+def test_neighbors_in_a_sequence_pass_codes_on(integers: bool) -> None:
     (first, x), (second, _) = made(kernel_size=3, padding=1), made(1, kernel_size=3, padding=1)
     plain = nn.Sequential(first, nn.ReLU(), nn.Identity(), nn.Dropout2d(0.5), second, nn.ReLU()).eval()
     expected = plain(x)

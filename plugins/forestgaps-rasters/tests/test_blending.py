@@ -55,7 +55,7 @@ def test_where_blocks_agree_the_raster_is_what_they_say(rows, columns, sizes, ho
 
 
 def test_a_step_between_blocks_is_spread_over_the_feather() -> None:
-    """Each block says its own constant, the hardest case there is: neighbours may differ little from pixel to pixel."""
+    """Each block says its own constant, the hardest case there is: neighbors may differ little from pixel to pixel."""
     lattice = WindowGrid.create(900, 900, 512, 256)
 
     def moody(item):

@@ -165,7 +165,7 @@ def test_pieces_cover_a_block_once_and_are_alike(rows, columns, size) -> None:
     assert max(p.rows for p in cuts) - min(p.rows for p in cuts) <= 1
 
 
-def test_neighbouring_windows_of_a_site_share_a_spatial_block(prepared) -> None:
+def test_neighboring_windows_of_a_site_share_a_spatial_block(prepared) -> None:
     grid = Rasters(folder=prepared, tile_size=16).build().validation
     blocks = [grid.block(n) for n in range(len(grid))]
     for (site, window), block in zip(grid.windows, blocks, strict=True):

@@ -284,7 +284,7 @@ def test_sites_that_overlap_may_not_be_in_two_parts(site, refused) -> None:
     refused(sites, "sites 'a' and 'b' overlap, where the one is for train and the other for test")
 
 
-def test_sites_that_neighbour_keep_the_guard_between_their_parts(site, tmp_path, refused) -> None:
+def test_sites_that_neighbor_keep_the_guard_between_their_parts(site, tmp_path, refused) -> None:
     def beside(meters: float) -> list[Site]:
         there = site("b", transform=Affine(1, 0, 500_070 + meters, 0, -1, 5_200_000))
         return [Site(name="a", folder=site("a"), validation="south 0.3"), Site(name="b", folder=there, part="test")]

@@ -51,7 +51,7 @@ HERE = stored("here", 500_000, 5_200_000, "train")
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_neighbouring_sites_of_two_parts_are_refused_with_their_distance(part: str) -> None:
+def test_neighboring_sites_of_two_parts_are_refused_with_their_distance(part: str) -> None:
     with pytest.raises(DataError, match=rf"'here' and 'there' are 12.0 m apart, .*for train and .*for {part}.*20 m.*--buffer 12 "):
         check(HERE, stored("there", 500_112, 5_200_000, part))
     check(HERE, stored("there", 500_112, 5_200_000, part), buffer_m=12)

@@ -26,7 +26,7 @@ def test_styles_have_the_names_of_their_rasters(styles) -> None:
     assert styles.keys() == {"gaps.qml", "probabilities.qml", "gaps.qlr"}
 
 
-def test_gaps_are_coloured_and_canopy_is_seen_through(styles) -> None:
+def test_gaps_are_colored_and_canopy_is_seen_through(styles) -> None:
     (renderer,) = styles["gaps.qml"].findall("pipe/rasterrenderer")
     assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
     entries = {e.get("value"): (e.get("alpha"), e.get("label")) for e in renderer.findall("colorPalette/paletteEntry")}
@@ -64,8 +64,8 @@ def test_the_layer_definition_shows_each_band_of_both_rasters(styles) -> None:
             assert layer.find("pipe/rasterrenderer").get("band") == str(band)
             assert layer.findtext("srs/spatialrefsys/authid") == "EPSG:32610"
             assert CRS.from_wkt(layer.findtext("srs/spatialrefsys/wkt")) == UTM
-    colours = {e.get("color") for e in root.iter("paletteEntry") if e.get("value") == "1"}
-    assert len(colours) == 3
+    colors = {e.get("color") for e in root.iter("paletteEntry") if e.get("value") == "1"}
+    assert len(colors) == 3
 
 
 def test_a_map_without_crs_has_a_layer_definition_without_one(tmp_path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Batch
 
 CELL, MARGIN = 110, 80  # pixels; the margin is left of and above the cells
-MAX_DARKNESS = 178  # of 255, for a share of 1; grey, since the colors of the palette stand for classes of pixels
+MAX_DARKNESS = 178  # of 255, for a share of 1; gray, since the colors of the palette stand for classes of pixels
 
 
 def count_confusion(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def draw_confusion(counts: Tensor) -> Tensor:
             share = pixels / sum(cells) if sum(cells) else None
             left, top = MARGIN + column * CELL, MARGIN + row * CELL
             fill = (round(255 - MAX_DARKNESS * (share or 0.0)),) * 3
-            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=fill, outline="grey")
+            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=fill, outline="gray")
             text = format_cell(pixels, share)
             ink = "white" if (share or 0.0) > 0.5 else "black"
             draw.multiline_text((left + CELL // 2, top + CELL // 2), text, fill=ink, font=font, anchor="mm", align="center")

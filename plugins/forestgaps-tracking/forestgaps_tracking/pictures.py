@@ -13,7 +13,7 @@ from forestgaps_tracking.colors import CANOPY, CONFUSION, GAP, WHITE, paint_clas
 from forestgaps_tracking.first_tiles import FirstTiles
 
 LEGEND = (
-    "Panels, left to right: hillshade of the surface; reference (dark grey: gap, light grey: canopy); probability of gap "
+    "Panels, left to right: hillshade of the surface; reference (dark gray: gap, light gray: canopy); probability of gap "
     "(dark purple 0, yellow 1); agreement (blue: true positive, orange: false negative (omission), purple: false positive "
     "(commission), light: canopy in both). White: no data."
 )

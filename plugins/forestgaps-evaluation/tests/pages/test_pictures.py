@@ -83,14 +83,14 @@ def test_the_legend_names_each_class_once():
     assert words == ["below 2 m", "2 to 5 m", "5 to 10 m", "10 m and more: no gap"]
 
 
-def test_agreement_is_told_by_pattern_as_well_as_by_colour():
+def test_agreement_is_told_by_pattern_as_well_as_by_color():
     legend = make_agreement_legend()
     assert len({color.pattern for color in legend}) == 3
     bright = sorted(luminance(color) for color in (TRUE_POSITIVE_RGB, FALSE_NEGATIVE_RGB, FALSE_POSITIVE_RGB))
     assert bright[1] / bright[0] > 1.5
 
 
-def test_a_pixel_has_the_colour_of_the_lowest_threshold():
+def test_a_pixel_has_the_color_of_the_lowest_threshold():
     shade = np.full((1, 4), 0.7, np.float32)
     gaps = np.array([[[True, False, False, False]], [[True, True, False, False]]])
     picture = draw_gaps(shade, gaps, np.array([[True, True, True, False]])).astype(int)

@@ -35,7 +35,7 @@ FATE_SCHEMA = pa.schema([*list(SCHEMA)[:-1], *(pa.field(name, kind) for name, ki
 
 @contextmanager
 def open_transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
-    """A GeoTIFF of `TRANSITIONS` with colours of its own; takes strips."""
+    """A GeoTIFF of `TRANSITIONS` with colors of its own; takes strips."""
     with NewRaster(
         path,
         width=grid.columns,

@@ -30,12 +30,12 @@ class GapTable:
         shape_index: Perimeter over that of a circle of equal area, perimeter / (2 sqrt(pi area)); 1.128 for a square pixel.
         height_mean, height_max, height_min, height_sd: Canopy height within, meters; NaN where no heights are known. The standard
             deviation is that of the population (divided by the number of pixels).
-        row, column: Centroid, pixels from the north-west corner of the raster; the first pixel's centre is (0.5, 0.5).
+        row, column: Centroid, pixels from the north-west corner of the raster; the first pixel's center is (0.5, 0.5).
         x, y: Centroid in units of the CRS.
         first_row, first_column, last_row, last_column: Bounding box, pixels, ends included.
         nearest_m: Distance to the nearest other gap, between the nearest edges of their pixels; 0 where corners touch, NaN for a
             gap that is alone.
-        touches_edge: It meets the raster's edge or pixels without data (neighbours as in labelling), so may be larger than seen.
+        touches_edge: It meets the raster's edge or pixels without data (neighbors as in labeling), so may be larger than seen.
         threshold_m: The height threshold of the map it comes from, meters; NaN where the map does not tell.
     """
 

@@ -1,4 +1,4 @@
-"""Every gap its number, on rasters of any size: strips are labelled one by one, and what meets at a seam is joined.
+"""Every gap its number, on rasters of any size: strips are labeled one by one, and what meets at a seam is joined.
 
 Numbers are final only when the whole raster was seen, so it is read twice: `label_raster` looks once at all strips and keeps, for
 each label of each strip, the number it belongs to; `Labels.strip` labels a strip again and puts the numbers in. Between the two,
@@ -23,13 +23,13 @@ Numbers: TypeAlias = NDArray[np.int32]
 ReadGaps: TypeAlias = Callable[[int, int], Flags]
 """From a first row and how many: (rows, columns) bool, True in a gap. Read more than once, so it must tell the same each time."""
 
-STRIP_PIXELS = 2**21  # pixels labelled at a time
+STRIP_PIXELS = 2**21  # pixels labeled at a time
 CONNECTIVITIES = (4, 8)
 
 
 @frozen(eq=False)
 class Strip:
-    """Some rows of a labelled raster.
+    """Some rows of a labeled raster.
 
     Attributes:
         row: The first of them.
@@ -104,7 +104,7 @@ def label_raster(
 
     Args:
         at_least, at_most: Pixels a gap must have; others get no number.
-        step: Rows labelled at a time; left out, as many as make some two million pixels.
+        step: Rows labeled at a time; left out, as many as make some two million pixels.
     """
     if connectivity not in CONNECTIVITIES:
         raise ValueError(f"connectivity is 4 or 8, not {connectivity}")
@@ -157,7 +157,7 @@ def label_raster(
 
 
 def label_components(gap: Flags, connectivity: int) -> tuple[NDArray[np.unsignedinteger], int]:
-    """Connected pixels of one array, labelled from 1, and how many labels there are."""
+    """Connected pixels of one array, labeled from 1, and how many labels there are."""
     if not gap.size:
         return np.zeros(gap.shape, np.uint32), 0
     values = np.ascontiguousarray(gap).view(np.uint8)  # of bool, cc3d 4.1 mistakes 8-connected pixels on rasters of odd size

@@ -40,7 +40,7 @@ class Measures:
 
     Attributes:
         count: How many gaps there are.
-        connectivity: Which neighbours count for touching the edge.
+        connectivity: Which neighbors count for touching the edge.
     """
 
     count: int

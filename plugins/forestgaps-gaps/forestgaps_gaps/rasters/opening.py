@@ -120,7 +120,7 @@ class LayerBand:
 
 @define(eq=False)
 class Layer:
-    """The gaps of a raster at one threshold, before they are labelled.
+    """The gaps of a raster at one threshold, before they are labeled.
 
     Attributes:
         threshold_m: Meters; NaN where a map does not tell.

@@ -25,7 +25,7 @@ from forestgaps_gaps.statistics.power_law import count_min_pixels, fit_power_law
 
 MAX_SIMULATED_GAPS = 20_000  # gaps; with more, hardly a law of two numbers is plausible, and drawing samples takes long
 OPEN_LAND_FRACTION = (
-    0.5  # share of gap above which gaps run together into one (site percolation: .41 of random pixels, 8 neighbours)
+    0.5  # share of gap above which gaps run together into one (site percolation: .41 of random pixels, 8 neighbors)
 )
 
 
@@ -49,7 +49,7 @@ def summarize_gaps(
         surveyed_m2: Area with data, gap or not.
         threshold_m: Height the gaps lie below; None or NaN: unknown.
         at_most: Gaps are heights up to and including the threshold, not only below it.
-        connectivity: 8 or 4 neighbours.
+        connectivity: 8 or 4 neighbors.
         maximum_area_m2: Area above which gaps were left out; None: none were.
         window: The surveyed area, for the pattern. None: for distances to the nearest it is taken to be a rectangle, as long and
             wide as the centroids spread, and there is no `compute_ripley`.

@@ -188,6 +188,6 @@ def test_memory_does_not_grow_with_the_area() -> None:
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])
-def test_neighbours_decide_what_is_one_gap(connectivity) -> None:
+def test_neighbors_decide_what_is_one_gap(connectivity) -> None:
     found, _ = compare(drawn("#. .#"), drawn("#. .#"), connectivity=connectivity)
     assert len(found) == (2 if connectivity == 4 else 1)

@@ -187,7 +187,7 @@ def test_gap_maps_are_compared_as_they_are(dates, write, tmp_path) -> None:
     assert mixed.summaries == from_heights.summaries
 
 
-def test_transitions_open_in_colours_of_their_own(dates, tmp_path) -> None:
+def test_transitions_open_in_colors_of_their_own(dates, tmp_path) -> None:
     compare_rasters(*dates, tmp_path / "out", ChangeOptions(reading=FIVE))
     with rasterio.open(tmp_path / "out" / "transitions_5m.tif") as file:
         assert file.nodata == 255

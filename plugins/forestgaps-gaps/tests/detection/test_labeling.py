@@ -68,7 +68,7 @@ def test_a_spiral_through_many_strips_is_one_gap() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 19), (19, 1), (5, 7), (6, 7), (7, 6)])
 def test_odd_sizes_are_labelled_right(shape) -> None:
-    """cc3d 4.1.1 labels bool arrays of such shapes wrongly with 8 neighbours."""
+    """cc3d 4.1.1 labels bool arrays of such shapes wrongly with 8 neighbors."""
     random = np.random.default_rng(0)
     for _ in range(200):
         mask = random.random(shape) < 0.5
@@ -85,7 +85,7 @@ def test_nothing_is_no_gap() -> None:
     assert label_array(np.zeros((0, 4), bool)).shape == (0, 4)
 
 
-def test_other_neighbourhoods_are_refused() -> None:
+def test_other_neighborhoods_are_refused() -> None:
     with pytest.raises(ValueError, match="4 or 8"):
         of(np.ones((2, 2), bool), connectivity=6)
 

@@ -55,7 +55,7 @@ def test_gaps_that_touch_at_a_corner_have_no_distance() -> None:
     assert found(np.eye(3, dtype=bool), connectivity=4).tolist() == [0, 0, 0]
 
 
-def test_a_gap_alone_has_no_neighbour() -> None:
+def test_a_gap_alone_has_no_neighbor() -> None:
     assert np.isnan(found(np.eye(3, dtype=bool))).tolist() == [True]
     assert found(np.zeros((3, 3), bool)).tolist() == []
 
@@ -68,7 +68,7 @@ def test_a_gap_within_another_is_near_to_it() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 5, 300])
-def test_neighbours_are_found_across_empty_strips(step) -> None:
+def test_neighbors_are_found_across_empty_strips(step) -> None:
     mask = np.zeros((300, 40), bool)
     mask[3, 2] = mask[290, 35] = True
     assert found(mask, step=step) == pytest.approx([np.hypot(286, 32)] * 2)

@@ -43,9 +43,9 @@ def test_polygons_belong_to_their_rows(raster, wood) -> None:
     for table, shapes in parts:
         assert shapely.area(shapes).tolist() == table.area_m2.tolist()
         assert shapely.length(shapes).tolist() == table.perimeter_m.tolist()
-        centre = shapely.centroid(shapes)
-        assert shapely.get_x(centre) == pytest.approx(table.x)
-        assert shapely.get_y(centre) == pytest.approx(table.y)
+        center = shapely.centroid(shapes)
+        assert shapely.get_x(center) == pytest.approx(table.x)
+        assert shapely.get_y(center) == pytest.approx(table.y)
 
 
 def test_gaps_outside_the_limits_are_as_if_they_were_canopy(raster) -> None:

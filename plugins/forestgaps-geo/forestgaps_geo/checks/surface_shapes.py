@@ -30,7 +30,7 @@ QUARTERS = 4
 
 @frozen(eq=False)
 class Jumps:
-    """Steps between neighbouring columns (or rows) that run through a whole window at one size.
+    """Steps between neighboring columns (or rows) that run through a whole window at one size.
 
     Attributes:
         places: Columns (rows) of the window after which the surface steps.
@@ -142,7 +142,7 @@ def count_zero_corners(values: FloatArray, window: tuple[int, int, int, int], sh
 def find_jumps(values: FloatArray) -> Jumps:
     """Steps between columns that are there, of one size and direction, in all four quarters of the window's rows.
 
-    The median difference of two neighbouring columns is the slope there, about the same for all; crowns and roads make it vary
+    The median difference of two neighboring columns is the slope there, about the same for all; crowns and roads make it vary
     from quarter to quarter, and they fill several columns. A stripe does neither. So a jump is counted where the medians of
     all quarters agree within 40 % of their mean, which is over 0.1 m, over 4 times the scatter of quarters, and over
     twice the jump beside it in the same direction. Stripes that run askew to the grid are not found.
@@ -163,12 +163,12 @@ def find_jumps(values: FloatArray) -> Jumps:
     scatter = 1.4826 * sqrt(QUARTERS / (QUARTERS - 1)) * float(np.nanmedian(apart))
     beside = np.pad(np.nan_to_num(mean), 1)
     direction = np.sign(mean)
-    neighbour = np.maximum(direction * beside[:-2], direction * beside[2:])
+    neighbor = np.maximum(direction * beside[:-2], direction * beside[2:])
     with np.errstate(invalid="ignore"):
         found = (
             (np.abs(mean) > max(0.1, 4 * scatter))
             & (apart.max(0) < 0.4 * np.abs(mean))
-            & (neighbour < 0.5 * np.abs(mean))
+            & (neighbor < 0.5 * np.abs(mean))
         )  # fmt: skip
     places = np.nonzero(found)[0]
     return Jumps(places, mean[places])

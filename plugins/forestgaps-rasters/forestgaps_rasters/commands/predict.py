@@ -38,7 +38,7 @@ def predict(
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(metavar="PIXELS", help="Pixels that neighbouring windows share; by default what it needs, at least 128."),
+        typer.Option(metavar="PIXELS", help="Pixels that neighboring windows share; by default what it needs, at least 128."),
     ] = None,
     cut: Annotated[float, typer.Option(metavar="SHARE", help="Probability from which a pixel is a gap.")] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

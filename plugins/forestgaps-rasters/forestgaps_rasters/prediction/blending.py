@@ -90,7 +90,7 @@ def blend_below(above: Piece, line: Piece, weight: NDArray[np.uint16]) -> None:
 
 
 def find_runs(blocks: list[ByteArray | None]) -> Iterator[tuple[int, list[ByteArray]]]:
-    """Neighbours with data in a line of blocks, with the place of the first."""
+    """Neighbors with data in a line of blocks, with the place of the first."""
     run: list[ByteArray] = []
     for place, values in enumerate([*blocks, None]):
         if values is not None:
@@ -101,7 +101,7 @@ def find_runs(blocks: list[ByteArray | None]) -> Iterator[tuple[int, list[ByteAr
 
 
 def join_blocks(run: list[ByteArray], left: int, right: WindowAxis, planes: int, rows: int) -> Piece:
-    """Neighbouring blocks of a line side by side."""
+    """Neighboring blocks of a line side by side."""
     begin, end = right.get_kept_range(left)[0], right.get_kept_range(left + len(run) - 1)[1]
     line = np.empty((planes, rows, end - begin), np.uint8)
     weight, width = compute_blend_weights(right.feather), 2 * right.feather

@@ -72,7 +72,7 @@ class MapOptions:
     Attributes:
         window: Side of the windows given to the network, pixels, a multiple of 64; None: what the network needs, at least 768.
             They are narrower where no more of them then cover the raster, and wider where the network looks farther.
-        overlap: Pixels neighbouring windows share, a multiple of 64, at most half a window; None: what the network needs, at
+        overlap: Pixels neighboring windows share, a multiple of 64, at most half a window; None: what the network needs, at
             least 128. They share more where the network looks farther.
         cut: Probability from which a pixel is a gap.
         resample: Bring the DSM to the network's pixel size, or to `resolution_m` (highest value of the pixels that fall together),
@@ -294,7 +294,7 @@ def check_unchanged(files: Sequence[InputFile], source: RasterSource, work: Work
 def estimate_disk_bytes(grid: Grid, planes: int, occupied: float = 1.0) -> int:
     """Bytes the folder needs while it is made; blocks known to be empty need none.
 
-    Blocks and what neighbours share of them, two drafts, and results that take no more, with overviews, than 4/3 of them; GDAL
+    Blocks and what neighbors share of them, two drafts, and results that take no more, with overviews, than 4/3 of them; GDAL
     makes overviews in a file of their own first.
     """
     tiled = (-(-grid.rows // 512) * 512) * (-(-grid.columns // 512) * 512)

@@ -66,12 +66,12 @@ def make_pipe(renderer: Element) -> Element:
     return root
 
 
-def make_gap_renderer(band: int, level: float, colour: str) -> Element:
-    """Gaps in one colour; canopy is seen through, pixels without data are not drawn."""
+def make_gap_renderer(band: int, level: float, color: str) -> Element:
+    """Gaps in one color; canopy is seen through, pixels without data are not drawn."""
     renderer = make_renderer("paletted", band, opacity="1")
     palette = SubElement(renderer, "colorPalette")
     SubElement(palette, "paletteEntry", value="0", color="#ffffff", alpha="0", label="canopy")
-    SubElement(palette, "paletteEntry", value="1", color=colour, alpha="255", label=f"gap at {level:g} m")
+    SubElement(palette, "paletteEntry", value="1", color=color, alpha="255", label=f"gap at {level:g} m")
     return renderer
 
 
@@ -83,7 +83,7 @@ def make_probability_renderer(band: int) -> Element:
     shader.attrib |= {"classificationMode": "1", "clip": "0", "minimumValue": "0", "maximumValue": "1", "labelPrecision": "1"}
     ramp = SubElement(SubElement(shader, "colorramp", name="[source]", type="gradient"), "Option", type="Map")
     places = [number / (len(VIRIDIS) - 1) for number in range(len(VIRIDIS))]
-    stops = ":".join(f"{place:g};{format_rgba(colour)}" for place, colour in list(zip(places, VIRIDIS, strict=True))[1:-1])
+    stops = ":".join(f"{place:g};{format_rgba(color)}" for place, color in list(zip(places, VIRIDIS, strict=True))[1:-1])
     for name, value in {
         "color1": format_rgba(VIRIDIS[0]),
         "color2": format_rgba(VIRIDIS[-1]),
@@ -92,8 +92,8 @@ def make_probability_renderer(band: int) -> Element:
         "stops": stops,
     }.items():
         SubElement(ramp, "Option", name=name, type="QString", value=value)
-    for place, colour in zip(places, VIRIDIS, strict=True):
-        SubElement(shader, "item", value=f"{place:g}", color=colour, alpha="255", label=f"{place:g}")
+    for place, color in zip(places, VIRIDIS, strict=True):
+        SubElement(shader, "item", value=f"{place:g}", color=color, alpha="255", label=f"{place:g}")
     return renderer
 
 
@@ -104,9 +104,9 @@ def make_renderer(kind: str, band: int, *, opacity: str) -> Element:
     return renderer
 
 
-def format_rgba(colour: str) -> str:
-    """Red, green, blue and opacity of a colour such as #440154, as 68,1,84,255."""
-    return ",".join(map(str, (*rgb_bytes(colour), 255)))
+def format_rgba(color: str) -> str:
+    """Red, green, blue and opacity of a color such as #440154, as 68,1,84,255."""
+    return ",".join(map(str, (*rgb_bytes(color), 255)))
 
 
 def make_layer_definition(levels: Sequence[float], crs: CRS | None) -> Element:
@@ -116,9 +116,9 @@ def make_layer_definition(levels: Sequence[float], crs: CRS | None) -> Element:
     drawn = SubElement(tree, "layer-tree-group", name="Canopy gaps", checked="Qt::Checked", expanded="1")
     hidden = SubElement(tree, "layer-tree-group", name="Gap probabilities", checked="Qt::Unchecked", expanded="0")
     maps = SubElement(root, "maplayers")
-    colours = threshold_colors(len(levels))
+    colors = threshold_colors(len(levels))
     for band, level in enumerate(levels, start=1):
-        add_layer(drawn, maps, "gaps.tif", f"gap at {level:g} m", make_gap_renderer(band, level, colours[band - 1]), crs)
+        add_layer(drawn, maps, "gaps.tif", f"gap at {level:g} m", make_gap_renderer(band, level, colors[band - 1]), crs)
         add_layer(hidden, maps, "probabilities.tif", f"gap probability at {level:g} m", make_probability_renderer(band), crs)
     return root
 

@@ -1,6 +1,6 @@
 """How far the blocks of different sites lie apart on the ground.
 
-Within a site the split keeps the buffer distance by itself. Sites may still overlap or neighbour each other, or be one raster
+Within a site the split keeps the buffer distance by itself. Sites may still overlap or neighbor each other, or be one raster
 under two names, and then a network would be tested on ground it learned from.
 """
 
