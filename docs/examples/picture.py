@@ -88,7 +88,7 @@ def draw_maps(figure: SubFigure, height: Plane, thresholds: list[float], probabi
         errors = np.where(known, 2 * surveyed + predicted, len(CONFUSION))
         paint(column[0], np.where(known, surveyed, 2), GAP_COLORS, f"canopy below {threshold:g} m:\n{share:.0%} of the area")
         paint(column[1], np.where(known, predicted, 2), GAP_COLORS, "gaps mapped from the DSM")
-        paint(column[2], errors, ERROR_COLORS, f"gap IoU {iou(predicted, surveyed):.2f}\n(all called gap: {share:.2f})")
+        paint(column[2], errors, ERROR_COLORS, f"gap IoU {iou(predicted, surveyed):.2f}\n(baseline: {share:.2f})")
     for row, label in enumerate(("reference", "prediction", "comparison")):
         panels[row, 0].set_ylabel(label, fontsize=10)
     patches = [Patch(facecolor=color, edgecolor="#777777", linewidth=0.5, label=label) for label, color in LEGEND.items()]

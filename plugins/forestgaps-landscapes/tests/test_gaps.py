@@ -51,8 +51,8 @@ def test_the_mean_area_is_that_of_many_draws(exponent):
 @settings(max_examples=10, deadline=None)
 @given(st.floats(30, 3000), st.integers(0, 1000))
 def test_a_ragged_gap_has_exactly_the_area_drawn(area, seed):
-    centre = torch.tensor([64.0])
-    plane = render_outlines(torch.Generator().manual_seed(seed), 256, 0.5, centre, centre, torch.tensor([area]), torch.ones(1))
+    center = torch.tensor([64.0])
+    plane = render_outlines(torch.Generator().manual_seed(seed), 256, 0.5, center, center, torch.tensor([area]), torch.ones(1))
     assert (plane == 1).sum().item() * 0.25 == pytest.approx(area, rel=0.05, abs=1.5)
 
 

@@ -12,9 +12,9 @@ MAX_PIXELS_AT_ONCE = 1 << 20  # bounds the memory of a stamping step to some ten
 
 
 def compute_coordinates(size: int, resolution_m: float) -> tuple[Tensor, Tensor]:
-    """X (1, W) and y (H, 1) of the pixel centres, meters from the landscape's upper left corner."""
-    centre = (torch.arange(size) + 0.5) * resolution_m
-    return centre[None, :], centre[:, None]
+    """X (1, W) and y (H, 1) of the pixel centers, meters from the landscape's upper left corner."""
+    center = (torch.arange(size) + 0.5) * resolution_m
+    return center[None, :], center[:, None]
 
 
 def make_gaussian_field(
@@ -63,9 +63,9 @@ def render_highest(
     scattered maximum. The order of the surfaces does not matter.
 
     Args:
-        x: Centres, meters, (N,), as is y.
+        x: Centers, meters, (N,), as is y.
         reach_m: The distance beyond which a surface is -inf, (N,).
-        surface: From (indices (n, 1, 1), dx, dy (n, w, w), meters from the centre) to heights (n, w, w).
+        surface: From (indices (n, 1, 1), dx, dy (n, w, w), meters from the center) to heights (n, w, w).
     """
     canvas = torch.full((size * size,), -torch.inf)
     half_widths = torch.tensor([w for w in HALF_WIDTHS_PX if w < size] + [size])

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from forestgaps_landscapes.simulation.fields import render_highest
 
 HARMONICS = 7  # harmonics of a gap's outline
-MAX_AMPLITUDE = 0.95  # summed amplitude of them; below 1 the outline never shrinks to its centre
+MAX_AMPLITUDE = 0.95  # summed amplitude of them; below 1 the outline never shrinks to its center
 
 
 @frozen(kw_only=True)

@@ -128,7 +128,7 @@ def measure_steepness(z: Tensor, resolution_m: float) -> Tensor:
 def add_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Tensor, Tensor]:
     """The ground with one winding road, level across, and the road's band.
 
-    The road runs along u at v = path(u), in axes turned at random; its elevation is the smoothed ground under its centre line.
+    The road runs along u at v = path(u), in axes turned at random; its elevation is the smoothed ground under its center line.
     """
     size, half = len(z), len(z) * resolution_m / 2
     angle, shift, *waves = (torch.rand(8, generator=generator) * 2 - 1).unbind()
@@ -146,10 +146,10 @@ def add_road(generator: Generator, z: Tensor, resolution_m: float) -> tuple[Tens
     band = band * band * (3 - 2 * band)
     column = torch.cos(angle) * u - torch.sin(angle) * path + half
     row = torch.sin(angle) * u + torch.cos(angle) * path + half
-    centre = smooth(z, round(MIN_WAVELENGTH_M / resolution_m))[
+    center = smooth(z, round(MIN_WAVELENGTH_M / resolution_m))[
         (row / resolution_m).long().clamp(0, size - 1), (column / resolution_m).long().clamp(0, size - 1)
     ]
-    return z + band * (smooth(centre, round(4 / resolution_m)) - z), (distance <= ROAD_HALF_WIDTH_M + resolution_m / 2).float()
+    return z + band * (smooth(center, round(4 / resolution_m)) - z), (distance <= ROAD_HALF_WIDTH_M + resolution_m / 2).float()
 
 
 def smooth(z: Tensor, width: int) -> Tensor:
