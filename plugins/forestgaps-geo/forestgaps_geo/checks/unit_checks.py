@@ -123,7 +123,7 @@ def describe_lookalikes(band: Band, kind: str, samples: Sequence[WindowStatistic
 
 
 def check_picture(band: Band, kind: str, samples: Sequence[WindowStatistics]) -> Finding | None:
-    """Bytes from black to white in neighbouring pixels: a hillshade or another picture where elevations are expected."""
+    """Bytes from black to white in neighboring pixels: a hillshade or another picture where elevations are expected."""
     if kind == "chm" or band.source.dtype.name != "uint8" or band.unit_m != 1.0:
         return None
     low, high = min(one.low for one in samples), max(one.high for one in samples)
