@@ -11,35 +11,41 @@ from typing import Any
 from attrs import frozen
 
 from forestgaps_core.components import Tiles
-from forestgaps_core.files.bounded_reading import read_json, read_text
 from forestgaps_core.files.drafts import new_results
-from forestgaps_core.inference.model_folder import WEIGHTS, load_trained_network
-from forestgaps_core.inference.model_lookup import RUN_FILE
-from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_core.plugins.command_lines import command_line
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.counting.gap_sizes import GapSizes
 from forestgaps_evaluation.counting.network import TrainedNetwork, note_pixel_sizes, open_network
 from forestgaps_evaluation.counting.size_recorder import SizeRecorder
-from forestgaps_evaluation.counting.tile_counts import PROTOCOL_THRESHOLDS_M, TileCounts, count_split
+from forestgaps_evaluation.counting.tile_counts import TileCounts, count_split
 from forestgaps_evaluation.pages.glossary import RUN_WORDS
 from forestgaps_evaluation.pages.pictures import make_agreement_legend, make_threshold_legend
 from forestgaps_evaluation.pages.rendering import (
     NARROW_SPACE,
-    TableRow,
     format_counted,
     format_hectares,
     format_meters,
     format_number,
-    format_percent,
     format_score,
-    format_square_meters,
     render_page,
 )
-from forestgaps_evaluation.protocol.evaluation import AverageScores, Evaluation, ThresholdScores, evaluate_counts
+from forestgaps_evaluation.protocol.evaluation import AverageScores, Evaluation, evaluate_counts
 from forestgaps_evaluation.run_report import figures
 from forestgaps_evaluation.run_report.examples import make_examples
+from forestgaps_evaluation.run_report.facts import (
+    choose_main_threshold,
+    choose_thresholds,
+    describe_network,
+    list_components,
+    list_settings,
+    list_stac_scores,
+    read_config_text,
+    read_epoch,
+    read_versions,
+)
 from forestgaps_evaluation.run_report.stac_item import NetworkFacts, format_json, make_stac_item
 from forestgaps_evaluation.run_report.statements import compute_mapped_fractions, write_statements
+from forestgaps_evaluation.run_report.tables import make_confusion, make_score_table, make_size_table, make_stratum_table
 from forestgaps_evaluation.run_report.training_log import make_training_charts, read_training_log
 
 STAC_FILE = "model.stac.json"
@@ -96,43 +102,6 @@ def write_run_report(
         for draft, text in zip(drafts, (html, format_json(item)), strict=True):
             draft.write_text(text, encoding="utf-8")
     return Report(page=out, card=beside, tile_counts=tile_counts, evaluation=evaluation)
-
-
-def choose_thresholds(trained: Sequence[float]) -> tuple[float, ...]:
-    """Thresholds of the protocol between the lowest and the highest the network was trained for; its own, if there is none."""
-    return tuple(level for level in PROTOCOL_THRESHOLDS_M if trained[0] <= level <= trained[-1]) or tuple(trained)
-
-
-def describe_network(trained: TrainedNetwork) -> NetworkFacts:
-    place = trained.checkpoint
-    return NetworkFacts(
-        name=name_run(Path(trained.run)),
-        weights=place / WEIGHTS if place.is_dir() else place,
-        about=load_trained_network(place)[1]["about"],
-        parameters=sum(parameter.numel() for parameter in trained.predictor.model.parameters()),
-        thresholds=trained.predictor.thresholds,
-        resolution_m=trained.predictor.resolution_m,
-    )
-
-
-def name_run(run: Path) -> str:
-    """Of a run or network folder, or of a checkpoint's run."""
-    place = run.resolve()
-    return (
-        place.parent.parent.name
-        if place.is_file() and place.parent.name == "checkpoints"
-        else place.stem
-        if place.is_file()
-        else place.name
-    )
-
-
-def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
-    """Mean IoU by threshold, for the STAC item."""
-    rows = [row for row in evaluation.rows if row.by == "all" and row.evaluated]
-    return {
-        f"forestgaps:{evaluation.split}_mean_iou": {f"{row.threshold:g}": round(row.scores["mean_iou"].mean, 4) for row in rows}
-    }
 
 
 # --- what the template says -----------------------------------------------------------------------------------------
@@ -219,12 +188,6 @@ def list_sections(logged: bool) -> list[tuple[str, str]]:
     return [entry for entry in listed if logged or entry[0] != "training"]
 
 
-def choose_main_threshold(rows: Sequence[ThresholdScores]) -> float:
-    """The threshold shown where only one can be: of those evaluated, that nearest to 5 m."""
-    evaluated = [row for row in rows if row.evaluated] or list(rows)
-    return min(evaluated, key=lambda row: abs(row.threshold - 5)).threshold
-
-
 def list_facts(tile_counts: TileCounts, network: NetworkFacts, area: float, overall: AverageScores) -> list[tuple[str, str]]:
     return [
         ("Mean IoU over the evaluated thresholds", format_score(overall.mean_iou.mean)),
@@ -234,127 +197,3 @@ def list_facts(tile_counts: TileCounts, network: NetworkFacts, area: float, over
         ("Thresholds", ", ".join(f"{level:g}" for level in tile_counts.thresholds) + f"{NARROW_SPACE}m"),
         ("Network", f"{network.about['config']['model']['name'].rpartition(':')[2]}, {format_number(network.parameters)} weights"),
     ]
-
-
-def format_interval(low: float, high: float) -> str:
-    return f"{format_score(low)} to {format_score(high)}" if low == low and high == high else "–"
-
-
-def make_score_table(rows: Sequence[ThresholdScores], mapped: Sequence[float]) -> list[TableRow]:
-    return [
-        TableRow(
-            format_meters(row.threshold),
-            [
-                format_percent(row.gap_fraction),
-                format_percent(fraction),
-                format_score(row.scores["mean_iou"].mean),
-                format_interval(row.scores["mean_iou"].low, row.scores["mean_iou"].high),
-                format_score(row.baseline["mean_iou"]),
-                format_score(row.scores["gap_iou"].mean),
-                format_score(row.baseline["gap_iou"]),
-                format_score(row.scores["canopy_iou"].mean),
-                format_score(row.scores["gap_precision"].mean),
-                format_score(row.scores["gap_recall"].mean),
-                format_score(row.scores["gap_f1"].mean),
-            ],
-            aside=not row.evaluated or row.extrapolated,
-        )
-        for row, fraction in zip(rows, mapped, strict=True)
-    ]
-
-
-@frozen(kw_only=True)
-class Confusion:
-    """Fractions of all pixels at one threshold, 0 to 1. Gap is positive."""
-
-    name: str
-    true_positive: float
-    false_negative: float
-    false_positive: float
-    true_negative: float
-
-
-def make_confusion(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Confusion]:
-    tables = []
-    for row, counts in zip(rows, tile_counts.counts.sum(0), strict=True):
-        tp, fp, fn, tn = (float(part) / max(float(counts.sum()), 1.0) for part in counts)
-        name = format_meters(row.threshold)
-        tables.append(Confusion(name=name, true_positive=tp, false_negative=fn, false_positive=fp, true_negative=tn))
-    return tables
-
-
-def make_size_table(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[ThresholdScores]) -> list[TableRow]:
-    return [
-        TableRow(
-            format_meters(row.threshold),
-            [
-                format_number(len(mapped)),
-                format_number(len(reference)),
-                *(
-                    format_square_meters(part)
-                    for part in (mapped.median_m2, reference.median_m2, mapped.half_m2, reference.half_m2)
-                ),
-            ],
-            aside=not row.evaluated,
-        )
-        for row, (mapped, reference) in zip(rows, sizes, strict=True)
-    ]
-
-
-def make_stratum_table(evaluation: Evaluation, by: str) -> list[TableRow]:
-    """A row for each class: tiles, area fraction of gap at each evaluated threshold is left to `evaluate`; here the average."""
-    tiles = {(row.by, row.label): (row.tiles, row.blocks) for row in evaluation.rows}
-    return [
-        TableRow(
-            part.label.replace("-", "–"),
-            [
-                format_number(tiles[by, part.label][0]),
-                ", ".join(f"{level:g}" for level in part.thresholds) or "none",
-                format_score(part.mean_iou.mean),
-                format_interval(part.mean_iou.low, part.mean_iou.high),
-                format_score(part.baseline),
-            ],
-        )
-        for part in evaluation.overall
-        if part.by == by
-    ]
-
-
-def read_epoch(checkpoint: Path) -> int | None:
-    """Epochs completed when the checkpoint was written, if it says."""
-    epoch = load_trained_network(checkpoint)[1].get("position", {}).get("epoch")
-    return epoch if isinstance(epoch, int) else None
-
-
-def read_config_text(trained: TrainedNetwork, network: NetworkFacts) -> str:
-    """The run file as it stands in the folder, or what the weights remember of it."""
-    import tomli_w
-
-    path = Path(trained.run) / RUN_FILE
-    return read_text(path) if path.is_file() else tomli_w.dumps(network.about["config"])
-
-
-def list_components(about: Mapping[str, Any]) -> list[TableRow]:
-    return [
-        TableRow(place, [str(made["name"]), f"{made['distribution']} {made['version']}"])
-        for place, made in about["components"].items()
-    ]
-
-
-def list_settings(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A table of a run file line by line, tables in it by dotted names."""
-    lines: list[tuple[str, str]] = []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines += list_settings(value, f"{prefix}{key}.")
-        else:
-            lines.append((f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)))
-    return lines
-
-
-def read_versions(trained: TrainedNetwork, network: NetworkFacts) -> dict[str, str]:
-    try:
-        found = read_json(Path(trained.run) / "versions.json")
-        return {str(name): str(number) for name, number in found.items()}
-    except (OSError, ValueError, AttributeError):
-        return {str(name): str(number) for name, number in network.about["versions"].items()}

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forestgaps_evaluation.protocol import bootstrap
-from forestgaps_evaluation.protocol.bootstrap import compute_interval, resample_blocks, student_cdf, student_quantile, sum_blocks
+from forestgaps_evaluation.protocol.bootstrap import compute_interval, resample_blocks, sum_blocks
 from forestgaps_evaluation.protocol.scores import compute_scores
 
 
@@ -17,15 +17,25 @@ def test_tiles_are_added_up_by_block(tiles):
     assert sum_blocks(values, blocks).tolist() == expected
 
 
+def half_width(blocks, level):
+    """Half the width of the interval of a score whose bootstrap standard error is 1."""
+    values = np.array([-1.0, 1.0]) * np.sqrt((blocks - 1) / blocks)
+    low, high = compute_interval(np.array(0.0), values, blocks, level)
+    assert low == -high
+    return float(high)
+
+
 @pytest.mark.parametrize(("freedom", "golden"), [(1, 12.706), (2, 4.303), (3, 3.182), (10, 2.228), (30, 2.042), (5000, 1.960)])
-def test_quantiles_of_student(freedom, golden):
-    assert student_quantile(0.975, freedom) == pytest.approx(golden, abs=1e-3)
+def test_compute_interval_golden_quantiles_of_student(freedom, golden):
+    assert half_width(freedom + 1, 0.95) == pytest.approx(golden, abs=1e-3)
 
 
 @given(t=st.floats(0, 50), freedom=st.integers(1, 200))
-def test_the_distribution_of_student(t, freedom):
+def test_compute_interval_level_is_the_probability_within_it(t, freedom):
     stats = pytest.importorskip("scipy.stats")
-    assert student_cdf(t, freedom) == pytest.approx(stats.t.cdf(t, freedom), abs=1e-10)
+    level = float(stats.t.cdf(t, freedom) - stats.t.cdf(-t, freedom))
+    assume(level < 1 - 1e-6)
+    assert half_width(freedom + 1, level) == pytest.approx(t, rel=1e-6, abs=1e-6)
 
 
 def test_few_blocks_widen_the_interval():

@@ -8,7 +8,7 @@ import pytest
 
 from forestgaps_core import save_network
 from forestgaps_evaluation.counting.network import open_network
-from forestgaps_evaluation.run_report.page import describe_network
+from forestgaps_evaluation.run_report.facts import describe_network
 from forestgaps_evaluation.run_report.stac_item import format_json, identifier, make_stac_item
 
 

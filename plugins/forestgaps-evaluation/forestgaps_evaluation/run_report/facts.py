@@ -1,0 +1,101 @@
+"""Facts on the page about a run: its network, configuration, components and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forestgaps_core.files.bounded_reading import read_json, read_text
+from forestgaps_core.inference.model_folder import WEIGHTS, trained_network
+from forestgaps_core.inference.model_lookup import RUN_FILE
+from forestgaps_evaluation.counting.network import TrainedNetwork
+from forestgaps_evaluation.counting.tile_counts import PROTOCOL_THRESHOLDS_M
+from forestgaps_evaluation.pages.rendering import (
+    TableRow,
+)
+from forestgaps_evaluation.protocol.evaluation import Evaluation, ThresholdScores
+from forestgaps_evaluation.run_report.stac_item import NetworkFacts
+
+
+def choose_thresholds(trained: Sequence[float]) -> tuple[float, ...]:
+    """Thresholds of the protocol between the lowest and the highest the network was trained for; its own, if there is none."""
+    return tuple(level for level in PROTOCOL_THRESHOLDS_M if trained[0] <= level <= trained[-1]) or tuple(trained)
+
+
+def describe_network(trained: TrainedNetwork) -> NetworkFacts:
+    place = trained.checkpoint
+    return NetworkFacts(
+        name=name_run(Path(trained.run)),
+        weights=place / WEIGHTS if place.is_dir() else place,
+        about=trained_network(place)[1]["about"],
+        parameters=sum(parameter.numel() for parameter in trained.predictor.model.parameters()),
+        thresholds=trained.predictor.thresholds,
+        resolution_m=trained.predictor.resolution_m,
+    )
+
+
+def name_run(run: Path) -> str:
+    """Of a run or network folder, or of a checkpoint's run."""
+    place = run.resolve()
+    return (
+        place.parent.parent.name
+        if place.is_file() and place.parent.name == "checkpoints"
+        else place.stem
+        if place.is_file()
+        else place.name
+    )
+
+
+def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
+    """Mean IoU by threshold, for the STAC item."""
+    rows = [row for row in evaluation.rows if row.by == "all" and row.evaluated]
+    return {
+        f"forestgaps:{evaluation.split}_mean_iou": {f"{row.threshold:g}": round(row.scores["mean_iou"].mean, 4) for row in rows}
+    }
+
+
+def choose_main_threshold(rows: Sequence[ThresholdScores]) -> float:
+    """The threshold shown where only one can be: of those evaluated, that nearest to 5 m."""
+    evaluated = [row for row in rows if row.evaluated] or list(rows)
+    return min(evaluated, key=lambda row: abs(row.threshold - 5)).threshold
+
+
+def read_epoch(checkpoint: Path) -> int | None:
+    """Epochs completed when the checkpoint was written, if it says."""
+    epoch = trained_network(checkpoint)[1].get("position", {}).get("epoch")
+    return epoch if isinstance(epoch, int) else None
+
+
+def read_config_text(trained: TrainedNetwork, network: NetworkFacts) -> str:
+    """The run file as it stands in the folder, or what the weights remember of it."""
+    import tomli_w
+
+    path = Path(trained.run) / RUN_FILE
+    return read_text(path) if path.is_file() else tomli_w.dumps(network.about["config"])
+
+
+def list_components(about: Mapping[str, Any]) -> list[TableRow]:
+    return [
+        TableRow(place, [str(made["name"]), f"{made['distribution']} {made['version']}"])
+        for place, made in about["components"].items()
+    ]
+
+
+def list_settings(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A table of a run file line by line, tables in it by dotted names."""
+    lines: list[tuple[str, str]] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += list_settings(value, f"{prefix}{key}.")
+        else:
+            lines.append((f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)))
+    return lines
+
+
+def read_versions(trained: TrainedNetwork, network: NetworkFacts) -> dict[str, str]:
+    try:
+        found = read_json(Path(trained.run) / "versions.json")
+        return {str(name): str(number) for name, number in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {str(name): str(number) for name, number in network.about["versions"].items()}
