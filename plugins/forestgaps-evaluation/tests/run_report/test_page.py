@@ -13,8 +13,8 @@ from forestgaps_evaluation.counting.network import open_network
 from forestgaps_evaluation.counting.tile_counts import count_split
 from forestgaps_evaluation.protocol.evaluation import evaluate_counts
 from forestgaps_evaluation.protocol.scores import compute_gap_fraction, compute_scores
-from forestgaps_evaluation.run_report.page import STAC_FILE, Report, write_run_report
 from forestgaps_evaluation.run_report.facts import choose_main_threshold, choose_thresholds
+from forestgaps_evaluation.run_report.page import STAC_FILE, Report, write_run_report
 
 html = pytest.importorskip("lxml.html")
 

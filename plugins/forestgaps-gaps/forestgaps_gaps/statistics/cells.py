@@ -19,6 +19,7 @@ from rasterio import Affine
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_for_table
 from forestgaps_gaps.detection.gap_table import GapTable
+from forestgaps_gaps.statistics.window import add_to_cells
 from forestgaps_geo.bands.writing import PLAIN_BANDS, NewRaster
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -81,15 +82,11 @@ class CellCounts:
             valid: True where surveyed.
             height: Meters; anything may stand where not valid.
         """
-        self._sum(self.valid, row, valid, np.int64)
-        self._sum(self.gap, row, gap & valid, np.int64)
+        add_to_cells(self.valid, row, valid, self.pixels)
+        add_to_cells(self.gap, row, gap & valid, self.pixels)
         if height is not None:
             self.height = np.zeros(self.shape) if self.height is None else self.height
-            self._sum(self.height, row, np.where(valid, height, 0.0), np.float64)
-
-    def _sum(self, total: NDArray[Any], row: int, values: NDArray[Any], kind: type[np.generic]) -> None:
-        along = np.add.reduceat(values, np.arange(0, values.shape[1], self.pixels), axis=1, dtype=kind)
-        np.add.at(total, np.arange(row, row + len(values)) // self.pixels, along)
+            add_to_cells(self.height, row, np.where(valid, height, 0.0), self.pixels)
 
     def finished(self, table: GapTable) -> Cells:
         """With the gaps counted in the cell of their centroid."""

@@ -11,17 +11,11 @@ from numpy.typing import NDArray
 
 from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
 from forestgaps_gaps.detection.gap_table import GapTable
+from forestgaps_gaps.statistics.clark_evans import ClarkEvans, compute_clark_evans, simulate_clark_evans
 from forestgaps_gaps.statistics.lognormal import compare_fits, fit_lognormal
-from forestgaps_gaps.statistics.patterns import (
-    ClarkEvans,
-    Ripley,
-    Window,
-    compute_clark_evans,
-    compute_ripley,
-    simulate_clark_evans,
-    to_json_values,
-)
 from forestgaps_gaps.statistics.power_law import count_min_pixels, fit_power_law, lambda_asner, lambda_hanel
+from forestgaps_gaps.statistics.ripley import Ripley, compute_ripley, to_json_values
+from forestgaps_gaps.statistics.window import Window
 
 MAX_SIMULATED_GAPS = 20_000  # gaps; with more, hardly a law of two numbers is plausible, and drawing samples takes long
 OPEN_LAND_FRACTION = (
@@ -154,7 +148,7 @@ def estimate_ripley(table: GapTable, resolution_m: float, window: Window, seed: 
 
 def estimate_clark_evans(table: GapTable, resolution_m: float, surveyed_m2: float, window: Window | None, seed: int) -> ClarkEvans:
     points = list_centroids(table, resolution_m)
-    if window is not None and not window.whole:
+    if window is not None and not window.is_rectangle:
         simulations = min(max(2_000_000 // max(len(points), 1), 39), 199)
         return simulate_clark_evans(points, window, simulations=simulations, seed=seed)
     if window is not None:

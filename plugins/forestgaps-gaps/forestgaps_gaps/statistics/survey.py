@@ -20,11 +20,11 @@ from forestgaps_gaps.detection.gap_table import Flags, GapTable
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
 from forestgaps_gaps.rasters.opening import Pixels, ReadingOptions, open_layers
 from forestgaps_gaps.statistics.cells import CellCounts, write_cell_table, write_cells
-from forestgaps_gaps.statistics.patterns import Window
 from forestgaps_gaps.statistics.summary import summarize_gaps
+from forestgaps_gaps.statistics.window import Window, WindowCounter
 from forestgaps_gaps.vector_files import choose_writer
 
-MAX_COARSE_CELLS = 256  # cells along the longer side in the map of what was surveyed
+MAX_WINDOW_CELLS = 256  # cells along the longer side in the map of what was surveyed
 STATISTICS_FILE = "statistics.json"
 
 
@@ -38,7 +38,7 @@ class Survey:
 
     search: GapSearch
     cell_m: float | None = None
-    _coarse: CellCounts = field(init=False)
+    _window: WindowCounter = field(init=False)
     _cells: CellCounts | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -50,11 +50,11 @@ class Survey:
                     f"cells are squares of whole pixels, and these are {pixel.width_m:g} x {pixel.height_m:g} m; leave --cells out"
                 )
             self._cells = CellCounts(grid.rows, grid.columns, pixel.width_m, self.cell_m)
-        self._coarse = CellCounts(grid.rows, grid.columns, 1.0, choose_coarse_side(grid.rows, grid.columns))
+        self._window = WindowCounter(grid.rows, grid.columns, self.resolution_m, choose_window_side(grid.rows, grid.columns))
         self.search.watch = self._watch
 
     def _watch(self, row: int, pixels: Pixels, gap: Flags) -> None:
-        self._coarse.add(row, gap, pixels.known)
+        self._window.add(row, pixels.known)
         if self._cells is not None:
             height = pixels.height
             known = pixels.known if height is None else pixels.known & ~np.isnan(height)
@@ -71,9 +71,8 @@ class Survey:
 
     @property
     def window(self) -> Window:
-        """Where data were."""
-        side = self._coarse.pixels
-        return Window(self._coarse.valid / side**2, side * self.resolution_m)
+        """The surveyed area."""
+        return self._window.make_window()
 
     def summary(self) -> dict[str, Any]:
         search = self.search
@@ -102,9 +101,9 @@ class Survey:
         return [raster, table]
 
 
-def choose_coarse_side(rows: int, columns: int) -> int:
+def choose_window_side(rows: int, columns: int) -> int:
     """Pixels along the cells of a map of what was surveyed: few cells, and whole ones where the raster's size allows."""
-    wanted = ceil(max(rows, columns) / MAX_COARSE_CELLS)
+    wanted = ceil(max(rows, columns) / MAX_WINDOW_CELLS)
     common = gcd(rows, columns)
     whole = [side for side in range(wanted, min(common, 8 * wanted) + 1) if common % side == 0]
     return whole[0] if whole else wanted

@@ -12,9 +12,10 @@ from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.measures import Measures, Pixel
 from forestgaps_gaps.detection.nearest import measure_nearest
-from forestgaps_gaps.statistics.patterns import compute_clark_evans, make_window
+from forestgaps_gaps.statistics.clark_evans import compute_clark_evans
 from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, lambda_hanel, sample_sizes
 from forestgaps_gaps.statistics.summary import describe_values, format_summary, summarize_gaps
+from forestgaps_gaps.statistics.window import make_window
 
 
 def table_of(height: np.ndarray, threshold: float = 5.0, resolution: float = 1.0, at_least: int = 1) -> GapTable:
@@ -109,7 +110,7 @@ def test_curves_of_the_pattern_are_given_and_told() -> None:
     said = format_summary(summary_of(table_of(clustered), window=window))
     assert any("above them (clustered) at" in line and "p = 0.01" in line for line in said)
     few = summary_of(table_of(np.full((300, 300), 20, np.float32)), window=window)
-    assert few["ripley"]["why"] == "0 gaps; a pattern takes at least 10"
+    assert few["ripley"]["why"] == "0 gaps; a pattern requires at least 10"
 
 
 def test_words_carry_what_the_exponent_depends_on() -> None:
