@@ -34,12 +34,13 @@ from rasterio.features import shapes
 from scipy import ndimage as ndi
 
 from forestgaps_gaps.detection.labeling import label_raster
-from forestgaps_gaps.detection.measures import Measures, Pixel
+from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.outlines import Outlines
 from forestgaps_gaps.detection.polygons import build_polygons
 from forestgaps_gaps.detection.search import GapSearch
-from forestgaps_gaps.rasters.grid import Grid
-from forestgaps_gaps.rasters.opening import Layer, Pixels
+from forestgaps_gaps.rasters.grid import Pixel
+from forestgaps_gaps.rasters.layers import Layer, Pixels
+from forestgaps_geo.grids.grid import Grid
 
 Mask = NDArray[np.bool_]
 Heights = NDArray[np.float32]
@@ -62,7 +63,7 @@ class InMemory(Layer):
     gaps: Mask
     heights: Heights
 
-    def pixels(self, row: int, rows: int) -> Pixels:
+    def read_pixels(self, row: int, rows: int) -> Pixels:
         gap = self.gaps[row : row + rows]
         return Pixels(gap, np.ones(gap.shape, bool), self.heights[row : row + rows])
 
@@ -70,7 +71,7 @@ class InMemory(Layer):
 def ours(gap: Mask, height: Heights) -> tuple[int, float]:
     layer = InMemory(Grid(None, Affine(1, 0, 0, 0, -1, 0), *gap.shape), 5.0, False, "5 m", gap, height)
     count, area = 0, 0.0
-    for found, some in GapSearch(layer).parts():  # as the command takes them, which writes each and forgets it
+    for found, some in GapSearch(layer).iterate_parts():  # as the command takes them, which writes each and forgets it
         count, area = count + len(found), area + float(shapely.area(some).sum())
     return count, area
 
@@ -86,7 +87,7 @@ def without_distances(gap: Mask, height: Heights) -> tuple[int, float]:
         area += float(shapely.area(build_polygons(outlines.add(strip.labels), transform)[1]).sum())
     measures.finish()
     area += float(shapely.area(build_polygons(outlines.finish(), transform)[1]).sum())
-    table_ = measures.table(np.arange(1, labels.count + 1), np.zeros(labels.count), Pixel())
+    table_ = measures.make_table(np.arange(1, labels.count + 1), np.zeros(labels.count), Pixel())
     return len(table_), area
 
 

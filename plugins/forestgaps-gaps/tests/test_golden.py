@@ -28,7 +28,7 @@ def test_forestgapr_is_reproduced(row) -> None:
     how = ReadingOptions(thresholds=(float(row["threshold"]),), at_most=True, pixel_size_m=1.0)
     with open_layers(SURVEYS / SITES[row["layer"]] / "chm.tif", how) as (layer,):
         search = GapSearch(layer, GapCriteria(minimum_m2=float(row["smin"]), maximum_m2=float(row["smax"])), step=37)
-        table = search.table()
+        table = search.find_all()
     assert len(table) == int(row["n_gaps"])
     assert table.area_m2.sum() == float(row["total_area"])
     assert table.area_m2.max() == float(row["max_area"])

@@ -32,7 +32,7 @@ def written(raster, wood, tmp_path):
         out = tmp_path / f"gaps{suffix}"
         with open_layers(path, ReadingOptions(thresholds=(5, 10), pixel_size_m=None if profile.get("crs", 1) else 0.5)) as found:
             searches = {f"gaps_{layer.name.replace(' ', '')}": GapSearch(layer, step=step) for layer in found}
-            write_gaps(out, {name: search.parts() for name, search in searches.items()}, found[0].grid.crs)
+            write_gaps(out, {name: search.iterate_parts() for name, search in searches.items()}, found[0].grid.crs)
         return out, searches
 
     return write
@@ -59,7 +59,7 @@ def test_what_is_read_back_is_what_was_found(written, suffix) -> None:
     assert set(frame.geom_type) == {"MultiPolygon"}
     for search, level in zip(searches.values(), (5.0, 10.0), strict=True):
         rows = frame[frame.threshold_m == level].sort_values("number")
-        table = search.found
+        table = search.gaps
         assert len(rows) == len(table) > 10
         for name, values in table.columns().items():
             stored = name + "_m" if name.startswith("height") else name
@@ -100,14 +100,14 @@ def test_geoparquet_says_what_the_specification_asks(written) -> None:
     assert column["crs"]["id"] == {"authority": "EPSG", "code": 32610}
     shapes = shapely.from_wkb(pq.read_table(out).column("geometry").to_numpy())
     assert column["bbox"] == pytest.approx(shapely.total_bounds(shapes).tolist())
-    assert len(shapes) == sum(len(search.found) for search in searches.values())
+    assert len(shapes) == sum(len(search.gaps) for search in searches.values())
 
 
 def test_heights_that_are_not_known_are_null(raster, tmp_path) -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[4, 4] = 1
     with open_layers(raster("mask.tif", mask), ReadingOptions()) as (layer,):
-        write_gaps(tmp_path / "gaps.fgb", {"gaps": GapSearch(layer).parts()}, layer.grid.crs)
+        write_gaps(tmp_path / "gaps.fgb", {"gaps": GapSearch(layer).iterate_parts()}, layer.grid.crs)
     table = pyogrio.read_arrow(tmp_path / "gaps.fgb")[1]
     for name in ("height_mean_m", "nearest_m", "threshold_m"):
         assert table.column(name).null_count == 1
@@ -124,7 +124,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_is_left(raster, wood, t
 
     def broken():
         with open_layers(raster("chm.tif", wood(60, 50)), ReadingOptions(thresholds=(5,))) as (layer,):
-            for count, part in enumerate(GapSearch(layer, step=5).parts()):
+            for count, part in enumerate(GapSearch(layer, step=5).iterate_parts()):
                 if count == 2:
                     raise DataError("the raster is damaged")
                 yield part

@@ -17,10 +17,11 @@ from forestgaps_gaps.change.classes import CLASSES, NODATA, TRANSITIONS, Bytes, 
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.detection.polygons import Geometries
 from forestgaps_gaps.detection.search import GapSearch
-from forestgaps_gaps.rasters.grid import Grid
-from forestgaps_gaps.rasters.opening import Layer
+from forestgaps_gaps.rasters.grid import measure_pixel
+from forestgaps_gaps.rasters.layers import Layer
 from forestgaps_gaps.vector_files import GEOMETRY, SCHEMA, make_record_batch, write_layer
 from forestgaps_geo.bands.writing import NewRaster
+from forestgaps_geo.grids.grid import Grid
 
 COLORS = {
     0: (232, 236, 228, 255),
@@ -61,7 +62,7 @@ def open_transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
 
 def write_changes(path: Path, found: Changes, grid: Grid) -> None:
     """A row a change."""
-    m2, t = grid.pixel.area_m2, grid.transform
+    m2, t = measure_pixel(grid).area_m2, grid.transform
     columns: Mapping[str, Any] = {
         "change": np.arange(1, len(found) + 1),
         "class": np.array(found.names, object),
@@ -85,7 +86,7 @@ def write_changes(path: Path, found: Changes, grid: Grid) -> None:
 
 def add_fates(search: GapSearch, found: Changes, fate: GapFate) -> Iterator[pa.RecordBatch]:
     """Gaps of one date with the change each belongs to, its class, and the area that is gap at the other date too."""
-    names, m2 = np.array([*CLASSES], object), search.layer.grid.pixel.area_m2
+    names, m2 = np.array([*CLASSES], object), search.layer.pixel.area_m2
 
     def rows(table: GapTable, geometries: Geometries) -> pa.RecordBatch:
         plain, change = make_record_batch(table, geometries), fate.change[table.number - 1]
@@ -96,7 +97,7 @@ def add_fates(search: GapSearch, found: Changes, fate: GapFate) -> Iterator[pa.R
         ]
         return pa.RecordBatch.from_arrays([*plain.columns[:-1], *more, plain.columns[-1]], schema=FATE_SCHEMA)
 
-    return (rows(table, geometries) for table, geometries in search.parts())
+    return (rows(table, geometries) for table, geometries in search.iterate_parts())
 
 
 def write_gap_fates(path: Path, rows: Iterable[pa.RecordBatch], crs: CRS | None, *, layer: str) -> None:

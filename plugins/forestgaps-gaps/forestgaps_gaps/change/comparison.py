@@ -1,6 +1,6 @@
-"""The change between two rasters of one grid, as a folder: a map of transitions, the gaps of both dates, a table of changes.
+"""Compare two rasters; write a folder with a map of transitions, the gaps of both dates and a table of changes.
 
-Everything is read in strips; memory grows with the number of gaps and the width of the raster.
+Rasters are read in strips. Memory grows with the number of gaps and the width of the raster.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import new_folder, refuse_taken
@@ -24,27 +24,28 @@ from forestgaps_gaps.change.classes import CLASSES, Changes, compare_maps
 from forestgaps_gaps.detection.gap_table import Flags
 from forestgaps_gaps.detection.labeling import STRIP_PIXELS
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
-from forestgaps_gaps.rasters.grid import find_common_extent, is_same_grid, require_overlap
-from forestgaps_gaps.rasters.opening import CroppedLayer, HeightLayer, Layer, MapLayer, Pixels, ReadingOptions, open_layers
+from forestgaps_gaps.rasters.grid import find_common_extent, is_same_grid, measure_pixel, require_overlap
+from forestgaps_gaps.rasters.layers import CroppedLayer, HeightLayer, JointLayer, Layer, MapLayer
+from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 from forestgaps_geo.bands.georeference import format_align_command
 
 POLYGONS_FILE, SUMMARY_FILE = "gaps.gpkg", "summary.json"
 CAUTION = (
-    "two surveys that were flown or processed differently (density of points, season, filling of pits, filtering) differ where the "
-    "forest did not; look at places that cannot have changed before believing a change"
+    "surveys that differ in point density, season, pit filling or filtering show changes where the forest did not change. Check "
+    "places that cannot have changed before you trust a change"
 )
 
 
 @frozen(kw_only=True)
 class ChangeOptions:
-    """What is compared, and how.
+    """How to compare two rasters.
 
     Attributes:
-        reading: How both rasters are read.
-        criteria: What counts as a gap, at its own date.
-        tolerance: Change of area, as a share of the earlier area, within which a gap is stable.
-        dates: When the surveys were flown, for figures per year; None: not known.
-        step: Rows of a strip; changes nothing but memory and time.
+        reading: How to read both rasters.
+        criteria: What is a gap, at its own date.
+        tolerance: A gap is stable if its area changes by at most this fraction of the earlier area.
+        dates: Dates of the surveys, for rates per year; None if unknown.
+        step: Rows of a strip. It affects only memory and time.
     """
 
     reading: ReadingOptions = field(factory=ReadingOptions)
@@ -64,8 +65,8 @@ class ChangeFolder:
 
     Attributes:
         summaries: One for each threshold, of plain values.
-        files: In the folder.
-        notes: Sentences on what to beware of.
+        files: Files in the folder.
+        notes: Cautions for the user.
     """
 
     summaries: tuple[dict[str, Any], ...]
@@ -73,50 +74,38 @@ class ChangeFolder:
     notes: tuple[str, ...]
 
 
-@define(eq=False)
-class JointLayer(Layer):
-    """A layer where both dates were surveyed."""
-
-    own: Layer = field(kw_only=True)
-    other: Layer = field(kw_only=True)
-
-    def pixels(self, row: int, rows: int) -> Pixels:
-        own = self.own.pixels(row, rows)
-        known = own.known & self.other.pixels(row, rows).known
-        return Pixels(own.gap & known, known, own.height)
-
-
 def compare_rasters(
-    earlier: Path, later: Path, out: Path, how: ChangeOptions, report: ReportProgress = ignore_progress
+    earlier: Path, later: Path, out: Path, options: ChangeOptions, report: ReportProgress = ignore_progress
 ) -> ChangeFolder:
-    """Compare two rasters and write `out`, whole or not at all.
+    """Compare two rasters and write the folder `out`, completely or not at all.
 
     Args:
-        earlier, later: CHMs, or gap maps of the same thresholds.
+        earlier, later: CHMs, or gap maps with the same thresholds.
 
     Raises:
         DataError: The rasters cannot be compared, or `out` exists.
     """
-    if how.years is not None and how.years <= 0:
-        raise DataError("the later survey must be flown after the earlier one; give --dates EARLIER LATER in this order")
+    if options.years is not None and options.years <= 0:
+        raise DataError("the later survey must be after the earlier one. Give --dates EARLIER LATER in this order")
     if out.suffix:
-        raise DataError(f"{out}: a change is several files, so name a folder, such as {out.with_suffix('')}")
+        raise DataError(f"{out}: the result is a folder. Give a name such as {out.with_suffix('')}")
     with ExitStack() as stack:
         refuse_taken(out)
-        first, second = (stack.enter_context(open_layers(path, how.reading)) for path in (earlier, later))
+        first, second = (stack.enter_context(open_layers(path, options.reading)) for path in (earlier, later))
         whole = pair_layers(earlier, later, first, second)
         folder = stack.enter_context(new_folder(out, purpose="change", contents=list_file_names([one for one, _ in whole])))
         pairs, extent_notes = crop_to_common_extent(earlier, later, whole)
         grid = pairs[0][0].grid
         checks = first[0].notes + second[0].notes
-        notes = [*extent_notes, CAUTION, *checks, *note_missing_heights((earlier, later), pairs[0], how.step, report)]
-        criteria = how.criteria.for_layer(whole[0][0])
-        if how.criteria.minimum_m2 is None and criteria.minimum_m2:
+        notes = [*extent_notes, CAUTION, *checks, *note_missing_heights((earlier, later), pairs[0], options.step, report)]
+        criteria = options.criteria.for_layer(whole[0][0])
+        if options.criteria.minimum_m2 is None and criteria.minimum_m2:
             notes.append(
-                f"gaps under {criteria.minimum_m2:g} m2 are left out as noise of the gap maps; to keep them give --min-area 0"
+                f"gaps smaller than {criteria.minimum_m2:g} m2 are left out as noise of the gap maps. To keep them, add "
+                "--min-area 0"
             )
-        how = evolve(how, criteria=criteria)
-        least, most = how.criteria.pixels(grid.pixel.area_m2)
+        options = evolve(options, criteria=criteria)
+        least, most = options.criteria.count_pixels(measure_pixel(grid).area_m2)
         summaries = []
         for one, other in pairs:
             with open_transitions(folder / f"transitions{make_suffix(one)}.tif", grid, one) as write:
@@ -125,19 +114,19 @@ def compare_rasters(
                     make_reader(other),
                     grid.rows,
                     grid.columns,
-                    connectivity=how.criteria.connectivity,
+                    connectivity=options.criteria.connectivity,
                     at_least=least,
                     at_most=most,
-                    tolerance=how.tolerance,
-                    step=how.step,
+                    tolerance=options.tolerance,
+                    step=options.step,
                     write=write,
                 )
-            summaries.append(summarize_changes(found, one, how))
+            summaries.append(summarize_changes(found, one, options))
             write_changes(folder / f"changes{make_suffix(one)}.csv", found, grid)
             sides = (("earlier", one, other, found.earlier_fate), ("later", other, one, found.later_fate))
             for when, own, away, fate in sides:
                 joint = JointLayer(own.grid, own.threshold_m, own.at_most, f"{when}, {own.name}", own=own, other=away)
-                rows = add_fates(GapSearch(joint, how.criteria, step=how.step, report=report), found, fate)
+                rows = add_fates(GapSearch(joint, options.criteria, step=options.step, report=report), found, fate)
                 write_gap_fates(folder / POLYGONS_FILE, rows, grid.crs, layer=f"{when} {own.name}")
         if not any(summary["surveyed_m2"] for summary in summaries):
             notes.append("no pixel has data at both dates, so nothing is compared. Check that both surveys cover the same place")
@@ -150,7 +139,7 @@ def compare_rasters(
 
 def make_reader(layer: Layer, report: ReportProgress = ignore_progress, what: str = "") -> Any:
     def read(row: int, rows: int) -> tuple[Flags, Flags]:
-        pixels = layer.pixels(row, rows)
+        pixels = layer.read_pixels(row, rows)
         report(what, min(row + rows, layer.grid.rows), layer.grid.rows)
         return pixels.gap, pixels.known
 
@@ -158,7 +147,7 @@ def make_reader(layer: Layer, report: ReportProgress = ignore_progress, what: st
 
 
 def list_file_names(layers: Iterable[Layer]) -> list[str]:
-    """Return the names of all files of a change, with those that SQLite makes on the way."""
+    """Return the names of all files of a change, with the temporary files of SQLite."""
     names = [name for layer in layers for name in (f"transitions{make_suffix(layer)}.tif", f"changes{make_suffix(layer)}.csv")]
     return [SUMMARY_FILE, POLYGONS_FILE, *(f"{POLYGONS_FILE}{ending}" for ending in ("-journal", "-wal", "-shm")), *names]
 
@@ -168,17 +157,17 @@ def make_suffix(layer: Layer) -> str:
 
 
 def pair_layers(earlier: Path, later: Path, first: tuple[Layer, ...], second: tuple[Layer, ...]) -> list[tuple[Layer, Layer]]:
-    """Layers of one threshold each.
+    """Return pairs of layers with the same threshold.
 
     Raises:
-        DataError: Thresholds differ.
+        DataError: The thresholds differ.
     """
     levels = [[layer.threshold_m for layer in dates] for dates in (first, second)]
     if not np.array_equal(levels[0], levels[1], equal_nan=True):
         named = [", ".join("unknown" if isnan(level) else f"{level:g} m" for level in dates) for dates in levels]
         raise DataError(
-            f"{earlier} has gaps at {named[0]}, {later} at {named[1]}; only gaps of one threshold can be compared: name those that "
-            "both have, such as -t 5, or give both CHMs"
+            f"{earlier} has gaps at {named[0]}, {later} at {named[1]}, and only equal thresholds can be compared. Select those of "
+            "both, such as -t 5, or give both CHMs"
         )
     return list(zip(first, second, strict=True))
 
@@ -186,10 +175,10 @@ def pair_layers(earlier: Path, later: Path, first: tuple[Layer, ...], second: tu
 def crop_to_common_extent(
     earlier: Path, later: Path, pairs: list[tuple[Layer, Layer]]
 ) -> tuple[list[tuple[Layer, Layer]], list[str]]:
-    """The layers where both rasters have pixels, and a note where that is less than one of them.
+    """Crop the layers to the pixels of both rasters; return them, and a note if that is less than one of the rasters.
 
     Raises:
-        DataError: Pixels do not fall on pixels, or the rasters do not overlap.
+        DataError: Pixels are not aligned, or the rasters do not overlap.
     """
     one, other = pairs[0][0].grid, pairs[0][1].grid
     if is_same_grid(one, other):
@@ -200,8 +189,8 @@ def crop_to_common_extent(
         assert isinstance(pairs[0][1], HeightLayer | MapLayer)
         line = format_align_command(pairs[0][1].band.source, one.crs, one.transform, one.rows, one.columns)
         raise DataError(
-            f"{later}: lies on another grid than {earlier} ({other}; there {one}), so pixels cannot be compared. Make both on one "
-            f"grid from the points, or bring it to the grid of the earlier one: {line}"
+            f"{later}: has another grid ({other}) than {earlier} ({one}), so pixels cannot be compared. Make both rasters on one "
+            f"grid from the point clouds, or bring the later one to the grid of the earlier one: {line}"
         )
     grid, (row, column), (other_row, other_column) = found
     cut = [
@@ -211,19 +200,19 @@ def crop_to_common_extent(
         )
         for a, b in pairs
     ]
-    hectares = [part.rows * part.columns * part.pixel.area_m2 / 1e4 for part in (grid, one, other)]
+    hectares = [part.rows * part.columns * measure_pixel(part).area_m2 / 1e4 for part in (grid, one, other)]
     note = (
-        f"{earlier} and {later} differ in extent: only what both cover is compared, {hectares[0]:.4g} ha of {hectares[1]:.4g} ha "
-        f"and {hectares[2]:.4g} ha; a gap that crosses the edge of that extent is cut there"
+        f"{earlier} and {later} differ in extent: only the common area is compared, {hectares[0]:.4g} ha of {hectares[1]:.4g} ha "
+        f"and {hectares[2]:.4g} ha. Gaps are cut at the edge of the common area"
     )
     return list(cut), [note]
 
 
-def summarize_changes(found: Changes, layer: Layer, how: ChangeOptions) -> dict[str, Any]:
-    """Plain values. Areas of classes add up to those of pixels."""
-    m2, most = layer.grid.pixel.area_m2, how.criteria.maximum_m2
+def summarize_changes(found: Changes, layer: Layer, options: ChangeOptions) -> dict[str, Any]:
+    """Return plain values. The areas of the classes add up to those of the pixels."""
+    m2, most = layer.pixel.area_m2, options.criteria.maximum_m2
     earlier, later, both = (int(part.sum()) for part in (found.earlier, found.later, found.both))
-    surveyed, years = found.surveyed, how.years
+    surveyed, years = found.surveyed, options.years
     canopy = surveyed - earlier
     classes = {}
     for index, name in enumerate(CLASSES):
@@ -247,11 +236,11 @@ def summarize_changes(found: Changes, layer: Layer, how: ChangeOptions) -> dict[
     return {
         "threshold_m": None if isnan(layer.threshold_m) else layer.threshold_m,
         "at_most": layer.at_most,
-        "connectivity": how.criteria.connectivity,
-        "minimum_area_m2": how.criteria.pixels(m2)[0] * m2,
+        "connectivity": options.criteria.connectivity,
+        "minimum_area_m2": options.criteria.count_pixels(m2)[0] * m2,
         "maximum_area_m2": most if np.isfinite(most) else None,
         "resolution_m": m2**0.5,
-        "tolerance": how.tolerance,
+        "tolerance": options.tolerance,
         "surveyed_m2": surveyed * m2,
         "earlier": {"gaps": len(found.earlier_fate.pixels), "gap_m2": earlier * m2},
         "later": {"gaps": len(found.later_fate.pixels), "gap_m2": later * m2},
@@ -267,22 +256,22 @@ def summarize_changes(found: Changes, layer: Layer, how: ChangeOptions) -> dict[
 def note_missing_heights(
     paths: tuple[Path, Path], pair: tuple[Layer, Layer], step: int | None, report: ReportProgress
 ) -> list[str]:
-    """A sentence for each survey with heights missing just below a level where the other has none missing."""
+    """Return a note for each survey that lacks heights just below a level where the other survey has them."""
     rows = pair[0].grid.rows
     step = step or max(STRIP_PIXELS // pair[0].grid.columns, 1)
-    dented: list[set[float]] = []
+    missing: list[set[float]] = []
     for path, layer in zip(paths, pair, strict=True):
         counts = HeightCounts()
         for row in range(0, rows, step):
-            height = layer.pixels(row, min(step, rows - row)).height
+            height = layer.read_pixels(row, min(step, rows - row)).height
             if height is None:
                 return []
             counts.add(height)
             report(f"heights of {path.name}", min(row + step, rows), rows)
-        dented.append(set(counts.dented()))
+        missing.append(set(counts.find_missing_levels()))
     return [
         f"{path}: heights just below {', '.join(f'{level:g}' for level in sorted(own - other))} m are rarer than below and above, "
-        "as layered pit-free methods leave them, and not so in the other survey: at these thresholds the two cannot be compared"
-        for path, own, other in zip(paths, dented, dented[::-1], strict=True)
+        "as in CHMs of layered pit-free methods, but not in the other survey. Do not compare the two at these thresholds"
+        for path, own, other in zip(paths, missing, missing[::-1], strict=True)
         if own - other
     ]

@@ -1,4 +1,4 @@
-"""`forestgaps change`. What it works with is imported when it is called."""
+"""`forestgaps change`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 
@@ -12,36 +12,29 @@ import typer
 from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
+from forestgaps_gaps.commands.options import AtMost, Connectivity, make_criteria
 
 
 def change(
     earlier: Annotated[Path, typer.Argument(metavar="EARLIER.tif", help="CHM in meters, or gap map, of the first survey.")],
-    later: Annotated[Path, typer.Argument(metavar="LATER.tif", help="The same of the second survey, on the same grid.")],
+    later: Annotated[Path, typer.Argument(metavar="LATER.tif", help="CHM or gap map of the second survey, on the same grid.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("change"),
     threshold: Thresholds = None,
-    connectivity: Annotated[
-        int, typer.Option(metavar="8|4", help="8: pixels touching at a corner are one gap; 4: they are not.")
-    ] = 8,
-    at_most: Annotated[
-        bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
-    ] = False,
+    connectivity: Connectivity = 8,
+    at_most: AtMost = False,
     min_area: Annotated[
         float | None,
-        typer.Option(
-            metavar="M2", min=0, help="Leave out gaps that are smaller at their date; by default 4 for gap maps, 0 for heights."
-        ),
+        typer.Option(metavar="M2", min=0, help="Smallest area of a gap at its date, m2. Default: 4 for gap maps, 0 for heights."),
     ] = None,
-    max_area: Annotated[
-        float | None, typer.Option(metavar="M2", min=0, help="Leave out gaps that are larger at their date.")
-    ] = None,
+    max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Largest area of a gap at its date, m2.")] = None,
     tolerance: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, help="Change of its area up to which a gap is stable, as a share of the area.")
+        float, typer.Option(metavar="FRACTION", min=0, help="Largest change of area of a stable gap, as a fraction of its area.")
     ] = 0.1,
     dates: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="EARLIER LATER", help="Dates of the surveys, such as 2019-03-01 2024-02-15, for figures per year."),
+        typer.Option(metavar="EARLIER LATER", help="Dates of the surveys, such as 2019-03-01 2024-02-15, for rates per year."),
     ] = None,
-    band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of gap maps.")] = None,
+    band: Annotated[int | None, typer.Option(metavar="N", help="Number of the band. Default: all bands of gap maps.")] = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
     feet: Feet = False,
@@ -51,21 +44,14 @@ def change(
 ) -> None:
     """Gaps that opened, closed, grew or shrank between two dates.
 
-    Compares pixels surveyed at both dates. Writes, for each threshold, transitions (0 canopy, 1 gap at both dates, 2 new, 3 closed,
-    255 no data) and a table of changes; and a GeoPackage of the gaps of both dates with what became of them.
+    Compares the pixels surveyed at both dates. For each threshold, writes a map of transitions (0 canopy, 1 gap at both dates,
+    2 new, 3 closed, 255 no data) and a table of changes. Writes a GeoPackage with the gaps of both dates and their class.
     """
-    from math import inf
-
-    from forestgaps_core.errors import DataError
     from forestgaps_core.output.progress import show_progress
     from forestgaps_gaps.change.comparison import ChangeOptions, compare_rasters
-    from forestgaps_gaps.detection.labeling import CONNECTIVITIES
-    from forestgaps_gaps.detection.search import GapCriteria
     from forestgaps_gaps.rasters.opening import ReadingOptions
 
-    if connectivity not in CONNECTIVITIES:
-        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners")
-    how = ChangeOptions(
+    options = ChangeOptions(
         reading=ReadingOptions(
             thresholds=threshold or (),
             at_most=at_most,
@@ -76,12 +62,12 @@ def change(
             scale=scale,
             skip_checks=skip_checks,
         ),
-        criteria=GapCriteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area),
+        criteria=make_criteria(connectivity, min_area, max_area),
         tolerance=tolerance,
         dates=None if dates is None else (parse_date(dates[0]), parse_date(dates[1])),
     )
     with show_progress(shown=not as_json) as report:
-        done = compare_rasters(earlier, later, out, how, report)
+        done = compare_rasters(earlier, later, out, options, report)
     if as_json:
         summary = {"thresholds": done.summaries, "files": [str(path) for path in done.files], "notes": done.notes}
         typer.echo(json.dumps(summary, indent=1))
@@ -96,10 +82,10 @@ def change(
 
 
 def parse_date(text: str) -> Any:
-    """A date from 2019-03-01.
+    """Return a date from text such as 2019-03-01.
 
     Raises:
-        DataError: It is none.
+        DataError: The text is not a date.
     """
     from datetime import date
 
@@ -112,30 +98,30 @@ def parse_date(text: str) -> Any:
 
 
 def format_changes(summary: Mapping[str, Any]) -> list[str]:
-    """The summary of one threshold as sentences and a table."""
+    """Return the summary of one threshold as text lines, with a table."""
     level, surveyed = summary["threshold_m"], summary["surveyed_m2"]
-    height = "gaps of the maps as they are" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
+    height = "gaps of the maps" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
     most = "" if summary["maximum_area_m2"] is None else f" and at most {summary['maximum_area_m2']:g} m2"
-    said = [
+    lines = [
         f"{height}, of at least {summary['minimum_area_m2']:g} m2{most}, {summary['connectivity']} neighbors, "
         f"{summary['resolution_m']:g} m pixels: {format_hectares(surveyed)} surveyed at both dates"
     ]
     for when in ("earlier", "later"):
         gaps, area = summary[when]["gaps"], summary[when]["gap_m2"]
-        share = f" ({area / surveyed:.2%})" if surveyed else ""
-        said.append(f"  {when}: {format_count(gaps, 'gap')}, {format_square_meters(area)} m2{share}")
+        fraction = f" ({area / surveyed:.2%})" if surveyed else ""
+        lines.append(f"  {when}: {format_count(gaps, 'gap')}, {format_square_meters(area)} m2{fraction}")
     new, closed, both = (f"{format_square_meters(summary[key])} m2" for key in ("new_m2", "closed_m2", "both_m2"))
-    said.append(f"  new {new}, closed {closed}, gap at both {both}")
+    lines.append(f"  new {new}, closed {closed}, gap at both {both}")
     if found := summary["per_year"]:
-        shares = (("of the canopy opened", found["canopy_opened"]), ("of the gap area closed", found["gap_closed"]))
-        rates = [f"{share:.2%} {what}" for what, share in shares if share is not None]
-        said.append(f"  a year, over {summary['years']:.2f} years: {', '.join(rates) or 'nothing to take a share of'}")
-    said.append(f"  {'class':<10}{'changes':>9}{'earlier m2':>14}{'later m2':>14}{'new m2':>12}{'closed m2':>12}")
+        rates = (("of the canopy opened", found["canopy_opened"]), ("of the gap area closed", found["gap_closed"]))
+        parts = [f"{rate:.2%} {what}" for what, rate in rates if rate is not None]
+        lines.append(f"  per year, over {summary['years']:.2f} years: {', '.join(parts) or 'no rates, without canopy and gaps'}")
+    lines.append(f"  {'class':<10}{'changes':>9}{'earlier m2':>14}{'later m2':>14}{'new m2':>12}{'closed m2':>12}")
     for name, values in summary["classes"].items():
         if values["changes"]:
             areas = "".join(f"{format_square_meters(values[key]):>{width}}" for key, width in AREA_WIDTHS.items())
-            said.append(f"  {name:<10}{values['changes']:>9,}{areas}")
-    return said
+            lines.append(f"  {name:<10}{values['changes']:>9,}{areas}")
+    return lines
 
 
 AREA_WIDTHS = {"earlier_m2": 14, "later_m2": 14, "new_m2": 12, "closed_m2": 12}

@@ -1,4 +1,4 @@
-"""`forestgaps gaps`. What it works with is imported when it is called."""
+"""`forestgaps gaps`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from forestgaps_core.cli.commands.next_steps import print_next
 from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
 from forestgaps_core.cli.commands.thresholds import Thresholds
+from forestgaps_gaps.commands.options import AtMost, Connectivity, make_criteria
 
 
 def gaps(
@@ -23,29 +24,25 @@ def gaps(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Polygons to write: .gpkg, .fgb or .parquet; must not exist.")
     ] = None,
     chm: Annotated[
-        Path | None, typer.Option(metavar="TIF", help="Canopy heights on the grid of a gap map, to measure gaps by.")
+        Path | None, typer.Option(metavar="TIF", help="Canopy heights on the grid of a gap map, for height statistics of gaps.")
     ] = None,
-    connectivity: Annotated[
-        int, typer.Option(metavar="8|4", help="8: pixels touching at a corner are one gap; 4: they are not.")
-    ] = 8,
-    at_most: Annotated[
-        bool, typer.Option("--at-most", help="Heights equal to the threshold are gap too (<= instead of <).")
-    ] = False,
+    connectivity: Connectivity = 8,
+    at_most: AtMost = False,
     min_area: Annotated[
         float | None,
-        typer.Option(metavar="M2", min=0, help="Leave out smaller gaps; by default 4 for gap maps, 0 for heights."),
+        typer.Option(metavar="M2", min=0, help="Smallest area of a gap, m2. Default: 4 for gap maps, 0 for heights."),
     ] = None,
-    max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Leave out larger gaps.")] = None,
-    band: Annotated[int | None, typer.Option(metavar="N", help="Band to take; left out: all bands of a gap map.")] = None,
+    max_area: Annotated[float | None, typer.Option(metavar="M2", min=0, help="Largest area of a gap, m2.")] = None,
+    band: Annotated[int | None, typer.Option(metavar="N", help="Number of the band. Default: all bands of a gap map.")] = None,
     chm_band: Annotated[
-        int | None, typer.Option("--chm-band", metavar="N", help="Band of --chm to take, if it has several.")
+        int | None, typer.Option("--chm-band", metavar="N", help="Number of the band of --chm, if it has several.")
     ] = None,
     statistics: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write statistics to a new folder, or to a new file if the name ends in .json."),
     ] = None,
     cells: Annotated[
-        float | None, typer.Option(metavar="METERS", min=0.01, help="Side of grid cells to write statistics of, such as 100.")
+        float | None, typer.Option(metavar="METERS", min=0.01, help="Side of grid cells for statistics, such as 100.")
     ] = None,
     pixel_size: PixelSize = None,
     nodata: Nodata = None,
@@ -57,23 +54,16 @@ def gaps(
 ) -> None:
     """Gaps of a CHM or a gap map as polygons, with their statistics.
 
-    A gap is a patch of connected pixels below a height threshold. Each gets its area, outline, shape index, heights, centroid and
-    the distance to the next gap, in a polygon that follows its pixels exactly. Rasters may be of any size.
+    A gap is a patch of connected pixels below a height threshold. Polygons follow pixels exactly, and have area, perimeter, shape
+    index, heights, centroid and distance to the nearest gap. Rasters may be of any size.
     """
-    from math import inf
-
-    from forestgaps_core.errors import DataError
     from forestgaps_core.output.progress import show_progress
     from forestgaps_core.output.tables import print_table
-    from forestgaps_gaps.detection.labeling import CONNECTIVITIES
-    from forestgaps_gaps.detection.search import GapCriteria
     from forestgaps_gaps.rasters.opening import ReadingOptions
-    from forestgaps_gaps.statistics.summary import describe_survey, format_summary
+    from forestgaps_gaps.statistics.summary_text import describe_survey, format_summary
     from forestgaps_gaps.statistics.survey import Outputs, make_overview, survey_raster
 
-    if connectivity not in CONNECTIVITIES:
-        raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners")
-    how = ReadingOptions(
+    reading = ReadingOptions(
         thresholds=threshold or (),
         at_most=at_most,
         band=band,
@@ -86,10 +76,10 @@ def gaps(
         skip_checks=skip_checks,
     )
     notes: list[str] = []
-    criteria = GapCriteria(connectivity=connectivity, minimum_m2=min_area, maximum_m2=inf if max_area is None else max_area)
-    wish = Outputs(out=out, statistics=statistics, cell_m=cells)
+    criteria = make_criteria(connectivity, min_area, max_area)
+    outputs = Outputs(out=out, statistics=statistics, cell_m=cells)
     with show_progress(shown=not as_json) as report:
-        summaries, files = survey_raster(raster, how, criteria, wish, report, notes)
+        summaries, files = survey_raster(raster, reading, criteria, outputs, report, notes)
     if as_json:
         print_json(files=[str(path) for path in files], gaps=summaries, notes=notes)
         return
@@ -100,7 +90,8 @@ def gaps(
     print_table(head, rows, title=describe_survey(first))
     if min_area is None and first["minimum_area_m2"] > 1.001 * first["resolution_m"] ** 2:
         least = f"{first['minimum_area_m2']:g} m2"
-        typer.echo(f"note: gaps under {least} are left out as noise of the gap map; to keep them give --min-area 0", err=True)
+        note = f"gaps smaller than {least} are left out as noise of the gap map. To keep them, add --min-area 0"
+        typer.echo(f"note: {note}", err=True)
     for summary in summaries.values() if verbose else ():
         for line in format_summary(summary):
             typer.echo(line)

@@ -78,8 +78,8 @@ class GapTable:
         return GapTable(threshold_m=self.threshold_m, **{name: column[rows] for name, column in self.columns().items()})
 
     @classmethod
-    def joined(cls, parts: Iterable[GapTable], threshold_m: float) -> GapTable:
-        """The rows of all parts, one after another; none of none."""
+    def concatenate(cls, parts: Iterable[GapTable], threshold_m: float) -> GapTable:
+        """Return the rows of all parts, in order."""
         columns = [part.columns() for part in parts]
         if not columns:
             return cls(threshold_m=threshold_m, **{name: np.empty(0, get_column_dtype(name)) for name in list_column_names()})

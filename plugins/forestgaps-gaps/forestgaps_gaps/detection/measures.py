@@ -5,33 +5,12 @@ from __future__ import annotations
 from math import inf, nan, pi
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from forestgaps_gaps.detection.gap_table import Flags, GapTable, Integers, Reals
 from forestgaps_gaps.detection.labeling import Numbers, Strip
-
-
-@frozen
-class Pixel:
-    """Where pixels lie and how large they are.
-
-    Attributes:
-        width_m, height_m: Sides of a pixel, meters.
-        west, north: Corner of the raster, in units of the CRS.
-        right, down: Step from a pixel to the next in its row and in its column, in units of the CRS; `down` is negative as a rule.
-    """
-
-    width_m: float = 1.0
-    height_m: float = 1.0
-    west: float = 0.0
-    north: float = 0.0
-    right: float = 1.0
-    down: float = -1.0
-
-    @property
-    def area_m2(self) -> float:
-        return self.width_m * self.height_m
+from forestgaps_gaps.rasters.grid import Pixel
 
 
 @define(eq=False)
@@ -140,7 +119,7 @@ class Measures:
         """The raster ends, so its last row is at the edge."""
         self._edge[self._above] = True
 
-    def table(self, numbers: Integers, nearest_m: Reals, pixel: Pixel, threshold_m: float = nan) -> GapTable:
+    def make_table(self, numbers: Integers, nearest_m: Reals, pixel: Pixel, threshold_m: float = nan) -> GapTable:
         """The rows of gaps whose pixels have all been added.
 
         Args:

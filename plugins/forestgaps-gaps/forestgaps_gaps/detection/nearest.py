@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from forestgaps_gaps.detection.gap_table import Integers, Reals
 from forestgaps_gaps.detection.labeling import Labels, Numbers
-from forestgaps_gaps.detection.measures import Pixel
+from forestgaps_gaps.rasters.grid import Pixel
 
 
 @define(eq=False)

@@ -1,96 +1,83 @@
-"""Pixel grids whose pixels can be measured in meters."""
+"""Grids of rasters on which areas can be measured, and how two grids fit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, field, frozen
-from rasterio import Affine
-from rasterio.crs import CRS
+from attrs import frozen
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from forestgaps_core.errors import DataError
-from forestgaps_gaps.detection.measures import Pixel
 from forestgaps_geo.bands.georeference import format_metric_command, format_straighten_command, resolve_transform
 from forestgaps_geo.bands.value_band import make_value_band
-from forestgaps_geo.grids.crs import explain_geocentric, get_meters_per_unit, is_same_crs
-from forestgaps_geo.grids.ground_scale import GroundScale, get_ground_scale
+from forestgaps_geo.grids.crs import describe_crs, explain_geocentric, get_meters_per_unit, is_same_crs
+from forestgaps_geo.grids.grid import Grid
 
-MAX_MISFIT_PIXELS = 0.01  # pixels: grids that fit this well are the same, written with rounded numbers
+MAX_MISFIT_PIXELS = 0.01  # a smaller difference comes from rounded numbers
 
 
 @frozen
-class Grid:
-    """Rows and columns on the ground.
+class Pixel:
+    """Position and size of the pixels of a grid.
 
     Attributes:
-        crs: None for a raster without one, whose transform is then in meters.
-        transform: North-west corner and sides of pixels, in units of the CRS; not rotated.
-        unit_m: Meters in a unit of the CRS.
-        ground: Meters on the ground in a meter of the CRS, at the middle of the raster.
+        width_m, height_m: Sides of a pixel, meters on the ground.
+        west, north: Corner of the raster, in units of the CRS.
+        right, down: Step to the next column and to the next row, in units of the CRS; `down` is usually negative.
     """
 
-    crs: CRS | None
-    transform: Affine
-    rows: int
-    columns: int
-    unit_m: float = 1.0
-    ground: GroundScale = field(factory=GroundScale)
+    width_m: float = 1.0
+    height_m: float = 1.0
+    west: float = 0.0
+    north: float = 0.0
+    right: float = 1.0
+    down: float = -1.0
 
     @property
-    def pixel(self) -> Pixel:
-        a, e = self.transform.a, self.transform.e
-        wide, high = abs(a) * self.unit_m * self.ground.x, abs(e) * self.unit_m * self.ground.y
-        return Pixel(wide, high, self.transform.c, self.transform.f, a, e)
-
-    def __str__(self) -> str:
-        t = self.transform
-        pixels = f"{self.columns} x {self.rows} pixels of {abs(t.a):g} x {abs(t.e):g}"
-        return f"{pixels} from x {t.c:.10g}, y {t.f:.10g}, {format_crs(self.crs)}"
+    def area_m2(self) -> float:
+        return self.width_m * self.height_m
 
 
-def format_crs(crs: CRS | None) -> str:
-    if crs is None:
-        return "no CRS"
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else "a CRS of its own"
+def measure_pixel(grid: Grid) -> Pixel:
+    """Return position and size on the ground of the pixels of a grid."""
+    a, e = grid.transform.a, grid.transform.e
+    unit_m, scale = get_meters_per_unit(grid.crs), grid.ground_scale
+    return Pixel(abs(a) * unit_m * scale.x, abs(e) * unit_m * scale.y, grid.transform.c, grid.transform.f, a, e)
 
 
 def read_grid(path: Path, dataset: Any, pixel_size_m: float | None) -> Grid:
-    """The grid of an open raster, north up.
+    """Return the grid of an open raster, whose rows run east.
 
     Args:
-        pixel_size_m: The pixel size, for a raster without CRS; its grid is then taken to be in meters.
+        pixel_size_m: Pixel size of a raster without CRS, whose unit is then the meter.
 
     Raises:
-        DataError: Areas cannot be measured on it.
+        DataError: Areas cannot be measured on the grid.
     """
     crs = dataset.crs or None
-    unit = get_meters_per_unit(crs)
     source = make_value_band(path, dataset, 1, transform=resolve_transform(path, dataset, pixel_size_m))
     transform = source.transform
     if crs is not None and crs.is_geographic:
         raise DataError(
-            f"{path}: its grid is in degrees ({format_crs(crs)}), where areas differ from row to row. Bring it to a grid in "
+            f"{path}: its grid is in degrees ({describe_crs(crs)}), where areas differ from row to row. Bring it to a grid in "
             f"meters: {format_metric_command(source)}"
         )
     if fault := explain_geocentric(crs):
         raise DataError(f"{path}: {fault}")
     if abs(transform.b) > 1e-9 * abs(transform.a) or abs(transform.d) > 1e-9 * abs(transform.e):
         raise DataError(f"{path}: its grid is rotated. Bring it to rows that run east: {format_straighten_command(source)}")
-    x, y = transform.c + dataset.width / 2 * transform.a, transform.f + dataset.height / 2 * transform.e
-    return Grid(crs, transform, dataset.height, dataset.width, unit, get_ground_scale(crs, x, y, unit))
+    return Grid(crs, transform, dataset.height, dataset.width)
 
 
 def is_same_grid(one: Grid, other: Grid) -> bool:
-    """Whether pixels fall on pixels, in the same number. Vertical parts of the CRS say nothing on that."""
+    """Return whether the grids have the same pixels. Vertical parts of the CRS are ignored."""
     return (one.rows, one.columns) == (other.rows, other.columns) and find_shift(one, other) == (0, 0)
 
 
 def find_shift(one: Grid, other: Grid) -> tuple[int, int] | None:
-    """Rows and columns from the corner of one grid to that of another; None where pixels do not fall on pixels."""
+    """Return rows and columns from the corner of one grid to that of the other; None if their pixels are not aligned."""
     if one.crs and other.crs and not is_same_crs(one.crs, other.crs):
         return None
     a, b = one.transform, other.transform
@@ -101,13 +88,13 @@ def find_shift(one: Grid, other: Grid) -> tuple[int, int] | None:
 
 
 def require_overlap(path: Path, one: Grid, other_path: Path, other: Grid) -> None:
-    """Reject rasters of two places: a line that brings one to the grid of the other would write a raster without data.
+    """Reject rasters of two places, for which a `gdalwarp` command would write a raster without data.
 
     Raises:
         DataError: The two do not overlap.
     """
-    left, bottom, right, top = compute_bounds(one)
-    west, south, east, north = compute_bounds(other)
+    left, bottom, right, top = one.bounds
+    west, south, east, north = other.bounds
     if one.crs and other.crs and not is_same_crs(one.crs, other.crs):
         try:
             west, south, east, north = transform_bounds(other.crs, one.crs, west, south, east, north)
@@ -117,14 +104,8 @@ def require_overlap(path: Path, one: Grid, other_path: Path, other: Grid) -> Non
         raise DataError(f"{path} and {other_path} do not overlap ({one}; {other}). Give rasters of the same place")
 
 
-def compute_bounds(grid: Grid) -> tuple[float, float, float, float]:
-    """Return left, bottom, right, top in the CRS of the grid."""
-    left, top = grid.transform.c, grid.transform.f
-    return left, top + grid.rows * grid.transform.e, left + grid.columns * grid.transform.a, top
-
-
 def find_common_extent(one: Grid, other: Grid) -> tuple[Grid, tuple[int, int], tuple[int, int]] | None:
-    """The pixels that both grids have, with the row and column where they begin in each; None where pixels do not fall on pixels.
+    """Return the grid of the common pixels, and its first row and column in each of the two; None if pixels are not aligned.
 
     Raises:
         DataError: The two do not overlap.
@@ -137,6 +118,4 @@ def find_common_extent(one: Grid, other: Grid) -> tuple[Grid, tuple[int, int], t
     )
     if top >= bottom or left >= right:
         raise DataError(f"the two rasters do not overlap ({one}; {other}). Give surveys of the same place")
-    a, b, c, d, e, f = tuple(one.transform)[:6]
-    grid = evolve(one, transform=Affine(a, b, c + left * a, d, e, f + top * e), rows=bottom - top, columns=right - left)
-    return grid, (top, left), (top - shifted[0], left - shifted[1])
+    return one.window(top, left, bottom - top, right - left), (top, left), (top - shifted[0], left - shifted[1])

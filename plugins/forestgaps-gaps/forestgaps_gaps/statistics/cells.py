@@ -88,7 +88,7 @@ class CellCounts:
             self.height = np.zeros(self.shape) if self.height is None else self.height
             add_to_cells(self.height, row, np.where(valid, height, 0.0), self.pixels)
 
-    def finished(self, table: GapTable) -> Cells:
+    def make_cells(self, table: GapTable) -> Cells:
         """With the gaps counted in the cell of their centroid."""
         count, largest = np.zeros(self.shape), np.zeros(self.shape)
         place = tuple(

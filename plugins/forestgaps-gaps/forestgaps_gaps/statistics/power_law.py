@@ -12,7 +12,7 @@ Asner et al. 2013 doi 10.1371/journal.pone.0060875.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, exp, expm1, inf, isfinite, log, nan, sqrt
+from math import exp, expm1, inf, isfinite, log, nan, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -265,8 +265,3 @@ def simulate_plausibility(fit: PowerLaw, seed: int) -> float:
         exponent = minimize(make_cost(float(np.log(sample).mean()), smallest, largest), MIN_EXPONENT, MAX_EXPONENT)
         farther += ks_distance(sample, exponent, smallest, largest) >= fit.distance
     return farther / (SIMULATIONS + 1)
-
-
-def count_min_pixels(area_m2: float, resolution_m: float) -> int:
-    """The least whole number of pixels, at least one, whose area is `area_m2` or more."""
-    return max(ceil(area_m2 / resolution_m**2 - 1e-9), 1)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isfinite, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.statistics.clark_evans import ClarkEvans, compute_clark_evans, simulate_clark_evans
 from forestgaps_gaps.statistics.lognormal import compare_fits, fit_lognormal
-from forestgaps_gaps.statistics.power_law import count_min_pixels, fit_power_law, lambda_asner, lambda_hanel
+from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, lambda_hanel
 from forestgaps_gaps.statistics.ripley import Ripley, compute_ripley, to_json_values
 from forestgaps_gaps.statistics.window import Window
+from forestgaps_geo.gap_areas import count_min_pixels
 
 MAX_SIMULATED_GAPS = 20_000  # gaps; with more, hardly a law of two numbers is plausible, and drawing samples takes long
-OPEN_LAND_FRACTION = (
-    0.5  # share of gap above which gaps run together into one (site percolation: .41 of random pixels, 8 neighbors)
-)
 
 
 def summarize_gaps(
@@ -72,9 +68,7 @@ def summarize_gaps(
         "shape_index": describe_values(table.shape_index),
         "nearest_m": describe_values(table.nearest_m),
         "height_mean_m": float(np.average(heights, weights=weight)) if len(heights) else None,
-        "size_distribution": summarize_sizes(
-            table, pixel_m2, count_min_pixels(minimum_area_m2, resolution_m), maximum_area_m2, seed
-        ),
+        "size_distribution": summarize_sizes(table, pixel_m2, count_min_pixels(minimum_area_m2, pixel_m2), maximum_area_m2, seed),
         "clark_evans": to_json_values(estimate_clark_evans(table, resolution_m, surveyed_m2, window, seed)),
         "ripley": None if window is None else to_json_values(estimate_ripley(table, resolution_m, window, seed)),
     }
@@ -159,102 +153,3 @@ def estimate_clark_evans(table: GapTable, resolution_m: float, surveyed_m2: floa
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
-
-
-def format_summary(summary: Mapping[str, Any]) -> list[str]:
-    """The summary as sentences for a terminal."""
-    surveyed = format_hectares(summary["surveyed_m2"])
-    if not summary["gaps"]:
-        return [f"no {describe_gap(summary)} on {surveyed} surveyed"]
-    area, nearest = summary["area_m2"], summary["nearest_m"]
-    mean, median, largest, deviation = (format_square_meters(area[key]) for key in ("mean", "median", "largest", "sd"))
-    said = [
-        f"{format_count(summary['gaps'], 'gap')}: {describe_gap(summary)}, {summary['connectivity']} neighbors",
-        f"  {format_square_meters(summary['gap_area_m2'])} m2, {summary['gap_fraction']:.2%} of {surveyed} surveyed; "
-        f"{summary['gaps_per_hectare']:.3g} gaps per hectare",
-        f"  area: mean {mean} m2, median {median}, largest {largest}"
-        + (f", standard deviation {deviation}" if area["sd"] is not None else ""),
-        f"  shape index: mean {summary['shape_index']['mean']:.3g} (1 for a circle, 1.13 for a square)",
-    ]
-    if summary["height_mean_m"] is not None:
-        said.append(f"  mean height inside: {summary['height_mean_m']:.3g} m")
-    if nearest["mean"] is not None:
-        said.append(f"  to the next gap: mean {nearest['mean']:.3g} m, median {nearest['median']:.3g} m")
-    if summary["touching_edge"]:
-        said.append(
-            f"  {format_count(summary['touching_edge'], 'gap')} touching the edge of the survey, so perhaps larger than seen"
-        )
-    if summary["gap_fraction"] > OPEN_LAND_FRACTION:
-        said.append(
-            f"  more than {OPEN_LAND_FRACTION:.0%} of the area is gap: this is open land with trees, where gap sizes and patterns "
-            "mean little"
-        )
-    return [*said, *format_sizes(summary), *format_clark_evans(summary["clark_evans"]), *format_ripley(summary["ripley"])]
-
-
-def format_sizes(summary: Mapping[str, Any]) -> list[str]:
-    found, better = summary["size_distribution"], summary["size_distribution"]["comparison"]["better"]
-    basis = f"{describe_gap(summary)}, {summary['resolution_m']:g} m pixels"
-    if found["exponent"] is None:
-        said = [f"  gap sizes: no power-law exponent, {found['why']} ({basis})"]
-    else:
-        high = "without upper end" if found["high"] is None else f"to {found['high']:.3f}"
-        said = [
-            f"  gap sizes: power-law exponent {found['exponent']:.3f}, 95 % interval {found['low']:.3f} {high}, for {basis}",
-            f"    distance from that law {found['distance']:.3f}{format_plausibility(found['plausibility'])}",
-        ]
-        compared_ = found["comparison"]
-        verdict = f"{better} fits better" if better else "these gaps do not tell which of the two fits better"
-        said.append(f"    beside a lognormal: {verdict} (Vuong z = {compared_['z']:.2f}, p = {compared_['p']:.2g})")
-    if found["lambda_hanel"] is not None:
-        asner = "" if found["lambda_asner"] is None else f", lambda (Asner 2013) {found['lambda_asner']:.3f}"
-        said.append(f"    as ForestGapR has it: lambda (Hanel 2017) {found['lambda_hanel']:.3f}{asner}; no intervals")
-    return said
-
-
-def format_plausibility(plausibility: float | None) -> str:
-    if plausibility is None:
-        return ""
-    return f"; {plausibility:.0%} of samples from it lie as far" + (": hardly a power law" if plausibility < 0.1 else "")
-
-
-def format_clark_evans(found: Mapping[str, Any]) -> list[str]:
-    if found["ratio"] is None:
-        return [f"  pattern: not estimated, {found['why']}"]
-    way = "at random" if found["p"] >= 0.05 else "clustered" if found["ratio"] < 1 else "evenly spaced"
-    return [f"  pattern: Clark-Evans R {found['ratio']:.3f} (z = {found['z']:.2f}, p = {found['p']:.2g}): {way}; {found['method']}"]
-
-
-def format_ripley(found: Mapping[str, Any] | None) -> list[str]:
-    """None where there are no curves; `format_clark_evans` says why."""
-    if found is None or found["why"] is not None:
-        return []
-    level, low, high, distances = (np.array(found[name]) for name in ("l", "l_low", "l_high", "r_m"))
-    above, below = distances[level > high], distances[level < low]
-    sides = ((above, "above them (clustered)"), (below, "below them (evenly spaced)"))
-    parts = [f"{word} at {' to '.join(dict.fromkeys(f'{r:.3g}' for r in side[[0, -1]]))} m" for side, word in sides if len(side)]
-    return [
-        f"    Ripley's L to {distances[-1]:.3g} m beside {found['simulations']} simulations: "
-        f"{' and '.join(parts) or 'within them all'}; p = {found['p']:.2g} for the whole curve"
-    ]
-
-
-def describe_gap(summary: Mapping[str, Any]) -> str:
-    """The definition of a gap all numbers depend on."""
-    level = summary["threshold_m"]
-    height = "gaps of the map as it is" if level is None else f"canopy {'up to' if summary['at_most'] else 'below'} {level:g} m"
-    return f"{height}, {describe_area_limits(summary)}"
-
-
-def describe_area_limits(summary: Mapping[str, Any]) -> str:
-    most = summary["maximum_area_m2"]
-    return f"of at least {summary['minimum_area_m2']:g} m2" + ("" if most is None else f" and at most {most:g} m2")
-
-
-def describe_survey(summary: Mapping[str, Any]) -> str:
-    """What counts as a gap at every threshold, and what was surveyed; the title of a table."""
-    limit = " (heights up to and including the threshold)" if summary["at_most"] else ""
-    return (
-        f"Gaps {describe_area_limits(summary)}{limit}, {summary['connectivity']} neighbors, {summary['resolution_m']:g} m pixels, "
-        f"{format_hectares(summary['surveyed_m2'])} surveyed"
-    )

@@ -1,4 +1,4 @@
-"""Summaries of the gaps of a raster: numbers for people and programs, and maps of them by grid cell."""
+"""Find the gaps of a raster; write their polygons and statistics, also by grid cell. This is what `forestgaps gaps` does."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from forestgaps_core.files.drafts import literal, new_results, refuse_taken
 from forestgaps_core.output.counts import format_square_meters
 from forestgaps_gaps.detection.gap_table import Flags, GapTable
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
-from forestgaps_gaps.rasters.opening import Pixels, ReadingOptions, open_layers
+from forestgaps_gaps.rasters.layers import Pixels
+from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 from forestgaps_gaps.statistics.cells import CellCounts, write_cell_table, write_cells
 from forestgaps_gaps.statistics.summary import summarize_gaps
 from forestgaps_gaps.statistics.window import Window, WindowCounter
 from forestgaps_gaps.vector_files import choose_writer
 
-MAX_WINDOW_CELLS = 256  # cells along the longer side in the map of what was surveyed
+MAX_WINDOW_CELLS = 256  # along the longer side of the surveyed area, for patterns
 STATISTICS_FILE = "statistics.json"
 
 
 @define(eq=False)
 class Survey:
-    """Listens to a search and sums up what it found.
+    """Statistics of the gaps of a search, collected from its strips.
 
     Attributes:
-        cell_m: Side of grid cells, meters; None: none are wanted.
+        cell_m: Side of grid cells, meters; None for no grid cells.
     """
 
     search: GapSearch
@@ -43,17 +44,17 @@ class Survey:
 
     def __attrs_post_init__(self) -> None:
         grid = self.search.layer.grid
-        pixel = grid.pixel
+        pixel = self.search.layer.pixel
         if self.cell_m is not None:
             if abs(pixel.width_m - pixel.height_m) > 1e-6 * pixel.width_m:
                 raise DataError(
-                    f"cells are squares of whole pixels, and these are {pixel.width_m:g} x {pixel.height_m:g} m; leave --cells out"
+                    f"grid cells require square pixels, and these are {pixel.width_m:g} x {pixel.height_m:g} m. Omit --cells"
                 )
             self._cells = CellCounts(grid.rows, grid.columns, pixel.width_m, self.cell_m)
         self._window = WindowCounter(grid.rows, grid.columns, self.resolution_m, choose_window_side(grid.rows, grid.columns))
-        self.search.watch = self._watch
+        self.search.on_strip = self._add_strip
 
-    def _watch(self, row: int, pixels: Pixels, gap: Flags) -> None:
+    def _add_strip(self, row: int, pixels: Pixels, gap: Flags) -> None:
         self._window.add(row, pixels.known)
         if self._cells is not None:
             height = pixels.height
@@ -62,12 +63,12 @@ class Survey:
 
     @property
     def table(self) -> GapTable:
-        return self.search.found
+        return self.search.gaps
 
     @property
     def resolution_m(self) -> float:
-        """Side of a square of a pixel's area."""
-        return sqrt(self.search.layer.grid.pixel.area_m2)
+        """Side of a square with the area of a pixel."""
+        return sqrt(self.search.layer.pixel.area_m2)
 
     @property
     def window(self) -> Window:
@@ -77,12 +78,12 @@ class Survey:
     def summary(self) -> dict[str, Any]:
         search = self.search
         level, most = search.layer.threshold_m, search.criteria.maximum_m2
-        least = search.criteria.pixels(search.layer.grid.pixel.area_m2)[0]
+        least = search.criteria.count_pixels(search.layer.pixel.area_m2)[0]
         return summarize_gaps(
             self.table,
             surveyed_m2=search.surveyed_m2,
             resolution_m=self.resolution_m,
-            minimum_area_m2=least * search.layer.grid.pixel.area_m2,
+            minimum_area_m2=least * search.layer.pixel.area_m2,
             maximum_area_m2=None if most == inf else most,
             threshold_m=level if isfinite(level) else None,
             at_most=search.layer.at_most,
@@ -91,18 +92,18 @@ class Survey:
         )
 
     def write_cells(self, raster: Path, table: Path) -> list[Path]:
-        """Write the statistics of every cell; return what was written, nothing where no cells are wanted."""
+        """Write the statistics of the grid cells, if there are any; return the files written."""
         if self._cells is None:
             return []
         grid = self.search.layer.grid
-        cells = self._cells.finished(self.table)
+        cells = self._cells.make_cells(self.table)
         write_cells(cells, raster, crs=grid.crs, transform=grid.transform, gaps=self.search.layer.name)
         write_cell_table(cells, table, transform=grid.transform)
         return [raster, table]
 
 
 def choose_window_side(rows: int, columns: int) -> int:
-    """Pixels along the cells of a map of what was surveyed: few cells, and whole ones where the raster's size allows."""
+    """Return the side of the cells of a window, in pixels: a common divisor of rows and columns, if there is a suitable one."""
     wanted = ceil(max(rows, columns) / MAX_WINDOW_CELLS)
     common = gcd(rows, columns)
     whole = [side for side in range(wanted, min(common, 8 * wanted) + 1) if common % side == 0]
@@ -111,12 +112,12 @@ def choose_window_side(rows: int, columns: int) -> int:
 
 @frozen(kw_only=True)
 class Outputs:
-    """What to write; nothing is overwritten.
+    """What to write. Existing files are not overwritten.
 
     Attributes:
-        out: Polygons, in the format of the suffix.
-        statistics: A folder for statistics, or a file if its suffix is .json.
-        cell_m: Side of grid cells, whose statistics go into the folder.
+        out: File of the polygons. Its suffix selects the format.
+        statistics: Folder of the statistics, or a file if its suffix is .json.
+        cell_m: Side of grid cells, meters. Their statistics are written to the folder.
     """
 
     out: Path | None = None
@@ -126,67 +127,69 @@ class Outputs:
 
 def survey_raster(
     raster: Path,
-    how: ReadingOptions,
+    options: ReadingOptions,
     criteria: GapCriteria,
-    wish: Outputs,
+    outputs: Outputs,
     report: ReportProgress = ignore_progress,
     notes: list[str] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[Path]]:
-    """Find the gaps of a raster at all thresholds, and write what is wished.
+    """Find the gaps of a raster at all thresholds, and write the outputs.
 
     Args:
-        notes: Gets what the input checks noted.
+        notes: The notes of the input checks are appended here.
 
     Returns:
         Summaries by name of the layer ("5 m"), and the files written.
 
     Raises:
-        DataError: The raster cannot be used, or something cannot be written.
+        DataError: The raster cannot be used, or a file cannot be written.
     """
-    folder_wanted = wish.statistics is not None and wish.statistics.suffix.lower() != ".json"
-    if wish.cell_m is not None and not folder_wanted:
-        raise DataError("statistics of grid cells are written to a folder: name one, such as --statistics gap_statistics")
-    outs = [path for path in (wish.out, wish.statistics) if path is not None]
-    write = None if wish.out is None else choose_writer(wish.out)
+    folder_wanted = outputs.statistics is not None and outputs.statistics.suffix.lower() != ".json"
+    if outputs.cell_m is not None and not folder_wanted:
+        raise DataError("statistics of grid cells are written to a folder. Give one, such as --statistics gap_statistics")
+    outs = [path for path in (outputs.out, outputs.statistics) if path is not None]
+    write = None if outputs.out is None else choose_writer(outputs.out)
     with ExitStack() as stack:
         refuse_taken(*outs)
-        found = stack.enter_context(open_layers(raster, how))
+        found = stack.enter_context(open_layers(raster, options))
         if notes is not None:
             notes += found[0].notes
         nameless = len(found) > 1 and any(isnan(layer.threshold_m) for layer in found)
-        if wish.out is not None and nameless and wish.out.suffix.lower() != ".gpkg":
+        if outputs.out is not None and nameless and outputs.out.suffix.lower() != ".gpkg":
             raise DataError(
-                f"{raster}: bands without a threshold cannot be distinguished in {wish.out}; use .gpkg, or choose one: --band 1"
+                f"{raster}: bands without a threshold cannot be distinguished in {outputs.out}. Use .gpkg, or choose one band: "
+                "--band 1"
             )
         criteria = criteria.for_layer(found[0])
-        surveys = {layer.name: Survey(GapSearch(layer, criteria, report=report), wish.cell_m) for layer in found}
+        surveys = {layer.name: Survey(GapSearch(layer, criteria, report=report), outputs.cell_m) for layer in found}
         if len(surveys) != len(found):
             raise DataError(
-                f"{raster}: two of its bands are called the same ({', '.join(layer.name for layer in found)}); choose one: --band 1"
+                f"{raster}: two of its bands have the same name ({', '.join(layer.name for layer in found)}). Choose one band: "
+                "--band 1"
             )
         contents = [STATISTICS_FILE, *(literal(name) for layer in surveys for name in name_cell_files(layer))]
         drafts = dict(
             zip(outs, stack.enter_context(new_results(*outs, purpose="gaps", contents=contents)), strict=True) if outs else ()
         )
-        if wish.out is not None and write is not None:
-            parts = {make_file_name(name): survey.search.parts() for name, survey in surveys.items()}
-            write(drafts[wish.out], parts, found[0].grid.crs)
+        if outputs.out is not None and write is not None:
+            parts = {make_file_name(name): survey.search.iterate_parts() for name, survey in surveys.items()}
+            write(drafts[outputs.out], parts, found[0].grid.crs)
         else:
             for survey in surveys.values():
-                survey.search.table()
+                survey.search.find_all()
         summaries = {name: survey.summary() for name, survey in surveys.items()}
         if notes is not None and not any(summary["surveyed_m2"] for summary in summaries.values()):
-            notes.append(f"{raster}: has no data at all, every pixel is nodata. Check its nodata value and its mask")
-        files = [] if wish.out is None else [wish.out]
-        if wish.statistics is not None:
+            notes.append(f"{raster}: has no data, every pixel is nodata. Check its nodata value and its mask")
+        files = [] if outputs.out is None else [outputs.out]
+        if outputs.statistics is not None:
             content = {"raster": raster.name, "gaps": summaries}
-            names = write_statistics(drafts[wish.statistics], content, surveys if folder_wanted else {})
-            files += [wish.statistics / name for name in names]
+            names = write_statistics(drafts[outputs.statistics], content, surveys if folder_wanted else {})
+            files += [outputs.statistics / name for name in names]
     return summaries, files
 
 
 def write_statistics(draft: Path, content: Mapping[str, Any], surveys: Mapping[str, Survey]) -> list[str]:
-    """A JSON file; or, with surveys, a folder with it and the maps of their cells, whose names are returned."""
+    """Write a JSON file, or, with surveys, a folder with this file and the maps of their cells; return the names of the files."""
     text = json.dumps(content, indent=1) + "\n"
     if not surveys:
         draft.write_text(text, encoding="utf-8")
@@ -207,18 +210,18 @@ def name_cell_files(layer: str) -> tuple[str, str]:
 
 
 def make_file_name(layer: str) -> str:
-    """A layer's name where blanks and slashes are unwelcome: "gaps_5m"."""
+    """Return the name of a layer without spaces and slashes, such as "gaps_5m"."""
     short = re.sub(r"[^\w.-]+", "", layer)
     return "gaps" if short in ("", "map") else f"gaps_{short}"
 
 
 def make_overview(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a short table, a row for each threshold."""
-    head = ["threshold", "gaps", "area m2", "share", "mean m2", "median m2", "largest m2"]
+    """Return head and rows of a short table, with a row for each threshold."""
+    head = ["threshold", "gaps", "area m2", "fraction", "mean m2", "median m2", "largest m2"]
     rows = []
     for name, summary in summaries.items():
-        area, share = summary["area_m2"], summary["gap_fraction"]
+        area, fraction = summary["area_m2"], summary["gap_fraction"]
         numbers = (format_square_meters(area[key]) for key in ("mean", "median", "largest"))
-        part = "-" if share is None else f"{share:.2%}"
+        part = "-" if fraction is None else f"{fraction:.2%}"
         rows.append([name, f"{summary['gaps']:,}", format_square_meters(summary["gap_area_m2"]), part, *numbers])
     return head, rows

@@ -140,7 +140,7 @@ def test_words_for_people(run, dates, tmp_path) -> None:
     options = ["-t", 5, "--out", tmp_path / "out", "--dates", "2015-01-01", "2020-01-01"]
     result = run(*dates, *options)
     assert "canopy below 5 m, of at least 0.25 m2, 8 neighbors, 0.5 m pixels: 0.115 ha surveyed at both dates" in result.stdout
-    assert "a year, over 5.00 years" in result.stdout
+    assert "per year, over 5.00 years" in result.stdout
     assert "grown" in result.stdout and "closed" in result.stdout
     assert f"wrote {tmp_path / 'out' / 'transitions_5m.tif'}" in result.stdout
     assert "cannot have changed" in result.stderr, "change of method looks like change"
@@ -213,7 +213,7 @@ def test_heights_missing_below_a_threshold_at_one_date_are_told(write, tmp_path)
 
 def test_other_grids_are_refused_with_what_would_do(dates, write, tmp_path) -> None:
     moved = write("moved.tif", read(dates[1]), transform=Affine(0.5, 0, 1_600_000.2, 0, -0.5, 5_300_000))
-    with pytest.raises(DataError, match="lies on another grid") as refused:
+    with pytest.raises(DataError, match="has another grid") as refused:
         compare_rasters(dates[0], moved, tmp_path / "out", ChangeOptions(reading=FIVE))
     line = f"gdalwarp -te 1600000 5299970 1600040 5300000 -ts 80 60 -r near -dstnodata -9999 {moved}"
     assert line in str(refused.value), "the paths are those that were given"
@@ -261,16 +261,16 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(run, dates, tmp_path)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--dates", "2020-01-01", "2015-01-01"], "flown after the earlier one"),
+        (["--dates", "2020-01-01", "2015-01-01"], "must be after the earlier one"),
         (["--dates", "2020", "2021-01-01"], "'2020' is not a date. Write it as 2019-03-01"),
         (["--connectivity", 6], "--connectivity 6"),
-        (["--min-area", 10, "--max-area", 5], "none can be both"),
+        (["--min-area", 10, "--max-area", 5], "at most the largest area"),
     ],
 )
 def test_mistakes_are_sentences(run, dates, tmp_path, options, sentence) -> None:
     with pytest.raises(DataError, match=sentence):
         run(*dates, "-t", 5, "--out", tmp_path / "out", *options)
-    with pytest.raises(DataError, match="name a folder, such as"):
+    with pytest.raises(DataError, match="Give a name such as"):
         run(*dates, "-t", 5, "--out", tmp_path / "out.gpkg")
     assert not (tmp_path / "out").exists()
 

@@ -58,7 +58,7 @@ def gap_m2(path: Path, **options: Any) -> tuple[float, float]:
     """Area of gaps, and of what was surveyed."""
     with open_layers(path, ReadingOptions(thresholds=(5,), **options)) as (layer,):
         search = GapSearch(layer)
-        return float(search.table().area_m2.sum()), search.surveyed_m2
+        return float(search.find_all().area_m2.sum()), search.surveyed_m2
 
 
 # --- extents that differ on one grid: the common extent is compared ---------------------------------------------------
@@ -81,7 +81,7 @@ def test_the_common_extent_of_one_grid_is_compared_with_a_note(tmp_path, values,
     later = write(tmp_path / "later.tif", values, transform=place, crs=crs)
     done = compare_rasters(earlier, later, tmp_path / "out", ChangeOptions(reading=ReadingOptions(thresholds=(5,), **given)))
     assert right(done.summaries[0])
-    assert "differ in extent: only what both cover is compared" in done.notes[0]
+    assert "differ in extent: only the common area is compared" in done.notes[0]
     back = compared(later, earlier, tmp_path / "back", **given)
     assert (back["closed_m2"], back["new_m2"]) == (NEW_M2, 0)
 
@@ -99,7 +99,7 @@ def test_rows_from_south_to_north_are_the_same_survey(tmp_path) -> None:
     later = write(tmp_path / "later.tif", chm(later=True)[::-1], transform=upside_down)
     assert right(compared(earlier, later, tmp_path / "out"))
     with open_layers(later, ReadingOptions(thresholds=(5,))) as (layer,):
-        assert GapSearch(layer).table().pixels.tolist() == [200, 30, 3, 25], "gaps are numbered from the north"
+        assert GapSearch(layer).find_all().pixels.tolist() == [200, 30, 3, 25], "gaps are numbered from the north"
 
 
 def test_vertical_parts_and_spellings_of_a_crs_do_not_matter(tmp_path) -> None:
@@ -196,5 +196,5 @@ def test_gaps_line_brings_heights_to_the_grid_of_a_map(tmp_path) -> None:
     with pytest.raises(DataError, match="another grid") as refused, open_layers(gaps, ReadingOptions(chm=heights)):
         pass
     with open_layers(gaps, ReadingOptions(chm=run_command(find_command(refused.value), tmp_path))) as (layer,):
-        table = GapSearch(layer).table()
+        table = GapSearch(layer).find_all()
     assert table.height_mean.tolist() == pytest.approx([1.0, 2.0, 0.5])

@@ -93,7 +93,7 @@ def test_gaps_of_a_map_leaves_out_noise_by_default_and_says_so(run, raster) -> N
     path = raster("gaps.tif", mask, nodata=255, descriptions=("gap at 6 m",))
     result = run(path)
     assert cells_of(result.stdout)["6 m"][:2] == ["1", "4"]
-    assert "note: gaps under 4 m2 are left out as noise of the gap map; to keep them give --min-area 0" in result.stderr
+    assert "note: gaps smaller than 4 m2 are left out as noise of the gap map. To keep them, add --min-area 0" in result.stderr
     every = run(path, "--min-area", 0)
     assert cells_of(every.stdout)["6 m"][:2] == ["4", "10"] and every.stderr == ""
     assert cells_of(run(path, "--max-area", 2).stdout)["6 m"][:2] == ["1", "2"], "never above the largest that is asked for"
@@ -149,7 +149,7 @@ def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
         (("--cells", 10), "are written to a folder"),
         (("--cells", 10, "--statistics", "x.json"), "are written to a folder"),
         (("--cells", 10.5, "--statistics", "x"), "10 or 11 m would do"),
-        (("--min-area", 5, "--max-area", 2), "none can be both"),
+        (("--min-area", 5, "--max-area", 2), "at most the largest area"),
         (("--out", "gaps.shp"), "not as .shp"),
     ],
 )
@@ -172,7 +172,7 @@ def test_existing_statistics_are_noticed_before_the_work(run, raster, wood, tmp_
 
 def test_bands_that_cannot_be_told_apart_are_refused(run, raster, tmp_path) -> None:
     planes = np.stack([np.eye(5, dtype=np.uint8)] * 2)
-    with pytest.raises(DataError, match="choose one"):
+    with pytest.raises(DataError, match="Choose one band"):
         run(raster("twins.tif", planes, descriptions=("gap at 5 m",) * 2))
     path = raster("nameless.tif", planes)
     with pytest.raises(DataError, match=r"cannot be distinguished in .*\.fgb"):

@@ -143,7 +143,7 @@ def test_heights_in_integers_equal_the_threshold_they_stand_for(
 
 def test_a_raster_without_data_is_noted(run, raster) -> None:
     found = run(gaps, raster("chm.tif", np.full((20, 20), np.nan, np.float32)), "-t", 5)
-    assert any("has no data at all" in note for note in found["notes"])
+    assert any("has no data, every pixel" in note for note in found["notes"])
 
 
 def test_cells_of_a_raster_with_a_vertical_crs_are_written(run, raster, heights, tmp_path) -> None:

@@ -25,9 +25,9 @@ def test_columns_of_unequal_length_are_no_table() -> None:
 
 
 def test_tables_are_joined_in_order() -> None:
-    joined = GapTable.joined([table(2), table(3)], 5.0)
+    joined = GapTable.concatenate([table(2), table(3)], 5.0)
     assert joined.pixels.tolist() == [0, 1, 0, 1, 2]
-    none = GapTable.joined([], 2.0)
+    none = GapTable.concatenate([], 2.0)
     assert len(none) == 0
     assert {name: values.dtype for name, values in none.columns().items()} == {
         n: np.dtype(get_column_dtype(n)) for n in list_column_names()

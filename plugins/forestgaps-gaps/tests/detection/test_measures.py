@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.detection.labeling import label_raster
-from forestgaps_gaps.detection.measures import Measures, Pixel
+from forestgaps_gaps.detection.measures import Measures
+from forestgaps_gaps.rasters.grid import Pixel
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=14)
 
@@ -26,7 +27,7 @@ def measured(
         measures.add(strip, known[rows], None if height is None else height[rows])
     measures.finish()
     count = labels.count
-    return measures.table(np.arange(1, count + 1), np.zeros(count), pixel or Pixel(), 5.0)
+    return measures.make_table(np.arange(1, count + 1), np.zeros(count), pixel or Pixel(), 5.0)
 
 
 @given(st.data(), SHAPES, st.integers(1, 15), st.sampled_from([4, 8]))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from forestgaps_gaps.detection.labeling import label_raster
-from forestgaps_gaps.detection.measures import Pixel
 from forestgaps_gaps.detection.nearest import measure_nearest
+from forestgaps_gaps.rasters.grid import Pixel
 
 
 def found(mask: np.ndarray, *, step: int = 100, connectivity: int = 8, pixel: Pixel | None = None) -> np.ndarray:

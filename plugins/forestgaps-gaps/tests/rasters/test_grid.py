@@ -6,7 +6,8 @@ import rasterio
 from rasterio import Affine
 
 from forestgaps_core.errors import DataError
-from forestgaps_gaps.rasters.grid import Grid, is_same_grid, read_grid
+from forestgaps_gaps.rasters.grid import is_same_grid, measure_pixel, read_grid
+from forestgaps_geo.grids.grid import Grid
 
 PLANE = np.zeros((3, 5), np.float32)
 
@@ -17,10 +18,10 @@ def grid(path, pixel_size_m: float | None = None) -> Grid:
 
 
 def test_pixels_are_measured_in_meters_whatever_the_unit(raster) -> None:
-    found = grid(raster("feet.tif", PLANE, crs="EPSG:2277", transform=Affine(3, 0, 3e6, 0, -6, 10e6)))
-    assert found.pixel.width_m == pytest.approx(3 * 0.3048, rel=1e-5)
-    assert found.pixel.area_m2 == pytest.approx(18 * 0.3048**2, rel=1e-5)
-    assert (found.pixel.west, found.pixel.north, found.pixel.right, found.pixel.down) == (3e6, 10e6, 3, -6)
+    pixel = measure_pixel(grid(raster("feet.tif", PLANE, crs="EPSG:2277", transform=Affine(3, 0, 3e6, 0, -6, 10e6))))
+    assert pixel.width_m == pytest.approx(3 * 0.3048, rel=1e-5)
+    assert pixel.area_m2 == pytest.approx(18 * 0.3048**2, rel=1e-5)
+    assert (pixel.west, pixel.north, pixel.right, pixel.down) == (3e6, 10e6, 3, -6)
 
 
 def test_degrees_are_refused_with_a_way_out(raster) -> None:
@@ -42,7 +43,7 @@ def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
     for none in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(DataError, match="it is a length above 0"):
             grid(path, none)
-    assert grid(path, 2.0).pixel.area_m2 == 4
+    assert measure_pixel(grid(path, 2.0)).area_m2 == 4
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from forestgaps_core.errors import DataError
-from forestgaps_gaps.rasters.opening import HeightLayer, MapLayer, ReadingOptions, open_layers
+from forestgaps_gaps.rasters.layers import HeightLayer, MapLayer
+from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 
 HEIGHTS = np.array([[0.5, 5, 12], [4.9, np.nan, 30]], np.float32)
 MASK = np.array([[1, 0, 255], [0, 1, 1]], np.uint8)
@@ -20,7 +21,7 @@ def read(path: Path, **options: object):
 
 
 def whole(layer):
-    return layer.pixels(0, layer.grid.rows)
+    return layer.read_pixels(0, layer.grid.rows)
 
 
 def test_heights_below_a_threshold_are_gap(raster) -> None:
@@ -93,7 +94,7 @@ def test_bands_of_a_prediction_are_thresholds(raster) -> None:
         assert whole(layer).gap.all()
     with read(path, band=1) as (layer,):
         assert layer.threshold_m == 2
-    with pytest.raises(DataError, match=r"thresholds are fixed \(2 m, 7.5 m\), and 5 m was asked"), read(path, thresholds=(5,)):
+    with pytest.raises(DataError, match=r"fixed thresholds \(2 m, 7.5 m\), which do not include 5 m"), read(path, thresholds=(5,)):
         pass
     with pytest.raises(DataError, match="no band 3; there are bands 1 to 2"), read(path, band=3):
         pass
@@ -105,42 +106,42 @@ def test_a_chm_beside_a_map_gives_heights(raster) -> None:
         assert np.array_equal(whole(layer).height, HEIGHTS, equal_nan=True)
     with pytest.raises(DataError, match="another grid"), read(gaps, chm=raster("other.tif", np.zeros((3, 3), np.float32))):
         pass
-    with pytest.raises(DataError, match="holds heights itself"), read(chm, chm=chm, thresholds=(5,)):
+    with pytest.raises(DataError, match="contains heights"), read(chm, chm=chm, thresholds=(5,)):
         pass
 
 
 @pytest.mark.parametrize(
     ("values", "profile", "options", "message"),
     [
-        (HEIGHTS, {"nodata": -9999.0}, {}, "holds heights, not a gap map; say below which height"),
+        (HEIGHTS, {"nodata": -9999.0}, {}, "contains heights and is not a gap map. Add height thresholds"),
         (np.stack([HEIGHTS, HEIGHTS]), {}, {"thresholds": (5,)}, "2 bands of heights"),
         (HEIGHTS, {"unit": "fathom"}, {"thresholds": (5,)}, "heights are in fathom. Add --scale FACTOR"),
         (HEIGHTS + 300, {}, {"thresholds": (5,)}, "seems to hold elevations"),
         (np.where(np.isnan(HEIGHTS), -9999, HEIGHTS), {}, {"thresholds": (5,)}, r"-9999 in row 1, column 1.*--nodata=-9999"),
-        (np.array([[0, 255]], np.uint8), {}, {}, "not said which of them are gaps"),
-        (MASK, {"descriptions": ("gap probability at 5 m",)}, {}, "holds probabilities"),
+        (np.array([[0, 255]], np.uint8), {}, {}, "unclear which value means gap"),
+        (MASK, {"descriptions": ("gap probability at 5 m",)}, {}, "contains probabilities"),
         (MASK.astype("complex64"), {}, {}, "real numbers"),
         (HEIGHTS, {}, {"thresholds": (float("nan"),)}, "heights in meters"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(raster, values, profile, options, message) -> None:
+def test_open_layers_of_unusable_rasters_is_an_error(raster, values, profile, options, message) -> None:
     path = raster("wrong.tif", values, **profile)
     with pytest.raises(DataError, match=message) as error, read(path, **options) as found:
         whole(found[0])
     assert "wrong.tif" in str(error.value) or "threshold" in str(error.value)
 
 
-def test_a_stray_value_in_a_map_is_named(raster) -> None:
+def test_read_gap_names_an_unexpected_value_of_a_map(raster) -> None:
     values = np.zeros((2000, 600), np.uint8)
-    values[999, 123] = 7  # where no window is looked at
+    values[999, 123] = 7  # where no sample is read
     with (
         read(raster("gaps.tif", values, descriptions=("gap at 5 m",))) as (layer,),
         pytest.raises(DataError, match="7 in row 999, column 123"),
     ):
-        layer.gap(900, 200)
+        layer.read_gap(900, 200)
 
 
-def test_no_raster_is_no_raster(tmp_path) -> None:
+def test_open_layers_of_other_files_is_an_error(tmp_path) -> None:
     (tmp_path / "text.tif").write_text("hello")
     for path, message in (
         (tmp_path / "none.tif", "no such file"),
@@ -151,9 +152,9 @@ def test_no_raster_is_no_raster(tmp_path) -> None:
             pass
 
 
-def test_a_damaged_file_is_said_to_be(raster) -> None:
+def test_read_gap_of_a_damaged_file_is_an_error(raster) -> None:
     path = raster("chm.tif", np.random.default_rng(0).random((400, 400)).astype(np.float32), compress="deflate")
     whole_file = path.read_bytes()
     path.write_bytes(whole_file[: len(whole_file) // 2])
     with pytest.raises(DataError, match=r"chm\.tif"), read(path, thresholds=(5,)) as (layer,):
-        layer.gap(0, 400)
+        layer.read_gap(0, 400)

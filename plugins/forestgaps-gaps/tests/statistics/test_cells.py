@@ -47,7 +47,7 @@ def test_sums_over_cells_are_the_totals_however_it_is_read(seed, rows, columns, 
     for row in range(0, rows, step):
         part = slice(row, row + step)
         counts.add(row, gap[part], valid[part], height[part])
-    bands = counts.finished(table).bands
+    bands = counts.make_cells(table).bands
     assert tuple(bands) == tuple(BAND_MEANINGS)
     assert bands["surveyed_m2"].sum() == valid.sum() * 0.25
     assert bands["gap_m2"].sum() == gap.sum() * 0.25 == pytest.approx(table.area_m2.sum())
@@ -63,7 +63,7 @@ def test_each_cell_is_that_of_slow_plain_lines() -> None:
     table = table_of(gap, 1.0)
     counts = CellCounts(23, 31, 1.0, 10.0)
     counts.add(0, gap, valid, height)
-    bands = counts.finished(table).bands
+    bands = counts.make_cells(table).bands
     assert bands["gaps"].shape == (3, 4)
     for r in range(3):
         for c in range(4):
@@ -78,13 +78,13 @@ def test_each_cell_is_that_of_slow_plain_lines() -> None:
 def test_without_heights_there_is_no_mean_height() -> None:
     counts = CellCounts(4, 4, 1.0, 2.0)
     counts.add(0, np.ones((4, 4), bool), np.ones((4, 4), bool))
-    assert "height_mean" not in counts.finished(table_of(np.ones((4, 4), bool), 1.0)).bands
+    assert "height_mean" not in counts.make_cells(table_of(np.ones((4, 4), bool), 1.0)).bands
 
 
 def test_pixels_called_gap_without_data_count_nowhere() -> None:
     counts = CellCounts(2, 2, 1.0, 2.0)
     counts.add(0, np.ones((2, 2), bool), np.array([[True, False], [False, False]]))
-    assert counts.finished(table_of(np.zeros((2, 2), bool), 1.0)).bands["gap_m2"].tolist() == [[1.0]]
+    assert counts.make_cells(table_of(np.zeros((2, 2), bool), 1.0)).bands["gap_m2"].tolist() == [[1.0]]
 
 
 def test_cells_are_whole_pixels() -> None:
@@ -96,16 +96,16 @@ def test_cells_are_whole_pixels() -> None:
         count_pixels_per_side(0.4, 1.0)
 
 
-def finished() -> tuple:
+def make_example() -> tuple:
     height, valid, gap = survey(25, 37, 2)
     valid[:10, :10] = False
     counts = CellCounts(25, 37, 0.5, 5.0)
     counts.add(0, gap & valid, valid, height)
-    return counts.finished(table_of(gap & valid, 0.25)), gap & valid
+    return counts.make_cells(table_of(gap & valid, 0.25)), gap & valid
 
 
 def test_the_raster_of_cells_lies_on_the_pixels_and_names_its_bands(tmp_path) -> None:
-    cells, gap = finished()
+    cells, gap = make_example()
     write_cells(cells, tmp_path / "cells.tif", crs=CRS.from_epsg(2193), transform=TRANSFORM, threshold_m="5")
     with rasterio.open(tmp_path / "cells.tif") as file:
         assert file.transform == Affine(5, 0, 600_000, 0, -5, 5_300_000)
@@ -118,7 +118,7 @@ def test_the_raster_of_cells_lies_on_the_pixels_and_names_its_bands(tmp_path) ->
 
 
 def test_the_table_says_the_same_and_nothing_where_nothing_is(tmp_path) -> None:
-    cells, _ = finished()
+    cells, _ = make_example()
     write_cell_table(cells, tmp_path / "cells.csv", transform=TRANSFORM)
     with (tmp_path / "cells.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -224,7 +224,7 @@ def test_many_gaps_shorten_the_reach_instead_of_filling_memory(monkeypatch) -> N
 
 
 def test_a_reach_beyond_the_survey_is_refused() -> None:
-    with pytest.raises(DataError, match="100 m wide. Choose a distance of at most 50 m"):
+    with pytest.raises(DataError, match=r"100 m wide\. Choose a distance of at most 50 m"):
         compute_ripley(np.zeros((20, 2)), rectangle(), reach_m=60)
 
 

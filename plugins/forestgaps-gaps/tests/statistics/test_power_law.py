@@ -15,7 +15,6 @@ from scipy.stats import pareto, zipf
 
 from forestgaps_gaps.detection.labeling import label_array
 from forestgaps_gaps.statistics.power_law import (
-    count_min_pixels,
     fit_best_start,
     fit_continuous_power_law,
     fit_power_law,
@@ -27,6 +26,7 @@ from forestgaps_gaps.statistics.power_law import (
     sample_sizes,
     survival_function,
 )
+from forestgaps_geo.gap_areas import count_min_pixels
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 FOLDERS = {"ALS_CHM_DUC": "br_ducke", "ALS_CHM_CAU_2012": "br_cauaxi_2012", "ALS_CHM_CAU_2014": "br_cauaxi_2014"}
@@ -216,7 +216,7 @@ def test_the_best_start_is_where_the_law_begins() -> None:
 
 @pytest.mark.parametrize(("area", "resolution", "pixels"), [(1, 1, 1), (10, 0.5, 40), (5, 0.7, 11), (0, 1, 1), (0.3, 0.1, 30)])
 def test_the_smallest_gap_in_pixels(area, resolution, pixels) -> None:
-    assert count_min_pixels(area, resolution) == pixels
+    assert count_min_pixels(area, resolution**2) == pixels
 
 
 def test_agrees_with_the_package_powerlaw() -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.detection.labeling import label_raster
-from forestgaps_gaps.detection.measures import Measures, Pixel
+from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.nearest import measure_nearest
+from forestgaps_gaps.rasters.grid import Pixel
 from forestgaps_gaps.statistics.clark_evans import compute_clark_evans
 from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, lambda_hanel, sample_sizes
-from forestgaps_gaps.statistics.summary import describe_values, format_summary, summarize_gaps
+from forestgaps_gaps.statistics.summary import describe_values, summarize_gaps
+from forestgaps_gaps.statistics.summary_text import format_summary
 from forestgaps_gaps.statistics.window import make_window
 
 
@@ -25,7 +27,7 @@ def table_of(height: np.ndarray, threshold: float = 5.0, resolution: float = 1.0
     for strip in labels.strips():
         measures.add(strip, np.ones(strip.local.shape, bool), height[strip.row : strip.row + len(strip.local)])
     measures.finish()
-    return measures.table(np.arange(1, labels.count + 1), measure_nearest(labels, pixel), pixel, threshold)
+    return measures.make_table(np.arange(1, labels.count + 1), measure_nearest(labels, pixel), pixel, threshold)
 
 
 def forest(seed: int = 0, side: int = 300, gaps: int = 150) -> np.ndarray:
