@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forestgaps_core.files.bounded_reading import read_json, read_text
-from forestgaps_core.inference.model_folder import WEIGHTS, trained_network
+from forestgaps_core.inference.model_folder import WEIGHTS, load_trained_network
 from forestgaps_core.inference.model_lookup import RUN_FILE
 from forestgaps_evaluation.counting.network import TrainedNetwork
 from forestgaps_evaluation.counting.tile_counts import PROTOCOL_THRESHOLDS_M
@@ -28,7 +28,7 @@ def describe_network(trained: TrainedNetwork) -> NetworkFacts:
     return NetworkFacts(
         name=name_run(Path(trained.run)),
         weights=place / WEIGHTS if place.is_dir() else place,
-        about=trained_network(place)[1]["about"],
+        about=load_trained_network(place)[1]["about"],
         parameters=sum(parameter.numel() for parameter in trained.predictor.model.parameters()),
         thresholds=trained.predictor.thresholds,
         resolution_m=trained.predictor.resolution_m,
@@ -63,7 +63,7 @@ def choose_main_threshold(rows: Sequence[ThresholdScores]) -> float:
 
 def read_epoch(checkpoint: Path) -> int | None:
     """Epochs completed when the checkpoint was written, if it says."""
-    epoch = trained_network(checkpoint)[1].get("position", {}).get("epoch")
+    epoch = load_trained_network(checkpoint)[1].get("position", {}).get("epoch")
     return epoch if isinstance(epoch, int) else None
 
 

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from forestgaps_core.components import Tiles
 from forestgaps_core.files.drafts import new_results
-from forestgaps_core.plugins.command_lines import command_line
+from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.counting.gap_sizes import GapSizes
 from forestgaps_evaluation.counting.network import TrainedNetwork, note_pixel_sizes, open_network

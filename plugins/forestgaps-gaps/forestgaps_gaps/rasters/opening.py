@@ -69,7 +69,7 @@ def open_layers(path: Path, options: ReadingOptions) -> Iterator[tuple[Layer, ..
     for level in options.thresholds:
         if not isfinite(level):
             raise DataError(f"the threshold {level} m is not a height. Give heights in meters, such as -t 5")
-    if problem := indistinct_heights(options.thresholds):
+    if problem := explain_indistinct_heights(options.thresholds):
         raise DataError(problem)
     with ExitStack() as stack:
         stack.enter_context(configure_gdal())
