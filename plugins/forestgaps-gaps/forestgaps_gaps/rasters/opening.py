@@ -89,7 +89,7 @@ def open_layers(path: Path, options: ReadingOptions) -> Iterator[tuple[Layer, ..
             if options.chm is not None:
                 raise DataError(f"{path}: contains heights, so a second raster of heights has no use. Omit --chm")
             layers, notes = make_height_layers(bands, grid, options)
-        notes = (*(finding.sentence for finding in check_grid(path, grid)), *notes)
+        notes = (*(finding.message for finding in check_grid(path, grid)), *notes)
         for layer in layers:
             layer.notes = notes
         yield layers
