@@ -1,4 +1,4 @@
-"""What a component is: the shapes that cross package borders and the protocols a plugin fulfills.
+"""Protocols of components, and the data types that packages exchange.
 
 One word per thing, everywhere:
 

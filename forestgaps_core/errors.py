@@ -1,4 +1,4 @@
-"""The errors a person can act on.
+"""Errors that the user can fix.
 
 What the user can fix is a `ForestgapsError`: the command line prints its message and exits with status 2.
 Any other exception is a bug of the program and keeps its traceback.

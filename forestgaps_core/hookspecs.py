@@ -1,4 +1,4 @@
-"""Everything a plugin can implement, in one file.
+"""All hooks that a plugin can implement, in one file.
 
 `PluginHooks` is what a plugin package offers: tables of names. They are read when a list of components is needed and
 must cost nothing: no torch, no files. `TrainingEvents` is what a callback may listen to in a run that names it.

@@ -1,4 +1,4 @@
-"""The kinds of components, what `build` of each may ask for, and the other records that a plugin offers."""
+"""The kinds of components, the arguments of their `build`, and the other records that a plugin can offer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of a package that are imported on first use, so that importing the package itself costs nothing.
+"""Import the names of a package on first use, so that importing the package is fast.
 
 LOSSES = {"focal": "forestgaps_losses.focal:Focal"}  # the table of the hook
 

@@ -1,6 +1,4 @@
-"""The command line: its own commands and those of plugins, and how mistakes are reported. Nothing heavy is imported until a command
-runs.
-"""
+"""The command line: commands of the core and of plugins, and error messages. Heavy libraries are imported only when a command runs."""
 
 from __future__ import annotations
 

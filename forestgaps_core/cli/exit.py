@@ -1,4 +1,4 @@
-"""How a command ends: by signals, with a message where the user can fix the cause, whatever a plugin left running."""
+"""Exit of a command: signals, messages for errors that the user can fix, and threads that a plugin left running."""
 
 from __future__ import annotations
 

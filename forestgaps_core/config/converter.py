@@ -1,4 +1,4 @@
-"""From the tables of a run file to frozen configs, strictly, with every mistake reported at once.
+"""Convert tables of a run file to frozen configs. The conversion is strict and reports all mistakes at once.
 
 cattrs does the walking. Its defaults are lenient (7.9 becomes 7, "false" becomes True, an unknown key is ignored) and it
 stops at the first validator that fails, so this converter replaces the hooks for plain values and for attrs classes.

@@ -1,4 +1,4 @@
-"""Run files: TOML tables that choose components by name and hold their settings.
+"""Run files: TOML tables that choose components by name and contain their settings.
 
 One table per kind; `name` chooses the component, the other keys are its fields. Kinds that may be several are keyed by a
 label, `[metrics.gaps]`. All mistakes of a file are reported at once, each with its place.

@@ -1,4 +1,4 @@
-"""Height thresholds of a run: below which canopy height a pixel is gap."""
+"""Height thresholds of a run. A pixel is a gap if its canopy is lower than the threshold."""
 
 from __future__ import annotations
 

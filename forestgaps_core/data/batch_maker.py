@@ -1,4 +1,4 @@
-"""From tiles to a batch, on the device: augmentation, thresholds, targets.
+"""Make a batch from tiles, on the device: augmentation, thresholds, targets.
 
 Nothing is stored per threshold; masks cost one comparison. Every random choice comes from `Tiles.draw`.
 """

@@ -1,4 +1,4 @@
-"""Reading tiles in an order and with draws that are functions of (seed, epoch, index)."""
+"""Read tiles. Their order and crops are functions of (seed, epoch, index)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places in classes, drawn class by class: how a data source balances what it shows."""
+"""Stratified sampling: each class of places has an equal chance, so a data source can balance its samples."""
 
 from __future__ import annotations
 

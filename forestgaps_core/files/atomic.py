@@ -1,4 +1,4 @@
-"""Writing files so that each is whole or absent, and saying which path and how much room was wanting when that fails.
+"""Write files completely or not at all. An error gives the path and the free space.
 
 What is written in one go goes through `new_file`: under a temporary name, synced, then renamed. What takes longer is made in a
 draft folder (`forestgaps_core.files.drafts`). A process that is killed leaves at most a temporary file with a random name,

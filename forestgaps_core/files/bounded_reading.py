@@ -1,4 +1,4 @@
-"""Read files that may be anything: at most a given number of bytes, and of regular files only.
+"""Read untrusted files: regular files only, and at most a given number of bytes.
 
 A file of a run folder may be replaced by a link to a device that never ends, by a pipe that nobody writes to, by a folder, or by
 a file of terabytes. Every file that is read whole is read through this module.

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, sealed by a checksum, loaded as data only.
+"""Checkpoints: written completely or not at all, with a checksum, and loaded as data only.
 
 A checkpoint is what `torch.save` writes, followed by 48 bytes: the SHA-256 of all that stands before, and the word `SEAL`. Readers
 of torch files skip the tail.

@@ -1,4 +1,4 @@
-"""Results that are made in a draft folder and get their names when they are complete.
+"""Write results to a draft folder, and rename them when they are complete.
 
 A draft folder lies beside its result and holds:
 

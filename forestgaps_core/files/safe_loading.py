@@ -1,4 +1,4 @@
-"""What a file from elsewhere may hold: plain values and tensors, in a tree of bounded size.
+"""Check the contents of an untrusted file: plain values and tensors, in a tree of limited size.
 
 A checkpoint is read without executing anything, and can still hold what does harm later: a list that holds itself, a list of a
 hundred lists of a hundred lists, and so on, which share their memory until somebody writes them out, a tensor of a terabyte over

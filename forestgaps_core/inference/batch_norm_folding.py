@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same function, with fewer passes over memory.
+"""Fold batch norms into the preceding convolutions: the same function, with fewer passes over memory.
 
 Outside training a batch norm is a fixed scale and shift of each plane, which a convolution before it can do at no cost:
 

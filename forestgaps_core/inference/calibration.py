@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: of all pixels given 0.7, seven in ten are gap.
+"""Calibration: of all pixels with a probability of 0.7, 70 % are gap.
 
 A trained network's logits z become a * z + b, with the slope a and the offset b of least log loss on data it was not trained on
 (Platt 1999, Probabilistic outputs for support vector machines; with b = 0 it is the temperature 1 / a of Guo et al. 2017,

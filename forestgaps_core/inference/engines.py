@@ -1,4 +1,4 @@
-"""Networks exported for another engine than torch: a folder as of any network, with a program in the place of its weights.
+"""Networks exported for other engines than torch: a model folder with a program in place of weights.
 
     model.onnx, model.pt2   the program, or another name that its engine chooses
     network.json            resolution, thresholds, calibration, what the program needs, and its checksum

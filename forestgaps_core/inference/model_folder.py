@@ -1,4 +1,4 @@
-"""Model folders: a folder of weights, the plan of their network, and a card to read.
+"""Model folders: weights, the description of the network, and a model card.
 
     model.safetensors   the weights the scores belong to, in float32 or float16
     network.json        how to build the network again, its resolution and thresholds, and the checksum of the weights

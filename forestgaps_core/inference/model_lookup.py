@@ -1,4 +1,4 @@
-"""What a path or name on the command line stands for, and what to type where another kind of thing is needed."""
+"""Find the network that a path or name on the command line refers to, or explain what to type instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained network, ready to map: needs the network's plugin, and not the loss, the schedule or the callbacks."""
+"""A trained network for prediction. It needs the plugin of the network, not those of loss, schedule and callbacks."""
 
 from __future__ import annotations
 

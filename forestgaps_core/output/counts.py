@@ -1,4 +1,4 @@
-"""Counts and areas in sentences: "1 site", "4 tiles", "12.3 ha"."""
+"""Format counts and areas: "1 site", "4 tiles", "12.3 ha"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The colors of every picture, page and map style: one meaning per color.
+"""The colors of all pictures, pages and map styles. Each color has one meaning.
 
 Agreement of map and reference takes colors of Okabe & Ito (2008, jfly.uni-koeln.de/color), the purple a little darker, so that
 all classes also differ in lightness and can be distinguished with any color vision. Thresholds and probabilities run along viridis

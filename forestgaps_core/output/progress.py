@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal; elsewhere, as in a pipe or a log file, a line a minute."""
+"""Progress of long work: a bar on a terminal, a line per minute in a pipe or log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text in CSV files that a spreadsheet does not take for a formula.
+"""Escape text in CSV files that a spreadsheet would read as a formula.
 
 Names of runs, sites, labels and scores come from files, and a spreadsheet executes a cell that begins with one of `=+-@`. Source:
 OWASP, CSV Injection.

@@ -1,4 +1,4 @@
-"""What commands print when they are done: tables that fit the terminal, scores, the files that were written."""
+"""Output at the end of a command: tables that fit the terminal, scores, written files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines that messages print. Every one is built here, and the tests execute each kind of line."""
+"""Build the command lines that messages print. Tests execute each kind of line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugin files of the user's own (`forestgaps -p FILE`), in this process and in those that it starts.
+"""Local plugin files (`forestgaps -p FILE`), in this process and its child processes.
 
 A file is imported as a module whose name holds the hash of its content, so that pickles of its objects say what they need. The
 files that a command was given stand in the environment, where the processes that it starts find them; what is sent to other

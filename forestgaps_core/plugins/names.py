@@ -1,4 +1,4 @@
-"""What plugins offer under which name, and the one rule for names that two of them offer.
+"""Names of components and other records, and the rule for a name that two plugins offer.
 
 A name that one package offers is enough. A name that several offer is an error for whoever uses it alone; `distribution:name`
 chooses. The rule holds for every table: components, commands, recipes, trained networks, executors and engines.

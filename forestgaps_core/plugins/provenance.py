@@ -1,4 +1,4 @@
-"""Which package each part of a run or model is of: what is recorded decides, whatever else is installed.
+"""Package and version of each part of a run or model. The recorded package is used, whatever else is installed.
 
 Run folders, checkpoints and model folders record every component as `distribution:name`, with the version. Files of 0.1 have the
 short name in their tables, and the distribution beside it.

@@ -1,4 +1,4 @@
-"""Finding plugins: discovery through entry points, isolation of broken ones, and who offers which name.
+"""Discover plugins through entry points, isolate broken ones, and find who offers a name.
 
 A plugin is a distribution with one entry point in the group `forestgaps` that points at a thin module of hook
 implementations. Loading goes in stages (metadata, requirement, import, hooks); a plugin that fails at one of them is rolled back

@@ -1,4 +1,4 @@
-"""A run put together from its config: data, network, loss, optimizer, schedule, metrics and callbacks."""
+"""Build a run from its config: data, network, loss, optimizer, schedule, metrics and callbacks."""
 
 from __future__ import annotations
 

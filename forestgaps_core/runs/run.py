@@ -1,4 +1,4 @@
-"""A run from its config: build everything, train, test, resume."""
+"""Train, test and resume a run."""
 
 from __future__ import annotations
 

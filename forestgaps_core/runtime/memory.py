@@ -1,6 +1,6 @@
-"""How much memory there is, and staying within it: what asks for more gets an error instead of the whole process its end.
+"""Available memory, and a limit on it: a larger allocation raises an error instead of ending the process.
 
-And how it is taken: see `reuse_memory`.
+`reuse_memory` makes the allocator keep and reuse memory.
 """
 
 from __future__ import annotations

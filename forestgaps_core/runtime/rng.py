@@ -1,4 +1,4 @@
-"""Random numbers as a function of what they are for.
+"""Random numbers as functions of their purpose, instead of a stream.
 
 Order, crops, thresholds and augmentation are functions of (seed, epoch, index), not of a generator's state. So a run that
 resumes at step n needs no replay, and neither the number of loader processes nor the device changes a sample.

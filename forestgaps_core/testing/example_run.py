@@ -1,4 +1,4 @@
-"""A run of seconds for the tests of callbacks: a real trainer with a small network, and a stand-in to tell events to by hand.
+"""A run of a few seconds for tests of callbacks: a real trainer with a small network, and a stand-in that sends events.
 
 from forestgaps_core.testing.example_run import StandInTrainer, train_example
 

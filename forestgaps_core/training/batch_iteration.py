@@ -1,4 +1,4 @@
-"""How loaders are read: from a place on, in groups, on to the device, a step's batches again. Any iterable of batches will do."""
+"""Read batches from any iterable: start at a given batch, group batches into steps, move them to the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop. What it does not do (logs, early stopping, pictures), a callback does."""
+"""The training loop. Callbacks do everything else, such as logs, early stopping and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugins of this process, looked for once."""
+"""The installed plugins, searched once per process."""
 
 from __future__ import annotations
 

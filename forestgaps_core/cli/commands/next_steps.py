@@ -1,4 +1,4 @@
-"""What fits after a command: lines to type, where the command that they call is installed."""
+"""The lines under `Next:` after a command. A line is printed only if its command is installed."""
 
 from __future__ import annotations
 

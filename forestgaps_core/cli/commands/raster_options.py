@@ -1,4 +1,4 @@
-"""Options on how rasters are read, the same in every command. Imports no raster library."""
+"""Options for reading rasters, the same in every command. Imports no raster library."""
 
 from __future__ import annotations
 

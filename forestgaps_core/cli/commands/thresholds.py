@@ -1,4 +1,4 @@
-"""The option `-t`: height thresholds in meters, in any of the usual spellings.
+"""The option `-t`: height thresholds in meters. It accepts all usual notations.
 
 `-t 2 -t 5 -t 10`, `-t 2 5 10`, `-t 2,5,10`, `-t "2; 5"` and `-t 5m` are read. Anything else is refused, with the value named.
 """

@@ -1,4 +1,4 @@
-"""From which area on connected gap pixels of a map count as a gap, in every command that counts them."""
+"""The minimum area of a gap in a map, the same in every command."""
 
 from __future__ import annotations
 

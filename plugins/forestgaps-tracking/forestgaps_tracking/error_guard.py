@@ -1,4 +1,4 @@
-"""Errors of a tracker must not stop the run."""
+"""Report errors of a tracker without stopping the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean loss, learning rate and gradient norm of an interval of steps, gathered without synchronizing with the device."""
+"""Mean loss, learning rate and gradient norm of an interval of steps, without synchronizing with the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help for the tests of trackers: callbacks that interrupt a run, a process that is killed, a server that does not answer."""
+"""Helpers for tests of trackers: callbacks that interrupt a run, a killed process, a server that does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A callback that logs a run: the base class of the trackers, and that of trackers of a service that may fail."""
+"""Callbacks that log a run: base classes for trackers, and for trackers of a service that may fail."""
 
 from __future__ import annotations
 

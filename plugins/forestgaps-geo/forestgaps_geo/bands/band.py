@@ -1,4 +1,4 @@
-"""Elevation rasters, opened with care and read in strips."""
+"""Elevation rasters: opened safely and read in strips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose the band of a raster that holds values; find its alpha band."""
+"""Choose the band of a raster that contains values; find its alpha band."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an open raster lies: by its transform and CRS, or not yet, by control points that a warp must apply first."""
+"""Location of an open raster: a transform and a CRS, or control points that require a warp first."""
 
 from __future__ import annotations
 

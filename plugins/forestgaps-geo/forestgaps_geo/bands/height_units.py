@@ -1,4 +1,4 @@
-"""Units of height: how many meters one unit of a raster's values is.
+"""Units of height, in meters.
 
 The user's word counts first (`--scale`, `--feet`), then the unit of the band, then the vertical unit of the CRS. A band's own scale
 and offset are applied before that, so that "values" are what a GIS program shows.

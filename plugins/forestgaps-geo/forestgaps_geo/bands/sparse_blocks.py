@@ -1,4 +1,4 @@
-"""Which parts of a raster hold nothing, known without decoding them.
+"""Find the empty parts of a raster without decoding them.
 
 - A sparse GeoTIFF stores no bytes for a block without data.
 - A compressed GeoTIFF stores the same few bytes for each block of nodata. Equal bytes are equal pixels, so one of them is decoded.

@@ -1,4 +1,4 @@
-"""Which bands of a raster hold values, and which of their pixels are valid.
+"""Find the bands of a raster that contain values, and their valid pixels.
 
 A pixel has no data if any of these says so: the nodata value of its band, NaN, the mask of the file (in it, or beside it as
 `.msk`), an alpha band of any data type. GDAL itself takes the first of these that it finds, and alpha of 8 and 16 bits alone.

@@ -1,4 +1,4 @@
-"""GeoTIFFs that are proven to hold what was written to them.
+"""Write GeoTIFFs, and read them again to check what was written.
 
 GDAL does not always report that the disk did not take something: a file may lack blocks, or its directory, and closing it succeeds.
 So what is written is remembered as checksums by window, and read once after the file is closed.

@@ -1,4 +1,4 @@
-"""Are these heights above ground? Judged by how often they come near it, lie below it, or are taller than trees."""
+"""Check whether values are heights above ground: how often they are near 0, below it, or taller than trees."""
 
 from __future__ import annotations
 

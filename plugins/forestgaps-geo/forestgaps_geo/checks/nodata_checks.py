@@ -1,4 +1,4 @@
-"""Pixels without data that the file does not declare, and data that it declares as none."""
+"""Find missing data that the file does not declare, and data that it declares as missing."""
 
 from __future__ import annotations
 

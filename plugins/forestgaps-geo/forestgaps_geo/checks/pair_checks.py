@@ -1,4 +1,4 @@
-"""Do a DSM and its DTM, or its CHM, belong together? Judged by the heights between them, in some dozens of windows."""
+"""Check whether a DSM fits its DTM or CHM, by the heights between them in a few dozen windows."""
 
 from __future__ import annotations
 

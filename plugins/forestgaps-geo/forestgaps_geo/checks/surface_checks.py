@@ -1,4 +1,4 @@
-"""Checks of one surface for what makes it a poor DSM: canopy heights, voids, filled holes, rounding, stripes.
+"""Find causes of a poor DSM: canopy heights, voids, filled holes, rounding, stripes.
 
 The limits were set on 12 lidar DSMs, 15 CHMs and 30 simulated landscapes: none of the DSMs is refused, and each of the CHMs
 given as a DSM is.

@@ -1,4 +1,4 @@
-"""Is a raster in meters? Judged by the unit of its grid and by how tall its canopy would be."""
+"""Check whether a raster is in meters, by the unit of its grid and the height of its canopy."""
 
 from __future__ import annotations
 

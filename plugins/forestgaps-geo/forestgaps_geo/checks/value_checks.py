@@ -1,4 +1,4 @@
-"""Rasters of a few values or of fractions: gap maps, masks, probabilities, where heights are expected."""
+"""Detect gap maps, masks and probabilities where heights are expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GDAL with safe settings and a bounded cache, and its errors as errors of the user."""
+"""GDAL with safe settings and a limited cache; its errors become errors for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines that messages print, complete and quoted for a POSIX shell.
+"""Build complete GDAL command lines for messages, quoted for a POSIX shell.
 
 Paths are those that the user gave. Each line writes a new file, and the tests execute each kind of line.
 """

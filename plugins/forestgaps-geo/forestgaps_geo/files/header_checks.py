@@ -1,4 +1,4 @@
-"""Compare what the header of a raster declares with bounds and with the size of the file."""
+"""Compare the header of a raster with limits and with the size of the file."""
 
 from __future__ import annotations
 

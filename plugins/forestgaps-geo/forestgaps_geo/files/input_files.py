@@ -1,4 +1,4 @@
-"""What is read for a raster, and whether it is still the same.
+"""List all files that are read for a raster, and check that they have not changed.
 
 A raster is more than one file: a VRT names others, at any depth; beside a GeoTIFF lie overviews, masks, georeferences. All of them
 decide what its pixels are, so all of them belong to its identity.

@@ -1,4 +1,4 @@
-"""Only files on this machine are read; what is said of other addresses."""
+"""Reject addresses that are not local files."""
 
 from __future__ import annotations
 

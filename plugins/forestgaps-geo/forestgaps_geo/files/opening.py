@@ -1,4 +1,4 @@
-"""Open untrusted rasters so that reading them does no harm.
+"""Open untrusted rasters safely.
 
 A raster is a file from elsewhere, and GDAL believes what it says. A virtual raster (VRT) may name other files, addresses on the
 network and Python code; a plain GeoTIFF may name the file of its overviews, on the network too, and so may files beside it; a

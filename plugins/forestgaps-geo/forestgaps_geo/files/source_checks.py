@@ -1,4 +1,4 @@
-"""Check a file, and everything it names, before GDAL opens it."""
+"""Check a file, and every file that it names, before GDAL opens it."""
 
 from __future__ import annotations
 

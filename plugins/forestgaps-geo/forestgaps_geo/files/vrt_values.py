@@ -1,4 +1,4 @@
-"""The values in a virtual raster: each of the form that its element has in a mosaic or a warped view.
+"""Check each value of a virtual raster against the form that its element has in a mosaic or a warped view.
 
 GDAL opens what a value names: a coordinate system may be an address on the network, a file, or a text that names grid files, which
 may be anywhere too. So a value is allowed by its form, and whatever has another one is refused.

@@ -1,4 +1,4 @@
-"""Pixel grids: where a raster lies, whether meters can be read off it, how two of them fit."""
+"""Pixel grids: location, pixel size in meters, and alignment of two grids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a unit of a CRS is on the ground.
+"""The length on the ground of one unit of a CRS.
 
 No projection keeps lengths everywhere. Web Mercator enlarges them by 1 / cos(latitude), a far-off UTM zone by some per cent. The
 scale is measured at the middle of a raster with the metric of the WGS 84 ellipsoid: ds^2 = (M dphi)^2 + (N cos(phi) dlambda)^2.

@@ -1,4 +1,4 @@
-"""Execute the command lines that messages print: by GDAL's programs, or through rasterio where these are not installed."""
+"""Execute the command lines of messages, with GDAL's programs, or through rasterio if these are not installed."""
 
 from __future__ import annotations
 
