@@ -1,4 +1,4 @@
-"""The command line: commands of the core and of plugins, and error messages. Heavy libraries are imported only when a command runs."""
+"""The command line: commands of the core and of plugins, and error messages. A command imports heavy libraries when it runs."""
 
 from __future__ import annotations
 
