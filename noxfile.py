@@ -221,7 +221,7 @@ def lock(session: nox.Session) -> None:
     """Write requirements/tested.txt anew: the newest version of everything that the ranges admit. Then run the tests."""
     everything = [part for name in PLUGINS for part in editable(name)]
     tools = (*TEST_TOOLS, *PEERS, *RUNNERS, *LINTERS, *DOCS, "mypy>=1.15", *AUDITORS)
-    session.install(*NEWEST, "-e", ".[networks]", *everything, *tools)
+    session.install(*NEWEST, "-e", ".", *everything, *tools)
     session.run("python", "-m", "pip", "check")
     listed = str(session.run("python", "-m", "pip", "list", "--format=freeze", "--exclude-editable", silent=True)).splitlines()
     pins = sorted({line.partition("+")[0] for line in listed if "==" in line and not line.startswith("pip==")}, key=str.lower)
@@ -242,7 +242,7 @@ def oldest(session: nox.Session) -> None:
     bounds = Path(session.create_tmp(), "oldest.txt")
     bounds.write_text("\n".join([*lowest_versions(), *Path("constraints.txt").read_text().splitlines(), ""]), encoding="utf-8")
     everything = [part for name in PLUGINS for part in editable(name)]
-    session.install("-c", str(bounds), "-e", ".[networks]", *everything, *TEST_TOOLS, *RUNNERS, *OLD_PEERS)
+    session.install("-c", str(bounds), "-e", ".", *everything, *TEST_TOOLS, *RUNNERS, *OLD_PEERS)
     session.run("python", "-m", "pip", "check")
     prepare_to_test(session)
     session.run("python", "-m", "pytest", "-q", *AT_ONCE, *OLD_WARNINGS, *(session.posargs or ["tests", "plugins"]))
@@ -297,7 +297,7 @@ def sbom(session: nox.Session) -> None:
     place = Path(session.create_tmp(), "release")
     session.run("python", "-m", "venv", "--clear", str(place))
     python = next(path for path in (place / "bin" / "python", place / "Scripts" / "python.exe") if path.exists())
-    parts = [".[networks]", *(f"./{with_extras(name)}" for name in PLUGINS)]
+    parts = [".", *(f"./{with_extras(name)}" for name in PLUGINS)]
     session.run(str(python), "-m", "pip", "install", "--quiet", *CONSTRAINTS, *parts, external=True)
     version = project_of(ROOT)["version"]
     (ROOT / "dist").mkdir(exist_ok=True)

@@ -55,7 +55,7 @@ def forestgaps(*arguments: object) -> None:
 
 def trained(out: Path, prepared: Path, variant: str, group: Sequence[str], epochs: int, seed: int) -> Path:
     run = out / f"{variant} without {group[0]} {seed}"
-    if not (run / "checkpoints" / "best.pt").is_file() or not (run / "done").is_file():
+    if not (run / "checkpoints" / "best.safetensors").is_file() or not (run / "done").is_file():
         changes, left_out = VARIANTS[variant]
         recipe = out / "run.toml"
         if not recipe.is_file():

@@ -123,7 +123,7 @@ class Recorder:
     def step_end(self, trainer, loss):
         self.told.append(f"step {trainer.step}")
         if trainer.step % self.every == 0:
-            trainer.checkpoint(self.folder / "checkpoints" / "last.pt")
+            trainer.checkpoint(self.folder / "checkpoints" / "last.safetensors")
 
     @hookimpl
     def epoch_end(self, trainer, scores):

@@ -109,7 +109,7 @@ def trained(folder: Path, changes: list[str], plugins: Plugins) -> Mapping[str, 
     path = folder.with_suffix(".toml")
     path.write_text(RUN)
     train_model(load_config(path, overrides=changes, plugins=plugins), folder, plugins=plugins)
-    weights: Mapping[str, Tensor] = load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+    weights: Mapping[str, Tensor] = load_checkpoint(folder / "checkpoints" / "last.safetensors")["model"]
     return weights
 
 

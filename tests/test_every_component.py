@@ -120,7 +120,7 @@ def trained(folder: Path, plugins: Plugins, changes: list[str]) -> dict[str, tor
         result = resume_training(folder, plugins=plugins)
     assert result.stopped is None
     assert result.epoch == 2
-    state: dict[str, torch.Tensor] = load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+    state: dict[str, torch.Tensor] = load_checkpoint(folder / "checkpoints" / "last.safetensors")["model"]
     return state
 
 

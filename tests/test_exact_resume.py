@@ -113,7 +113,7 @@ def with_workers(folder: Path, count: int) -> None:
 
 
 def assert_same_end(one: Path, other: Path) -> None:
-    left, right = (load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (one, other))
+    left, right = (load_checkpoint(folder / "checkpoints" / "last.safetensors") for folder in (one, other))
     for part in ("position", "model", "optimizer", "loss_sum", "callbacks", "scheduler", "scaler"):
         assert_same(left[part], right[part], part)
     assert (one / "log.jsonl").read_bytes() == (other / "log.jsonl").read_bytes()
@@ -153,7 +153,7 @@ def test_a_resume_in_the_middle_of_an_epoch_is_exact(first, then, accumulation, 
     at = steps + 2  # in the middle of the second epoch
     stopped = train(folder, plugins, [*changes, f"environment.workers={first}", f"callbacks.interrupt.at={at}"])
     assert stopped.stopped == "interrupted by the test"
-    position = load_checkpoint(folder / "checkpoints" / "last.pt")["position"]
+    position = load_checkpoint(folder / "checkpoints" / "last.safetensors")["position"]
     assert (position["epoch"], position["step"]) == (1, at)
     with_workers(folder, then)
     assert resume_training(folder, plugins=plugins).stopped is None

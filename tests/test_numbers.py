@@ -15,7 +15,7 @@ from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import NumbersError
-from forestgaps_core.files.checkpoint import load_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint, read_state_file
 
 CPU = Environment(device="cpu")
 
@@ -98,9 +98,9 @@ def test_a_bad_input_is_named_by_step_batch_and_tile_and_kept(tmp_path, value, w
     said = str(caught.value)
     assert f"step {guilty + 1} (epoch 1, batch {guilty + 1}): an input is not finite at a valid pixel" in said
     assert "tiles: site north, rows 112 to 128;" in said
-    kept = tmp_path / "faults" / f"step-{guilty + 1:06d}.pt"
+    kept = tmp_path / "faults" / f"step-{guilty + 1:06d}.safetensors"
     assert str(kept) in said
-    assert not torch.load(kept, weights_only=True)[0]["dsm"].isfinite().all()
+    assert not read_state_file(kept)[0]["dsm"].isfinite().all()
     assert json.loads(kept.with_suffix(".json").read_text())["tiles"] == ["site north, rows 112 to 128"]
     before = steps.weights[guilty - 1] if guilty else None
     after = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
@@ -191,14 +191,14 @@ def test_no_checkpoint_is_written_of_a_spoilt_state(tmp_path):
     class Saving:
         @hookimpl
         def step_end(self, trainer):
-            trainer.checkpoint(tmp_path / "last.pt")
+            trainer.checkpoint(tmp_path / "last.safetensors")
 
     trainer, loader = run(tmp_path, Source(7), callbacks=[Saving()])
     with pytest.raises(NumbersError) as caught:
         trainer.fit(loader, epochs=1)
     step = int(str(caught.value).split()[1])
     if step > 1:
-        state = load_checkpoint(tmp_path / "last.pt")
+        state = load_checkpoint(tmp_path / "last.safetensors")
         assert state["position"]["step"] == step - 1
         assert all(tensor.isfinite().all() for tensor in state["model"].values())
 

@@ -198,7 +198,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
     "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
     "forestgaps_core.inference.model_lookup:require_run": {
-        "checkpoint": lambda: forestgaps("test", RUN / "checkpoints" / "last.pt"),
+        "checkpoint": lambda: forestgaps("test", RUN / "checkpoints" / "last.safetensors"),
         "run file": lambda: forestgaps("test", "tiny.toml"),
     },
     "forestgaps_core.inference.model_lookup:suggest_command": {

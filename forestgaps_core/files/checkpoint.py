@@ -1,33 +1,26 @@
 """Checkpoints: written completely or not at all, with a checksum, and loaded as data only.
 
-A checkpoint is what `torch.save` writes, followed by 48 bytes: the SHA-256 of all that stands before, and the word `SEAL`. Readers
-of torch files skip the tail.
+A checkpoint is a safetensors file (`forestgaps_core.files.tensor_file`). Its tensors are those of the state; its metadata holds the
+tree of the state, with a reference in the place of each tensor (`forestgaps_core.files.state_tree`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import IO, Any
 
-import torch
 from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.atomic import new_file
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, open_regular_file
-from forestgaps_core.files.pickle_scan import PickleError, scan_pickle
-from forestgaps_core.files.safe_loading import not_plain
-from forestgaps_core.files.torch_archive import ArchiveError, find_parts
+from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES
+from forestgaps_core.files.state_tree import StateError, decode_state, encode_state
+from forestgaps_core.files.tensor_file import TensorFileError, read_tensors, write_tensors
 
-FORMAT = 2
-SEAL = b"forestgaps seal\n"
-DIGEST = hashlib.sha256().digest_size
+FORMAT = 3
+ENDING = ".safetensors"
+STATE = "state"  # the key of the tree in the metadata
 EARLIER = "earlier checkpoints are untouched"
 # What must stand where, for everything that reads checkpoints; more may stand there.
 POSITION = ("epoch", "batch", "step")
@@ -41,77 +34,46 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         CheckpointError: Something in `state` could not be loaded again.
         DiskError: It could not be written; whatever stood at `path` before still stands.
     """
-    if reason := not_plain(state):
-        raise CheckpointError(unloadable(path, reason))
-    needed = bytes_of(state)
-    with new_file(path, needed=needed, after=EARLIER) as file:
-        sealed = Sealing(file)
-        try:
-            torch.save({"format": FORMAT, **state}, sealed)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
-        except RuntimeError as error:  # torch's zip writer hides what the disk said
-            if sealed.failed is None:
-                raise
-            raise sealed.failed from error
-        file.flush()
-        check_written(path, Path(file.name))
-        file.write(sealed.digest.digest() + SEAL)
+    try:
+        text, tensors = encode_state({"format": FORMAT, **state})
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        if size > MAX_WEIGHTS_BYTES:
+            raise StateError(f"its tensors take {size:,} bytes; at most {MAX_WEIGHTS_BYTES:,} are read")
+        with new_file(path, needed=size, after=EARLIER) as file:
+            write_tensors(file, tensors, {STATE: text})
+    except (StateError, TensorFileError) as error:
+        raise CheckpointError(
+            f"{path} was not written, because it could not be loaded again: {error}; change the component or callback whose state "
+            "it is, so that its `state_dict` holds plain values and tensors only"
+        ) from error
 
 
-def check_written(path: Path, draft: Path) -> None:
-    """Refuse to keep what `load_checkpoint` would refuse.
+def write_state_file(file: IO[bytes], state: Any) -> None:
+    """Write a tree of tensors and plain values that is not a checkpoint, in the same form.
 
     Raises:
-        CheckpointError: With the reason.
+        StateError: It holds something else.
+        OSError: The disk refuses it.
     """
-    with zipfile.ZipFile(draft) as archive:
-        sizes = {entry.filename.partition("/")[2]: entry.file_size for entry in archive.infolist()}
-        values = archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
-    try:
-        scan_pickle(values, {name.removeprefix("data/"): size for name, size in sizes.items()})
-    except PickleError as error:
-        raise CheckpointError(unloadable(path, str(error))) from error
+    text, tensors = encode_state(state)
+    write_tensors(file, tensors, {STATE: text})
 
 
-def unloadable(path: Path, reason: str) -> str:
-    return (
-        f"{path} was not written, because it could not be loaded again: {reason}; change the component or callback whose state "
-        "it is, so that its `state_dict` holds plain values and tensors only"
-    )
+def read_state_file(path: Path) -> Any:
+    """Return the tree in a file that `write_state_file` or `save_checkpoint` wrote. Nothing in the file is executed.
 
-
-class Sealing(io.RawIOBase):
-    """A file that is summed up while it is written; keeps what the disk said."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-        self.failed: OSError | None = None
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        try:
-            return self.file.write(data)
-        except OSError as error:
-            self.failed = error
-            raise
-
-
-def bytes_of(state: Any) -> int:
-    """Memory of the tensors in a state, near enough the size of its file."""
-    if isinstance(state, Tensor):
-        return state.numel() * state.element_size()
-    if isinstance(state, Mapping):
-        return sum(map(bytes_of, state.values()))
-    return sum(map(bytes_of, state)) if isinstance(state, list | tuple) else 0
-
-
-# --- loading --------------------------------------------------------------------------------------------------------
+    Raises:
+        StateError, TensorFileError: It is damaged, or something else.
+        OSError: It cannot be read.
+    """
+    tensors, texts = read_tensors(path)
+    if STATE not in texts or "sha256" not in texts:
+        raise TensorFileError("it has no state with a checksum in its metadata")
+    return decode_state(texts[STATE], tensors)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state of a checkpoint, on the CPU. Nothing in the file is executed.
+    """Return the state of a checkpoint, on the CPU. Nothing in the file is executed.
 
     Raises:
         CheckpointError: No such file, damaged, or of another format.
@@ -119,61 +81,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        data = read_sealed(path)
-        check_archive(data)
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
+        state = read_state_file(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: it {error.strerror or error}") from error
-    except Exception as error:  # torch raises whatever the damaged part happens to break
-        # torch's own words on what is not data advise to load it all the same.
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = "it holds more than data, and was not read" if isinstance(error, UnpicklingError) else first
-        raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: {reason}") from error
+    except (StateError, TensorFileError, MemoryError) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint of forestgaps: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
     check_state(state, str(path))
     return state
-
-
-def read_sealed(path: Path) -> bytes:
-    """Return what stands before the seal of a file, read once: what is checked is what is used.
-
-    Raises:
-        CheckpointError: It is not, byte for byte, what was written.
-        OSError: It cannot be read.
-    """
-    with open_regular_file(path) as file:
-        length = os.fstat(file.fileno()).st_size - DIGEST - len(SEAL)
-        if length > MAX_WEIGHTS_BYTES:
-            raise CheckpointError(f"{path} has {length:,} bytes; a checkpoint of at most {MAX_WEIGHTS_BYTES:,} is read")
-        file.seek(max(length, 0))
-        digest, seal = file.read(DIGEST), file.read(len(SEAL) + 1)
-        if seal != SEAL:
-            raise CheckpointError(f"{path} is damaged or no checkpoint of forestgaps: its seal is missing, so it may be cut short")
-        file.seek(0)
-        data = file.read(max(length, 0))
-    if hashlib.sha256(data).digest() != digest:
-        raise CheckpointError(f"{path} is damaged: its contents do not have the checksum that was written with them")
-    return data
-
-
-def check_archive(data: bytes) -> None:
-    """Refuse what takes more time or memory than the file's size accounts for, before any of it is spent.
-
-    Raises:
-        ValueError: A clause with the reason.
-    """
-    try:
-        parts = find_parts(data)
-    except ArchiveError as error:
-        raise ValueError(f"it {error}") from None
-    if "data.pkl" not in parts:
-        raise ValueError("it has no values")
-    storages = {name.removeprefix("data/"): part.stop - part.start for name, part in parts.items() if name.startswith("data/")}
-    scan_pickle(data[parts["data.pkl"]], storages)
 
 
 def check_state(state: Mapping[str, Any], source: str) -> None:
@@ -182,8 +99,6 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
     Raises:
         CheckpointError: Names each.
     """
-    if reason := not_plain(state):
-        raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {reason}")
     wrong = [] if isinstance(state.get("about"), Mapping) else ["about"]
     if not isinstance(state.get("model"), Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()
@@ -201,7 +116,9 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
     elif not isinstance(position.get("stopped", 0), str | None):
         wrong.append("position.stopped")
     if wrong:
-        raise CheckpointError(f"{source} is damaged or no checkpoint of forestgaps: {', '.join(wrong)} missing or of another type")
+        raise CheckpointError(
+            f"{source} is damaged or not a checkpoint of forestgaps: {', '.join(wrong)} missing or of another type"
+        )
 
 
 def wrong_place(state: Mapping[str, Any]) -> bool:
@@ -249,24 +166,12 @@ def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
     They are the trained ones, or those of the one callback that declares that its state holds them (EMA weights); the
     checkpoint records which (`evaluated_weights`). What a callback's other state is called plays no part.
     """
-    place = state["evaluated_weights"] if "evaluated_weights" in state else evaluated_weights_in_0_1(state)
+    place = state.get("evaluated_weights")
     if place is None:
         return dict(state["model"])
     kept = state["callbacks"].get(place["callback"])
     weights = kept.get(place["key"]) if isinstance(kept, Mapping) else None
     return dict(weights or state["model"])  # None and {}: no step has been taken yet
-
-
-def evaluated_weights_in_0_1(state: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """Return where the EMA weights are in a checkpoint of 0.1, which records only what its callbacks are."""
-    about = state.get("about")
-    components = about.get("components") if isinstance(about, Mapping) else None
-    for label in state["callbacks"]:
-        made_with = components.get(f"callbacks.{label}") if isinstance(components, Mapping) else None
-        known = made_with if isinstance(made_with, Mapping) else {}
-        if (known.get("name"), known.get("distribution")) == ("ema_weights", "forestgaps-callbacks"):
-            return {"callback": label, "key": "ema_weights"}
-    return None
 
 
 def loaded(what: str, load: Callable[[Any], object], state: Any) -> None:
@@ -289,16 +194,16 @@ def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
-    """The intact checkpoint of a run folder to go on from, and sentences about better ones that are damaged: `last.pt`, or else
+    """The intact checkpoint of a run folder to go on from, and sentences about better ones that are damaged: `last`, or else
     what was written last.
 
-    A newer one beside `last.pt` is of an epoch that ended while not all of its checkpoints were written; from `last.pt` they all
+    A newer one beside `last` is of an epoch that ended while not all of its checkpoints were written; from `last` they all
     are, again.
 
     Raises:
         CheckpointError: There is none; damaged ones are named.
     """
-    there = (folder / "checkpoints").glob("*.pt")
+    there = (folder / "checkpoints").glob(f"*{ENDING}")
     files = sorted(there, key=lambda file: (file.stem == "last", file.stat().st_mtime_ns), reverse=True)
     damaged: list[str] = []
     for file in files:
@@ -318,10 +223,10 @@ def checkpoint_of(run: Path, which: str | None = None) -> Path:
     if run.is_file():
         return run
     folder = run / "checkpoints"
-    there = sorted(file.stem for file in folder.glob("*.pt"))
+    there = sorted(file.stem for file in folder.glob(f"*{ENDING}"))
     for name in [which] if which else ["best", "last"]:
         if name in there:
-            return folder / f"{name}.pt"
+            return folder / f"{name}{ENDING}"
     what = f"no checkpoint {which!r}" if which else "no trained network"
     raise CheckpointError(
         f"{what} in {run}; checkpoints there: {', '.join(there) or 'none'}. `forestgaps train` makes a run folder"

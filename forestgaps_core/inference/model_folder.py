@@ -29,7 +29,8 @@ from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import CheckpointError, PluginError
 from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.files.checkpoint import load_chosen, wrong_parts
-from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.files.state_tree import find_unstorable
+from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.registry import Plugins
@@ -124,7 +125,7 @@ def read_network_state(folder: Path) -> dict[str, Any]:
     """A network folder as the state of a checkpoint: `about`, `model` (float32, on the CPU), `callbacks` and `calibration`.
 
     Raises:
-        CheckpointError: Damaged, incomplete, of another format, or safetensors is not installed.
+        CheckpointError: Damaged, incomplete, or of another format.
     """
     plan = read_plan(folder)
     if PROGRAM in plan:
@@ -136,7 +137,11 @@ def read_network_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; the network is incomplete") from error
     if compute_sha256(data) != plan["weights"].get("sha256"):
         raise CheckpointError(f"{path} does not have the checksum that {PLAN} names: it is damaged, or belongs to another network")
-    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in parse_weights(data, path).items()}
+    try:
+        tensors, _ = read_tensors(path, data)
+    except TensorFileError as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     about = {key: plan[key] for key in ("config", "resolution_m", "components", "versions")}
     return {"about": about, "model": weights, "callbacks": {}, "calibration": plan.get("calibration")}
 
@@ -149,7 +154,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({str(error).splitlines()[0]})") from error
-    if wrong := not_plain(plan):
+    if wrong := find_unstorable(plan):
         raise CheckpointError(f"{path} is damaged: {wrong}")
     found = plan.get("format") if isinstance(plan, dict) else type(plan).__name__
     if found != FORMAT:
@@ -160,24 +165,6 @@ def read_plan(folder: Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(f"{path} is incomplete or damaged: {', '.join(missing)}")
     return dict(plan)
-
-
-def parse_weights(data: bytes, path: Path) -> dict[str, Tensor]:
-    try:
-        return dict(import_safetensors().load(data))
-    except CheckpointError:
-        raise
-    except Exception as error:  # whatever the damaged part happens to break
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
-def import_safetensors() -> Any:
-    try:
-        return import_module("safetensors.torch")
-    except ImportError as error:
-        raise CheckpointError(
-            f'network folders need safetensors and numpy: pip install "forestgaps-core[networks]" ({error})'
-        ) from error
 
 
 @contextmanager
@@ -233,7 +220,7 @@ def prepare_tensor(tensor: Tensor, name: str, half: bool) -> Tensor:
     if tensor.is_floating_point() and tensor.element_size() == 1:  # float8, for which torch has no arithmetic
         tensor = tensor.float()
     if not tensor.is_floating_point():
-        return tensor.contiguous().clone()
+        return tensor.contiguous()
     if not tensor.isfinite().all():
         raise CheckpointError(f"the weights {name!r} are not all numbers: the training diverged; use another checkpoint")
     if half and tensor.dim() > 1:
@@ -241,7 +228,7 @@ def prepare_tensor(tensor: Tensor, name: str, half: bool) -> Tensor:
         if not halved.isfinite().all():
             raise CheckpointError(f"the weights {name!r} are beyond the range of float16; write the network without halving")
         return halved.contiguous()
-    return tensor.float().contiguous().clone()
+    return tensor.float().contiguous()
 
 
 def structure_recorded(said: Any, kind: type, place: str, source: Path | str) -> Any:

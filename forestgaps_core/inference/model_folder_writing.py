@@ -10,6 +10,7 @@ from forestgaps_core.config.converter import unstructure
 from forestgaps_core.errors import CheckpointError, ForestgapsError
 from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.files.drafts import literal, new_folder
+from forestgaps_core.files.tensor_file import pack_tensors
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.model_card import list_companion_files, make_changed_card, read_card
 from forestgaps_core.inference.model_folder import (
@@ -20,7 +21,6 @@ from forestgaps_core.inference.model_folder import (
     check_network_name,
     compute_sha256,
     format_plan,
-    import_safetensors,
     is_network,
     load_trained_network,
     make_default_card,
@@ -68,10 +68,7 @@ def save_network(
     companions = [] if source is None else [*list_companion_files(path, (WEIGHTS, PLAN, CARD))]
     contents = (WEIGHTS, PLAN, CARD, *(literal(file.name) for file in companions))
     with new_folder(folder, purpose="share", contents=contents) as draft:
-        try:
-            data = import_safetensors().save(weights, metadata={"format": "pt"})
-        except ImportError as error:
-            raise CheckpointError(f'writing safetensors needs numpy: pip install "forestgaps-core[networks]" ({error})') from error
+        data = pack_tensors(weights, {"format": "pt"})
         plan = {
             "format": FORMAT,
             **make_plan(state["about"], path),

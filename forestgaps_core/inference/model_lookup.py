@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forestgaps_core.errors import CheckpointError, nearest
+from forestgaps_core.files.checkpoint import ENDING
 from forestgaps_core.inference.model_folder import PLAN, WEIGHTS, is_network
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
@@ -17,6 +18,10 @@ def is_run_folder(place: Path) -> bool:
     return (place / RUN_FILE).is_file()
 
 
+def is_checkpoint(place: Path) -> bool:
+    return place.suffix == ENDING and place.is_file() and not is_network(place.parent)
+
+
 def is_trained_network(place: Path, plugins: Plugins) -> bool:
     """Whether this names a trained network: a run folder, a checkpoint, a model folder or a file of one, an installed network.
 
@@ -25,7 +30,7 @@ def is_trained_network(place: Path, plugins: Plugins) -> bool:
     if place.is_dir():
         return is_run_folder(place) or is_network(place)
     if place.exists():
-        return place.suffix == ".pt" or (place.name in (WEIGHTS, PLAN) and is_network(place.parent))
+        return is_checkpoint(place) or (place.name in (WEIGHTS, PLAN) and is_network(place.parent))
     return len(place.parts) == 1 and place.name.rpartition(":")[2] in plugins.offers("network")
 
 
@@ -40,7 +45,7 @@ def require_run(place: Path, command: str, plugins: Plugins) -> None:
     """
     if is_run_folder(place):
         return
-    if place.suffix == ".pt" and place.is_file():
+    if is_checkpoint(place):
         run = place.absolute().parent.parent
         if place.absolute().parent.name == CHECKPOINTS and is_run_folder(run):
             line = format_command(*command.split(), place.parent.parent, "--checkpoint", place.stem)

@@ -110,7 +110,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
             }
     trainer = Trainer(
         model=model,
-        last=folder / "checkpoints" / "last.pt",
+        last=folder / "checkpoints" / "last.safetensors",
         data=data,
         metrics={
             label: partial(build_component, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})

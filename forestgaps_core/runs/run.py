@@ -14,7 +14,7 @@ from attrs import frozen
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.errors import CheckpointError, ConfigError
 from forestgaps_core.files.atomic import sweep
-from forestgaps_core.files.checkpoint import load_chosen, newest_checkpoint, weights_to_use
+from forestgaps_core.files.checkpoint import ENDING, load_chosen, newest_checkpoint, weights_to_use
 from forestgaps_core.files.drafts import discard_draft
 from forestgaps_core.files.lock import held
 from forestgaps_core.inference.calibration import Calibration, LogitCounts
@@ -98,7 +98,7 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
         scratch: Where callbacks may write, instead of the folder.
         rehearsal: Whether this is to find out whether it works.
     """
-    if not any((folder / "checkpoints").glob("*.pt")):
+    if not any((folder / "checkpoints").glob(f"*{ENDING}")):
         run = build_run(read_recorded_config(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
         warn_of_other_versions(folder, read_recorded_versions(folder), plugins, "resuming")
         load_start_weights(run, plugins)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.testing.conformance import build_component, check_config
 from forestgaps_core.training.optimizer_state import load_optimizer
 
@@ -108,7 +108,7 @@ def check_resume(config: Any) -> None:
     optimizer = build_component("optimizer", config, modules=modules)
     move(optimizer, modules, range(STEPS // 2))
     state = deepcopy(optimizer.state_dict())
-    assert not (reason := not_plain(state)), f"its state_dict cannot be kept in a checkpoint: {reason}"
+    assert not (reason := find_unstorable(state)), f"its state_dict cannot be kept in a checkpoint: {reason}"
     resumed = deepcopy(modules)
     other = build_component("optimizer", config, modules=resumed)
     load_optimizer(other, state)

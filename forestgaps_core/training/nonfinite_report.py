@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.files.atomic import new_file, write_json
+from forestgaps_core.files.checkpoint import write_state_file
 
 FOLDER = "faults"
 NAMED = 5  # of tiles and parameters in a sentence
@@ -145,12 +146,12 @@ def save_report(finding: NonfiniteReport, folder: Path | None, rank: int = 0) ->
     if folder is None:
         return None
     of = f"-process-{rank}" if rank else ""
-    path = folder / f"step-{finding.moment.step + 1:06d}{of}.pt"
+    path = folder / f"step-{finding.moment.step + 1:06d}{of}.safetensors"
     try:
         with new_file(path) as file:
-            torch.save([to_plain(batch) for batch in finding.batches], file)
+            write_state_file(file, [to_plain(batch) for batch in finding.batches])
         write_json(path.with_suffix(".json"), {"where": str(finding.moment), "causes": finding.causes, "tiles": finding.tiles})
-    except (ForestgapsError, OSError, RuntimeError) as error:
+    except (ForestgapsError, OSError, ValueError) as error:
         log.warning("the batch of %s could not be kept: %s", finding.moment, error)
         return None
     return path

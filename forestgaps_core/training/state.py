@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from forestgaps_core.errors import CheckpointError, PluginError
-from forestgaps_core.files.safe_loading import not_plain
+from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.plugins.contracts import Blamed, Name
 
 TO_RESUME = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
@@ -27,7 +27,7 @@ def read_plain_state(thing: object, name: Name) -> Any:
     """Refused here what would be refused when the checkpoint is read."""
     with Blamed(name):
         state = read_state(thing)
-    if reason := not_plain(state):
+    if reason := find_unstorable(state):
         raise PluginError(f"{name()}: its state_dict cannot be kept, {reason}")
     return state
 

@@ -94,8 +94,8 @@ def copied(*names: str) -> Callable[[Path, Path], None]:
 def begun(given: Path, work: Path) -> None:
     """A run of which one epoch is done."""
     shutil.copytree(given / "run", work / "run")
-    for path in (work / "run" / "checkpoints").glob("*.pt"):
-        if path.name != "best-epoch-0001.pt":
+    for path in (work / "run" / "checkpoints").glob("*.safetensors"):
+        if path.name != "best-epoch-0001.safetensors":
             path.unlink()
 
 
@@ -280,7 +280,7 @@ class Sweep:
         for name, data in there.items():
             if name in before and before[name] == data:
                 continue
-            if name.endswith(".pt"):
+            if name.endswith(".safetensors"):
                 made.wrong += damaged(self.work / name)
             elif not scene.goes_on and data != self.whole[scene.name].get(name, data):
                 made.wrong.append(f"{name} is not whole")
@@ -296,7 +296,7 @@ class Sweep:
             if name not in there:
                 if not optional:
                     yield f"{name} is missing"
-            elif name.endswith(".pt"):
+            elif name.endswith(".safetensors"):
                 yield from damaged(self.work / name)
             elif name in self.whole[scene.name] and there[name] != self.whole[scene.name][name] and not optional:
                 yield f"{name} is another"

@@ -71,8 +71,11 @@ def test_a_slow_disk_costs_time_only(sweep: scenes.Sweep) -> None:
     status, _, said = sweep.run.run(*scene.arguments(sweep.given, sweep.work), cwd=sweep.work)
     assert status == 0, said
     assert list(sweep.different(scene, scenes.tree(sweep.work), True)) == []
-    written = [[path for call, path in calls if call == "rename" and path.endswith(".pt")] for calls in (quick, sweep.disk.calls())]
-    assert written[0] == written[1] and sum(path.endswith("last.pt") for path in written[0]) >= 4
+    written = [
+        [path for call, path in calls if call == "rename" and path.endswith(".safetensors")]
+        for calls in (quick, sweep.disk.calls())
+    ]
+    assert written[0] == written[1] and sum(path.endswith("last.safetensors") for path in written[0]) >= 4
 
 
 # --- damaged checkpoints ----------------------------------------------------------------------------------------------
@@ -80,9 +83,9 @@ def test_a_slow_disk_costs_time_only(sweep: scenes.Sweep) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "last.pt", STATE)
-    assert load_checkpoint(tmp_path / "last.pt")["position"]["step"] == 5
-    return tmp_path / "last.pt"
+    save_checkpoint(tmp_path / "last.safetensors", STATE)
+    assert load_checkpoint(tmp_path / "last.safetensors")["position"]["step"] == 5
+    return tmp_path / "last.safetensors"
 
 
 def test_every_bit_that_flips_is_noticed(checkpoint: Path) -> None:
@@ -92,7 +95,7 @@ def test_every_bit_that_flips_is_noticed(checkpoint: Path) -> None:
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         checkpoint.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"last\.pt"):
+        with pytest.raises(CheckpointError, match=r"last\.safetensors"):
             load_checkpoint(checkpoint)
 
 
@@ -101,7 +104,7 @@ def test_every_length_it_is_cut_to_is_noticed(checkpoint: Path) -> None:
     lengths = range(len(whole)) if ALL else [*range(60), *random.Random(0).sample(range(len(whole)), 500), len(whole) - 1]
     for length in lengths:
         checkpoint.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"last\.pt"):
+        with pytest.raises(CheckpointError, match=r"last\.safetensors"):
             load_checkpoint(checkpoint)
 
 
@@ -109,7 +112,7 @@ def test_other_damage_is_noticed(checkpoint: Path) -> None:
     whole, middle = checkpoint.read_bytes(), checkpoint.stat().st_size // 2
     for data in (whole + b"\0", whole[:middle] + bytes(512) + whole[middle + 512 :], whole[:-64] + whole[-63:], bytes(len(whole))):
         checkpoint.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"last\.pt"):
+        with pytest.raises(CheckpointError, match=r"last\.safetensors"):
             load_checkpoint(checkpoint)
 
 
@@ -121,22 +124,22 @@ def test_a_run_goes_on_from_the_newest_intact_checkpoint_and_says_which_were_dam
     shutil.copytree(sweep.given / "run", run)
     folder = run / "checkpoints"
     for name in ("last", "best"):
-        harm(folder / f"{name}.pt", "flipped" if name == "last" else "cut")
-    harm(folder / "best-epoch-0002.pt", "empty")
+        harm(folder / f"{name}.safetensors", "flipped" if name == "last" else "cut")
+    harm(folder / "best-epoch-0002.safetensors", "empty")
     for age, name in enumerate(("last", "best", "best-epoch-0002", "best-epoch-0001")):
-        os.utime(folder / f"{name}.pt", (2e9 - age, 2e9 - age))
+        os.utime(folder / f"{name}.safetensors", (2e9 - age, 2e9 - age))
     commands = [["test", run], ["predict", run, sweep.given / "land" / "dsm.tif", "--out", sweep.work / "maps"]]
     for command in commands if ALL else commands[:1]:
         status, _, said = sweep.run.run(*command, cwd=sweep.work)
-        assert status == 2 and "best.pt is damaged" in said and "--checkpoint best-epoch-0001" in said, said
+        assert status == 2 and "best.safetensors is damaged" in said and "--checkpoint best-epoch-0001" in said, said
     status, _, said = sweep.run.run("test", run, "--checkpoint", "best-epoch-0001", cwd=sweep.work)
     assert status == 0, said
     status, _, said = sweep.run.run("train", "--resume", run, cwd=sweep.work)
-    assert status == 0 and said.count("damaged") == 3 and "best-epoch-0001.pt instead" in said, said
+    assert status == 0 and said.count("damaged") == 3 and "best-epoch-0001.safetensors instead" in said, said
     for name in ("log.jsonl", "table_steps.csv", "table_epochs.csv"):
         assert (run / name).read_bytes() == (sweep.given / "run" / name).read_bytes(), name
     for name in ("last", "best", "best-epoch-0002"):
-        mended, before = (load_checkpoint(place / "checkpoints" / f"{name}.pt") for place in (run, sweep.given / "run"))
+        mended, before = (load_checkpoint(place / "checkpoints" / f"{name}.safetensors") for place in (run, sweep.given / "run"))
         assert mended["position"] == before["position"], name
         assert all(torch.equal(mended["model"][key], before["model"][key]) for key in before["model"]), name
 
@@ -165,22 +168,22 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
 def test_on_a_disk_that_is_full_the_earlier_checkpoint_stands(tmp_path: Path) -> None:
     state = {**STATE, "model": {"weight": torch.rand(60_000)}}
     with mounted(tmp_path / "disk", "400k") as disk:
-        save_checkpoint(disk / "last.pt", state)
-        before = (disk / "last.pt").read_bytes()
+        save_checkpoint(disk / "last.safetensors", state)
+        before = (disk / "last.safetensors").read_bytes()
         with pytest.raises(
-            DiskError, match=r"last\.pt could not be written: no space left.*240 kB needed, .* free.*earlier checkpoints"
+            DiskError, match=r"last\.safetensors could not be written: no space left.*240 kB needed, .* free.*earlier checkpoints"
         ):
-            save_checkpoint(disk / "last.pt", state)
-        assert (disk / "last.pt").read_bytes() == before
-        assert [path.name for path in disk.iterdir()] == ["last.pt"]
+            save_checkpoint(disk / "last.safetensors", state)
+        assert (disk / "last.safetensors").read_bytes() == before
+        assert [path.name for path in disk.iterdir()] == ["last.safetensors"]
         with (
             pytest.raises(DiskError, match=r"folder could not be written: no space left"),
             new_folder(disk / "folder", contents=["*"]) as draft,
         ):
             (draft / "file").write_bytes(bytes(300_000))
-        assert [path.name for path in disk.iterdir()] == ["last.pt"]
-        save_checkpoint(disk / "small.pt", STATE)
-        load_checkpoint(disk / "last.pt")
+        assert [path.name for path in disk.iterdir()] == ["last.safetensors"]
+        save_checkpoint(disk / "small.safetensors", STATE)
+        load_checkpoint(disk / "last.safetensors")
 
 
 @pytest.mark.mounts
@@ -219,16 +222,16 @@ def test_in_a_folder_one_may_not_write_to(tmp_path: Path) -> None:
 def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    save_checkpoint(tmp_path / "last.pt", STATE)
+    save_checkpoint(tmp_path / "last.safetensors", STATE)
     for limit in (0, 100, 4096):  # in the zip's head, in its middle, after the weights
-        resource.setrlimit(resource.RLIMIT_FSIZE, (min(limit, (tmp_path / "last.pt").stat().st_size - 1), before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (min(limit, (tmp_path / "last.safetensors").stat().st_size - 1), before[1]))
         try:
-            with pytest.raises(DiskError, match=r"last\.pt could not be written: file too large \(256 B needed"):
-                save_checkpoint(tmp_path / "last.pt", STATE)
+            with pytest.raises(DiskError, match=r"last\.safetensors could not be written: file too large \(256 B needed"):
+                save_checkpoint(tmp_path / "last.safetensors", STATE)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        load_checkpoint(tmp_path / "last.pt")
-    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+        load_checkpoint(tmp_path / "last.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 
 # --- the failing disk itself ------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_the_installed_command_does_the_same(workshop, tmp_path):
     trial = workshop.training()
     command = [sys.executable, "-m", "forestgaps_core"]
     process = subprocess.Popen([*command, *trial.first], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "run" / "checkpoints" / "last.pt").exists():
+    while not (tmp_path / "run" / "checkpoints" / "last.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()

@@ -68,7 +68,7 @@ def test_a_training_asked_to_end_saves_its_state_and_goes_on_exactly(number, cha
         assert end.status == STATUS[number], end.output
         assert "To resume: forestgaps train --resume run" in end.output
         done = [json.loads(line)["step"] for line in (trial.folder / "log.jsonl").read_text().splitlines()]
-        kept = load_checkpoint(trial.folder / "checkpoints" / "last.pt")["position"]["step"]
+        kept = load_checkpoint(trial.folder / "checkpoints" / "last.safetensors")["position"]["step"]
         assert kept == max(done, default=0)  # nothing is done again
         met += 1
     assert met
@@ -99,7 +99,7 @@ def test_a_second_signal_leaves_at_once(number, workshop, tmp_path):
     end = workshop.zygote.run("-p", "slow.py", *train, cwd=tmp_path, strike=strike)
     assert asked_to_end(end.status, number), end.output
     assert end.left < 30  # of the 600 seconds that the step takes
-    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
     assert state["position"]["step"] == 3
     assert workshop.zygote.run("-p", "slow.py", "train", "--resume", "run", cwd=tmp_path).status == 0
 

@@ -17,7 +17,7 @@ from forestgaps_core.files.checkpoint import load_checkpoint
 
 from .kill import End, Strike, Zygote
 
-EVERY = 3  # optimizer steps from one last.pt to the next
+EVERY = 3  # optimizer steps from one last.safetensors to the next
 FORGOTTEN = (".tmp", ".partial", ".draft", ".part")  # ends of the names of what is being written
 NOT_COMPARED = ("lock",)  # says who works there
 
@@ -213,7 +213,7 @@ class Trial:
         assert (self.folder / "run.toml").is_file()
         assert (self.folder / "versions.json").is_file()
         states = {path.name: load_checkpoint(path) for path in (self.folder / "checkpoints").glob("[!.]*")}
-        kept = states["last.pt"]["position"]["step"] if "last.pt" in states else 0
+        kept = states["last.safetensors"]["position"]["step"] if "last.safetensors" in states else 0
         lines = (self.folder / "log.jsonl").read_text().split("\n")[:-1] if (self.folder / "log.jsonl").exists() else []
         done = max((json.loads(line)["step"] for line in lines), default=0)
         assert 0 <= done - kept <= EVERY, f"{done - kept} steps are lost"
@@ -230,7 +230,7 @@ def same_folder(one: Path, other: Path) -> None:
     names, others = files_of(one), files_of(other)
     assert names == others, f"files that only one has: {sorted(set(names) ^ set(others))}"
     for name in names:
-        if name.endswith(".pt"):
+        if name.endswith(".safetensors"):
             same_value(load_checkpoint(one / name), load_checkpoint(other / name), name)
         else:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name

@@ -96,7 +96,7 @@ PATHS = [
     *(
         "run/run.toml",
         "run/checkpoints",
-        "run/checkpoints/last.pt",
+        "run/checkpoints/last.safetensors",
         "network",
         "mine.py",
         "raises.py",

@@ -45,7 +45,7 @@ def network(pristine, local_plugins, tmp_path) -> Path:
 
 @pytest.fixture
 def state(pristine):
-    return load_checkpoint(pristine / "checkpoints" / "last.pt")
+    return load_checkpoint(pristine / "checkpoints" / "last.safetensors")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -16,12 +17,28 @@ from typing import Any
 
 import torch
 
-from forestgaps_core.files.checkpoint import FORMAT, SEAL
+from forestgaps_core.files.checkpoint import FORMAT
+from forestgaps_core.files.tensor_file import NO_CHECKSUM, PLACE
 
 
-def sealed(data: bytes) -> bytes:
-    """As if written by us: a seal keeps accidents out, not people."""
-    return data + hashlib.sha256(data).digest() + SEAL
+def with_checksum(header: Mapping[str, Any] | bytes, data: bytes = b"") -> bytes:
+    """A file of tensors as if written by us: a checksum keeps accidents out, not people."""
+    head = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    file = len(head).to_bytes(8, "little") + head + data
+    assert file[PLACE] == NO_CHECKSUM
+    return file[: PLACE.start] + hashlib.sha256(file).hexdigest().encode() + file[PLACE.stop :]
+
+
+def checkpoint_file(text: str, data: bytes = b"", **tensors: Any) -> bytes:
+    """A checkpoint whose state has this text, with a header that says this about its tensors."""
+    return with_checksum({"__metadata__": {"sha256": NO_CHECKSUM.decode(), "state": text}, **tensors}, data)
+
+
+def carried(data: bytes) -> dict[str, bytes]:
+    """Files in which a checkpoint might carry a payload, by name."""
+    state = json.dumps({"format": FORMAT, "about": {}, "model": {}, "callbacks": {}})
+    entry = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
+    return {"bare": data, "text": checkpoint_file(data.decode("latin1")), "tensor": checkpoint_file(state, data, payload=entry)}
 
 
 class Reduced:
@@ -210,290 +227,107 @@ WAYS_IN: Mapping[str, Callable[[dict[str, Any], Path], bytes]] = {
 }
 
 
-# --- more than there is ---------------------------------------------------------------------------------------------
+# --- more than there is, or something else --------------------------------------------------------------------------
 
 
-def holding_itself() -> bytes:
-    loop: list[Any] = []
-    loop.append(loop)
-    return saved({"format": FORMAT, "callbacks": {"x": loop}})
+def state_text(callbacks: str) -> str:
+    """The text of a state whose table of callbacks is this."""
+    return f'{{"format":{FORMAT},"about":{{}},"model":{{}},"callbacks":{callbacks}}}'
 
 
-def laughs() -> bytes:
-    """100 to the power of 30 values in 3 kB."""
-    many: list[Any] = [1]
-    for _ in range(30):
-        many = [many] * 100
-    return saved({"format": FORMAT, "about": many})
+def state_file(callbacks: str) -> bytes:
+    return checkpoint_file(state_text(callbacks))
 
 
-def deep() -> bytes:
-    return archive(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".")
+def with_tensor(callbacks: str = '{"x":{"$tensor":"w"}}', data: bytes = bytes(16), **changed: Any) -> bytes:
+    """A tensor of four numbers."""
+    entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **changed}
+    return checkpoint_file(state_text(callbacks), data, w=entry)
 
 
-def expanded() -> bytes:
-    return saved({"format": FORMAT, "model": {"w": torch.zeros(1).expand(1 << 40)}})
-
-
-def shared_tensor() -> bytes:
-    tensor = torch.zeros(1 << 20)
-    return saved({"format": FORMAT, "model": {str(number): tensor.view(-1) for number in range(500)}})
-
-
-def meta() -> bytes:
-    return saved({"format": FORMAT, "model": {"w": torch.zeros(1 << 40, device="meta")}})
-
-
-def sparse() -> bytes:
-    tensor = torch.sparse_coo_tensor(torch.zeros((1, 1), dtype=torch.int64), torch.ones(1), (1 << 40,), check_invariants=False)
-    return saved({"format": FORMAT, "model": {"w": tensor}})
-
-
-def long_number() -> bytes:
-    return saved({"format": FORMAT, "position": {"epoch": 1 << 1000}})
-
-
-def overwritten_method() -> bytes:
-    weights = b"ccollections\nOrderedDict\n)R}" + short("items") + b"K\x03sb"
-    return archive(b"\x80\x02}" + short("format") + b"K\x02s" + short("model") + weights + b"s.")
-
-
-def function() -> bytes:
-    return archive(b"\x80\x02}" + short("format") + b"K\x02s" + short("about") + b"ctorch._utils\n_rebuild_tensor_v2\ns.")
-
-
-def bomb() -> bytes:
-    """64 MB of zeros in 64 kB."""
-    file = io.BytesIO()
-    data = saved({"format": FORMAT, "model": {"w": torch.zeros(1 << 24)}})
-    with zipfile.ZipFile(io.BytesIO(data)) as plain, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
-        for name in plain.namelist():
-            made.writestr(name, plain.read(name))
-    return file.getvalue()
-
-
-def overlapping() -> bytes:
-    """A hundred storages in the place of one: the directory names the same bytes again and again."""
-    data = bytearray(archive(b"\x80\x02}.", parts={"data/0": bytes(1 << 16)}))
-    with zipfile.ZipFile(io.BytesIO(bytes(data))) as made:
-        made.getinfo("archive/data/0")
-        start = made.start_dir
-    directory = bytes(data[start : data.rindex(b"PK\x05\x06")])
-    entries = directory.count(b"PK\x01\x02")
-    whole = directory * 100
-    end = bytearray(data[data.rindex(b"PK\x05\x06") :])
-    end[8:10] = end[10:12] = (100 * entries).to_bytes(2, "little")
-    end[12:16] = len(whole).to_bytes(4, "little")
-    return bytes(data[:start]) + whole + bytes(end)
-
-
-def lying_storage() -> bytes:
-    """A tensor of a million values over a storage of four bytes."""
-    whole = saved({"format": FORMAT, "model": {"w": torch.zeros(1)}})
-    with zipfile.ZipFile(io.BytesIO(whole)) as made:
-        plain = made.read(next(name for name in made.namelist() if name.endswith("data.pkl")))
-    lied = plain.replace(b"K\x01tq", b"J\x40\x42\x0f\x00tq", 1)
-    assert lied != plain
-    return archive(lied, parts={"data/0": bytes(4)})
-
-
-def outside() -> bytes:
-    """Parts with names that lead out of any folder they would be unpacked to."""
-    return archive(b"\x80\x02}.", parts={"../../outside": b"x", "/outside": b"x"})
-
-
-def number(value: int) -> bytes:
-    return b"J" + value.to_bytes(4, "little", signed=True)  # BININT
-
-
-def table(value: bytes) -> bytes:
-    """A pickle of a state whose table of callbacks is this."""
-    return b"\x80\x02}" + short("format") + b"K\x02s" + short("callbacks") + value + b"s."
-
-
-def tensor(size: bytes, stride: bytes, *, offset: bytes = b"K\0", count: int = 1, more: bytes = b"") -> bytes:
-    """A tensor over one storage of `count` numbers in four bytes each."""
-    storage = b"(" + short("storage") + b"ctorch\nFloatStorage\n" + short("0") + short("cpu") + number(count) + b"tQ"
-    hooks = b"ccollections\nOrderedDict\n)R"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + size + stride + b"\x89" + hooks + more + b"tR"
-
-
-def with_tensor(size: bytes, stride: bytes, **settings: Any) -> bytes:
-    parts = {"data/0": bytes(4)}
-    return archive(table(tensor(size, stride, **settings)), parts=parts)
-
-
-def two_directories() -> bytes:
-    """zipfile takes the second directory, of a harmless archive; torch the first end it finds, of a bomb of 32 MB."""
-    harmless, large = archive(table(b"}")), bomb()
-    return large[:-2] + len(harmless).to_bytes(2, "little") + harmless
-
-
-def end_within_a_comment() -> bytes:
-    data = archive(table(b"}"))
-    end = data[data.rindex(b"PK\x05\x06") :]
-    return data[:-2] + len(end).to_bytes(2, "little") + end
-
-
-def large_directory_elsewhere() -> bytes:
-    """The wide end of the directory, which readers prefer, names another one."""
-    data = archive(table(b"}"))
-    last = data.rindex(b"PK\x05\x06")
-    wide = b"PK\x06\x06" + (44).to_bytes(8, "little") + bytes(12) + (1).to_bytes(8, "little") * 2 + bytes(16)
-    return data[:last] + wide + b"PK\x06\x07" + bytes(4) + last.to_bytes(8, "little") + (1).to_bytes(4, "little") + data[last:]
-
-
-def header_unlike_the_directory() -> bytes:
-    data = bytearray(archive(table(b"}")))
-    data[22:26] = (1 << 30).to_bytes(4, "little")  # the size in the first part's own header
-    return bytes(data)
-
-
-def bytes_between_parts() -> bytes:
-    data = archive(table(b"}"))
-    return moved(data, data.index(b"PK\x03\x04", 4), b"PK\x03\x04hidden")
-
-
-def bytes_before_the_parts() -> bytes:
-    return moved(archive(table(b"}")), 0, b"MZ hidden")
-
-
-def moved(data: bytes, place: int, hidden: bytes) -> bytes:
-    """The archive with bytes put into it, and a directory that knows."""
-    made = bytearray(data)
-    start = int.from_bytes(made[-6:-2], "little")
-    at = start
-    while made[at : at + 4] == b"PK\x01\x02":
-        where = int.from_bytes(made[at + 42 : at + 46], "little")
-        made[at + 42 : at + 46] = (where + len(hidden) * (where >= place)).to_bytes(4, "little")
-        at += 46 + int.from_bytes(made[at + 28 : at + 30], "little")
-    made[-6:-2] = (start + len(hidden)).to_bytes(4, "little")
-    made[place:place] = hidden
-    return bytes(made)
-
-
-def one_name_in_two_cases() -> bytes:
-    """torch looks for a part without regard to capital letters."""
-    return archive(table(b"}"), parts={"DATA.PKL": table(b"]")})
-
-
-def two_parts_of_one_name() -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        file = io.BytesIO(archive(table(b"}")))
-        with zipfile.ZipFile(file, "a") as made:
-            made.writestr("archive/data.pkl", table(b"]"))
-        return file.getvalue()
-
-
-def zeros_on_demand() -> bytes:
-    """4.4 GB in 459 bytes."""
-    return archive(table(b"c__builtin__\nbytearray\n" + b"\x8a\x05" + (4_400_000_000).to_bytes(5, "little") + b"\x85R"))
-
-
-def many_empty_lists() -> bytes:
-    return archive(table(b"](" + b"]" * 1_000_000 + b"e"))
-
-
-def many_lists_in_each_other() -> bytes:
-    return archive(table(b"]" * 500_000 + b"a" * 499_999))
-
-
-def many_marks() -> bytes:
-    return archive(b"\x80\x02" + b"(" * 2_000_000 + b".")
-
-
-def wide_number() -> bytes:
-    """Eight million bits."""
-    return archive(table(b"\x8b" + (1_000_000).to_bytes(4, "little") + b"\x7f" * 1_000_000))
-
-
-def wide_number_as_text() -> bytes:
-    return archive(table(b"L" + b"9" * 1_000_000 + b"L\n"))
-
-
-def copied_text() -> bytes:
-    """A text of a megabyte, copied ten thousand times into bytes."""
-    first = b"c_codecs\nencode\nq\x00" + short("x" * 1_000_000) + short("latin1") + b"\x86q\x01R"
-    return archive(table(b"](" + first + b"h\x00h\x01R" * 10_000 + b"e"))
-
-
-def copied_shape() -> bytes:
-    return archive(table(b"](" + b"ctorch\nSize\nq\x00(" + b"K\1" * 100_000 + b"t\x85q\x01R" + b"h\x00h\x01R" * 10_000 + b"e"))
-
-
-def copied_set() -> bytes:
-    first = b"c__builtin__\nset\nq\x00](" + b"".join(number(value) for value in range(50_000)) + b"e\x85q\x01R"
-    return archive(table(b"](" + first + b"h\x00h\x01R" * 10_000 + b"e"))
-
-
-def slow_key() -> bytes:
-    """A key whose hash takes 2^60 steps: pairs of pairs of pairs, each twice the same."""
-    pairs = b"K\1" + b"".join(b"q%ch%c\x86" % (index, index) for index in range(60))
-    return archive(table(b"}" + pairs + b"K\1s"))
-
-
-def slow_element() -> bytes:
-    pairs = b"K\1" + b"".join(b"q%ch%c\x86" % (index, index) for index in range(60))
-    return archive(table(b"c__builtin__\nset\n](" + pairs + b"e\x85R"))
-
-
-def claimed_shape() -> bytes:
-    """torch makes room for a tensor that is larger than its storage."""
-    return with_tensor(number(1 << 30) + b"\x85", b"K\1\x85")
-
-
-def claimed_step() -> bytes:
-    return with_tensor(b"K\2\x85", number(1 << 30) + b"\x85")
-
-
-def claimed_offset() -> bytes:
-    return with_tensor(b"K\1\x85", b"K\1\x85", offset=number(1 << 30))
-
-
-def negative_size() -> bytes:
-    return with_tensor(number(-(1 << 30)) + b"\x85", b"K\1\x85")
-
-
-def negative_step() -> bytes:
-    return with_tensor(b"K\2\x85", number(-1) + b"\x85")
-
-
-def overflowing_size() -> bytes:
-    half = b"\x8a\x08" + (1 << 62).to_bytes(8, "little")
-    return with_tensor(half + half + half + b"\x87", b"K\0K\0K\0\x87")
-
-
-def many_dimensions() -> bytes:
-    return with_tensor(b"(" + b"K\1" * 100_000 + b"t", b"(" + b"K\1" * 100_000 + b"t")
-
-
-def claimed_storage() -> bytes:
-    return with_tensor(b"K\1\x85", b"K\1\x85", count=1 << 30)
-
-
-def attributes_of_a_tensor() -> bytes:
-    return with_tensor(b"K\1\x85", b"K\1\x85", more=b"}" + short("item") + b"K\1s")
-
-
-def storage_of_two_types() -> bytes:
-    other = tensor(b"K\1\x85", b"K\1\x85").replace(b"FloatStorage", b"IntStorage")
-    return archive(table(b"](" + tensor(b"K\1\x85", b"K\1\x85") + other + b"e"), parts={"data/0": bytes(4)})
-
-
-def more_after_the_end() -> bytes:
-    return archive(table(b"}") + b"cos\nsystem\n.")
+def raw_header(head: bytes) -> bytes:
+    return len(head).to_bytes(8, "little") + head
 
 
 TOO_MUCH: Mapping[str, Callable[[], bytes]] = {
-    make.__name__: make
-    for make in (
-        holding_itself, laughs, deep, expanded, shared_tensor, meta, sparse, long_number, overwritten_method, function, bomb,
-        overlapping, lying_storage, outside, two_directories, end_within_a_comment, large_directory_elsewhere,
-        header_unlike_the_directory, bytes_between_parts, bytes_before_the_parts, one_name_in_two_cases, two_parts_of_one_name,
-        zeros_on_demand, many_empty_lists, many_lists_in_each_other, many_marks, wide_number, wide_number_as_text, copied_text,
-        copied_shape, copied_set, slow_key, slow_element, claimed_shape, claimed_step, claimed_offset, negative_size,
-        negative_step, overflowing_size, many_dimensions, claimed_storage, attributes_of_a_tensor, storage_of_two_types,
-        more_after_the_end,
-    )
-}  # fmt: skip
+    "deep": lambda: state_file("[" * 50_000 + "]" * 50_000),
+    "deep_tables": lambda: state_file('{"a":' * 150 + "1" + "}" * 150),
+    "deep_tuples": lambda: state_file('{"$tuple":[' * 400 + "]}" * 400),
+    "deep_header": lambda: raw_header(b"[" * 100_000 + b"]" * 100_000),
+    "many_empty_lists": lambda: state_file("[" + "[]," * 1_000_000 + "[]]"),
+    "many_lists_in_each_other": lambda: state_file("[" * 500_000 + "]" * 500_000),
+    "many_tables": lambda: state_file("[" + "{}," * 2_000_000 + "{}]"),
+    "many_numbers": lambda: state_file("[" + "1," * 450_000 + "1]"),
+    "wide_header": lambda: state_file('"' + "x" * 2**23 + '"'),
+    "long_number": lambda: state_file(str(1 << 1000)),
+    "number_of_many_digits": lambda: state_file("9" * 1_000_000),
+    "long_number_as_a_key": lambda: state_file(f'{{"$dict":[[{1 << 65},1]]}}'),
+    "header_longer_than_the_file": lambda: (1 << 20).to_bytes(8, "little") + b"{}",
+    "header_of_exabytes": lambda: ((1 << 63) - 1).to_bytes(8, "little") + b"{}",
+    "header_without_end": lambda: b"\xff" * 8 + b"{}",
+    "header_of_nothing": lambda: bytes(8),
+    "header_that_is_a_list": lambda: raw_header(b"[1]"),
+    "header_that_is_not_json": lambda: raw_header(b"{'w': 1}"),
+    "header_that_is_not_text": lambda: raw_header(b"\xff{}"),
+    "metadata_that_is_a_list": lambda: raw_header(b'{"__metadata__":[]}'),
+    "metadata_that_is_not_text": lambda: raw_header(b'{"__metadata__":{"sha256":1,"state":{}}}'),
+    "without_checksum": lambda: raw_header(json.dumps({"__metadata__": {"state": state_text("{}")}}).encode()),
+    "checksum_elsewhere": lambda: raw_header(json.dumps({"__metadata__": {"state": "{}", "sha256": "0" * 64}}).encode()),
+    "without_state": lambda: with_checksum({"__metadata__": {"sha256": NO_CHECKSUM.decode()}}),
+    "text_that_is_not_json": lambda: checkpoint_file("{'format': 3}"),
+    "text_that_ends_early": lambda: checkpoint_file(state_text("{}")[:-1]),
+    "text_with_more_after_its_end": lambda: checkpoint_file(state_text("{}") + "{}"),
+    "text_that_is_a_list": lambda: checkpoint_file("[]"),
+    "missing_tensor": lambda: state_file('{"x":{"$tensor":"w"}}'),
+    "tensor_twice": lambda: with_tensor('{"x":{"$tensor":"w"},"y":{"$tensor":"w"}}'),
+    "tensor_five_hundred_times": lambda: with_tensor("[" + ",".join(['{"$tensor":"w"}'] * 500) + "]"),
+    "unused_tensor": lambda: with_tensor("{}"),
+    "tensor_named_by_a_number": lambda: with_tensor('{"x":{"$tensor":1}}'),
+    "tensor_as_a_key": lambda: with_tensor('{"$dict":[[{"$tensor":"w"},1]]}'),
+    "strides_of_another_shape": lambda: with_tensor('{"x":{"$strided":["w",[1,1]]}}'),
+    "strides_of_terabytes": lambda: with_tensor('{"x":{"$strided":["w",[1099511627776]]}}'),
+    "strides_that_overlap": lambda: with_tensor('{"x":{"$strided":["w",[1,1]]}}', shape=[2, 2]),
+    "strides_of_text": lambda: with_tensor('{"x":{"$strided":["w",["1"]]}}'),
+    "strides_below_0": lambda: with_tensor('{"x":{"$strided":["w",[-1]]}}'),
+    "strides_that_are_missing": lambda: with_tensor('{"x":{"$strided":["w"]}}'),
+    "complex_without_a_part": lambda: with_tensor('{"x":{"$complex":"w"}}'),
+    "complex_of_integers": lambda: with_tensor('{"x":{"$complex":"w"}}', dtype="I32", shape=[2, 2]),
+    "complex_scalar": lambda: with_tensor('{"x":{"$complex":"w"}}', bytes(4), shape=[], data_offsets=[0, 4]),
+    "kind_that_is_unknown": lambda: state_file('{"$object":["os","mkdir"]}'),
+    "two_kinds": lambda: state_file('{"$tuple":[],"$set":[]}'),
+    "kind_beside_a_key": lambda: state_file('{"x":1,"$tuple":[]}'),
+    "tuple_of_text": lambda: state_file('{"$tuple":"abc"}'),
+    "set_of_a_table": lambda: state_file('{"$set":{"a":1}}'),
+    "set_of_lists": lambda: state_file('{"$set":[[1]]}'),
+    "slow_key": lambda: state_file('{"$dict":[[{"$tuple":[1,2]},1]]}'),
+    "table_of_three": lambda: state_file('{"$dict":[[1,2,3]]}'),
+    "table_of_numbers": lambda: state_file('{"$dict":[1]}'),
+    "ordered_without_metadata": lambda: state_file('{"$ordered":[[]]}'),
+    "ordered_of_a_table": lambda: state_file('{"$ordered":{"items":[]}}'),
+    "shape_of_text": lambda: state_file('{"$size":["a"]}'),
+    "negative_shape": lambda: state_file('{"$size":[-1]}'),
+    "number_of_text": lambda: state_file('{"$float":"1e5"}'),
+    "number_of_a_list": lambda: state_file('{"$float":[]}'),
+    "bytes_that_are_not_base64": lambda: state_file('{"$bytes":"*"}'),
+    "bytes_of_a_number": lambda: state_file('{"$bytes":7}'),
+    "claimed_shape": lambda: with_tensor(shape=[1 << 30]),
+    "claimed_offset": lambda: with_tensor(data_offsets=[1 << 30, (1 << 30) + 16]),
+    "claimed_end": lambda: with_tensor(shape=[1 << 38], data_offsets=[0, 1 << 40]),
+    "negative_size": lambda: with_tensor(shape=[-2, -2]),
+    "negative_offset": lambda: with_tensor(data_offsets=[-16, 0]),
+    "overflowing_size": lambda: with_tensor(shape=[1 << 33, 1 << 33]),
+    "many_dimensions": lambda: with_tensor(shape=[1] * 100_000),
+    "unknown_type": lambda: with_tensor(dtype="PICKLE"),
+    "type_that_is_code": lambda: with_tensor(dtype="os:system"),
+    "bytes_of_no_tensor": lambda: with_tensor(data=bytes(1000)),
+    "bytes_cut_short": lambda: with_tensor(data=bytes(8)),
+    "tensors_that_overlap": lambda: checkpoint_file(
+        state_text('{"v":{"$tensor":"v"},"w":{"$tensor":"w"}}'),
+        bytes(16),
+        v={"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+        w={"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+    ),
+    "more_after_the_end": lambda: state_file("{}") + b"cos\nsystem\n.",
+    "bytes_before_the_start": lambda: b"MZ" + state_file("{}"),
+    "old_torch_file": lambda: saved({"format": FORMAT, "about": {}, "model": {}, "callbacks": {}}),
+}

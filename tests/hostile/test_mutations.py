@@ -104,7 +104,7 @@ def test_whatever_part_of_a_checkpoint_is_something_else_nothing_breaks(pristine
     for number, (path, how) in enumerate(cases(state)):
         run, out = tmp_path / f"run{number}", tmp_path / f"network{number}"
         shutil.copytree(pristine, run)
-        save_checkpoint(run / "checkpoints" / "last.pt", changed(state, path, REPLACEMENTS.get(how, GONE)))
+        save_checkpoint(run / "checkpoints" / "last.safetensors", changed(state, path, REPLACEMENTS.get(how, GONE)))
         for name, use in uses(run, out, local_plugins).items():
             try:
                 use()

@@ -75,7 +75,7 @@ def test_weights_that_lie_are_refused(what, network, local_plugins):
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_weights_that_are_code_are_not_run(way, network, state, trap, local_plugins):
     with_weights(network, WAYS_IN[way](state, trap))
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_predictor(network, plugins=local_plugins)
     assert not trap.exists()
 
@@ -109,7 +109,9 @@ def test_no_name_in_a_plan_is_imported(name, network, trap, local_plugins):
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("file", ["../secret.safetensors", "/etc/passwd", "trap:Config", "model.safetensors\0.pt", ["x"], None])
+@pytest.mark.parametrize(
+    "file", ["../secret.safetensors", "/etc/passwd", "trap:Config", "model.safetensors\0.safetensors", ["x"], None]
+)
 def test_the_file_of_the_weights_is_not_for_the_plan_to_choose(file, network, tmp_path, local_plugins):
     (tmp_path / "secret.safetensors").write_bytes(b"secret")
     plan = json.loads((network / PLAN).read_text())
@@ -148,7 +150,7 @@ def test_what_a_checkpoint_says_of_itself_marks_nothing_up_in_the_card(run, stat
     evil = "`<script>alert(1)</script>` | [x](javascript:alert(1))\n# heading\x1b[2J {{7*7}}"
     state["about"]["components"] = {"model": {"name": evil, "distribution": evil, "version": evil}}
     state["about"]["versions"] = {evil: evil}
-    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    save_checkpoint(run / "checkpoints" / "last.safetensors", state)
     card = (save_network(run, tmp_path / "shared", plugins=local_plugins) / CARD).read_text()
     (row,) = [line for line in card.splitlines() if line.startswith("| needs")]
     assert row.count("|") == 3
@@ -159,7 +161,7 @@ def test_what_a_checkpoint_says_of_itself_marks_nothing_up_in_the_card(run, stat
 
 def test_a_checkpoint_whose_settings_are_no_plain_values_is_not_shared(run, state, tmp_path, local_plugins):
     state["about"]["config"]["model"]["width"] = state["model"]["last.bias"]
-    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    save_checkpoint(run / "checkpoints" / "last.safetensors", state)
     with pytest.raises(CheckpointError, match="no plain value"):
         save_network(run, tmp_path / "shared", plugins=local_plugins)
     assert not (tmp_path / "shared").exists()
@@ -209,14 +211,14 @@ def with_last(run: Path, state: dict, weights: dict, place: str) -> None:
     else:
         state |= {"callbacks": {"ema": {"kept": weights}}, "evaluated_weights": {"callback": "ema", "key": "kept"}}
     try:
-        save_checkpoint(run / "checkpoints" / "last.pt", state)
+        save_checkpoint(run / "checkpoints" / "last.safetensors", state)
     finally:
-        (run / "checkpoints" / "best.pt").unlink(missing_ok=True)
+        (run / "checkpoints" / "best.safetensors").unlink(missing_ok=True)
 
 
 def test_a_setting_that_does_not_survive_the_writing_is_noticed(run, state, tmp_path, local_plugins):
     state["about"]["config"]["model"]["width"] = float("inf")
-    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    save_checkpoint(run / "checkpoints" / "last.safetensors", state)
     with pytest.raises(CheckpointError, match=r"nothing was written, because it could not be used.*width"):
         save_network(run, tmp_path / "shared", plugins=local_plugins)
     assert not (tmp_path / "shared").exists()

@@ -111,16 +111,16 @@ def test_a_run_file_of_absurd_depth_is_refused(kind, tmp_path, local_plugins):
 # --- links ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["checkpoints/last.pt", "checkpoints/best.pt"])
+@pytest.mark.parametrize("name", ["checkpoints/last.safetensors", "checkpoints/best.safetensors"])
 def test_a_checkpoint_that_is_a_link_is_replaced_and_not_followed(name, run, victim, local_plugins):
-    victim.write_bytes((run / "checkpoints" / "last.pt").read_bytes())
+    victim.write_bytes((run / "checkpoints" / "last.safetensors").read_bytes())
     before = victim.read_bytes()
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(victim)
     again(run)
     resume_training(run, plugins=local_plugins)  # reading through a link is as good as any reading
     assert victim.read_bytes() == before
-    assert not (run / "checkpoints" / "last.pt").is_symlink()
+    assert not (run / "checkpoints" / "last.safetensors").is_symlink()
 
 
 @pytest.mark.parametrize("where", ["test.json", ".test.json.PROCESS.tmp"])

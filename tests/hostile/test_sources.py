@@ -19,8 +19,7 @@ RUNNING = {
 # Where they are used, how often, and of what.
 KNOWN = {
     ("forestgaps_core/lazy_exports.py", "import_module"): 1,  # of the modules that a package exports
-    ("forestgaps_core/files/checkpoint.py", "torch.load"): 1,  # of weights only, after the seal
-    ("forestgaps_core/inference/model_folder.py", "import_module"): 2,  # safetensors; a package that brings a network along
+    ("forestgaps_core/inference/model_folder.py", "import_module"): 1,  # a package that brings a network along
     ("forestgaps_core/plugins/local_files.py", "compile"): 1,  # of a file given with -p
     ("forestgaps_core/plugins/local_files.py", "exec"): 1,  # of the same
     ("forestgaps_core/plugins/local_files.py", "pickle.loads"): 2,  # in workers and on a cluster, of what this program sent
@@ -31,7 +30,6 @@ KNOWN = {
     ("forestgaps_core/plugins/registry.py", "import_module"): 1,  # of the entry points of installed plugins
     ("forestgaps_geo/testing/gdal_commands.py", "subprocess.run"): 1,  # of printed command lines, in tests
     ("forestgaps_tracking/testing.py", "subprocess.run"): 1,  # Python, with a tracker that is killed, in tests
-    ("forestgaps_tracking/testing.py", "torch.load"): 1,  # of weights only, in tests
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
     ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
     ("forestgaps_losses/mixtures.py", "import_module"): 1,  # of a table in its own source
@@ -88,8 +86,14 @@ def test_tables_of_contents_run_nothing():
             assert not set(uses(path)), path
 
 
-def test_torch_is_told_to_read_weights_only():
-    tree = ast.parse((ROOT / "forestgaps_core" / "files" / "checkpoint.py").read_text(encoding="utf-8"))
-    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and words(node.func) == "torch.load"]
-    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
-    assert given["weights_only"] is True
+def test_torch_writes_and_reads_no_pickles():
+    """Checkpoints and model folders are safetensors; pickles go between this program's own processes only."""
+    saving = {"torch.save", "pickle.dump", "pickle.dumps"}
+    there = {
+        (name_of(path), f"{node.value.id}.{node.attr}")
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and f"{node.value.id}.{node.attr}" in saving
+    }
+    assert there == {("forestgaps_core/plugins/local_files.py", "pickle.dumps")}
+    assert not [key for key in found() if key[1] == "torch.load"]

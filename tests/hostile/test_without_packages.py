@@ -113,5 +113,5 @@ def test_without_the_package_of_the_network_the_message_says_what_to_install(pac
     version = Plugins.discover().component(kind, name).plugin.version
     told = without(trained, package)
     needed = f"forestgaps-{package} {version} is not installed: pip install forestgaps-{package}=={version}"
-    assert f"last.pt cannot be used: {needed}" in told
+    assert f"last.safetensors cannot be used: {needed}" in told
     assert f"the run {trained} cannot be used: {needed}" in told

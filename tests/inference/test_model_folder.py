@@ -63,7 +63,7 @@ def test_half_is_near_and_takes_half(run, network, plugins, tmp_path):
     assert not torch.equal(found, expected)
     weights = read_network_state(half)["model"]
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32, torch.int64}
-    trained = load_checkpoint(run / "checkpoints" / "last.pt")["model"]
+    trained = load_checkpoint(run / "checkpoints" / "last.safetensors")["model"]
     assert torch.equal(weights["norm.running_var"], trained["norm.running_var"]), "what is one-dimensional keeps its bits"
     (again,) = [save_network(half, tmp_path / "again", half=True, plugins=plugins)]
     assert (again / WEIGHTS).read_bytes() == (half / WEIGHTS).read_bytes()
@@ -108,13 +108,13 @@ def test_an_existing_folder_is_left_alone_and_a_failed_one_leaves_nothing(run, n
 
 def test_a_diverged_network_is_not_shared(run, plugins, tmp_path):
     shutil.copytree(run, tmp_path / "run")
-    state = load_checkpoint(run / "checkpoints" / "last.pt")
+    state = load_checkpoint(run / "checkpoints" / "last.safetensors")
     state["model"]["first.weight"][0] = torch.nan
-    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt", state)
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors", state)
     with pytest.raises(CheckpointError, match=r"'first.weight' are not all numbers"):
         save_network(tmp_path / "run", tmp_path / "network", plugins=plugins)
     state["model"]["first.weight"][0] = 1e6
-    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt", state)
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors", state)
     with pytest.raises(CheckpointError, match="beyond the range of float16"):
         save_network(tmp_path / "run", tmp_path / "network", half=True, plugins=plugins)
 
@@ -151,7 +151,7 @@ def test_weights_are_never_unpickled(network, plugins, tmp_path):
     (network / WEIGHTS).write_bytes(data)
     plan = json.loads((network / PLAN).read_text())
     changed_plan(network, weights={**plan["weights"], "sha256": hashlib.sha256(data).hexdigest()})
-    with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
+    with pytest.raises(CheckpointError, match="damaged or not a safetensors file"):
         load_predictor(network, plugins=plugins)
     assert not (tmp_path / "touched").exists()
 
@@ -202,8 +202,8 @@ def test_an_installed_network_is_found_by_its_name(bringing, run):
 def test_what_is_on_disk_comes_before_a_name(bringing, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, tmp_path / "small_one")
-    (tmp_path / "small_one" / "checkpoints" / "last.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match="damaged or no checkpoint"):
+    (tmp_path / "small_one" / "checkpoints" / "last.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
         load_predictor("small_one", plugins=bringing)
 
 

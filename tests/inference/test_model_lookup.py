@@ -17,18 +17,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "model").mkdir()
     for name in (
         "runs/first/run.toml",
-        "runs/first/checkpoints/best.pt",
+        "runs/first/checkpoints/best.safetensors",
         "model/network.json",
         "model/model.safetensors",
         "own.toml",
     ):
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / "loose.pt").write_bytes(b"")
+    (tmp_path / "loose.safetensors").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     return tmp_path
 
 
-TRAINED = ("runs/first", "runs/first/", "runs/first/checkpoints/best.pt", "model", "model/network.json", "model/model.safetensors")
+TRAINED = (
+    "runs/first",
+    "runs/first/",
+    "runs/first/checkpoints/best.safetensors",
+    "model",
+    "model/network.json",
+    "model/model.safetensors",
+)
 
 
 @pytest.mark.parametrize("place", TRAINED)
@@ -51,8 +58,8 @@ def test_is_trained_knows_installed_networks_but_prefers_what_is_on_disk(folder:
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("runs/first/checkpoints/best.pt", "Type: forestgaps test runs/first --checkpoint best"),
-        ("loose.pt", "Type: forestgaps evaluate loose.pt --data FOLDER"),
+        ("runs/first/checkpoints/best.safetensors", "Type: forestgaps test runs/first --checkpoint best"),
+        ("loose.safetensors", "Type: forestgaps evaluate loose.safetensors --data FOLDER"),
         ("model", "Type: forestgaps evaluate model --data FOLDER"),
         ("pretrained", "Type: forestgaps evaluate pretrained --data FOLDER"),
         ("own.toml", "Type: forestgaps train own.toml"),

@@ -65,7 +65,7 @@ def test_predicting_needs_the_network_and_nothing_else(run, tmp_path):
 
 
 def test_without_the_networks_package_the_error_says_which_it_was(run):
-    with pytest.raises(CheckpointError, match=r"last.pt cannot be used: the local file example_plugin.py is not given"):
+    with pytest.raises(CheckpointError, match=r"last.safetensors cannot be used: the local file example_plugin.py is not given"):
         load_predictor(run, plugins=Plugins())
 
 

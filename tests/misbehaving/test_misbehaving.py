@@ -80,7 +80,7 @@ def train(command_line: CommandLine, tmp_path: Path) -> Train:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+    state: dict[str, torch.Tensor] = load_checkpoint(folder / "checkpoints" / "last.safetensors")["model"]
     return state
 
 

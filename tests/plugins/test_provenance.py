@@ -63,7 +63,7 @@ def run(site, tmp_path) -> Path:
 def old_run(run) -> Path:
     """The same, as 0.1 wrote it."""
     (run / "run.toml").write_text(re.sub(r'name = "t-parts:', 'name = "', (run / "run.toml").read_text()))
-    for path in (run / "checkpoints").glob("*.pt"):
+    for path in (run / "checkpoints").glob("*.safetensors"):
         state = load_checkpoint(path)
         state["about"] = {**state["about"], "config": shortened(state["about"]["config"])}
         state.pop("evaluated_weights")
@@ -95,7 +95,7 @@ def test_a_package_that_offers_the_same_names_changes_nothing(version, request, 
         if name.startswith("predict"):
             assert torch.equal(found, before)
     assert json.loads((run / "versions.json").read_text())["t-parts"] == "1.0"
-    recorded = load_checkpoint(run / "checkpoints" / "last.pt")["about"]["config"]
+    recorded = load_checkpoint(run / "checkpoints" / "last.safetensors")["about"]["config"]
     assert recorded["model"]["name"] == "t-parts:net"
 
 
@@ -130,7 +130,7 @@ def test_another_version_is_reported_and_recorded(run, tmp_path, caplog):
     ((earlier),) = json.loads((run / "versions_history.json").read_text())
     assert earlier["versions"]["t-parts"] == "1.0"
     assert earlier["until"] == {"epoch": 1, "step": 4}
-    assert load_checkpoint(run / "checkpoints" / "last.pt")["about"]["components"]["model"]["version"] == "1.1"
+    assert load_checkpoint(run / "checkpoints" / "last.safetensors")["about"]["components"]["model"]["version"] == "1.1"
     resume_training(run)  # the same versions again: nothing to record
     assert len(json.loads((run / "versions_history.json").read_text())) == 1
 

@@ -43,7 +43,7 @@ class Faulty:
         self.fail("evaluation_batch")
     @hookimpl
     def epoch_end(self, trainer, scores):
-        trainer.checkpoint(self.folder / "checkpoints" / "mine.pt")
+        trainer.checkpoint(self.folder / "checkpoints" / "mine.safetensors")
         self.fail("epoch_end")
     def state_dict(self):
         return {"x": object()} if self.how == "state" else {}

@@ -27,7 +27,7 @@ from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 
 def weights(folder):
-    return load_checkpoint(folder / "checkpoints" / "last.pt")["model"]
+    return load_checkpoint(folder / "checkpoints" / "last.safetensors")["model"]
 
 
 def assert_same_bits(one, other):
@@ -201,7 +201,7 @@ def whole(tmp_path_factory, plugins):
 
 
 def notes(folder):
-    return load_checkpoint(folder / "checkpoints" / "last.pt")["callbacks"]["notes"]["told"]
+    return load_checkpoint(folder / "checkpoints" / "last.safetensors")["callbacks"]["notes"]["told"]
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
@@ -210,7 +210,7 @@ def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_sa
     process = paused(24, run_file, "--out", tmp_path / "killed", *changes, plugin=pause)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert load_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pt")["position"]["step"] == 21
+    assert load_checkpoint(tmp_path / "killed" / "checkpoints" / "last.safetensors")["position"]["step"] == 21
     (tmp_path / "killed" / "go").touch()
     output = finished("--resume", tmp_path / "killed", plugin=pause)
     assert "Trained 6 epochs (complete)" in output
@@ -227,7 +227,7 @@ def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, paus
     program, *words = shlex.split(output.partition("To resume: ")[2])
     copies = [part for path in (EXAMPLE_PLUGIN, pause) for part in ("-p", str(tmp_path / "run" / "plugins" / path.name))]
     assert [program, *words] == ["forestgaps", *copies, "train", "--resume", str(tmp_path / "run")]
-    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["position"]["step"] == 24
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")["position"]["step"] == 24
     subprocess.run([sys.executable, "-m", "forestgaps_core", *words], check=True, capture_output=True)
     assert_same_bits(weights(tmp_path / "run"), weights(whole))
 
@@ -254,8 +254,8 @@ def test_a_run_begins_with_the_weights_it_names_and_says_so(run_file, plugins, t
     assert torch.allclose(before["first.weight"], after["first.weight"], atol=1e-6)
     train_model(load_config(run_file, overrides=slow, plugins=plugins), tmp_path / "random", plugins=plugins)
     assert not torch.allclose(before["first.weight"], weights(tmp_path / "random")["first.weight"], atol=1e-3)
-    about = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["about"]["start"]
-    digest = hashlib.sha256((trained / "checkpoints" / "last.pt").read_bytes()).hexdigest()
+    about = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")["about"]["start"]
+    digest = hashlib.sha256((trained / "checkpoints" / "last.safetensors").read_bytes()).hexdigest()
     assert about == {"place": str(trained), "sha256": digest, "resolution_m": 1.0}
     versions = json.loads((tmp_path / "run" / "versions.json").read_text())
     assert versions[f"weights of {trained}"] == f"sha256:{digest}"
@@ -266,7 +266,7 @@ def test_a_run_begins_with_the_weights_it_names_and_says_so(run_file, plugins, t
 
 def test_optimizer_and_schedule_begin_anew(run_file, plugins, trained, tmp_path):
     train_model(begun(run_file, plugins, trained, "training.epochs=1"), tmp_path / "run", plugins=plugins)
-    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
     assert state["position"]["step"] == 4
     assert state["position"]["epoch"] == 1
 
@@ -291,7 +291,7 @@ def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file
     shutil.rmtree(tmp_path / "start")
     resume_training(tmp_path / "part", plugins=plugins)
     assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "part"))
-    about = load_checkpoint(tmp_path / "part" / "checkpoints" / "last.pt")["about"]
+    about = load_checkpoint(tmp_path / "part" / "checkpoints" / "last.safetensors")["about"]
     assert about["start"]["place"] == str(tmp_path / "start")
 
 

@@ -60,7 +60,7 @@ def trained(processes, *arguments):
 
 
 def state(folder):
-    return load_checkpoint(folder / "checkpoints" / "last.pt")
+    return load_checkpoint(folder / "checkpoints" / "last.safetensors")
 
 
 def assert_close(left, right, tolerance=1e-5):
@@ -96,7 +96,7 @@ def test_a_checkpoint_of_one_process_serves_two_and_the_other_way_round(run_file
 
 def test_a_process_that_is_killed_ends_the_run_with_its_last_checkpoint_whole(run_file, tmp_path):
     process = command(2, run_file, "--out", tmp_path / "run", *changes(training__epochs=4000, callbacks__notes__every=1))
-    last, deadline = tmp_path / "run" / "checkpoints" / "last.pt", time.monotonic() + 600
+    last, deadline = tmp_path / "run" / "checkpoints" / "last.safetensors", time.monotonic() + 600
     while not last.exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline

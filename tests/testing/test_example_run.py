@@ -55,9 +55,9 @@ def test_two_runs_are_the_same_and_so_is_one_that_is_resumed(tmp_path: Path) -> 
         @hookimpl
         def step_end(self, trainer: Any) -> None:
             if trainer.step == 7:
-                trainer.checkpoint(tmp_path / "seven.pt")
+                trainer.checkpoint(tmp_path / "seven.safetensors")
 
-    runs = [train_example({"keep": Keep()}, epochs=2, resume=resume) for resume in (None, None, tmp_path / "seven.pt")]
+    runs = [train_example({"keep": Keep()}, epochs=2, resume=resume) for resume in (None, None, tmp_path / "seven.safetensors")]
     first, *others = ([*run.model.parameters()] for run in runs)
     for other in others:
         assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -73,8 +73,13 @@ def test_the_stand_in_has_what_a_trainer_has() -> None:
 def test_the_stand_in_remembers_what_it_was_told(tmp_path: Path) -> None:
     trainer = StandInTrainer(epochs=3, steps_per_epoch=None)
     trainer.stop("enough", final=False)
-    trainer.checkpoint(tmp_path / "last.pt")
-    assert (trainer.stopped, trainer.final, trainer.written, trainer.total_steps) == ("enough", False, [tmp_path / "last.pt"], None)
+    trainer.checkpoint(tmp_path / "last.safetensors")
+    assert (trainer.stopped, trainer.final, trainer.written, trainer.total_steps) == (
+        "enough",
+        False,
+        [tmp_path / "last.safetensors"],
+        None,
+    )
 
 
 def test_the_example_metric_merges() -> None:

@@ -238,7 +238,7 @@ def test_a_checkpoint_holds_what_every_callback_knows_after_the_event(tmp_path):
     class Asks:
         @hookimpl
         def step_end(self, trainer):
-            trainer.checkpoint(tmp_path / "last.pt")
+            trainer.checkpoint(tmp_path / "last.safetensors")
 
     class Counts:
         count = 0
@@ -255,7 +255,7 @@ def test_a_checkpoint_holds_what_every_callback_knows_after_the_event(tmp_path):
 
     run = trainer(callbacks={"first": Asks(), "second": Counts()})
     run.fit(batches(2), epochs=1)
-    assert load_checkpoint(tmp_path / "last.pt")["callbacks"]["second"] == {"count": 2}
+    assert load_checkpoint(tmp_path / "last.safetensors")["callbacks"]["second"] == {"count": 2}
 
 
 class Interrupt:

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 class CheckpointsConfig:
     """Keeps the last state of a run, and the best ones by a score, in the folder `checkpoints` of the run.
 
-    `last.pt` is what a run resumes from; it is written at the intervals named here and when training ends or is stopped,
-    but not when it ends by an error. `best.pt` is the state with the best score so far. With `best` above 1 each of
-    the best states is also kept under its epoch, `best-epoch-0012.pt`, until a better one takes its place.
+    `last.safetensors` is what a run resumes from; it is written at the intervals named here and when training ends or is stopped,
+    but not when it ends by an error. `best.safetensors` is the state with the best score so far. With `best` above 1 each of
+    the best states is also kept under its epoch, `best-epoch-0012.safetensors`, until a better one takes its place.
     """
 
     every_epochs: int = field(
-        default=1, validator=ge(0), metadata={"help": "Epochs from one last.pt to the next; 0: not by epochs."}
+        default=1, validator=ge(0), metadata={"help": "Epochs from one last.safetensors to the next; 0: not by epochs."}
     )
     every_steps: int | None = field(
         default=None,
         validator=optional(ge(1)),
-        metadata={"help": "Also write last.pt every so many optimizer steps; absent: not by steps."},
+        metadata={"help": "Also write last.safetensors every so many optimizer steps; absent: not by steps."},
     )
     every_minutes: float | None = field(
         default=None,
         validator=optional(gt(0)),
-        metadata={"help": "Also write last.pt when so many minutes have passed since the last one; absent: not by time."},
+        metadata={"help": "Also write last.safetensors when so many minutes have passed since the last one; absent: not by time."},
     )
     score: str | None = field(
         default=None,
@@ -73,9 +73,9 @@ class Checkpoints:
     best: int = 1
     label: str = "checkpoints"
     ranking: list[tuple[float, int]] = field(factory=list, init=False)  # (score, epoch), the best first; a tail yet to be removed
-    asked: int | None = field(default=None, init=False)  # epoch that best.pt was last asked for
+    asked: int | None = field(default=None, init=False)  # epoch that best.safetensors was last asked for
     trainer: Trainer | None = field(default=None, init=False)
-    saved_at: float = field(factory=time.monotonic, init=False)  # seconds, of last.pt
+    saved_at: float = field(factory=time.monotonic, init=False)  # seconds, of last.safetensors
 
     @hookimpl
     def fit_start(self) -> None:
@@ -96,7 +96,7 @@ class Checkpoints:
         with suppress(DiskError):  # tried again at the next end of an epoch
             self.settle()
         self.trainer = trainer
-        # The best first: a run resumed from last.pt then finds the best its state speaks of.
+        # The best first: a run resumed from last.safetensors then finds the best its state speaks of.
         if self.score is not None:
             value = score_of(scores, self.score, f"callbacks.{self.label}.score")
             if value is not None:
@@ -110,7 +110,7 @@ class Checkpoints:
         self.settle()
 
     def save_last(self, trainer: Trainer) -> None:
-        trainer.checkpoint(self.folder / "last.pt")
+        trainer.checkpoint(self.folder / "last.safetensors")
         self.saved_at = time.monotonic()
 
     def rank(self, trainer: Trainer, value: float) -> None:
@@ -120,14 +120,14 @@ class Checkpoints:
         self.ranking.insert(place, (value, trainer.epoch))
         if place == 0:
             self.asked = trainer.epoch
-            trainer.checkpoint(self.folder / "best.pt")
+            trainer.checkpoint(self.folder / "best.safetensors")
         if self.best > 1:
             trainer.checkpoint(self.path(trainer.epoch))
 
     def written(self) -> list[tuple[float, int]]:
         """The ranking without the states that the disk did not take: they are not kept, so that lesser ones are the best."""
         failed = self.trainer.unwritten if self.trainer is not None else set()
-        lost = {self.asked} if self.folder / "best.pt" in failed else set()
+        lost = {self.asked} if self.folder / "best.safetensors" in failed else set()
         return [entry for entry in self.ranking if entry[1] not in lost and self.path(entry[1]) not in failed]
 
     def settle(self) -> None:
@@ -147,7 +147,7 @@ class Checkpoints:
         del self.ranking[self.best :]
 
     def path(self, epoch: int) -> Path:
-        return self.folder / f"best-epoch-{epoch:04d}.pt"
+        return self.folder / f"best-epoch-{epoch:04d}.safetensors"
 
     def state_dict(self) -> dict[str, Any]:
         return {"ranking": [list(entry) for entry in self.written()]}

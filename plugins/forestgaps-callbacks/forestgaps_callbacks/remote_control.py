@@ -36,8 +36,8 @@ def known_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]
 class RemoteControlConfig:
     """Obeys a word in the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
 
-    `checkpoint` writes `checkpoints/last.pt` and continues; `pause` waits after the step, for as long as the file says so; `stop`
-    leaves with the state saved, to be resumed; `finish` ends the run for good. The file is removed once obeyed. The signals
+    `checkpoint` writes `checkpoints/last.safetensors` and continues; `pause` waits after the step, for as long as the file says so;
+    `stop` leaves with the state saved, to be resumed; `finish` ends the run for good. The file is removed once obeyed. The signals
     named work like `stop`; a second one is left to whatever handled it before. (The command line itself stops so
     on Ctrl-C and on SIGTERM.)
     """
@@ -51,7 +51,10 @@ class RemoteControlConfig:
 
     def build(self, run_folder: Path, label: str) -> RemoteControl:
         return RemoteControl(
-            file=run_folder / label, last=run_folder / "checkpoints" / "last.pt", seconds=self.seconds, signals=self.signals
+            file=run_folder / label,
+            last=run_folder / "checkpoints" / "last.safetensors",
+            seconds=self.seconds,
+            signals=self.signals,
         )
 
 

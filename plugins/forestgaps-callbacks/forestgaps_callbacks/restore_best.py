@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class RestoreBestConfig:
     """Puts the weights with the best validation score back into the network when training has ended.
 
-    For a notebook, where the network is used on; a run folder has them in `checkpoints/best.pt` of the callback
+    For a notebook, where the network is used on; a run folder has them in `checkpoints/best.safetensors` of the callback
     `checkpoints`. The weights kept are those that were evaluated: averaged ones, if the run averages weights. A run that
     was stopped in order to be resumed, or by an error, keeps its last weights.
     """

@@ -36,12 +36,12 @@ def test_the_last_state_is_kept_every_so_many_epochs_and_after_the_last_one(tmp_
     for trainer.epoch in range(1, 6):
         keeper.epoch_end(trainer, {})
         asked.append(names(trainer))
-    assert asked == [[], ["last.pt"], [], ["last.pt"], ["last.pt"]]
+    assert asked == [[], ["last.safetensors"], [], ["last.safetensors"], ["last.safetensors"]]
 
 
 def test_without_epochs_the_last_state_is_kept_at_the_end_only(tmp_path: Path, train: Callable[..., Any]) -> None:
     train({"keep": Checkpoints(tmp_path, every_epochs=0)}, epochs=2)
-    assert load_checkpoint(tmp_path / "last.pt")["position"]["epoch"] == 2
+    assert load_checkpoint(tmp_path / "last.safetensors")["position"]["epoch"] == 2
 
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_keeps_where_it_was(tmp_path: Path, train: Callable[..., Any]) -> None:
@@ -54,7 +54,7 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_keeps_where_it_was(tmp_path: Pa
                 trainer.stop("enough", final=False)
 
     train({"keep": Checkpoints(tmp_path, every_epochs=5), "stop": StopAtThree()})
-    assert load_checkpoint(tmp_path / "last.pt")["position"]["step"] == 3
+    assert load_checkpoint(tmp_path / "last.safetensors")["position"]["step"] == 3
 
 
 def test_the_last_state_is_kept_every_so_many_steps(tmp_path: Path, trainer: Any) -> None:
@@ -82,7 +82,7 @@ def test_the_last_state_is_kept_every_so_many_minutes(tmp_path: Path, trainer: A
 def test_the_best_is_written_before_the_last_so_that_the_last_never_speaks_of_a_missing_best(tmp_path: Path, trainer: Any) -> None:
     trainer.epoch = 1
     Checkpoints(tmp_path, score=NAME).epoch_end(trainer, {NAME: 0.5})
-    assert names(trainer) == ["best.pt", "last.pt"]
+    assert names(trainer) == ["best.safetensors", "last.safetensors"]
 
 
 def told(keeper: Checkpoints, values: list[float]) -> None:
@@ -112,18 +112,18 @@ def test_the_best_k_are_those_a_sort_finds(
     told(Checkpoints(folder, score=NAME, best=best, mode=mode, every_epochs=0), values)
     finite = [(epoch, value) for epoch, value in enumerate(values, start=1) if not math.isnan(value)]
     order = sorted(finite, key=lambda entry: (-entry[1] if mode == "max" else entry[1], entry[0]))  # of equals the earlier
-    expected = {"best.pt": order[0][0]} if order else {}
+    expected = {"best.safetensors": order[0][0]} if order else {}
     if best > 1:
-        expected |= {f"best-epoch-{epoch:04d}.pt": epoch for epoch, _ in order[:best]}
+        expected |= {f"best-epoch-{epoch:04d}.safetensors": epoch for epoch, _ in order[:best]}
     assert {path.name: int(path.read_text()) for path in folder.iterdir()} == expected
 
 
 def test_only_files_it_made_are_deleted(tmp_path: Path) -> None:
-    mine = tmp_path / "best-epoch-0099.pt"
+    mine = tmp_path / "best-epoch-0099.safetensors"
     mine.write_text("mine")
     told(Checkpoints(tmp_path, score=NAME, best=2), [0.1, 0.2, 0.3, 0.4])
     assert mine.read_text() == "mine"
-    assert not (tmp_path / "best-epoch-0001.pt").exists()
+    assert not (tmp_path / "best-epoch-0001.safetensors").exists()
 
 
 def test_a_misspelt_score_says_where_it_stands(tmp_path: Path, trainer: Any) -> None:
@@ -138,7 +138,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_the_same_files(tmp_path: P
 
     train(keep(tmp_path / "a"), epochs=4)
     train(keep(tmp_path / "b"), epochs=2)
-    train(keep(tmp_path / "b"), epochs=4, resume=tmp_path / "b" / "last.pt")
+    train(keep(tmp_path / "b"), epochs=4, resume=tmp_path / "b" / "last.safetensors")
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
     for name in files:
@@ -173,12 +173,12 @@ def kept(folder: Path, values: list[float], refused: set[tuple[int, str]]) -> tu
 
 
 def test_a_best_state_the_disk_refused_does_not_displace_the_one_before(tmp_path: Path) -> None:
-    files, keeper = kept(tmp_path, [0.1, 0.5, 0.9], {(3, "best.pt"), (3, "best-epoch-0003.pt")})
-    assert files == {"best.pt": 2, "best-epoch-0001.pt": 1, "best-epoch-0002.pt": 2}
+    files, keeper = kept(tmp_path, [0.1, 0.5, 0.9], {(3, "best.safetensors"), (3, "best-epoch-0003.safetensors")})
+    assert files == {"best.safetensors": 2, "best-epoch-0001.safetensors": 1, "best-epoch-0002.safetensors": 2}
     assert keeper.state_dict() == {"ranking": [[0.5, 2], [0.1, 1]]}
 
 
 def test_after_a_refusal_the_next_best_is_measured_by_what_is_on_disk(tmp_path: Path) -> None:
-    files, keeper = kept(tmp_path, [0.1, 0.9, 0.5], {(2, "best.pt"), (2, "best-epoch-0002.pt")})
-    assert files == {"best.pt": 3, "best-epoch-0001.pt": 1, "best-epoch-0003.pt": 3}
+    files, keeper = kept(tmp_path, [0.1, 0.9, 0.5], {(2, "best.safetensors"), (2, "best-epoch-0002.safetensors")})
+    assert files == {"best.safetensors": 3, "best-epoch-0001.safetensors": 1, "best-epoch-0003.safetensors": 3}
     assert keeper.state_dict() == {"ranking": [[0.5, 3], [0.1, 1]]}

@@ -67,7 +67,7 @@ def test_the_tables_of_a_resumed_run_equal_those_of_one_never_stopped(
 
     class Keep(Checkpoints):
         def save_last(self, trainer: Any) -> None:
-            trainer.checkpoint(kept / f"{trainer.step}_{trainer.epoch}.pt")
+            trainer.checkpoint(kept / f"{trainer.step}_{trainer.epoch}.safetensors")
 
     def callbacks() -> dict[str, object]:
         log = build_component("callbacks", CsvLogConfig(every=2), run_folder=tmp_path, label="table")

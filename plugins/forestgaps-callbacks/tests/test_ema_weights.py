@@ -95,7 +95,7 @@ def test_an_error_in_validation_leaves_the_trained_weights(train: Callable[..., 
 def test_both_sets_are_in_the_checkpoint(tmp_path: Path, train: Callable[..., Any]) -> None:
     averaged = EmaWeights(decay=0.9)
     trainer = train({"keep": Checkpoints(tmp_path), "averaged": averaged}, epochs=1)
-    state = load_checkpoint(tmp_path / "last.pt")
+    state = load_checkpoint(tmp_path / "last.safetensors")
     kept = state["callbacks"]["averaged"]["ema_weights"]
     assert averaged.average is not None
     for name, tensor in trainer.model.state_dict().items():

@@ -75,7 +75,7 @@ def test_the_log_of_a_resumed_run_equals_that_of_one_never_stopped(
 
     class Keep(Checkpoints):
         def save_last(self, trainer: Any) -> None:
-            trainer.checkpoint(kept / f"{trainer.step}_{trainer.epoch}.pt")
+            trainer.checkpoint(kept / f"{trainer.step}_{trainer.epoch}.safetensors")
 
     def callbacks() -> dict[str, object]:
         return {"log": JsonLines(tmp_path / "log.jsonl", every=2), "keep": Keep(tmp_path / "c", every_steps=every_steps)}

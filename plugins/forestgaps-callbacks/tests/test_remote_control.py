@@ -89,7 +89,7 @@ def test_a_pause_ends_when_the_run_is_stopped_otherwise(
 def test_the_file_is_not_read_at_every_step(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    control = RemoteControl(tmp_path / "control", tmp_path / "last.pt", seconds=5.0)
+    control = RemoteControl(tmp_path / "control", tmp_path / "last.safetensors", seconds=5.0)
     control.step_end(trainer)
     control.file.write_text("stop")
     now = 4.0

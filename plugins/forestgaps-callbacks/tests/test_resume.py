@@ -84,7 +84,7 @@ def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Ca
     for place in range(resumes):
         with pytest.raises(KeyboardInterrupt):
             train(callbacks(tmp_path / "killed", 8 + place), epochs=3, resume=resumed)
-        resumed = tmp_path / "killed" / "checkpoints" / "last.pt"
+        resumed = tmp_path / "killed" / "checkpoints" / "last.safetensors"
     killed = train(callbacks(tmp_path / "killed", None), epochs=3, resume=resumed)
     same(whole.state_dict(), killed.state_dict())
     for name in ("log.jsonl", "table_steps.csv", "table_epochs.csv", "monitor.jsonl"):

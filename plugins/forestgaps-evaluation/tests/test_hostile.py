@@ -61,14 +61,14 @@ def evil_plugins(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evil_run(run, tmp_path_factory):
     folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("runs") / FILE_NAME))
-    state = load_checkpoint(folder / "checkpoints" / "last.pt")
+    state = load_checkpoint(folder / "checkpoints" / "last.safetensors")
     about = state["about"]
     for component in about["components"].values():
         component |= {"distribution": ALL, "version": ALL}
     about["components"][ALL] = {"name": ALL, "distribution": ALL, "version": ALL}
     about["config"]["data"] |= {ALL: ALL, "folder": ALL, "several": [ALL, ALL]}
     about["versions"] |= {ALL: ALL}
-    save_checkpoint(folder / "checkpoints" / "last.pt", state)
+    save_checkpoint(folder / "checkpoints" / "last.safetensors", state)
     (folder / "versions.json").write_text(json.dumps({ALL: ALL}))
     rows = [
         {"row": "epoch", "step": 3 * n, "epoch": n, "validation/loss": 1 / n, f"{ALL}/mean_iou": 0.5, ALL: 1, "x/y": ALL}

@@ -159,11 +159,11 @@ class MlflowStore:
         self.log_files(files, "checkpoints")
 
     def log_network(self, network: Mapping[str, Any], scores: Mapping[str, float], step: int) -> None:
-        """Log `network.pt` as a model of the run, with its scores."""
+        """Log `network.safetensors` as a model of the run, with its scores."""
         self.open()
         experiment = self.client.get_run(self.run_id).info.experiment_id
         with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder) / "network.pt", network)
+            save_checkpoint(Path(folder) / "network.safetensors", network)
             model = self.client.create_logged_model(experiment, name="network", source_run_id=self.run_id, model_type="forestgaps")
             self.client.log_model_artifacts(model.model_id, folder)
         self.log_points([point for name in scores for point in self.points_at(name, step)], model_id=model.model_id)

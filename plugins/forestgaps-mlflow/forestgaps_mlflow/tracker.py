@@ -25,8 +25,8 @@ class MlflowConfig(ServiceSettings):
     Parameters: every setting of the run file and the version of each package. Curves: loss, learning rate and gradient norm at
     intervals, every score at the end of an epoch, a score of one height threshold such as `gap_iou@5m` as `gap_iou/5m`.
     Of the validation: pictures of its first tiles, confusion matrices, precision and recall as tables. Files: `run.toml`,
-    `versions.json`, and at the end the checkpoints `best.pt` and `last.pt`, and the network with its last scores. The axis
-    is completed optimizer steps. A resumed run continues the same run of MLflow.
+    `versions.json`, and at the end the checkpoints `best.safetensors` and `last.safetensors`, and the network with its last
+    scores. The axis is completed optimizer steps. A resumed run continues the same run of MLflow.
 
     An error of MLflow does not stop training. The first is printed on stderr. Points are kept and sent when the store answers
     again.

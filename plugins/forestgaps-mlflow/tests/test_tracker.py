@@ -137,7 +137,7 @@ def test_run_file_versions_and_checkpoints_are_kept_with_the_run(
         (tmp_path / "run" / name).write_text("#")
     train({"tracker": tracker, "keep": CheckpointEachEpoch(tmp_path / "run" / "checkpoints")}, epochs=1)
     assert files(tracker) == ["checkpoints", "run.toml", "versions.json"]
-    assert files(tracker, "checkpoints") == ["checkpoints/best.pt", "checkpoints/last.pt"]
+    assert files(tracker, "checkpoints") == ["checkpoints/best.safetensors", "checkpoints/last.safetensors"]
 
 
 def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], train: Callable[..., Any]) -> None:
@@ -160,11 +160,11 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    keep = CheckpointAtStep(tmp_path / "seven.pt", 7)
+    keep = CheckpointAtStep(tmp_path / "seven.safetensors", 7)
     whole, first, resumed = make("whole"), make("resumed"), make("resumed")
     train({"tracker": whole, "keep": keep}, epochs=2, about=ABOUT)
     train({"tracker": first, "keep": keep}, epochs=2, about=ABOUT)
-    train({"tracker": resumed, "keep": keep}, epochs=2, about=ABOUT, resume=tmp_path / "seven.pt")
+    train({"tracker": resumed, "keep": keep}, epochs=2, about=ABOUT, resume=tmp_path / "seven.safetensors")
     assert resumed.store.run_id == first.store.run_id
     assert curves(resumed) == curves(whole)
     assert not resumed.guard.reported

@@ -23,8 +23,9 @@ from torch import Tensor
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.bounded_reading import parse_json
 from forestgaps_core.files.checkpoint import wrong_parts
-from forestgaps_core.files.safe_loading import not_plain
-from forestgaps_core.inference.model_folder import import_safetensors, parse_weights, prepare_tensor
+from forestgaps_core.files.state_tree import find_unstorable
+from forestgaps_core.files.tensor_file import TensorFileError, pack_tensors, read_tensors
+from forestgaps_core.inference.model_folder import prepare_tensor
 from forestgaps_quantization.scales import INPUT_MOST, InputScale, weight_codes, weight_scales, weight_values
 
 FILE = "model.int8.safetensors"
@@ -67,8 +68,7 @@ def written(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], abou
             tensors[f"{layer}.input"] = torch.tensor([given[layer].scale, float(given[layer].zero_point)])
         else:
             tensors[name] = prepare_tensor(tensor, name, half=False)
-    data: bytes = import_safetensors().save(tensors, metadata={PLAN: json.dumps(about)})
-    return data
+    return pack_tensors(tensors, {PLAN: json.dumps(about)})
 
 
 def read(data: bytes, path: Path) -> Quantized:
@@ -79,8 +79,11 @@ def read(data: bytes, path: Path) -> Quantized:
     Raises:
         CheckpointError: Damaged, or not of this kind.
     """
-    tensors = parse_weights(data, path)
-    about = plan_in(data, path)
+    try:
+        tensors, texts = read_tensors(path, data)
+    except TensorFileError as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+    about = plan_in(texts, path)
     weights: dict[str, Tensor] = {}
     given: dict[str, InputScale] = {}
     for name, tensor in tensors.items():
@@ -115,14 +118,13 @@ def not_quantized(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str
     return ""
 
 
-def plan_in(data: bytes, path: Path) -> dict[str, Any]:
-    """The metadata; safetensors reads them from files only."""
+def plan_in(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """Return how to build the network, from the metadata."""
     try:
-        size = int.from_bytes(data[:8], "little")
-        about = parse_json(parse_json(data[8 : 8 + size].decode("utf-8"))["__metadata__"][PLAN])
+        about = parse_json(texts[PLAN])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say how to build its network: it was not written by forestgaps quantize") from error
-    wrong = not_plain(about) or ", ".join(place.removeprefix("about.") for place in wrong_parts(about))
+    wrong = find_unstorable(about) or ", ".join(place.removeprefix("about.") for place in wrong_parts(about))
     if wrong or "model" not in about["config"]:
         raise CheckpointError(f"{path} is damaged: what it says of its network is incomplete ({wrong or 'config.model'})")
     return dict(about)

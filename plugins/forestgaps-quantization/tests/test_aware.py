@@ -122,8 +122,8 @@ def test_a_resumed_run_goes_on_exactly(tmp_path: Path) -> None:
 
     aware, again, whole = (QuantizationAware(from_epoch=1, following=0.2) for _ in range(3))
     first = trained(aware, epochs=3, others={"stop": Stop(8)})
-    save_checkpoint(tmp_path / "here.pt", first.state_dict())
-    resumed = trained(again, epochs=3, resume=tmp_path / "here.pt", others={"stop": Stop(0)})
+    save_checkpoint(tmp_path / "here.safetensors", first.state_dict())
+    resumed = trained(again, epochs=3, resume=tmp_path / "here.safetensors", others={"stop": Stop(0)})
     straight = trained(whole, epochs=3, others={"stop": Stop(0)})
     assert (first.step, resumed.step) == (8, 15)
     for name, tensor in straight.model.state_dict().items():
@@ -170,5 +170,5 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
 def test_a_checkpoint_with_ranges_is_data_only(tmp_path: Path) -> None:
     aware = QuantizationAware()
     trainer = trained(aware, epochs=1)
-    save_checkpoint(tmp_path / "it.pt", trainer.state_dict())
-    assert learned(load_checkpoint(tmp_path / "it.pt")["callbacks"]) == learned({"aware": aware.state_dict()})
+    save_checkpoint(tmp_path / "it.safetensors", trainer.state_dict())
+    assert learned(load_checkpoint(tmp_path / "it.safetensors")["callbacks"]) == learned({"aware": aware.state_dict()})

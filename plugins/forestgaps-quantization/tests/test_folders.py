@@ -205,7 +205,7 @@ def checkpoint(path: Path, ranges: dict[str, Any]) -> Path:
 
 def test_ranges_that_training_learned_are_taken(tmp_path: Path) -> None:
     pytest.importorskip("forestgaps_landscapes")
-    run = checkpoint(tmp_path / "best.pt", {ONE: torch.tensor([0.0, 2.55, 0.01, 3.0])})
+    run = checkpoint(tmp_path / "best.safetensors", {ONE: torch.tensor([0.0, 2.55, 0.01, 3.0])})
     done = quantize_network(run, tmp_path / "out", tiles=4)
     assert (done.ranges, done.convolutions, done.tiles) == ("training", 1, 4)
     layer = load_predictor(tmp_path / "out").model.network.get_submodule(ONE)
@@ -220,7 +220,7 @@ def test_ranges_that_training_learned_are_taken(tmp_path: Path) -> None:
 def test_ranges_that_are_none_are_told(tmp_path: Path, ranges: dict[str, Any]) -> None:
     pytest.importorskip("forestgaps_landscapes")
     with pytest.raises(CheckpointError, match="the ranges that quantization_aware"):
-        quantize_network(checkpoint(tmp_path / "best.pt", ranges), tmp_path / "out", tiles=1)
+        quantize_network(checkpoint(tmp_path / "best.safetensors", ranges), tmp_path / "out", tiles=1)
     assert not (tmp_path / "out").exists()
 
 

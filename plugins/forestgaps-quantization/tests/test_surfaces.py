@@ -21,14 +21,14 @@ def run(**data: object) -> dict[str, object]:
 
 def test_a_run_gives_its_own_validation_tiles() -> None:
     pytest.importorskip("forestgaps_landscapes")
-    found = of_run(run(), Plugins.discover(), Path("best.pt"), 3)
+    found = of_run(run(), Plugins.discover(), Path("best.safetensors"), 3)
     assert [tuple(tile.dsm.shape) for tile in found] == [(1, 1, 32, 32)] * 3
     assert all(tile.dsm.isfinite().all() and tile.valid.any() for tile in found)
 
 
 def test_data_that_are_gone_are_told() -> None:
     with pytest.raises(CheckpointError, match=r"cannot be opened .*--calibrate-with DSM.tif"):
-        of_run(run(name="prepared_elsewhere"), Plugins.discover(), Path("best.pt"), 3)
+        of_run(run(name="prepared_elsewhere"), Plugins.discover(), Path("best.safetensors"), 3)
 
 
 @given(height=st.integers(1, 3000), width=st.integers(1, 3000), count=st.integers(1, 40))

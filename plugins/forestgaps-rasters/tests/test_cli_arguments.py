@@ -25,7 +25,7 @@ def run_folder(tmp_path) -> Path:
 
 def test_the_first_word_is_the_network_where_it_is_one(run_folder, tmp_path) -> None:
     dsm = tmp_path / "dsm.tif"
-    checkpoint = tmp_path / "best.pt"
+    checkpoint = tmp_path / "best.safetensors"
     checkpoint.touch()
     assert split_arguments([run_folder, dsm], None) == (run_folder, [dsm])
     assert split_arguments([checkpoint, dsm, dsm], None) == (checkpoint, [dsm, dsm])

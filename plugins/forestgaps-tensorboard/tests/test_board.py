@@ -67,11 +67,11 @@ def test_the_first_tiles_of_the_validation_are_drawn_for_each_threshold(tmp_path
 def test_a_resumed_run_hides_what_was_logged_after_its_checkpoint(tmp_path: Path, train: Callable[..., Any]) -> None:
     def run(folder: str, resume: Path | None = None) -> None:
         board = TensorBoard(tmp_path / folder, TensorBoardConfig(every=2, images=1))
-        train({"board": board, "keep": CheckpointAtStep(tmp_path / "seven.pt", 7)}, epochs=2, resume=resume)
+        train({"board": board, "keep": CheckpointAtStep(tmp_path / "seven.safetensors", 7)}, epochs=2, resume=resume)
 
     run("whole")
     run("resumed")
-    run("resumed", resume=tmp_path / "seven.pt")
+    run("resumed", resume=tmp_path / "seven.safetensors")
     whole, resumed = read(tmp_path / "whole"), read(tmp_path / "resumed")
     assert whole.Tags()["scalars"] == resumed.Tags()["scalars"]
     for tag in whole.Tags()["scalars"]:

@@ -16,6 +16,7 @@ import torch
 from attrs import frozen
 
 from forestgaps_core import hookimpl
+from forestgaps_core.files.checkpoint import read_state_file, write_state_file
 from forestgaps_core.testing.example_run import StandInTrainer
 from forestgaps_tracking.tracker import Tracker
 
@@ -38,13 +39,13 @@ class CheckpointAtStep:
 
 @frozen
 class CheckpointEachEpoch:
-    """A callback that writes `best.pt` and `last.pt` after each epoch."""
+    """A callback that writes `best.safetensors` and `last.safetensors` after each epoch."""
 
     folder: Path
 
     @hookimpl
     def epoch_end(self, trainer: Any) -> None:
-        for name in ("best.pt", "last.pt"):
+        for name in ("best.safetensors", "last.safetensors"):
             trainer.checkpoint(self.folder / name)
 
 
@@ -120,7 +121,7 @@ def train_until_killed(
 
     Args:
         settings: Module and class of the tracker's settings, `package.module:Name`.
-        folder: Run folder. The state of the tracker is written to `state.pt` in it.
+        folder: Run folder. The state of the tracker is written to `state.safetensors` in it.
         checkpoint_at: The step after which its state is written.
         killed_at: The last step. Losses are those of `halves`.
         environment: Of the process; absent: that of this one.
@@ -141,12 +142,13 @@ def log_and_die(settings: str, folder: str, checkpoint_at: str, killed_at: str) 
     log_steps(tracker, trainer, halves(range(1, min(int(checkpoint_at), int(killed_at)) + 1)))
     if int(checkpoint_at) <= int(killed_at):
         state: Any = tracker
-        torch.save(state.state_dict(), Path(folder) / "state.pt")
+        with (Path(folder) / "state.safetensors").open("wb") as file:
+            write_state_file(file, state.state_dict())
         log_steps(tracker, trainer, halves(range(int(checkpoint_at) + 1, int(killed_at) + 1)))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def resume_from_state(tracker: Any, folder: Path) -> None:
     """Load the state that `train_until_killed` wrote, if there is one."""
-    if (folder / "state.pt").exists():
-        tracker.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    if (folder / "state.safetensors").exists():
+        tracker.load_state_dict(read_state_file(folder / "state.safetensors"))

@@ -42,7 +42,9 @@ class TrackerSettings:
 class ServiceSettings(TrackerSettings):
     """The settings of trackers that also keep files."""
 
-    checkpoints: bool = field(default=True, metadata={"help": "Log the checkpoints best.pt and last.pt when training ends."})
+    checkpoints: bool = field(
+        default=True, metadata={"help": "Log the checkpoints best.safetensors and last.safetensors when training ends."}
+    )
     model: bool = field(default=True, metadata={"help": "Log the network with its last scores when training is complete."})
 
 
@@ -176,7 +178,7 @@ class ServiceTracker(Tracker):
         """Log the checkpoints, and the network if training is complete."""
         if self.config.checkpoints:
             folder = self.run_folder / "checkpoints"
-            self.store.log_checkpoints([folder / "best.pt", folder / "last.pt"])
+            self.store.log_checkpoints([folder / "best.safetensors", folder / "last.safetensors"])
         if self.config.model and not failed and trainer.scores and is_complete(trainer):
             self.store.log_network(network_of(trainer.state_dict()), trainer.scores, trainer.step)
 

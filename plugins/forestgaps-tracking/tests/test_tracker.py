@@ -101,9 +101,9 @@ def test_run_that_is_paused_is_not_complete(make: Callable[..., Any], train: Cal
 
 def test_interval_of_a_resumed_run_continues(make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path) -> None:
     whole, resumed = make(every=4), make(every=4)
-    keep = CheckpointAtStep(tmp_path / "seven.pt", 7)
+    keep = CheckpointAtStep(tmp_path / "seven.safetensors", 7)
     train({"log": whole, "keep": keep}, epochs=2)
-    train({"log": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.pt")
+    train({"log": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.safetensors")
     steps = [what for what in whole.store.logged if what[0] == "steps"]
     assert [step for _, step, _ in steps] == [4, 8]
     assert [what for what in resumed.store.logged if what[0] == "steps" and what[1] == 8] == steps[1:]

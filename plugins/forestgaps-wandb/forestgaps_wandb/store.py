@@ -185,8 +185,8 @@ class WandbStore:
         self.log_files("checkpoints", files)
 
     def log_network(self, network: Mapping[str, Any], scores: Mapping[str, float], step: int) -> None:
-        """Log `network.pt`, which is in the folder `wandb` of the run, with its scores."""
-        path = self.folder / "wandb" / "network.pt"
+        """Log `network.safetensors`, which is in the folder `wandb` of the run, with its scores."""
+        path = self.folder / "wandb" / "network.safetensors"
         save_checkpoint(path, network)
         self.log_files("model", [path], scores)
 

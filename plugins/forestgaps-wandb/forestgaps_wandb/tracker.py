@@ -27,8 +27,8 @@ class WandbConfig(ServiceSettings):
     Parameters: every setting of the run file and the version of each package. Curves: loss, learning rate and gradient norm at
     intervals, every score at the end of an epoch, a score of one height threshold such as `gap_iou@5m` as `gap_iou/5m`.
     Of the validation: pictures of its first tiles, confusion matrices, precision and recall as tables. Artifacts:
-    `run.toml` and `versions.json`, and at the end the checkpoints `best.pt` and `last.pt`, and the network with its last
-    scores. The axis is completed optimizer steps. A resumed run continues the same run of wandb.
+    `run.toml` and `versions.json`, and at the end the checkpoints `best.safetensors` and `last.safetensors`, and the network with
+    its last scores. The axis is completed optimizer steps. A resumed run continues the same run of wandb.
 
     `wandb sync` sends a run logged offline. An error of wandb does not stop training: the first is printed on stderr, and a run
     that should be online but has no connection or log-in when it starts is logged offline.

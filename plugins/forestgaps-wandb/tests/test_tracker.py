@@ -153,7 +153,7 @@ def test_run_file_versions_and_checkpoints_are_kept_with_the_run(
     found = artifacts(only_run(tracker))
     assert {kind: [file.path for file in found[kind].manifest.contents] for kind in found} == {
         "settings": ["run.toml", "versions.json"],
-        "checkpoints": ["best.pt", "last.pt"],
+        "checkpoints": ["best.safetensors", "last.safetensors"],
     }
     for artifact in found.values():
         for file in artifact.manifest.contents:
@@ -175,10 +175,10 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
 def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
-    keep = CheckpointAtStep(tmp_path / "seven.pt", 7)
+    keep = CheckpointAtStep(tmp_path / "seven.safetensors", 7)
     first, resumed = make(), make()
     train({"tracker": first, "keep": keep}, epochs=2)
-    train({"tracker": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.pt")
+    train({"tracker": resumed, "keep": keep}, epochs=2, resume=tmp_path / "seven.safetensors")
     runs = offline_runs(first.run_folder)
     assert [run.run.run_id for run in runs] == [first.store.run_id] * 2
     for name in ("steps/loss", "validation/loss", "validation/gaps/gap_fraction/2m"):

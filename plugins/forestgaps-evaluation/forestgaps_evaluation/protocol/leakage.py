@@ -170,7 +170,12 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
 def list_file_patterns(config: Config) -> list[str]:
     """Return patterns of what training writes into a folder: the record, checkpoints, and by label what callbacks write."""
     labels = [literal(label) for label in config.callbacks]
-    states = ("checkpoints/last.pt", "checkpoints/best.pt", f"checkpoints/best-epoch-{'[0-9]' * 4}.pt", "faults/step-[0-9]*.pt")
+    states = (
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+        f"checkpoints/best-epoch-{'[0-9]' * 4}.safetensors",
+        "faults/step-[0-9]*.safetensors",
+    )
     return [RECORD_FILE, *states, *(f"{label}{ending}" for label in labels for ending in ("", ".jsonl", "_*s.csv", "/*"))]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from attrs import frozen
 
 from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.inference.model_folder import is_network
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
@@ -133,13 +134,12 @@ def describe_output(thresholds: Sequence[float], levels: str) -> dict[str, Any]:
 
 
 def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
-    safe = network.weights.suffix == ".safetensors"
     return {
         "href": Path(os.path.relpath(network.weights.resolve(), beside.resolve())).as_posix(),
         "title": "Weights with the configuration they belong to",
-        "type": "application/octet-stream" + ("; application=safetensors" if safe else "; application=pytorch"),
-        "roles": ["mlm:model", "mlm:weights", "data", *([] if safe else ["mlm:checkpoint"])],
-        "mlm:artifact_type": "safetensors.torch.save_file" if safe else "torch.save",
+        "type": "application/octet-stream; application=safetensors",
+        "roles": ["mlm:model", "mlm:weights", "data", *([] if is_network(network.weights.parent) else ["mlm:checkpoint"])],
+        "mlm:artifact_type": "safetensors.torch.save_file",
         "raster:bands": [{"name": "dsm", "data_type": "float32", "unit": "m", "spatial_resolution": network.resolution_m}],
         "file:size": network.weights.stat().st_size,
         "file:checksum": SHA256 + sha256(network.weights),

@@ -10,7 +10,7 @@ from forestgaps_evaluation.counting.network import note_pixel_sizes, open_networ
 
 
 def test_a_checkpoint_file_brings_its_data(run, plugins):
-    folder, file = (open_network(place, device="cpu", plugins=plugins) for place in (run, run / "checkpoints" / "last.pt"))
+    folder, file = (open_network(place, device="cpu", plugins=plugins) for place in (run, run / "checkpoints" / "last.safetensors"))
     assert folder.config == file.config
     assert folder.checkpoint == file.checkpoint
     assert torch.equal(folder.data.test.read(0, 0).dsm, file.data.test.read(0, 0).dsm)

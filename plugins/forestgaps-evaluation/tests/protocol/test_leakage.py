@@ -91,15 +91,17 @@ def test_leakage_is_the_difference_on_the_tiles_that_were_kept(trained, plugins,
     assert found.tiles == 4
     assert found.blocks == len({index // 2 for index in kept})
     assert all(one.difference == one.mixed - one.spatial for one in found.differences)
-    mixed = open_network(tmp_path / "mixed" / "checkpoints" / "last.pt", device="cpu", plugins=plugins)
+    mixed = open_network(tmp_path / "mixed" / "checkpoints" / "last.safetensors", device="cpu", plugins=plugins)
     weights = [network.predictor.model.state_dict() for network in (mixed, trained)]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0]), "it learned from other tiles"
     assert not (tmp_path / "mixed" / "run.toml").exists(), "no run folder that could be mistaken for one"
     assert "half of its test tiles" in json.loads((tmp_path / "mixed" / RECORD_FILE).read_text())["not_a_score"]
-    before = (tmp_path / "mixed" / "checkpoints" / "last.pt").stat().st_mtime_ns
+    before = (tmp_path / "mixed" / "checkpoints" / "last.safetensors").stat().st_mtime_ns
     assert caplog.text == "", "every file of the folder has a name that the draft listed"
     assert measure_leakage(trained, spatial, tmp_path / "mixed", plugins, resamples=100) == found
-    assert (tmp_path / "mixed" / "checkpoints" / "last.pt").stat().st_mtime_ns == before, "a finished one is not trained again"
+    assert (tmp_path / "mixed" / "checkpoints" / "last.safetensors").stat().st_mtime_ns == before, (
+        "a finished one is not trained again"
+    )
 
 
 def test_a_folder_of_something_else_is_left_alone(trained, plugins, tmp_path, run):

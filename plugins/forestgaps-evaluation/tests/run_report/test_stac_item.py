@@ -37,7 +37,7 @@ def test_the_weights_are_named_from_beside_it_with_their_checksum(item, trained,
     data = trained.checkpoint.read_bytes()
     assert asset["file:size"] == len(data)
     assert asset["file:checksum"] == "1220" + hashlib.sha256(data).hexdigest()
-    assert asset["mlm:artifact_type"] == "torch.save"
+    assert asset["mlm:artifact_type"] == "safetensors.torch.save_file"
 
 
 def test_no_place_of_this_machine_is_told_but_in_the_link(item):

@@ -53,7 +53,7 @@ def test_loss_score_and_rate_are_drawn(folder):
 
 def test_a_run_without_a_log_has_none(tmp_path):
     assert read_training_log(tmp_path) is None
-    assert read_training_log(tmp_path / "best.pt") is None
+    assert read_training_log(tmp_path / "best.safetensors") is None
     (tmp_path / "log.jsonl").write_text('{"row": "step", "train/loss": 1}\n[1]\n')
     assert read_training_log(tmp_path) is None
 

@@ -23,8 +23,9 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="[RUN] DSM...",
-            help="Trained network: a run folder, a model folder, a checkpoint (.pt) or the name of an installed one. Then surface "
-            "models in meters: a GeoTIFF or VRT, several, a folder of them, or a list (.txt). Without RUN: that of --network.",
+            help="Trained network: a run folder, a model folder, a checkpoint (.safetensors) or the name of an "
+            "installed one. Then surface models in meters: a GeoTIFF or VRT, several, a folder of them, or a list (.txt). "
+            "Without RUN: that of --network.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("gaps"),
