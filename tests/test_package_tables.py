@@ -22,12 +22,13 @@ NO_CODE = {"forestgaps_recipes", "forestgaps_networks"}  # their tables name fil
 COMPONENT_HOOKS = {kind.hook for kind in KINDS.values()}
 # Names that people look for in the package itself, beside the classes of its tables.
 EXPORTS = {
-    "forestgaps_evaluation": ("Tallies",),
+    "forestgaps_evaluation": ("TileCounts", "count_tiles"),
     "forestgaps_landscapes": ("Landscape", "Landscapes", "Settings", "simulate"),
     "forestgaps_losses": ("CombinedFocalDiceLoss",),
     "forestgaps_metrics": ("BoundaryScore", "Calibration", "ConfusionMatrix", "Curves", "GapObjects", "GridCells", "Heights"),
     "forestgaps_models": ("UNet", "View", "measure_cost"),
     "forestgaps_normalization": ("GroupNormConfig", "convert_normalization"),
+    "forestgaps_optimizers": ("AdamW", "can_fuse", "parameter_groups"),
     "forestgaps_rasters": ("Rasters", "Site", "predict_raster", "prepare_sites"),
     "forestgaps_schedulers": ("Plateau", "WarmupCosine"),
 }
@@ -35,6 +36,7 @@ WHOLE_TABLES = {
     "forestgaps_losses": "LOSSES",
     "forestgaps_models": "MODELS",
     "forestgaps_normalization": "NORMALIZATIONS",
+    "forestgaps_optimizers": "OPTIMIZERS",
     "forestgaps_schedulers": "SCHEDULERS",
 }
 

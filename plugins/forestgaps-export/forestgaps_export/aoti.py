@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.inference.engines import ExportedNetwork
-from forestgaps_export.tracing import Traced, first_line, quiet
+from forestgaps_export.tracing import TracedNetwork, get_first_line, silence_logs
 
 FILE = "model.pt2"
 COMPILERS = ("g++", "clang++", "c++", "cl")
 INSTRUCTIONS = ("amx", "avx", "fma", "asimd", "sve")  # beginnings of the words a compiled network may depend on
 
 
-def aoti_program(traced: Traced) -> bytes:
+def compile_program(graph: TracedNetwork) -> bytes:
     """The graph, compiled for this processor, with the number of threads left open.
 
     Raises:
@@ -38,12 +38,14 @@ def aoti_program(traced: Traced) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, FILE)
         try:
-            with torch.no_grad(), quiet():
+            with torch.no_grad(), silence_logs():
                 torch._inductor.aoti_compile_and_package(
-                    traced.graph, package_path=str(file), inductor_configs={"cpp.dynamic_threads": True}
+                    graph.graph, package_path=str(file), inductor_configs={"cpp.dynamic_threads": True}
                 )
         except Exception as error:  # of the compiler it calls, too
-            raise CheckpointError(f"the network cannot be compiled: {first_line(error)}; --to onnx needs no compiler") from error
+            raise CheckpointError(
+                f"the network cannot be compiled: {get_first_line(error)}; --to onnx needs no compiler"
+            ) from error
         return file.read_bytes()
 
 
@@ -65,16 +67,16 @@ def compiler() -> str | None:
     return next((found for name in ((named,) if named else COMPILERS) if (found := shutil.which(name))), None)
 
 
-def machine() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
     """What a compiled network depends on: torch to the letter, the operating system, and the processor's instructions."""
     return {
         "torch": str(torch.__version__),
         "system": f"{platform.system()} {platform.machine()}",
-        "instructions": " ".join(instructions()),
+        "instructions": " ".join(list_instructions()),
     }
 
 
-def instructions() -> list[str]:
+def list_instructions() -> list[str]:
     """Vector instructions of this processor; where the system does not list them, the set torch takes."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
@@ -89,7 +91,7 @@ def refuse_other_machines(made_with: Mapping[str, str]) -> None:
     Raises:
         CheckpointError: The network was compiled for something this machine is not.
     """
-    here = machine()
+    here = describe_machine()
     for what in ("torch", "system"):
         if made_with.get(what) != here[what]:
             raise CheckpointError(
@@ -112,7 +114,7 @@ class Aoti:
     def open(self, data: bytes, program: Program) -> nn.Module:
         refuse_other_machines(program.made_with)
         network = AotiNetwork(data, program)
-        network.compiled()
+        network.load_library()
         return network
 
 
@@ -124,7 +126,7 @@ class AotiNetwork(ExportedNetwork):
         self.turn = threading.Lock()
         self.loaded: Callable[[Tensor, Tensor, Tensor], Any] | None = None
 
-    def compiled(self) -> Callable[[Tensor, Tensor, Tensor], Any]:
+    def load_library(self) -> Callable[[Tensor, Tensor, Tensor], Any]:
         with self.turn:
             if self.loaded is None:
                 refuse_other_machines(self.program.made_with)  # it may have been sent to another machine
@@ -132,12 +134,12 @@ class AotiNetwork(ExportedNetwork):
                     file = Path(folder, FILE)
                     file.write_bytes(self.data)
                     try:
-                        with quiet():
+                        with silence_logs():
                             self.loaded = torch._inductor.aoti_load_package(str(file))
                     except Exception as error:  # whatever the damaged part happens to break
-                        raise CheckpointError(f"{self.program.file} cannot be loaded: {first_line(error)}") from error
+                        raise CheckpointError(f"{self.program.file} cannot be loaded: {get_first_line(error)}") from error
             return self.loaded
 
     def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        found: Tensor = self.compiled()(dsm.float(), valid, thresholds.float())
+        found: Tensor = self.load_library()(dsm.float(), valid, thresholds.float())
         return found

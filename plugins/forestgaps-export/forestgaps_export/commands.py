@@ -26,7 +26,7 @@ def export(
     It maps tiles of any size (rows and columns are multiples of a number that is printed) at any thresholds. Its results are
     compared with those of torch before the folder is written, at sizes and thresholds it was not traced with.
     """
-    from forestgaps_export.comparison import said
+    from forestgaps_export.comparison import describe_difference
     from forestgaps_export.folders import export_network
 
     done = export_network(run, out, to, checkpoint=checkpoint)
@@ -46,7 +46,7 @@ def export(
             )
         )
         return
-    typer.echo(f"probabilities differ from those of torch by {said(done.difference)}")
+    typer.echo(f"probabilities differ from those of torch by {describe_difference(done.difference)}")
     typer.echo(f"tiles may have any rows and columns that are multiples of {done.program.multiple}")
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
     print_next(format_command("predict", "DSM.tif", "--network", out, "--engine", done.program.engine, "--out", "maps"))

@@ -14,7 +14,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_export.tracing import Tensors, Traced, question
+from forestgaps_export.tracing import Tensors, TracedNetwork, make_inputs
 
 # Of a probability, where there is data.
 TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ class Difference:
     beyond: float
 
 
-def compared(network: nn.Module, exported: nn.Module, graph: Traced) -> Difference:
+def compare_networks(network: nn.Module, exported: nn.Module, graph: TracedNetwork) -> Difference:
     """Over sizes and thresholds the network was not traced with.
 
     Raises:
@@ -45,7 +45,9 @@ def compared(network: nn.Module, exported: nn.Module, graph: Traced) -> Differen
     """
     with torch.inference_mode():
         found = [
-            differing(network, exported, question(samples, down * graph.multiple, across * graph.multiple, count, seed=samples))
+            measure_difference(
+                network, exported, make_inputs(samples, down * graph.multiple, across * graph.multiple, count, seed=samples)
+            )
             for samples, down, across, count in TRIED
         ]
     for difference, (samples, down, across, _) in zip(found, TRIED, strict=True):
@@ -59,7 +61,7 @@ def compared(network: nn.Module, exported: nn.Module, graph: Traced) -> Differen
     return Difference(max(difference.largest for difference in found), max(difference.beyond for difference in found))
 
 
-def differing(network: nn.Module, exported: nn.Module, asked: Tensors) -> Difference:
+def measure_difference(network: nn.Module, exported: nn.Module, asked: Tensors) -> Difference:
     dsm, valid, thresholds = asked
     found, expected = exported(*asked).sigmoid(), network(*asked).sigmoid()
     largest = ((found - expected).abs() * valid).max().item()
@@ -67,20 +69,20 @@ def differing(network: nn.Module, exported: nn.Module, asked: Tensors) -> Differ
         return Difference(largest, largest)
     low, high = expected, expected
     for turn, (bits, upwards) in enumerate(MOVED):
-        again = network(moved(dsm, valid, bits, upwards, turn), valid, thresholds).sigmoid()
+        again = network(shift_last_bits(dsm, valid, bits, upwards, turn), valid, thresholds).sigmoid()
         low, high = low.minimum(again), high.maximum(again)
     beyond = ((low - found).maximum(found - high).clamp(min=0) * valid).max().item()
     return Difference(largest, beyond)
 
 
-def moved(dsm: Tensor, valid: Tensor, bits: int, upwards: float, seed: int) -> Tensor:
+def shift_last_bits(dsm: Tensor, valid: Tensor, bits: int, upwards: float, seed: int) -> Tensor:
     """Each elevation where there is data so many last bits of float32 up or down, by chance."""
     up = torch.rand(dsm.shape, generator=torch.Generator().manual_seed(seed)) < upwards
     integers = dsm.view(torch.int32) + bits * (2 * up.int() - 1)
     return torch.where(valid, integers.view(torch.float32), dsm)
 
 
-def said(difference: Difference) -> str:
+def describe_difference(difference: Difference) -> str:
     """In words, for people."""
     if difference.largest <= TOLERANCE:
         return f"at most {difference.largest:.1g}"

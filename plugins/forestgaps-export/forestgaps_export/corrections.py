@@ -14,14 +14,14 @@ from typing import Any
 LOWEST, MINUS_INFINITY, ONE = "forestgaps_lowest", "forestgaps_minus_infinity", "forestgaps_one"  # constants in the graph
 
 
-def corrected(model: Any) -> int:
+def correct_graph(model: Any) -> int:
     """Change an `onnx.ModelProto` in place; returns how many operations were replaced."""
     import numpy as np
     from onnx import numpy_helper
 
     graph = model.graph
     before = list(graph.node)
-    after = [new for node in before for new in in_place_of(node)]
+    after = [new for node in before for new in replace_node(node)]
     del graph.node[:]
     graph.node.extend(after)
     for name, value in ((LOWEST, np.finfo(np.float32).min), (MINUS_INFINITY, -np.inf), (ONE, 1.0)):
@@ -29,7 +29,7 @@ def corrected(model: Any) -> int:
     return sum(node.op_type in ("MaxPool", "Sigmoid") for node in before)
 
 
-def in_place_of(node: Any) -> Iterator[Any]:
+def replace_node(node: Any) -> Iterator[Any]:
     """The nodes that compute what torch would."""
     from onnx import NodeProto, helper
 

@@ -48,11 +48,11 @@ class OnnxNetwork(ExportedNetwork):
     def session(self, threads: int) -> Any:
         with self.turn:
             if threads not in self.sessions:
-                self.sessions[threads] = self.new_session(threads)
+                self.sessions[threads] = self.open_session(threads)
             return self.sessions[threads]
 
-    def new_session(self, threads: int) -> Any:
-        runtime = needed("onnxruntime")
+    def open_session(self, threads: int) -> Any:
+        runtime = import_package("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3  # errors; they are raised too
@@ -65,7 +65,7 @@ class OnnxNetwork(ExportedNetwork):
             raise CheckpointError(f"onnxruntime cannot run {self.program.file}: {found}") from error
 
 
-def needed(module: str) -> Any:
+def import_package(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
@@ -78,7 +78,7 @@ def refuse_other_files(data: bytes) -> None:
     Raises:
         CheckpointError: It names one, or is no ONNX.
     """
-    onnx = needed("onnx")
+    onnx = import_package("onnx")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

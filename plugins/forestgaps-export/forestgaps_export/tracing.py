@@ -27,15 +27,15 @@ Tensors = tuple[Tensor, Tensor, Tensor]
 
 
 @frozen(eq=False)
-class Traced:
-    """A graph of (dsm, valid, thresholds) to logits, and the number that rows and columns are multiples of."""
+class TracedNetwork:
+    """A graph from (dsm, valid, thresholds) to logits. Rows and columns must be multiples of `multiple`."""
 
     graph: ExportedProgram
     multiple: int
 
 
-def traced(network: nn.Module) -> Traced:
-    """The graph of a network in evaluation mode, on the CPU.
+def trace_network(network: nn.Module) -> TracedNetwork:
+    """Return the graph of a network in evaluation mode, on the CPU.
 
     Raises:
         CheckpointError: It cannot be traced; the message has the reason torch gives.
@@ -43,15 +43,17 @@ def traced(network: nn.Module) -> Traced:
     reason = ""
     for multiple in MULTIPLES:
         try:
-            with torch.no_grad(), quiet():
-                graph = torch.export.export(network, question(2, 3 * multiple, 4 * multiple, 3), dynamic_shapes=sizes(multiple))
+            with torch.no_grad(), silence_logs():
+                graph = torch.export.export(
+                    network, make_inputs(2, 3 * multiple, 4 * multiple, 3), dynamic_shapes=make_dynamic_shapes(multiple)
+                )
                 follow = graph.module()
                 for rows, columns in FOLLOWED:
-                    follow(*question(1, rows * multiple, columns * multiple, 2))
-            return Traced(graph, multiple)
+                    follow(*make_inputs(1, rows * multiple, columns * multiple, 2))
+            return TracedNetwork(graph, multiple)
         except Exception as error:  # torch raises what the operation at hand raises
-            reason = first_line(error)
-            if not decided_by_size(error):
+            reason = get_first_line(error)
+            if not depends_on_size(error):
                 break
     raise CheckpointError(
         f"{type(network).__name__} cannot be exported: {reason}. Torch must be able to follow its forward pass without running "
@@ -59,19 +61,19 @@ def traced(network: nn.Module) -> Traced:
     )
 
 
-def decided_by_size(error: BaseException) -> bool:
-    """Whether a graph for larger multiples may still come about."""
-    return any(said in str(error) for said in ("Constraints violated", "specialized", "Guard failed"))
+def depends_on_size(error: BaseException) -> bool:
+    """Return whether tracing with a larger multiple may succeed."""
+    return any(phrase in str(error) for phrase in ("Constraints violated", "specialized", "Guard failed"))
 
 
-def sizes(multiple: int) -> tuple[dict[int, object], ...]:
+def make_dynamic_shapes(multiple: int) -> tuple[dict[int, object], ...]:
     samples, count = Dim("samples", min=1, max=MOST), Dim("count", min=1, max=MOST)
     rows, columns = (multiple * Dim(name, min=1, max=MOST // multiple) for name in ("row_steps", "column_steps"))
     return ({0: samples, 2: rows, 3: columns}, {0: samples, 2: rows, 3: columns}, {0: samples, 1: count})
 
 
-def question(samples: int, rows: int, columns: int, count: int, seed: int = 0) -> Tensors:
-    """A rough surface at 400 m with holes, and ascending thresholds, other ones for each sample."""
+def make_inputs(samples: int, rows: int, columns: int, count: int, seed: int = 0) -> Tensors:
+    """Return a rough surface at 400 m with holes, and ascending thresholds, different for each sample."""
     random = torch.Generator().manual_seed(seed)
     slope = torch.linspace(0, 30, columns)
     dsm = 400 + slope + 25 * torch.rand((samples, 1, rows, columns), generator=random)
@@ -83,14 +85,14 @@ def question(samples: int, rows: int, columns: int, count: int, seed: int = 0) -
     return filled, valid, thresholds
 
 
-def first_line(error: BaseException) -> str:
+def get_first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without what tracers and compilers tell their own developers."""
+def silence_logs() -> Iterator[None]:
+    """Silence the messages of tracers and compilers for their own developers."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

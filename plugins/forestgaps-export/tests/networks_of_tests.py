@@ -39,18 +39,18 @@ def network(name: str, normalization: Any = nn.BatchNorm2d, **settings: Any) -> 
     assert not problems
     available = {"resolution_m": lambda: 1.0, "thresholds": lambda: (2.0, 5.0), "normalization": lambda: normalization}
     torch.manual_seed(0)
-    made: nn.Module = build("model", config, available)
+    model: nn.Module = build("model", config, available)
     with torch.no_grad():
-        for weights in made.parameters():
+        for weights in model.parameters():
             if not weights.any():
                 weights.normal_(std=0.1)
             elif weights.dim() > 1:
                 weights.mul_(2.0)  # as torch begins, what is deep inside hardly reaches the logits
-        for layer in made.modules():
+        for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.running_mean.normal_(std=0.2)
                 layer.running_var.uniform_(0.5, 2.0)
-    return made.eval()
+    return model.eval()
 
 
 def network_folder(folder: Path, name: str, calibration: dict[str, float] | None = None) -> Path:

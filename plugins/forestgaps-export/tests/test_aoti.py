@@ -9,7 +9,7 @@ from forestgaps_export import aoti
 
 
 def opened(data: bytes = b"code", **changes: str) -> None:
-    made_with = aoti.machine() | changes
+    made_with = aoti.describe_machine() | changes
     aoti.Aoti().open(
         data, Program(engine="aoti", file="model.pt2", sha256=compute_sha256(data), bytes=len(data), made_with=made_with)
     )
@@ -39,4 +39,4 @@ def test_without_a_compiler_the_sentence_says_what_to_install(monkeypatch: pytes
     monkeypatch.delenv("CXX", raising=False)
     assert aoti.compiler() is None
     with pytest.raises(CheckpointError, match=r"needs a C\+\+ compiler"):
-        aoti.aoti_program(None)  # type: ignore[arg-type]  # it does not come to that
+        aoti.compile_program(None)  # type: ignore[arg-type]  # it does not come to that

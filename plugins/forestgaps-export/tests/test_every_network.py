@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Program
 from forestgaps_core.inference.model_folder import compute_sha256
 from forestgaps_export import aoti
-from forestgaps_export.tracing import Traced, question, traced
+from forestgaps_export.tracing import TracedNetwork, make_inputs, trace_network
 
 TOLERANCE = 1e-4  # of a probability, where there is data
 ASKED = [(1, 64, 64, 1), (3, 96, 64, 5), (2, 64, 160, 2), (1, 160, 96, 9)]
@@ -26,8 +26,8 @@ EVERYTHING = os.environ.get("FORESTGAPS_EXPORTS") == "all"
 
 
 @cache
-def graph(name: str) -> Traced:
-    return traced(network(name))
+def graph(name: str) -> TracedNetwork:
+    return trace_network(network(name))
 
 
 def program(name: str, engine: str, data: bytes, made_with: dict[str, str]) -> Program:
@@ -40,7 +40,7 @@ def largest_difference(name: str, exported: Callable[[Tensor, Tensor, Tensor], T
     original, worst = network(name), 0.0
     with torch.inference_mode():
         for samples, rows, columns, count in ASKED:
-            asked = question(samples, rows, columns, count, seed=rows)
+            asked = make_inputs(samples, rows, columns, count, seed=rows)
             expected, found = original(*asked), exported(*asked)
             assert found.shape == (samples, count, rows, columns)
             assert expected.std() > 1e-3, "logits that say nothing compare nothing"
@@ -79,6 +79,6 @@ def test_as_onnx(name: str) -> None:
 @pytest.mark.parametrize("name", SMALL if EVERYTHING else ["plain_unet"])
 def test_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))  # torch's compiler adds to it
-    data = aoti.aoti_program(graph(name))
-    exported = aoti.Aoti().open(data, program(name, "aoti", data, aoti.machine()))
+    data = aoti.compile_program(graph(name))
+    exported = aoti.Aoti().open(data, program(name, "aoti", data, aoti.describe_machine()))
     assert largest_difference(name, exported) <= TOLERANCE

@@ -16,7 +16,7 @@ from forestgaps_core import load_predictor
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError
 from forestgaps_core.files.drafts import draft_name, hold_draft
 from forestgaps_export.folders import export_network
-from forestgaps_export.tracing import question
+from forestgaps_export.tracing import make_inputs
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -49,7 +49,7 @@ def exported(original: Path, messages: list[logging.LogRecord]) -> Path:
 
 
 def test_a_folder_maps_like_the_network_it_came_from(original: Path, exported: Path) -> None:
-    dsm, valid, _ = question(2, 64, 96, 1)
+    dsm, valid, _ = make_inputs(2, 64, 96, 1)
     expected, found = load_predictor(original, device="cpu"), load_predictor(exported)
     assert (found.thresholds, found.resolution_m, found.calibration) == (
         expected.thresholds,
@@ -71,7 +71,7 @@ def test_it_holds_no_path_and_says_what_it_is(exported: Path) -> None:
 
 
 def test_it_goes_to_other_processes_and_answers_there_to_the_bit(exported: Path) -> None:
-    dsm, valid, _ = question(1, 64, 64, 1)
+    dsm, valid, _ = make_inputs(1, 64, 64, 1)
     predictor = load_predictor(exported)
     assert torch.equal(pickle.loads(pickle.dumps(predictor))(dsm, valid), predictor(dsm, valid))
 
@@ -81,7 +81,7 @@ def test_what_tells_it_from_other_networks_is_its_checksum(exported: Path) -> No
 
 
 def test_sides_it_was_not_made_for_are_told(exported: Path) -> None:
-    dsm, valid, _ = question(1, 63, 64, 1)
+    dsm, valid, _ = make_inputs(1, 63, 64, 1)
     with pytest.raises(DataError, match=r"63 x 64 pixels, and the network was exported for multiples of \d+"):
         load_predictor(exported)(dsm, valid)
 

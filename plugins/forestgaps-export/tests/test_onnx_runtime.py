@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.inference.model_folder import compute_sha256
-from forestgaps_export.corrections import corrected
+from forestgaps_export.corrections import correct_graph
 from forestgaps_export.onnx_runtime import OnnxRuntime
 
 
@@ -36,7 +36,7 @@ def answer(model: onnx.ModelProto, x: torch.Tensor) -> torch.Tensor:
 def test_sigmoids_keep_their_relative_precision_at_both_ends() -> None:
     x = torch.linspace(-80, 80, 4001)
     model = one_operation("Sigmoid", (1,))
-    assert corrected(model) == 1
+    assert correct_graph(model) == 1
     torch.testing.assert_close(answer(model, x), x.sigmoid(), rtol=2e-6, atol=0)
 
 
@@ -44,7 +44,7 @@ def test_a_maximum_of_nothing_but_minus_infinity_is_minus_infinity() -> None:
     x = torch.full((1, 1, 4, 4), -torch.inf)
     x[..., 2:, 2:] = 7.0
     model = one_operation("MaxPool", (1, 1, 4, 4), kernel_shape=[2, 2], strides=[2, 2])
-    corrected(model)
+    correct_graph(model)
     assert torch.equal(answer(model, x), torch.nn.functional.max_pool2d(x, 2))
 
 

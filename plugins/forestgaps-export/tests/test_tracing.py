@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_export.tracing import traced
+from forestgaps_export.tracing import trace_network
 
 
 class Halving(nn.Module):
@@ -25,16 +25,16 @@ class Deciding(nn.Module):
 
 
 def test_the_multiple_is_the_smallest_that_leaves_nothing_to_decide() -> None:
-    assert traced(Halving()).multiple == 32
+    assert trace_network(Halving()).multiple == 32
 
 
 def test_a_network_that_cannot_be_followed_is_told_with_the_reason() -> None:
     with pytest.raises(CheckpointError, match=r"Deciding cannot be exported: .*no decision on values"):
-        traced(Deciding())
+        trace_network(Deciding())
 
 
 def test_one_graph_takes_any_number_of_samples_and_thresholds() -> None:
-    graph = traced(Halving()).graph.module()
+    graph = trace_network(Halving()).graph.module()
     for samples, count in ((1, 1), (5, 7)):
         assert graph(torch.ones(samples, 1, 64, 32), torch.ones(samples, 1, 64, 32) > 0, torch.ones(samples, count)).shape == (
             samples,

@@ -11,8 +11,8 @@ from attrs.validators import and_, ge, gt, le
 from torch import Tensor, nn
 
 from forestgaps_core import ConfigError, hookimpl
-from forestgaps_quantization.choosing import Watching
-from forestgaps_quantization.ranges import LEARNED, quiet, torchao
+from forestgaps_quantization.choosing import CallRecorder
+from forestgaps_quantization.ranges import LEARNED, import_torchao, silence_logs
 from forestgaps_quantization.scales import INPUT_MOST, LEAST, WEIGHT_MOST, weight_scales
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class QuantizationAware:
     keep: tuple[str, ...] = ()
     ranges: dict[str, Tensor] = field(factory=dict, init=False)  # by convolution: low, high, scale, zero point
     roundings: dict[str, nn.Module] = field(factory=dict, init=False)
-    watching: Watching | None = field(default=None, init=False)
+    watching: CallRecorder | None = field(default=None, init=False)
     undo: list[Callable[[], object]] = field(factory=list, init=False)
 
     @hookimpl
@@ -77,7 +77,7 @@ class QuantizationAware:
     def seen_by(self, trainer: Trainer) -> list[str]:
         """Which convolutions to round, by one answer of the network about a made-up surface."""
         model, device = trainer.model, trainer.device
-        watching, training = Watching(model), model.training
+        watching, training = CallRecorder(model), model.training
         levels = trainer.about.get("config", {}).get("thresholds", {}).get("values", (2.0, 5.0))
         rows = torch.linspace(400, 430, 128, device=device)[:, None].expand(1, 1, 128, 128).contiguous()
         try:
@@ -85,7 +85,7 @@ class QuantizationAware:
                 model.eval()(rows, torch.ones_like(rows, dtype=torch.bool), torch.tensor([list(levels)], device=device))
         finally:
             model.train(training)
-            names = watching.chosen(frozenset(self.keep))
+            names = watching.choose_layers(frozenset(self.keep))
         if not names:
             raise ConfigError(
                 "quantization_aware: no convolution of this network is worth quantizing, or all are kept", "callbacks"
@@ -94,11 +94,11 @@ class QuantizationAware:
 
     def begin(self, trainer: Trainer, names: list[str]) -> None:
         """Round from now on."""
-        kinds = torchao()
+        kinds = import_torchao()
         for name in names:
             layer = trainer.model.get_submodule(name)
             assert isinstance(layer, nn.Conv2d)
-            with quiet():
+            with silence_logs():
                 rounding = kinds.FusedMovingAvgObsFakeQuantize(
                     observer=kinds.MovingAverageMinMaxObserver,
                     quant_min=0,
@@ -108,7 +108,7 @@ class QuantizationAware:
                     averaging_constant=self.following,
                 ).to(trainer.device)
             if name in self.ranges:
-                put(rounding, self.ranges[name])
+                write_range(rounding, self.ranges[name])
             self.roundings[name] = rounding
             self.undo.append(layer.register_forward_pre_hook(rounding_inputs(rounding)).remove)
             self.undo.append(rounding_weights(layer))
@@ -116,10 +116,10 @@ class QuantizationAware:
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
         if self.roundings and trainer.processes.count > 1:  # each has seen its own share of the batch
-            together = torch.stack([taken(rounding) for rounding in self.roundings.values()])
+            together = torch.stack([read_range(rounding) for rounding in self.roundings.values()])
             trainer.processes.sum([together])
-            for rounding, row in zip(self.roundings.values(), of_mean_ranges(together / trainer.processes.count), strict=True):
-                put(rounding, row)
+            for rounding, row in zip(self.roundings.values(), average_ranges(together / trainer.processes.count), strict=True):
+                write_range(rounding, row)
 
     @hookimpl(trylast=True)
     def fit_end(self) -> None:
@@ -130,28 +130,28 @@ class QuantizationAware:
         self.roundings.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        now = {name: taken(rounding).cpu() for name, rounding in self.roundings.items()}
+        now = {name: read_range(rounding).cpu() for name, rounding in self.roundings.items()}
         return {LEARNED: now or dict(self.ranges)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ranges = {str(name): row.detach().clone() for name, row in state[LEARNED].items()}
 
 
-def taken(rounding: Any) -> Tensor:
+def read_range(rounding: Any) -> Tensor:
     """Low, high, scale and zero point, (4,) float32."""
     observer = rounding.activation_post_process
     parts = (observer.min_val, observer.max_val, rounding.scale, rounding.zero_point)
     return torch.stack([part.detach().float().reshape(()) for part in parts])
 
 
-def of_mean_ranges(rows: Tensor) -> Tensor:
+def average_ranges(rows: Tensor) -> Tensor:
     """The same with scale and zero point made anew of low and high, (n, 4)."""
     low, high = rows[:, 0].clamp(max=0), rows[:, 1].clamp(min=0)
     scale = ((high - low) / INPUT_MOST).clamp(min=LEAST)
     return torch.stack([rows[:, 0], rows[:, 1], scale, (-low / scale).round().clamp(0, INPUT_MOST)], dim=1)
 
 
-def put(rounding: Any, row: Tensor) -> None:
+def write_range(rounding: Any, row: Tensor) -> None:
     observer, (low, high, scale, zero_point) = rounding.activation_post_process, row.to(rounding.scale.device)
     observer.min_val.copy_(low)
     observer.max_val.copy_(high)

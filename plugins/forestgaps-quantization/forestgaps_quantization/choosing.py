@@ -20,8 +20,8 @@ from torch import Tensor, nn
 FEWEST = 32  # planes
 
 
-class Watching:
-    """Notes which convolutions of a network are called, until `chosen` is asked.
+class CallRecorder:
+    """Notes which convolutions of a network are called, until `choose_layers` is asked.
 
     Attributes:
         called: Names, in the order of their calls.
@@ -33,12 +33,12 @@ class Watching:
         self.first: Tensor | None = None  # kept, so that no other tensor takes its place in memory
         self.early: set[str] = set()
         self.hooks = [
-            layer.register_forward_pre_hook(self.noting(name))
+            layer.register_forward_pre_hook(self.make_recording_hook(name))
             for name, layer in network.named_modules()
             if isinstance(layer, nn.Conv2d)
         ]
 
-    def noting(self, name: str) -> Callable[[nn.Module, Any], None]:
+    def make_recording_hook(self, name: str) -> Callable[[nn.Module, Any], None]:
         def note(layer: nn.Module, given: Any) -> None:
             x = given[0]
             if self.first is None:
@@ -49,7 +49,7 @@ class Watching:
 
         return note
 
-    def chosen(self, keep: frozenset[str] = frozenset()) -> list[str]:
+    def choose_layers(self, keep: frozenset[str] = frozenset()) -> list[str]:
         """Names of the convolutions to quantize, in the order of their calls. Watching ends.
 
         Args:
@@ -66,11 +66,11 @@ class Watching:
             and name not in last
             and self.called.count(name) == 1
             and not any(name == kept or name.startswith(f"{kept}.") for kept in keep)
-            and quantizable(self.network.get_submodule(name))
+            and is_quantizable(self.network.get_submodule(name))
         ]
 
 
-def quantizable(layer: nn.Module) -> bool:
+def is_quantizable(layer: nn.Module) -> bool:
     """Whether a layer is a convolution of a kind and size that integers serve."""
     return (
         type(layer) is nn.Conv2d

@@ -42,7 +42,7 @@ def quantize(
     quantization_aware has learned. The loss of accuracy is measured on other tiles than those that set the ranges, and printed.
     """
     from forestgaps_core.errors import ConfigError
-    from forestgaps_quantization.folders import quantize_network, sentences
+    from forestgaps_quantization.folders import describe_result, quantize_network
 
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
     given = list_given_options(reading, skip_checks=skip_checks)
@@ -78,7 +78,7 @@ def quantize(
         return
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
-    for sentence in sentences(done):
+    for sentence in describe_result(done):
         typer.echo(sentence)
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
     print_next(format_command("predict", "DSM.tif", "--network", out, "--out", "maps"))

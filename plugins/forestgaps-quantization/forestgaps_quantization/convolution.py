@@ -22,7 +22,7 @@ FOR_ANY_SIZE = (1, 64, 64)  # samples, rows, columns that weights are laid out f
 
 
 @cache
-def integers_here() -> bool:
+def has_integer_convolution() -> bool:
     """Whether this torch and this processor have the integer convolution."""
     if not torch.cpu._is_vnni_supported():
         return False
@@ -57,7 +57,7 @@ class Int8Convolution(nn.Module):
         super().__init__()
         self.given, self.relu = given, False
         self.into: InputScale | None = None
-        self.integers = integers_here() if integers is None else integers
+        self.integers = has_integer_convolution() if integers is None else integers
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         weight = convolution.weight.detach().contiguous()
         self.scales = weight_scales(weight)
@@ -95,7 +95,7 @@ class Int8Convolution(nn.Module):
         return f"{len(self.scales)} channels, {'integers' if self.integers else 'float32'}, relu={self.relu}"
 
 
-def replaced(network: nn.Module, given: dict[str, InputScale], integers: bool | None = None) -> None:
+def replace_convolutions(network: nn.Module, given: dict[str, InputScale], integers: bool | None = None) -> None:
     """Put an `Int8Convolution` in the place of each convolution named, in place; then let neighbors pass codes on.
 
     In an `nn.Sequential`, a ReLU that follows is done in it, and a quantized convolution behind that takes its codes.
@@ -107,15 +107,15 @@ def replaced(network: nn.Module, given: dict[str, InputScale], integers: bool | 
         setattr(network.get_submodule(place), leaf, Int8Convolution(convolution, scale, integers))
     for parent in network.modules():
         if isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
-            for (_, layer), (place, following) in pairwise(doing_something(parent)):
+            for (_, layer), (place, following) in pairwise(list_active_layers(parent)):
                 if isinstance(layer, Int8Convolution) and type(following) is nn.ReLU:
                     layer.relu = True
                     setattr(parent, place, nn.Identity())
-            for (_, layer), (_, following) in pairwise(doing_something(parent)):
+            for (_, layer), (_, following) in pairwise(list_active_layers(parent)):
                 if isinstance(layer, Int8Convolution) and isinstance(following, Int8Convolution):
                     layer.into = following.given
 
 
-def doing_something(layers: nn.Sequential) -> list[tuple[str, nn.Module]]:
+def list_active_layers(layers: nn.Sequential) -> list[tuple[str, nn.Module]]:
     """Without identities, and layers that are identities outside training."""
     return [(name, layer) for name, layer in layers.named_children() if type(layer) not in (nn.Identity, nn.Dropout, nn.Dropout2d)]

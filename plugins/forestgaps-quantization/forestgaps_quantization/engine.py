@@ -16,8 +16,8 @@ from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.engines import ExportedNetwork
 from forestgaps_core.inference.predictor import build_network
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_quantization.convolution import replaced
-from forestgaps_quantization.int8_file import read
+from forestgaps_quantization.convolution import replace_convolutions
+from forestgaps_quantization.int8_file import decode_network
 
 
 class Int8:
@@ -42,14 +42,14 @@ class Int8Network(ExportedNetwork):
     def __init__(self, data: bytes, program: Program, integers: bool | None = None) -> None:
         super().__init__(data, program)
         path = Path(program.file)
-        found = read(data, path)
+        found = decode_network(data, path)
         network = build_network({"about": found.about, "model": found.weights, "callbacks": {}}, Plugins.discover(), path).eval()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         fold_batch_norms(network)
         others = [name for name in found.given if not is_convolution(network, name)]
         if others:
             raise CheckpointError(f"{path} is damaged: {others[0]!r} is no convolution of its network")
-        replaced(network, found.given, integers)
+        replace_convolutions(network, found.given, integers)
         self.network = network.requires_grad_(False)
         self.pixel_bytes = getattr(network, "pixel_bytes", None)
         if hasattr(network, "compute_distribution"):  # see `forestgaps_core.inference.predictor.Predictor`

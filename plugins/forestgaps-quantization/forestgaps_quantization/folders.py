@@ -12,41 +12,27 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.config.converter import unstructure
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.engines import is_exported, record_engine
-from forestgaps_core.inference.model_folder import (
-    CARD,
-    FORMAT,
-    PLAN,
-    PROGRAM,
-    compute_sha256,
-    format_name_for_code,
-    format_plan,
-    load_trained_network,
-    locate_network,
-    make_plan,
-    remove_markup,
-    structure_recorded,
-)
+from forestgaps_core.inference.exporting import describe_program, load_export_source, write_program
+from forestgaps_core.inference.model_folder import CARD, PLAN, format_name_for_code, remove_markup
 from forestgaps_core.inference.predictor import build_network
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.engine import Int8, is_convolution
-from forestgaps_quantization.int8_file import FILE, written
-from forestgaps_quantization.ranges import learned, observed
+from forestgaps_quantization.int8_file import FILE, encode_network
+from forestgaps_quantization.ranges import observe_ranges, read_learned_ranges
 from forestgaps_quantization.scales import InputScale
-from forestgaps_quantization.surfaces import Surface, halves, of_raster, of_run
+from forestgaps_quantization.surfaces import Surface, read_raster_surfaces, read_run_surfaces, split_surfaces
 
 TILES = 32
 
 
 @frozen
-class Loss:
+class AccuracyLoss:
     """What is lost, of probabilities where there is data, on tiles that no range was chosen by.
 
     Attributes:
@@ -62,7 +48,7 @@ class Loss:
 
 
 @frozen
-class Written:
+class QuantizationResult:
     """What was written.
 
     Attributes:
@@ -77,7 +63,7 @@ class Written:
     of: int
     ranges: str
     tiles: int
-    loss: Loss
+    loss: AccuracyLoss
     notes: tuple[str, ...] = ()
 
 
@@ -92,7 +78,7 @@ def quantize_network(
     keep: Iterable[str] = (),
     checkpoint: str | None = None,
     plugins: Plugins | None = None,
-) -> Written:
+) -> QuantizationResult:
     """Write a trained network with quantized convolutions into a new folder.
 
     Args:
@@ -110,56 +96,39 @@ def quantize_network(
         DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
     """
     plugins = plugins or Plugins.discover()
-    path = locate_network(run, plugins)
-    if is_exported(path):
-        raise CheckpointError(f"{path} is exported already; name the run it was exported from")
-    path, state = load_trained_network(path, checkpoint, plugins)
-    about = make_plan(state["about"], path)
-    about["config"]["environment"] = {"precision": "32", "channels_last": True}
-    plan = {"format": FORMAT, **about}
-    scale = structure_recorded(state["calibration"], Calibration, "calibration", path) if state.get("calibration") else None
-    if scale:
-        plan["calibration"] = unstructure(scale)
+    source = load_export_source(run, checkpoint, plugins, channels_last=True)
+    about = {name: value for name, value in source.plan.items() if name not in ("format", "calibration")}
     resolution_m, levels = float(about["resolution_m"]), about["config"]["thresholds"]["values"]
     with new_folder(Path(folder), contents=(FILE, PLAN, CARD)) as draft:
         if calibrate_with is not None:
-            surfaces, notes = of_raster(calibrate_with, resolution_m, tiles, reading, skip_checks=skip_checks)
+            surfaces, notes = read_raster_surfaces(calibrate_with, resolution_m, tiles, reading, skip_checks=skip_checks)
         else:
-            surfaces, notes = of_run(state["about"], plugins, path, tiles), ()
-        network = build_network(state, plugins, path).eval()
-        calibrating, comparing = halves(surfaces)
-        given, ranges = ranges_of(
-            network, state["callbacks"] if calibrate_with is None else {}, calibrating, levels, frozenset(keep)
-        )
-        if not given:
-            raise CheckpointError(f"{path}: no convolution of its network is worth quantizing, or all are kept")
-        data = written(weights_to_use(state), given, about)
-        context_m = getattr(network, "context_m", None)
-        program = Program(
-            engine="int8",
-            file=FILE,
-            sha256=compute_sha256(data),
-            bytes=len(data),
-            monotone=bool(getattr(network, "monotone", False)),
-            context_m=None if context_m is None else float(context_m),
-            made_with={"torch": str(torch.__version__)},
-        )
-        loss = lost(network, Int8().open(data, program), comparing, levels, scale)
+            surfaces, notes = read_run_surfaces(source.state["about"], plugins, source.path, tiles), ()
+        network = build_network(source.state, plugins, source.path).eval()
+        calibrating, comparing = split_surfaces(surfaces)
+        callbacks = source.state["callbacks"] if calibrate_with is None else {}
+        input_scales, ranges = choose_ranges(network, callbacks, calibrating, levels, frozenset(keep))
+        if not input_scales:
+            raise CheckpointError(f"{source.path}: no convolution of its network is worth quantizing, or all are kept")
+        data = encode_network(weights_to_use(source.state), input_scales, about)
+        program = describe_program(network, data, engine="int8", file=FILE, made_with={"torch": str(torch.__version__)})
+        loss = measure_loss(network, Int8().open(data, program), comparing, levels, source.calibration)
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
-        done = Written(program, len(given), convolutions, ranges, len(surfaces), loss, notes)
-        plan[PROGRAM] = unstructure(program)
-        plan["components"]["engine"] = record_engine(program.engine, "forestgaps-quantization", plugins)
-        (draft / FILE).write_bytes(data)
-        (draft / PLAN).write_text(format_plan(plan, path), encoding="utf-8")
-        (draft / CARD).write_text(card(Path(folder).name, plan, done), encoding="utf-8")
-    return done
+        result = QuantizationResult(program, len(input_scales), convolutions, ranges, len(surfaces), loss, notes)
+        write_program(
+            *(draft, source, program, data),
+            distribution="forestgaps-quantization",
+            plugins=plugins,
+            make_card=lambda plan: make_card(Path(folder).name, plan, result),
+        )
+    return result
 
 
-def ranges_of(
+def choose_ranges(
     network: nn.Module, callbacks: Mapping[str, Any], surfaces: Sequence[Surface], levels: Sequence[float], keep: frozenset[str]
 ) -> tuple[dict[str, InputScale], str]:
     """The scales of the inputs by convolution, and where they are from."""
-    if scales := learned(callbacks):
+    if scales := read_learned_ranges(callbacks):
         kept = {name: scale for name, scale in scales.items() if not any(name == one or name.startswith(f"{one}.") for one in keep)}
         for name in kept:
             if not is_convolution(network, name):
@@ -167,13 +136,13 @@ def ranges_of(
         return kept, "training"
     folded = deepcopy(network)
     fold_batch_norms(folded)
-    return observed(folded, surfaces, levels, keep), "calibration"
+    return observe_ranges(folded, surfaces, levels, keep), "calibration"
 
 
 @torch.inference_mode()
-def lost(
+def measure_loss(
     network: nn.Module, quantized: nn.Module, surfaces: Sequence[Surface], levels: Sequence[float], scale: Calibration | None
-) -> Loss:
+) -> AccuracyLoss:
     """How far the answers about some surfaces are apart."""
     total, largest, moved, either, both, count = 0.0, 0.0, 0, 0, 0, 0
     asked = torch.tensor([list(levels)], dtype=torch.float32)
@@ -191,10 +160,10 @@ def lost(
         either += int(((found > 0.5) | (exact > 0.5)).sum())
         both += int(((found > 0.5) & (exact > 0.5)).sum())
         count += exact.numel()
-    return Loss(total / count, largest, moved / count, both / either if either else None)
+    return AccuracyLoss(total / count, largest, moved / count, both / either if either else None)
 
 
-def sentences(done: Written) -> list[str]:
+def describe_result(done: QuantizationResult) -> list[str]:
     """For people: what was quantized, and what it loses."""
     loss = done.loss
     same = "" if loss.iou is None else f"; IoU of the gaps of both {loss.iou:.4f}"
@@ -205,7 +174,7 @@ def sentences(done: Written) -> list[str]:
     ]
 
 
-def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
+def make_card(name: str, plan: Mapping[str, Any], done: QuantizationResult) -> str:
     """README.md of the folder: what the program knows."""
     levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     made_with = "; ".join(
@@ -226,7 +195,7 @@ def card(name: str, plan: Mapping[str, Any], done: Written) -> str:
             f"| needs | forestgaps-quantization; {made_with} |",
             f"| size | {done.program.bytes / 1e6:.1f} MB |",
             "",
-            *(f"- {sentence}" for sentence in sentences(done)),
+            *(f"- {sentence}" for sentence in describe_result(done)),
             "",
             "```bash",
             format_command("predict", "dsm.tif", "--network", format_name_for_code(name), "--out", "maps", portable=True),

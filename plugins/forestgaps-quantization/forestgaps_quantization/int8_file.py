@@ -48,7 +48,7 @@ class Quantized:
     given: dict[str, InputScale]
 
 
-def written(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], about: Mapping[str, Any]) -> bytes:
+def encode_network(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], about: Mapping[str, Any]) -> bytes:
     """The bytes of the file.
 
     Args:
@@ -71,7 +71,7 @@ def written(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], abou
     return pack_tensors(tensors, {PLAN: json.dumps(about)})
 
 
-def read(data: bytes, path: Path) -> Quantized:
+def decode_network(data: bytes, path: Path) -> Quantized:
     """
     Args:
         path: What the file is called, for sentences.
@@ -83,7 +83,7 @@ def read(data: bytes, path: Path) -> Quantized:
         tensors, texts = read_tensors(path, data)
     except TensorFileError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
-    about = plan_in(texts, path)
+    about = read_metadata(texts, path)
     weights: dict[str, Tensor] = {}
     given: dict[str, InputScale] = {}
     for name, tensor in tensors.items():
@@ -92,7 +92,7 @@ def read(data: bytes, path: Path) -> Quantized:
             weights[name] = tensor.float() if tensor.is_floating_point() else tensor
         elif what == "weight":
             scales, of_input = tensors.get(f"{layer}.weight_scale"), tensors[f"{layer}.input"]
-            if wrong := not_quantized(tensor, scales, of_input):
+            if wrong := find_fault(tensor, scales, of_input):
                 raise CheckpointError(f"{path} is damaged: {wrong} of the convolution {layer!r}")
             assert scales is not None
             weights[name] = weight_values(tensor, scales)
@@ -102,7 +102,7 @@ def read(data: bytes, path: Path) -> Quantized:
     return Quantized(about, weights, given)
 
 
-def not_quantized(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str:
+def find_fault(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str:
     """What is wrong with the parts of a convolution, or ''."""
     if codes.dtype != torch.int8 or codes.dim() != 4 or not codes.numel():
         return f"weights of type {codes.dtype} and shape {tuple(codes.shape)}"
@@ -118,7 +118,7 @@ def not_quantized(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str
     return ""
 
 
-def plan_in(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
+def read_metadata(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
     """Return how to build the network, from the metadata."""
     try:
         about = parse_json(texts[PLAN])

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_quantization.choosing import Watching
+from forestgaps_quantization.choosing import CallRecorder
 from forestgaps_quantization.scales import INPUT_MOST, InputScale
 from forestgaps_quantization.surfaces import Surface
 
 LEARNED = "activation_ranges"  # in the state of a callback: low and high by convolution, and what training made of them
 
 
-def observed(
+def observe_ranges(
     network: nn.Module, surfaces: Sequence[Surface], thresholds: Sequence[float], keep: frozenset[str]
 ) -> dict[str, InputScale]:
     """The scale of the input of each convolution worth quantizing, in the order of their calls.
@@ -30,41 +30,41 @@ def observed(
 
     Args:
         network: In evaluation mode, on the CPU, batch norms folded.
-        keep: See `Watching.chosen`.
+        keep: See `CallRecorder.choose_layers`.
     """
-    watching = Watching(network)
+    watching = CallRecorder(network)
     asked = torch.tensor([list(thresholds)], dtype=torch.float32)
     with torch.inference_mode():
         network(surfaces[0].dsm, surfaces[0].valid, asked)
-    names = watching.chosen(keep)
-    kinds = torchao()
+    names = watching.choose_layers(keep)
+    kinds = import_torchao()
     observers = {
         name: kinds.HistogramObserver(dtype=torch.uint8, qscheme=torch.per_tensor_affine, quant_min=0, quant_max=255)
         for name in names
     }
-    hooks = [network.get_submodule(name).register_forward_pre_hook(showing(observers[name])) for name in names]
+    hooks = [network.get_submodule(name).register_forward_pre_hook(make_observer_hook(observers[name])) for name in names]
     try:
-        with torch.inference_mode(), quiet():
+        with torch.inference_mode(), silence_logs():
             for tile in surfaces:
                 network(tile.dsm, tile.valid, asked)
-            return {name: scale_of(*observer.calculate_qparams()) for name, observer in observers.items()}
+            return {name: make_input_scale(*observer.calculate_qparams()) for name, observer in observers.items()}
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def showing(observer: Callable[[Tensor], object]) -> Callable[[nn.Module, Any], None]:
+def make_observer_hook(observer: Callable[[Tensor], object]) -> Callable[[nn.Module, Any], None]:
     def show(layer: nn.Module, given: Any) -> None:
         observer(given[0])
 
     return show
 
 
-def scale_of(scale: Tensor, zero_point: Tensor) -> InputScale:
+def make_input_scale(scale: Tensor, zero_point: Tensor) -> InputScale:
     return InputScale(float(scale), int(zero_point))
 
 
-def learned(callbacks: Mapping[str, Any]) -> dict[str, InputScale]:
+def read_learned_ranges(callbacks: Mapping[str, Any]) -> dict[str, InputScale]:
     """The scales that `quantization_aware` learned in a run, from the callbacks' states in its checkpoint; nothing without it.
 
     Raises:
@@ -73,11 +73,11 @@ def learned(callbacks: Mapping[str, Any]) -> dict[str, InputScale]:
     for state in callbacks.values():
         found = state.get(LEARNED) if isinstance(state, Mapping) else None
         if isinstance(found, Mapping) and found:
-            return {str(name): scale_in(row, name) for name, row in found.items()}
+            return {str(name): read_input_scale(row, name) for name, row in found.items()}
     return {}
 
 
-def scale_in(row: Any, name: object) -> InputScale:
+def read_input_scale(row: Any, name: object) -> InputScale:
     """Of low, high, scale and zero point, (4,)."""
     if isinstance(row, Tensor) and row.shape == (4,) and row.isfinite().all():
         scale, zero_point = row[2].item(), row[3].item()
@@ -86,21 +86,21 @@ def scale_in(row: Any, name: object) -> InputScale:
     raise CheckpointError(f"the ranges that quantization_aware is said to have learned for {name!r} are none: {row}")
 
 
-def torchao() -> Any:
+def import_torchao() -> Any:
     """Torchao's observers.
 
     Raises:
         CheckpointError: It is not installed, or not with this torch.
     """
     try:
-        with quiet():
+        with silence_logs():
             return import_module("torchao.quantization.pt2e")
     except ImportError as error:
         raise CheckpointError(f'quantizing needs torchao: pip install "forestgaps-quantization[torchao]" ({error})') from error
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_logs() -> Iterator[None]:
     """Without what torchao tells its own developers, such as which libraries for GPUs it lacks."""
     loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
     levels = [logger.level for logger in loggers]

@@ -37,7 +37,7 @@ def surface(dsm: Tensor, valid: Tensor) -> Surface:
     return Surface(fill_invalid(dsm, valid), valid)
 
 
-def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> list[Surface]:
+def read_run_surfaces(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> list[Surface]:
     """Validation tiles of the run, spread over them.
 
     Args:
@@ -66,7 +66,7 @@ def of_run(about: dict[str, Any], plugins: Plugins, path: Path, count: int) -> l
     return [surface(tile.dsm, tile.valid) for tile in read if tile.valid.any()]
 
 
-def of_raster(
+def read_raster_surfaces(
     raster: Path, resolution_m: float, count: int, reading: Mapping[str, Any] | None = None, *, skip_checks: bool = False
 ) -> tuple[list[Surface], tuple[str, ...]]:
     """Tiles of a GeoTIFF or VRT, spread over it, with data in half of their pixels or more; and the notes of the input checks.
@@ -89,7 +89,7 @@ def of_raster(
     found: list[Surface] = []
     with opened_anywhere(raster, **(reading or {})) as band:
         grid = band.grid
-        refuse_other_pixels(raster, grid, resolution_m)
+        refuse_other_pixel_sizes(raster, grid, resolution_m)
         notes = resolve_findings(check_raster(band, "dsm"), skip=skip_checks)
         windows = list(spread(grid.rows, grid.columns, count))
         for (top, bottom), (left, right) in windows:
@@ -104,7 +104,7 @@ def of_raster(
     return found, notes
 
 
-def refuse_other_pixels(raster: Path, grid: Any, resolution_m: float) -> None:
+def refuse_other_pixel_sizes(raster: Path, grid: Any, resolution_m: float) -> None:
     size = grid.resolution
     in_meters = grid.crs is None or not grid.crs.is_geographic
     if not in_meters or abs(size - resolution_m) > 0.01 * resolution_m:
@@ -123,6 +123,6 @@ def spread(height: int, width: int, count: int) -> Iterator[tuple[tuple[int, int
             yield (row * SIDE, min((row + 1) * SIDE, height)), (column * SIDE, min((column + 1) * SIDE, width))
 
 
-def halves(surfaces: Sequence[Surface]) -> tuple[Sequence[Surface], Sequence[Surface]]:
+def split_surfaces(surfaces: Sequence[Surface]) -> tuple[Sequence[Surface], Sequence[Surface]]:
     """Those to calibrate with, and those to compare with, which are others if there are two or more."""
     return (surfaces[::2], surfaces[1::2]) if len(surfaces) > 1 else (surfaces, surfaces)

@@ -13,9 +13,9 @@ from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.testing import check_callback, example_batch
 from forestgaps_core.testing.example_run import example_trainer, train_example
-from forestgaps_quantization.aware import QuantizationAware, QuantizationAwareConfig, of_mean_ranges
-from forestgaps_quantization.convolution import replaced
-from forestgaps_quantization.ranges import LEARNED, learned
+from forestgaps_quantization.aware import QuantizationAware, QuantizationAwareConfig, average_ranges
+from forestgaps_quantization.convolution import replace_convolutions
+from forestgaps_quantization.ranges import LEARNED, read_learned_ranges
 from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
 
 pytest.importorskip("torchao")
@@ -103,7 +103,7 @@ def test_validation_scores_what_the_quantized_network_answers() -> None:
         scales = weight_scales(layer.weight)  # as the file holds them: rounded before the norm is folded
         layer.weight.copy_(weight_values(weight_codes(layer.weight, scales), scales))
         fold_batch_norms(model)
-        replaced(model, learned({"aware": aware.state_dict()}), integers=False)
+        replace_convolutions(model, read_learned_ranges({"aware": aware.state_dict()}), integers=False)
         quantized = model(batch.dsm, batch.valid, batch.thresholds)
     assert (look.logits[-1] - plain).abs().max() > 1e-3, "nothing was rounded"
     # Values between two codes may go to either.
@@ -134,7 +134,7 @@ def test_a_resumed_run_goes_on_exactly(tmp_path: Path) -> None:
 
 def test_of_several_processes_each_takes_the_mean_of_the_ranges() -> None:
     rows = torch.tensor([[[-1.0, 1.0, 9.0, 9.0], [0.5, 2.55, 9.0, 9.0]], [[-1.1, 2.0, 9.0, 9.0], [0.7, 2.55, 9.0, 9.0]]])
-    found = of_mean_ranges(rows.mean(dim=0))
+    found = average_ranges(rows.mean(dim=0))
     for row, (low, high) in zip(found.tolist(), [(-1.05, 1.5), (0.6, 2.55)], strict=True):
         expected = InputScale.of_range(low, high)
         assert row == pytest.approx([low, high, expected.scale, expected.zero_point])
@@ -171,4 +171,6 @@ def test_a_checkpoint_with_ranges_is_data_only(tmp_path: Path) -> None:
     aware = QuantizationAware()
     trainer = trained(aware, epochs=1)
     save_checkpoint(tmp_path / "it.safetensors", trainer.state_dict())
-    assert learned(load_checkpoint(tmp_path / "it.safetensors")["callbacks"]) == learned({"aware": aware.state_dict()})
+    assert read_learned_ranges(load_checkpoint(tmp_path / "it.safetensors")["callbacks"]) == read_learned_ranges(
+        {"aware": aware.state_dict()}
+    )

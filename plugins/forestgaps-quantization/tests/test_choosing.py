@@ -5,20 +5,20 @@ import torch
 from quantized_networks_of_tests import network, question
 from torch import Tensor, nn
 
-from forestgaps_quantization.choosing import Watching
+from forestgaps_quantization.choosing import CallRecorder
 
 
-def chosen(model: nn.Module, keep: frozenset[str] = frozenset()) -> list[str]:
-    watching = Watching(model)
+def choose_layers(model: nn.Module, keep: frozenset[str] = frozenset()) -> list[str]:
+    watching = CallRecorder(model)
     with torch.no_grad():
         model(*question(64, 64))
-    return watching.chosen(keep)
+    return watching.choose_layers(keep)
 
 
 @pytest.mark.parametrize("name", ["ground_unet", "height_unet", "unet"])
 def test_what_sees_the_surface_and_what_gives_the_logits_stays_in_float(name: str) -> None:
     model = network(name)
-    names = chosen(model)
+    names = choose_layers(model)
     assert names
     assert not any(name.startswith(("body.down.0", "view", "candidates")) for name in names)
     assert not {"last", "head.last"} & set(names)
@@ -28,8 +28,8 @@ def test_what_sees_the_surface_and_what_gives_the_logits_stays_in_float(name: st
 
 def test_layers_named_are_kept_with_all_in_them() -> None:
     model = network("height_unet")
-    every = chosen(model)
-    assert chosen(model, frozenset({"body.down.2"})) == [name for name in every if not name.startswith("body.down.2.")]
+    every = choose_layers(model)
+    assert choose_layers(model, frozenset({"body.down.2"})) == [name for name in every if not name.startswith("body.down.2.")]
 
 
 class Twice(nn.Module):
@@ -46,4 +46,4 @@ class Twice(nn.Module):
 
 
 def test_what_comes_twice_and_what_is_settled_stays() -> None:
-    assert chosen(Twice()) == ["once"]
+    assert choose_layers(Twice()) == ["once"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from forestgaps_quantization.convolution import Int8Convolution, integers_here, replaced
+from forestgaps_quantization.convolution import Int8Convolution, has_integer_convolution, replace_convolutions
 from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales
 
 KINDS: list[dict[str, Any]] = [
@@ -17,7 +17,10 @@ KINDS: list[dict[str, Any]] = [
     {"kernel_size": 1},
     {"kernel_size": 3, "padding": 1, "groups": 4},
 ]
-BOTH = [False, pytest.param(True, marks=pytest.mark.skipif(not integers_here(), reason="no 8-bit products on this processor"))]
+BOTH = [
+    False,
+    pytest.param(True, marks=pytest.mark.skipif(not has_integer_convolution(), reason="no 8-bit products on this processor")),
+]
 
 
 def made(seed: int = 0, **settings: Any) -> tuple[nn.Conv2d, Tensor]:
@@ -48,7 +51,7 @@ def test_it_stays_near_the_convolution_and_zeros_around_the_tile_are_zeros(setti
     assert (found - layer(x)).abs().max() < 0.06 * layer(x).abs().max()
 
 
-@pytest.mark.skipif(not integers_here(), reason="no 8-bit products on this processor")
+@pytest.mark.skipif(not has_integer_convolution(), reason="no 8-bit products on this processor")
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_integers_and_float32_give_the_same(settings: dict[str, Any]) -> None:
     layer, x = made(**settings)
@@ -64,7 +67,7 @@ def test_neighbors_in_a_sequence_pass_codes_on(integers: bool) -> None:
     plain = nn.Sequential(first, nn.ReLU(), nn.Identity(), nn.Dropout2d(0.5), second, nn.ReLU()).eval()
     expected = plain(x)
     given = {"0": InputScale.of_range(-5.0, 5.0), "4": InputScale.of_range(0.0, float(plain[:2](x).max()))}
-    replaced(plain, given, integers)
+    replace_convolutions(plain, given, integers)
     assert [type(layer).__name__ for layer in plain] == [
         *("Int8Convolution", "Identity", "Identity", "Dropout2d", "Int8Convolution", "Identity")
     ]

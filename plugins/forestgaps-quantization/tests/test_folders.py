@@ -20,7 +20,7 @@ from forestgaps_quantization.commands import quantize
 from forestgaps_quantization.engine import Int8Network
 from forestgaps_quantization.folders import quantize_network
 from forestgaps_quantization.ranges import LEARNED
-from forestgaps_quantization.surfaces import of_raster
+from forestgaps_quantization.surfaces import read_raster_surfaces
 
 pytest.importorskip("torchao")
 rasterio = pytest.importorskip("rasterio")
@@ -167,8 +167,8 @@ def test_a_surface_in_another_unit_is_read_in_meters(place: Path, tmp_path: Path
         values, profile = file.read(1), file.profile
     with rasterio.open(tmp_path / "other.tif", "w", **{**profile, "nodata": None}) as file:
         file.write(np.where(values == -9999, -9999, values * factor).astype(np.float32), 1)
-    expected, _ = of_raster(place / "dsm.tif", 1.0, 4)
-    found, _ = of_raster(tmp_path / "other.tif", 1.0, 4, {**unit, "nodata": -9999.0})
+    expected, _ = read_raster_surfaces(place / "dsm.tif", 1.0, 4)
+    found, _ = read_raster_surfaces(tmp_path / "other.tif", 1.0, 4, {**unit, "nodata": -9999.0})
     assert len(found) == len(expected) > 1
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.valid, other.valid)

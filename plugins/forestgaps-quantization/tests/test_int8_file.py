@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_quantization.int8_file import PLAN, read, written
+from forestgaps_quantization.int8_file import PLAN, decode_network, encode_network
 from forestgaps_quantization.scales import InputScale, weight_scales
 
 WEIGHTS = network("height_unet").state_dict()
@@ -20,11 +20,11 @@ FILE = Path("model.int8.safetensors")
 
 
 def data() -> bytes:
-    return written(WEIGHTS, {LAYER: InputScale(0.25, 7)}, about("height_unet"))
+    return encode_network(WEIGHTS, {LAYER: InputScale(0.25, 7)}, about("height_unet"))
 
 
 def test_what_is_written_is_read() -> None:
-    found = read(data(), FILE)
+    found = decode_network(data(), FILE)
     assert found.given == {LAYER: InputScale(0.25, 7)}
     assert found.about == about("height_unet")
     assert found.weights.keys() == WEIGHTS.keys()
@@ -59,22 +59,22 @@ def test_damage_is_told(change: Change, sentence: str) -> None:
     tensors = load(data())
     change(tensors)
     with pytest.raises(CheckpointError, match=sentence):
-        read(save(tensors, metadata={PLAN: json.dumps(about("height_unet"))}), FILE)
+        decode_network(save(tensors, metadata={PLAN: json.dumps(about("height_unet"))}), FILE)
 
 
 @pytest.mark.parametrize("plan", [None, "", "[]", "{", '{"config": {}}', "[" * 100_000])
 def test_a_file_that_does_not_say_what_it_is_of_is_told(plan: str | None) -> None:
     with pytest.raises(CheckpointError, match=r"does not say how to build|is damaged"):
-        read(save(load(data()), metadata=None if plan is None else {PLAN: plan}), FILE)
+        decode_network(save(load(data()), metadata=None if plan is None else {PLAN: plan}), FILE)
 
 
 @pytest.mark.parametrize("given", [b"", b"\xff" * 64, data()[:-100]])
 def test_what_is_no_safetensors_is_told(given: bytes) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
-        read(given, FILE)
+        decode_network(given, FILE)
 
 
 def test_weights_that_are_no_numbers_are_not_written() -> None:
     weights = WEIGHTS | {f"{LAYER}.weight": torch.full_like(WEIGHTS[f"{LAYER}.weight"], torch.nan)}
     with pytest.raises(CheckpointError, match="not all numbers"):
-        written(weights, {LAYER: InputScale(0.25, 7)}, about("height_unet"))
+        encode_network(weights, {LAYER: InputScale(0.25, 7)}, about("height_unet"))

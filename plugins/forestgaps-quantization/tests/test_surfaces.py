@@ -9,7 +9,7 @@ from quantized_networks_of_tests import about
 
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_quantization.surfaces import SIDE, halves, of_run, spread
+from forestgaps_quantization.surfaces import SIDE, read_run_surfaces, split_surfaces, spread
 
 
 def run(**data: object) -> dict[str, object]:
@@ -21,14 +21,14 @@ def run(**data: object) -> dict[str, object]:
 
 def test_a_run_gives_its_own_validation_tiles() -> None:
     pytest.importorskip("forestgaps_landscapes")
-    found = of_run(run(), Plugins.discover(), Path("best.safetensors"), 3)
+    found = read_run_surfaces(run(), Plugins.discover(), Path("best.safetensors"), 3)
     assert [tuple(tile.dsm.shape) for tile in found] == [(1, 1, 32, 32)] * 3
     assert all(tile.dsm.isfinite().all() and tile.valid.any() for tile in found)
 
 
 def test_data_that_are_gone_are_told() -> None:
     with pytest.raises(CheckpointError, match=r"cannot be opened .*--calibrate-with DSM.tif"):
-        of_run(run(name="prepared_elsewhere"), Plugins.discover(), Path("best.safetensors"), 3)
+        read_run_surfaces(run(name="prepared_elsewhere"), Plugins.discover(), Path("best.safetensors"), 3)
 
 
 @given(height=st.integers(1, 3000), width=st.integers(1, 3000), count=st.integers(1, 40))
@@ -42,6 +42,6 @@ def test_tiles_are_spread_over_a_raster_without_overlap(height: int, width: int,
 
 
 def test_comparing_is_done_on_other_tiles() -> None:
-    first, second = halves(list(range(5)))  # type: ignore[arg-type]  # whatever they are
+    first, second = split_surfaces(list(range(5)))  # type: ignore[arg-type]  # whatever they are
     assert (list(first), list(second)) == ([0, 2, 4], [1, 3])
-    assert halves([0]) == ([0], [0])  # type: ignore[list-item]
+    assert split_surfaces([0]) == ([0], [0])  # type: ignore[list-item]
