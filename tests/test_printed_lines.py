@@ -228,14 +228,14 @@ NOT_EXECUTED = {"forestgaps_rasters.training.crops:tile"}  # after damage to a l
 
 
 def places() -> set[str]:
-    """MODULE:FUNCTION of each call of `command_line` in the sources."""
+    """MODULE:FUNCTION of each call of `format_command` in the sources."""
     found = set()
     for path in SOURCES:
         package = next(parent for parent in path.parents if not (parent / "__init__.py").is_file())
         module = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
         for function in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)):
             calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
-            if any(isinstance(called, ast.Name) and called.id == "command_line" for called in calls):
+            if any(isinstance(called, ast.Name) and called.id == "format_command" for called in calls):
                 found.add(f"{module}:{function.name}")
     return found
 

@@ -1,4 +1,4 @@
-"""Gaps into files that GIS programs open: GeoPackage, FlatGeobuf, GeoParquet, written as gaps become known."""
+"""Write gaps to vector files (GeoPackage, FlatGeobuf, GeoParquet), part by part."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from forestgaps_geo.files.local_paths import require_utf8_name
 Parts: TypeAlias = Iterable[tuple[GapTable, Geometries]]
 
 GEOMETRY = "geometry"
-COLUMNS_IN_METERS = {"height_mean", "height_max", "height_min", "height_sd"}  # whose unit is not in their name
+COLUMNS_IN_METERS = {"height_mean", "height_max", "height_min", "height_sd"}  # columns whose names lack the unit
 ARROW_TYPES = {np.bool_: pa.bool_(), np.int64: pa.int64(), np.float64: pa.float64()}
 MULTIPOLYGON = "MultiPolygon"
 
 
 def name_file_column(column: str) -> str:
-    """A column's name in files."""
+    """Return the name of a column in files."""
     return f"{column}_m" if column in COLUMNS_IN_METERS else column
 
 
@@ -46,19 +46,19 @@ SCHEMA = pa.schema(
 
 
 def make_record_batch(table: GapTable, geometries: Geometries) -> pa.RecordBatch:
-    """Rows of a file; what is not known is null."""
+    """Return the rows of a file. Unknown values are null."""
     columns = [np.full(len(table), table.threshold_m), *table.columns().values()]
     arrays = [pa.array(column, from_pandas=column.dtype.kind == "f") for column in columns]  # NaN becomes null
     return pa.RecordBatch.from_arrays([*arrays, pa.array(shapely.to_wkb(geometries), pa.binary())], schema=SCHEMA)
 
 
 def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
-    """Write gaps with their polygons; `out` is there whole or not at all.
+    """Write gaps with their polygons to `out`, completely or not at all.
 
     Args:
-        out: Its suffix chooses the format: .gpkg (a layer for each item of `layers`), .fgb or .parquet (all in one
+        out: Its suffix selects the format: .gpkg (a layer for each item of `layers`), .fgb or .parquet (all in one
             layer, distinguished by threshold_m).
-        layers: Gaps by the name of their layer, taken in order and as they come.
+        layers: Gaps by the name of their layer, read in this order.
 
     Raises:
         DataError: `out` exists, has another suffix, or cannot be written.
@@ -69,18 +69,18 @@ def write_gaps(out: Path, layers: Mapping[str, Parts], crs: CRS | None) -> None:
 
 
 def choose_writer(out: Path) -> Callable[[Path, Mapping[str, Parts], CRS | None], None]:
-    """How files of this suffix are written.
+    """Return the function that writes files with this suffix.
 
     Raises:
-        DataError: There is no such format.
+        DataError: The format is unknown.
     """
     require_utf8_name(out)
     try:
         return WRITERS[out.suffix.lower()]
     except KeyError:
+        suffix = out.suffix or "no suffix"
         raise DataError(
-            f"{out}: polygons are written as GeoPackage (.gpkg), FlatGeobuf (.fgb) or GeoParquet (.parquet), not as "
-            f"{out.suffix or 'a file without suffix'}"
+            f"{out}: {suffix} is not a format of polygons. Use .gpkg (GeoPackage), .fgb (FlatGeobuf) or .parquet (GeoParquet)"
         ) from None
 
 
@@ -97,10 +97,10 @@ def write_flatgeobuf(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -
 def write_layer(
     path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, crs: CRS | None, *, driver: str, layer: str
 ) -> None:
-    """One layer through GDAL, a batch at a time as they come; added to a GeoPackage that is there already.
+    """Write one layer with GDAL, batch by batch. It is added to an existing GeoPackage.
 
     Args:
-        batches: Of that schema, multipolygons as WKB in `GEOMETRY`.
+        batches: Rows with this schema; multipolygons are WKB in `GEOMETRY`.
 
     Raises:
         DataError: GDAL could not write it.
@@ -108,20 +108,20 @@ def write_layer(
     failed: list[BaseException] = []
     given: Counter[str] = Counter()
 
-    def watched() -> Iterator[pa.RecordBatch]:
+    def read_batches() -> Iterator[pa.RecordBatch]:
         try:
             for part in batches:
                 given.update(sum_columns(part, GEOMETRY))
                 yield part
         except BaseException as error:
-            failed.append(error)  # which a stream of Arrow would turn into a sentence
+            failed.append(error)  # a stream of Arrow would replace it by text
             raise
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="'crs' was not provided")  # there is none
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # some rasters have no CRS
         try:
             pyogrio.write_arrow(
-                pa.RecordBatchReader.from_batches(schema, watched()),
+                pa.RecordBatchReader.from_batches(schema, read_batches()),
                 path,
                 layer=layer,
                 driver=driver,
@@ -133,16 +133,16 @@ def write_layer(
             if failed:
                 raise failed[0] from None
             if isinstance(error, DataSourceError | RuntimeError):
-                raise OSError(f"{driver}: {error}") from error  # GDAL tells in words only; `new_path` adds what is known
+                raise OSError(f"{driver}: {error}") from error  # GDAL has only text; `new_path` adds the path
             raise
     verify_layer(path, layer, given)
 
 
 def verify_layer(path: Path, layer: str, given: Counter[str]) -> None:
-    """GDAL does not always tell that the disk did not take something, so the layer is read once.
+    """Read the layer once, because GDAL does not report all write errors.
 
     Raises:
-        OSError: It does not hold what was given.
+        OSError: The layer differs from what was written.
     """
     found: Counter[str] = Counter()
     try:
@@ -150,17 +150,17 @@ def verify_layer(path: Path, layer: str, given: Counter[str]) -> None:
             for part in stream:
                 found.update(sum_columns(part, about["geometry_name"] or "wkb_geometry"))
     except (DataSourceError, RuntimeError, pa.ArrowException) as error:
-        raise OSError(f"what was written cannot be read: {error}") from error
+        raise OSError(f"the file cannot be read after writing: {error}") from error
     require_equal_sums(found, given)
 
 
 def require_equal_sums(found: Counter[str], given: Counter[str]) -> None:
     if any((found[name] - count) % 2**64 for name, count in given.items()):
-        raise OSError("the file does not hold what was written")
+        raise OSError("the file differs from what was written")
 
 
 def sum_columns(part: pa.RecordBatch, geometry: str) -> dict[str, int]:
-    """For each column the sum of the bits of its numbers, which does not depend on the order of rows; strings are left out."""
+    """Return for each column the sum of the bits of its numbers, in any order of rows. Strings are ignored."""
     found = {"rows": part.num_rows}
     for field, column in zip(part.schema, part.columns, strict=True):
         if field.name == geometry:
@@ -170,7 +170,7 @@ def sum_columns(part: pa.RecordBatch, geometry: str) -> dict[str, int]:
         else:
             numbers = column.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
         name = GEOMETRY if field.name == geometry else field.name
-        found[name] = int((np.ascontiguousarray(numbers, np.float64) + 0.0).view(np.uint64).sum())  # -0.0 and 0.0 are the same
+        found[name] = int((np.ascontiguousarray(numbers, np.float64) + 0.0).view(np.uint64).sum())  # -0.0 equals 0.0
     return found
 
 
@@ -193,7 +193,7 @@ def write_geoparquet(path: Path, layers: Mapping[str, Parts], crs: CRS | None) -
 def verify_parquet(path: Path, given: Counter[str]) -> None:
     """
     Raises:
-        OSError: The file does not hold what was given.
+        OSError: The file differs from what was written.
     """
     found: Counter[str] = Counter()
     try:
@@ -201,7 +201,7 @@ def verify_parquet(path: Path, given: Counter[str]) -> None:
             for part in file.iter_batches():
                 found.update(sum_columns(part, GEOMETRY))
     except pa.ArrowException as error:
-        raise OSError(f"what was written cannot be read: {error}") from error
+        raise OSError(f"the file cannot be read after writing: {error}") from error
     require_equal_sums(found, given)
 
 

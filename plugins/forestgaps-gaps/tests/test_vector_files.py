@@ -114,7 +114,7 @@ def test_heights_that_are_not_known_are_null(raster, tmp_path) -> None:
 
 
 def test_other_formats_are_refused(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"GeoPackage \(.gpkg\).*not as .shp"):
+    with pytest.raises(DataError, match=r"\.shp is not a format of polygons\. Use \.gpkg"):
         write_gaps(tmp_path / "gaps.shp", {}, None)
 
 

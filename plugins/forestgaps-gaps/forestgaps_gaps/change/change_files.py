@@ -1,4 +1,4 @@
-"""The files of a change: a map of transitions, the gaps of both dates with what became of them, a table of changes."""
+"""The files of a change: a map of transitions, the gaps of both dates with their class, a table of changes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ COLORS = {
 }  # distinguishable with any color vision
 FATE_COLUMNS = (("change", pa.int64()), ("class", pa.string()), ("other_date_m2", pa.float64()))
 FATE_SCHEMA = pa.schema([*list(SCHEMA)[:-1], *(pa.field(name, kind) for name, kind in FATE_COLUMNS), SCHEMA.field(GEOMETRY)])
-"""That of `forestgaps gaps`, and what became of each gap."""
+"""The columns of `forestgaps gaps`, and the change of each gap."""
 
 
 @contextmanager
 def open_transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
-    """A GeoTIFF of `TRANSITIONS` with colors of its own; takes strips."""
+    """Open a GeoTIFF of `TRANSITIONS` with a color table; yield a function that writes strips."""
     with NewRaster(
         path,
         width=grid.columns,
@@ -61,7 +61,7 @@ def open_transitions(path: Path, grid: Grid, layer: Layer) -> Iterator[Any]:
 
 
 def write_changes(path: Path, found: Changes, grid: Grid) -> None:
-    """A row a change."""
+    """Write a CSV file with a row for each change."""
     m2, t = measure_pixel(grid).area_m2, grid.transform
     columns: Mapping[str, Any] = {
         "change": np.arange(1, len(found) + 1),
@@ -85,7 +85,7 @@ def write_changes(path: Path, found: Changes, grid: Grid) -> None:
 
 
 def add_fates(search: GapSearch, found: Changes, fate: GapFate) -> Iterator[pa.RecordBatch]:
-    """Gaps of one date with the change each belongs to, its class, and the area that is gap at the other date too."""
+    """Yield the gaps of one date with their change, its class, and the area that is gap at both dates."""
     names, m2 = np.array([*CLASSES], object), search.layer.pixel.area_m2
 
     def rows(table: GapTable, geometries: Geometries) -> pa.RecordBatch:
@@ -101,9 +101,9 @@ def add_fates(search: GapSearch, found: Changes, fate: GapFate) -> Iterator[pa.R
 
 
 def write_gap_fates(path: Path, rows: Iterable[pa.RecordBatch], crs: CRS | None, *, layer: str) -> None:
-    """Add a layer to a GeoPackage, as gaps become known.
+    """Add a layer to a GeoPackage, part by part.
 
     Raises:
-        DataError: It cannot be written.
+        OSError: It cannot be written.
     """
     write_layer(path, rows, FATE_SCHEMA, crs, driver="GPKG", layer=layer)

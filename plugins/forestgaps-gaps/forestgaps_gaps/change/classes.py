@@ -1,7 +1,7 @@
-"""What became of gaps between two dates: new, closed, grown, shrunk, stable, shifted, merged, split.
+"""The classes of changes between two dates: new, closed, grown, shrunk, stable, shifted, merged, split, regrouped.
 
-Gaps that overlap, directly or through other gaps, form a group, and each group is one change. Only pixels surveyed at both dates
-count. Every pixel has one of `TRANSITIONS`. The areas of the groups add up to those of the pixels.
+Gaps of both dates that overlap, directly or through other gaps, form a group, and each group is one change. Only pixels surveyed at
+both dates count. Every pixel has one of `TRANSITIONS`. The areas of the groups add up to those of the pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Integers: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
 Bytes: TypeAlias = NDArray[np.uint8]
 ReadMap: TypeAlias = Callable[[int, int], tuple[Flags, Flags]]
-"""From a first row and how many: (gap, surveyed), (rows, columns) bool each. Read several times, the same each time."""
+"""Called with (first row, number of rows); returns (gap, surveyed), (rows, columns) bool each. Called repeatedly."""
 
 CANOPY, STABLE, NEW, CLOSED, NODATA = 0, 1, 2, 3, 255
 TRANSITIONS: Mapping[int, str] = {
@@ -38,12 +38,12 @@ CLASSES = ("new", "closed", "grown", "shrunk", "stable", "shifted", "merged", "s
 
 @frozen(eq=False, kw_only=True)
 class GapFate:
-    """The gaps of one date. Columns of one length, numbered from 1 in reading order.
+    """The gaps of one date, numbered from 1 in reading order, in columns of equal length.
 
     Attributes:
-        pixels: Surveyed at both dates.
-        shared: How many of them are gap at the other date too.
-        change: The row of `Changes` each belongs to, from 0.
+        pixels: Pixels surveyed at both dates.
+        shared: Pixels that are gap at both dates.
+        change: Row in `Changes`, from 0.
     """
 
     pixels: Integers
@@ -53,16 +53,16 @@ class GapFate:
 
 @frozen(eq=False, kw_only=True)
 class Changes:
-    """A row for each change, in the order in which the first pixel of any of its gaps is met.
+    """A row for each change, in the order of the first pixels of their gaps.
 
     Attributes:
         kind: Index into `CLASSES`.
-        earlier_gaps, later_gaps: How many gaps of each date it takes part of.
-        earlier, later: Their pixels at each date; both: pixels that are gap at both; later - both are new, earlier - both closed.
-        row, column: Centroid of all its pixels, as in `GapTable`.
-        earlier_fate, later_fate: Which gaps those are.
+        earlier_gaps, later_gaps: Number of gaps of each date.
+        earlier, later, both: Pixels that are gap at each date, and at both. later - both are new, earlier - both are closed.
+        row, column: Centroid of all pixels, as in `GapTable`.
+        earlier_fate, later_fate: The gaps of each date.
         surveyed: Pixels surveyed at both dates.
-        earlier_labels, later_labels: The gaps themselves.
+        earlier_labels, later_labels: The labels of each date.
     """
 
     kind: Integers
@@ -100,19 +100,19 @@ def compare_maps(
     step: int | None = None,
     write: Callable[[int, Bytes], None] | None = None,
 ) -> Changes:
-    """Compare two gap maps of one grid, in strips; memory grows with the number of gaps, not with the area.
+    """Compare two gap maps of one grid, in strips. Memory grows with the number of gaps, not with the area.
 
     Args:
-        at_least, at_most: Pixels a gap must have, at its own date; pixels of others count as canopy.
-        tolerance: A gap whose area changes by no more than this share of the earlier area is stable; or shifted, if less than half
-            of its area is gap at both dates.
-        step: Rows read at a time; changes nothing but memory and time.
-        write: Called with (first row, (rows, columns) bytes of `TRANSITIONS`), strip after strip.
+        at_least, at_most: Limits on the pixels of a gap, at its own date. Pixels of other gaps count as canopy.
+        tolerance: A gap whose area changes by at most this fraction of the earlier area is stable, or shifted if less than half of
+            its area is gap at both dates.
+        step: Rows of a strip. It affects only memory and time.
+        write: Called for each strip with (first row, (rows, columns) bytes of `TRANSITIONS`).
     """
 
     @lru_cache(maxsize=1)
     def strip(row: int, count: int) -> tuple[Flags, Flags, Flags]:
-        """Gap at each date where surveyed at both, and where that is."""
+        """Return the gap pixels of each date within the common survey, and that survey."""
         (first, one), (second, other) = earlier(row, count), later(row, count)
         valid = one & other
         return first & valid, second & valid, valid
@@ -152,7 +152,7 @@ def compare_maps(
 
 
 def sum_centroids(total: Reals, labels: NDArray[np.int32], where: Flags, row: int) -> None:
-    """Count pixels and sum their middles by label."""
+    """Add up pixels and their centers by label."""
     y, x = np.nonzero(where)
     which, size = labels[y, x], total.shape[1]
     for line, weights in zip(total, (None, y + (row + 0.5), x + 0.5), strict=True):
@@ -168,11 +168,11 @@ def group_gaps(
     valid: int,
     tolerance: float,
 ) -> Changes:
-    """Gaps that overlap, directly or through others, as one change each.
+    """Group gaps that overlap, directly or through other gaps, into changes.
 
     Args:
         pairs: Numbers of the gaps that overlap, earlier and later.
-        shared: Pixels each pair has in common.
+        shared: Common pixels of each pair.
     """
     first, second = pairs[0] - 1, pairs[1] - 1 + before.count
     gaps = before.count + after.count
@@ -219,7 +219,7 @@ def make_fate(labels: Labels, gap: Integers, shared: Integers, change: Integers)
 def classify_changes(
     earlier_gaps: Integers, later_gaps: Integers, earlier: Integers, later: Integers, both: Integers, tolerance: float
 ) -> Integers:
-    """The class of each change from how many gaps it has at each date, and their pixels."""
+    """Return the class of each change, from its numbers of gaps and pixels at each date."""
     single, margin = (earlier_gaps == 1) & (later_gaps == 1), tolerance * earlier
     which = [
         earlier_gaps == 0,

@@ -1,4 +1,4 @@
-"""What is known of each gap, a column per quantity."""
+"""A table of gaps, with a column for each measure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 @frozen(eq=False, kw_only=True)
 class GapTable:
-    """The gaps of one map at one threshold, one row each, in columns of equal length.
+    """The gaps of one map at one threshold: a row for each gap, in columns of equal length.
 
-    A gap's pixels share one label; its sides are the pixel edges between it and anything else. Lengths are meters, areas square
-    meters, whatever the CRS counts in.
+    The pixels of a gap have one label. Its outline consists of the pixel sides between the gap and other pixels. Lengths are in
+    meters and areas in square meters, in any CRS.
 
     Attributes:
-        number: 1 to N, in the order in which gaps are met from row to row, west to east; independent of how the raster was read.
-            A selection keeps the numbers its gaps had.
-        pixels: How many it has.
-        area_m2: Their area.
-        perimeter_m: Length of its outline, holes included.
-        shape_index: Perimeter over that of a circle of equal area, perimeter / (2 sqrt(pi area)); 1.128 for a square pixel.
-        height_mean, height_max, height_min, height_sd: Canopy height within, meters; NaN where no heights are known. The standard
-            deviation is that of the population (divided by the number of pixels).
-        row, column: Centroid, pixels from the north-west corner of the raster; the first pixel's center is (0.5, 0.5).
+        number: 1 to N, in the order of first pixels, from row to row and west to east. It does not depend on strips. A selection
+            keeps the numbers.
+        pixels: Number of pixels.
+        area_m2: Area of the pixels.
+        perimeter_m: Length of the outline, with holes.
+        shape_index: Perimeter divided by that of a circle of equal area, perimeter / (2 sqrt(pi area)). 1.128 for a square pixel.
+        height_mean, height_max, height_min, height_sd: Canopy height in the gap, meters; NaN if unknown. The standard deviation is
+            that of the population (divided by the number of pixels).
+        row, column: Centroid, pixels from the north-west corner of the raster. The center of the first pixel is (0.5, 0.5).
         x, y: Centroid in units of the CRS.
         first_row, first_column, last_row, last_column: Bounding box, pixels, ends included.
-        nearest_m: Distance to the nearest other gap, between the nearest edges of their pixels; 0 where corners touch, NaN for a
-            gap that is alone.
-        touches_edge: It meets the raster's edge or pixels without data (neighbors as in labeling), so may be larger than seen.
-        threshold_m: The height threshold of the map it comes from, meters; NaN where the map does not tell.
+        nearest_m: Distance to the nearest other gap, between the nearest edges of pixels. 0 where corners touch, NaN if there is no
+            other gap.
+        touches_edge: Whether the gap touches the edge of the raster or pixels without data, so that it may be larger.
+        threshold_m: Height threshold of the map, meters; NaN if unknown.
     """
 
     number: Integers
@@ -70,11 +70,11 @@ class GapTable:
         return len(self.number)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns by name, all but the threshold, which is one number."""
+        """Return the columns by name, without the threshold, which is one value."""
         return {name: getattr(self, name) for name in list_column_names()}
 
     def select(self, rows: Flags | Integers) -> GapTable:
-        """Only some gaps: a mask over the rows, or their indices."""
+        """Return some of the gaps, by a mask over the rows or by their indices."""
         return GapTable(threshold_m=self.threshold_m, **{name: column[rows] for name, column in self.columns().items()})
 
     @classmethod
@@ -93,7 +93,7 @@ def list_column_names() -> tuple[str, ...]:
 
 
 def get_column_dtype(name: str) -> type[np.generic]:
-    """The type of a column's values."""
+    """Return the type of the values of a column."""
     if name == "touches_edge":
         return np.bool_
     return np.int64 if name in ("number", "pixels") or name.startswith(("first_", "last_")) else np.float64

@@ -1,8 +1,8 @@
-"""Every gap its number, on rasters of any size: strips are labeled one by one, and what meets at a seam is joined.
+"""Number the gaps of a raster of any size: strips are labeled one by one, and labels that touch at a seam are joined.
 
-Numbers are final only when the whole raster was seen, so it is read twice: `label_raster` looks once at all strips and keeps, for
-each label of each strip, the number it belongs to; `Labels.strip` labels a strip again and puts the numbers in. Between the two,
-memory holds a few bytes for each label of each strip (about 100 while they are joined), and none of the pixels.
+Numbers are final only after the whole raster was read, so it is read twice. `label_raster` reads all strips and keeps, for each
+label of each strip, the number of its gap. `Labels.strip` labels a strip again and inserts the numbers. In between, memory
+contains a few bytes for each label of each strip (about 100 during the joining), and no pixels.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from forestgaps_gaps.detection.gap_table import Flags, Integers
 
 Numbers: TypeAlias = NDArray[np.int32]
 ReadGaps: TypeAlias = Callable[[int, int], Flags]
-"""From a first row and how many: (rows, columns) bool, True in a gap. Read more than once, so it must tell the same each time."""
+"""Called with (first row, number of rows); returns (rows, columns) bool, True in a gap. Called repeatedly, with equal results."""
 
-STRIP_PIXELS = 2**21  # pixels labeled at a time
+STRIP_PIXELS = 2**21  # pixels labeled at one time
 CONNECTIVITIES = (4, 8)
 
 
@@ -32,9 +32,9 @@ class Strip:
     """Some rows of a labeled raster.
 
     Attributes:
-        row: The first of them.
-        local: (rows, columns), 0 outside of gaps, otherwise a label that holds in this strip alone, 1 to n.
-        numbers: (n + 1,) the gap's number for each local label, 0 for none; several labels may lead to one number.
+        row: The first row.
+        local: (rows, columns) labels of this strip, 1 to n; 0 outside of gaps.
+        numbers: (n + 1,) number of the gap of each local label, 0 for none. Several labels may have one number.
     """
 
     row: int
@@ -43,24 +43,24 @@ class Strip:
 
     @property
     def labels(self) -> Numbers:
-        """(rows, columns) int32: the number of the gap a pixel belongs to, 0 for none."""
+        """(rows, columns) int32: the number of the gap of each pixel, 0 for none."""
         labels: Numbers = self.numbers[self.local]
         return labels
 
 
 @define(eq=False, kw_only=True)
 class Labels:
-    """The gaps of a raster, numbered from 1 in the order in which they are met row by row, west to east.
+    """The gaps of a raster, numbered from 1 in the order of their first pixels: row by row, from west to east.
 
     Attributes:
         rows, columns: Size of the raster.
-        connectivity: 8 if pixels that touch at a corner belong together, 4 if only those that share a side do.
-        count: How many gaps there are, within the limits on their size.
-        pixels: (count,) how many pixels each has.
-        first: (count,) its first pixel, row x columns + column.
-        last_row: (count,) the last row it reaches.
-        step: Rows of a strip; it changes nothing but memory and time.
-        read: Where gaps are; must go on to tell the same.
+        connectivity: 8 if pixels that touch at a corner are connected, 4 if only pixels with a common side are.
+        count: Number of gaps within the limits on size.
+        pixels: (count,) number of pixels of each gap.
+        first: (count,) first pixel of each gap, row x columns + column.
+        last_row: (count,) last row of each gap.
+        step: Rows of a strip. It affects only memory and time.
+        read: Returns where gaps are. It must return equal results each time.
     """
 
     rows: int
@@ -76,7 +76,7 @@ class Labels:
     _begins: Integers = field(repr=False)
 
     def strip(self, index: int) -> Strip:
-        """One strip, in any order."""
+        """Return one strip. Strips may be requested in any order."""
         row = index * self.step
         local, count = label_components(self.read(row, min(self.step, self.rows - row)), self.connectivity)
         begin, end = self._begins[index], self._begins[index + 1]
@@ -85,7 +85,7 @@ class Labels:
         return Strip(row, local, self._numbers[begin:end])
 
     def strips(self, *, backwards: bool = False) -> Iterator[Strip]:
-        """All strips from north to south, or from south to north."""
+        """Yield all strips from north to south, or from south to north."""
         order = range(len(self._begins) - 1)
         return (self.strip(index) for index in (reversed(order) if backwards else order))
 
@@ -103,8 +103,8 @@ def label_raster(
     """Number the gaps of a raster.
 
     Args:
-        at_least, at_most: Pixels a gap must have; others get no number.
-        step: Rows labeled at a time; left out, as many as make some two million pixels.
+        at_least, at_most: Limits on the pixels of a gap. Other gaps get no number.
+        step: Rows of a strip; by default about two million pixels.
     """
     if connectivity not in CONNECTIVITIES:
         raise ValueError(f"connectivity is 4 or 8, not {connectivity}")
@@ -119,7 +119,7 @@ def label_raster(
         which = local.ravel()[where]
         place = where + row * columns
         start, end = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-        start[which[::-1]] = place[::-1]  # the last to be written stays, so the first pixel
+        start[which[::-1]] = place[::-1]  # the last value written stays: the first pixel
         end[which] = place
         pixels.append(np.bincount(which, minlength=count + 1))
         first.append(start)
@@ -127,7 +127,7 @@ def label_raster(
         if above is not None:
             seams.append(find_seam_pairs(above, local[0].astype(np.int64), begin, connectivity))
         above = np.where(local[-1] > 0, local[-1].astype(np.int64) + begin, 0)
-        begin += count + 1  # with one for what is no gap
+        begin += count + 1  # including label 0, outside of gaps
         sizes.append(begin)
     counts, starts, ends = (np.concatenate([*parts, np.empty(0, np.int64)]) for parts in (pixels, first, last_row))
     gap = join_labels(seams, begin)
@@ -157,16 +157,16 @@ def label_raster(
 
 
 def label_components(gap: Flags, connectivity: int) -> tuple[NDArray[np.unsignedinteger], int]:
-    """Connected pixels of one array, labeled from 1, and how many labels there are."""
+    """Label the connected pixels of one array from 1; return the labels and their number."""
     if not gap.size:
         return np.zeros(gap.shape, np.uint32), 0
-    values = np.ascontiguousarray(gap).view(np.uint8)  # of bool, cc3d 4.1 mistakes 8-connected pixels on rasters of odd size
+    values = np.ascontiguousarray(gap).view(np.uint8)  # with bool, cc3d 4.1 has errors in 8-connected pixels on rasters of odd size
     local, count = cc3d.connected_components(values, connectivity=8 if connectivity == 8 else 4, return_N=True)
     return local, int(count)
 
 
 def find_seam_pairs(above: Integers, below: Integers, begin: int, connectivity: int) -> Integers:
-    """(n, 2) pairs of labels that touch across a seam; labels of the row below count from `begin`."""
+    """Return (n, 2) pairs of labels that touch across a seam. Labels of the row below are offset by `begin`."""
     width, pairs = len(above), []
     for shift in (-1, 0, 1) if connectivity == 8 else (0,):
         upper = above[max(shift, 0) : width + min(shift, 0)]
@@ -177,14 +177,14 @@ def find_seam_pairs(above: Integers, below: Integers, begin: int, connectivity: 
 
 
 def join_labels(seams: list[Integers], labels: int) -> Integers:
-    """(labels,) the gap of each label, numbered from 0 in no order."""
+    """Return the gap of each label, (labels,), numbered from 0 in any order."""
     pairs = np.concatenate([*seams, np.empty((0, 2), np.int64)])
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(labels, labels))
     return connected_components(graph, directed=False)[1].astype(np.int64) if labels else np.empty(0, np.int64)
 
 
 def label_array(gap: Flags, connectivity: int = 8) -> Numbers:
-    """The same for an array in memory: (rows, columns) numbers, 0 outside of gaps."""
+    """Number the gaps of an array in memory: (rows, columns), 0 outside of gaps."""
     rows, columns = gap.shape
     labels = label_raster(lambda row, count: gap[row : row + count], rows, columns, connectivity=connectivity, step=max(rows, 1))
     return labels.strip(0).labels if rows else np.zeros(gap.shape, np.int32)

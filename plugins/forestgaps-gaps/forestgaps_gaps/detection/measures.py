@@ -1,4 +1,4 @@
-"""Area, outline, heights and place of each gap, summed strip by strip."""
+"""Area, outline, heights and position of each gap, summed strip by strip."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from forestgaps_gaps.rasters.grid import Pixel
 
 @define(eq=False)
 class Measures:
-    """Running sums of all gaps; row i belongs to gap i, row 0 to what is no gap. Strips are added from north to south.
+    """Running sums of all gaps. Row i belongs to gap i, row 0 to pixels outside of gaps. Strips are added from north to south.
 
     Attributes:
-        count: How many gaps there are.
-        connectivity: Which neighbors count for touching the edge.
+        count: Number of gaps.
+        connectivity: Neighbors that count as touching the edge, 4 or 8.
     """
 
     count: int
@@ -42,11 +42,11 @@ class Measures:
         self._known_above = np.zeros(self.columns, bool)
 
     def add(self, strip: Strip, known: Flags, height: NDArray[np.float32] | None = None) -> None:
-        """The next strip.
+        """Add the next strip.
 
         Args:
             known: (rows, columns) False where the raster has no data.
-            height: (rows, columns) meters, NaN where no height is known.
+            height: (rows, columns) meters, NaN where unknown.
         """
         labels = strip.labels
         size, numbers = len(strip.numbers), strip.numbers
@@ -70,7 +70,7 @@ class Measures:
         }
         for name, values in counts.items():
             np.add.at(self._integers[name], numbers, values)
-        west = np.flatnonzero(~beside.ravel()[where])  # first pixel of each run along a row
+        west = np.flatnonzero(~beside.ravel()[where])  # first pixel of each run in a row
         east = np.append(west[1:] - 1, len(where) - 1)[: len(west)]
         run = numbers[which[west]]
         np.minimum.at(self._integers["first_row"], run, row[west])
@@ -91,7 +91,7 @@ class Measures:
         squares = np.bincount(which, (heights - mean[which]) ** 2, size)
         np.minimum.at(self._reals["low"], numbers[which], heights)
         np.maximum.at(self._reals["high"], numbers[which], heights)
-        # Means and squared deviations of parts are joined as in Chan, Golub & LeVeque 1983; sums of squares would cancel.
+        # Means and squared deviations are combined as in Chan, Golub & LeVeque 1983. Sums of squares would cancel.
         here, part = np.unique(numbers, return_inverse=True)
         before, seen = self._integers["heights"][here], self._reals["mean"][here]
         total = before + np.bincount(part, count, len(here)).astype(np.int64)
@@ -102,7 +102,7 @@ class Measures:
         self._integers["heights"][here] = total
 
     def _touch(self, labels: Numbers, known: Flags) -> None:
-        """Mark gaps beside pixels that are not known, as those around the raster are not."""
+        """Mark gaps that touch pixels without data or the edge of the raster."""
         rows, columns = labels.shape
         self._edge[labels[:, 0]] = self._edge[labels[:, -1]] = True
         if not (known.all() and self._known_above.all()):
@@ -116,15 +116,15 @@ class Measures:
         self._above, self._known_above = labels[-1].copy(), known[-1].copy()
 
     def finish(self) -> None:
-        """The raster ends, so its last row is at the edge."""
+        """Mark the gaps of the last row, which is at the edge."""
         self._edge[self._above] = True
 
     def make_table(self, numbers: Integers, nearest_m: Reals, pixel: Pixel, threshold_m: float = nan) -> GapTable:
-        """The rows of gaps whose pixels have all been added.
+        """Return the table of gaps whose pixels have all been added.
 
         Args:
-            numbers: Which gaps.
-            nearest_m: Of all gaps, by number less 1.
+            numbers: Numbers of the gaps.
+            nearest_m: Distances of all gaps, by number minus 1.
         """
         whole = {name: values[numbers] for name, values in self._integers.items()}
         real = {name: values[numbers] for name, values in self._reals.items()}

@@ -1,10 +1,9 @@
-"""The distance from each gap to the next.
+"""The distance from each gap to the nearest other gap.
 
-Distances are between the nearest sides or corners of pixels: 0 where pixels of two gaps touch at a corner, one pixel where a single
-row of canopy lies between. They are exact however far apart gaps are, and need of the raster a strip at a time: for each column
-the nearest gap pixel above, and the nearest above that of another gap, are carried along. From every pixel on the rim of a gap
-the columns to both sides are looked up, farther and farther until no column can hold anything nearer than what was found for the
-gap. Strips are gone through once from the south and once from the north.
+Distances are between the nearest sides or corners of pixels: 0 where pixels of two gaps touch at a corner, one pixel where one
+row of canopy is in between. They are exact at any distance. Only one strip is in memory: for each column, the scan keeps the
+nearest gap pixel above, and the nearest pixel above of another gap. From each pixel at the rim of a gap, columns are searched
+on both sides, up to the distance found so far. Strips are scanned once from the south and once from the north.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from forestgaps_gaps.rasters.grid import Pixel
 
 @define(eq=False)
 class ColumnScan:
-    """What has been seen of each column on the way through the raster.
+    """The nearest gap pixels of each column, in the direction of the scan.
 
     Attributes:
-        nearest: (count + 1,) distance from each gap to the next found so far, meters; row 0 is not used. Changed in place.
+        nearest: (count + 1,) smallest distance from each gap to another gap so far, meters. Row 0 is unused. Changed in place.
     """
 
     columns: int
@@ -43,7 +42,7 @@ class ColumnScan:
         self._at = np.zeros((2, self.columns), np.int64)
 
     def add(self, labels: Numbers) -> None:
-        """The next strip, (rows, columns) numbers, rows in the order of the way."""
+        """Add the next strip, (rows, columns) numbers, rows in the order of the scan."""
         rows = len(labels)
         seen = np.vstack([self._label, labels])
         index = np.arange(rows + 2, dtype=np.int32)[:, None]
@@ -62,7 +61,7 @@ class ColumnScan:
         self._row += rows
 
     def _rows(self, index: Numbers, columns: Integers | slice = slice(None)) -> Integers:
-        """Rows on the way, of indices into what is seen."""
+        """Return row numbers of the scan from indices into `seen`."""
         kept = self._at[np.minimum(index, 1), np.arange(self.columns)[columns]]
         return np.where(index < 2, kept, index.astype(np.int64) - 2 + self._row)
 
@@ -98,13 +97,13 @@ class ColumnScan:
 
 
 def accumulate_maximum(values: Numbers) -> None:
-    """Down each column, in place. (A row at a time is ten times as fast as numpy's accumulate over the first axis.)"""
+    """Replace values by the maximum so far in each column. (Ten times as fast as numpy's accumulate over the first axis.)"""
     for above, below in pairwise(values):
         np.maximum(above, below, out=below)
 
 
 def bound_distances(labels: Labels, pixel: Pixel) -> Reals:
-    """(count + 1,) distances that none to the next gap exceeds: those between first pixels."""
+    """Return upper bounds of the distances, (count + 1,): the distances between first pixels."""
     nearest = np.full(labels.count + 1, inf)
     if labels.count > 1:
         row, column = np.divmod(labels.first, labels.columns)
@@ -114,7 +113,7 @@ def bound_distances(labels: Labels, pixel: Pixel) -> Reals:
 
 
 def measure_southward(labels: Labels, pixel: Pixel) -> Reals:
-    """(count + 1,) distance from each gap to the next that is not farther north, or a bound where that is nearer."""
+    """Return the distance from each gap to the nearest gap that is not farther north, or an upper bound, (count + 1,)."""
     nearest = bound_distances(labels, pixel)
     if labels.count > 1:
         sight = ColumnScan(labels.columns, pixel, nearest)
@@ -124,7 +123,7 @@ def measure_southward(labels: Labels, pixel: Pixel) -> Reals:
 
 
 def measure_nearest(labels: Labels, pixel: Pixel) -> Reals:
-    """(count,) distance from each gap to the next, meters; NaN for a gap that is alone."""
+    """Return the distance from each gap to the nearest other gap, meters, (count,); NaN if there is only one gap."""
     nearest = measure_southward(labels, pixel)
     if labels.count < 2:
         return np.full(labels.count, nan)

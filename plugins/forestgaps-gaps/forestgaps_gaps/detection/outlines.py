@@ -1,12 +1,12 @@
 """The outlines of gaps, collected strip by strip.
 
-An outline runs along pixel sides and turns at pixel corners. On a horizontal line between two rows of pixels its turns come in
-pairs, west and east end of one straight edge; on a vertical line, north and south end of one. So following lines is enough to know
-which turns are joined, nothing has to be traced pixel by pixel. Where two gap pixels meet at a corner only, the outline turns
-twice, once around each of them.
+An outline follows pixel sides and turns at pixel corners. On a horizontal line between two rows of pixels, turns occur in
+pairs: the west and east end of a straight edge. On a vertical line, they are the north and south end of an edge. Following the
+lines therefore tells which turns are connected, without tracing pixels. Where two gap pixels touch only at a corner, the
+outline turns twice, once around each pixel.
 
-A vertical edge may go on through many strips: its north end waits until its south end is met. Edges are kept until their gap
-is complete, some 40 bytes each, so memory is bounded by the outlines of the gaps that are open at one time.
+A vertical edge may continue through many strips: its north end waits for its south end. Edges are kept until their gap is
+complete, about 40 bytes each, so memory is limited by the outlines of incomplete gaps.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from forestgaps_gaps.detection.gap_table import Flags, Integers
 from forestgaps_gaps.detection.labeling import Numbers
 
-# The turns at a corner, by which of its pixels are gap: north-west 1, north-east 2, south-west 4, south-east 8.
-# (edge goes west, edge goes north, pixel the turn belongs to); a horizontal line meets them in this order.
+# Turns at a corner, by the pixels around it that are gap: north-west 1, north-east 2, south-west 4, south-east 8.
+# (edge goes west, edge goes north, pixel of the turn), in the order along a horizontal line.
 WEST_NORTH, EAST_NORTH, WEST_SOUTH, EAST_SOUTH = (True, True), (False, True), (True, False), (False, False)
 CORNERS: dict[int, tuple[tuple[bool, bool, int], ...]] = {
     1: ((*WEST_NORTH, 0),),
@@ -42,14 +42,14 @@ for _code, _turns in CORNERS.items():
 
 @frozen(eq=False)
 class Edges:
-    """Horizontal edges of outlines, from row to row and west to east. Lengths n, in pixels from the raster's north-west corner.
+    """n horizontal edges of outlines, from row to row and west to east, in pixels from the north-west corner of the raster.
 
     Attributes:
-        label: The gap's number.
-        y: The line they lie on: the northern side of pixel row y.
-        x: (2n,) where each begins in the west and ends in the east.
-        below: The gap lies south of it.
-        joined: (2n,) for each end, the end at the other side of the vertical edge there; -1 where that is not met yet.
+        label: Number of the gap.
+        y: Line of the edge: the northern side of pixel row y.
+        x: (2n,) western and eastern end of each edge.
+        below: Whether the gap is south of the edge.
+        joined: (2n,) for each end, the other end of its vertical edge; -1 if that is not known yet.
     """
 
     label: Numbers
@@ -59,7 +59,7 @@ class Edges:
     joined: Integers
 
     @classmethod
-    def none(cls) -> Edges:
+    def make_empty(cls) -> Edges:
         short = np.empty(0, np.int32)
         return cls(short, short, short, np.empty(0, bool), np.empty(0, np.int64))
 
@@ -67,7 +67,7 @@ class Edges:
         return len(self.y)
 
     def select(self, chosen: Flags) -> tuple[Edges, Integers]:
-        """Some of the edges, whole gaps only, and the new number of each end that was chosen."""
+        """Return the edges of some gaps, and the new index of each end."""
         ends = np.repeat(chosen, 2)
         place = np.cumsum(ends) - 1
         joined = self.joined[ends]
@@ -78,18 +78,18 @@ class Edges:
 
 @define(eq=False)
 class Outlines:
-    """Collects the edges of all gaps of a raster, north to south.
+    """Collects the edges of all gaps of a raster, from north to south.
 
     Attributes:
-        columns: Of the raster.
-        last_row: (count,) the last row of each gap, by its number less 1.
+        columns: Columns of the raster.
+        last_row: (count,) last row of each gap, by its number minus 1.
     """
 
     columns: int
     last_row: Integers
-    _row: int = field(default=0, init=False)  # lines up to this one are done, it excluded
+    _row: int = field(default=0, init=False)  # lines before this one are done
     _above: Numbers = field(init=False)
-    _open: Edges = field(factory=Edges.none, init=False)
+    _open: Edges = field(factory=Edges.make_empty, init=False)
     _waiting: Integers = field(init=False)  # per vertical line the north end of the edge that crosses the next row, or -1
 
     def __attrs_post_init__(self) -> None:
@@ -97,18 +97,18 @@ class Outlines:
         self._waiting = np.full(self.columns + 1, -1, np.int64)
 
     def add(self, labels: Numbers) -> Edges:
-        """The next strip, (rows, columns) numbers; returns the edges of the gaps that are complete now."""
+        """Add the next strip, (rows, columns) numbers; return the edges of the gaps that are complete now."""
         found = self._turns(labels)
         self._above = labels[-1].copy()
         self._row += len(labels)
         return self._take(found)
 
     def finish(self) -> Edges:
-        """What is left when the raster ends."""
+        """Return the remaining edges at the end of the raster."""
         return self.add(np.zeros((1, self.columns), np.int32))
 
     def _turns(self, labels: Numbers) -> Edges:
-        """Everything that is open, with the edges on the lines north of the strip's rows; joined to each other where they are."""
+        """Return the open edges and those on the lines north of the rows of the strip, joined where possible."""
         rows = len(labels)
         around = np.zeros((rows + 1, self.columns + 2), np.int32)
         around[0, 1:-1], around[1:, 1:-1] = self._above, labels
@@ -136,7 +136,7 @@ class Outlines:
         )
 
     def _join(self, joined: Integers, known: int, line: Integers, x: Integers, south: Flags, rows: int) -> None:
-        """Follow the vertical lines: each end whose edge goes south is joined to the next end on its line."""
+        """Join each end whose edge goes south to the next end on its vertical line."""
         waiting = np.flatnonzero(self._waiting >= 0)
         ends = np.concatenate([self._waiting[waiting], np.arange(known, len(joined))])
         key = np.concatenate([waiting * (rows + 1) * 2 + 1, (x * (rows + 1) + line + 1) * 2 + south])  # at a corner, north first
@@ -154,7 +154,7 @@ class Outlines:
         complete = self.last_row[edges.label - 1] < self._row - 1
         if not complete.any():
             self._open = edges
-            return Edges.none()
+            return Edges.make_empty()
         done, _ = edges.select(complete)
         self._open, place = edges.select(~complete)
         waiting = self._waiting >= 0

@@ -1,9 +1,9 @@
-"""Polygons from the edges of outlines: rings in order, holes in their polygons, every one valid.
+"""Build polygons from the edges of outlines: ordered rings, holes in their polygons, all valid.
 
-Pixels of one gap may touch at a corner only, and rings through such corners are what makes polygons invalid. Here an outline
-first turns around each of the two pixels, so that every ring goes around pixels joined by sides. A ring that then comes to one
-corner twice is parted there, which makes a hole that touches it at a point. What results is valid: no ring meets itself, and the
-inside of each polygon is connected because its pixels are, by sides. A gap is the multipolygon of them; parts touch at corners.
+Pixels of a gap may touch only at a corner, and rings through such corners would make polygons invalid. Here an outline first
+turns around each of the two pixels, so that every ring surrounds pixels with common sides. A ring that reaches a corner twice
+is divided there, which makes a hole that touches the ring at a point. The result is valid: no ring crosses itself, and the
+interior of each polygon is connected, because its pixels are. A gap is a multipolygon; its parts touch at corners.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Rings:
     """Closed rings along pixel sides, in the order of their first edge.
 
     Attributes:
-        label: (rings,) the gap's number.
-        begins: (rings + 1,) where the edges of each ring begin in `order`.
-        order: The edges, ring after ring, one after another with the gap on the left.
-        area: (rings,) pixels within, negative for holes.
+        label: (rings,) number of the gap.
+        begins: (rings + 1,) index of the first edge of each ring in `order`.
+        order: Edges, ring after ring, with the gap on the left.
+        area: (rings,) pixels inside, negative for holes.
     """
 
     label: Integers
@@ -42,13 +42,13 @@ class Rings:
 
 
 def build_polygons(edges: Edges, transform: Affine) -> tuple[Integers, Geometries]:
-    """Multipolygons of complete gaps, holes kept.
+    """Build the multipolygons of complete gaps, with holes.
 
     Args:
         transform: From pixels to the CRS, not rotated.
 
     Returns:
-        Gap numbers, ascending, and as many valid multipolygons. Area and length are those of pixels and of pixel sides.
+        Gap numbers, ascending, and their valid multipolygons. Area and length are those of pixels and pixel sides.
     """
     if not len(edges):
         return np.empty(0, np.int64), np.empty(0, object)
@@ -76,7 +76,7 @@ def build_polygons(edges: Edges, transform: Affine) -> tuple[Integers, Geometrie
 
 
 def chain_edges(edges: Edges) -> Rings:
-    """Rings that come to no corner twice."""
+    """Return rings that reach no corner twice."""
     ends = np.arange(len(edges)) * 2 + np.where(edges.below, 0, 1)  # with the gap on the left, northern sides run west
     own = np.arange(2 * len(edges))
     ring, _ = find_cycles(edges.joined[ends] >> 1)
@@ -103,7 +103,7 @@ def chain_edges(edges: Edges) -> Rings:
 
 
 def find_cycles(follows: Integers) -> tuple[Integers, int]:
-    """The cycle each item is in, and how many there are."""
+    """Return the cycle of each item, and the number of cycles."""
     size = len(follows)
     graph = csr_array((np.ones(size, bool), follows, np.arange(size + 1)), shape=(size, size))
     count, cycle = connected_components(graph, directed=False)
@@ -111,7 +111,7 @@ def find_cycles(follows: Integers) -> tuple[Integers, int]:
 
 
 def count_steps_to_first(follows: Integers, first: Integers) -> Integers:
-    """Steps from each item to the first of its cycle, by doubling the stride until all have arrived."""
+    """Return the steps from each item to the first of its cycle, by doubling the stride until all have arrived."""
     target, steps = follows.copy(), np.ones(len(follows), np.int64)
     arrived = np.zeros(len(follows), bool)
     arrived[first] = True
@@ -127,7 +127,7 @@ def count_steps_to_first(follows: Integers, first: Integers) -> Integers:
 
 
 def assign_shells(edges: Edges, rings: Rings) -> Integers:
-    """For each ring the ring around its polygon: itself for a shell."""
+    """Return for each ring the outer ring of its polygon; for an outer ring, itself."""
     count = len(rings.label)
     outer = rings.area > 0
     found = np.arange(count)
@@ -144,7 +144,7 @@ def assign_shells(edges: Edges, rings: Rings) -> Integers:
 
 
 def find_enclosing_shells(edges: Edges, rings: Rings, holes: Integers, candidates: Integers) -> Integers:
-    """The smallest of several shells of one gap around each hole; the pixel north of the hole lies in its polygon."""
+    """Return the smallest outer ring of the gap around each hole. The pixel north of a hole is in its polygon."""
     edge = rings.order[rings.begins[holes]]  # a ring begins with its northernmost edge
     points = shapely.points(edges.x[2 * edge] + 0.5, edges.y[edge] - 0.5)
     sizes = np.diff(rings.begins)[candidates]
@@ -160,6 +160,6 @@ def find_enclosing_shells(edges: Edges, rings: Rings, holes: Integers, candidate
     which, point = which[order], point[order]
     hole, smallest = np.unique(point, return_index=True)
     if len(hole) != len(holes):
-        raise RuntimeError("a hole lies in no polygon of its gap")
+        raise RuntimeError("a hole is not inside a polygon of its gap")
     around: Integers = candidates[which[smallest]]
     return around

@@ -1,8 +1,8 @@
 """Find all gaps of a layer: numbers, measures and polygons.
 
 The raster is read three times: to number the gaps, from the south for distances to gaps farther south, and from the north for
-everything else. Memory contains one strip, the outlines of incomplete gaps, about 100 bytes per gap, and about 600 bytes per gap
-within the limits on area. It does not depend on the height of the raster.
+everything else. Memory contains one strip, the outlines of incomplete gaps, about 100 bytes per gap, and about 600 bytes per
+gap within the limits on area. It does not depend on the height of the raster.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Statistics by grid cell: the share of gap, the number of gaps, the largest, the mean height of the canopy, per hectare say.
+"""Statistics by grid cell: gap fraction, number of gaps, largest gap and mean canopy height, for example per hectare.
 
-Cells are squares of whole pixels that begin at the raster's north-west corner. The last of a row or column may be cut by the edge
-of the raster; `surveyed_m2` tells how much of any cell was seen. Sums over cells are the totals of the map.
+Cells are squares of whole pixels that begin at the north-west corner of the raster. The edge of the raster may cut the last cells.
+`surveyed_m2` is the surveyed area of each cell. Sums over cells are the totals of the map.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ BAND_MEANINGS: Mapping[str, str] = {
     "surveyed_m2": "surveyed area",
     "gap_m2": "area of gaps",
     "gap_fraction": "area of gaps over surveyed area",
-    "gaps": "gaps whose centroid lies in the cell",
-    "largest_m2": "area of the largest of them, 0 without one",
+    "gaps": "gaps whose centroid is in the cell",
+    "largest_m2": "area of the largest of these gaps, 0 without gaps",
     "height_mean": "mean canopy height of the surveyed pixels, meters",
 }
 
 
 @frozen(eq=False)
 class Cells:
-    """The statistics, each (R, C) float64, in the order of `BAND_MEANINGS`; NaN where there is nothing to average.
+    """The statistics, each (R, C) float64, in the order of `BAND_MEANINGS`; NaN where nothing was surveyed.
 
     Attributes:
         side_m: Side of a cell, meters.
         pixels: Side of a cell, pixels.
-        bands: By name; without heights there is no `height_mean`.
+        bands: Statistics by name. `height_mean` is missing without heights.
     """
 
     side_m: float
@@ -51,7 +51,7 @@ class Cells:
 
 
 def count_pixels_per_side(side_m: float, resolution_m: float) -> int:
-    """Pixels along the side of a cell.
+    """Return the pixels along the side of a cell.
 
     Raises:
         DataError: The side is not a whole number of pixels.
@@ -60,12 +60,12 @@ def count_pixels_per_side(side_m: float, resolution_m: float) -> int:
     if pixels < 1 or abs(pixels * resolution_m - side_m) > 1e-6 * side_m:
         whole = int(side_m / resolution_m)
         near = " or ".join(f"{count * resolution_m:g}" for count in (whole, whole + 1) if count)
-        raise DataError(f"cells of {side_m:g} m are not a whole number of pixels of {resolution_m:g} m; {near} m would do")
+        raise DataError(f"cells of {side_m:g} m are not a whole number of pixels of {resolution_m:g} m. Choose {near} m")
     return pixels
 
 
 class CellCounts:
-    """Collects `Cells` from strips of full-width rows; memory is that of the cells."""
+    """Sums for `Cells`, collected from strips of full-width rows."""
 
     def __init__(self, rows: int, columns: int, resolution_m: float, side_m: float = 100.0) -> None:
         self.pixels = count_pixels_per_side(side_m, resolution_m)
@@ -75,12 +75,12 @@ class CellCounts:
         self.height: Reals | None = None
 
     def add(self, row: int, gap: Mask, valid: Mask, height: NDArray[np.floating[Any]] | None = None) -> None:
-        """Rows from `row` on.
+        """Add rows from `row` on.
 
         Args:
-            gap: True in a gap; counts only where valid.
+            gap: True in a gap. Ignored where not valid.
             valid: True where surveyed.
-            height: Meters; anything may stand where not valid.
+            height: Meters. Ignored where not valid.
         """
         add_to_cells(self.valid, row, valid, self.pixels)
         add_to_cells(self.gap, row, gap & valid, self.pixels)
@@ -89,7 +89,7 @@ class CellCounts:
             add_to_cells(self.height, row, np.where(valid, height, 0.0), self.pixels)
 
     def make_cells(self, table: GapTable) -> Cells:
-        """With the gaps counted in the cell of their centroid."""
+        """Return the statistics; each gap is counted in the cell of its centroid."""
         count, largest = np.zeros(self.shape), np.zeros(self.shape)
         place = tuple(
             np.clip((at / self.pixels).astype(np.intp), 0, end - 1)
@@ -111,11 +111,11 @@ class CellCounts:
 
 
 def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags: str) -> None:
-    """A GeoTIFF with a band for each statistic, NaN for no data, whose cells lie on the raster's pixels.
+    """Write a GeoTIFF with a band for each statistic, NaN without data. Its cells are aligned with the pixels of the raster.
 
     Args:
-        path: Of a new file; whoever calls puts it in place whole.
-        transform: Of the raster the cells were counted on.
+        path: A new file.
+        transform: Transform of the raster.
     """
     a, b, c, d, e, f = tuple(transform)[:6]
     rows, columns = next(iter(cells.bands.values())).shape
@@ -140,7 +140,7 @@ def write_cells(cells: Cells, path: Path, *, crs: Any, transform: Affine, **tags
 
 
 def write_cell_table(cells: Cells, path: Path, *, transform: Affine) -> None:
-    """The same as CSV, a row a cell with the coordinates of its middle; empty where there is nothing to average."""
+    """Write the statistics as CSV, with a row for each cell and the coordinates of its center; undefined values are empty."""
     a, b, c, d, e, f = tuple(transform)[:6]
     rows, columns = np.indices(next(iter(cells.bands.values())).shape)
     across, down = (columns.ravel() + 0.5) * cells.pixels, (rows.ravel() + 0.5) * cells.pixels

@@ -1,4 +1,4 @@
-"""The lognormal beside the power law: over a few decades the two look alike, and only a likelihood tells.
+"""Lognormal distributions of gap sizes, and Vuong's test against the power law. The two look alike over a few decades of size.
 
 Sources: Clauset, Shalizi & Newman 2009, section 5, doi 10.1137/070710111; Vuong 1989, Econometrica 57(2), doi 10.2307/1912557.
 """
@@ -16,18 +16,19 @@ from scipy.special import log_ndtr
 
 from forestgaps_gaps.statistics.power_law import PowerLaw, Reals, explain_no_fit, log_mass
 
-MIN_SCALE = 0.01  # standard deviation of the logarithm of size
-MAX_SCALE = 30.0  # beyond it a truncated lognormal cannot be distinguished from a power law
-MAX_P_DECIDED = 0.1  # p-value below which one law is called better (Clauset et al., section 5.1)
+MIN_SCALE = 0.01  # standard deviation of the logarithm of the size
+MAX_SCALE = 30.0  # with a larger scale, a truncated lognormal cannot be distinguished from a power law
+MAX_P_DECIDED = 0.1  # with a smaller p-value, one law is better (Clauset et al., section 5.1)
 
 
 @frozen(kw_only=True)
 class Lognormal:
-    """A lognormal over whole numbers of pixels from `smallest` (to `largest`) on, by maximum likelihood.
+    """A lognormal over whole numbers of pixels from `smallest` (to `largest`), by maximum likelihood.
 
     Attributes:
-        location, scale: Mean and standard deviation of the logarithm of the size of the untruncated law; NaN where `why` says so.
-        likelihood: Its logarithm, natural.
+        location, scale: Mean and standard deviation of the logarithm of the size, untruncated; NaN if there is no fit.
+        likelihood: Natural logarithm of the likelihood.
+        why: Why there is no fit; None if there is one.
     """
 
     location: float = nan
@@ -44,10 +45,10 @@ class FitComparison:
     """Vuong's test of the power law against the lognormal on the same gaps.
 
     Attributes:
-        ratio: Logarithm of the likelihood of the power law over that of the lognormal; positive speaks for the power law.
-        z: The ratio over its standard deviation.
-        p: Two-sided; how often a ratio this far from 0 would come about if both were equally near the truth.
-        better: "power law", "lognormal", or None where the gaps do not tell.
+        ratio: Log-likelihood of the power law minus that of the lognormal. Positive if the power law fits better.
+        z: The ratio divided by its standard deviation.
+        p: Two-sided. Probability of a ratio this far from 0 if both laws were equally close to the truth.
+        better: "power law", "lognormal", or None if the difference is not significant.
     """
 
     ratio: float
@@ -57,9 +58,9 @@ class FitComparison:
 
 
 def fit_lognormal(pixels: NDArray[Any], smallest: int = 1, largest: int | None = None) -> Lognormal:
-    """Fit a lognormal to the gaps a `fit_power_law` of the same limits was fitted to.
+    """Fit a lognormal to the gaps that `fit_power_law` uses with the same limits.
 
-    P(x) is the lognormal's share between x - 1/2 and x + 1/2, over its share between `smallest` - 1/2 and `largest` + 1/2.
+    P(x) is the lognormal probability of x - 1/2 to x + 1/2, divided by that of `smallest` - 1/2 to `largest` + 1/2.
     """
     sizes = np.sort(np.asarray(pixels, np.int64))
     sizes = sizes[(sizes >= smallest) & (sizes <= (inf if largest is None else largest))]
@@ -71,12 +72,12 @@ def fit_lognormal(pixels: NDArray[Any], smallest: int = 1, largest: int | None =
     mean = float(np.average(logs, weights=counts))
     spread = sqrt(float(np.average((logs - mean) ** 2, weights=counts)))
 
-    def placed(point: Reals) -> tuple[float, float]:  # from the exponent at the smallest size: it stays finite as the scale grows
+    def to_parameters(point: Reals) -> tuple[float, float]:  # the exponent at the smallest size stays finite as the scale grows
         scale = exp(float(point[1]))
         return log(smallest) - (float(point[0]) - 1) * scale**2, scale
 
     def cost(point: Reals) -> float:
-        return -float(np.average(log_probabilities(found, *placed(point), smallest, largest), weights=counts))
+        return -float(np.average(log_probabilities(found, *to_parameters(point), smallest, largest), weights=counts))
 
     limits = [(-1e6, 100.0), (log(MIN_SCALE), log(MAX_SCALE))]
     starts = [(1 + (log(smallest) - mean) / spread**2, log(spread)), (1 + 1 / (mean - log(smallest - 0.5)), log(5.0))]
@@ -85,12 +86,12 @@ def fit_lognormal(pixels: NDArray[Any], smallest: int = 1, largest: int | None =
         for start in np.clip(starts, *np.transpose(limits))
     ]
     best = min(fits, key=lambda fit: float(fit.fun))
-    location, scale = placed(best.x)
+    location, scale = to_parameters(best.x)
     return Lognormal(**facts, location=location, scale=scale, likelihood=-float(best.fun) * len(sizes))
 
 
 def log_probabilities(sizes: NDArray[Any], location: float, scale: float, smallest: int, largest: int | None) -> Reals:
-    """Logarithm of the lognormal's probability of each whole size within the limits."""
+    """Logarithm of the lognormal probability of each whole size within the limits."""
     low, high = (np.log(sizes - 0.5) - location) / scale, (np.log(sizes + 0.5) - location) / scale
     first = (log(smallest - 0.5) - location) / scale
     last = inf if largest is None else (log(largest + 0.5) - location) / scale
@@ -98,17 +99,17 @@ def log_probabilities(sizes: NDArray[Any], location: float, scale: float, smalle
 
 
 def log_normal_mass(low: Reals, high: Reals) -> Reals:
-    """Logarithm of the normal distribution between two places, exact in both tails."""
-    upper = low > 0  # there both cumulative shares are near 1, so the mirrored ones are taken
+    """Logarithm of the normal probability between two values, accurate in both tails."""
+    upper = low > 0  # both distribution functions are near 1 there, so use the mirrored values
     small, large = np.where(upper, -high, low), np.where(upper, -low, high)
-    large_share: Reals = log_ndtr(large)
+    large_log: Reals = log_ndtr(large)
     with np.errstate(divide="ignore"):
-        thickness: Reals = np.log(-np.expm1(np.minimum(log_ndtr(small) - large_share, 0.0)))
-    return large_share + np.maximum(thickness, -700.0)
+        thickness: Reals = np.log(-np.expm1(np.minimum(log_ndtr(small) - large_log, 0.0)))
+    return large_log + np.maximum(thickness, -700.0)
 
 
 def compare_fits(pixels: NDArray[Any], one: PowerLaw, other: Lognormal) -> FitComparison:
-    """Which of two laws fitted to these gaps is nearer to them. NaN and None where either has no fit."""
+    """Compare two laws that were fitted to these gaps. NaN and None if either has no fit."""
     if one.why or other.why:
         return FitComparison(ratio=nan, z=nan, p=nan, better=None)
     smallest, largest = other.smallest, other.largest

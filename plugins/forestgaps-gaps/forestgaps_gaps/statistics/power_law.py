@@ -1,4 +1,4 @@
-"""The distribution of gap sizes: power-law exponents by maximum likelihood, with their intervals and their fit.
+"""Power laws of gap sizes: exponents by maximum likelihood, with confidence intervals and goodness of fit.
 
 The sizes of gaps on a raster are whole numbers of pixels, so `fit_power_law` fits a discrete law: P(x) is proportional to
 x^-exponent over x = smallest, smallest + 1, ... (to `largest`, if larger gaps were left out). An exponent depends on the height
@@ -26,30 +26,30 @@ from forestgaps_core.output.counts import format_count
 Sizes: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
 
-MIN_GAPS = 10  # gaps; with fewer an interval covers every exponent ever published
+MIN_GAPS = 10  # with fewer gaps, an interval contains all published exponents
 MIN_EXPONENT = 1 + 1e-6
-MAX_EXPONENT = 30.0  # an exponent beyond it says that nearly all gaps have the smallest size
+MAX_EXPONENT = 30.0  # a larger exponent means that nearly all gaps have the smallest size
 HALF_CHI = 1.9207294103470265  # half the 95 % quantile of chi-squared with one degree of freedom
-SIMULATIONS = 99  # samples drawn from the fitted law, to judge its distance by
-TABLE_SIZES = 100_000  # sizes whose shares are tabled for drawing; beyond, the continuous law is right to 1e-10
+SIMULATIONS = 99  # samples from the fitted law, for the goodness of fit
+TABLE_SIZES = 100_000  # sizes in the table for sampling; for larger ones, the continuous law is correct to 1e-10
 
 
 @frozen(kw_only=True)
 class PowerLaw:
-    """A fitted exponent and what it depends on. Where there is none, the numbers are NaN and `why` says so.
+    """A fitted exponent and its basis. If there is no exponent, the values are NaN and `why` has the reason.
 
     Attributes:
         exponent: Of the density (often called alpha or lambda).
-        low, high: 95 % interval by the profile of the likelihood.
+        low, high: 95 % interval from the profile likelihood.
         standard_error: From the curvature of the likelihood.
-        gaps: How many it rests on.
-        smallest: Size from which the law holds, in the unit of the sizes.
-        largest: Size to which gaps were kept; None: no limit.
-        likelihood: Its logarithm, natural.
-        distance: Largest difference between the observed and the fitted cumulative shares (Kolmogorov-Smirnov), 0 to 1.
-        plausibility: Share of samples from the fitted law itself that lie at least as far from their own fit; below 0.1 the sizes
-            are hardly a power law (Clauset et al., section 4.1). NaN where it was not asked for.
-        why: Why there is no exponent.
+        gaps: Number of gaps in the fit.
+        smallest: Smallest size of the law, in the unit of the sizes.
+        largest: Largest size of the gaps; None if there is no limit.
+        likelihood: Natural logarithm of the likelihood.
+        distance: Largest difference between observed and fitted distribution function (Kolmogorov-Smirnov), 0 to 1.
+        plausibility: Fraction of samples from the fitted law whose distance from their own fit is at least as large. Below 0.1, a
+            power law is implausible (Clauset et al., section 4.1). NaN if it was not computed.
+        why: Why there is no exponent; None if there is one.
     """
 
     exponent: float = nan
@@ -71,11 +71,11 @@ class PowerLaw:
 def lambda_hanel(areas: NDArray[Any]) -> float:
     """ForestGapR's `Hanel_2017`: 1 + n / sum(log(area / smallest area)).
 
-    Maximum likelihood for a continuous power law that begins at the smallest gap found, which is what ForestGapR computes under
-    this name (through poweRlaw's `conpl`). NaN with no gap, or with one size only.
+    This is the maximum-likelihood estimate for a continuous power law that begins at the smallest gap. ForestGapR computes it with
+    `conpl` of poweRlaw. NaN without gaps, or if all gaps have one size.
 
     Args:
-        areas: Square meters, all above 0.
+        areas: Square meters, greater than 0.
     """
     excess = float(np.log(areas / areas.min()).sum()) if len(areas) else 0.0
     return 1 + len(areas) / excess if excess > 0 else nan
@@ -84,11 +84,11 @@ def lambda_hanel(areas: NDArray[Any]) -> float:
 def lambda_asner(areas: NDArray[Any]) -> float:
     """ForestGapR's `Asner_2013`: maximum likelihood for the zeta distribution over 1, 2, 3 ... m2, between 1.0001 and 20.
 
-    It takes gaps to begin at 1 m2, whatever was kept. NaN with no gap. Areas that are not whole square meters have no
-    probability under a zeta distribution; then ForestGapR's number, which this is, is a number only.
+    The law begins at 1 m2, even if the smallest gaps were left out. NaN without gaps. The estimate has no meaning if areas are not
+    whole square meters, because they have no probability under a zeta distribution.
 
     Args:
-        areas: Square meters, all above 0.
+        areas: Square meters, greater than 0.
     """
     if not len(areas):
         return nan
@@ -100,14 +100,14 @@ def lambda_asner(areas: NDArray[Any]) -> float:
 
 
 def fit_power_law(pixels: NDArray[Any], smallest: int = 1, largest: int | None = None, *, seed: int | None = None) -> PowerLaw:
-    """The exponent of a power law over whole numbers of pixels, `smallest` <= x (<= `largest`).
+    """Fit a power law to whole numbers of pixels, `smallest` <= x (<= `largest`).
 
-    P(x) = x^-a / (zeta(a, smallest) - zeta(a, largest + 1)), a > 1. The last term only where gaps above `largest` were left out:
-    without it the estimate would take their absence for steepness.
+    P(x) = x^-a / (zeta(a, smallest) - zeta(a, largest + 1)), a > 1. The last term is omitted if `largest` is None. Without it, the
+    exponent would be too large where large gaps were left out.
 
     Args:
-        pixels: Of each gap; those outside the limits are left out.
-        seed: Of the samples `plausibility` rests on; None: not wanted.
+        pixels: Size of each gap. Gaps outside the limits are ignored.
+        seed: Seed of the samples for `plausibility`; None to omit it.
     """
     sizes = np.sort(np.asarray(pixels, np.int64))
     sizes = sizes[(sizes >= smallest) & (sizes <= (inf if largest is None else largest))]
@@ -122,9 +122,9 @@ def fit_power_law(pixels: NDArray[Any], smallest: int = 1, largest: int | None =
 
 
 def fit_continuous_power_law(areas: NDArray[Any], smallest: float) -> PowerLaw:
-    """The exponent of a continuous power law above `smallest`: 1 + n / sum(log(area / smallest)).
+    """Fit a continuous power law above `smallest`: 1 + n / sum(log(area / smallest)).
 
-    For sizes that are not counted in pixels, or for the smallest gap much larger than a pixel, where it equals `fit_power_law`.
+    For sizes that are not whole numbers of pixels. If `smallest` is much larger than a pixel, the result equals `fit_power_law`.
     Source: Clauset et al. 2009, eq. 3.1 and 3.2.
     """
     sizes = np.sort(np.asarray(areas, np.float64))
@@ -148,13 +148,13 @@ def fit_continuous_power_law(areas: NDArray[Any], smallest: float) -> PowerLaw:
 
 
 def fit_best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
-    """The power law from the size above which it fits best: of all starts, the one with the least distance.
+    """Fit a power law above the smallest size with the best fit: the one with the smallest distance.
 
-    Leaves at least 5 times `MIN_GAPS` gaps; with fewer gaps than that, the smallest size is the start.
+    At least 5 times `MIN_GAPS` gaps remain. With fewer gaps, all are used.
     Source: Clauset et al. 2009, section 3.3.
 
     Args:
-        candidates: How many sizes to try, evenly spread over the ranks of those there are.
+        candidates: Number of sizes to try, evenly spaced by rank.
     """
     sizes = np.sort(np.asarray(pixels, np.int64))
     if not len(sizes):
@@ -166,16 +166,16 @@ def fit_best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
 
 
 def explain_no_fit(sizes: NDArray[Any]) -> str | None:
-    """Return why these sorted sizes give no exponent."""
+    """Return why these sorted sizes have no exponent; None if they have one."""
     if len(sizes) < MIN_GAPS:
-        return f"{format_count(len(sizes), 'gap')} within the limits; an exponent takes at least {MIN_GAPS}"
+        return f"{format_count(len(sizes), 'gap')} within the limits; an exponent requires at least {MIN_GAPS}"
     if sizes[0] == sizes[-1]:
         return f"all {len(sizes)} gaps have the same size"
     return None
 
 
 def log_zeta(exponent: float, start: Any) -> Any:
-    """Logarithm of the sum of x^-exponent over whole x from `start` on; by Euler and Maclaurin where the sum is too small."""
+    """Logarithm of the sum of x^-exponent over whole x >= `start`; by the Euler-Maclaurin formula where the sum underflows."""
     start = np.asarray(start, np.float64)
     with np.errstate(divide="ignore"):
         direct = np.log(zeta(exponent, start))
@@ -191,7 +191,7 @@ def log_mass(exponent: float, smallest: int, largest: int | None) -> float:
 
 
 def make_cost(mean: float, smallest: int, largest: int | None) -> Callable[[float], float]:
-    """Minus the logarithm of the likelihood, a gap, as a function of the exponent; `mean` is that of the logarithm of size."""
+    """Return the negative log-likelihood per gap, as a function of the exponent; `mean` is the mean logarithm of the sizes."""
     return lambda exponent: exponent * mean + log_mass(exponent, smallest, largest)
 
 
@@ -200,12 +200,12 @@ def minimize(cost: Callable[[float], float], low: float, high: float) -> float:
 
 
 def fit_with_interval(cost: Callable[[float], float], gaps: int) -> dict[str, Any]:
-    """Where a convex cost is least, and the exponents that the likelihood does not rule out."""
+    """Minimize a convex cost; return the exponent, its profile-likelihood interval and standard error."""
     exponent = minimize(cost, MIN_EXPONENT, MAX_EXPONENT)
     if exponent > MAX_EXPONENT - 0.1:
         return {"why": f"nearly all {gaps} gaps have the smallest size"}
     if exponent < 1.0001:
-        return {"why": f"the sizes of the {gaps} gaps fall off too slowly for an exponent above 1"}
+        return {"why": f"the frequencies of the {gaps} gap sizes decrease too slowly for an exponent above 1"}
     found, step = cost(exponent), 1e-3 * (exponent - 1)
     curvature = (cost(exponent + step) - 2 * found + cost(exponent - step)) / step**2
 
@@ -225,7 +225,7 @@ def fit_with_interval(cost: Callable[[float], float], gaps: int) -> dict[str, An
 
 
 def ks_distance(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> float:
-    """Kolmogorov-Smirnov distance of whole sizes from the law, at the sizes found and just below them."""
+    """Kolmogorov-Smirnov distance between whole sizes and the law, at the sizes and just below them."""
     found, counts = np.unique(sizes, return_counts=True)
     observed = np.cumsum(counts) / len(sizes)
     at, below = (
@@ -237,28 +237,28 @@ def ks_distance(sizes: NDArray[Any], exponent: float, smallest: int, largest: in
 
 
 def survival_function(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> Reals:
-    """Share of gaps larger than each size, under the law."""
+    """Fraction of gaps larger than each size, under the law."""
     whole = log_mass(exponent, smallest, largest)
     rest = 0.0 if largest is None else exp(float(log_zeta(exponent, largest + 1)) - whole)
     return np.asarray(np.maximum(np.exp(log_zeta(exponent, sizes + 1) - whole) - rest, 0.0))
 
 
 def sample_sizes(exponent: float, count: int, smallest: int, largest: int | None, random: np.random.Generator) -> Sizes:
-    """Whole sizes from the law: by a table of its cumulative shares, and beyond the table by the continuous law it tends to."""
+    """Sample whole sizes from the law: from a table of its distribution function, and from the continuous law above the table."""
     last = smallest + TABLE_SIZES if largest is None else min(smallest + TABLE_SIZES, largest)
-    share = random.random(count)
-    place = np.searchsorted(-survival_function(np.arange(smallest, last + 1), exponent, smallest, largest), -share)
+    fraction = random.random(count)
+    place = np.searchsorted(-survival_function(np.arange(smallest, last + 1), exponent, smallest, largest), -fraction)
     sizes = np.minimum(smallest + place, last).astype(np.float64)
     far = place > last - smallest
     if far.any():  # the sum beyond x is near (x + 1/2)^(1 - a) / (a - 1)
         whole = log_mass(exponent, smallest, largest)
         rest = 0.0 if largest is None else exp(float(log_zeta(exponent, largest + 1)) - whole)
-        sizes[far] = np.ceil(np.exp((np.log((share[far] + rest) * (exponent - 1)) + whole) / (1 - exponent)) - 0.5)
+        sizes[far] = np.ceil(np.exp((np.log((fraction[far] + rest) * (exponent - 1)) + whole) / (1 - exponent)) - 0.5)
     return np.minimum(sizes, 2.0**62 if largest is None else largest).astype(np.int64)
 
 
 def simulate_plausibility(fit: PowerLaw, seed: int) -> float:
-    """Share of samples from a fitted law that lie at least as far from the law fitted to them."""
+    """Return the fraction of samples from a fitted law whose distance from their own fit is at least as large."""
     smallest, largest, farther = int(fit.smallest), None if fit.largest is None else int(fit.largest), 1
     random = np.random.default_rng(seed)
     for sample in sample_sizes(fit.exponent, fit.gaps * SIMULATIONS, smallest, largest, random).reshape(SIMULATIONS, fit.gaps):

@@ -1,4 +1,4 @@
-"""A map's gaps in numbers: plain values for machines, and the same in words."""
+"""Statistics of the gaps of one map, as plain values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forestgaps_gaps.statistics.ripley import Ripley, compute_ripley, to_json_va
 from forestgaps_gaps.statistics.window import Window
 from forestgaps_geo.gap_areas import count_min_pixels
 
-MAX_SIMULATED_GAPS = 20_000  # gaps; with more, hardly a law of two numbers is plausible, and drawing samples takes long
+MAX_SIMULATED_GAPS = 20_000  # with more gaps, simulations take long, and hardly any law of two parameters is plausible
 
 
 def summarize_gaps(
@@ -32,18 +32,18 @@ def summarize_gaps(
     window: Window | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything `forestgaps gaps` says of a map; values JSON can hold, None where there is nothing to tell from.
+    """Return all statistics of `forestgaps gaps` as values for JSON; None where a value is undefined.
 
     Args:
-        table: Gaps of `minimum_area_m2` or more.
-        surveyed_m2: Area with data, gap or not.
-        threshold_m: Height the gaps lie below; None or NaN: unknown.
-        at_most: Gaps are heights up to and including the threshold, not only below it.
+        table: Gaps of at least `minimum_area_m2`.
+        surveyed_m2: Area with data.
+        threshold_m: Height threshold of the gaps; None or NaN if unknown.
+        at_most: Whether heights equal to the threshold are gap.
         connectivity: 8 or 4 neighbors.
-        maximum_area_m2: Area above which gaps were left out; None: none were.
-        window: The surveyed area, for the pattern. None: for distances to the nearest it is taken to be a rectangle, as long and
-            wide as the centroids spread, and there is no `compute_ripley`.
-        seed: Of simulations.
+        maximum_area_m2: Largest area of a gap; None if there is no limit.
+        window: The surveyed area, for the pattern. If None, Clark and Evans' R is computed for a rectangle with the extent of the
+            centroids, and there is no Ripley's K.
+        seed: Seed of the simulations.
     """
     areas, pixel_m2 = table.area_m2, resolution_m**2
     total, hectares = float(areas.sum()), surveyed_m2 / 1e4
@@ -75,7 +75,7 @@ def summarize_gaps(
 
 
 def describe_values(values: NDArray[Any]) -> dict[str, float | None]:
-    """Mean, median, spread (of a sample, divided by n - 1), least and largest of the finite values."""
+    """Return mean, median, standard deviation (of a sample, n - 1), smallest and largest of the finite values."""
     values = values[np.isfinite(values)]
     if not len(values):
         return dict.fromkeys(("mean", "median", "sd", "smallest", "largest"))
@@ -92,7 +92,7 @@ def summarize_sizes(table: GapTable, pixel_m2: float, smallest: int, maximum_m2:
     largest = None if maximum_m2 is None or not isfinite(maximum_m2) else int(maximum_m2 / pixel_m2 + 1e-9)
     fit = fit_power_law(table.pixels, smallest, largest, seed=seed if len(table) <= MAX_SIMULATED_GAPS else None)
     other = fit_lognormal(table.pixels, smallest, largest)
-    verdict = compare_fits(table.pixels, fit, other)
+    comparison = compare_fits(table.pixels, fit, other)
     in_meters = {"smallest_m2": smallest * pixel_m2, "largest_m2": None if largest is None else largest * pixel_m2}
     return {
         **in_meters,
@@ -110,10 +110,10 @@ def summarize_sizes(table: GapTable, pixel_m2: float, smallest: int, maximum_m2:
             "why": other.why,
         },
         "comparison": {
-            "log_likelihood_ratio": null_if_not_finite(verdict.ratio),
-            "z": null_if_not_finite(verdict.z),
-            "p": null_if_not_finite(verdict.p),
-            "better": verdict.better,
+            "log_likelihood_ratio": null_if_not_finite(comparison.ratio),
+            "z": null_if_not_finite(comparison.z),
+            "p": null_if_not_finite(comparison.p),
+            "better": comparison.better,
         },
         "lambda_hanel": null_if_not_finite(lambda_hanel(table.area_m2)),
         "lambda_asner": null_if_not_finite(lambda_asner(table.area_m2)) if are_whole_numbers(table.area_m2) else None,
@@ -121,7 +121,7 @@ def summarize_sizes(table: GapTable, pixel_m2: float, smallest: int, maximum_m2:
 
 
 def are_whole_numbers(areas: NDArray[Any]) -> bool:
-    """Whether all are whole square meters, which alone a zeta distribution knows."""
+    """Return whether all areas are whole square meters, as a zeta distribution requires."""
     return bool((np.abs(areas - np.round(areas)) < 1e-6).all())
 
 
@@ -130,12 +130,12 @@ def null_if_not_finite(value: float) -> float | None:
 
 
 def list_centroids(table: GapTable, resolution_m: float) -> NDArray[np.float64]:
-    """Centroids, meters east and south of the raster's corner."""
+    """Return centroids, meters east and south of the corner of the raster."""
     return np.asarray(np.stack([table.column, table.row], 1) * resolution_m)
 
 
 def estimate_ripley(table: GapTable, resolution_m: float, window: Window, seed: int) -> Ripley:
-    """At 25 distances, with as many simulations as take seconds, not minutes: 99 for up to 2,000 gaps, never fewer than 19."""
+    """Compute Ripley's K at 25 distances, with 19 to 99 simulations (99 for up to 2,000 gaps), so that it takes seconds."""
     simulations = min(max(200_000 // max(len(table), 1) - 1, 19), 99)
     return compute_ripley(list_centroids(table, resolution_m), window, steps=25, simulations=simulations, seed=seed)
 

@@ -148,9 +148,9 @@ def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
         (("--connectivity", 6), "8 neighbors, or 4"),
         (("--cells", 10), "are written to a folder"),
         (("--cells", 10, "--statistics", "x.json"), "are written to a folder"),
-        (("--cells", 10.5, "--statistics", "x"), "10 or 11 m would do"),
+        (("--cells", 10.5, "--statistics", "x"), "Choose 10 or 11 m"),
         (("--min-area", 5, "--max-area", 2), "at most the largest area"),
-        (("--out", "gaps.shp"), "not as .shp"),
+        (("--out", "gaps.shp"), ".shp is not a format of polygons"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_written(

@@ -198,7 +198,7 @@ def test_either_an_exponent_or_a_reason(sizes, smallest) -> None:
 
 
 def test_reasons_are_sentences() -> None:
-    assert fit_power_law(np.array([5]), 1).why == "1 gap within the limits; an exponent takes at least 10"
+    assert fit_power_law(np.array([5]), 1).why == "1 gap within the limits; an exponent requires at least 10"
     assert fit_power_law(np.full(30, 4)).why == "all 30 gaps have the same size"
     assert "smallest size" in str(fit_power_law(np.array([100_000] * 400 + [100_001]), 100_000).why)
     assert fit_continuous_power_law(np.full(30, 4.0), 4.0).why == "all 30 gaps have the same size"

@@ -106,7 +106,7 @@ def test_curves_of_the_pattern_are_given_and_told() -> None:
     curves = found["ripley"]
     assert len(curves["r_m"]) == len(curves["l"]) == len(curves["l_high"]) == 25
     assert (curves["simulations"], curves["r_m"][-1]) == (99, 75)
-    assert any("Ripley's L to 75 m beside 99 simulations" in line for line in format_summary(found))
+    assert any("Ripley's L to 75 m compared with 99 simulations" in line for line in format_summary(found))
     y, x = np.mgrid[:300, :300]
     clustered = np.where((y % 100 < 30) & (x % 100 < 30) & (y % 6 < 3) & (x % 6 < 3), 1.0, 20.0).astype(np.float32)
     said = format_summary(summary_of(table_of(clustered), window=window))
@@ -133,7 +133,7 @@ def test_few_gaps_are_told_with_reasons_instead_of_numbers() -> None:
     assert found["clark_evans"]["ratio"] is None
     said = "\n".join(format_summary(found))
     assert said.startswith("2 gaps: canopy below 5 m, of at least 4 m2, 8 neighbors")
-    assert "no power-law exponent, 2 gaps within the limits; an exponent takes at least 10" in said
+    assert "no power-law exponent: 2 gaps within the limits; an exponent requires at least 10" in said
     assert "pattern: not estimated, 2 gaps" in said
 
 
@@ -141,7 +141,7 @@ def test_no_gap_is_one_line() -> None:
     found = summary_of(table_of(np.full((20, 20), 30.0, np.float32)), threshold_m=None, at_most=True)
     assert found["gap_fraction"] == 0
     assert found["area_m2"]["mean"] is None
-    assert format_summary(found) == ["no gaps of the map as it is, of at least 4 m2 on 9 ha surveyed"]
+    assert format_summary(found) == ["no gaps of the map, of at least 4 m2 on 9 ha surveyed"]
 
 
 def test_open_land_is_called_open_land() -> None:
