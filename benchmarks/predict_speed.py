@@ -38,7 +38,9 @@ from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.grid import Grid
 from forestgaps_rasters.prediction.blending import assemble_strips
 from forestgaps_rasters.prediction.block_mapper import BlockMapper, DsmReader
-from forestgaps_rasters.prediction.predict_raster import MapOptions, choose_windows, predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
+from forestgaps_rasters.prediction.predict_raster import predict_raster
+from forestgaps_rasters.prediction.window_choice import choose_windows
 from forestgaps_rasters.sources.mosaics import make_source
 from forestgaps_rasters.work.executors import ThreadExecutor
 
@@ -53,10 +55,13 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
     with rasterio.open(dsm) as file:
         read, grid = file.read(1), Grid(file.crs, file.transform, *file.shape)
     surface = torch.from_numpy(np.where(read < -9000, 400, read))[None, None]
-    lattice, _ = choose_windows(predictor, grid, MapOptions())
+    window_grid, _ = choose_windows(predictor, grid, MapOptions())
     levels = torch.tensor([THRESHOLDS])
-    size = (lattice.down.size, lattice.right.size)
-    share = [1 - (axis.starts[1] - axis.starts[0]) / axis.size if len(axis) > 1 else 0.0 for axis in (lattice.down, lattice.right)]
+    size = (window_grid.down.size, window_grid.right.size)
+    share = [
+        1 - (axis.starts[1] - axis.starts[0]) / axis.size if len(axis) > 1 else 0.0
+        for axis in (window_grid.down, window_grid.right)
+    ]
 
     def answered(window: Tensor) -> Tensor:
         logits: Tensor = network(window, torch.ones_like(window, dtype=torch.bool), levels.expand(len(window), -1))
@@ -64,8 +69,8 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
 
     def forward() -> None:
         with torch.inference_mode():
-            for down, right in lattice:
-                (top, _), (left, _) = lattice.down.get_read_range(down), lattice.right.get_read_range(right)
+            for down, right in window_grid:
+                (top, _), (left, _) = window_grid.down.get_read_range(down), window_grid.right.get_read_range(right)
                 window = surface[..., top : top + size[0], left : left + size[1]].clone()
                 answered(nn.functional.pad(window, (0, size[1] - window.shape[-1], 0, size[0] - window.shape[-2])))
 
@@ -73,10 +78,10 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
         with configure_gdal():
             source = make_source([dsm])
             with source.open() as band:
-                mapper = BlockMapper(predictor, DsmReader(source, band.grid, False), lattice, THRESHOLDS)
+                mapper = BlockMapper(predictor, DsmReader(source, band.grid, False), window_grid, THRESHOLDS)
             with closing(mapper):
-                blocks = {item: mapper(item) for item in lattice}
-            for strip in assemble_strips(lattice, len(THRESHOLDS), blocks.get):
+                blocks = {item: mapper(item) for item in window_grid}
+            for strip in assemble_strips(window_grid, len(THRESHOLDS), blocks.get):
                 for piece in strip.pieces:
                     piece.values.max()
 

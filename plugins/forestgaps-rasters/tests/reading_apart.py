@@ -46,7 +46,8 @@ def resampled(folder: Path, bad: Path) -> None:
 def predicted(folder: Path, bad: Path) -> None:
     from small_network import small
 
-    from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+    from forestgaps_rasters.prediction.map_options import MapOptions
+    from forestgaps_rasters.prediction.predict_raster import predict_raster
 
     how = MapOptions(window=64, overlap=0, pixel_size_m=1.0, skip_checks=True)
     predict_raster(small(), bad, folder / "out", (5.0,), how)

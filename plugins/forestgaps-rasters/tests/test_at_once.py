@@ -12,7 +12,8 @@ import pytest
 from small_network import small
 
 from forestgaps_core.errors import BusyError, DataError
-from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
+from forestgaps_rasters.prediction.predict_raster import predict_raster
 from forestgaps_rasters.preparation.site_plan import PrepareOptions
 from forestgaps_rasters.preparation.site_writing import prepare_sites
 from forestgaps_rasters.preparation.sites import Site
@@ -22,7 +23,8 @@ MAP = """
 import sys
 from pathlib import Path
 from small_network import small
-from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.predict_raster import predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
 
 def report(what, done, total):
     if what == "mapping" and done and not told:

@@ -11,10 +11,10 @@ from forestgaps_rasters.prediction.blending import FULL_WEIGHT, NODATA, assemble
 from forestgaps_rasters.prediction.window_grid import WindowGrid
 
 
-def whole(lattice: WindowGrid, block, planes: int = 2) -> np.ndarray:
-    out = np.full((planes, lattice.down.extent, lattice.right.extent), NODATA, np.uint8)
+def whole(window_grid: WindowGrid, block, planes: int = 2) -> np.ndarray:
+    out = np.full((planes, window_grid.down.extent, window_grid.right.extent), NODATA, np.uint8)
     following = 0
-    for strip in assemble_strips(lattice, planes, block):
+    for strip in assemble_strips(window_grid, planes, block):
         assert strip.row == following, "strips follow each other"
         following += strip.rows
         done = 0
@@ -23,15 +23,15 @@ def whole(lattice: WindowGrid, block, planes: int = 2) -> np.ndarray:
             assert piece.values.shape[:2] == (planes, strip.rows)
             done = piece.column + piece.values.shape[2]
             out[:, strip.row : following, piece.column : done] = piece.values
-    assert following == lattice.down.extent
+    assert following == window_grid.down.extent
     return out
 
 
-def cut_from(truth: np.ndarray, lattice: WindowGrid):
+def cut_from(truth: np.ndarray, window_grid: WindowGrid):
     """Blocks that all say the truth; None where there is nothing but nodata."""
 
     def block(item):
-        (top, bottom), (left, right) = lattice.down.get_kept_range(item[0]), lattice.right.get_kept_range(item[1])
+        (top, bottom), (left, right) = window_grid.down.get_kept_range(item[0]), window_grid.right.get_kept_range(item[1])
         values = truth[:, top:bottom, left:right]
         return None if (values == NODATA).all() else values
 
@@ -50,18 +50,18 @@ def test_where_blocks_agree_the_raster_is_what_they_say(rows, columns, sizes, ho
     random = np.random.default_rng(seed)
     truth = random.integers(0, 251, (2, rows, columns)).astype(np.uint8)
     truth[:, random.random((rows, columns)) < holes] = NODATA
-    lattice = WindowGrid.create(rows, columns, *sizes)
-    assert np.array_equal(whole(lattice, cut_from(truth, lattice)), truth)
+    window_grid = WindowGrid.create(rows, columns, *sizes)
+    assert np.array_equal(whole(window_grid, cut_from(truth, window_grid)), truth)
 
 
 def test_a_step_between_blocks_is_spread_over_the_feather() -> None:
     """Each block says its own constant, the hardest case there is: neighbors may differ little from pixel to pixel."""
-    lattice = WindowGrid.create(900, 900, 512, 256)
+    window_grid = WindowGrid.create(900, 900, 512, 256)
 
     def moody(item):
-        return np.full((2, *lattice.shape(item)), 250 * (sum(item) % 2), np.uint8)
+        return np.full((2, *window_grid.shape(item)), 250 * (sum(item) % 2), np.uint8)
 
-    found = whole(lattice, moody).astype(int)
+    found = whole(window_grid, moody).astype(int)
     steps = max(np.abs(np.diff(found, axis=1)).max(), np.abs(np.diff(found, axis=2)).max())
     assert (found.min(), found.max()) == (0, 250)
     assert steps <= 250 * np.pi / 2 / 64 + 1, "the steepest slope of sin^2 over 64 pixels, and rounding"
@@ -95,9 +95,9 @@ from forestgaps_rasters.prediction.blending import assemble_strips
 from forestgaps_rasters.prediction.window_grid import WindowGrid
 
 for rows in (200, 500, 16_000):  # the first imports and fills caches
-    lattice = WindowGrid.create(rows, 300, 128, 64)
+    window_grid = WindowGrid.create(rows, 300, 128, 64)
     tracemalloc.start()
-    for _ in assemble_strips(lattice, 2, lambda item: np.ones((2, *lattice.shape(item)), np.uint8)):
+    for _ in assemble_strips(window_grid, 2, lambda item: np.ones((2, *window_grid.shape(item)), np.uint8)):
         pass
     print(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()

@@ -43,9 +43,9 @@ def mapper(raster):
 
 
 def test_a_block_is_what_the_network_says_of_its_window(mapper) -> None:
-    lattice, surface = mapper.lattice, terrain()
-    (top, bottom), (left, right) = lattice.down.get_read_range(2), lattice.right.get_read_range(1)
-    (first, last), (begin, end) = lattice.down.get_kept_range(2), lattice.right.get_kept_range(1)
+    window_grid, surface = mapper.window_grid, terrain()
+    (top, bottom), (left, right) = window_grid.down.get_read_range(2), window_grid.right.get_read_range(1)
+    (first, last), (begin, end) = window_grid.down.get_kept_range(2), window_grid.right.get_kept_range(1)
     window = torch.from_numpy(surface[top:bottom, left:right])[None, None]
     probabilities = mapper.predictor(window.nan_to_num(), window.isfinite(), (2.0, 5.0))[0]
     expected = np.where(window[0].isfinite(), np.rint(probabilities.numpy() * PROBABILITY_STEPS), 255)
@@ -57,7 +57,7 @@ def test_a_block_is_what_the_network_says_of_its_window(mapper) -> None:
 def test_a_block_does_not_depend_on_what_was_computed_before_nor_where(mapper) -> None:
     alone = mapper((2, 2))
     other = pickle.loads(pickle.dumps(mapper))
-    for item in mapper.lattice:
+    for item in mapper.window_grid:
         other(item)
     assert np.array_equal(other((2, 2)), alone)
     with preserve_torch_threads():
@@ -74,9 +74,9 @@ def test_a_block_without_data_is_none_and_the_network_is_not_asked(mapper) -> No
 def test_threads_share_a_mapper(mapper) -> None:
     from forestgaps_rasters.work.executors import ThreadExecutor
 
-    one = dict(ThreadExecutor(1).execute(mapper, mapper.lattice))
-    many = dict(ThreadExecutor(4).execute(mapper, mapper.lattice))
-    assert one.keys() == many.keys() == set(mapper.lattice)
+    one = dict(ThreadExecutor(1).execute(mapper, mapper.window_grid))
+    many = dict(ThreadExecutor(4).execute(mapper, mapper.window_grid))
+    assert one.keys() == many.keys() == set(mapper.window_grid)
     assert all(np.array_equal(one[item], many[item]) if one[item] is not None else many[item] is None for item in one)
 
 

@@ -32,9 +32,11 @@ from forestgaps_geo.bands.writing import WrittenPixels
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.crs import parse_crs
 from forestgaps_geo.grids.grid import Grid
-from forestgaps_rasters.prediction import predict_raster as predicting
+from forestgaps_rasters.prediction import window_choice
 from forestgaps_rasters.prediction.block_mapper import PROBABILITY_STEPS
-from forestgaps_rasters.prediction.predict_raster import MapOptions, choose_thread_count, choose_windows, predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
+from forestgaps_rasters.prediction.predict_raster import predict_raster
+from forestgaps_rasters.prediction.window_choice import choose_thread_count, choose_windows
 from forestgaps_rasters.prediction.window_grid import WindowGrid, round_up
 from forestgaps_rasters.sources.resampling import aggregate_pixels
 from forestgaps_rasters.work.executors import ProcessExecutor, ThreadExecutor
@@ -224,7 +226,7 @@ def test_finer_pixels_than_there_are_are_refused(raster, refused) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [MapOptions(window=8), MapOptions(window=500), MapOptions(window=512, overlap=320), MapOptions(cut=1.0)]
+    "how", [MapOptions(window=8), MapOptions(window=500), MapOptions(window=512, overlap=320), MapOptions(decision_threshold=1.0)]
 )
 def test_impossible_windows_and_cuts_are_refused(raster, refused, how) -> None:
     refused(raster("dsm.tif", terrain(40, 40)), "at most half|between 0 and 1", how=how)
@@ -387,8 +389,8 @@ def test_windows_are_as_wide_as_the_network_looks() -> None:
     predictor, grid = small(), Grid(None, Affine(1, 0, 0, 0, -1, 0), 20_000, 20_000)
 
     def windows(**asked: int) -> tuple[int, int, list[str]]:
-        lattice, notes = choose_windows(predictor, grid, MapOptions(**asked))
-        axis = lattice.down
+        window_grid, notes = choose_windows(predictor, grid, MapOptions(**asked))
+        axis = window_grid.down
         return round_up(axis.size), axis.starts[0] + axis.size - axis.starts[1], notes
 
     assert windows()[2] == windows(window=640, overlap=64)[2] == []
@@ -405,12 +407,12 @@ def test_windows_are_as_wide_as_the_network_looks() -> None:
 
 
 def test_as_many_windows_at_once_as_fit_the_memory_a_network_says_it_takes(monkeypatch) -> None:
-    monkeypatch.setattr(predicting, "count_cores", lambda: 64)
-    predictor, lattice = small(), WindowGrid.create(8192, 8192, 1024, 128)
+    monkeypatch.setattr(window_choice, "count_cores", lambda: 64)
+    predictor, window_grid = small(), WindowGrid.create(8192, 8192, 1024, 128)
     predictor.model.pixel_bytes = 1
-    assert choose_thread_count(predictor, lattice) == 16, "more would wait for one another"
+    assert choose_thread_count(predictor, window_grid) == 16, "more would wait for one another"
     predictor.model.pixel_bytes = 2**40
-    assert choose_thread_count(predictor, lattice) == 1, "there must be one"
+    assert choose_thread_count(predictor, window_grid) == 1, "there must be one"
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------------
@@ -422,7 +424,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from small_network import small
 from forestgaps_rasters.work.executors import ThreadExecutor
-from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.predict_raster import predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
 how = MapOptions(window=128, overlap=64)
 
 def report(what, done, total):

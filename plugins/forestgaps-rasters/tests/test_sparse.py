@@ -24,7 +24,8 @@ from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_rasters.prediction import cog
 from forestgaps_rasters.prediction import predict_raster as predicting
 from forestgaps_rasters.prediction.cog import CogWriter, run_in_thread
-from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
+from forestgaps_rasters.prediction.predict_raster import predict_raster
 
 SIDE, BLOCK, PLACE = 1500, 128, (700, 900)
 SMALL = MapOptions(window=128, overlap=64, skip_checks=True)

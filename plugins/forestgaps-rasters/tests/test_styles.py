@@ -10,7 +10,8 @@ from rasterio.enums import ColorInterp
 from test_predicting import Local
 
 from forestgaps_rasters.prediction.block_mapper import PROBABILITY_STEPS
-from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+from forestgaps_rasters.prediction.map_options import MapOptions
+from forestgaps_rasters.prediction.predict_raster import predict_raster
 from forestgaps_rasters.prediction.qgis_styles import write_styles
 
 UTM = CRS.from_epsg(32610)

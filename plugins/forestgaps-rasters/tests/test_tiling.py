@@ -113,9 +113,9 @@ def test_a_raster_smaller_than_a_window_is_one_window() -> None:
 
 
 def test_blocks_go_row_by_row() -> None:
-    lattice = WindowGrid.create(600, 900, 512, 128)
-    assert list(lattice) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
-    assert lattice.shape((0, 0)) == (336, 400), "of windows of 384 by 448"
+    window_grid = WindowGrid.create(600, 900, 512, 128)
+    assert list(window_grid) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert window_grid.shape((0, 0)) == (336, 400), "of windows of 384 by 448"
 
 
 def test_pixels_are_rounded_up_to_the_stride() -> None:

@@ -41,7 +41,9 @@ def predict(
         int | None,
         typer.Option(metavar="PIXELS", help="Pixels that neighboring windows share; by default what it needs, at least 128."),
     ] = None,
-    cut: Annotated[float, typer.Option(metavar="SHARE", help="Probability from which a pixel is a gap.")] = 0.5,
+    decision_threshold: Annotated[
+        float, typer.Option(metavar="PROBABILITY", help="Probability from which a pixel is a gap.")
+    ] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
         str | None,
@@ -90,7 +92,8 @@ def predict(
     from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids.crs import parse_crs
     from forestgaps_rasters.commands.arguments import find_report_command, split_arguments
-    from forestgaps_rasters.prediction.predict_raster import MapOptions, predict_raster
+    from forestgaps_rasters.prediction.map_options import MapOptions
+    from forestgaps_rasters.prediction.predict_raster import predict_raster
     from forestgaps_rasters.prediction.qgis_styles import STYLE_FILES
     from forestgaps_rasters.work.executors import choose_executor
     from forestgaps_rasters.work.work_folder import check_output_is_free, get_partial_folder
@@ -101,7 +104,7 @@ def predict(
     how = MapOptions(
         window=window,
         overlap=overlap,
-        cut=cut,
+        decision_threshold=decision_threshold,
         resample=resample,
         resolution_m=resolution,
         crs=parse_crs(crs) if crs else None,

@@ -57,21 +57,21 @@ class Strip:
     pieces: tuple[Piece, ...]
 
 
-def assemble_strips(lattice: WindowGrid, planes: int, block: Callable[[BlockIndex], ByteArray | None]) -> Iterator[Strip]:
+def assemble_strips(window_grid: WindowGrid, planes: int, block: Callable[[BlockIndex], ByteArray | None]) -> Iterator[Strip]:
     """The raster in strips from the top, one for each line of blocks.
 
     Args:
         planes: K.
-        block: What was kept of a block, (K, h, w) with `lattice.shape`; None where there is no data in it. Called in order.
+        block: What was kept of a block, (K, h, w) with `window_grid.shape`; None where there is no data in it. Called in order.
     """
-    down, shared = lattice.down, 2 * lattice.down.feather
+    down, shared = window_grid.down, 2 * window_grid.down.feather
     weight = compute_blend_weights(down.feather)[:, None]
     held: list[Piece] = []  # the rows beside the border that the last line shares with the next
     for place in range(len(down)):
-        blocks = [block((place, column)) for column in range(len(lattice.right))]
+        blocks = [block((place, column)) for column in range(len(window_grid.right))]
         first, last = down.get_kept_range(place)
         rows = last - first - (shared if place + 1 < len(down) else 0)
-        lines = [join_blocks(run, left, lattice.right, planes, last - first) for left, run in find_runs(blocks)]
+        lines = [join_blocks(run, left, window_grid.right, planes, last - first) for left, run in find_runs(blocks)]
         for line in lines:
             for above in held:
                 blend_below(above, line, weight)

@@ -127,11 +127,11 @@ class BlockMapper:
 
     predictor: Predictor
     surface: DsmReader
-    lattice: WindowGrid
-    levels: tuple[float, ...]
+    window_grid: WindowGrid
+    thresholds: tuple[float, ...]
 
     def __call__(self, item: BlockIndex) -> ByteArray | None:
-        down, right = self.lattice.down, self.lattice.right
+        down, right = self.window_grid.down, self.window_grid.right
         row, column = down.starts[item[0]], right.starts[item[1]]  # of the window; outside the raster it is without data
         (top, bottom), (left, end) = down.get_read_range(item[0]), right.get_read_range(item[1])
         window = np.full((down.size, right.size), np.nan, np.float32)
@@ -146,7 +146,7 @@ class BlockMapper:
 
     def is_empty(self, item: BlockIndex) -> bool:
         """Whether a block is known to be without data, without reading it."""
-        (top, bottom), (left, right) = self.lattice.down.get_kept_range(item[0]), self.lattice.right.get_kept_range(item[1])
+        (top, bottom), (left, right) = self.window_grid.down.get_kept_range(item[0]), self.window_grid.right.get_kept_range(item[1])
         return self.surface.is_empty(top, left, bottom - top, right - left)
 
     def predict_bytes(self, window: FloatArray, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> ByteArray:
@@ -154,7 +154,7 @@ class BlockMapper:
             torch.set_num_threads(1)
         known = torch.from_numpy(valid)
         # Answered for what is kept, one plane a threshold.
-        chances = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.levels, kept)[0]
+        chances = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.thresholds, kept)[0]
         known = known[kept]
         with torch.inference_mode():
             if not chances.sum().isfinite() and not torch.where(known, chances, 0.0).isfinite().all():

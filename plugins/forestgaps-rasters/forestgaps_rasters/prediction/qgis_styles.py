@@ -27,17 +27,17 @@ QGIS_VERSION = "3.22"
 STYLE_FILES = ("gaps.qml", "probabilities.qml", "gaps.qlr")
 
 
-def write_styles(folder: Path, levels: Sequence[float], crs: CRS | None) -> None:
+def write_styles(folder: Path, thresholds: Sequence[float], crs: CRS | None) -> None:
     """Write `gaps.qml`, `probabilities.qml` and `gaps.qlr` beside `gaps.tif` and `probabilities.tif`.
 
     Args:
-        levels: Meters, the threshold of each band, ascending.
+        thresholds: Meters, the threshold of each band, ascending.
         crs: That of the maps, which a layer definition must say as well.
     """
     one, other, both = (folder / name for name in STYLE_FILES)
-    write_xml(one, make_style(make_gap_renderer(1, levels[0], threshold_colors(len(levels))[0])), QML_HEADER)
+    write_xml(one, make_style(make_gap_renderer(1, thresholds[0], threshold_colors(len(thresholds))[0])), QML_HEADER)
     write_xml(other, make_style(make_probability_renderer(1)), QML_HEADER)
-    write_xml(both, make_layer_definition(levels, crs), QLR_HEADER)
+    write_xml(both, make_layer_definition(thresholds, crs), QLR_HEADER)
 
 
 def write_xml(path: Path, root: Element, head: str) -> None:
@@ -109,15 +109,15 @@ def format_rgba(color: str) -> str:
     return ",".join(map(str, (*rgb_bytes(color), 255)))
 
 
-def make_layer_definition(levels: Sequence[float], crs: CRS | None) -> Element:
+def make_layer_definition(thresholds: Sequence[float], crs: CRS | None) -> Element:
     """What a `.qlr` file holds: gaps of all thresholds, the lowest on top as it lies inside the others, and the probabilities."""
     root = Element("qlr")
     tree = SubElement(root, "layer-tree-group", name="", checked="Qt::Checked", expanded="1")
     drawn = SubElement(tree, "layer-tree-group", name="Canopy gaps", checked="Qt::Checked", expanded="1")
     hidden = SubElement(tree, "layer-tree-group", name="Gap probabilities", checked="Qt::Unchecked", expanded="0")
     maps = SubElement(root, "maplayers")
-    colors = threshold_colors(len(levels))
-    for band, level in enumerate(levels, start=1):
+    colors = threshold_colors(len(thresholds))
+    for band, level in enumerate(thresholds, start=1):
         add_layer(drawn, maps, "gaps.tif", f"gap at {level:g} m", make_gap_renderer(band, level, colors[band - 1]), crs)
         add_layer(hidden, maps, "probabilities.tif", f"gap probability at {level:g} m", make_probability_renderer(band), crs)
     return root

@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError, DiskError
 from forestgaps_core.files.atomic import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
-from forestgaps_core.files.bounded_reading import UnreadableError, kind_of, read_bytes, read_json
+from forestgaps_core.files.bounded_reading import UnreadableError, kind_of, read_bytes
 from forestgaps_core.files.drafts import (
     DraftFolder,
     file_key,
@@ -45,8 +45,8 @@ from forestgaps_geo.files.local_paths import require_utf8_name
 from forestgaps_rasters.prediction.blending import ByteArray
 from forestgaps_rasters.prediction.window_grid import BlockIndex
 from forestgaps_rasters.work.disk_space import find_disk_full_error
+from forestgaps_rasters.work.work_identity import WORK_NAME, ForeignWorkError, check_same_work
 
-WORK_NAME = "work.json"
 DRAFT_SUFFIX = ".draft"  # how names of what is not finished end
 REPEAT_ADVICE = "Repeat the command, which then makes the block again and resumes"
 MOVE_ADVICE = "Move it elsewhere or remove it, and repeat the command, which then resumes"
@@ -307,28 +307,3 @@ def format_disk_full(out: Path, room: int, free: str, after: str) -> str:
 def format_free_space(place: Path) -> str:
     found = free_at(place)
     return "an unknown amount" if found is None else size(found)
-
-
-def check_same_work(folder: Path, about: Mapping[str, Any]) -> None:
-    try:
-        before = read_json(folder / WORK_NAME)
-        if not isinstance(before, dict):
-            raise ValueError("it is not a table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ForeignWorkError(f"{folder}: cannot be resumed ({error}); --restart removes its blocks and starts again") from error
-    other = [name for name in {**before, **about} if before.get(name) != about.get(name)]
-    if other:
-        changed = ", ".join(describe_difference(name, before.get(name), about.get(name)) for name in other)
-        raise ForeignWorkError(
-            f"{folder}: was started with other inputs or settings, so resuming would mix two maps: {changed}; "
-            "--restart removes its blocks and starts again, the former command resumes it"
-        )
-
-
-def describe_difference(name: str, before: Any, now: Any) -> str:
-    simple = all(isinstance(value, int | float | str | None) and len(str(value)) < 40 for value in (before, now))
-    return f"{name} ({before}, now {now})" if simple else name
-
-
-class ForeignWorkError(DataError):
-    """Other work: nothing may be touched."""
