@@ -16,8 +16,8 @@ from generate_modules import module_pages
 from generate_tables import settings_table
 
 from forestgaps_core.config.run_file import SETTINGS
-from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.registry import TABLES, Plugins
+from forestgaps_core.kinds import KINDS, TABLES
+from forestgaps_core.plugins.registry import Plugins
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"

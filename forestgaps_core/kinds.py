@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -142,3 +143,32 @@ class Command:
 
     target: str
     help: str
+
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+
+@frozen
+class Table:
+    """A table of records, in the hook of the same name.
+
+    Attributes:
+        record: Type of its values.
+        spelling: Of its names.
+        how: How a full name is written where such names are used.
+    """
+
+    hook: str
+    record: type
+    spelling: re.Pattern[str]
+    how: str
+
+
+TABLES: Mapping[str, Table] = {
+    "command": Table("forestgaps_commands", Command, COMMAND_NAME, "forestgaps {}"),
+    "recipe": Table("forestgaps_recipes", Recipe, NAME, "--recipe {}"),
+    "network": Table("forestgaps_networks", Pretrained, NAME, "{}"),
+    "executor": Table("forestgaps_executors", str, NAME, "{}://"),
+    "engine": Table("forestgaps_engines", str, NAME, "--engine {}"),
+}

@@ -24,14 +24,14 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.plugins import first_party
+from forestgaps_core.plugins import names
 from forestgaps_core.plugins.names import format_install_command
 
 from .test_declared_dependencies import PROJECTS
 from .test_printed_lines import SOURCES
 
 OPTION = re.compile(r"--(?:scale|nodata|band|feet|skip-checks|resample|resolution)\b(?:[= ](?:-?\d[\w.+]*))?")
-FIRST_PARTY = Path(first_party.__file__).with_suffix(".json")
+FIRST_PARTY = Path(names.__file__).with_name("first_party.json")
 HEIGHTS_IN_M = "EPSG:32610+5703"
 
 

@@ -15,8 +15,8 @@ from attrs import define, evolve, field, frozen
 from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
+from forestgaps_core.contracts import NamedErrors, check_tile
 from forestgaps_core.errors import DataError, ForestgapsError, PluginError
-from forestgaps_core.plugins.contracts import Blamed, check_tile
 from forestgaps_core.runtime.rng import random_numbers
 
 ORDER = 0x0DDE5  # another sequence than the samples' own draws
@@ -29,13 +29,13 @@ class SourceDataset(Dataset[Tiles]):
     """A source as torch's loader asks: a whole batch at once, by (index, draw)."""
 
     source: Source
-    blamed: Blamed = field(init=False)
+    named_errors: NamedErrors = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.blamed = Blamed(partial(describe_source, self.source))
+        self.named_errors = NamedErrors(partial(describe_source, self.source))
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tiles:
-        with self.blamed:
+        with self.named_errors:
             tiles = [self.source.read(index, draw) for index, draw in keys]
         for tile, (index, _) in zip(tiles, keys, strict=True):
             check_tile(tile, self.source, index)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from forestgaps_core.errors import ConfigError, PluginError
-from forestgaps_core.plugins.streams import redirect_to_stderr as redirect_to_stderr
+from forestgaps_core.runtime.streams import redirect_to_stderr as redirect_to_stderr
 
 REPORT_AFTER_S = 5.0
 REPORT_AFTER = "FORESTGAPS_IMPORT_SECONDS"

@@ -19,6 +19,7 @@ import attrs
 from attrs import define, frozen
 
 from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.files.bounded_reading import read_json
 from forestgaps_core.plugins.isolation import contain, read_message
 
 
@@ -231,3 +232,30 @@ def format_error(error: BaseException) -> str:
 def normalize_name(distribution: str) -> str:
     """Return a distribution's name as PEP 503 compares them."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+# --- the project's own packages -----------------------------------------------------------------------------------------
+# docs/generate.py writes `first_party.json` from their tables; a test compares the two.
+
+
+def find_package(table: str, name: str) -> str:
+    """Return the distribution that offers a name in a table, such as "loss" or "command"; '' if none of the project's does."""
+    packages: dict[str, dict[str, list[str]]] = read_json(Path(__file__).with_name("first_party.json"))
+    return next((package for package, tables in packages.items() if name in tables.get(table, ())), "")
+
+
+def explain_missing_package(table: str, name: str, plugins: Iterable[Plugin]) -> str:
+    """Return "comes with PACKAGE, which is not installed; pip install PACKAGE", or ''.
+
+    Args:
+        name: That no plugin offers. The sentence is '' if none of the project's packages offers it either, and if the installed
+            version of the package does not.
+        plugins: All that are known, working or not.
+    """
+    owner = find_package(table, name)
+    plugin = next((plugin for plugin in plugins if normalize_name(plugin.distribution) == owner), None)
+    if owner and plugin is None:
+        return f"comes with {owner}, which is not installed{format_install_command(owner)}"
+    if plugin is not None and plugin.failed and plugin.failed != "table":
+        return f"comes with {plugin}, which cannot be loaded ({plugin.failed}: {plugin.reason})"
+    return ""

@@ -1,222 +1,53 @@
-"""Discover plugins through entry points, isolate broken ones, and find who offers a name.
+"""The components and other records that plugins offer, by name: which there are, who offers them, and where names clash.
 
-A plugin is a distribution with one entry point in the group `forestgaps` that points at a thin module of hook
-implementations. Loading goes in stages (metadata, requirement, import, hooks); a plugin that fails at one of them is rolled back
-and kept as a record, so that everything that does not need it continues. Reading the tables costs no import of torch: targets are
-strings, imported when a run file names them.
+Reading the tables costs no import of torch: targets are strings, imported when a run file names them.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from forestgaps_core.errors import PluginError
-from forestgaps_core.files.bounded_reading import MAX_TEXT_BYTES, kind_of, read_bytes, read_text
-from forestgaps_core.hookspecs import PROJECT, PluginHooks
-from forestgaps_core.kinds import KINDS, Command, Pretrained, Recipe
-from forestgaps_core.plugins.entry_points import EntryPoint, read_entry_points
-from forestgaps_core.plugins.isolation import contain, report_long_calls
-from forestgaps_core.plugins.local_files import compute_digest, import_file, list_given_files, list_sent_files
+from forestgaps_core.kinds import KINDS, TABLES, Command, Pretrained, Recipe
+from forestgaps_core.plugins.hook_checks import CORE as CORE
+from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
+from forestgaps_core.plugins.hook_checks import explain_unmet_requirement as explain_unmet_requirement
+from forestgaps_core.plugins.loading import GROUP as GROUP
+from forestgaps_core.plugins.loading import PluginLoader
 from forestgaps_core.plugins.names import Component as Component
-from forestgaps_core.plugins.names import Offer, choose_offer, format_error, keep_torch_settings, list_usable_names
+from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_package, list_usable_names
 from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
 from forestgaps_core.plugins.names import normalize_name as normalize_name
-from forestgaps_core.plugins.validation import CORE as CORE
-from forestgaps_core.plugins.validation import (
-    NAME,
-    HookManager,
-    explain_malformed_record,
-    explain_malformed_row,
-    find_misspelt_hooks,
-)
-from forestgaps_core.plugins.validation import explain_unmet_requirement as explain_unmet_requirement
 
 if TYPE_CHECKING:
     from forestgaps_core.components import Engine, Executor
 
-GROUP = "forestgaps"
-COMMAND_NAME = re.compile(r"[a-z][a-z0-9-]*")
 CORE_COMMANDS = frozenset({"train", "test", "share", "config", "plugins"})  # their names are not offered to plugins
 
 
-@frozen
-class Table:
-    """A table of records, in the hook of the same name.
-
-    Attributes:
-        record: Type of its values.
-        spelling: Of its names.
-        how: How a full name is written where such names are used.
-    """
-
-    hook: str
-    record: type
-    spelling: re.Pattern[str]
-    how: str
-
-
-TABLES: Mapping[str, Table] = {
-    "command": Table("forestgaps_commands", Command, COMMAND_NAME, "forestgaps {}"),
-    "recipe": Table("forestgaps_recipes", Recipe, NAME, "--recipe {}"),
-    "network": Table("forestgaps_networks", Pretrained, NAME, "{}"),
-    "executor": Table("forestgaps_executors", str, NAME, "{}://"),
-    "engine": Table("forestgaps_engines", str, NAME, "--engine {}"),
-}
-
-
 @define(eq=False)
-class Plugins:
-    """The plugins of this process.
+class Plugins(PluginLoader):
+    """The plugins of this process, and what they offer.
 
     Make it with `Plugins.discover()`; a plain `Plugins()` knows none.
     """
 
-    records: list[Plugin] = field(factory=list)
-    _manager: HookManager = field(init=False)
     _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
     _offers: dict[str, dict[str, list[Offer]]] = field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._manager = HookManager(PROJECT)
-        self._manager.add_hookspecs(PluginHooks)
-
-    @classmethod
-    def discover(cls, local: Iterable[Path] = ()) -> Plugins:
-        """Load every installed plugin, these local files, and those that this process was given (`forestgaps -p FILE`).
-
-        Raises:
-            PluginError: A local file cannot be used. Installed plugins never raise.
-            ConfigError: The time after which an import is reported is not a number.
-        """
-        plugins = cls()
-        with report_long_calls():
-            for point in sorted(read_entry_points(GROUP), key=lambda point: (point.distribution, point.name)):
-                plugins.add_entry_point(point)
-            for path in [*list_given_files(), *local]:
-                plugins.add_file(path)
-            for path, content in list_sent_files():
-                plugins.add_content(path, content)
-        return plugins
-
-    # --- loading ----------------------------------------------------------------------------------------------------
-
-    def add_entry_point(self, point: EntryPoint) -> None:
-        plugin = Plugin(point.distribution, point.version)
-        if plugin.distribution.startswith("~"):  # what pip leaves of a package that it could not remove
-            return
-        if any(record.distribution == plugin.distribution for record in self.records):
-            plugin.fail(
-                "hooks", f"has more than one entry point in the group {GROUP!r} ({point.name!r} is the second); one is allowed"
-            )
-        elif plugin.version == "?":
-            plugin.fail(
-                "metadata", "its METADATA is missing or incomplete, as after an interrupted uninstall; reinstall the package"
-            )
-        elif wrong := explain_unmet_requirement(point.requires):
-            plugin.fail("requirement", wrong)
-        else:
-            self.register(point.load, plugin)
-        self.records.append(plugin)
-
-    def add_file(self, path: Path) -> None:
-        """Load local code that is not packaged; it may offer classes instead of strings. A file given twice is loaded once.
-
-        Raises:
-            PluginError: It cannot be used, or another file of its name is loaded.
-        """
-        if not path.is_file():
-            if (kind := kind_of(path)) == "nothing":
-                raise PluginError(f"-p {path}: no such file")
-            raise PluginError(f"-p {path}: is {kind}, not a Python file. Give the path of a file with components")
-        try:
-            content = read_bytes(path, MAX_TEXT_BYTES)
-        except OSError as error:
-            raise PluginError(f"-p {path}: cannot be read: {error.strerror}") from error
-        self.add_content(path, content)
-
-    def add_content(self, path: Path, content: bytes) -> None:
-        """Load what a file of local code holds."""
-        plugin = Plugin(path.name, f"sha256:{compute_digest(content)}", path=path)
-        for record in self.records:
-            if record.distribution == plugin.distribution:
-                if record.version == plugin.version:
-                    return
-                raise PluginError(f"-p {path}: {record.path} has the same name and another content; rename one of the two")
-        if path.suffix != ".py":
-            raise PluginError(f"-p {path}: not a Python file")
-        self.register(partial(import_file, path, content), plugin)
-        if plugin.failed:
-            raise PluginError(f"-p {path}: {plugin.reason}")
-        self.records.append(plugin)
-
-    def add_folder(self, folder: Path) -> Plugin:
-        """Load a plugin from the folder of its project file, without installing it.
-
-        Raises:
-            PluginError: There is no project file with one entry point of the group.
-        """
-        import tomllib
-
-        try:
-            project = tomllib.loads(read_text(folder / "pyproject.toml"))["project"]
-            points = project["entry-points"][GROUP]
-        except (OSError, KeyError, ValueError) as error:
-            raise PluginError(f"{folder}: no pyproject.toml with [project.entry-points.{GROUP}] ({format_error(error)})") from error
-        plugin = Plugin(normalize_name(project["name"]), str(project.get("version", "?")), path=folder)
-        self.records = [record for record in self.records if record.distribution != plugin.distribution]
-        if self._manager.has_plugin(plugin.distribution):  # the folder's own, rather than what is installed of it
-            self._manager.unregister(name=plugin.distribution)
-        sys.path[:0] = [str(folder / "src"), str(folder)]
-        if wrong := explain_unmet_requirement(project.get("dependencies", [])):
-            plugin.fail("requirement", wrong)
-        elif len(points) != 1:
-            plugin.fail("hooks", f"has {len(points)} entry points in the group {GROUP!r}; one is allowed")
-        else:
-            self.register(partial(import_module, next(iter(points.values()))), plugin)
-        self.records.append(plugin)
-        return plugin
-
-    def register(self, load: Callable[[], ModuleType], plugin: Plugin) -> None:
-        """Import a plugin's module and take its hooks; on failure nothing of it stays but the record."""
-        stage = "import"
-        try:
-            with contain(f"the plugin {plugin}"), keep_torch_settings(f"the plugin {plugin}"):
-                module = load()
-                stage = "hooks"
-                if wrong := find_misspelt_hooks(self._manager, module):
-                    raise PluginError(wrong)
-                self._manager.register(module, name=plugin.distribution)
-                if not self._manager.get_hookcallers(module):
-                    raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
-                plugin.module = getattr(module, "__name__", type(module).__module__)
-        except Exception as error:
-            if self._manager.has_plugin(plugin.distribution):
-                self._manager.unregister(name=plugin.distribution)
-            plugin.fail(stage, format_error(error))
-        self._tables.clear()
-        self._offers.clear()
+    _read_at: int = field(default=0, init=False)  # `loads` when these were read
 
     # --- components -------------------------------------------------------------------------------------------------
 
-    @property
-    def broken(self) -> list[Plugin]:
-        return [plugin for plugin in self.records if plugin.failed]
-
     def components(self, kind: str) -> Mapping[str, Sequence[Component]]:
         """Everything offered of this kind by name; more than one for a name is a clash."""
+        self._forget_old_tables()
         if kind not in self._tables:
             table: dict[str, list[Component]] = {}
-            for plugin, name, target in self._rows(KINDS[kind].hook):
+            for plugin, name, target in self.rows(KINDS[kind].hook):
                 if problem := explain_malformed_row(name, target):
                     plugin.fail("table", f"{KINDS[kind].hook} offers {problem}")
                 else:
@@ -276,9 +107,10 @@ class Plugins:
 
     def offers(self, table: str) -> Mapping[str, Sequence[Offer]]:
         """Everything in one of the `TABLES` by name; more than one for a name is a clash."""
+        self._forget_old_tables()
         if table not in self._offers:
             about, found = TABLES[table], dict[str, list[Offer]]()
-            for plugin, name, record in self._rows(about.hook):
+            for plugin, name, record in self.rows(about.hook):
                 if problem := explain_malformed_record(name, record, about.record, about.spelling):
                     plugin.fail("table", f"{about.hook} offers {problem}")
                 else:
@@ -301,8 +133,6 @@ class Plugins:
         """Return which of the project's packages offers a name that no plugin offers, and how to install it; else ''."""
         if ":" in name or name in (self.components(table) if table in KINDS else self.offers(table)):
             return ""
-        from forestgaps_core.plugins.first_party import explain_missing_package
-
         return explain_missing_package(table, name, self.records)
 
     def usable(self, table: str) -> dict[str, tuple[Plugin, Any]]:
@@ -367,23 +197,8 @@ class Plugins:
                     sentences.append(f"{place}{name} is offered by {owners}; choose with {full}")
         return sentences
 
-    def _rows(self, hook: str) -> Iterable[tuple[Plugin, str, Any]]:
-        """What each plugin's implementation of a hook returns, row by row; one that raises is recorded."""
-        by_name = {plugin.distribution: plugin for plugin in self.records}
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()
-        for implementation in sorted(implementations, key=lambda implementation: str(implementation.plugin_name)):
-            plugin = by_name.get(implementation.plugin_name)
-            if plugin is None:
-                continue
-            try:
-                with contain(f"the plugin {plugin}, {hook}"):
-                    # A name of a class of its own would run code of the plugin wherever it is compared.
-                    rows = [
-                        (str.__str__(name) if isinstance(name, str) else name, value)
-                        for name, value in implementation.function().items()
-                    ]
-            except Exception as error:
-                plugin.fail("table", f"{hook}: {format_error(error)}")
-                continue
-            for name, value in rows:
-                yield plugin, name, value
+    def _forget_old_tables(self) -> None:
+        if self._read_at != self.loads:
+            self._read_at = self.loads
+            self._tables.clear()
+            self._offers.clear()

@@ -17,6 +17,7 @@ from forestgaps_core.components import Data, Source
 from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.run_file import Config, find_components, is_same_component, make_table
 from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.contracts import LayerFactory, NamedErrors, check_built
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError
@@ -25,7 +26,6 @@ from forestgaps_core.files.checkpoint import weights_to_use
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
 from forestgaps_core.inference.predictor import read_recorded_config
 from forestgaps_core.kinds import build as built
-from forestgaps_core.plugins.contracts import Blamed, LayerFactory, check_built
 from forestgaps_core.plugins.provenance import find_full_name, read_owners
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.distributed import ALONE, find_processes
@@ -136,7 +136,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
 def build_component(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
     """Build a component and check its contract; errors name the component."""
     name = partial(describe_class, kind, config)
-    with Blamed(name):
+    with NamedErrors(name):
         thing = built(kind, config, offered)
     check_built(kind, thing, name)
     return thing

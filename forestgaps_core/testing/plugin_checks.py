@@ -22,11 +22,11 @@ from attrs import frozen
 from forestgaps_core.config.run_file import SECTIONS, read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_network, load_trained_network
-from forestgaps_core.kinds import KINDS
+from forestgaps_core.kinds import KINDS, TABLES
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
-from forestgaps_core.plugins.registry import TABLES, Plugins
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing import conformance as testing
 from forestgaps_core.testing.checks import CHECKS
 

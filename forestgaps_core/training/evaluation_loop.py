@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Metric
-from forestgaps_core.plugins.contracts import Blamed, Name, check_scores
+from forestgaps_core.contracts import Name, NamedErrors, check_scores
 from forestgaps_core.runtime.distributed import Processes
 from forestgaps_core.training.nonfinite_report import describe_tile, join_names
 
@@ -26,7 +26,7 @@ class Evaluation:
     def __init__(self, split: str, make: Mapping[str, Callable[[], Metric]], named: Callable[[str, object], Name]) -> None:
         self.split = split
         self.metrics = {label: made() for label, made in make.items()}
-        self.blamed = {label: Blamed(named(f"metrics.{label}", metric)) for label, metric in self.metrics.items()}
+        self.errors = {label: NamedErrors(named(f"metrics.{label}", metric)) for label, metric in self.metrics.items()}
         self.losses: list[Tensor] = []
         self.finite: list[tuple[Tensor, Tensor | None]] = []  # whether the logits of a batch are, and its samples
 
@@ -35,7 +35,7 @@ class Evaluation:
         if loss is not None:
             self.losses.append(loss)
         for label, metric in self.metrics.items():
-            with self.blamed[label]:
+            with self.errors[label]:
                 metric.update(logits, batch)
 
     def scores(self, processes: Processes) -> dict[str, float]:
@@ -43,9 +43,9 @@ class Evaluation:
         losses = self._gather_losses(processes)
         scores = {f"{self.split}/loss": torch.stack(losses).mean().item()} if losses else {}
         for label, metric in self.metrics.items():
-            with self.blamed[label]:
+            with self.errors[label]:
                 computed = metric.compute()
-            found = check_scores(computed, self.blamed[label].name)
+            found = check_scores(computed, self.errors[label].name)
             scores |= {f"{self.split}/{label}/{name}": value for name, value in found.items()}
         return scores
 

@@ -14,9 +14,9 @@ from torch.nn.utils import clip_grad_value_
 from torch.optim import Optimizer
 
 from forestgaps_core.components import Scheduler
+from forestgaps_core.contracts import NamedErrors, check_factor
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.checkpoint import loaded
-from forestgaps_core.plugins.contracts import Blamed, check_factor
 from forestgaps_core.training.nonfinite_detection import NonfiniteDetector, fill_where, step_unless
 from forestgaps_core.training.optimizer_state import is_alike, load_optimizer
 from forestgaps_core.training.state import load_state, read_plain_state, read_state
@@ -29,8 +29,8 @@ class OptimizerStep:
     Attributes:
         optimizer: None where nothing is trained; it then has rates of 0 and no step.
         scheduler: Factor on the optimizer's learning rates by completed step.
-        blamed: Named when the schedule fails.
-        blamed_optimizer: Named when the optimizer fails.
+        scheduler_errors: Names the schedule in errors.
+        optimizer_errors: Names the optimizer in errors.
         watch: Receives every step; decides which must not change the weights.
         scaler: Of losses, for float16.
         parameters: All that the optimizer moves.
@@ -38,8 +38,8 @@ class OptimizerStep:
 
     optimizer: Optimizer | None
     scheduler: Scheduler
-    blamed: Blamed
-    blamed_optimizer: Blamed
+    scheduler_errors: NamedErrors
+    optimizer_errors: NamedErrors
     watch: NonfiniteDetector
     scaler: torch.amp.GradScaler
     base_rates: list[float] = field(init=False)
@@ -61,9 +61,9 @@ class OptimizerStep:
 
     def set_rates(self, step: int) -> None:
         assert self.optimizer is not None
-        with self.blamed:
+        with self.scheduler_errors:
             factor = self.scheduler(step)
-        factor = check_factor(factor, step, self.blamed.name)
+        factor = check_factor(factor, step, self.scheduler_errors.name)
         momentum = getattr(self.scheduler, "momentum", None)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
@@ -89,13 +89,13 @@ class OptimizerStep:
             fill_where(self.gradients(), bad, nan)
             self.scaler.unscale_(self.optimizer)
             norm = self._clip(max_norm, max_value)
-            with self.blamed_optimizer:
+            with self.optimizer_errors:
                 self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
             norm = self._clip(max_norm, max_value)
             bad = self.watch.see(loss, norm)
-            with self.blamed_optimizer:
+            with self.optimizer_errors:
                 step_unless(bad, self.optimizer, self.parameters)
         return bad, norm
 
@@ -108,7 +108,7 @@ class OptimizerStep:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "optimizer": read_plain_state(self.optimizer, self.blamed_optimizer.name),
+            "optimizer": read_plain_state(self.optimizer, self.optimizer_errors.name),
             "scheduler": read_state(self.scheduler),
             "schedule": self._fingerprint(),
             "scaler": self.scaler.state_dict(),

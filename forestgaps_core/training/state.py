@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from forestgaps_core.contracts import Name, NamedErrors
 from forestgaps_core.errors import CheckpointError, PluginError
 from forestgaps_core.files.state_tree import find_unstorable
-from forestgaps_core.plugins.contracts import Blamed, Name
 
 TO_RESUME = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
 
@@ -25,7 +25,7 @@ def load_state(thing: object, state: Any) -> None:
 
 def read_plain_state(thing: object, name: Name) -> Any:
     """Refused here what would be refused when the checkpoint is read."""
-    with Blamed(name):
+    with NamedErrors(name):
         state = read_state(thing)
     if reason := find_unstorable(state):
         raise PluginError(f"{name()}: its state_dict cannot be kept, {reason}")

@@ -15,9 +15,9 @@ from attrs.validators import ge, gt, in_
 from torch import Tensor, nn
 
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
+from forestgaps_core.contracts import Name, NamedErrors, check_logits, check_loss, describe_component
 from forestgaps_core.errors import DiskError, NumbersError
 from forestgaps_core.files.checkpoint import loaded, save_checkpoint
-from forestgaps_core.plugins.contracts import Blamed, Name, check_logits, check_loss, describe_component
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.runtime.environment import Environment, reseed
 from forestgaps_core.runtime.rng import seed_of_step
@@ -130,7 +130,7 @@ class Trainer:
     _nonfinite_action: NonfiniteAction = field(init=False)
     _loss_sum: Tensor = field(init=False)
     _requested: list[Path] = field(factory=list, init=False)
-    _blamed: dict[str, Blamed] = field(factory=dict, init=False)  # the components that are called at each step
+    _named_errors: dict[str, NamedErrors] = field(factory=dict, init=False)  # the components that are called at each step
     _train: Iterable[Any] = field(default=(), init=False)
     _fitting: bool = field(default=False, init=False)
 
@@ -143,13 +143,13 @@ class Trainer:
         if isinstance(self.loss, nn.Module):
             self.loss.to(self.device)
         for place, part in (("model", self.model), ("loss", self.loss)):
-            self._blamed[place] = Blamed(self._named(place, part))
+            self._named_errors[place] = NamedErrors(self._named(place, part))
         watch = NonfiniteDetector(self.device, skip=self.nonfinite == "skip")
         self._optimizer_step = OptimizerStep(
             optimizer=self.optimizer,
             scheduler=self.scheduler,
-            blamed=Blamed(self._named("scheduler", self.scheduler)),
-            blamed_optimizer=Blamed(self._named("optimizer", self.optimizer)),
+            scheduler_errors=NamedErrors(self._named("scheduler", self.scheduler)),
+            optimizer_errors=NamedErrors(self._named("optimizer", self.optimizer)),
             watch=watch,
             scaler=torch.amp.GradScaler(self.device.type, enabled=self.environment.precision == "16"),
         )
@@ -295,16 +295,16 @@ class Trainer:
         return total
 
     def _logits(self, batch: Batch) -> Tensor:
-        with self._blamed["model"], self.environment.autocast(self.device):
+        with self._named_errors["model"], self.environment.autocast(self.device):
             logits = self._forward(batch.dsm, batch.valid, batch.thresholds)
-        check_logits(logits, batch, self._blamed["model"].name)
+        check_logits(logits, batch, self._named_errors["model"].name)
         return logits.float()  # losses and metrics are computed in float32, whatever the network's precision
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         assert self.loss is not None
-        with self._blamed["loss"]:
+        with self._named_errors["loss"]:
             loss = self.loss(logits, batch)
-        check_loss(loss, self._blamed["loss"].name)
+        check_loss(loss, self._named_errors["loss"].name)
         return loss
 
     def _check_numbers(self) -> None:

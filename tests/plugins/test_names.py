@@ -11,7 +11,8 @@ from forestgaps_core.cli.app import app
 from forestgaps_core.config.run_file import apply_overrides, make_table, read_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.inference.model_folder import locate_network
-from forestgaps_core.plugins.registry import CORE_COMMANDS, TABLES, Plugins
+from forestgaps_core.kinds import TABLES
+from forestgaps_core.plugins.registry import CORE_COMMANDS, Plugins
 
 OFFERS_ALL = '''
 from attrs import field, frozen

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import PluginError
+from forestgaps_core.plugins.hook_checks import meets_plain_requirement
 from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
-from forestgaps_core.plugins.validation import meets_plain_requirement
 
 GOOD = """
 from attrs import frozen

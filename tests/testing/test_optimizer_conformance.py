@@ -6,8 +6,8 @@ import pytest
 import torch
 from attrs import field, frozen
 
+from forestgaps_core.contracts import check_built
 from forestgaps_core.errors import PluginError
-from forestgaps_core.plugins.contracts import check_built
 from forestgaps_core.testing import check_optimizer
 
 

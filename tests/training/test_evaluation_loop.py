@@ -4,7 +4,7 @@ import torch
 from attrs import frozen
 
 from forestgaps_core import Metric
-from forestgaps_core.plugins.contracts import describe_component
+from forestgaps_core.contracts import describe_component
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.testing import example_batch
 from forestgaps_core.training.evaluation_loop import Evaluation

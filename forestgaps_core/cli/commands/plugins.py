@@ -10,8 +10,8 @@ import typer
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import KINDS
-from forestgaps_core.plugins.registry import TABLES, Plugin, normalize_name
+from forestgaps_core.kinds import KINDS, TABLES
+from forestgaps_core.plugins.registry import Plugin, normalize_name
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
 

@@ -10,8 +10,7 @@ from forestgaps_core.cli.commands import installed
 from forestgaps_core.config.run_file import load_config, make_table, read_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.inference.model_folder import find_installed_network
-from forestgaps_core.plugins.first_party import explain_missing_package
-from forestgaps_core.plugins.names import Plugin
+from forestgaps_core.plugins.names import Plugin, explain_missing_package
 from forestgaps_core.plugins.registry import Plugins
 
 from ..conftest import EXAMPLE_PLUGIN

@@ -12,11 +12,11 @@ import pluggy
 
 from forestgaps_core.errors import nearest
 from forestgaps_core.hookspecs import PluginHooks
+from forestgaps_core.kinds import NAME
 from forestgaps_core.plugins.names import normalize_name
 from forestgaps_core.version import __version__
 
 CORE = "forestgaps-core"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

@@ -30,7 +30,7 @@ TYPES: Mapping[str, type] = {"model": nn.Module, "optimizer": torch.optim.Optimi
 log = logging.getLogger("forestgaps")
 
 
-class Blamed:
+class NamedErrors:
     """Around calls of a component: what it raises becomes a `PluginError` with its name, and torch's settings are put back.
 
     Costs about a microsecond. Errors that say themselves what to do, and want of memory, come out as they are.
@@ -77,13 +77,13 @@ class LayerFactory:
     """A normalization that a network gets: its errors name it, and not the network."""
 
     def __init__(self, factory: Callable[[int], nn.Module], name: Name) -> None:
-        self.factory, self.blamed = factory, Blamed(name)
+        self.factory, self.errors = factory, NamedErrors(name)
 
     def __call__(self, channels: int) -> nn.Module:
-        with self.blamed:
+        with self.errors:
             layer = self.factory(channels)
         if not isinstance(layer, nn.Module):
-            raise PluginError(f"{self.blamed.name()} made a {type(layer).__name__} for {channels} channels, expected an nn.Module")
+            raise PluginError(f"{self.errors.name()} made a {type(layer).__name__} for {channels} channels, expected an nn.Module")
         return layer
 
     def __getattr__(self, attribute: str) -> Any:
@@ -100,7 +100,7 @@ def check_data(data: Any, name: Name) -> None:
         source = getattr(data, split)
         if not hasattr(source, "read") or not hasattr(source, "__len__"):
             raise PluginError(f"{name()}: {split} is a {type(source).__name__}, expected a source, with a length and `read`")
-        with Blamed(name):
+        with NamedErrors(name):
             len(source)
 
 
