@@ -292,7 +292,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def sbom(session: nox.Session) -> None:
-    """The bill of materials of a release: what `forestgaps-core` and all plugins bring along, as CycloneDX in dist/."""
+    """The bill of materials of a release: everything that `forestgaps-core` and all plugins install, as CycloneDX in dist/."""
     session.install(*CONSTRAINTS, "cyclonedx-bom>=7")
     place = Path(session.create_tmp(), "release")
     session.run("python", "-m", "venv", "--clear", str(place))

@@ -108,7 +108,7 @@ def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) ->
 
 @define(eq=False)
 class Recipe:
-    """A complete run file a plugin brings along.
+    """A complete run file that a plugin contains.
 
     Attributes:
         target: `package:file.toml`, a file inside the plugin's package.
@@ -121,7 +121,7 @@ class Recipe:
 
 @define(eq=False)
 class Pretrained:
-    """A trained network a plugin brings along.
+    """A trained network that a plugin contains.
 
     Attributes:
         target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.inference.model_folder`).

@@ -43,7 +43,7 @@ def make_mistake(sentence: str) -> MistakesError:
 
 
 def format_value(value: Any) -> str:
-    """A value as it stands in TOML, near enough, and short."""
+    """Return a value as in TOML, shortened if it is long."""
     try:
         text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
     except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists of lists of lists

@@ -24,7 +24,7 @@ from forestgaps_core.errors import DiskError
 TEMPORARY = re.compile(
     r"\.forestgaps-[0-9a-f]{32}\.tmp"
 )  # names that the program alone gives; never a process number, which is reused
-# What a disk says when the reason lies with it and not with the program.
+# Errors of the disk, not of the program.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 GONE = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR, errno.ETIMEDOUT)

@@ -5,7 +5,7 @@
     README.md           what it is, for people
 
 Reading one executes nothing: JSON and safetensors hold data only. Wherever a run folder serves to map with, a network folder does,
-and so does the name of a network that an installed package brings along (the hook `forestgaps_networks`).
+and so does the name of a network that an installed package contains (the hook `forestgaps_networks`).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def is_network(path: Path) -> bool:
 
 
 def find_installed_network(name: str, plugins: Plugins) -> Path:
-    """The folder of a network that a package brings along.
+    """Return the folder of a network that a package contains.
 
     Raises:
         CheckpointError: No package brings one of this name, or its folder is missing.

@@ -222,7 +222,7 @@ def test_an_existing_folder_is_refused(raster, tmp_path, refused) -> None:
 
 
 def test_finer_pixels_than_there_are_are_refused(raster, refused) -> None:
-    refused(raster("dsm.tif", terrain(40, 40), resolution=2.0), "would be invented", how=MapOptions(resample=True))
+    refused(raster("dsm.tif", terrain(40, 40), resolution=2.0), "cannot add detail", how=MapOptions(resample=True))
 
 
 @pytest.mark.parametrize(

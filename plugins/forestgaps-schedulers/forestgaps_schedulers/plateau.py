@@ -79,13 +79,13 @@ class Plateau:
 
     warmup: float = warmup_field()
     score: str = field(
-        validator=min_len(1), metadata={"help": "Score to follow, as it stands in the log, such as validation/gaps/gap_iou."}
+        validator=min_len(1), metadata={"help": "Full name of the score to follow, such as validation/gaps/gap_iou."}
     )
     mode: Literal["max", "min"] = field(default="max", metadata={"help": "Whether more (max) or less (min) is better."})
     factor: float = field(
         default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "What a fall multiplies the rate by, between 0 and 1."}
     )
-    patience: int = field(default=5, validator=ge(0), metadata={"help": "Validations without improvement that are borne."})
+    patience: int = field(default=5, validator=ge(0), metadata={"help": "Validations to wait before the rate is reduced."})
     min_change: float = field(
         default=0.0,
         validator=and_(ge(0.0), lt(math.inf)),

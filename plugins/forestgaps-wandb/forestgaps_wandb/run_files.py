@@ -63,7 +63,7 @@ def step_of(record: bytes) -> int:
     protocol: Any = wandb_internal_pb2  # its classes are made when it is imported
     try:
         found = protocol.Record.FromString(record)
-    except Exception:  # of protobuf, which wandb brings along
+    except Exception:  # of protobuf, which wandb includes
         return -1
     return int(found.history.step.num) if found.WhichOneof("record_type") == "history" else -1
 

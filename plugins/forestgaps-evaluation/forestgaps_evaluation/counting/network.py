@@ -140,7 +140,7 @@ def open_network(
 
 
 def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, changes: Sequence[str], plugins: Plugins) -> Config:
-    """The config to judge by: of `data`, or else of the run folder, or else what the checkpoint says; its data changed."""
+    """Return the config of `data`, or else of the run folder, or else of the checkpoint, with changed data."""
     wrong = [f"{change}: only the data may be changed: data.KEY=VALUE" for change in changes if not change.startswith("data.")]
     if wrong:
         raise ConfigError(wrong, "--set")

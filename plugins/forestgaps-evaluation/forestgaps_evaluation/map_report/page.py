@@ -1,4 +1,4 @@
-"""A page about a gap map that `forestgaps predict` wrote. There is no reference: it shows and counts, and judges nothing."""
+"""A page about a gap map that `forestgaps predict` wrote. There is no reference, so it contains no accuracy."""
 
 from __future__ import annotations
 

@@ -59,9 +59,9 @@ RUN_WORDS = [
         "worth what it has above that.",
     ),
     (
-        "One-sided threshold",
-        "One at which gap covers under 1 % or over 95 % of the reference. Scores there hang on a few pixels, so they are "
-        "shown but not evaluated.",
+        "Extreme prevalence",
+        "Less than 1 % or more than 95 % of the reference is gap. A few pixels decide such scores, so they are shown but not "
+        "evaluated.",
     ),
     (
         "Precision and recall",

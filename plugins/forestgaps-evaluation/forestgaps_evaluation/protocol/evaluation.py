@@ -131,7 +131,7 @@ class Evaluation:
 
 
 def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, notes: Sequence[str] = ()) -> Evaluation:
-    """Judge one run, or several that differ in their seed, on one split.
+    """Evaluate one run, or several that differ in their seed, on one split.
 
     Raises:
         DataError: The runs were not counted on the same tiles at the same thresholds.

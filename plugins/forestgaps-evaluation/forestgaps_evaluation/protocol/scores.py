@@ -73,5 +73,5 @@ def best_baseline(fraction: Reals, score: str) -> Reals:
 
 
 def is_evaluated(fraction: Reals) -> NDArray[np.bool_]:
-    """Whether gap fractions are two-sided enough to judge by: 1 to 95 %."""
+    """Whether gap fractions are within 1 to 95 %, so that scores can be evaluated."""
     return (fraction >= EVALUATED_FRACTIONS[0]) & (fraction <= EVALUATED_FRACTIONS[1])

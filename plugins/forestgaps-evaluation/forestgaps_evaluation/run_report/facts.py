@@ -68,7 +68,7 @@ def read_epoch(checkpoint: Path) -> int | None:
 
 
 def read_config_text(trained: TrainedNetwork, network: NetworkFacts) -> str:
-    """The run file as it stands in the folder, or what the weights remember of it."""
+    """Return the run file of the folder, or else what the weights record of it."""
     import tomli_w
 
     path = Path(trained.run) / RUN_FILE

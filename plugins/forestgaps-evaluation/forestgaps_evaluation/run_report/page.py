@@ -75,7 +75,7 @@ def write_run_report(
     plugins: Plugins | None = None,
     progress: Callable[[Iterable[Tiles]], Iterable[Tiles]] = iter,
 ) -> Report:
-    """Judge a run on a split and write the page, and beside it the STAC item of its network.
+    """Evaluate a run on a split and write the page, and next to it the STAC item of its network.
 
     Args:
         run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.

@@ -8,7 +8,7 @@ from forestgaps_geo.bands.band import Band
 from forestgaps_geo.checks.findings import Finding, format_fraction, make_error, make_note
 from forestgaps_geo.checks.window_statistics import WindowStatistics
 
-MIN_PIXELS = 16  # too few to judge
+MIN_PIXELS = 16  # fewer are not checked
 MIN_FULL_FRACTION = 0.005  # of the pixels; heights do not share their highest value
 
 

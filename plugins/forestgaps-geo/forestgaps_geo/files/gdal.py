@@ -27,7 +27,7 @@ GDAL_SETTINGS = {
 
 @contextmanager
 def configure_gdal() -> Iterator[None]:
-    """GDAL with a bounded cache. A missing georeference is judged with the grid, so its warning would say it twice."""
+    """GDAL with a bounded cache. A missing georeference is reported with the grid, so its warning is not needed."""
     with rasterio.Env(**GDAL_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield

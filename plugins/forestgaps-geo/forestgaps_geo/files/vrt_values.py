@@ -27,7 +27,7 @@ WKT = re.compile(
     r"|(GEOCCS|GEOGCS|PROJCS|VERT_CS|LOCAL_CS|COMPD_CS)\[",
     re.IGNORECASE,
 )
-# What of a coordinate system is looked up in a file, and its form where it is only the name of one that PROJ brings along.
+# What of a coordinate system is looked up in a file, and its form where it is only the name of one that PROJ contains.
 FILE_REFERENCE = re.compile(
     r"(?P<key>[a-z]*grids|file|init|catalog)\s*=\s*(?P<name>[^\s\"]*)|(PARAMETERFILE|GEOIDMODEL)\s*\[(?P<inside>[^\]]*)\]",
     re.IGNORECASE,

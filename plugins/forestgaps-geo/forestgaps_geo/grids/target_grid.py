@@ -76,7 +76,7 @@ def choose_target_grid(source: Grid, place: str, *, resolution_m: float | None, 
             return source
         change = f"has pixels of {source.resolution:g} m, not of {wanted:g} m"
         if ratio * MIN_COARSENING <= 1 or (ratio < 1 and not resample):
-            raise DataError(f"{place}: {change}; finer pixels than there are would be invented")
+            raise DataError(f"{place}: {change}; resampling cannot add detail")
         if not resample:
             raise DataError(f"{place}: {change}. Add --resample, or give --resolution {source.resolution:g}")
         side = wanted / source.unit_m

@@ -84,7 +84,7 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
             *check_raster(surface, "dsm"),
             *check_raster(other, layer, is_reference=True),
         ]
-        known = {finding.kind for finding in findings} if layer == "chm" else set()  # heights are judged once
+        known = {finding.kind for finding in findings} if layer == "chm" else set()  # heights are checked once
         pair = check_pair(top, below, is_ground=layer == "dtm", names=names)
         findings += [finding for finding in pair if finding.kind not in known]
         notes = (

@@ -155,7 +155,7 @@ def check_not_finer(band: Band, size_m: float, wanted_m: float) -> None:
     if size_m >= MIN_COARSENING * wanted_m:
         raise DataError(
             f"{band.path}: its pixels ({size_m:.3g} m) are coarser than those of the new grid ({wanted_m:g} m); "
-            "finer pixels than there are would be invented"
+            "resampling cannot add detail"
         )
 
 

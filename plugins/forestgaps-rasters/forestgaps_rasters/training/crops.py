@@ -1,4 +1,4 @@
-"""Windows of a prepared folder: random crops to learn from, fixed tiles to judge by."""
+"""Windows of a prepared folder: random crops for training, fixed tiles for validation and test."""
 
 from __future__ import annotations
 

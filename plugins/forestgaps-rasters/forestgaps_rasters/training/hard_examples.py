@@ -53,7 +53,7 @@ class HardExamplesConfig:
     classes are to come as often as they occur). After each validation the mean cross-entropy of the validation tiles of each
     class is compared with the mean of all classes; in the next epoch a class is drawn (its loss / mean loss)^power times as
     often as its balance says. A class without a validation tile is left as it is. Validation then takes part in choosing
-    what is learnt from, so judge the result by the test split.
+    what is learnt from, so evaluate the result on the test split.
 
     Source: the idea of Shrivastava et al. 2016, arXiv:1604.03540, by class instead of by example.
     """

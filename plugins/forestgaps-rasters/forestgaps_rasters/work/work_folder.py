@@ -90,7 +90,7 @@ class WorkFolder:
         return self.folder / "result"
 
     def start(self, about: Mapping[str, Any], disk: Path, *, restart: bool) -> None:
-        """Take over what is there, or start."""
+        """Continue an existing work folder, or start one."""
         if linked := [path for path in (self.blocks, self.result) if path.is_symlink()]:
             raise ForeignWorkError(f"{linked[0]}: is a link, which this program does not make; remove it")
         self.check_file_kinds()
