@@ -71,28 +71,28 @@ class Activations:
         self.seen.clear()
         if is_validation_due(trainer, split, self.every):
             for name in self.layers:
-                self.hooks.append(trainer.model.get_submodule(name).register_forward_hook(self.keeper(name)))
+                self.hooks.append(trainer.model.get_submodule(name).register_forward_hook(self.make_hook(name)))
 
     @hookimpl
     def evaluation_batch(self) -> None:
-        self.let_go()  # the first batch is enough
+        self.remove_hooks()  # the first batch is enough
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
-        self.let_go()
-        for name, planes in self.seen.items():
-            figure = activation_figure(planes.cpu(), name, self.channels)
+        self.remove_hooks()
+        for name, channels in self.seen.items():
+            figure = draw_activation_figure(channels.cpu(), name, self.channels)
             write_figure(figure, self.folder / f"epoch-{trainer.epoch + 1:04d}-{name}.png")
         self.seen.clear()
 
     @hookimpl
     def fit_end(self) -> None:
-        self.let_go()
+        self.remove_hooks()
 
-    def keeper(self, name: str) -> KeepFirst:
+    def make_hook(self, name: str) -> KeepFirst:
         return KeepFirst(name, self.seen)
 
-    def let_go(self) -> None:
+    def remove_hooks(self) -> None:
         for hook in self.hooks:
             hook.remove()
         self.hooks.clear()
@@ -100,7 +100,7 @@ class Activations:
 
 @frozen(eq=False)
 class KeepFirst:
-    """A forward hook that keeps the output for the first sample, if it is planes (B, C, H, W)."""
+    """A forward hook that keeps the output for the first sample, if it is channels (B, C, H, W)."""
 
     name: str
     seen: dict[str, Tensor]
@@ -110,26 +110,26 @@ class KeepFirst:
             self.seen[self.name] = output[0].detach().float().clone()
 
 
-def activation_figure(planes: Tensor, name: str, count: int) -> Figure:
+def draw_activation_figure(channels: Tensor, name: str, count: int) -> Figure:
     """The `count` channels of (C, H, W) that vary most, each between its own smallest and largest value."""
     from matplotlib.figure import Figure
 
-    chosen = most_varied(planes, count)
+    chosen = select_most_varied(channels, count)
     columns = min(len(chosen), 4)
     rows = -(-len(chosen) // columns)
     figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.4), layout="constrained")
-    figure.suptitle(f"{name}: {len(chosen)} of {len(planes)} channels", fontsize=9)
+    figure.suptitle(f"{name}: {len(chosen)} of {len(channels)} channels", fontsize=9)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, channel in zip(axes.flat, chosen, strict=False):
-        ax.imshow(planes[channel].numpy(), cmap="viridis", interpolation="nearest")
+        ax.imshow(channels[channel].numpy(), cmap="viridis", interpolation="nearest")
         ax.set_title(str(channel), fontsize=8)
     return figure
 
 
-def most_varied(planes: Tensor, count: int) -> Sequence[int]:
+def select_most_varied(channels: Tensor, count: int) -> Sequence[int]:
     """Numbers of the channels of (C, H, W) with the largest variance, in their order."""
-    spread = planes.flatten(1).var(dim=1, correction=0)
-    chosen: list[int] = torch.topk(spread, min(count, len(planes))).indices.sort().values.tolist()
+    spread = channels.flatten(1).var(dim=1, correction=0)
+    chosen: list[int] = torch.topk(spread, min(count, len(channels))).indices.sort().values.tolist()
     return chosen

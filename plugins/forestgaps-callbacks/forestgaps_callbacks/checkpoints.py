@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, optional
 
-from forestgaps_callbacks.scores import Mode, improves, score_of
+from forestgaps_callbacks.scores import Mode, find_score, improves
 from forestgaps_core import hookimpl
 from forestgaps_core.errors import DiskError
 from forestgaps_core.files.atomic import disk_errors
@@ -94,11 +94,11 @@ class Checkpoints:
     @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         with suppress(DiskError):  # tried again at the next end of an epoch
-            self.settle()
+            self.remove_outdated()
         self.trainer = trainer
         # The best first: a run resumed from last.safetensors then finds the best its state speaks of.
         if self.score is not None:
-            value = score_of(scores, self.score, f"callbacks.{self.label}.score")
+            value = find_score(scores, self.score, f"callbacks.{self.label}.score")
             if value is not None:
                 self.rank(trainer, value)
         due = bool(self.every_epochs) and trainer.epoch % self.every_epochs == 0
@@ -107,7 +107,7 @@ class Checkpoints:
 
     @hookimpl
     def fit_end(self) -> None:
-        self.settle()
+        self.remove_outdated()
 
     def save_last(self, trainer: Trainer) -> None:
         trainer.checkpoint(self.folder / "last.safetensors")
@@ -130,7 +130,7 @@ class Checkpoints:
         lost = {self.asked} if self.folder / "best.safetensors" in failed else set()
         return [entry for entry in self.ranking if entry[1] not in lost and self.path(entry[1]) not in failed]
 
-    def settle(self) -> None:
+    def remove_outdated(self) -> None:
         """Remove the states that are no longer among the best, once those that took their places are on disk.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from forestgaps_callbacks.rows import Lines, readable
+from forestgaps_callbacks.rows import Lines, select_readable
 from forestgaps_core.output.spreadsheet import neutralize_formula
 
 Row = Mapping[str, Any]
@@ -39,9 +39,9 @@ class CsvTable:
         """Go on with the file, if there is one, without the rows that `keep` refuses."""
         rows: list[Row] = []
         for lines in (self.lines.read(), self.restored):
-            there = {tuple(row[name] for name in self.place) for row in rows}
-            more = readable(parse_rows(lines), lambda row: whole(row) and keep(row), self.path)
-            rows += [row for row in more if tuple(row[name] for name in self.place) not in there]
+            known = {tuple(row[name] for name in self.place) for row in rows}
+            more = select_readable(parse_rows(lines), lambda row: is_complete(row) and keep(row), self.path)
+            rows += [row for row in more if tuple(row[name] for name in self.place) not in known]
         for row in rows:  # where there is none, nothing says that the columns of the file will come again
             self.columns += [name for name in row if name not in self.columns]
         self.lines.replace([self.header(), *map(self.line, rows)])
@@ -50,9 +50,9 @@ class CsvTable:
         row = {str(neutralize_formula(name)): neutralize_formula(value) for name, value in row.items()}
         new = [name for name in row if name not in self.columns]
         if new:
-            there = list(parse_rows(self.lines.read()))
+            known = list(parse_rows(self.lines.read()))
             self.columns += new
-            self.lines.replace([self.header(), *map(self.line, there), self.line(row)])
+            self.lines.replace([self.header(), *map(self.line, known), self.line(row)])
         else:
             self.lines.add(self.line(row))
 
@@ -70,7 +70,7 @@ class CsvTable:
 
     def state_dict(self) -> dict[str, Any]:
         waiting = self.lines.unwritten()
-        return {"waiting": waiting if self.lines.anew is not None or not waiting else [self.header(), *waiting]}
+        return {"waiting": waiting if self.lines.replacement is not None or not waiting else [self.header(), *waiting]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.restored = list(state.get("waiting", ()))
@@ -94,7 +94,7 @@ def parse_line(line: str) -> list[str]:
         return [line]
 
 
-def whole(row: Row) -> bool:
+def is_complete(row: Row) -> bool:
     """Raises:
     ValueError: The row has fewer cells than the header, or more.
     """

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from attrs import define, field, frozen
 from attrs.validators import and_, ge, gt, lt, optional
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.utils.hooks import RemovableHandle
 
+from forestgaps_callbacks.stateful_parts import collect_stateful_parts
 from forestgaps_core import hookimpl
 from forestgaps_core.output.counts import format_count
 
@@ -25,15 +26,15 @@ class DivergenceGuardConfig:
     """Watches that loss and weights stay finite, and that the loss does not run away.
 
     It looks every so many steps. What it sees is bad when a loss or a weight is not finite or, with `ratio`, when the mean loss
-    since the last look exceeds `ratio` times the smallest such mean so far. Then the run stops or, with `action = "go_back"`,
+    since the last look exceeds `ratio` times the smallest such mean so far. Then the run stops or, with `action = "roll_back"`,
     takes the weights and the optimizer's state of the last good look and continues with the next batches, at `factor`
     times the rate from then on (the logged rate is the schedule's, without this factor). After `tries` it stops.
     Going back needs the memory of the weights and the optimizer's state once more, in checkpoints too.
     """
 
     every: int = field(default=20, validator=ge(1), metadata={"help": "Optimizer steps from one look to the next."})
-    action: Literal["stop", "go_back"] = field(
-        default="stop", metadata={"help": "stop, or go_back to the last good state with a lower rate."}
+    action: Literal["stop", "roll_back"] = field(
+        default="stop", metadata={"help": "stop, or roll_back to the last good state with a lower rate."}
     )
     ratio: float | None = field(
         default=None,
@@ -52,7 +53,7 @@ class DivergenceGuard:
     everywhere: ClassVar = True  # of several processes, each has the network
 
     every: int = 20
-    action: Literal["stop", "go_back"] = "stop"
+    action: Literal["stop", "roll_back"] = "stop"
     ratio: float | None = None
     factor: float = 0.5
     tries: int = 3
@@ -68,7 +69,7 @@ class DivergenceGuard:
         assert trainer.optimizer is not None
         self.hook = trainer.optimizer.register_step_pre_hook(self.lower_rates)
         if self.good is None:
-            self.keep(trainer)
+            self.save_state(trainer)
 
     @hookimpl
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
@@ -79,12 +80,12 @@ class DivergenceGuard:
             weights = get_total_norm([p.detach() for p in trainer.model.parameters()])
             mean, size = torch.stack([self.total / self.steps, weights.to(self.total)]).tolist()  # waits for the device
             self.total, self.steps = None, 0
-            wrong = self.what_is_wrong(mean, size)
+            wrong = self.find_fault(mean, size)
             if wrong is None:
                 self.smallest = mean if self.smallest is None else min(mean, self.smallest)
-                self.keep(trainer)
-            elif self.action == "go_back" and self.returns < self.tries:
-                self.go_back(trainer)
+                self.save_state(trainer)
+            elif self.action == "roll_back" and self.returns < self.tries:
+                self.roll_back(trainer)
             else:
                 again = f", after going back {format_count(self.returns, 'time')}" if self.returns else ""
                 trainer.stop(f"{wrong} at step {trainer.step}{again}")
@@ -95,7 +96,7 @@ class DivergenceGuard:
             self.hook.remove()
             self.hook = None
 
-    def what_is_wrong(self, mean: float, size: float) -> str | None:
+    def find_fault(self, mean: float, size: float) -> str | None:
         for what, value in (("the loss", mean), ("the size of the weights", size)):
             if not abs(value) < float("inf"):
                 return f"{what} became {value}"
@@ -103,13 +104,13 @@ class DivergenceGuard:
             return f"the loss diverged from {self.smallest:.4g} to {mean:.4g}"
         return None
 
-    def keep(self, trainer: Trainer) -> None:
-        if self.action == "go_back":
-            self.good = {name: copy.deepcopy(part.state_dict()) for name, part in stateful(trainer).items()}
+    def save_state(self, trainer: Trainer) -> None:
+        if self.action == "roll_back":
+            self.good = {name: copy.deepcopy(part.state_dict()) for name, part in collect_stateful_parts(trainer).items()}
 
-    def go_back(self, trainer: Trainer) -> None:
+    def roll_back(self, trainer: Trainer) -> None:
         assert self.good is not None
-        for name, part in stateful(trainer).items():
+        for name, part in collect_stateful_parts(trainer).items():
             part.load_state_dict(copy.deepcopy(self.good[name]))
         trainer.forget_nonfinite()
         self.returns += 1
@@ -125,8 +126,3 @@ class DivergenceGuard:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-
-
-def stateful(trainer: Trainer) -> dict[str, nn.Module | torch.optim.Optimizer]:
-    parts = {"model": trainer.model, "loss": trainer.loss, "optimizer": trainer.optimizer}
-    return {name: part for name, part in parts.items() if isinstance(part, (nn.Module, torch.optim.Optimizer))}

@@ -46,19 +46,19 @@ class DropPathSchedule:
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
-        setters = rate_setters(trainer.model)
+        setters = find_rate_setters(trainer.model)
         if not setters:
             raise ConfigError(f"callbacks.{self.label}: the network has no drop-path layer (none with a method set_rate)")
-        rate = drop_path_rate(trainer.epoch, first=self.first, last=self.last, epochs=self.epochs or trainer.epochs)
+        rate = compute_drop_path_rate(trainer.epoch, first=self.first, last=self.last, epochs=self.epochs or trainer.epochs)
         for set_rate in setters:
             set_rate(rate)
 
 
-def drop_path_rate(epoch: int, *, first: float, last: float, epochs: int) -> float:
+def compute_drop_path_rate(epoch: int, *, first: float, last: float, epochs: int) -> float:
     """The rate of an epoch, counted from 0; `last` from epoch `epochs - 1` on."""
     return first + (last - first) * min(1.0, epoch / max(epochs - 1, 1))
 
 
-def rate_setters(network: nn.Module) -> list[Callable[[float], None]]:
+def find_rate_setters(network: nn.Module) -> list[Callable[[float], None]]:
     found = (getattr(module, "set_rate", None) for module in network.modules())
     return [set_rate for set_rate in found if callable(set_rate)]

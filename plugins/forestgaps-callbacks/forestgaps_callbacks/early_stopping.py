@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from attrs.validators import ge
 
-from forestgaps_callbacks.scores import Mode, improves, score_of
+from forestgaps_callbacks.scores import Mode, find_score, improves
 from forestgaps_core import hookimpl
 from forestgaps_core.output.counts import format_count
 
@@ -59,7 +59,7 @@ class EarlyStopping:
 
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
-        value = score_of(scores, self.score, f"callbacks.{self.label}.score")
+        value = find_score(scores, self.score, f"callbacks.{self.label}.score")
         if value is None:
             return
         if self.limit is not None and math.isfinite(value) and improves(self.limit, value, self.mode):

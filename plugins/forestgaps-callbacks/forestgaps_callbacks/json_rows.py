@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from forestgaps_callbacks.rows import Lines, is_past, readable
+from forestgaps_callbacks.rows import Lines, is_past, select_readable
 from forestgaps_core import hookimpl
 from forestgaps_core.files.bounded_reading import parse_json
 
@@ -29,7 +29,7 @@ class JsonRows:
 
     def reopen(self, trainer: Trainer) -> None:
         """Go on with the file, if there is one, without the rows that a resumed run writes again."""
-        there = readable(self.lines.read(), lambda line: of_the_past(line, trainer), self.path)
+        there = select_readable(self.lines.read(), lambda line: is_past_row(line, trainer), self.path)
         self.lines.replace([*there, *(line for line in self.restored if line not in there)])
 
     def add(self, row: str, trainer: Trainer, values: Mapping[str, Any]) -> None:
@@ -74,6 +74,6 @@ class JsonRowsCallback:
         self.rows.load_state_dict(state)
 
 
-def of_the_past(line: str, trainer: Trainer) -> bool:
+def is_past_row(line: str, trainer: Trainer) -> bool:
     row = parse_json(line)
     return is_past(trainer, step=row["step"], epoch=row["epoch"] if row["row"] == "epoch" else None)

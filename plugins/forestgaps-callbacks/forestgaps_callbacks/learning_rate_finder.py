@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from attrs import define, field, frozen
 from attrs.validators import and_, ge, gt, lt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from forestgaps_callbacks.stateful_parts import collect_stateful_parts
 from forestgaps_core import hookimpl
 from forestgaps_core.files.atomic import write_text
 
@@ -65,7 +66,7 @@ class LearningRateFinder:
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
         self.losses.clear()
-        self.before = {name: copy.deepcopy(part.state_dict()) for name, part in parts(trainer).items()}
+        self.before = {name: copy.deepcopy(part.state_dict()) for name, part in collect_stateful_parts(trainer).items()}
         assert trainer.optimizer is not None
         self.hook = trainer.optimizer.register_step_pre_hook(self.set_rate)
 
@@ -73,7 +74,7 @@ class LearningRateFinder:
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
         if self.hook is not None:
             self.losses.append(loss)
-            if len(self.losses) == self.steps or (len(self.losses) % 10 == 0 and self.diverged()):
+            if len(self.losses) == self.steps or (len(self.losses) % 10 == 0 and self.has_diverged()):
                 self.finish(trainer)
 
     @hookimpl
@@ -81,39 +82,34 @@ class LearningRateFinder:
         if self.hook is not None:  # the data ended first
             self.finish(trainer)
 
-    def rate(self, step: int) -> float:
+    def compute_rate(self, step: int) -> float:
         return self.low * math.exp(math.log(self.high / self.low) * step / (self.steps - 1))
 
     def set_rate(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         """Just before a step, when the trainer has set the schedule's rates."""
         for group in optimizer.param_groups:
-            group["lr"] = self.rate(len(self.losses))
+            group["lr"] = self.compute_rate(len(self.losses))
 
-    def diverged(self) -> bool:
-        losses = smoothed(torch.stack(self.losses).tolist(), self.smoothing)  # waits for the device
+    def has_diverged(self) -> bool:
+        losses = smooth_losses(torch.stack(self.losses).tolist(), self.smoothing)  # waits for the device
         return not math.isfinite(losses[-1]) or losses[-1] > 4 * min(losses)
 
     def finish(self, trainer: Trainer) -> None:
         assert self.hook is not None
         self.hook.remove()
         self.hook = None
-        for name, part in parts(trainer).items():
+        for name, part in collect_stateful_parts(trainer).items():
             part.load_state_dict(self.before[name])
         losses = torch.stack(self.losses).tolist() if self.losses else []
-        rates = [self.rate(step) for step in range(len(losses))]
-        best = suggestion(rates, smoothed(losses, self.smoothing))
+        rates = [self.compute_rate(step) for step in range(len(losses))]
+        best = suggest_rate(rates, smooth_losses(losses, self.smoothing))
         known = [loss if math.isfinite(loss) else None for loss in losses]
         said = "no rate made the loss fall" if best is None else f"the loss falls fastest at a learning rate of {best:.1e}"
         trainer.stop(f"{said}; see {self.path}")
         write_text(self.path, json.dumps({"suggested": best, "rates": rates, "losses": known}) + "\n")
 
 
-def parts(trainer: Trainer) -> dict[str, nn.Module | torch.optim.Optimizer]:
-    found = {"model": trainer.model, "loss": trainer.loss, "optimizer": trainer.optimizer}
-    return {name: part for name, part in found.items() if isinstance(part, (nn.Module, torch.optim.Optimizer))}
-
-
-def smoothed(values: Sequence[float], keep: float) -> list[float]:
+def smooth_losses(values: Sequence[float], keep: float) -> list[float]:
     """Exponential moving mean, without its bias towards 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
     mean, found = 0.0, []
     for count, value in enumerate(values, start=1):
@@ -122,7 +118,7 @@ def smoothed(values: Sequence[float], keep: float) -> list[float]:
     return found
 
 
-def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     """The rate where the loss falls fastest over the logarithm of the rate, up to its minimum; None where it never falls."""
     finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
     if not finite or min(finite) == math.inf:

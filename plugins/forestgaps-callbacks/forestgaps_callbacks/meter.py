@@ -22,7 +22,7 @@ class MeterConfig:
     """Writes time and memory of each epoch to `LABEL.jsonl` in the run folder.
 
     `seconds/train` and `seconds/validation` by the clock; `steps_per_second` of training, without validation;
-    `memory/process_mb`, the most this process has held so far; `memory/gpu_mb`, the most tensors have held on the GPU in
+    `memory/measure_process_mb`, the most this process has held so far; `memory/gpu_mb`, the most tensors have held on the GPU in
     the epoch; null where the system does not tell. 1 MB is 10^6 bytes.
     """
 
@@ -32,14 +32,14 @@ class MeterConfig:
 
 @define(eq=False)
 class Meter(JsonRowsCallback):
-    began: float = field(default=0.0, init=False)
+    started_at: float = field(default=0.0, init=False)
     validation_began: float | None = field(default=None, init=False)
     validation: float | None = field(default=None, init=False)  # seconds
     first_step: int = field(default=0, init=False)  # of the epoch, in this session
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
-        self.began, self.first_step, self.validation = time.monotonic(), trainer.step, None
+        self.started_at, self.first_step, self.validation = time.monotonic(), trainer.step, None
         if trainer.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.device)
 
@@ -54,18 +54,18 @@ class Meter(JsonRowsCallback):
 
     @hookimpl
     def epoch_end(self, trainer: Trainer) -> None:
-        training = time.monotonic() - self.began - (self.validation or 0.0)
+        training = time.monotonic() - self.started_at - (self.validation or 0.0)
         values = {
             "seconds/train": training,
             "seconds/validation": self.validation,
             "steps_per_second": (trainer.step - self.first_step) / training if training > 0 else None,
-            "memory/process_mb": process_mb(),
+            "memory/process_mb": measure_process_mb(),
             "memory/gpu_mb": torch.cuda.max_memory_allocated(trainer.device) / 1e6 if trainer.device.type == "cuda" else None,
         }
         self.rows.add("epoch", trainer, values)
 
 
-def process_mb() -> float | None:
+def measure_process_mb() -> float | None:
     """The most memory this process has held, or None where the system does not count it."""
     if sys.platform == "win32":
         return None

@@ -41,14 +41,14 @@ class Monitor(JsonRowsCallback):
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
-        self.norms.append(gradient_norm(trainer))
+        self.norms.append(measure_gradient_norm(trainer))
         if trainer.step % self.every == 0:
             norms = torch.stack([norm.to(trainer.device) for norm in self.norms]).double()
             clipped = (norms > trainer.max_gradient_norm).double()
             mean, largest, share = torch.stack([norms.mean(), norms.max(), clipped.mean()]).tolist()  # waits for the device
             values = {"gradient_norm/mean": mean, "gradient_norm/max": largest, "clipped": share}
             self.norms.clear()
-            self.rows.add("step", trainer, rates(trainer) | values)
+            self.rows.add("step", trainer, read_rates(trainer) | values)
 
     def state_dict(self) -> dict[str, Any]:
         return {"norms": list(self.norms), **super().state_dict()}
@@ -58,7 +58,7 @@ class Monitor(JsonRowsCallback):
         super().load_state_dict(state)
 
 
-def gradient_norm(trainer: Trainer) -> Tensor:
+def measure_gradient_norm(trainer: Trainer) -> Tensor:
     """Of the last step; a trainer that does not clip has not measured it."""
     if trainer.gradient_norm is not None:
         return trainer.gradient_norm
@@ -66,7 +66,7 @@ def gradient_norm(trainer: Trainer) -> Tensor:
     return get_total_norm(gradients).detach()
 
 
-def rates(trainer: Trainer) -> dict[str, float]:
+def read_rates(trainer: Trainer) -> dict[str, float]:
     """Rate and momentum (the first beta) of each parameter group, by number."""
     assert trainer.optimizer is not None
     found = {}

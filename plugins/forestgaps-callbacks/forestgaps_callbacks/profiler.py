@@ -77,13 +77,13 @@ class Profiler:
         with disk_errors(trace):
             try:
                 recorded.export_chrome_trace(str(draft))
-                check_whole(draft)
+                check_complete(draft)
                 draft.replace(trace)
             finally:
                 discard(draft)
 
 
-def check_whole(trace: Path) -> None:
+def check_complete(trace: Path) -> None:
     """Torch does not say when the disk did not take all of it.
 
     Raises:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from forestgaps_callbacks.scores import score_of
+from forestgaps_callbacks.scores import find_score
 from forestgaps_core import hookimpl
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.output.progress import INTERVAL_S, RepeatedLines
@@ -45,7 +45,7 @@ class Progress:
     bars: Bars | None = field(default=None, init=False)
     training: TaskID = field(default=TaskID(0), init=False)
     evaluation: TaskID | None = field(default=None, init=False)
-    began: float = field(default=0.0, init=False)  # seconds
+    started_at: float = field(default=0.0, init=False)  # seconds
     lines: RepeatedLines | None = field(default=None, init=False)  # where there is no terminal
     evaluated: int = field(default=0, init=False)  # batches of the current evaluation
     batches: int | None = field(default=None, init=False)
@@ -58,13 +58,13 @@ class Progress:
             self.training = self.bars.add_task("training", total=trainer.total_steps, completed=trainer.step)
             self.bars.start()
         else:
-            self.lines = RepeatedLines(self.say, INTERVAL_S)
+            self.lines = RepeatedLines(self.print_line, INTERVAL_S)
             self.lines.set("training", trainer.step, trainer.total_steps, "steps")
             self.lines.start()
 
     @hookimpl
     def epoch_start(self, trainer: Trainer) -> None:
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         if self.bars:
             self.bars.update(self.training, description=f"epoch {trainer.epoch + 1}/{trainer.epochs}")
 
@@ -100,10 +100,10 @@ class Progress:
     @hookimpl
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         width = len(str(trainer.epochs))
-        named = titles(["train/loss", *self.of_interest(scores)])
+        named = shorten_names(["train/loss", *self.select_scores(scores)])
         values = [f"{title} {scores[name]:.4f}" for name, title in named.items()]
-        seconds = time.monotonic() - self.began
-        self.say("  ".join([f"epoch {trainer.epoch:{width}}/{trainer.epochs}", *values, f"{seconds:.1f} s"]))
+        seconds = time.monotonic() - self.started_at
+        self.print_line("  ".join([f"epoch {trainer.epoch:{width}}/{trainer.epochs}", *values, f"{seconds:.1f} s"]))
 
     @hookimpl
     def fit_end(self, trainer: Trainer) -> None:
@@ -114,19 +114,19 @@ class Progress:
             self.lines.stop()
             self.lines = None
         if trainer.stopped is not None:
-            self.say(
+            self.print_line(
                 f"stopped after {format_count(trainer.epoch, 'epoch')}, {format_count(trainer.step, 'step')}: {trainer.stopped}"
             )
 
-    def of_interest(self, scores: Mapping[str, float]) -> list[str]:
+    def select_scores(self, scores: Mapping[str, float]) -> list[str]:
         if self.scores:
             place = f"callbacks.{self.label}.scores"
-            return [name for name in self.scores if score_of(scores, name, place) is not None]
+            return [name for name in self.scores if find_score(scores, name, place) is not None]
         validated = [name for name in scores if name.startswith("validation/")]
         pooled = [name for name in validated if name.endswith("/gap_iou")]
         return pooled or [name for name in validated if "/gap_iou@" in name] or validated[:1]
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -140,7 +140,7 @@ class Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
 
 
-def titles(names: Iterable[str]) -> dict[str, str]:
+def shorten_names(names: Iterable[str]) -> dict[str, str]:
     """The last part of each name where that tells them apart, else all of it."""
     names = list(names)
     short = [name.rpartition("/")[2] for name in names]

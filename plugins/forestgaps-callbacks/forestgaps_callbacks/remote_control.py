@@ -25,7 +25,7 @@ WORDS = ("checkpoint", "pause", "stop", "finish")
 SIGNALS = tuple(number.name for number in signal.Signals)
 
 
-def known_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]) -> None:
+def validate_signals(instance: Any, attribute: Attribute[Any], names: Sequence[str]) -> None:
     for name in names:
         if name not in SIGNALS:
             near = get_close_matches(name.upper(), SIGNALS, n=1)
@@ -45,7 +45,7 @@ class RemoteControlConfig:
     seconds: float = field(default=5.0, validator=gt(0), metadata={"help": "Time from one look at the file to the next, seconds."})
     signals: tuple[str, ...] = field(
         default=("SIGUSR1",) if "SIGUSR1" in SIGNALS else (),
-        validator=known_signals,
+        validator=validate_signals,
         metadata={"help": "Signals that stop the run to be resumed, such as SIGUSR1, which Slurm can send before the time is up."},
     )
 
@@ -64,7 +64,7 @@ class RemoteControl:
     last: Path
     seconds: float = 5.0
     signals: tuple[str, ...] = ()
-    looked: float = field(default=-inf, init=False)  # seconds
+    last_read_at: float = field(default=-inf, init=False)  # seconds
     stuck: str | None = field(default=None, init=False)  # a word that was obeyed, and whose file could not be removed
     received: str | None = field(default=None, init=False)  # a signal not yet obeyed
     handlers: dict[int, Any] = field(factory=dict, init=False)  # those before ours
@@ -81,8 +81,8 @@ class RemoteControl:
         if self.received is not None:
             self.leave(trainer, f"received {self.received}", final=False)
             self.received = None
-        elif time.monotonic() - self.looked >= self.seconds:
-            self.looked = time.monotonic()
+        elif time.monotonic() - self.last_read_at >= self.seconds:
+            self.last_read_at = time.monotonic()
             self.obey(trainer)
 
     @hookimpl

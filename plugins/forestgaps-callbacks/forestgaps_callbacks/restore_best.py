@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from torch import Tensor
 
-from forestgaps_callbacks.scores import Mode, improves, score_of
+from forestgaps_callbacks.scores import Mode, find_score, improves
 from forestgaps_core import hookimpl
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class RestoreBest:
     def evaluation_end(self, trainer: Trainer, split: str, scores: Mapping[str, float]) -> None:
         if split != "validation" or not scores:  # no scores: interrupted
             return
-        value = score_of(scores, self.score, f"callbacks.{self.label}.score")
+        value = find_score(scores, self.score, f"callbacks.{self.label}.score")
         if value is not None and improves(value, self.best, self.mode):
             self.best = value
             self.weights = {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items()}

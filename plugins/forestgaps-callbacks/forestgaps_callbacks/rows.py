@@ -45,13 +45,13 @@ class Lines:
     """
 
     path: Path
-    anew: list[str] | None = field(default=None, init=False)
+    replacement: list[str] | None = field(default=None, init=False)
     waiting: list[str] = field(factory=list, init=False)
     whole: int | None = field(default=None, init=False)
 
     def read(self) -> list[str]:
         """The lines without their ends. A last line cut off in writing is left out."""
-        if self.anew is not None:
+        if self.replacement is not None:
             return self.unwritten()
         with disk_errors(self.path):
             data = read_log(self.path)
@@ -63,7 +63,7 @@ class Lines:
         Raises:
             DiskError: It could not be written, and will be with the next line.
         """
-        self.anew, self.waiting = list(lines), []
+        self.replacement, self.waiting = list(lines), []
         self.write()
 
     def add(self, line: str) -> None:
@@ -76,16 +76,16 @@ class Lines:
     def write(self) -> None:
         """Write what is not yet written."""
         data = "".join(line + "\n" for line in self.unwritten()).encode()
-        if self.anew is not None:
+        if self.replacement is not None:
             with new_file(self.path, needed=len(data), after=WAIT) as file:
                 file.write(data)
         elif data:
             self.append(data)
-        self.anew, self.waiting, self.whole = None, [], None
+        self.replacement, self.waiting, self.whole = None, [], None
 
     def unwritten(self) -> list[str]:
         """The lines that the file does not hold yet, among them perhaps some that it does."""
-        return [*(self.anew or ()), *self.waiting]
+        return [*(self.replacement or ()), *self.waiting]
 
     def append(self, data: bytes) -> None:
         with disk_errors(self.path, needed=len(data), after=WAIT), self.path.open("ab", buffering=0) as file:
@@ -111,7 +111,7 @@ def read_log(path: Path) -> bytes:
         return b""
 
 
-def readable(rows: Iterable[Row], keep: Callable[[Row], bool], path: Path) -> list[Row]:
+def select_readable(rows: Iterable[Row], keep: Callable[[Row], bool], path: Path) -> list[Row]:
     """The rows that `keep` wants; those it cannot read are left out, with a warning."""
     kept, damaged = [], 0
     for row in rows:

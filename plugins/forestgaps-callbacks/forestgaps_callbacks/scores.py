@@ -11,7 +11,7 @@ from forestgaps_core.errors import ConfigError, nearest
 Mode = Literal["max", "min"]
 
 
-def score_of(scores: Mapping[str, float], name: str, place: str) -> float | None:
+def find_score(scores: Mapping[str, float], name: str, place: str) -> float | None:
     """The score of this name; None if it belongs to the validation and there was none in this epoch.
 
     Args:

@@ -37,11 +37,11 @@ class TimeLimit:
     minutes: float
     whole_run: bool = False
     before: float = field(default=0.0, init=False)  # seconds of the sessions before this one
-    began: float | None = field(default=None, init=False)  # seconds
+    started_at: float | None = field(default=None, init=False)  # seconds
 
     @hookimpl
     def fit_start(self) -> None:
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
@@ -56,7 +56,7 @@ class TimeLimit:
             trainer.stop(f"the time limit of {self.minutes:g} min is used up", final=self.whole_run)
 
     def spent(self) -> float:
-        return (self.before if self.whole_run else 0.0) + (0.0 if self.began is None else time.monotonic() - self.began)
+        return (self.before if self.whole_run else 0.0) + (0.0 if self.started_at is None else time.monotonic() - self.started_at)
 
     def state_dict(self) -> dict[str, Any]:
         return {"before": self.spent()} if self.whole_run else {}

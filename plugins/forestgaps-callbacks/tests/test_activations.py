@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from forestgaps_callbacks.activations import Activations, ActivationsConfig, activation_figure, most_varied
+from forestgaps_callbacks.activations import Activations, ActivationsConfig, draw_activation_figure, select_most_varied
 from forestgaps_core import ConfigError, hookimpl
 from forestgaps_core.testing import check_callback
 
@@ -45,13 +45,13 @@ def test_every_misspelt_layer_is_told_with_the_nearest(tmp_path: Path, train: Ca
 
 
 def test_the_most_varied_channels_are_chosen() -> None:
-    planes = torch.randn(6, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 2, 8, 3, 7.0])[:, None, None]
-    assert most_varied(planes, 3) == [1, 3, 5]
-    assert most_varied(planes, 99) == [0, 1, 2, 3, 4, 5]
+    channels = torch.randn(6, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 2, 8, 3, 7.0])[:, None, None]
+    assert select_most_varied(channels, 3) == [1, 3, 5]
+    assert select_most_varied(channels, 99) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_layer_of_one_channel_and_one_pixel_is_drawn() -> None:
-    assert len(activation_figure(torch.zeros(1, 1, 1), "head", 8).axes) == 1
+    assert len(draw_activation_figure(torch.zeros(1, 1, 1), "head", 8).axes) == 1
 
 
 def test_the_network_trains_as_without_it(tmp_path: Path, train: Callable[..., Any]) -> None:

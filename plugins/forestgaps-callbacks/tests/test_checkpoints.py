@@ -30,11 +30,11 @@ def test_contract(tmp_path: Path) -> None:
 
 
 def test_the_last_state_is_kept_every_so_many_epochs_and_after_the_last_one(tmp_path: Path, trainer: Any) -> None:
-    keeper = Checkpoints(tmp_path, every_epochs=2)
+    make_hook = Checkpoints(tmp_path, every_epochs=2)
     trainer.epochs = 5
     asked = []
     for trainer.epoch in range(1, 6):
-        keeper.epoch_end(trainer, {})
+        make_hook.epoch_end(trainer, {})
         asked.append(names(trainer))
     assert asked == [[], ["last.safetensors"], [], ["last.safetensors"], ["last.safetensors"]]
 
@@ -58,10 +58,10 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_keeps_where_it_was(tmp_path: Pa
 
 
 def test_the_last_state_is_kept_every_so_many_steps(tmp_path: Path, trainer: Any) -> None:
-    keeper = Checkpoints(tmp_path, every_steps=3)
+    make_hook = Checkpoints(tmp_path, every_steps=3)
     steps = []
     for trainer.step in range(1, 8):
-        keeper.step_end(trainer)
+        make_hook.step_end(trainer)
         steps += [trainer.step] * len(names(trainer))
     assert steps == [3, 6]
 
@@ -69,12 +69,12 @@ def test_the_last_state_is_kept_every_so_many_steps(tmp_path: Path, trainer: Any
 def test_the_last_state_is_kept_every_so_many_minutes(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    keeper = Checkpoints(tmp_path, every_minutes=2.0)
-    keeper.fit_start()
+    make_hook = Checkpoints(tmp_path, every_minutes=2.0)
+    make_hook.fit_start()
     minutes = []
     for minute in range(1, 6):
         now = 1000.0 + 60 * minute
-        keeper.step_end(trainer)
+        make_hook.step_end(trainer)
         minutes += [minute] * len(names(trainer))
     assert minutes == [2, 4]
 
@@ -85,7 +85,7 @@ def test_the_best_is_written_before_the_last_so_that_the_last_never_speaks_of_a_
     assert names(trainer) == ["best.safetensors", "last.safetensors"]
 
 
-def told(keeper: Checkpoints, values: list[float]) -> None:
+def told(make_hook: Checkpoints, values: list[float]) -> None:
     """Write what is asked, as the trainer would."""
 
     class Writes:
@@ -96,8 +96,8 @@ def told(keeper: Checkpoints, values: list[float]) -> None:
 
     trainer: Any = Writes()
     for trainer.epoch, value in enumerate(values, start=1):
-        keeper.epoch_end(trainer, {NAME: value})
-    keeper.fit_end()
+        make_hook.epoch_end(trainer, {NAME: value})
+    make_hook.fit_end()
 
 
 @given(
@@ -127,9 +127,9 @@ def test_only_files_it_made_are_deleted(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_score_says_where_it_stands(tmp_path: Path, trainer: Any) -> None:
-    keeper = Checkpoints(tmp_path, score="validation/gaps/iou", label="keep")
+    make_hook = Checkpoints(tmp_path, score="validation/gaps/iou", label="keep")
     with pytest.raises(ConfigError, match=r"callbacks\.keep\.score"):
-        keeper.epoch_end(trainer, {NAME: 0.5})
+        make_hook.epoch_end(trainer, {NAME: 0.5})
 
 
 def test_a_resumed_run_ends_with_the_same_weights_and_the_same_files(tmp_path: Path, train: Callable[..., Any]) -> None:
@@ -164,21 +164,21 @@ class FullDisk:
 
 
 def kept(folder: Path, values: list[float], refused: set[tuple[int, str]]) -> tuple[dict[str, int], Checkpoints]:
-    keeper = Checkpoints(folder, score=NAME, best=2, every_epochs=0)
+    make_hook = Checkpoints(folder, score=NAME, best=2, every_epochs=0)
     trainer: Any = FullDisk(refused)
     for trainer.epoch, value in enumerate(values, start=1):
-        keeper.epoch_end(trainer, {NAME: value})
-    keeper.fit_end()
-    return {path.name: int(path.read_text()) for path in folder.iterdir()}, keeper
+        make_hook.epoch_end(trainer, {NAME: value})
+    make_hook.fit_end()
+    return {path.name: int(path.read_text()) for path in folder.iterdir()}, make_hook
 
 
 def test_a_best_state_the_disk_refused_does_not_displace_the_one_before(tmp_path: Path) -> None:
-    files, keeper = kept(tmp_path, [0.1, 0.5, 0.9], {(3, "best.safetensors"), (3, "best-epoch-0003.safetensors")})
+    files, make_hook = kept(tmp_path, [0.1, 0.5, 0.9], {(3, "best.safetensors"), (3, "best-epoch-0003.safetensors")})
     assert files == {"best.safetensors": 2, "best-epoch-0001.safetensors": 1, "best-epoch-0002.safetensors": 2}
-    assert keeper.state_dict() == {"ranking": [[0.5, 2], [0.1, 1]]}
+    assert make_hook.state_dict() == {"ranking": [[0.5, 2], [0.1, 1]]}
 
 
 def test_after_a_refusal_the_next_best_is_measured_by_what_is_on_disk(tmp_path: Path) -> None:
-    files, keeper = kept(tmp_path, [0.1, 0.9, 0.5], {(2, "best.safetensors"), (2, "best-epoch-0002.safetensors")})
+    files, make_hook = kept(tmp_path, [0.1, 0.9, 0.5], {(2, "best.safetensors"), (2, "best-epoch-0002.safetensors")})
     assert files == {"best.safetensors": 3, "best-epoch-0001.safetensors": 1, "best-epoch-0003.safetensors": 3}
-    assert keeper.state_dict() == {"ranking": [[0.5, 3], [0.1, 1]]}
+    assert make_hook.state_dict() == {"ranking": [[0.5, 3], [0.1, 1]]}

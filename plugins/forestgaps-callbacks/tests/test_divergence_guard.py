@@ -30,11 +30,11 @@ class Poison:
 
 
 def test_contract(tmp_path: Path) -> None:
-    check_callback(DivergenceGuardConfig(every=5, action="go_back", ratio=3.0, factor=0.1, tries=2), tmp_path)
+    check_callback(DivergenceGuardConfig(every=5, action="roll_back", ratio=3.0, factor=0.1, tries=2), tmp_path)
 
 
 def test_a_healthy_run_is_left_alone(train: Callable[..., Any]) -> None:
-    watched = train({"guard": DivergenceGuard(every=2, action="go_back")})
+    watched = train({"guard": DivergenceGuard(every=2, action="roll_back")})
     plain = train({})
     assert watched.stopped is None
     assert all(torch.equal(a, b) for a, b in zip(watched.model.parameters(), plain.model.parameters(), strict=True))
@@ -51,7 +51,7 @@ def test_nan_in_the_weights_is_seen_before_any_loss_has_it(train: Callable[..., 
 
 
 def test_going_back_takes_the_last_good_state_and_a_lower_rate(train: Callable[..., Any]) -> None:
-    poison, guard = Poison(5), DivergenceGuard(every=2, action="go_back", factor=0.5)
+    poison, guard = Poison(5), DivergenceGuard(every=2, action="roll_back", factor=0.5)
     trainer = train({"poison": poison, "guard": guard})
     assert trainer.stopped is None
     assert guard.returns == 1
@@ -75,7 +75,7 @@ def test_the_good_state_is_that_of_the_last_look(train: Callable[..., Any]) -> N
             self.weights[trainer.step] = trainer.model.layers[0].weight.detach().clone()
 
     look = Look()
-    train({"poison": Poison(5), "guard": DivergenceGuard(every=2, action="go_back"), "look": look}, epochs=2)
+    train({"poison": Poison(5), "guard": DivergenceGuard(every=2, action="roll_back"), "look": look}, epochs=2)
     assert torch.equal(look.weights[6], look.weights[4])
 
 
@@ -93,13 +93,13 @@ def test_going_back_twice_gives_the_same_state_of_the_optimizer(train: Callable[
             self.moments[trainer.step] = state["exp_avg"].clone()
 
     look = Look()
-    train({"poison": Poison(5, 7), "guard": DivergenceGuard(every=2, action="go_back"), "look": look}, epochs=2)
+    train({"poison": Poison(5, 7), "guard": DivergenceGuard(every=2, action="roll_back"), "look": look}, epochs=2)
     assert torch.equal(look.moments[6], look.moments[4])
     assert torch.equal(look.moments[8], look.moments[4])
 
 
 def test_after_its_tries_it_stops(train: Callable[..., Any]) -> None:
-    guard = DivergenceGuard(every=2, action="go_back", tries=2)
+    guard = DivergenceGuard(every=2, action="roll_back", tries=2)
     with pytest.raises(NumbersError, match="step 6 "):
         train({"poison": Poison(1, 3, 5, 7), "guard": guard})
     assert guard.returns == 2

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from forestgaps_callbacks.drop_path import DropPathSchedule, DropPathScheduleConfig, drop_path_rate
+from forestgaps_callbacks.drop_path import DropPathSchedule, DropPathScheduleConfig, compute_drop_path_rate
 from forestgaps_core import ConfigError
 from forestgaps_core.testing import check_callback
 
@@ -27,13 +27,13 @@ def test_contract(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_linearly_from_the_first_epoch_to_the_last() -> None:
-    rates = [drop_path_rate(epoch, first=0.0, last=0.2, epochs=5) for epoch in range(7)]
+    rates = [compute_drop_path_rate(epoch, first=0.0, last=0.2, epochs=5) for epoch in range(7)]
     assert rates == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
 
 
 @given(first=st.floats(0, 0.9), last=st.floats(0, 0.9), epoch=st.integers(0, 50), epochs=st.integers(1, 40))
 def test_the_rate_stays_between_its_ends(first: float, last: float, epoch: int, epochs: int) -> None:
-    rate = drop_path_rate(epoch, first=first, last=last, epochs=epochs)
+    rate = compute_drop_path_rate(epoch, first=first, last=last, epochs=epochs)
     assert min(first, last) - 1e-12 <= rate <= max(first, last) + 1e-12
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_callbacks.learning_rate_finder import LearningRateFinder, LearningRateFinderConfig, smoothed, suggestion
+from forestgaps_callbacks.learning_rate_finder import LearningRateFinder, LearningRateFinderConfig, smooth_losses, suggest_rate
 from forestgaps_core import hookimpl
 from forestgaps_core.testing import check_callback
 
@@ -28,17 +28,17 @@ def test_rates_must_rise() -> None:
 def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
     """Worked by hand: over equal steps of the logarithm the steepest central difference is at the fourth."""
     rates = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
-    assert suggestion(rates, [5.0, 4.9, 4.5, 3.0, 2.0, 9.0]) == 1e-1  # (2.0 - 4.5) against (3.0 - 4.9) and (4.5 - 5.0)
+    assert suggest_rate(rates, [5.0, 4.9, 4.5, 3.0, 2.0, 9.0]) == 1e-1  # (2.0 - 4.5) against (3.0 - 4.9) and (4.5 - 5.0)
 
 
 @pytest.mark.parametrize("losses", [[], [1.0, 2.0, 3.0], [math.nan, math.nan], [1.0, 1.0, 1.0]])
 def test_where_the_loss_never_falls_there_is_no_suggestion(losses: list[float]) -> None:
-    assert suggestion([10.0**k for k in range(len(losses))], losses) is None
+    assert suggest_rate([10.0**k for k in range(len(losses))], losses) is None
 
 
 @given(value=st.floats(0.1, 10), keep=st.floats(0, 0.99), count=st.integers(1, 20))
 def test_smoothing_leaves_a_constant_as_it_is(value: float, keep: float, count: int) -> None:
-    assert smoothed([value] * count, keep) == pytest.approx([value] * count)
+    assert smooth_losses([value] * count, keep) == pytest.approx([value] * count)
 
 
 def test_a_run_tries_rates_from_low_to_high_writes_them_and_puts_the_weights_back(

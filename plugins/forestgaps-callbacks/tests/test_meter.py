@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forestgaps_callbacks import meter as module
-from forestgaps_callbacks.meter import Meter, MeterConfig, process_mb
+from forestgaps_callbacks.meter import Meter, MeterConfig, measure_process_mb
 from forestgaps_core.testing import check_callback
 
 
@@ -48,7 +48,7 @@ def test_without_validation_its_time_is_not_defined(tmp_path: Path, trainer: Any
 
 def test_memory_of_the_process_is_in_megabytes() -> None:
     """torch alone takes more than 50 MB; a wrong unit would be off by a thousand."""
-    found = process_mb()
+    found = measure_process_mb()
     assert found is None or 50 < found < 50_000
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from forestgaps_callbacks.monitor import Monitor, MonitorConfig, gradient_norm, rates
+from forestgaps_callbacks.monitor import Monitor, MonitorConfig, measure_gradient_norm, read_rates
 from forestgaps_core.testing import check_callback
 
 
@@ -37,13 +37,13 @@ def test_a_row_has_mean_and_largest_norm_and_the_share_of_clipped_steps(tmp_path
 def test_every_parameter_group_has_its_rate_and_first_beta(trainer: Any) -> None:
     weight, bias = trainer.model.parameters()
     trainer.optimizer = torch.optim.AdamW([{"params": [weight], "lr": 1e-3}, {"params": [bias], "lr": 1e-4}], betas=(0.8, 0.99))
-    assert rates(trainer) == {"rate/0": 1e-3, "momentum/0": 0.8, "rate/1": 1e-4, "momentum/1": 0.8}
+    assert read_rates(trainer) == {"rate/0": 1e-3, "momentum/0": 0.8, "rate/1": 1e-4, "momentum/1": 0.8}
 
 
 def test_where_the_trainer_does_not_clip_the_norm_is_measured_here(trainer: Any) -> None:
     for place, parameter in enumerate(trainer.model.parameters()):
         parameter.grad = torch.full_like(parameter, 3.0 + place)
-    assert math.isclose(gradient_norm(trainer).item(), 5.0)
+    assert math.isclose(measure_gradient_norm(trainer).item(), 5.0)
 
 
 def test_a_real_run_leaves_a_row_an_interval(tmp_path: Path, train: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from forestgaps_callbacks.progress import Progress, ProgressConfig, titles
+from forestgaps_callbacks.progress import Progress, ProgressConfig, shorten_names
 from forestgaps_core import ConfigError
 from forestgaps_core.testing import check_callback
 
@@ -69,7 +69,7 @@ def test_a_misspelt_score_is_an_error(trainer: Any) -> None:
 
 
 def test_titles_are_short_where_that_tells_scores_apart() -> None:
-    assert titles(["validation/a/iou", "validation/b/iou", "validation/b/f1"]) == {
+    assert shorten_names(["validation/a/iou", "validation/b/iou", "validation/b/f1"]) == {
         "validation/a/iou": "validation/a/iou",
         "validation/b/iou": "validation/b/iou",
         "validation/b/f1": "f1",

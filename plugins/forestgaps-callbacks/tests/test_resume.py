@@ -37,7 +37,7 @@ CONFIGS = {
     "best": RestoreBestConfig(score="validation/loss", mode="min"),
     "checkpoints": CheckpointsConfig(score="validation/loss", mode="min", best=2, every_steps=7),
     "early": EarlyStoppingConfig(score="validation/loss", mode="min", patience=2),
-    "divergence_guard": DivergenceGuardConfig(every=3, action="go_back"),
+    "divergence_guard": DivergenceGuardConfig(every=3, action="roll_back"),
     "time_limit": TimeLimitConfig(minutes=60.0),
     "remote_control": RemoteControlConfig(),
     "pictures": PicturesConfig(tiles=1, every=3),

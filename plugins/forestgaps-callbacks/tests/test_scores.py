@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forestgaps_callbacks.scores import improves, score_of
+from forestgaps_callbacks.scores import find_score, improves
 from forestgaps_core import ConfigError
 
 SCORES = {"train/loss": 0.5, "validation/gaps/gap_iou": 0.4}
 
 
 def test_a_score_is_found_by_its_full_name() -> None:
-    assert score_of(SCORES, "validation/gaps/gap_iou", "here") == 0.4
+    assert find_score(SCORES, "validation/gaps/gap_iou", "here") == 0.4
 
 
 def test_a_misspelt_score_is_told_with_its_place_the_nearest_name_and_all_names() -> None:
     with pytest.raises(ConfigError) as error:
-        score_of(SCORES, "validation/gaps/gapiou", "callbacks.stop.score")
+        find_score(SCORES, "validation/gaps/gapiou", "callbacks.stop.score")
     sentence = str(error.value)
     assert "callbacks.stop.score: found 'validation/gaps/gapiou'" in sentence
     assert "did you mean 'validation/gaps/gap_iou'" in sentence
@@ -26,12 +26,12 @@ def test_a_misspelt_score_is_told_with_its_place_the_nearest_name_and_all_names(
 
 
 def test_an_epoch_without_validation_has_no_such_score_and_no_error() -> None:
-    assert score_of({"train/loss": 0.5}, "validation/gaps/gap_iou", "here") is None
+    assert find_score({"train/loss": 0.5}, "validation/gaps/gap_iou", "here") is None
 
 
 def test_a_misspelt_split_is_an_error_even_without_validation() -> None:
     with pytest.raises(ConfigError):
-        score_of({"train/loss": 0.5}, "validatoin/gaps/gap_iou", "here")
+        find_score({"train/loss": 0.5}, "validatoin/gaps/gap_iou", "here")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from forestgaps_core.components import NormFactory
 from forestgaps_normalization.fields import eps_field, groups_field, momentum_field
-from forestgaps_normalization.group import groups_for
+from forestgaps_normalization.group import choose_groups
 
 
 class BlendedNorm(nn.Module):
@@ -32,7 +32,7 @@ class BlendedNorm(nn.Module):
 
     def __init__(self, channels: int, *, groups: int = 8, start: float = 0.5, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
-        self.num_channels, self.num_groups, self.momentum, self.eps = channels, groups_for(channels, groups), momentum, eps
+        self.num_channels, self.num_groups, self.momentum, self.eps = channels, choose_groups(channels, groups), momentum, eps
         self.gate = nn.Parameter(torch.full((channels,), math.log(start / (1 - start))))
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))

@@ -11,7 +11,7 @@ from forestgaps_normalization.blended import BlendedNorm
 from forestgaps_normalization.layer import ChannelLayerNorm
 
 
-def channels_normalized(layer: nn.Module) -> int | None:
+def find_channels(layer: nn.Module) -> int | None:
     """The channels of a layer that normalizes (B, C, H, W); None for any other layer."""
     match layer:
         case nn.BatchNorm2d() | nn.SyncBatchNorm() | nn.InstanceNorm2d():
@@ -23,7 +23,7 @@ def channels_normalized(layer: nn.Module) -> int | None:
     return None
 
 
-def successor(old: nn.Module, new: nn.Module) -> nn.Module:
+def replace_layer(old: nn.Module, new: nn.Module) -> nn.Module:
     """`new` in the place of `old`: its affine parameters, its running averages if both have them, its device, dtype and mode."""
     like = next(chain(old.parameters(), old.buffers()), None)
     if like is not None:
@@ -54,9 +54,9 @@ def convert_normalization(model: nn.Module, factory: NormFactory) -> nn.Module:
     """
     replaced: dict[nn.Module, nn.Module] = {}
     for layer in list(model.modules()):
-        channels = channels_normalized(layer)
+        channels = find_channels(layer)
         if channels is not None:
-            replaced[layer] = successor(layer, factory(channels))
+            replaced[layer] = replace_layer(layer, factory(channels))
     for parent in list(model.modules()):
         for name, child in parent._modules.items():  # named_children would leave out a layer's second name
             if child in replaced:

@@ -12,7 +12,7 @@ from forestgaps_core.components import NormFactory
 from forestgaps_normalization.fields import eps_field, groups_field
 
 
-def groups_for(channels: int, groups: int) -> int:
+def choose_groups(channels: int, groups: int) -> int:
     """The largest divisor of `channels` that is not above `groups`: 8 groups become 6 for 12 channels, 1 for 13."""
     return max(divisor for divisor in range(1, min(groups, channels) + 1) if channels % divisor == 0)
 
@@ -25,7 +25,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 def group_norm(channels: int, *, groups: int, eps: float) -> nn.GroupNorm:
-    return GroupNorm(groups_for(channels, groups), channels, eps=eps)
+    return GroupNorm(choose_groups(channels, groups), channels, eps=eps)
 
 
 @frozen(kw_only=True)

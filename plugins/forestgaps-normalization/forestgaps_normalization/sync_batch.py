@@ -14,7 +14,7 @@ from forestgaps_normalization.batch import batch_norm
 from forestgaps_normalization.fields import eps_field, momentum_field
 
 
-def under_several_processes() -> bool:
+def is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
@@ -34,7 +34,7 @@ class SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def over_processes(x: Tensor) -> Tensor:
+def sum_over_processes(x: Tensor) -> Tensor:
     summed: Tensor = SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]  # torch gives apply no types
     return summed
 
@@ -46,16 +46,16 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (x.is_cpu and self.training and under_several_processes()):
+        if not (x.is_cpu and self.training and is_distributed()):
             result: Tensor = super().forward(x)
             return result
         values = x.float()
-        count = over_processes(values.new_full((1,), x.numel() / x.shape[1]))
-        mean = over_processes(values.sum((0, 2, 3))) / count
+        count = sum_over_processes(values.new_full((1,), x.numel() / x.shape[1]))
+        mean = sum_over_processes(values.sum((0, 2, 3))) / count
         centered = values - mean[:, None, None]
         # A second message rather than the mean of squares: that loses the variance of channels far from 0.
-        variance = over_processes(centered.square().sum((0, 2, 3))) / count
-        self.follow(mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
+        variance = sum_over_processes(centered.square().sum((0, 2, 3))) / count
+        self.update_running_averages(mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
         y = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.weight is not None:
             y = y * self.weight[:, None, None]
@@ -64,7 +64,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
         return y.to(x.dtype)
 
     @torch.no_grad()
-    def follow(self, mean: Tensor, variance: Tensor) -> None:
+    def update_running_averages(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running averages towards the batch's."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         assert self.momentum is not None
@@ -75,7 +75,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
 
 def sync_batch_norm(channels: int, *, momentum: float, eps: float) -> nn.Module:
     """Plain batch norm in a single process."""
-    if under_several_processes():
+    if is_distributed():
         return SyncBatchNorm2d(channels, momentum=momentum, eps=eps)
     return batch_norm(channels, momentum=momentum, eps=eps)
 

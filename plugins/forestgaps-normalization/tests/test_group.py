@@ -5,21 +5,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_normalization.group import GroupNormConfig, groups_for
+from forestgaps_normalization.group import GroupNormConfig, choose_groups
 
 
 @pytest.mark.parametrize(
     ("channels", "groups", "expected"), [(16, 8, 8), (12, 8, 6), (13, 8, 1), (4, 8, 4), (1, 8, 1), (30, 7, 6), (48, 32, 24)]
 )
 def test_groups_worked_by_hand(channels: int, groups: int, expected: int) -> None:
-    assert groups_for(channels, groups) == expected
+    assert choose_groups(channels, groups) == expected
     assert GroupNormConfig(groups=groups).build()(channels).num_groups == expected
 
 
 @settings(deadline=None)
 @given(channels=st.integers(1, 500), groups=st.integers(1, 500))
 def test_no_larger_number_of_groups_would_do(channels: int, groups: int) -> None:
-    found = groups_for(channels, groups)
+    found = choose_groups(channels, groups)
     assert channels % found == 0
     assert found <= groups
     assert not any(channels % more == 0 for more in range(found + 1, groups + 1))

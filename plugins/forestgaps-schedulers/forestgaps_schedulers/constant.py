@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
 
 
 def constant(step: int) -> float:
@@ -22,4 +22,4 @@ class Constant:
     warmup: float = warmup_field()
 
     def build(self, total_steps: int) -> Scheduler:
-        return Schedule(constant, warmup_steps(self.warmup, total_steps), total_steps)
+        return Schedule(constant, count_warmup_steps(self.warmup, total_steps), total_steps)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, lt
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
 
 
 def cosine(step: int, *, length: int, floor: float) -> float:
@@ -32,5 +32,5 @@ class Cosine:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = warmup_steps(self.warmup, total_steps)
+        rise = count_warmup_steps(self.warmup, total_steps)
         return Schedule(partial(cosine, length=total_steps - rise, floor=self.floor), rise, total_steps)

@@ -11,10 +11,10 @@ from attrs.validators import and_, ge, le, lt
 
 from forestgaps_core.components import Scheduler
 from forestgaps_schedulers.cosine import cosine
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
 
 
-def restarts(length: int, *, cycles: int, growth: float) -> tuple[int, ...]:
+def place_restarts(length: int, *, cycles: int, growth: float) -> tuple[int, ...]:
     """Where each of the cycles begins, and the last one ends: whole steps from 0 to `length`.
 
     Cycle i has a length in proportion to growth^i; its sum from 0 is a geometric series.
@@ -53,6 +53,6 @@ class CosineRestarts:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = warmup_steps(self.warmup, total_steps)
-        joints = restarts(total_steps - rise, cycles=self.cycles, growth=self.growth)
+        rise = count_warmup_steps(self.warmup, total_steps)
+        joints = place_restarts(total_steps - rise, cycles=self.cycles, growth=self.growth)
         return Schedule(partial(cosine_restarts, joints=joints, floor=self.floor), rise, total_steps)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, lt
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
 
 Peaks = Literal["triangular", "triangular2", "exp_range"]
 
@@ -55,7 +55,7 @@ class Cyclic:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = warmup_steps(self.warmup, total_steps)
+        rise = count_warmup_steps(self.warmup, total_steps)
         shape = partial(
             cyclic,
             length=total_steps - rise,

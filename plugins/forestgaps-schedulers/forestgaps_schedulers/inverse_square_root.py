@@ -9,8 +9,8 @@ from attrs import field, frozen
 from attrs.validators import and_, gt
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
-from forestgaps_schedulers.spans import share_or_steps, steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
+from forestgaps_schedulers.spans import count_steps, validate_span
 
 
 def inverse_square_root(step: int, *, timescale: int) -> float:
@@ -31,7 +31,7 @@ class InverseSquareRoot:
     warmup: float = warmup_field(0.05)
     timescale: float = field(
         default=0.05,
-        validator=and_(gt(0), share_or_steps),
+        validator=and_(gt(0), validate_span),
         metadata={
             "help": "After three times this the rate is at half: below 1 a share of all steps (at least one step), from 1 on a "
             "number of steps."
@@ -39,6 +39,6 @@ class InverseSquareRoot:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        timescale = max(steps(self.timescale, total_steps), 1)
-        rise = warmup_steps(self.warmup, total_steps)
+        timescale = max(count_steps(self.timescale, total_steps), 1)
+        rise = count_warmup_steps(self.warmup, total_steps)
         return Schedule(partial(inverse_square_root, timescale=timescale), rise, total_steps)

@@ -13,15 +13,15 @@ from attrs.validators import and_, deep_iterable, gt, le, min_len
 
 from forestgaps_core.components import Scheduler
 from forestgaps_core.errors import ConfigError
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
-from forestgaps_schedulers.spans import share_or_steps, steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
+from forestgaps_schedulers.spans import count_steps, validate_span
 
 
 def milestones_passed(step: int, *, milestones: Sequence[int], factor: float) -> float:
     return factor ** bisect_right(milestones, step)
 
 
-def rising_in_one_unit(instance: Any, attribute: Any, milestones: Sequence[float]) -> None:
+def validate_milestones(instance: Any, attribute: Any, milestones: Sequence[float]) -> None:
     if any(early >= late for early, late in pairwise(milestones)):
         raise ValueError("must rise from one to the next, without repeats")
     if milestones[0] < 1 <= milestones[-1]:
@@ -42,7 +42,7 @@ class MultiStep:
     warmup: float = warmup_field()
     milestones: tuple[float, ...] = field(
         default=(0.5, 0.75),
-        validator=and_(min_len(1), deep_iterable(and_(gt(0), share_or_steps)), rising_in_one_unit),
+        validator=and_(min_len(1), deep_iterable(and_(gt(0), validate_span)), validate_milestones),
         metadata={"help": "Places in the run, ascending: all below 1, shares of all steps, or all from 1 on, numbers of steps."},
     )
     factor: float = field(
@@ -50,8 +50,8 @@ class MultiStep:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = warmup_steps(self.warmup, total_steps)
-        milestones = [steps(milestone, total_steps) for milestone in self.milestones]
+        rise = count_warmup_steps(self.warmup, total_steps)
+        milestones = [count_steps(milestone, total_steps) for milestone in self.milestones]
         if milestones[0] < rise:
             raise ConfigError(f"scheduler.milestones: the first, step {milestones[0]}, lies in the warm-up of {rise} steps")
         shape = partial(milestones_passed, milestones=tuple(at - rise for at in milestones), factor=self.factor)

@@ -13,13 +13,13 @@ from attrs.validators import and_, ge, gt, le, lt
 
 from forestgaps_core.components import Scheduler
 from forestgaps_core.errors import ConfigError
-from forestgaps_schedulers.schedule import Schedule, ScheduleWithMomentum, warmup_field, warmup_steps
-from forestgaps_schedulers.spans import share_or_steps, steps
+from forestgaps_schedulers.schedule import Schedule, ScheduleWithMomentum, count_warmup_steps, warmup_field
+from forestgaps_schedulers.spans import count_steps, validate_span
 
 Curve = Literal["cosine", "linear"]
 
 
-def through(step: int, *, joints: Sequence[int], values: Sequence[float], curve: Curve) -> float:
+def interpolate(step: int, *, joints: Sequence[int], values: Sequence[float], curve: Curve) -> float:
     """The curve through `values` at `joints`, which do not fall and start at 0; after the last, its value."""
     begins = bisect_right(joints, step) - 1
     if begins == len(joints) - 1:
@@ -46,12 +46,12 @@ class OneCycle:
     warmup: float = warmup_field()
     rise: float = field(
         default=0.3,
-        validator=and_(ge(0), share_or_steps),
+        validator=and_(ge(0), validate_span),
         metadata={"help": "Way up to the peak: below 1 a share of all steps, from 1 on a number of steps."},
     )
     tail: float = field(
         default=0.0,
-        validator=and_(ge(0), share_or_steps),
+        validator=and_(ge(0), validate_span),
         metadata={"help": "Last phase, from `start` to `floor`, 0 for none: below 1 a share of all steps, from 1 on a number."},
     )
     start: float = field(
@@ -79,16 +79,16 @@ class OneCycle:
             raise ConfigError(
                 f"scheduler: warmup, rise and tail take {asked:g} of the run's {total_steps} steps and leave none for the way down"
             )
-        warmup = warmup_steps(self.warmup, total_steps)
+        warmup = count_warmup_steps(self.warmup, total_steps)
         length = total_steps - warmup
-        peak = min(steps(self.rise, total_steps), length - 1)  # rounding must not take the last step of the way down
-        tail = min(steps(self.tail, total_steps), length - 1 - peak)
+        peak = min(count_steps(self.rise, total_steps), length - 1)  # rounding must not take the last step of the way down
+        tail = min(count_steps(self.tail, total_steps), length - 1 - peak)
         last = [length - tail, length] if tail else [length]
         joints = [0, peak, *last]
         values = [self.start, 1.0, self.start, self.floor] if tail else [self.start, 1.0, self.floor]
         against = [self.momentum_high, self.momentum_low, *[self.momentum_high for _ in last]]
-        rate = partial(through, joints=joints, values=values, curve=self.curve)
+        rate = partial(interpolate, joints=joints, values=values, curve=self.curve)
         if not self.cycle_momentum:
             return Schedule(rate, warmup, total_steps)
-        momentum = partial(through, joints=joints, values=against, curve=self.curve)
+        momentum = partial(interpolate, joints=joints, values=against, curve=self.curve)
         return ScheduleWithMomentum(rate, warmup, total_steps, momentum)

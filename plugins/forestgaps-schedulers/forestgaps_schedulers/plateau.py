@@ -11,7 +11,7 @@ from attrs.validators import and_, ge, gt, le, lt, min_len
 
 from forestgaps_core.components import Scheduler
 from forestgaps_core.errors import ConfigError, nearest
-from forestgaps_schedulers.schedule import ramp, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import count_warmup_steps, ramp, warmup_field
 
 
 @define(eq=False)
@@ -95,4 +95,4 @@ class Plateau:
     floor: float = field(default=0.0, validator=and_(ge(0), le(1)), metadata={"help": "Smallest factor, a share of the base rate."})
 
     def build(self, total_steps: int) -> Scheduler:
-        return ScoreFollower(self, warmup_steps(self.warmup, total_steps))
+        return ScoreFollower(self, count_warmup_steps(self.warmup, total_steps))

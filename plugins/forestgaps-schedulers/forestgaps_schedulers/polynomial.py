@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, lt
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
 
 
 def polynomial(step: int, *, length: int, power: float, floor: float) -> float:
@@ -35,6 +35,6 @@ class Polynomial:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = warmup_steps(self.warmup, total_steps)
+        rise = count_warmup_steps(self.warmup, total_steps)
         shape = partial(polynomial, length=total_steps - rise, power=self.power, floor=self.floor)
         return Schedule(shape, rise, total_steps)

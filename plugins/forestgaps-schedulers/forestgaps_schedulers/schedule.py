@@ -14,7 +14,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge
 
 from forestgaps_core.errors import ConfigError
-from forestgaps_schedulers.spans import share_or_steps, steps
+from forestgaps_schedulers.spans import count_steps, validate_span
 
 Shape = Callable[[int], float]
 
@@ -23,7 +23,7 @@ def warmup_field(default: float = 0.0) -> Any:
     """The field `warmup` of every schedule."""
     return field(
         default=default,
-        validator=and_(ge(0), share_or_steps),
+        validator=and_(ge(0), validate_span),
         metadata={
             "help": "Rise from near 0 to the schedule's first factor over so much of the run: below 1 a share of all steps, "
             "from 1 on a number of steps."
@@ -31,13 +31,13 @@ def warmup_field(default: float = 0.0) -> Any:
     )
 
 
-def warmup_steps(warmup: float, total: int) -> int:
+def count_warmup_steps(warmup: float, total: int) -> int:
     """The steps of a warm-up in a run of `total`; at least one step is left after it.
 
     Raises:
         ConfigError: A number of steps that fills the run.
     """
-    rise = steps(warmup, total)
+    rise = count_steps(warmup, total)
     if warmup >= 1 and rise >= total:
         raise ConfigError(f"scheduler.warmup: found {rise} steps, expected fewer than the run's {total}, or a share below 1")
     return min(rise, total - 1)

@@ -8,8 +8,8 @@ from attrs import field, frozen
 from attrs.validators import and_, gt, le
 
 from forestgaps_core.components import Scheduler
-from forestgaps_schedulers.schedule import Schedule, warmup_field, warmup_steps
-from forestgaps_schedulers.spans import share_or_steps, steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_field
+from forestgaps_schedulers.spans import count_steps, validate_span
 
 
 def staircase(step: int, *, every: int, factor: float) -> float:
@@ -28,7 +28,7 @@ class Step:
     warmup: float = warmup_field()
     every: float = field(
         default=0.3,
-        validator=and_(gt(0), share_or_steps),
+        validator=and_(gt(0), validate_span),
         metadata={"help": "Length of a stair: below 1 a share of all steps (at least one step), from 1 on a number of steps."},
     )
     factor: float = field(
@@ -36,6 +36,6 @@ class Step:
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        every = max(steps(self.every, total_steps), 1)
-        rise = warmup_steps(self.warmup, total_steps)
+        every = max(count_steps(self.every, total_steps), 1)
+        rise = count_warmup_steps(self.warmup, total_steps)
         return Schedule(partial(staircase, every=every, factor=self.factor), rise, total_steps)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forestgaps_schedulers.schedule import Schedule, ramp, warmup_steps
+from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, ramp
 
 
 def test_the_rise_worked_by_hand() -> None:
@@ -15,7 +15,7 @@ def test_without_a_warm_up_nothing_is_held_back() -> None:
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 1000])
 def test_a_share_leaves_at_least_a_step_after_the_warm_up(total: int) -> None:
-    assert 0 <= warmup_steps(0.9999, total) == total - 1
+    assert 0 <= count_warmup_steps(0.9999, total) == total - 1
 
 
 def test_the_shape_sees_the_steps_since_the_warm_up_within_the_run() -> None:

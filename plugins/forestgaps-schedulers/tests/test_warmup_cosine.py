@@ -15,5 +15,5 @@ def test_a_run_worked_by_hand() -> None:
 
 
 def test_a_share_and_the_steps_it_comes_to_say_the_same() -> None:
-    share, steps = WarmupCosine(warmup=0.05).build(400), WarmupCosine(warmup=20).build(400)
-    assert [share(step) for step in range(401)] == [steps(step) for step in range(401)]
+    share, count_steps = WarmupCosine(warmup=0.05).build(400), WarmupCosine(warmup=20).build(400)
+    assert [share(step) for step in range(401)] == [count_steps(step) for step in range(401)]
