@@ -38,12 +38,12 @@ def name_signal(status: object) -> object:
 
 def describe_fixable(error: Exception) -> str | None:
     """Return the message for an error of Python or torch that the user can fix (memory, paths that were given), or None."""
-    from forestgaps_core.files.atomic import is_of_the_disk
+    from forestgaps_core.files.atomic import is_disk_error
     from forestgaps_core.runtime.memory import ADVICE, is_memory_error
 
     if is_memory_error(error):
         return f"not enough memory: {ADVICE}"
-    if isinstance(error, OSError) and (error.filename is not None or is_of_the_disk(error)):
+    if isinstance(error, OSError) and (error.filename is not None or is_disk_error(error)):
         return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror)
     return None
 

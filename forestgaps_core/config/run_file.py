@@ -29,7 +29,7 @@ from forestgaps_core.config.converter import (
 )
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import ConfigError, PluginError, nearest
-from forestgaps_core.files.bounded_reading import read_bytes
+from forestgaps_core.files.safe_opening import read_bytes
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import format_error, full_name, list_usable_names

@@ -38,7 +38,7 @@ ADVICE = {
 }
 
 
-def is_of_the_disk(error: BaseException) -> bool:
+def is_disk_error(error: BaseException) -> bool:
     """Whether the disk failed (full, quota, permission, gone), and not the program."""
     if isinstance(error, DiskError):
         return True
@@ -67,14 +67,14 @@ def describe_failure(path: Path, error: OSError, *, needed: int | None = None, a
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     parts = [f"{path} could not be written: {reason}"]
     if error.errno in NO_ROOM or error.errno is None:  # without a number: libraries that know the reason in words only
-        free = free_at(path)
-        wanted = f"{size(needed)} needed, " if needed is not None else ""
-        parts[0] += f" ({wanted}{size(free) if free is not None else 'an unknown amount'} free on its disk)"
+        free = measure_free_space(path)
+        wanted = f"{format_size(needed)} needed, " if needed is not None else ""
+        parts[0] += f" ({wanted}{format_size(free) if free is not None else 'an unknown amount'} free on its disk)"
     parts.append(ADVICE.get(error.errno or 0, "check that its disk is there, or write elsewhere"))
     return "; ".join([*parts, after] if after else parts)
 
 
-def free_at(path: Path) -> int | None:
+def measure_free_space(path: Path) -> int | None:
     """Free bytes where `path` is or would be; None where the disk does not say."""
     for place in (path, *path.absolute().parents):
         with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ def free_at(path: Path) -> int | None:
     return None
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Bytes for people."""
     value, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
@@ -101,19 +101,30 @@ def new_file(
     Raises:
         DiskError: It could not be written; what stood at `path` still stands.
     """
-    temporary = temporary_name(path.parent)
     with disk_errors(path, needed=needed, after=after):
-        try:
-            path.parent.mkdir(exist_ok=True)  # but not those above: they would be made anew where a disk has gone
-            with open(temporary, "xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-        except BaseException:
-            discard(temporary)
-            raise
+        path.parent.mkdir(exist_ok=True)  # but not those above: they would be made anew where a disk has gone
+        with replace_file(path) as file:
+            yield file
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """As `new_file`, in a folder that exists.
+
+    Raises:
+        OSError: It could not be written; what stood at `path` still stands.
+    """
+    temporary = make_temporary_name(path.parent)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException:
+        remove_file(temporary)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -131,23 +142,30 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def temporary_name(folder: Path) -> Path:
+def make_temporary_name(folder: Path) -> Path:
     """A name for a file that is being written; no other process, here or in another container, gives the same."""
     return folder / f".forestgaps-{secrets.token_hex(16)}.tmp"
 
 
-def sweep(*folders: Path) -> None:
+def remove_temporary_files(*folders: Path) -> None:
     """Remove what killed writers left in folders that are this process's alone."""
     for folder in folders:
         with contextlib.suppress(OSError):
             for file in folder.iterdir():
                 if TEMPORARY.fullmatch(file.name):
-                    discard(file)
+                    remove_file(file)
 
 
-def discard(file: Path) -> None:
+def remove_file(path: Path) -> None:
     with contextlib.suppress(OSError):
-        file.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def remove_empty(*folders: Path) -> None:
+    """Remove folders that are empty, in this order."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def sync_file(path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.atomic import new_file
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES
+from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES
 from forestgaps_core.files.state_tree import StateError, decode_state, encode_state
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors, write_tensors
 
@@ -106,7 +106,7 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
         wrong.append("model")
     if not isinstance(state.get("callbacks"), Mapping):
         wrong.append("callbacks")
-    if wrong_place(state):
+    if is_wrong_place(state):
         wrong.append("evaluated_weights")
     position = state.get("position", {**dict.fromkeys(POSITION, 0), "stopped": None})
     if not isinstance(position, Mapping) or not all(
@@ -121,7 +121,7 @@ def check_state(state: Mapping[str, Any], source: str) -> None:
         )
 
 
-def wrong_place(state: Mapping[str, Any]) -> bool:
+def is_wrong_place(state: Mapping[str, Any]) -> bool:
     """Whether what says which weights to evaluate with is of another form, or names no weights."""
     place = state.get("evaluated_weights")
     if place is None:
@@ -136,7 +136,7 @@ def wrong_place(state: Mapping[str, Any]) -> bool:
     )
 
 
-def wrong_parts(about: Any) -> list[str]:
+def find_wrong_parts(about: Any) -> list[str]:
     """What is missing or of another type in the part of a checkpoint that says how to build its network again."""
     if not isinstance(about, Mapping):
         return ["about"]
@@ -160,7 +160,7 @@ def wrong_parts(about: Any) -> list[str]:
     return [place for place, is_right in right.items() if not is_right]
 
 
-def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
+def choose_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the weights that the network of this checkpoint is evaluated with.
 
     They are the trained ones, or those of the one callback that declares that its state holds them (EMA weights); the
@@ -174,7 +174,7 @@ def weights_to_use(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(weights or state["model"])  # None and {}: no step has been taken yet
 
 
-def loaded(what: str, load: Callable[[Any], object], state: Any) -> None:
+def load_part(what: str, load: Callable[[Any], object], state: Any) -> None:
     """Give a part its state.
 
     Raises:
@@ -188,12 +188,12 @@ def loaded(what: str, load: Callable[[Any], object], state: Any) -> None:
         ) from error
 
 
-def network_of(state: Mapping[str, Any]) -> dict[str, Any]:
+def drop_training_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint to map with and not to resume from: the weights that the scores belong to, and how to build their network."""
-    return {"about": state["about"], "model": dict(weights_to_use(state)), "callbacks": {}}
+    return {"about": state["about"], "model": dict(choose_weights(state)), "callbacks": {}}
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+def load_newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The intact checkpoint of a run folder to go on from, and sentences about better ones that are damaged: `last`, or else
     what was written last.
 
@@ -214,7 +214,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     raise CheckpointError("; ".join([f"{folder} holds no checkpoint to go on from", *damaged]))
 
 
-def checkpoint_of(run: Path, which: str | None = None) -> Path:
+def find_checkpoint(run: Path, which: str | None = None) -> Path:
     """The checkpoint file of a run folder: `which`, or the best one, or the last; a file stands for itself.
 
     Raises:
@@ -233,19 +233,19 @@ def checkpoint_of(run: Path, which: str | None = None) -> Path:
     )
 
 
-def load_chosen(run: Path, which: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """What `checkpoint_of` finds, loaded.
+def load_run_checkpoint(run: Path, which: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """What `find_checkpoint` finds, loaded.
 
     Raises:
         CheckpointError: There is none, or it is damaged; then names one of the run that is intact.
     """
-    path = checkpoint_of(run, which)
+    path = find_checkpoint(run, which)
     try:
         return path, load_checkpoint(path)
     except CheckpointError as error:
         if run.is_dir():
             try:
-                intact, _, _ = newest_checkpoint(run)
+                intact, _, _ = load_newest_checkpoint(run)
             except CheckpointError:
                 raise error from None
             raise CheckpointError(f"{error}; {intact} is intact: --checkpoint {intact.stem}") from error

@@ -1,4 +1,4 @@
-"""A tree of plain values and tensors as JSON text and a table of tensors, and back.
+"""Convert a tree of plain values and tensors to JSON text and a table of tensors, and back.
 
 JSON has fewer kinds of values than a state. The others are written as a table with one key that starts with `$`:
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -28,8 +28,8 @@ import torch
 from attrs import define, field
 from torch import Tensor, nn
 
-from forestgaps_core.files.bounded_reading import parse_json
-from forestgaps_core.files.tensor_file import NAMES
+from forestgaps_core.files.safe_opening import parse_json
+from forestgaps_core.files.tensor_file import NAMES, contiguous_strides, is_dense
 
 MAX_DEPTH = 100  # of containers in containers
 MAX_VALUES = 400_000
@@ -83,23 +83,6 @@ def find_unstorable(state: Any) -> str:
     except StateError as error:
         return str(error)
     return ""
-
-
-def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    strides = [1]
-    for length in reversed(shape[1:]):
-        strides.append(strides[-1] * length)
-    return tuple(reversed(strides[: len(shape)]))
-
-
-def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Return whether a tensor uses each place of its memory once."""
-    expected = 1
-    for stride, length in sorted(zip(strides, shape, strict=True)):
-        if length > 1 and stride != expected:
-            return False
-        expected *= length
-    return True
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

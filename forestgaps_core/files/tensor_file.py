@@ -1,4 +1,4 @@
-"""Files of tensors in the safetensors format, with text beside the tensors and a checksum of the file.
+"""Read and write safetensors files: tensors, text, and a checksum of the file.
 
 A safetensors file is the length of its header (8 bytes), the header (JSON: for each tensor its type, shape and place), and the
 bytes of the tensors one after the other. It holds data only, and every tensor has bytes of its own, so reading a file takes time
@@ -17,14 +17,14 @@ import ctypes
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, parse_json, read_bytes
+from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, parse_json, read_bytes
 
 DTYPES = {
     "F64": torch.float64,
@@ -153,3 +153,23 @@ def read_texts(data: bytes) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise TensorFileError("its metadata is not text")
     return texts
+
+
+# --- the order of a tensor's values in memory -------------------------------------------------------------------------
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    strides = [1]
+    for length in reversed(shape[1:]):
+        strides.append(strides[-1] * length)
+    return tuple(reversed(strides[: len(shape)]))
+
+
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Return whether a tensor uses each place of its memory once."""
+    expected = 1
+    for stride, length in sorted(zip(strides, shape, strict=True)):
+        if length > 1 and stride != expected:
+            return False
+        expected *= length
+    return True

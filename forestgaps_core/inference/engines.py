@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError, DataError
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
+from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.model_folder import PLAN, PROGRAM, compute_sha256, is_network, read_plan, structure_recorded
 from forestgaps_core.plugins.provenance import read_owners, read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins

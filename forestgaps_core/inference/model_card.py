@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 
 MAX_CARD_BYTES = 1_000_000
 MAX_FILE_BYTES = 50_000_000  # of another file, such as scores or a license

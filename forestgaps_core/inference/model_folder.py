@@ -27,8 +27,8 @@ from torch.nn.modules.module import register_module_buffer_registration_hook, re
 from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import CheckpointError, PluginError
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes, read_json
-from forestgaps_core.files.checkpoint import load_chosen, wrong_parts
+from forestgaps_core.files.checkpoint import find_wrong_parts, load_run_checkpoint
+from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
 from forestgaps_core.plugins.command_lines import format_command
@@ -57,8 +57,8 @@ def load_trained_network(
     """
     path = locate_network(place, plugins)
     if not is_network(path):
-        file, state = load_chosen(path, checkpoint)
-        if wrong := wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
+        file, state = load_run_checkpoint(path, checkpoint)
+        if wrong := find_wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
             raise CheckpointError(
                 f"{file} does not say how to build its network again: {', '.join(wrong)} missing or of another type"
             )
@@ -159,7 +159,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     found = plan.get("format") if isinstance(plan, dict) else type(plan).__name__
     if found != FORMAT:
         raise CheckpointError(f"{path}: found format {found!r}, this version reads {FORMAT}")
-    missing = [place.removeprefix("about.") for place in wrong_parts(plan)]
+    missing = [place.removeprefix("about.") for place in find_wrong_parts(plan)]
     if not isinstance(plan.get("weights", plan.get(PROGRAM)), dict):
         missing.append("weights")
     if missing:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from glob import escape
 from pathlib import Path
 
 from forestgaps_core.config.converter import unstructure
 from forestgaps_core.errors import CheckpointError, ForestgapsError
-from forestgaps_core.files.checkpoint import weights_to_use
-from forestgaps_core.files.drafts import literal, new_folder
+from forestgaps_core.files.checkpoint import choose_weights
+from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.files.tensor_file import pack_tensors
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.model_card import list_companion_files, make_changed_card, read_card
@@ -64,9 +65,9 @@ def save_network(
     source = read_plan(path) if is_network(path) else None  # a network that is written again
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
-    weights = {check_network_name(name): prepare_tensor(tensor, name, half) for name, tensor in weights_to_use(state).items()}
+    weights = {check_network_name(name): prepare_tensor(tensor, name, half) for name, tensor in choose_weights(state).items()}
     companions = [] if source is None else [*list_companion_files(path, (WEIGHTS, PLAN, CARD))]
-    contents = (WEIGHTS, PLAN, CARD, *(literal(file.name) for file in companions))
+    contents = (WEIGHTS, PLAN, CARD, *(escape(file.name) for file in companions))
     with new_folder(folder, purpose="share", contents=contents) as draft:
         data = pack_tensors(weights, {"format": "pt"})
         plan = {

@@ -14,8 +14,8 @@ from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
-from forestgaps_core.files.checkpoint import checkpoint_of as checkpoint_of
-from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights
+from forestgaps_core.files.checkpoint import find_checkpoint as find_checkpoint
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, open_exported_network
@@ -226,7 +226,7 @@ def read_calibration(state: dict[str, Any], path: Path) -> Calibration | None:
 
 def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Module:
     """The network of a checkpoint, with its weights."""
-    about, weights = state["about"], weights_to_use(state)
+    about, weights = state["about"], choose_weights(state)
     places = [kind for kind in ("model", "normalization") if kind in about["config"]]
     refuse_missing(about, places, plugins, path)
     warn_of_other_versions(path, read_versions(about, places), plugins, "building its network")

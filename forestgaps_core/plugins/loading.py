@@ -18,7 +18,7 @@ from typing import Any, Self
 from attrs import define, field
 
 from forestgaps_core.errors import PluginError
-from forestgaps_core.files.bounded_reading import MAX_TEXT_BYTES, kind_of, read_bytes, read_text
+from forestgaps_core.files.safe_opening import MAX_TEXT_BYTES, describe_kind, read_bytes, read_text
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
 from forestgaps_core.plugins.entry_points import EntryPoint, read_entry_points
 from forestgaps_core.plugins.hook_checks import HookManager, explain_unmet_requirement, find_misspelt_hooks
@@ -89,7 +89,7 @@ class PluginLoader:
             PluginError: It cannot be used, or another file of its name is loaded.
         """
         if not path.is_file():
-            if (kind := kind_of(path)) == "nothing":
+            if (kind := describe_kind(path)) == "nothing":
                 raise PluginError(f"-p {path}: no such file")
             raise PluginError(f"-p {path}: is {kind}, not a Python file. Give the path of a file with components")
         try:

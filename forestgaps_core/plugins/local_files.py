@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from forestgaps_core.errors import PluginError, shorten
-from forestgaps_core.files.bounded_reading import MAX_TEXT_BYTES, read_bytes
+from forestgaps_core.files.safe_opening import MAX_TEXT_BYTES, read_bytes
 
 FILES = "FORESTGAPS_PLUGIN_FILES"  # a JSON list of paths
 PREFIX = "forestgaps_local_"

@@ -19,7 +19,7 @@ import attrs
 from attrs import define, frozen
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.files.bounded_reading import read_json
+from forestgaps_core.files.safe_opening import read_json
 from forestgaps_core.plugins.isolation import contain, read_message
 
 

@@ -21,8 +21,8 @@ from forestgaps_core.contracts import LayerFactory, NamedErrors, check_built
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.files.bounded_reading import MAX_WEIGHTS_BYTES, read_bytes
-from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights
+from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
 from forestgaps_core.inference.predictor import read_recorded_config
 from forestgaps_core.kinds import build as built
@@ -213,7 +213,7 @@ def load_start_weights(run: BuiltRun, plugins: Plugins) -> None:
         problems[-1] += f"\n  so that the run file agrees: {' '.join(changes)}"
         raise ConfigError(problems, source)
     try:
-        run.trainer.model.load_state_dict(weights_to_use(state))
+        run.trainer.model.load_state_dict(choose_weights(state))
     except RuntimeError as error:
         sizes = mine["training"]["batch_size"], theirs["training"]["batch_size"]
         reason = f"the weights do not fit: {' '.join(str(error).split())[:300]}"

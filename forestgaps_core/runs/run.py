@@ -13,10 +13,10 @@ from attrs import frozen
 
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.errors import CheckpointError, ConfigError
-from forestgaps_core.files.atomic import sweep
-from forestgaps_core.files.checkpoint import ENDING, load_chosen, newest_checkpoint, weights_to_use
+from forestgaps_core.files.atomic import remove_temporary_files
+from forestgaps_core.files.checkpoint import ENDING, choose_weights, load_newest_checkpoint, load_run_checkpoint
 from forestgaps_core.files.drafts import discard_draft
-from forestgaps_core.files.lock import held
+from forestgaps_core.files.lock import hold_folder
 from forestgaps_core.inference.calibration import Calibration, LogitCounts
 from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.provenance import read_versions, warn_of_other_versions
@@ -69,7 +69,7 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
         load_start_weights(run, plugins)
         if here.first:
             write_run_folder(run, folder, plugins)
-        with held(folder, "train") if here.first else nullcontext():
+        with hold_folder(folder, "train") if here.first else nullcontext():
             return fit_run(run, folder)
 
 
@@ -84,7 +84,7 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
     plugins, here = plugins or Plugins.discover(), find_processes()
     require_run(folder, "train --resume", plugins)
     config = read_recorded_config(folder, plugins)
-    with join(here, config.environment.torch_device()), held(folder, "train") if here.first else nullcontext():
+    with join(here, config.environment.torch_device()), hold_folder(folder, "train") if here.first else nullcontext():
         run = restore_run(folder, plugins)
         if here.first:
             record_versions(run, folder, plugins)
@@ -103,7 +103,7 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
         warn_of_other_versions(folder, read_recorded_versions(folder), plugins, "resuming")
         load_start_weights(run, plugins)
         return run
-    path, state, damaged = newest_checkpoint(folder)
+    path, state, damaged = load_newest_checkpoint(folder)
     for sentence in damaged:
         log.warning("%s; continuing from %s instead", sentence, path)
     about = state["about"]
@@ -119,7 +119,7 @@ def fit_run(run: BuiltRun, folder: Path) -> Result:
     trainer = run.trainer
     if trainer.processes.first:
         discard_draft(folder)
-        sweep(folder, folder / "checkpoints", folder / FAULTS)
+        remove_temporary_files(folder, folder / "checkpoints", folder / FAULTS)
     with closing(run.loader("train")) as train, closing(run.loader("validation")) as validation, stop_on_signals(trainer):
         trainer.fit(train, validation, epochs=run.config.training.epochs)
     return Result(folder=folder, epoch=trainer.epoch, stopped=trainer.stopped, scores=trainer.scores)
@@ -158,11 +158,11 @@ def evaluate_run(
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
     require_run(folder, "test", plugins)
-    path, state = load_chosen(folder, checkpoint)
+    path, state = load_run_checkpoint(folder, checkpoint)
     run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
     warn_of_other_versions(path, read_versions(state["about"]), plugins, "evaluating")
     try:
-        run.trainer.model.load_state_dict(weights_to_use(state))
+        run.trainer.model.load_state_dict(choose_weights(state))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
     with closing(run.loader(split)) as loader:
@@ -179,9 +179,9 @@ def calibrate_run(
     """
     folder, plugins = Path(folder), plugins or Plugins.discover()
     require_run(folder, "share --calibrate", plugins)
-    _, state = load_chosen(folder, checkpoint)
+    _, state = load_run_checkpoint(folder, checkpoint)
     run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
-    run.trainer.model.load_state_dict(weights_to_use(state))
+    run.trainer.model.load_state_dict(choose_weights(state))
     run.trainer.metrics = {"calibration": LogitCounts}
     with closing(run.loader("validation")) as loader:
         found = {name.rpartition("/")[2]: value for name, value in run.trainer.evaluate(loader).items()}

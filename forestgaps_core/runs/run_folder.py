@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from forestgaps_core.config.run_file import Config, find_plugins, read_config, read_table
 from forestgaps_core.errors import ConfigError, MissingPackageError
 from forestgaps_core.files.atomic import write_text
-from forestgaps_core.files.bounded_reading import read_bytes, read_json
-from forestgaps_core.files.drafts import discard_draft, literal, new_folder
+from forestgaps_core.files.drafts import discard_draft, new_folder
+from forestgaps_core.files.safe_opening import read_bytes, read_json
 from forestgaps_core.inference.model_lookup import RUN_FILE
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.local_files import compute_digest
@@ -29,7 +30,7 @@ def write_run_folder(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
     import tomli_w
 
     local = [plugin.path for plugin in plugins.records if plugin.path is not None and plugin.path.is_file()]
-    contents = (RUN_FILE, VERSIONS, *(literal(f"plugins/{path.name}") for path in local))
+    contents = (RUN_FILE, VERSIONS, *(escape(f"plugins/{path.name}") for path in local))
     with new_folder(folder, purpose="train", contents=contents) as draft:
         (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
         (draft / VERSIONS).write_text(json.dumps(list_versions(run, plugins), indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pluggy
 
 from forestgaps_core.errors import ForestgapsError, PluginError, nearest
-from forestgaps_core.files.atomic import is_of_the_disk
+from forestgaps_core.files.atomic import is_disk_error
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
 from forestgaps_core.runtime.environment import read_torch_settings, restore_torch_settings
 
@@ -77,7 +77,7 @@ class Events:
 
     def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
-        if is_of_the_disk(error):
+        if is_disk_error(error):
             self._once(
                 label, read_reason(error), "%s, at %s: %s; training continues", self._words(label), event, format_error(error)
             )

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from forestgaps_core.components import Scheduler
 from forestgaps_core.contracts import NamedErrors, check_factor
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.files.checkpoint import loaded
+from forestgaps_core.files.checkpoint import load_part
 from forestgaps_core.training.nonfinite_detection import NonfiniteDetector, fill_where, step_unless
 from forestgaps_core.training.optimizer_state import is_alike, load_optimizer
 from forestgaps_core.training.state import load_state, read_plain_state, read_state
@@ -119,15 +119,15 @@ class OptimizerStep:
         CheckpointError: The state belongs to another optimizer or schedule.
         """
         if self.optimizer is not None:
-            loaded("optimizer", partial(load_optimizer, self.optimizer), state["optimizer"])
-        loaded("scheduler", partial(load_state, self.scheduler), state["scheduler"])
+            load_part("optimizer", partial(load_optimizer, self.optimizer), state["optimizer"])
+        load_part("scheduler", partial(load_state, self.scheduler), state["scheduler"])
         fingerprint = self._fingerprint()
         if not is_alike(fingerprint, state["schedule"]) or state["schedule"] != fingerprint:
             raise CheckpointError(
                 "the learning-rate schedule differs from the checkpoint's; resume with the settings it was made with"
             )
         if self.scaler.is_enabled():
-            loaded("loss scaling", self.scaler.load_state_dict, state["scaler"])
+            load_part("loss scaling", self.scaler.load_state_dict, state["scaler"])
 
     def _fingerprint(self) -> list[float]:
         """The schedule at a few steps: enough to notice that it is another one. A schedule that follows the scores has its

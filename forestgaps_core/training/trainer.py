@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
 from forestgaps_core.contracts import Name, NamedErrors, check_logits, check_loss, describe_component
 from forestgaps_core.errors import DiskError, NumbersError
-from forestgaps_core.files.checkpoint import loaded, save_checkpoint
+from forestgaps_core.files.checkpoint import load_part, save_checkpoint
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.runtime.environment import Environment, reseed
 from forestgaps_core.runtime.rng import seed_of_step
@@ -394,11 +394,11 @@ class Trainer:
         """
         load_network(self.model, state["model"])
         check_resumable(state, self.events.callbacks)
-        loaded("loss", partial(load_state, self.loss), state["loss"])
+        load_part("loss", partial(load_state, self.loss), state["loss"])
         self._optimizer_step.load_state_dict(state)
         for label, callback in self.events.callbacks.items():
-            loaded(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
-        loaded("sum of losses", self._loss_sum.copy_, state["loss_sum"])
+            load_part(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
+        load_part("sum of losses", self._loss_sum.copy_, state["loss_sum"])
         position = state["position"]
         self.epoch, self.batch, self.step = position["epoch"], position["batch"], position["step"]
         self.stopped, self._stopped_for_good = position["stopped"], position["stopped"] is not None

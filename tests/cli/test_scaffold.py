@@ -16,7 +16,7 @@ from forestgaps_core.cli.app import app
 from forestgaps_core.cli.scaffold import EXAMPLES, FILES, SINGULAR, format_next_steps, write_plugin
 from forestgaps_core.config.converter import structure_config
 from forestgaps_core.errors import ConfigError, DiskError
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.entry_points import EntryPoint
 from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
@@ -218,7 +218,7 @@ def test_all_mistakes_are_told_at_once():
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -230,4 +230,4 @@ def test_a_file_of_the_user_in_the_draft_of_a_plugin_survives(tmp_path, caplog):
     write_plugin("forestgaps-kept", "loss", folder=out)
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from forestgaps_core.errors import CheckpointError, DiskError
-from forestgaps_core.files.checkpoint import load_checkpoint, network_of, newest_checkpoint, save_checkpoint, weights_to_use
+from forestgaps_core.files.checkpoint import (
+    choose_weights,
+    drop_training_state,
+    load_checkpoint,
+    load_newest_checkpoint,
+    save_checkpoint,
+)
 
 LEAST = {"about": {}, "model": {"w": torch.arange(3)}, "callbacks": {}}
 
@@ -108,7 +114,7 @@ def test_the_newest_intact_checkpoint_is_found(tmp_path):
         os.utime(folder / f"{name}.safetensors", (1000 - age, 1000 - age))
     (folder / "last.safetensors").write_bytes(b"broken")
     os.utime(folder / "last.safetensors", (2000, 2000))
-    path, state, damaged = newest_checkpoint(tmp_path)
+    path, state, damaged = load_newest_checkpoint(tmp_path)
     assert (path.name, state["name"]) == ("best.safetensors", "best")
     assert len(damaged) == 1
     assert "last.safetensors is damaged" in damaged[0]
@@ -118,7 +124,7 @@ def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"holds no checkpoint to go on from; .*damaged"):
-        newest_checkpoint(tmp_path)
+        load_newest_checkpoint(tmp_path)
 
 
 EMA = {"callback": "average", "key": "ema"}
@@ -140,8 +146,8 @@ def weights_state(callbacks, **parts):
 )
 def test_weights_to_use_are_those_that_a_callback_declares(callbacks, parts, expected):
     state = weights_state(callbacks, **parts)
-    assert weights_to_use(state)["w"].item() == expected
-    assert network_of(state)["model"]["w"].item() == expected
+    assert choose_weights(state)["w"].item() == expected
+    assert drop_training_state(state)["model"]["w"].item() == expected
 
 
 @pytest.mark.parametrize("place", ["average", {"callback": "average"}, {"callback": 1, "key": "ema"}, EMA])

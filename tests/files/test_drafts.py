@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.errors import BusyError, DataError, DiskError, ExistsError
-from forestgaps_core.files.drafts import MARKER, draft_name, new_files, new_folder, new_path, new_results
+from forestgaps_core.files.draft_folder import MARKER, locate_draft
+from forestgaps_core.files.drafts import new_files, new_folder, new_path, new_results
 
 MAKERS = [new_path, partial(new_folder, contents=["a"])]
 
@@ -23,7 +24,7 @@ def names(folder: Path) -> list[str]:
 def started(folder: Path, body: str) -> subprocess.Popen[str]:
     """A process that runs code in a folder and kills itself where the code says `die()`."""
     code = (
-        "import os, signal\nfrom pathlib import Path\nimport forestgaps_core.files.drafts as drafts\n"
+        "import os, signal\nfrom pathlib import Path\nfrom forestgaps_core.files import draft_folder, drafts, publishing\n"
         "from forestgaps_core.files.drafts import new_folder, new_path, new_results\n"
         f"def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n{body}"
     )
@@ -130,7 +131,7 @@ def test_a_relative_path_and_a_linked_folder_are_as_good_as_any(tmp_path, monkey
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_folder_without_the_marker_is_not_touched(tmp_path, make, inside) -> None:
-    folder = draft_name(tmp_path / "out")
+    folder = locate_draft(tmp_path / "out")
     for name in inside:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine")
@@ -147,9 +148,9 @@ def test_a_link_is_not_followed(tmp_path) -> None:
     mine = tmp_path / "mine"
     with new_folder(mine, contents=["a"]) as folder:
         (folder / "a").write_text("1")
-        shutil.copytree(draft_name(mine), tmp_path / "kept")
+        shutil.copytree(locate_draft(mine), tmp_path / "kept")
     shutil.rmtree(mine)
-    draft_name(mine).symlink_to(tmp_path / "kept")
+    locate_draft(mine).symlink_to(tmp_path / "kept")
     with pytest.raises(DataError, match="is in the way"), new_folder(mine, contents=["a"]):
         pytest.fail("begun")
     assert len(list((tmp_path / "kept").rglob("a"))) == 1
@@ -157,7 +158,7 @@ def test_a_link_is_not_followed(tmp_path) -> None:
 
 def test_files_of_the_user_in_a_draft_survive_and_are_named(tmp_path, caplog) -> None:
     """Of a killed process, of one that fails, and of one that succeeds."""
-    out, folder = tmp_path / "out", draft_name(tmp_path / "out")
+    out, folder = tmp_path / "out", locate_draft(tmp_path / "out")
     kill_in(tmp_path, "with new_folder(Path('out'), contents=['a']) as f:\n (f/'a').write_text('half'); die()")
     content = next(path for path in folder.iterdir() if path.is_dir()) / "out"
     (folder / "mine.txt").write_text("mine")
@@ -199,14 +200,25 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, make) -> No
     assert names(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("moment", ["write_marker", "held", "refuse_full", "publish", "take_name", "sync_folder", "remove_made"])
+MOMENTS = (
+    "draft_folder.write_marker",
+    "draft_folder.hold_folder",
+    "drafts.refuse_full",
+    "drafts.publish",
+    "publishing.take_name",
+    "publishing.sync_folder",
+    "drafts.remove_made",
+)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("skip", [0, 1, 2])
 def test_several_results_are_there_together_or_made_again(tmp_path, moment, skip) -> None:
     """Killed before one of its own calls, a process leaves what the same call makes whole."""
     body = (
-        f"count = [0]\nown = drafts.{moment}\n"
+        f"count = [0]\nown = {moment}\n"
         f"def strike(*a, **k):\n count[0] += 1\n if count[0] > {skip}: die()\n return own(*a, **k)\n"
-        f"drafts.{moment} = strike\n"
+        f"{moment} = strike\n"
         "with new_results(Path('a/one'), Path('a/two'), Path('b/three')) as paths:\n"
         " [path.write_text(path.name) for path in paths]\n"
     )
@@ -226,8 +238,8 @@ def test_several_results_are_there_together_or_made_again(tmp_path, moment, skip
 def test_results_of_others_are_not_taken_back(tmp_path) -> None:
     """The names that were given when a process was killed are those of its own files, and of no others."""
     body = (
-        "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
-        "drafts.take_name = second\nwith new_results(Path('one'), Path('two')) as paths:\n [p.write_text('x') for p in paths]"
+        "def second(path, out, own=publishing.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
+        "publishing.take_name = second\nwith new_results(Path('one'), Path('two')) as paths:\n [p.write_text('x') for p in paths]"
     )
     kill_in(tmp_path, body)
     assert names(tmp_path) == [".one.partial", "one"]
@@ -252,8 +264,8 @@ def write_anew(path: Path) -> None:
 @pytest.mark.parametrize("change", [edit, write_anew])
 def test_a_result_that_the_user_changed_is_not_taken_back(tmp_path, change) -> None:
     body = (
-        "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
-        "drafts.take_name = second\nwith new_results(Path('one'), Path('two')) as paths:\n [p.write_text('x') for p in paths]"
+        "def second(path, out, own=publishing.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
+        "publishing.take_name = second\nwith new_results(Path('one'), Path('two')) as paths:\n [p.write_text('x') for p in paths]"
     )
     kill_in(tmp_path, body)
     change(tmp_path / "one")
@@ -268,8 +280,8 @@ def test_a_result_that_the_user_changed_is_not_taken_back(tmp_path, change) -> N
 def test_what_a_command_of_other_results_left_is_removed(tmp_path, first, second) -> None:
     """Killed between its names, a command of several results leaves drafts; the next of that name makes other ones."""
     body = (
-        "def second(path, out, own=drafts.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
-        f"drafts.take_name = second\nwith new_results(Path('one'), {first}, contents=['file']) as paths:\n"
+        "def second(path, out, own=publishing.take_name):\n if out.name == 'two': die()\n own(path, out)\n"
+        f"publishing.take_name = second\nwith new_results(Path('one'), {first}, contents=['file']) as paths:\n"
         " [p.mkdir() for p in paths]; [(p / 'file').write_text('x') for p in paths]"
     )
     kill_in(tmp_path, body)
@@ -327,7 +339,7 @@ def test_an_error_of_an_input_is_not_told_of_the_result(tmp_path) -> None:
 
 def test_the_marker_is_written_first_and_says_who_made_it(tmp_path) -> None:
     with new_folder(tmp_path / "out", contents=[]):
-        folder = draft_name(tmp_path / "out")
+        folder = locate_draft(tmp_path / "out")
         told = json.loads((folder / MARKER).read_text())
         assert told["made_by"] == "forestgaps" and len(told["identity"]) == 32
         others = [path.lstat().st_ctime_ns for path in folder.iterdir() if path.name != MARKER]

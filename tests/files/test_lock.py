@@ -13,13 +13,13 @@ import pytest
 
 from forestgaps_core.errors import BusyError, DiskError
 from forestgaps_core.files import lock as locking
-from forestgaps_core.files.lock import LOCK, held
+from forestgaps_core.files.lock import LOCK, hold_folder
 
 HOLD = """\
 import sys
 from pathlib import Path
-from forestgaps_core.files.lock import held
-with held(Path(sys.argv[1]), "test"):
+from forestgaps_core.files.lock import hold_folder
+with hold_folder(Path(sys.argv[1]), "test"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -45,7 +45,7 @@ def test_without_locks_the_work_is_done_after_one_warning(name, tmp_path, file_s
     file_system_says(getattr(errno, name))
     with caplog.at_level(logging.WARNING, "forestgaps"):
         for _ in range(3):
-            with held(tmp_path, "train"):
+            with hold_folder(tmp_path, "train"):
                 pass
     (record,) = caplog.records
     assert f"{tmp_path} cannot be locked" in record.getMessage()
@@ -55,13 +55,13 @@ def test_without_locks_the_work_is_done_after_one_warning(name, tmp_path, file_s
 @pytest.mark.parametrize("name", ["EACCES", "EAGAIN", "EWOULDBLOCK"])
 def test_a_lock_of_another_process_is_reported_as_one(name, tmp_path, file_system_says):
     file_system_says(getattr(errno, name))
-    with pytest.raises(BusyError, match="is in use by another process"), held(tmp_path, "train"):
+    with pytest.raises(BusyError, match="is in use by another process"), hold_folder(tmp_path, "train"):
         pass
 
 
 def test_without_locks_one_process_still_works_once_in_a_folder(tmp_path, file_system_says):
     file_system_says(errno.ENOLCK)
-    with held(tmp_path, "train"), pytest.raises(BusyError), held(tmp_path, "train"):
+    with hold_folder(tmp_path, "train"), pytest.raises(BusyError), hold_folder(tmp_path, "train"):
         pass
 
 
@@ -70,15 +70,15 @@ def test_a_real_lock_is_held_until_its_process_ends(tmp_path):
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
-    with pytest.raises(BusyError, match=f"is in use by process {process.pid} "), held(tmp_path, "train"):
+    with pytest.raises(BusyError, match=f"is in use by process {process.pid} "), hold_folder(tmp_path, "train"):
         pass
     process.communicate("")
-    with held(tmp_path, "train"):
+    with hold_folder(tmp_path, "train"):
         pass
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "folder", "link"])
 def test_what_is_not_a_file_is_not_locked(make, tmp_path):
     make(tmp_path / LOCK)
-    with pytest.raises(DiskError, match=str(tmp_path / LOCK)), held(tmp_path, "train"):
+    with pytest.raises(DiskError, match=str(tmp_path / LOCK)), hold_folder(tmp_path, "train"):
         pass

@@ -12,7 +12,7 @@ from safetensors import deserialize, safe_open
 
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import CheckpointError, ForestgapsError
-from forestgaps_core.files.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from forestgaps_core.files.checkpoint import load_checkpoint, load_newest_checkpoint, save_checkpoint
 from forestgaps_core.runs.run import evaluate_run, resume_training
 
 from .payloads import TOO_MUCH, WAYS_IN, archive, called, carried, path
@@ -50,7 +50,7 @@ def test_nor_by_any_command_that_reads_one(way, run, state, tmp_path, trap, loca
         lambda: evaluate_run(run, plugins=local_plugins),
         lambda: resume_training(run, plugins=local_plugins),
         lambda: save_network(run, tmp_path / "shared", plugins=local_plugins),
-        lambda: newest_checkpoint(run),
+        lambda: load_newest_checkpoint(run),
     )
     for content in carried(WAYS_IN[way](state, trap)).values():
         file.write_bytes(content)

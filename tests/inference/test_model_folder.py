@@ -12,7 +12,7 @@ import torch
 from forestgaps_core import Predictor, Pretrained, hookimpl, load_config, load_predictor, save_network, train_model
 from forestgaps_core.errors import CheckpointError, DiskError
 from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_core.inference.model_folder import CARD, PLAN, WEIGHTS, read_network_state
 from forestgaps_core.plugins.registry import Plugin, Plugins
 
@@ -224,7 +224,7 @@ def test_a_name_nobody_brings_is_told_with_those_there_are(bringing, plugins):
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -236,4 +236,4 @@ def test_a_file_of_the_user_in_the_draft_of_a_shared_network_survives(run, plugi
     save_network(run, out, plugins=plugins)
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

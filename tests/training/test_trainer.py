@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from forestgaps_core import Batch, CheckpointError, Environment, PluginError, Trainer, hookimpl
-from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.runtime.rng import seed_of_step
 from forestgaps_core.testing import example_batch
 
@@ -409,9 +409,9 @@ class Declares(Keeps):
 
 
 def test_only_a_declaration_makes_weights_of_a_callback_those_to_evaluate_with():
-    assert weights_to_use(trainer(callbacks=[Keeps()]).state_dict()).keys() != {"weight"}
+    assert choose_weights(trainer(callbacks=[Keeps()]).state_dict()).keys() != {"weight"}
     declared = trainer(callbacks=[Keeps(), Declares()]).state_dict()
     assert declared["evaluated_weights"] == {"callback": "Declares", "key": "ema"}
-    assert weights_to_use(declared)["weight"].item() == 2.0
+    assert choose_weights(declared)["weight"].item() == 2.0
     with pytest.raises(PluginError, match="Declares and Declares 2 each keep the weights to evaluate with"):
         trainer(callbacks=[Declares(), Declares()])

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from forestgaps_callbacks.rows import Lines, is_past, select_readable
 from forestgaps_core import hookimpl
-from forestgaps_core.files.bounded_reading import parse_json
+from forestgaps_core.files.safe_opening import parse_json
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer

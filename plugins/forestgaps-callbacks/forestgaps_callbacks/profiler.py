@@ -12,7 +12,7 @@ from attrs.validators import ge
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from forestgaps_core import hookimpl
-from forestgaps_core.files.atomic import discard, disk_errors, temporary_name, write_text
+from forestgaps_core.files.atomic import disk_errors, make_temporary_name, remove_file, write_text
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer
@@ -73,14 +73,14 @@ class Profiler:
     def write(self, recorded: profile) -> None:
         write_text(self.folder / "operators.txt", recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=40))
         trace = self.folder / "trace.json"
-        draft = temporary_name(self.folder)
+        draft = make_temporary_name(self.folder)
         with disk_errors(trace):
             try:
                 recorded.export_chrome_trace(str(draft))
                 check_complete(draft)
                 draft.replace(trace)
             finally:
-                discard(draft)
+                remove_file(draft)
 
 
 def check_complete(trace: Path) -> None:

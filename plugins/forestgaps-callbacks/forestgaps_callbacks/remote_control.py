@@ -16,7 +16,7 @@ from attrs.validators import gt
 
 from forestgaps_core import hookimpl
 from forestgaps_core.files.atomic import disk_errors
-from forestgaps_core.files.bounded_reading import read_text
+from forestgaps_core.files.safe_opening import read_text
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import define, field
 
 from forestgaps_core.files.atomic import disk_errors, new_file
-from forestgaps_core.files.bounded_reading import MAX_LOG_BYTES, UnreadableError, read_bytes
+from forestgaps_core.files.safe_opening import MAX_LOG_BYTES, UnreadableError, read_bytes
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer

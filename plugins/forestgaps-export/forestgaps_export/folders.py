@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import nn
 
 from forestgaps_core.components import Program
-from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.exporting import describe_program, load_export_source, write_program
@@ -53,7 +53,7 @@ def export_network(
     file = onnx_program.FILE if to == "onnx" else aoti.FILE
     with new_folder(Path(folder), contents=(file, PLAN, CARD)) as draft:
         network = build_network(source.state, plugins, source.path).eval()
-        parameters = sum(tensor.numel() for tensor in weights_to_use(source.state).values() if tensor.is_floating_point())
+        parameters = sum(tensor.numel() for tensor in choose_weights(source.state).values() if tensor.is_floating_point())
         program, data, difference = export_program(network, to, source.plan)
         write_program(
             *(draft, source, program, data),

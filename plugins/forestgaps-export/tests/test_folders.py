@@ -14,7 +14,7 @@ from networks_of_tests import network_folder
 
 from forestgaps_core import load_predictor
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_export.folders import export_network
 from forestgaps_export.tracing import make_inputs
 
@@ -138,7 +138,7 @@ def changed(exported: Path, folder: Path, **changes: object) -> Path:
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -149,4 +149,4 @@ def test_a_file_of_the_user_in_the_draft_of_an_export_survives(exported: Path, m
     assert f"{exported}: contains what this program did not write (mine.tif)" in "\n".join(
         map(logging.LogRecord.getMessage, messages)
     )
-    assert not draft_name(exported).exists()
+    assert not locate_draft(exported).exists()

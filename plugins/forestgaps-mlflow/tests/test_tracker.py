@@ -11,7 +11,7 @@ import torch
 from attrs import evolve
 
 from forestgaps_core.errors import PluginError
-from forestgaps_core.files.checkpoint import load_checkpoint, weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights, load_checkpoint
 from forestgaps_core.testing import check_callback
 from forestgaps_mlflow.tracker import MlflowConfig, MlflowTracker
 from forestgaps_tracking.testing import (
@@ -152,7 +152,7 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     (file,) = Path(model.artifact_location.removeprefix("file://")).iterdir()
     state = load_checkpoint(file)
     assert state["about"] == ABOUT
-    kept = weights_to_use(state)
+    kept = choose_weights(state)
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.model.state_dict().items())
     assert len(curves(tracker)["validation/loss"]) == 2, "scores sent with the model are not points of their own"
 

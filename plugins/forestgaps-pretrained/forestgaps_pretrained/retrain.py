@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 from forestgaps_core.components import Tile
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
-from forestgaps_core.files.atomic import sweep, write_json
-from forestgaps_core.files.bounded_reading import read_json, read_text
-from forestgaps_core.files.drafts import new_folder, remove_made
+from forestgaps_core.files.atomic import remove_temporary_files, write_json
+from forestgaps_core.files.drafts import new_folder
+from forestgaps_core.files.removal import remove_made
+from forestgaps_core.files.safe_opening import read_json, read_text
 from forestgaps_pretrained.areas import SimulatedSite, format_site_list, list_simulated_sites, list_test_areas
 
 RESOLUTION_M = 1.0
@@ -192,7 +193,7 @@ def start_work(plan: Plan) -> None:
         if different:
             raise DataError(f"{plan.work} was made with other settings ({', '.join(different)}). Name another folder with --work")
         return
-    sweep(plan.work)  # drafts of a process that was killed
+    remove_temporary_files(plan.work)  # drafts of a process that was killed
     if plan.work.exists() and (not plan.work.is_dir() or any(plan.work.iterdir())):
         raise DataError(f"{plan.work} exists and was not made by this command. Name another folder with --work")
     plan.work.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.files.checkpoint import weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
@@ -110,7 +110,7 @@ def quantize_network(
         input_scales, ranges = choose_ranges(network, callbacks, calibrating, levels, frozenset(keep))
         if not input_scales:
             raise CheckpointError(f"{source.path}: no convolution of its network is worth quantizing, or all are kept")
-        data = encode_network(weights_to_use(source.state), input_scales, about)
+        data = encode_network(choose_weights(source.state), input_scales, about)
         program = describe_program(network, data, engine="int8", file=FILE, made_with={"torch": str(torch.__version__)})
         loss = measure_loss(network, Int8().open(data, program), comparing, levels, source.calibration)
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in network.modules())

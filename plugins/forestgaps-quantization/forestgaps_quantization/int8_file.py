@@ -21,8 +21,8 @@ from attrs import frozen
 from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_core.files.bounded_reading import parse_json
-from forestgaps_core.files.checkpoint import wrong_parts
+from forestgaps_core.files.checkpoint import find_wrong_parts
+from forestgaps_core.files.safe_opening import parse_json
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, pack_tensors, read_tensors
 from forestgaps_core.inference.model_folder import prepare_tensor
@@ -124,7 +124,7 @@ def read_metadata(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
         about = parse_json(texts[PLAN])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say how to build its network: it was not written by forestgaps quantize") from error
-    wrong = find_unstorable(about) or ", ".join(place.removeprefix("about.") for place in wrong_parts(about))
+    wrong = find_unstorable(about) or ", ".join(place.removeprefix("about.") for place in find_wrong_parts(about))
     if wrong or "model" not in about["config"]:
         raise CheckpointError(f"{path} is damaged: what it says of its network is incomplete ({wrong or 'config.model'})")
     return dict(about)

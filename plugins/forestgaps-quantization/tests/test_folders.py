@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from forestgaps_core import load_predictor
 from forestgaps_core.errors import CheckpointError, ConfigError, DataError, DiskError, ForestgapsError
 from forestgaps_core.files.checkpoint import save_checkpoint
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_quantization.commands import quantize
 from forestgaps_quantization.engine import Int8Network
 from forestgaps_quantization.folders import quantize_network
@@ -226,7 +226,7 @@ def test_ranges_that_are_none_are_told(tmp_path: Path, ranges: dict[str, Any]) -
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -240,4 +240,4 @@ def test_a_file_of_the_user_in_the_draft_of_a_quantized_network_survives(
     quantize_network(place / next(iter(SMALL)), out, calibrate_with=place / "dsm.tif", tiles=4)
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

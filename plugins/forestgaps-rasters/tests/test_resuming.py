@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from forestgaps_core.errors import BusyError, DataError, DiskError
-from forestgaps_core.files.drafts import MARKER
+from forestgaps_core.files.draft_folder import MARKER
 from forestgaps_rasters.work.work_folder import get_partial_folder, open_work_folder
 
 ABOUT = {"network": "abc", "window": 512, "input files": [["a.tif", 1, 2]]}

@@ -21,7 +21,7 @@ from torch.utils.tensorboard import FileWriter, SummaryWriter
 
 from forestgaps_core.errors import DiskError
 from forestgaps_core.files.atomic import disk_errors
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 
 FORMAT = "brain.Event:2"
 OFTEN = 30.0  # seconds from one writing to the next, without being asked to

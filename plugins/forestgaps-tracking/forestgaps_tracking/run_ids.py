@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from forestgaps_core.files.atomic import write_text
-from forestgaps_core.files.bounded_reading import read_text
+from forestgaps_core.files.safe_opening import read_text
 
 RUN_ID = re.compile(r"\w[\w-]{0,63}", re.ASCII)  # it becomes part of a path and of a URL
 MAX_ID_BYTES = 1000

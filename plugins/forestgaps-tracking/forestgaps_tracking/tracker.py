@@ -13,7 +13,7 @@ from attrs.validators import ge
 from torch import Tensor
 
 from forestgaps_core import hookimpl
-from forestgaps_core.files.checkpoint import network_of
+from forestgaps_core.files.checkpoint import drop_training_state
 from forestgaps_tracking.error_guard import ErrorGuard
 from forestgaps_tracking.interval import Interval
 from forestgaps_tracking.pictures import draw_tiles
@@ -133,7 +133,7 @@ class Store(Protocol):
         """Log those of the files that exist."""
 
     def log_network(self, network: Mapping[str, Any], scores: Mapping[str, float], step: int) -> None:
-        """Log a network, as returned by `network_of`, as a checkpoint."""
+        """Log a network, as returned by `drop_training_state`, as a checkpoint."""
 
     def close(self, scores: Mapping[str, float], *, failed: bool, complete: bool) -> None:
         """End the run. `complete`: it is not paused, and cannot be resumed."""
@@ -180,7 +180,7 @@ class ServiceTracker(Tracker):
             folder = self.run_folder / "checkpoints"
             self.store.log_checkpoints([folder / "best.safetensors", folder / "last.safetensors"])
         if self.config.model and not failed and trainer.scores and is_complete(trainer):
-            self.store.log_network(network_of(trainer.state_dict()), trainer.scores, trainer.step)
+            self.store.log_network(drop_training_state(trainer.state_dict()), trainer.scores, trainer.step)
 
 
 def settings_files(run_folder: Path) -> list[Path]:

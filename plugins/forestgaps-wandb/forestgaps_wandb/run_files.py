@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field
 
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 
 HEADER, BLOCK, BEGINS, ENDS = 7, 32_768, (1, 2), (1, 4)  # kinds of fragments that begin and end a record
 MAX_RECORD_BYTES = 2**26

@@ -12,7 +12,7 @@ import torch
 from attrs import evolve
 
 from forestgaps_core.errors import PluginError
-from forestgaps_core.files.checkpoint import load_checkpoint, weights_to_use
+from forestgaps_core.files.checkpoint import choose_weights, load_checkpoint
 from forestgaps_core.testing import check_callback
 from forestgaps_tracking.testing import (
     ABOUT,
@@ -168,7 +168,7 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     (file,) = model.manifest.contents
     state = load_checkpoint(Path(file.local_path))
     assert state["about"] == ABOUT
-    kept = weights_to_use(state)
+    kept = choose_weights(state)
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.model.state_dict().items())
 
 

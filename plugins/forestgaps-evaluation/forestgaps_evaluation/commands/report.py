@@ -128,7 +128,7 @@ def read_notes(notes: str) -> str:
         ConfigError: The file is no text.
     """
     from forestgaps_core.errors import ConfigError
-    from forestgaps_core.files.bounded_reading import read_text
+    from forestgaps_core.files.safe_opening import read_text
 
     path = Path(notes) if notes and len(notes) < 256 and "\n" not in notes else None
     if path is None or not path.is_file():

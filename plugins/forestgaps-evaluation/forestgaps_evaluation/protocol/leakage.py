@@ -8,6 +8,7 @@ Same tiles, same settings, same number of steps: the difference is leakage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from forestgaps_core.components import Data, Source, Tile
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.atomic import write_json
-from forestgaps_core.files.bounded_reading import read_json
-from forestgaps_core.files.drafts import literal, new_folder
-from forestgaps_core.inference.predictor import checkpoint_of, load_predictor
+from forestgaps_core.files.drafts import new_folder
+from forestgaps_core.files.safe_opening import read_json
+from forestgaps_core.inference.predictor import find_checkpoint, load_predictor
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.builder import build_run
@@ -143,7 +144,7 @@ def measure_leakage(trained: TrainedNetwork, spatial: TileCounts, folder: Path, 
         with new_folder(folder, purpose="evaluate --leakage", contents=list_file_patterns(trained.config)) as draft:
             train_mixed(trained.config, data, draft, plugins)
             write_json(draft / RECORD_FILE, make_record(trained))
-    predictor = load_predictor(checkpoint_of(folder), device=trained.predictor.environment.device, plugins=plugins)
+    predictor = load_predictor(find_checkpoint(folder), device=trained.predictor.environment.device, plugins=plugins)
     mixed = count_split(evolve(trained, run=str(folder), predictor=predictor, data=data), "test", spatial.thresholds.tolist())
     same = select_tiles(spatial, data.test.indices if isinstance(data.test, SourceSubset) else ())
     found = compare_mean_iou(same, evolve(mixed, index=same.index), resamples=resamples)
@@ -169,7 +170,7 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
 
 def list_file_patterns(config: Config) -> list[str]:
     """Return patterns of what training writes into a folder: the record, checkpoints, and by label what callbacks write."""
-    labels = [literal(label) for label in config.callbacks]
+    labels = [escape(label) for label in config.callbacks]
     states = (
         "checkpoints/last.safetensors",
         "checkpoints/best.safetensors",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.files.bounded_reading import read_json, read_text
+from forestgaps_core.files.safe_opening import read_json, read_text
 from forestgaps_core.inference.model_folder import WEIGHTS, load_trained_network
 from forestgaps_core.inference.model_lookup import RUN_FILE
 from forestgaps_evaluation.counting.network import TrainedNetwork

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 from forestgaps_core.inference.model_folder import is_network
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"

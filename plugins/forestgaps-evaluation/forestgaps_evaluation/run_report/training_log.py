@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from forestgaps_core.files.bounded_reading import MAX_LOG_BYTES, parse_json, read_text
+from forestgaps_core.files.safe_opening import MAX_LOG_BYTES, parse_json, read_text
 from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.pages.charts import Chart, Scale, make_linear_scale, make_score_scale
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_evaluation.counting.network import open_network
 from forestgaps_evaluation.counting.tile_counts import count_split
@@ -121,10 +121,10 @@ def test_a_folder_of_something_else_is_left_alone(trained, plugins, tmp_path, ru
 
 def test_a_file_of_the_user_in_the_draft_of_a_leakage_run_survives(trained, plugins, tmp_path, caplog):
     out = tmp_path / "mixed"
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         (draft.content / "mixed").mkdir(parents=True)
         (draft.content / "mixed" / "mine.tif").write_text("mine")
     measure_leakage(trained, count_split(trained, "test", (2.0, 5.0)), out, plugins, resamples=10)
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from glob import escape
 from math import ceil, gcd, inf, isfinite, isnan, sqrt
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.drafts import literal, new_results, refuse_taken
+from forestgaps_core.files.drafts import new_results, refuse_taken
 from forestgaps_core.output.counts import format_square_meters
 from forestgaps_gaps.detection.gap_table import Flags, GapTable
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
@@ -167,7 +168,7 @@ def survey_raster(
                 f"{raster}: two of its bands have the same name ({', '.join(layer.name for layer in found)}). Choose one band: "
                 "--band 1"
             )
-        contents = [STATISTICS_FILE, *(literal(name) for layer in surveys for name in name_cell_files(layer))]
+        contents = [STATISTICS_FILE, *(escape(name) for layer in surveys for name in name_cell_files(layer))]
         drafts = dict(
             zip(outs, stack.enter_context(new_results(*outs, purpose="gaps", contents=contents)), strict=True) if outs else ()
         )

@@ -16,7 +16,7 @@ from rasterio import Affine
 from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_gaps.change.classes import CLASSES
 from forestgaps_gaps.change.comparison import ChangeOptions, compare_rasters
 from forestgaps_gaps.commands.change import change, format_changes
@@ -309,7 +309,7 @@ def test_surveys_without_a_common_pixel_with_data_are_noted(write, tmp_path) -> 
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -322,4 +322,4 @@ def test_a_file_of_the_user_in_the_draft_of_a_change_survives(dates, tmp_path, c
     assert [path.name for path in files] == ["changes_5m.csv", "gaps.gpkg", "summary.json", "transitions_5m.tif"]
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

@@ -15,7 +15,7 @@ from rasterio import Affine
 from typer.testing import CliRunner
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.drafts import draft_name, hold_draft
+from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_core.output.counts import format_square_meters
 from forestgaps_gaps.commands import gaps as commands
 
@@ -209,7 +209,7 @@ def test_areas_of_pixels_in_feet_are_printed_without_noise(run, tmp_path, foot_m
 
 def leave_draft(out: Path) -> None:
     """What a killed command leaves of its result, where a user put a file."""
-    with hold_draft(draft_name(out), out, "test") as draft:
+    with hold_draft(locate_draft(out), out, "test") as draft:
         content = draft.content / out.name
         content.mkdir(parents=True)
         (content / "mine.tif").write_text("mine")
@@ -221,4 +221,4 @@ def test_a_file_of_the_user_in_the_draft_of_statistics_survives(run, raster, woo
     assert run(raster("chm.tif", wood(40, 40)), "-t", 8, "--statistics", out, "--cells", 20).exit_code == 0
     assert (out / "mine.tif").read_text() == "mine"
     assert f"{out}: contains what this program did not write (mine.tif)" in caplog.text
-    assert not draft_name(out).exists()
+    assert not locate_draft(out).exists()

@@ -19,7 +19,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 from forestgaps_geo.files.virtual_rasters import parse_xml
 
 MAX_BLOCKS = 10**6  # asked for one by one, some microseconds each

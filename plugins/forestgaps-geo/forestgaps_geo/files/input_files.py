@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from attrs import frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.bounded_reading import open_regular_file
+from forestgaps_core.files.safe_opening import open_regular_file
 from forestgaps_geo.files.source_checks import RASTER_SIDECAR_SUFFIXES, is_vrt, read_first_bytes
 from forestgaps_geo.files.virtual_rasters import FILE_ELEMENTS, BoundedTreeBuilder, read_checked_vrt, resolve_source_path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.bounded_reading import open_regular_file, read_bytes
+from forestgaps_core.files.safe_opening import open_regular_file, read_bytes
 from forestgaps_geo.files.gdal import describe_gdal_error
 from forestgaps_geo.files.header_checks import CheckedSource, format_plain_command, open_checked
 from forestgaps_geo.files.local_paths import explain_missing_file, require_utf8_name

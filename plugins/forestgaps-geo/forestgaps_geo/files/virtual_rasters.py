@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.bounded_reading import read_bytes
+from forestgaps_core.files.safe_opening import read_bytes
 from forestgaps_geo.files.gdal_commands import format_translate_command
 from forestgaps_geo.files.vrt_values import explain_forbidden_value
 

@@ -17,9 +17,9 @@ import rasterio
 from attrs import evolve, frozen
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.atomic import write_json
-from forestgaps_core.files.bounded_reading import read_json
-from forestgaps_core.files.drafts import remove_empty, remove_made
+from forestgaps_core.files.atomic import remove_empty, write_json
+from forestgaps_core.files.removal import remove_made
+from forestgaps_core.files.safe_opening import read_json
 from forestgaps_core.version import __version__
 from forestgaps_geo.bands.band import Band, ShowProgress, ignore_progress, open_band
 from forestgaps_geo.bands.elevation_checks import STRIP_PIXELS

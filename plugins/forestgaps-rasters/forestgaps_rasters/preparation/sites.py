@@ -14,7 +14,7 @@ from attrs.validators import gt, optional
 from forestgaps_core.config.converter import structure
 from forestgaps_core.config.run_file import parse_toml
 from forestgaps_core.errors import ConfigError, DataError, shorten
-from forestgaps_core.files.bounded_reading import read_text
+from forestgaps_core.files.safe_opening import read_text
 from forestgaps_core.output.counts import format_count
 from forestgaps_geo.files.local_paths import explain_missing_file
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from forestgaps_core.config.converter import structure, unstructure
 from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.atomic import write_json
-from forestgaps_core.files.bounded_reading import open_regular_file, read_json
+from forestgaps_core.files.safe_opening import open_regular_file, read_json
 from forestgaps_rasters.preparation.sites import validate_site_name
 from forestgaps_rasters.prepared.blocks import SPLITS, Block, count_covered_pixels
 

@@ -23,7 +23,7 @@ from rasterio.enums import Resampling
 
 from forestgaps_core.config.converter import explain_unusable_path
 from forestgaps_core.errors import DataError, shorten
-from forestgaps_core.files.bounded_reading import read_text
+from forestgaps_core.files.safe_opening import read_text
 from forestgaps_geo.bands.band import Band, open_band
 from forestgaps_geo.bands.value_band import ValueBand, make_value_band
 from forestgaps_geo.files.local_paths import explain_missing_file

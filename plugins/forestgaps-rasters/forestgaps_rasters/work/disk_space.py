@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rasterio.errors import RasterioError
 
-from forestgaps_core.files.atomic import NO_ROOM, discard, temporary_name
+from forestgaps_core.files.atomic import NO_ROOM, make_temporary_name, remove_file
 from forestgaps_geo.bands.writing import IncompleteRasterError
 
 PROBE_BYTES = 2**20
@@ -33,7 +33,7 @@ def probe_disk(place: Path, largest_bytes: int) -> OSError | None:
     limit = get_file_size_limit()
     if limit is not None and largest_bytes >= limit:
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    path = temporary_name(place)
+    path = make_temporary_name(place)
     try:
         with path.open("xb") as file:
             file.write(os.urandom(PROBE_BYTES))  # which no disk compresses
@@ -42,7 +42,7 @@ def probe_disk(place: Path, largest_bytes: int) -> OSError | None:
     except OSError as error:
         return error if error.errno in NO_ROOM else None
     finally:
-        discard(path)
+        remove_file(path)
     return None
 
 

@@ -25,22 +25,11 @@ from attrs import define
 from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError, DiskError
-from forestgaps_core.files.atomic import ADVICE, free_at, is_of_the_disk, size, sync_all, write_json
-from forestgaps_core.files.bounded_reading import UnreadableError, kind_of, read_bytes
-from forestgaps_core.files.drafts import (
-    DraftFolder,
-    file_key,
-    hold_draft,
-    identity_of,
-    is_made,
-    read_marker,
-    refuse_existing,
-    refuse_foreign,
-    remove_made,
-    short_name,
-    take_name,
-    warn_of_foreign,
-)
+from forestgaps_core.files.atomic import ADVICE, format_size, is_disk_error, measure_free_space, sync_all, write_json
+from forestgaps_core.files.draft_folder import DraftFolder, hold_draft, read_identity, read_marker, refuse_foreign, shorten_name
+from forestgaps_core.files.publishing import identify_file, refuse_existing, take_name
+from forestgaps_core.files.removal import matches_any, remove_made, warn_of_foreign
+from forestgaps_core.files.safe_opening import UnreadableError, describe_kind, read_bytes
 from forestgaps_geo.files.local_paths import require_utf8_name
 from forestgaps_rasters.prediction.blending import ByteArray
 from forestgaps_rasters.prediction.window_grid import BlockIndex
@@ -113,10 +102,10 @@ class WorkFolder:
         """
         for path in (self.blocks, self.result):
             if path.exists() and not path.is_dir():
-                raise ForeignWorkError(f"{path}: is {kind_of(path)}, not the folder that this program makes. {MOVE_ADVICE}")
+                raise ForeignWorkError(f"{path}: is {describe_kind(path)}, not the folder that this program makes. {MOVE_ADVICE}")
         for path in self.folder.rglob("*"):
-            if is_made(path.relative_to(self.folder), (WORK_NAME, *self.contents)) and not stat.S_ISREG(path.lstat().st_mode):
-                raise ForeignWorkError(f"{path}: is {kind_of(path)}, not the file that this program writes. {MOVE_ADVICE}")
+            if matches_any(path.relative_to(self.folder), (WORK_NAME, *self.contents)) and not stat.S_ISREG(path.lstat().st_mode):
+                raise ForeignWorkError(f"{path}: is {describe_kind(path)}, not the file that this program writes. {MOVE_ADVICE}")
 
     def largest_bytes(self) -> int:
         return max((path.lstat().st_size for path in self.folder.rglob("*") if path.is_file()), default=0)
@@ -132,7 +121,7 @@ class WorkFolder:
         self.room = room
         there = sum(path.stat().st_size for path in self.blocks.rglob("*") if path.is_file())
         if (found := shutil.disk_usage(disk or self.folder).free) < room - there:
-            raise DiskError(format_disk_full(self.out, room - there, size(found), "Nothing was written"))
+            raise DiskError(format_disk_full(self.out, room - there, format_size(found), "Nothing was written"))
 
     def list_finished(self) -> set[BlockIndex]:
         """The blocks that are there."""
@@ -168,7 +157,7 @@ class WorkFolder:
             content = read_bytes(path)
         except (FileNotFoundError, IsADirectoryError, UnreadableError) as error:  # since the work began
             there = (
-                f"is {kind_of(path)}, not a finished block. {MOVE_ADVICE}"
+                f"is {describe_kind(path)}, not a finished block. {MOVE_ADVICE}"
                 if os.path.lexists(path)
                 else f"was removed. {REPEAT_ADVICE}"
             )
@@ -188,7 +177,7 @@ class WorkFolder:
         """The result takes its name; what it was made from goes."""
         sync_all(self.result)
         warn_of_foreign([self.result], [self.out], self.contents)
-        self.draft.record(result=[*file_key(self.result)])
+        self.draft.record(result=[*identify_file(self.result)])
         take_name(self.result, self.out)
         self.discard()
 
@@ -211,7 +200,7 @@ class WorkFolder:
 
 
 def get_partial_folder(out: Path) -> Path:
-    return out.with_name(short_name(f"{out.name}.partial", ".partial"))
+    return out.with_name(shorten_name(f"{out.name}.partial", ".partial"))
 
 
 @contextmanager
@@ -246,7 +235,7 @@ def open_work_folder(
         raise DataError(f"{out}: cannot be made, {existing} is a file")
     with hold_draft(folder, out, purpose) as draft:
         work = WorkFolder(out, draft, room, names)
-        if os.path.lexists(out) and read_marker(folder).get("result") == [*file_key(out)]:
+        if os.path.lexists(out) and read_marker(folder).get("result") == [*identify_file(out)]:
             work.discard()  # what a process left that was killed when it had just finished
         refuse_existing(out)
         try:
@@ -271,7 +260,7 @@ def check_output_is_free(out: Path) -> None:
         refuse_existing(out.resolve())
     folder = get_partial_folder(out)
     refuse_foreign(folder)
-    if identity_of(folder) is None:
+    if read_identity(folder) is None:
         refuse_existing(out)
 
 
@@ -292,18 +281,18 @@ def explain_disk_error(error: BaseException, cause: OSError | None, work: WorkFo
         )
     if isinstance(error, OSError | RasterioError):  # rasterio's tell why in words only
         reason = cause or error
-        why = " ".join(str(reason.strerror if isinstance(reason, OSError) and is_of_the_disk(reason) else reason).split())[:300]
+        why = " ".join(str(reason.strerror if isinstance(reason, OSError) and is_disk_error(reason) else reason).split())[:300]
         why += f"; {ADVICE[cause.errno]}" if cause is not None and cause.errno in ADVICE else ""
-        needs = f"up to {size(work.room)} needed, {format_free_space(place)} free"
+        needs = f"up to {format_size(work.room)} needed, {format_free_space(place)} free"
         after = "; the same command resumes from there" if left else ""
         return f"{work.out}: may not be written or its disk fails ({why}; {needs}). {kept}{after}"
     return ""
 
 
 def format_disk_full(out: Path, room: int, free: str, after: str) -> str:
-    return f"{out}: the disk is full; up to {size(room)} are needed and {free} are free. {after}"
+    return f"{out}: the disk is full; up to {format_size(room)} are needed and {free} are free. {after}"
 
 
 def format_free_space(place: Path) -> str:
-    found = free_at(place)
-    return "an unknown amount" if found is None else size(found)
+    found = measure_free_space(place)
+    return "an unknown amount" if found is None else format_size(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forestgaps_core.errors import DataError
-from forestgaps_core.files.bounded_reading import read_json
+from forestgaps_core.files.safe_opening import read_json
 
 WORK_NAME = "work.json"
 

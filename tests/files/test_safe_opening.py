@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.files.bounded_reading import (
+from forestgaps_core.files.safe_opening import (
     UnreadableError,
     open_regular_file,
     parse_json,
@@ -98,7 +98,7 @@ def test_json_that_cannot_be_read_is_one_kind_of_error(text):
 
 # Where else a file is opened: paths of the system, of the package itself, or written here.
 KNOWN = {
-    "forestgaps_core/files/bounded_reading.py",
+    "forestgaps_core/files/safe_opening.py",
     "forestgaps_core/runtime/environment.py",  # /proc
     "forestgaps_core/runtime/memory.py",  # /proc
     "forestgaps_core/cli/scaffold.py",  # its own templates
@@ -110,6 +110,7 @@ KNOWN = {
     "forestgaps_rasters/work/disk_space.py",
     "forestgaps_geo/bands/value_band.py",  # what GDAL has just written
 }
+LIBRARIES = ("rasterio", "os", "self", "runs", "source", "self.source")  # whose `open` opens no file by itself
 
 
 def test_files_are_read_through_the_bounded_functions():
@@ -120,7 +121,7 @@ def test_files_are_read_through_the_bounded_functions():
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            library = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in ("rasterio", "os", "self", "runs")
+            library = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in LIBRARIES
             reading = name in ("read_text", "read_bytes") and isinstance(node.func, ast.Attribute)
             reading |= name == "open" and not library and bool({"r", "rb", "rt"} & set(modes) or not (node.args or node.keywords))
             if reading:
@@ -132,7 +133,7 @@ def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
     """A machine with less memory than the limit reads it too: the limit is not reserved."""
     (tmp_path / "weights").write_bytes(b"small")
     code = (
-        "import resource, sys\nfrom forestgaps_core.files.bounded_reading import read_bytes\n"
+        "import resource, sys\nfrom forestgaps_core.files.safe_opening import read_bytes\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n"
         "print(read_bytes(sys.argv[1], 2**33))"

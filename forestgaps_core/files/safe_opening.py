@@ -1,7 +1,19 @@
-"""Read untrusted files: regular files only, and at most a given number of bytes.
+"""Decide whether a file is safe to open: regular files only, and at most a given number of bytes.
 
-A file of a run folder may be replaced by a link to a device that never ends, by a pipe that nobody writes to, by a folder, or by
-a file of terabytes. Every file that is read whole is read through this module.
+A file from elsewhere may be a device that never ends, a pipe that nobody writes to, a folder, or terabytes long. Every file that is
+read whole is read through this module: regular files only, and at most a given number of bytes. What is in a file is then checked
+by the function that reads its format:
+
+    text, run files     `read_text`, at most `MAX_TEXT_BYTES`
+    JSON                `read_json`, `parse_json`: no deeper than Python's parser goes
+    tensors             `forestgaps_core.files.tensor_file.read_tensors`: layout and checksum of a safetensors file
+    checkpoints         `forestgaps_core.files.checkpoint.load_checkpoint`: tensors, then the tree of values (`state_tree`)
+    model folders       `forestgaps_core.inference.model_folder.read_network_state`
+    exported networks   `forestgaps_core.inference.engines`: a program only by an engine that the user names
+    rasters             `forestgaps_geo.files.opening.open_raster`
+    prepared folders    `forestgaps_rasters.prepared`: index and arrays
+    Python files        `forestgaps_core.plugins.local_files.import_file`: only those given with `-p`
+    pickles             none. Processes of one command send them to each other (`plugins.local_files`); no file is one.
 """
 
 from __future__ import annotations
@@ -69,7 +81,7 @@ def refuse_special(about: os.stat_result, path: Path | str) -> None:
         raise UnreadableError("is a device, a pipe or a socket, not a regular file", path)
 
 
-def kind_of(path: Path | str) -> str:
+def describe_kind(path: Path | str) -> str:
     """Return what has this name, with its article, such as "a folder", "a named pipe", "a link to a device"."""
     try:
         kind = KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "a special file")
