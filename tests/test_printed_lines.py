@@ -219,9 +219,9 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
 }
 MORE = {  # tests of their own below
     "forestgaps_export.commands:export",
-    "forestgaps_export.folders:card",
+    "forestgaps_export.folders:make_card",
     "forestgaps_quantization.commands:quantize",
-    "forestgaps_quantization.folders:card",
+    "forestgaps_quantization.folders:make_card",
 }
 EXPORTING = {"forestgaps_core.inference.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
 NOT_EXECUTED = {"forestgaps_rasters.training.crops:tile"}  # after damage to a layer of a prepared folder

@@ -218,7 +218,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def format_command(arguments: Sequence[str]) -> str:
+def format_retrain_command(arguments: Sequence[str]) -> str:
     """Return the command line for the model card: with its options, without folders of this machine."""
     words = ["python", "-m", "forestgaps_pretrained.retrain", "--westport", "FOLDER", "--out", "FOLDER"]
     split = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes=tuple(given.set),
     )
     try:
-        retrain(plan, out, trained=given.trained, calibrate=not given.no_calibration, command=format_command(arguments))
+        retrain(plan, out, trained=given.trained, calibrate=not given.no_calibration, command=format_retrain_command(arguments))
     except ForestgapsError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from forestgaps_core import load_predictor
-from forestgaps_pretrained.retrain import format_command
+from forestgaps_pretrained.retrain import format_retrain_command
 
 NEEDED = ("rasterio", "scipy", "forestgaps_landscapes", "forestgaps_rasters", "forestgaps_losses", "forestgaps_metrics")
 needs_all = pytest.mark.skipif(
@@ -105,9 +105,9 @@ def test_format_command_keeps_settings_and_omits_folders() -> None:
         "--trained",
         "run",
     ]
-    assert format_command(said) == (
+    assert format_retrain_command(said) == (
         "python -m forestgaps_pretrained.retrain --westport FOLDER --out FOLDER --landscapes 60 --set training.epochs=3"
     )
-    assert format_command(["--run-file=/home/me/mine.toml", "--no-calibration"]).endswith(
+    assert format_retrain_command(["--run-file=/home/me/mine.toml", "--no-calibration"]).endswith(
         "FOLDER --run-file mine.toml --no-calibration"
     )
