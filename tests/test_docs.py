@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import re
@@ -127,6 +128,30 @@ def test_every_setting_of_every_component_has_help():
             for component in offers:
                 for row in list_settings(component.load()):
                     assert row["help"].endswith((".", ".)")), f"{component.place}.{row['name']}: {row['help']!r} is no sentence"
+
+
+@functools.cache
+def options_of_commands() -> dict[str, set[str]]:
+    found = importlib.import_module("generate_commands").find_commands()
+    return {
+        name: {opt for one in built.params for opt in (*one.opts, *one.secondary_opts)} | {"--help"} for name, (built, *_) in found
+    }
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "decisions" not in page.parts], ids=named)
+def test_commands_of_a_page_have_these_options(generator, page):
+    commands = options_of_commands()
+    text = page.read_text(encoding="utf-8")
+    lines = [line for language in ("bash", "text", "console") for _, block in blocks(page, language) for line in block.splitlines()]
+    for line in [*lines, *re.findall(r"`(forestgaps [^`]+)`", BLOCK.sub("", text))]:
+        words = line.partition("  #")[0].strip().removeprefix("$ ").split()
+        if words[:1] != ["forestgaps"]:
+            continue
+        words = [word for place, word in enumerate(words[1:], 1) if word != "-p" and words[place - 1] != "-p"]
+        name = next((name for name in (" ".join(words[:2]), " ".join(words[:1])) if name in commands), None)
+        if name:
+            used = {word.partition("=")[0].rstrip(".,;)") for word in words if word.startswith("--")}
+            assert used <= commands[name], line
 
 
 def test_the_guide_to_the_code_names_files_that_exist():
