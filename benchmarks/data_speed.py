@@ -28,7 +28,8 @@ import torch
 from interleaved import Comparison, interleaved, record, save, spread, surroundings
 from torch import Tensor, nn
 
-from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, TileLoader, Trainer
+from forestgaps_augmentations import CanopyMix, CanopyStretch, FlipRotate, Hills, Tilt
+from forestgaps_core import BatchMaker, Environment, Thresholds, TileLoader, Trainer
 from forestgaps_losses.bce import Bce
 from forestgaps_models import GroundUNet
 from forestgaps_normalization.batch import BatchNormConfig
@@ -101,7 +102,9 @@ def free_loss(logits: Tensor, batch: object) -> Tensor:
 
 
 def trainer_of(model: nn.Module, loss: Any) -> Trainer:
-    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentation=Augmentation(relief_m=12, stretch=1.5, swap=0.2))
+    terrain = [config.build(resolution_m=1.0) for config in (Tilt(), Hills(relief_m=12))]
+    augmentations = [CanopyStretch(factor=1.5).build(), CanopyMix(swap=0.2).build(), FlipRotate().build(), *terrain]
+    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentations=augmentations)
     return Trainer(
         model=model,
         loss=loss,

@@ -49,7 +49,8 @@ try:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    from forestgaps_core import Augmentation, BatchMaker, Environment, Thresholds, Tile, TileLoader, Tiles, Trainer
+    from forestgaps_augmentations import CanopyMix, CanopyStretch, FlipRotate, Hills, Tilt
+    from forestgaps_core import BatchMaker, Environment, Thresholds, Tile, TileLoader, Tiles, Trainer
     from forestgaps_core.training.optimizer_step import clip_gradients
     from forestgaps_losses.bce import Bce
     from forestgaps_models import GroundUNet, HeightUNet
@@ -59,7 +60,10 @@ except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is missing: this benchmark needs torch 2.11 or newer, attrs, pluggy and numpy")
 
 LEVELS = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # those of the recipe, as is all below
-AUGMENTATION = Augmentation(turns=True, offset_m=100.0, tilt=0.5, relief_m=12.0, stretch=1.5, swap=0.2)
+AUGMENTATIONS = [
+    *(CanopyStretch(factor=1.5).build(), CanopyMix(swap=0.2).build(), FlipRotate().build()),
+    *(Tilt(slope=0.5).build(resolution_m=1.0), Hills(relief_m=12.0).build(resolution_m=1.0)),
+]
 THRESHOLDS = Thresholds(values=LEVELS, drawn=4)
 NETWORKS = {"ground_unet": GroundUNet(), "height_unet": HeightUNet()}
 SETTINGS = {  # precision, compiled, as a graph
@@ -196,7 +200,7 @@ def trainer_of(name: str, precision: str, device: torch.device, *, compiled: boo
         model=model,
         loss=loss,
         optimizer=AdamW(learning_rate=2e-3).build([model]),
-        train_batch=BatchMaker(thresholds=THRESHOLDS, augmentation=AUGMENTATION),
+        train_batch=BatchMaker(thresholds=THRESHOLDS, augmentations=AUGMENTATIONS),
         evaluation_batch=BatchMaker(thresholds=Thresholds(values=LEVELS)),
         environment=Environment(device=device.type, precision=precision, compile=compiled),
     )

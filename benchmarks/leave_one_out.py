@@ -32,7 +32,10 @@ GROUPS = (
     ("us_hawaii_dryforest", "fr_lidarhd_alsace", "br_eucalypt_native"),
 )
 SIMULATED = tuple(f"simulated_{forest}" for forest in ("rainforest", "broadleaf", "conifer", "open", "plantation"))
-PLAIN = ("augmentation.tilt=0.1", "augmentation.relief_m=0", "augmentation.stretch=1", "augmentation.swap=0")
+PLAIN = (
+    *("augmentations.tilt.slope=0.1", "augmentations.hills.relief_m=0"),
+    *("augmentations.canopy.factor=1", "augmentations.other_canopy.swap=0"),
+)
 # At full size a network costs several times as much for a tile: smaller tiles, so that all variants take about the same time.
 FULL_SIZE = ("data.tile_size=128", "training.epochs=4")
 FILTERS_SHOWN = 'model.view.channels=["relief","tophats","ground"]'

@@ -13,7 +13,7 @@ from forestgaps_core.lazy_exports import lazy_exports
 from forestgaps_core.version import __version__
 
 _PUBLIC = {
-    "Augmentation": "config.augmentation",
+    "Augmentation": "components",
     "Batch": "components",
     "BatchMaker": "data.batch_maker",
     "CheckpointError": "errors",
@@ -51,6 +51,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from forestgaps_core.components import Augmentation as Augmentation
     from forestgaps_core.components import Batch as Batch
     from forestgaps_core.components import Data as Data
     from forestgaps_core.components import Executor as Executor
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Source as Source
     from forestgaps_core.components import Tile as Tile
     from forestgaps_core.components import Tiles as Tiles
-    from forestgaps_core.config.augmentation import Augmentation as Augmentation
     from forestgaps_core.config.run_file import Config as Config
     from forestgaps_core.config.run_file import load_config as load_config
     from forestgaps_core.config.thresholds import Thresholds as Thresholds

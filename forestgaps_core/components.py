@@ -135,6 +135,20 @@ class Scheduler(Protocol):
     def __call__(self, step: int) -> float: ...
 
 
+class Augmentation(Protocol):
+    """A random change of training tiles that keeps what their gaps are, on the device of the tiles.
+
+    Returns new `Tiles` of the same shapes and types, and leaves those given as they are. Everything random is a function of
+    `tiles.draw` (`forestgaps_core.runtime.rng.uniform`), so that batch size, labels and other augmentations change nothing.
+    DSM and height agree: where the canopy changes, both change by the same. Invalid pixels stay invalid and influence nothing.
+
+    Its config may declare as class attributes what it does: `changes`, some of "place" (pixels move), "ground" and "canopy"
+    (by default the last two), and `mixes_samples = True` where the result of a sample depends on other samples of the batch.
+    """
+
+    def __call__(self, tiles: Tiles) -> Tiles: ...
+
+
 class NormFactory(Protocol):
     """Makes the normalization layer for so many channels."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import Batch, Tile
+from forestgaps_core.components import Augmentation, Batch, Tile, Tiles
 from forestgaps_core.errors import ForestgapsError, PluginError
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.runtime.environment import TorchState, read_torch_settings, restore_torch_settings
@@ -90,6 +90,34 @@ class LayerFactory:
         if attribute.startswith("__"):  # what copying asks of an object that has nothing yet
             raise AttributeError(attribute)
         return getattr(self.factory, attribute)
+
+
+class CheckedAugmentation:
+    """An augmentation of a run: its errors name it, and so does what it returns if it is something else."""
+
+    def __init__(self, augmentation: Augmentation, name: Name) -> None:
+        self.augmentation, self.errors = augmentation, NamedErrors(name)
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        with self.errors:
+            changed = self.augmentation(tiles)
+        check_tiles(changed, tiles, self.errors.name)
+        return changed
+
+
+def check_tiles(changed: object, tiles: Tiles, name: Name) -> None:
+    """Require `Tiles` of the same samples, shapes and types.
+
+    Raises:
+        PluginError: With what was found and what was expected.
+    """
+    if not isinstance(changed, Tiles):
+        raise PluginError(f"{name()} returned a {type(changed).__name__}, expected Tiles")
+    for place in ("dsm", "height", "valid", "index", "draw"):
+        found, expected = getattr(changed, place), getattr(tiles, place)
+        if not isinstance(found, Tensor) or (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            words = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise PluginError(f"{name()} returned {place} as {words}, expected {expected.dtype} {tuple(expected.shape)}")
 
 
 def check_data(data: Any, name: Name) -> None:

@@ -34,6 +34,10 @@ class PluginHooks:
     """
 
     @hookspec
+    def forestgaps_augmentations(self) -> Mapping[str, str]:
+        """Augmentations of training tiles by name; `[augmentations.LABEL]` of a run file."""
+
+    @hookspec
     def forestgaps_losses(self) -> Mapping[str, str]:
         """Losses by name; `[loss]` of a run file."""
 

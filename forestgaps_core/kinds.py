@@ -37,6 +37,13 @@ KINDS: Mapping[str, Kind] = {
         "a `Data`",
         {"seed": "the run's seed"},
     ),
+    "augmentations": Kind(
+        "forestgaps_augmentations",
+        "an `Augmentation`, called with `Tiles`, that returns `Tiles`",
+        {"resolution_m": "pixel size of the training data, meters"},
+        several=True,
+        default={"flips": {"name": "forestgaps-augmentations:flip_rotate"}, "tilt": {"name": "forestgaps-augmentations:tilt"}},
+    ),
     "model": Kind(
         "forestgaps_models",
         "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",

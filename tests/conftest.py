@@ -52,7 +52,7 @@ threads = 1
 """
 
 
-DEFAULTS = ("forestgaps-optimizers",)  # offer what a run file uses without naming it
+DEFAULTS = ("forestgaps-augmentations", "forestgaps-optimizers")  # offer what a run file uses without naming it
 
 
 def default_plugins(*files: Path) -> Plugins:

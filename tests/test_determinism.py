@@ -39,10 +39,16 @@ samples_per_epoch = 4
 values = [2, 5, 10]
 drawn = 2
 
-[augmentation]
-turns = true
-tilt = 0.1
-exchange = 0.5
+[augmentations.mix]
+name = "canopy_mix"
+swap = 0
+cutmix = 0.5
+
+[augmentations.flips]
+name = "flip_rotate"
+
+[augmentations.tilt]
+name = "tilt"
 
 [model]
 name = "unet"
@@ -82,8 +88,8 @@ SETTINGS = {
     "two workers, accumulation, bf16": ["environment.workers=2", "training.accumulate=2", "environment.precision=bf16"],
     "dropout": ["model.dropout=0.3", "model.drop_path=0.3"],
     "all augmentation": [
-        *("augmentation.offset_m=100", "augmentation.stretch=1.5", "augmentation.relief_m=5"),
-        *("augmentation.blend=0.5", "augmentation.swap=0.5"),
+        *("augmentations.stretch.name=canopy_stretch", "augmentations.hills.name=hills", "augmentations.hills.relief_m=5"),
+        *("augmentations.mix.mixup=0.5", "augmentations.mix.swap=0.5"),
     ],
     "balanced sampling": ["data.sampling.balance=gaps"],
     "averaged weights": ["callbacks.it.name=ema_weights"],

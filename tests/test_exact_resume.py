@@ -30,15 +30,25 @@ samples_per_epoch = 14
 values = [2, 5, 10]
 drawn = 2
 
-[augmentation]
-turns = true
-offset_m = 100
-tilt = 0.1
-stretch = 1.3
-relief_m = 3
-exchange = 0.3
-blend = 0.3
+[augmentations.stretch]
+name = "canopy_stretch"
+factor = 1.3
+
+[augmentations.mix]
+name = "canopy_mix"
 swap = 0.2
+cutmix = 0.3
+mixup = 0.3
+
+[augmentations.flips]
+name = "flip_rotate"
+
+[augmentations.tilt]
+name = "tilt"
+
+[augmentations.hills]
+name = "hills"
+relief_m = 3
 
 [model]
 name = "unet"

@@ -17,7 +17,6 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
-from forestgaps_core.config.augmentation import Augmentation
 from forestgaps_core.config.converter import (
     WHOLE,
     format_key,
@@ -76,7 +75,6 @@ class Training:
 
 SETTINGS: Mapping[str, type] = {
     "thresholds": Thresholds,
-    "augmentation": Augmentation,
     "training": Training,
     "environment": Environment,
 }
@@ -92,9 +90,15 @@ LONGEST_NAME = 200  # characters of a component's, with its distribution
 LABEL = re.compile(r"\w[\w-]{0,47}")
 
 SECTIONS = (
-    "data", "thresholds", "augmentation", "model", "normalization", "loss", "optimizer", "scheduler", "training", "metrics",
+    "data", "thresholds", "augmentations", "model", "normalization", "loss", "optimizer", "scheduler", "training", "metrics",
     "callbacks", "environment",
 )  # fmt: skip
+REPLACED = {
+    "augmentation": "write a table [augmentations.LABEL] for each change, in the order in which they are applied: "
+    'name = "canopy_stretch" (factor, was stretch), "canopy_mix" (swap; cutmix, was exchange; mixup, was blend), '
+    '"flip_rotate" (was turns), "tilt" (slope, was tilt; offset_m), "hills" (relief_m). For none, write [augmentations] without '
+    "entries"
+}
 
 
 @frozen(kw_only=True)
@@ -115,7 +119,7 @@ class Config:
     metrics: Mapping[str, Any] = field(factory=dict)
     callbacks: Mapping[str, Any] = field(factory=dict)
     thresholds: Thresholds = field(factory=Thresholds)
-    augmentation: Augmentation = field(factory=Augmentation)
+    augmentations: Mapping[str, Any] = field(factory=dict)
     training: Training = field(factory=Training)
     environment: Environment = field(factory=Environment)
     names: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
@@ -227,7 +231,8 @@ def read_config(
     fields: dict[str, Any] = {}
     for key in table:
         if key not in SECTIONS:
-            reader.problems.append(f"{format_key(key)}: unknown table{nearest(key, SECTIONS)}; there is: {', '.join(SECTIONS)}")
+            known = f"there is: {', '.join(SECTIONS)}"
+            reader.problems.append(f"{format_key(key)}: unknown table{nearest(key, SECTIONS)}; {REPLACED.get(key, known)}")
     for section in SECTIONS:
         if section in table:
             fields[section] = reader.read_section(section, table[section])
@@ -361,9 +366,14 @@ def apply_overrides(table: Mapping[str, Any], overrides: Iterable[str]) -> dict[
     changed: dict[str, Any] = copy_tables(table)
     problems = []
     parsed = [override.partition("=") for override in overrides]
-    # Names first, whatever the order on the command line: they empty their tables.
-    for key, equals, text in sorted(parsed, key=lambda part: not part[0].strip().endswith(".name")):
+    # Whole tables first, then names, whatever the order on the command line: they empty their tables.
+    for key, equals, text in sorted(parsed, key=lambda part: ("." in part[0], not part[0].strip().endswith(".name"))):
         *path, last = key.strip().split(".")
+        if (
+            equals and not path and isinstance(value := parse_override(text.strip()), dict)
+        ):  # a whole table, such as augmentations={}
+            changed[last] = value
+            continue
         if not equals or not path or not all((*path, last)) or len(path) > DEEPEST:
             problems.append(f"{format_value(key + equals + text)}: write table.key=value, such as loss.gamma=1.5")
             continue

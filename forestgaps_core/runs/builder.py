@@ -17,7 +17,7 @@ from forestgaps_core.components import Data, Source
 from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.run_file import Config, find_components, is_same_component, make_table
 from forestgaps_core.config.thresholds import Thresholds
-from forestgaps_core.contracts import LayerFactory, NamedErrors, check_built
+from forestgaps_core.contracts import CheckedAugmentation, LayerFactory, NamedErrors, check_built
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError
@@ -82,7 +82,6 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
             "normalization": lambda: find_normalization(config),
         },
     ).to(device)
-    maker = partial(BatchMaker, resolution_m=data.resolution_m)
     parts: dict[str, Any] = {}
     if training:
         share = partial(measure_gap_fraction, data.train, levels)
@@ -116,8 +115,8 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
             label: partial(build_component, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
             for label, chosen in config.metrics.items()
         },
-        train_batch=maker(thresholds=config.thresholds, augmentation=config.augmentation),
-        evaluation_batch=maker(thresholds=Thresholds(values=levels)),
+        train_batch=BatchMaker(thresholds=config.thresholds, augmentations=build_augmentations(config, data) if training else ()),
+        evaluation_batch=BatchMaker(thresholds=Thresholds(values=levels)),
         environment=config.environment,
         accumulate=length.accumulate,
         max_gradient_norm=length.max_gradient_norm,
@@ -151,6 +150,16 @@ def find_normalization(config: Config) -> Any:
         raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
     factory = build_component("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
     return LayerFactory(factory, partial(describe_class, "normalization", config.normalization))
+
+
+def build_augmentations(config: Config, data: Data) -> list[CheckedAugmentation]:
+    return [
+        CheckedAugmentation(
+            build_component("augmentations", chosen, {"resolution_m": lambda: data.resolution_m}),
+            partial(describe_class, f"augmentations.{label}", chosen),
+        )
+        for label, chosen in config.augmentations.items()
+    ]
 
 
 def build_optimizer(config: Config, modules: list[nn.Module]) -> Any:

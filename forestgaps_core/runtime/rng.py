@@ -60,7 +60,7 @@ def mix_word(word: int) -> int:
 def uniform(draw: Tensor, stream: str, count: int) -> Tensor:
     """`count` numbers in [0, 1) from each draw: (B,) int64 to (B, count) float64.
 
-    `stream` names what they are for; different names give independent numbers.
+    `stream` names what they are for; names that differ in their first 8 bytes give independent numbers.
     """
     name = int.from_bytes(stream.encode()[:8].ljust(8, b"\0"), "little")
     base = mix(draw ^ to_signed(name))

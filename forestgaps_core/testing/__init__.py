@@ -1,5 +1,7 @@
 """Conformance checks and example data for the tests of any plugin."""
 
+from forestgaps_core.testing.augmentation_conformance import check_augmentation as check_augmentation
+from forestgaps_core.testing.augmentation_conformance import example_tiles as example_tiles
 from forestgaps_core.testing.checks import CHECKS as CHECKS
 from forestgaps_core.testing.conformance import THRESHOLDS as THRESHOLDS
 from forestgaps_core.testing.conformance import build_component as build_component

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from forestgaps_core.testing import conformance
+from forestgaps_core.testing.augmentation_conformance import check_augmentation
 from forestgaps_core.testing.optimizer_conformance import check_optimizer
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "augmentations": check_augmentation,
     "loss": conformance.check_loss,
     "metrics": conformance.check_metric,
     "optimizer": check_optimizer,

@@ -49,7 +49,9 @@ def run(command, packages, **settings):
 
 def test_every_kind_can_be_begun():
     assert set(SINGULAR.values()) == set(EXAMPLES) == set(KINDS)
-    assert sorted(SINGULAR) == ["callback", "data", "loss", "metric", "model", "normalization", "optimizer", "scheduler"]
+    assert sorted(SINGULAR) == [
+        "augmentation", "callback", "data", "loss", "metric", "model", "normalization", "optimizer", "scheduler",
+    ]  # fmt: skip
 
 
 def test_the_tests_of_every_package_pass_at_once_and_without_a_warning(packages):
@@ -192,7 +194,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
         ("tests", "loss", None, "such as 'forestgaps-tests'"),
         ("json", "loss", None, "'json' is installed already"),
         ("forestgaps-core", "loss", None, "'forestgaps_core' is installed already"),
-        ("canopy-extras", "metrics", None, r"no kind 'metrics' \(did you mean 'metric'\?\); there is: data, model"),
+        ("canopy-extras", "metrics", None, r"no kind 'metrics' \(did you mean 'metric'\?\); there is: data, augmentation"),
         ("canopy-extras", "loss", "Squared", "--component: found 'Squared'"),
         ("canopy-extras", "loss", "squared-2", "--component: found 'squared-2'"),
         ("canopy-extras", "loss", "class", "--component: found 'class'"),

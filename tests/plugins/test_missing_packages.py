@@ -113,7 +113,27 @@ def test_a_default_whose_package_is_not_installed_names_the_package(run_file):
     ) in error.value.problems
 
 
-def test_the_default_is_in_the_resolved_run_file(run_file, plugins):
-    table = make_table(load_config(run_file, plugins=plugins), plugins)
+def test_the_defaults_are_in_the_resolved_run_file(run_file, plugins):
+    config = load_config(run_file, plugins=plugins)
+    table = make_table(config, plugins)
     assert table["optimizer"]["name"] == "forestgaps-optimizers:adamw"
     assert table["optimizer"]["learning_rate"] == 1e-3
+    assert table["augmentations"] == {
+        "flips": {"name": "forestgaps-augmentations:flip_rotate"},
+        "tilt": {"name": "forestgaps-augmentations:tilt", "slope": 0.1, "offset_m": 100.0},
+    }
+    assert read_config(table, plugins) == config
+
+
+def test_no_augmentation_is_an_empty_table(run_file, plugins):
+    empty = load_config(run_file, plugins=plugins, overrides=["augmentations={}"])
+    assert empty.augmentations == {}
+    assert make_table(empty, plugins)["augmentations"] == {}
+    run_file.write_text(run_file.read_text() + "\n[augmentations]\n")
+    assert load_config(run_file, plugins=plugins) == empty
+
+
+def test_the_table_of_earlier_files_is_refused_with_what_to_write(run_file, plugins):
+    run_file.write_text(run_file.read_text() + "\n[augmentation]\ntilt = 0.3\n")
+    with pytest.raises(ConfigError, match=r"augmentation: unknown table .*write a table \[augmentations.LABEL\] .*slope, was tilt"):
+        load_config(run_file, plugins=plugins)

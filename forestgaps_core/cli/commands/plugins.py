@@ -114,7 +114,9 @@ def find_plugin(name: str) -> Plugin:
 @plugins_app.command("new")
 def new_plugin(
     name: Annotated[str, typer.Argument(help="Name of the distribution to make, such as forestgaps-squared.")],
-    kind: Annotated[str, typer.Option(help="loss, metric, optimizer, scheduler, normalization, callback, model or data.")],
+    kind: Annotated[
+        str, typer.Option(help="augmentation, callback, data, loss, metric, model, normalization, optimizer or scheduler.")
+    ],
     component: Annotated[
         str | None, typer.Option(help="Its component's name in run files; by default NAME without forestgaps-.")
     ] = None,

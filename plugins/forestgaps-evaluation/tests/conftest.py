@@ -29,6 +29,8 @@ name = "binary"
 name = "descent"
 learning_rate = 0.05
 
+[augmentations]
+
 [training]
 epochs = 2
 batch_size = 3

@@ -197,17 +197,17 @@ def count_split(
     """
     levels = tuple(sorted({float(threshold) for threshold in thresholds}))
     try:
-        maker = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=trained.data.resolution_m)
+        maker = BatchMaker(thresholds=Thresholds(values=levels))
     except ValueError as error:
         raise ConfigError(f"thresholds {format_thresholds(levels)}: {error}", "evaluate") from error
-    loader = trained.loader(split)
+    loader, resolution_m = trained.loader(split), trained.data.resolution_m
     found: dict[str, list[Tensor]] = {}
     classes = torch.zeros((len(levels), counting.PROBABILITY_CLASSES, 3), dtype=torch.int64, device=trained.predictor.device)
     shape, tile_px = (0, 0), (0, 0)
     with torch.inference_mode():
         for tiles in move_to_device(progress(loader), trained.predictor.device):
             tile_px = (tiles.dsm.shape[-2], tiles.dsm.shape[-1])
-            shape = counting.choose_cell_grid(*tile_px, CELL_M / maker.resolution_m)
+            shape = counting.choose_cell_grid(*tile_px, CELL_M / resolution_m)
             batch = maker(tiles)
             probability = trained.logits(batch, levels).sigmoid()
             classes += counting.count_by_probability(probability, batch)
@@ -215,7 +215,7 @@ def count_split(
             seen = {
                 "index": tiles.index,
                 "counts": counting.count_confusion(probability, batch),
-                "slope_deg": slope_deg(tiles.dsm - tiles.height, tiles.valid, maker.resolution_m),
+                "slope_deg": slope_deg(tiles.dsm - tiles.height, tiles.valid, resolution_m),
                 "canopy": counting.count_canopy(batch),
                 "cell_pixels": known,
                 "cells": gaps,
@@ -236,7 +236,7 @@ def count_split(
         checkpoint=str(trained.checkpoint),
         split=split,
         seed=trained.seed,
-        resolution_m=float(maker.resolution_m),
+        resolution_m=float(resolution_m),
         tile_px=tile_px,
         trained=trained.predictor.thresholds,
         thresholds=np.array(levels),
@@ -248,7 +248,7 @@ def count_split(
         canopy_cover=np.divide(arrays["canopy"], pixels, out=np.full(len(pixels), np.nan), where=pixels > 0),
         reliability=compute_reliability(histogram),
         curve=compute_curve(histogram),
-        cell_m=(high * maker.resolution_m, wide * maker.resolution_m),
+        cell_m=(high * resolution_m, wide * resolution_m),
         cell_pixels=arrays["cell_pixels"],
         cells=arrays["cells"],
         height_errors=convert_height_errors(arrays["heights"]) if "heights" in arrays else None,

@@ -89,7 +89,7 @@ def make_example(trained: TrainedNetwork, tile_counts: TileCounts, n: int, why: 
     index = int(tile_counts.index[n])
     draw = int(random_numbers(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
     tiles = SourceDataset(trained.source(tile_counts.split))[index, draw].to(trained.predictor.device)
-    batch = BatchMaker(thresholds=Thresholds(values=levels), resolution_m=tile_counts.resolution_m)(tiles)
+    batch = BatchMaker(thresholds=Thresholds(values=levels))(tiles)
     predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()
     target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
     dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)

@@ -149,7 +149,7 @@ def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
 def list_hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Tables of the run file that shaped the weights; paths stay out."""
     kept = {
-        name: config.get(name) for name in ("model", "normalization", "loss", "optimizer", "scheduler", "training", "augmentation")
+        name: config.get(name) for name in ("model", "normalization", "loss", "optimizer", "scheduler", "training", "augmentations")
     }
     return {name: value for name, value in kept.items() if value}
 

@@ -18,7 +18,7 @@ def test_a_checkpoint_file_brings_its_data(run, plugins):
 
 
 def test_logits_are_those_of_the_map(trained):
-    batch = BatchMaker(thresholds=Thresholds(values=(2.0, 5.0)), resolution_m=5.0)(next(iter(trained.loader("test"))))
+    batch = BatchMaker(thresholds=Thresholds(values=(2.0, 5.0)))(next(iter(trained.loader("test"))))
     mapped = trained.predictor(batch.dsm, batch.valid, (2.0, 5.0))
     assert torch.allclose(trained.logits(batch, (2.0, 5.0)).sigmoid(), mapped, atol=1e-6)
     assert torch.equal(trained.logits(batch, (2.0, 5.0)) > 0, mapped > 0.5)

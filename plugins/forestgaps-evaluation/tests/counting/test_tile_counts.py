@@ -71,7 +71,7 @@ def test_it_counts_what_the_metrics_of_the_core_count(trained):
     segmentation = pytest.importorskip("forestgaps_metrics.segmentation")
     calibration = pytest.importorskip("forestgaps_metrics.calibration")
     metric, trust = segmentation.SegmentationMetrics(), calibration.Calibration(bins=20)
-    maker = BatchMaker(thresholds=Thresholds(values=LEVELS), resolution_m=5.0)
+    maker = BatchMaker(thresholds=Thresholds(values=LEVELS))
     for tiles in trained.loader("test"):
         batch = maker(tiles)
         with torch.inference_mode():
