@@ -70,7 +70,8 @@ def describe_range(limits: str) -> str:
     limits = re.sub(r"1000000(\.0)?\b", "10⁶", limits).removeprefix(", ").replace(", < inf", "")
     if closed := re.fullmatch(r">= ([^,]+), <= ([^,]+)", limits):
         return f"{closed[1]} to {closed[2]}"
-    return limits.replace(">=", "≥").replace("<=", "≤").replace("<", "&lt;")
+    signs = {">= ": "≥&nbsp;", "<= ": "≤&nbsp;", "> ": ">&nbsp;", "< ": "&lt;&nbsp;"}
+    return re.sub("|".join(signs), lambda sign: signs[sign[0]], limits)
 
 
 def find_unit(row: Mapping[str, str], hint: Any) -> str:
