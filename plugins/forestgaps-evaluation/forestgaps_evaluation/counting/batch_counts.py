@@ -1,4 +1,4 @@
-"""What is counted of a batch, in whole numbers and on its device, so that a pass waits for the device once."""
+"""Counts of a batch, as whole numbers on its device, so that a pass synchronizes with the device once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from forestgaps_core.components import Batch
 
 PROBABILITY_CLASSES = 100  # equal parts of probability
-PROBABILITY_UNIT = 2**20  # parts of 1: float64 holds sums over 8.6e9 pixels of a class to the last digit
+PROBABILITY_UNIT = 2**20  # parts of 1; float64 is exact for sums over 8.6e9 pixels of a class
 HEIGHT_UNIT = 1000  # millimeters
-CANOPY_M = 2.0  # canopy cover is the fraction of ground under something at least so tall
+CANOPY_M = 2.0  # canopy cover is the fraction of ground under canopy of at least this height
 
 
 def count_confusion(probability: Tensor, batch: Batch) -> Tensor:
-    """(B, K, 4) int64: valid pixels of each tile that are tp, fp, fn, tn, gap being positive; predicted above one half."""
+    """Return valid pixels of each tile that are tp, fp, fn, tn, (B, K, 4) int64. Predicted gap is above 0.5."""
     predicted, observed = probability > 0.5, batch.target > 0.5
     sides = (predicted & observed, predicted & ~observed, ~predicted & observed, ~predicted & ~observed)
     return torch.stack([(side & batch.valid).sum((2, 3)) for side in sides], dim=2)
@@ -35,19 +35,19 @@ def count_by_probability(probability: Tensor, batch: Batch) -> Tensor:
     gap = (batch.target > 0.5).long()
     planes = []
     for values in (1 - gap, gap, amount):
-        # A row for each plane of each tile: unlike bincount, this does not wait for the device to tell the largest class.
+        # One row per channel and tile. Unlike bincount, this does not synchronize with the device.
         rows = torch.zeros((*place.shape[:2], PROBABILITY_CLASSES + 1), dtype=torch.int64, device=place.device)
         planes.append(rows.scatter_add_(2, place.flatten(2), values.flatten(2)).sum(0)[:, :PROBABILITY_CLASSES])
     return torch.stack(planes, dim=2)
 
 
 def choose_cell_grid(rows: int, columns: int, cell_px: float) -> tuple[int, int]:
-    """How many cells lie below and beside each other in a tile: as near to `cell_px` pixels a side as whole numbers come."""
+    """Return rows and columns of cells in a tile, with sides as close to `cell_px` pixels as possible."""
     return max(1, round(rows / cell_px)), max(1, round(columns / cell_px))
 
 
 def sum_cells(mask: Tensor, shape: tuple[int, int]) -> Tensor:
-    """True pixels in each cell, (B, C, H, W) to (B, C, cells) int64; pixels that make no whole cell are left out."""
+    """Return the True pixels of each cell, (B, C, H, W) to (B, C, cells) int64. Pixels outside of whole cells are left out."""
     rows, columns = shape
     high, wide = mask.shape[-2] // rows, mask.shape[-1] // columns
     whole = mask[..., : rows * high, : columns * wide]
@@ -55,20 +55,20 @@ def sum_cells(mask: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def count_cells(probability: Tensor, batch: Batch, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Valid pixels of each cell, (B, C) int64, and those that are gap, predicted and observed, (B, C, K, 2) int64."""
+    """Return valid pixels of each cell, (B, C) int64, and gap pixels, predicted and observed, (B, C, K, 2) int64."""
     known = sum_cells(batch.valid, shape)[:, 0]
     sides = [sum_cells(side & batch.valid, shape).transpose(1, 2) for side in (probability > 0.5, batch.target > 0.5)]
     return known, torch.stack(sides, dim=3)
 
 
 def count_canopy(batch: Batch) -> Tensor:
-    """(B,) int64: valid pixels under a canopy of at least `CANOPY_M`."""
+    """Return the valid pixels with canopy of at least `CANOPY_M`, (B,) int64."""
     assert batch.height is not None
     return ((batch.height >= CANOPY_M) & batch.valid).sum((1, 2, 3))
 
 
 def sum_height_errors(predicted: Tensor, batch: Batch) -> Tensor:
-    """(B, 3) int64: sums of the error, its size and its square, over valid pixels; millimeters and their squares."""
+    """Return sums over valid pixels of the error, its absolute value and its square, (B, 3) int64, in millimeters."""
     assert batch.height is not None
     error = torch.where(batch.valid, ((predicted.float() - batch.height) * HEIGHT_UNIT).round(), 0.0).long()
     return torch.stack([part.sum((1, 2, 3)) for part in (error, error.abs(), error.square())], dim=1)

@@ -1,4 +1,4 @@
-"""Gap sizes: areas of connected gaps, counted from planes or from strips of a raster of any size."""
+"""Areas of connected gaps, counted from arrays or from strips of a raster of any size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ EIGHT_NEIGHBORS = np.ones((3, 3), np.int8)  # pixels that touch at a corner are 
 
 @define(eq=False)
 class GapSizeCounter:
-    """Pixels of each gap of one mask that comes strip by strip, from the top; 8 neighbors.
+    """Counts the pixels of each gap of a mask from strips, from north to south; 8 neighbors.
 
-    Only the lowest row of labels is kept between strips, so memory grows with the width and the number of gaps.
+    Only the last row of labels is kept between strips, so memory grows with the width and the number of gaps.
     """
 
     closed: list[NDArray[np.int64]] = field(factory=list)
-    pixels: NDArray[np.int64] = field(factory=lambda: np.zeros(0, np.int64))  # of gaps that reach the lowest row, by number from 1
-    row: NDArray[np.int64] | None = None  # their numbers along it, 0 elsewhere
+    pixels: NDArray[np.int64] = field(factory=lambda: np.zeros(0, np.int64))  # of gaps that reach the last row, by number from 1
+    row: NDArray[np.int64] | None = None  # numbers of these gaps along the last row, 0 elsewhere
 
     def add(self, mask: NDArray[np.bool_]) -> None:
-        """The next strip, (rows, columns)."""
+        """Add the next strip, (rows, columns)."""
         labels, count = label(mask, structure=EIGHT_NEIGHBORS)
         here = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(np.int64)
         whole, before = np.concatenate([self.pixels, here]), len(self.pixels)
@@ -43,12 +43,12 @@ class GapSizeCounter:
         self.pixels, self.row = sums[still - 1], number[owner]
 
     def sizes(self) -> NDArray[np.int64]:
-        """Pixels of every gap so far, in no order."""
+        """Return the pixels of every gap so far, in any order."""
         return np.concatenate([*self.closed, self.pixels]) if self.closed else self.pixels
 
 
 def find_seam_pairs(above: NDArray[np.int64], below: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """Pairs of gaps that meet across a border of strips, (2, pairs), as indices: those above from 0, those below from `offset`."""
+    """Return pairs of gaps that touch across a seam of strips, (2, pairs), as indices; those below are offset by `offset`."""
     pairs = []
     for shift in (-1, 0, 1):
         upper = above[max(shift, 0) : len(above) + min(shift, 0)]
@@ -59,7 +59,7 @@ def find_seam_pairs(above: NDArray[np.int64], below: NDArray[np.int64], offset: 
 
 
 def count_gap_sizes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pixels of each gap of one plane, (rows, columns)."""
+    """Return the pixels of each gap of one mask, (rows, columns)."""
     gaps = GapSizeCounter()
     gaps.add(mask)
     return gaps.sizes()
@@ -67,17 +67,17 @@ def count_gap_sizes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @frozen
 class GapSizes:
-    """Areas of all gaps of one mask, or of several, at one threshold.
+    """Areas of the gaps at one threshold, of one or more masks.
 
     Attributes:
-        areas_m2: Ascending, one a gap.
+        areas_m2: Area of each gap, ascending.
     """
 
     areas_m2: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pixels: NDArray[np.int64], resolution_m: float, *, least: int = 1) -> GapSizes:
-        """Return the areas of gaps of so many pixels, without those of fewer than `least`."""
+    def from_pixels(cls, pixels: NDArray[np.int64], resolution_m: float, *, least: int = 1) -> GapSizes:
+        """Return the areas of gaps with these numbers of pixels, without gaps of fewer than `least` pixels."""
         kept = pixels[pixels >= least]
         return cls(np.sort(kept).astype(np.float64) * resolution_m**2)
 
@@ -98,13 +98,13 @@ class GapSizes:
 
     @property
     def half_m2(self) -> float:
-        """Half of the gap area lies in gaps of this area or larger ones."""
+        """Half of the gap area is in gaps of at least this area."""
         if not len(self):
             return float("nan")
         above = self.areas_m2[::-1].cumsum()
         return float(self.areas_m2[::-1][np.searchsorted(above, above[-1] / 2)])
 
     def at_least(self, areas_m2: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How many gaps have at least each area; NaN where none has, for axes that have no zero."""
+        """Return the number of gaps with at least each area; NaN instead of 0, for logarithmic axes."""
         number = len(self) - np.searchsorted(self.areas_m2, areas_m2 * (1 - 1e-9))
         return np.where(number > 0, number, np.nan)

@@ -1,4 +1,4 @@
-"""Where tiles lie: those that lie together are no independent witnesses."""
+"""Where tiles are: sites, and spatial blocks of correlated tiles."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from forestgaps_core.components import Source
 
 @runtime_checkable
 class HasBlocks(Protocol):
-    """What a `Source` may have besides: it knows which of its tiles are neighbors."""
+    """A `Source` that assigns its tiles to spatial blocks."""
 
     def block(self, index: int) -> int | str:
-        """The spatial block of a tile, by any name. Tiles of different blocks count as independent, those of one do not."""
+        """Return the name of the spatial block of a tile. Tiles of different blocks are treated as independent."""
 
 
 def list_blocks(source: Source, indices: Iterable[int]) -> tuple[str, ...]:
-    """The block of each tile; where the source knows none, each tile is one of its own."""
+    """Return the block of each tile; if the source has no blocks, each tile is a block."""
     if isinstance(source, HasBlocks):
         return tuple(str(source.block(index)) for index in indices)
     return tuple(f"tile {index}" for index in indices)
@@ -25,12 +25,12 @@ def list_blocks(source: Source, indices: Iterable[int]) -> tuple[str, ...]:
 
 @runtime_checkable
 class HasSites(Protocol):
-    """What a `Source` of several sites may have besides."""
+    """A `Source` that assigns its tiles to sites."""
 
     def site(self, index: int) -> str:
-        """The site of a tile, by name."""
+        """Return the name of the site of a tile."""
 
 
 def list_sites(source: Source, indices: Iterable[int]) -> tuple[str, ...]:
-    """The site of each tile; empty where the source knows none."""
+    """Return the site of each tile; empty if the source has no sites."""
     return tuple(source.site(index) for index in indices) if isinstance(source, HasSites) else ()

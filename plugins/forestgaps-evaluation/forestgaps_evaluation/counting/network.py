@@ -1,4 +1,4 @@
-"""A trained network with the data it is evaluated on."""
+"""A trained network, with the data on which it is evaluated."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SPLITS = ("train", "validation", "test")
 
 @define(eq=False, kw_only=True)
 class TrainedNetwork:
-    """A network, opened to be evaluated.
+    """A network, loaded for evaluation.
 
     Attributes:
-        run: As it was named.
-        checkpoint: The file or folder its weights come from.
-        config: The run file whose data it is evaluated on.
-        table: What it says of its own making: the tables of a run file, not all of them if it is a network folder.
-        own_data: Whether it is evaluated on the data it was made with.
-        options: Those of the command line that chose the checkpoint and the data.
+        run: The name that the user gave.
+        checkpoint: File or folder of the weights.
+        config: The run file with the data of the evaluation.
+        table: The tables of its own run file; not all of them for a model folder.
+        own_data: Whether it is evaluated on the data of its own run file.
+        options: Command-line options that selected the checkpoint and the data.
     """
 
     run: str
@@ -49,15 +49,15 @@ class TrainedNetwork:
 
     @property
     def seed(self) -> int:
-        """Of its training; where it does not say, that of `config`."""
+        """Seed of the training; if unknown, that of `config`."""
         return int(self.table.get("environment", {}).get("seed", self.config.environment.seed))
 
     def source(self, split: str) -> Source:
-        """The tiles of a split.
+        """Return the tiles of a split.
 
         Raises:
-            ConfigError: No such split.
-            DataError: It is empty.
+            ConfigError: The split does not exist.
+            DataError: The split is empty.
         """
         if split not in SPLITS:
             raise ConfigError(f"found split {split!r}, expected one of: {', '.join(SPLITS)}", "evaluate")
@@ -67,7 +67,7 @@ class TrainedNetwork:
         return source
 
     def loader(self, split: str) -> TileLoader:
-        """All tiles of a split once, in their order, as the core's own `test` reads them."""
+        """Return a loader of all tiles of a split, in order, as in `forestgaps test`."""
         environment, device = self.config.environment, self.predictor.device
         return TileLoader(
             self.source(split),
@@ -78,10 +78,10 @@ class TrainedNetwork:
         )
 
     def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
-        """(B, K, H, W) float32 on the device, of the probabilities that `predict` maps: calibrated, nested; +-inf at 1 and 0.
+        """Return logits of the probabilities of `predict` (calibrated, monotone), (B, K, H, W) float32 on the device.
 
         Args:
-            levels: The batch's thresholds, the same for all its samples; reading them off the device would be a wait.
+            levels: Thresholds of the batch, equal for all samples. (Reading them from the device would synchronize.)
         """
         return self.predictor.on_device(batch.dsm, batch.valid, levels).logit()
 
@@ -104,19 +104,19 @@ def open_network(
     changes: Sequence[str] = (),
     plugins: Plugins | None = None,
 ) -> TrainedNetwork:
-    """Load a network and the data it is evaluated on.
+    """Load a network and the data for its evaluation.
 
     Args:
-        run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
+        run: A run folder, a checkpoint file, a model folder or the name of an installed network.
         device: auto, cpu, cuda or mps.
-        checkpoint: Which of the run's checkpoints; by default the best, or else the last.
-        data: A run file or run folder whose data take the place of the run's own.
-        changes: Of the data, such as `data.folder=elsewhere`; relative paths start at the file `data`, if it is one, or else at the
+        checkpoint: Name of the checkpoint; by default the best, or the last if there is no best.
+        data: A prepared folder, run file or run folder, whose data are used instead of the run's own.
+        changes: Changes of the data, such as `data.folder=elsewhere`. Relative paths start at the file `data`, if given, or at the
             working folder.
 
     Raises:
-        CheckpointError: No trained network there.
-        ConfigError: It comes without data and none are named, or a change is not one of the data.
+        CheckpointError: There is no trained network.
+        ConfigError: There are no data, or a change is not one of the data.
     """
     plugins = plugins or Plugins.discover()
     path, state = load_trained_network(run, checkpoint, plugins)
@@ -164,10 +164,10 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
 
 
 def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
-    """The table [data] for a folder that some installed package reads, such as one that `forestgaps prepare` wrote.
+    """Return the table [data] for a folder that an installed package reads, such as one of `forestgaps prepare`.
 
     Raises:
-        ForestgapsError: No package can read it, or several can.
+        ForestgapsError: No package reads it, or several do.
     """
     found, problems = [], []
     for name, offers in plugins.components("data").items():
@@ -194,7 +194,7 @@ def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
 
 
 def note_pixel_sizes(networks: Sequence[TrainedNetwork]) -> list[str]:
-    """Networks that are evaluated at another pixel size than theirs."""
+    """Return a note for each network that is evaluated at a different pixel size."""
     return [
         f"{one.run} was trained at {one.predictor.resolution_m:g} m and is evaluated on pixels of {one.data.resolution_m:g} m"
         for one in networks

@@ -1,4 +1,4 @@
-"""A trained network that also measures gap sizes while something else counts: one pass over a split is enough for both."""
+"""A trained network that records gap sizes during a pass, so that counts and gap sizes need only one pass."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from forestgaps_evaluation.counting.network import TrainedNetwork
 
 @define(eq=False, kw_only=True)
 class SizeRecorder(TrainedNetwork):
-    """As the network it is made of. Tiles are looked at one by one: a gap across two of them counts as two, mapped and observed."""
+    """As the wrapped network. Gaps are counted per tile: a gap in two tiles counts as two, in map and reference."""
 
     seen: list[tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]] = field(factory=list, init=False)
 
     @classmethod
-    def of(cls, trained: TrainedNetwork) -> SizeRecorder:
+    def wrap(cls, trained: TrainedNetwork) -> SizeRecorder:
         return cls(**{part.name: getattr(trained, part.name) for part in fields(TrainedNetwork)})
 
     def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
@@ -35,8 +35,11 @@ class SizeRecorder(TrainedNetwork):
         return logits
 
     def sizes(self, resolution_m: float) -> list[tuple[GapSizes, GapSizes]]:
-        """Of each threshold, in the map and in the reference."""
+        """Return the gap sizes of the map and of the reference, at each threshold."""
         return [
-            (GapSizes.of(np.concatenate(mapped), resolution_m), GapSizes.of(np.concatenate(reference), resolution_m))
+            (
+                GapSizes.from_pixels(np.concatenate(mapped), resolution_m),
+                GapSizes.from_pixels(np.concatenate(reference), resolution_m),
+            )
             for mapped, reference in self.seen
         ]

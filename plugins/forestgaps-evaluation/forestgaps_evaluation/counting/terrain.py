@@ -1,22 +1,22 @@
-"""How steep the ground of a tile is."""
+"""The slope of the ground of a tile."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-GROUND_M = 10.0  # the ground is looked at in squares of this side, so that noise of the survey is no slope
+GROUND_M = 10.0  # side of the squares, so that survey noise does not increase the slope
 
 
 def slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
     """Mean slope of each tile, degrees, (B,) float32; NaN where it cannot be computed.
 
-    The median of each square of `GROUND_M` (smaller in a tile under four squares wide) stands for it, which a few wrong ground
-    points do not move. Where four squares meet, the slope is that of the plane that fits their medians best; the tile's is the
-    mean of those. Pixels that make no whole square are left out.
+    The tile is divided into squares of `GROUND_M` (smaller if the tile is less than four squares wide), each with the median of its
+    ground, which is robust to wrong ground points. Where four squares meet, the slope is that of the plane that fits their medians
+    best. The result is the mean of these slopes. Pixels outside of whole squares are left out.
 
     Args:
-        ground: (B, 1, H, W), meters: surface less canopy height.
+        ground: (B, 1, H, W), meters: surface minus canopy height.
         valid: (B, 1, H, W) bool.
     """
     rows, columns = ground.shape[-2:]

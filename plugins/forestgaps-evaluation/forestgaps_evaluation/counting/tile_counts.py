@@ -1,4 +1,4 @@
-"""One pass of a trained network over a split, as counts: all that scores, curves, intervals and reports are made of."""
+"""One pass of a trained network over a split, as counts: the basis of scores, curves, intervals and reports."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ Reals = NDArray[np.float64]
 
 @frozen(eq=False, kw_only=True)
 class TileCounts:
-    """Counts of N tiles at K thresholds; C cells in a tile. Invalid pixels count nowhere. Gap is positive.
+    """Counts of N tiles at K thresholds, with C cells per tile. Invalid pixels are not counted. Gap is positive.
 
     Attributes:
-        run: The run that was evaluated, as it was named; `checkpoint` is the file of its weights.
+        run: Name of the evaluated run. `checkpoint` is the file of its weights.
         split: train, validation or test.
-        seed: Of the run.
+        seed: Seed of the run.
         resolution_m: Pixel size of the data, meters.
         tile_px: Height and width of a tile, pixels.
-        trained: Thresholds the network was validated at, meters, ascending.
+        trained: Validated thresholds of the network, meters, ascending.
         thresholds: (K,) meters, ascending.
-        index: (N,) the tile's number in its source, `getattr(data, split)`.
-        blocks: (N) spatial block of each tile, by name.
-        sites: (N) site of each tile, by name; empty where the data know none.
-        counts: (N, K, 4) int64, pixels: tp, fp, fn, tn; predicted gap where the probability is above one half.
-        slope_deg: (N,) mean slope of the ground, NaN where unknown (see `terrain`).
-        canopy_cover: (N,) fraction of valid pixels at least 2 m tall, 0 to 1; NaN without a valid pixel.
-        reliability: (K, 20, 3) by twentieths of the probability p, bin n being n/20 < p <= (n+1)/20 (0 in the first): pixels, sum
-            of p, observed gap pixels. The sum is rounded to 2^-20 a pixel, which makes adding exact.
-        curve: (K, 101, 2) int64: tp and fp if p > 0, .01, .02 ... 1 were called gap; all pixels are, at cut 0.
-        cell_m: Height and width of the cells below, meters: a tile is divided evenly, as near to 100 m as can be. Cells lie inside
-            tiles, so a tile smaller than 100 m is one; pixels at its lower and right edge that make no whole cell are left out.
+        index: (N,) number of the tile in its source, `getattr(data, split)`.
+        blocks: (N) name of the spatial block of each tile.
+        sites: (N) name of the site of each tile; empty if the data have no sites.
+        counts: (N, K, 4) int64, pixels: tp, fp, fn, tn. Predicted gap is where the probability is above 0.5.
+        slope_deg: (N,) mean slope of the ground, NaN if unknown (see `terrain`).
+        canopy_cover: (N,) fraction of valid pixels with canopy of at least 2 m, 0 to 1; NaN without valid pixels.
+        reliability: (K, 20, 3), by bins of the probability p, n/20 < p <= (n+1)/20 (0 is in the first bin): pixels, sum of p,
+            observed gap pixels. The sum is rounded to 2^-20 per pixel, so that sums are exact.
+        curve: (K, 101, 2) int64: tp and fp for the decision thresholds 0, 0.01, 0.02 ... 1. At 0, all pixels are gap.
+        cell_m: Height and width of the cells, meters: tiles are divided evenly into cells of about 100 m. A tile smaller than that
+            is one cell. Pixels at the lower and right edge that do not fill a cell are left out.
         cell_pixels: (N, C) int64, valid pixels of each cell.
-        cells: (N, C, K, 2) int64, pixels of each cell that are gap: predicted, observed.
-        height_errors: (N, 3) meters and square meters, summed over the valid pixels of a tile: predicted less observed canopy
-            height, the size of that, its square. None if the network maps no height.
+        cells: (N, C, K, 2) int64, gap pixels of each cell: predicted, observed.
+        height_errors: (N, 3) sums over the valid pixels of a tile: error of the canopy height (predicted - observed, meters), its
+            absolute value, its square. None if the network does not map heights.
     """
 
     run: str
@@ -93,20 +93,20 @@ class TileCounts:
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:
-        """(K,) whether a threshold lies below or above all that the network was trained for."""
+        """(K,) whether a threshold is below or above the validated thresholds of the network."""
         return (self.thresholds < self.trained[0]) | (self.thresholds > self.trained[-1])
 
     def cell_fractions(self, minimum_valid: float = 0.5) -> tuple[Reals, Counts]:
-        """Gap fraction of each cell, predicted and observed, (M, K, 2) in 0 to 1, and the place of its tile in `index`, (M,).
+        """Return predicted and observed gap fraction of each cell, (M, K, 2), 0 to 1, and its tile's position in `index`, (M,).
 
-        Cells with less than `minimum_valid` of their area valid are left out.
+        Cells whose valid fraction is smaller than `minimum_valid` are left out.
         """
         area = self.cell_m[0] * self.cell_m[1] / self.resolution_m**2
         tile, cell = np.nonzero((self.cell_pixels > 0) & (self.cell_pixels >= minimum_valid * area))
         return self.cells[tile, cell] / self.cell_pixels[tile, cell, None, None], tile
 
     def select(self, tiles: NDArray[Any]) -> TileCounts:
-        """The same of some tiles only, by place or mask; what is not kept by tile (`reliability`, `curve`) becomes empty."""
+        """Return the counts of some tiles, by position or mask. `reliability` and `curve`, which are not per tile, become 0."""
         whole = np.arange(len(self))[tiles]
         by_tile: dict[str, Any] = {name: getattr(self, name)[whole] for name in BY_TILE}
         return evolve(
@@ -125,20 +125,22 @@ SAME_IN_A_PASS = ("run", "checkpoint", "split", "seed", "resolution_m", "tile_px
 
 
 def merge_tile_counts(parts: Sequence[TileCounts]) -> TileCounts:
-    """One of several passes over parts of one split, as if all tiles had been seen in one: exact, whatever the parts.
+    """Combine several passes over parts of one split. The result equals that of one pass, exactly.
 
     Raises:
-        DataError: They are not parts of one split, or differ in thresholds.
+        DataError: The parts are of different splits, or differ in thresholds.
     """
     first = parts[0]
     for other in parts[1:]:
         if any(getattr(other, name) != getattr(first, name) for name in SAME_IN_A_PASS):
             raise DataError(
-                f"tile_counts of {first.run} ({first.split}) and of {other.run} ({other.split}) are no parts of one pass"
+                f"tile_counts of {first.run} ({first.split}) and of {other.run} ({other.split}) are not parts of one pass. "
+                "Combine counts of one run and split"
             )
         if not np.array_equal(other.thresholds, first.thresholds):
             raise DataError(
-                f"tile_counts at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be added"
+                f"tile_counts at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be "
+                "combined. Use equal thresholds"
             )
     heights = [part.height_errors for part in parts if part.height_errors is not None]
     by_tile: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in BY_TILE}
@@ -166,18 +168,18 @@ def count_tiles(
     checkpoint: str | None = None,
     plugins: Plugins | None = None,
 ) -> TileCounts:
-    """Put a split of a run's own data through its network, once, and count.
+    """Evaluate a network once on a split of its own data, and count.
 
     Args:
-        run: What `load_predictor` takes and comes with data: a run folder or a checkpoint file.
+        run: A run folder or a checkpoint file.
         thresholds: Meters, in any order. A network accepts any height; `TileCounts.extrapolated` marks those
             that it was not trained for.
         device: auto, cpu, cuda or mps.
-        checkpoint: Which of the run's checkpoints; by default the best, or else the last.
+        checkpoint: Name of the checkpoint; by default the best, or the last if there is no best.
 
     Raises:
-        ConfigError: Thresholds or split make no sense.
-        CheckpointError: No trained network there.
+        ConfigError: The thresholds or the split are invalid.
+        CheckpointError: There is no trained network.
         DataError: The split is empty.
     """
     return count_split(open_network(run, device=device, checkpoint=checkpoint, plugins=plugins), split, thresholds)
@@ -190,10 +192,10 @@ def count_split(
     *,
     progress: Callable[[Iterable[Tiles]], Iterable[Tiles]] = iter,
 ) -> TileCounts:
-    """`count_tiles` for a run that is open already.
+    """As `count_tiles`, for an open network.
 
     Args:
-        progress: Passes batches on, and may tell a user how many.
+        progress: Wraps the batches, to report progress.
     """
     levels = tuple(sorted({float(threshold) for threshold in thresholds}))
     try:
@@ -225,7 +227,7 @@ def count_split(
                 seen["heights"] = counting.sum_height_errors(heights, batch)
             for name, values in seen.items():
                 found.setdefault(name, []).append(values)
-    # Nothing is read from the device before all batches are through.
+    # Synchronize with the device once, after all batches.
     arrays = {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
     histogram = classes.cpu().numpy()
     counts, index = arrays["counts"], arrays["index"]

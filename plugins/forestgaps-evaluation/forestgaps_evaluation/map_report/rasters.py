@@ -98,7 +98,7 @@ def count_map(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, 
             found.add(mask == 1)
     resolution = get_pixel_size_m(gaps)
     least = count_min_pixels(MIN_MAPPED_GAP_M2, resolution**2)
-    sizes = tuple(GapSizes.of(found.sizes(), resolution, least=least) for found in labels)
+    sizes = tuple(GapSizes.from_pixels(found.sizes(), resolution, least=least) for found in labels)
     return MapCounts(
         levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
     )

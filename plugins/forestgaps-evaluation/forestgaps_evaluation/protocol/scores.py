@@ -1,4 +1,4 @@
-"""Scores of a gap map from its four counts, and what a map without any knowledge would score."""
+"""Scores of a gap map from its four counts, and the scores of baselines."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 SCORES = ("gap_iou", "canopy_iou", "mean_iou", "gap_f1", "gap_precision", "gap_recall", "canopy_recall", "accuracy", "mcc")
 BASELINES = ("all_gap", "all_canopy", "random")
-EVALUATED_FRACTIONS = (0.01, 0.95)  # gap fractions between which a score says something
+EVALUATED_FRACTIONS = (0.01, 0.95)  # of gap; outside, prevalence is extreme and a few pixels decide the score
 
 Reals = NDArray[np.float64]
 
 
 def compute_scores(counts: NDArray[Any]) -> dict[str, Reals]:
-    """`SCORES` of counts (..., 4) in the order tp, fp, fn, tn, gap being positive; (...) each.
+    """Return `SCORES` of counts (..., 4) in the order tp, fp, fn, tn; (...) each. Gap is positive.
 
     IoU = tp / (tp + fp + fn), of gaps and, with the two classes exchanged, of canopy; `mean_iou` is the mean of both;
-    F1 = 2 tp / (2 tp + fp + fn). All lie in 0..1 but `mcc`, in -1..1. A score of 0 / 0 is NaN; so is a mean with a part that is.
+    F1 = 2 tp / (2 tp + fp + fn). All are between 0 and 1, except `mcc`, between -1 and 1. A score of 0 / 0 is NaN.
 
     Source: IoU: Jaccard 1912, doi 10.1111/j.1469-8137.1912.tb05611.x; MCC: Matthews 1975, doi 10.1016/0005-2795(75)90109-9.
     """
@@ -40,7 +40,7 @@ def compute_scores(counts: NDArray[Any]) -> dict[str, Reals]:
 
 
 def compute_gap_fraction(counts: NDArray[Any]) -> Reals:
-    """Share of observed gap in counts (..., 4): 0 to 1, NaN without a pixel."""
+    """Return the fraction of observed gap in counts (..., 4): 0 to 1, NaN without a pixel."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(invalid="ignore"):
         fraction: Reals = (tp + fn) / (tp + fp + fn + tn)
@@ -48,13 +48,13 @@ def compute_gap_fraction(counts: NDArray[Any]) -> Reals:
 
 
 def compute_baselines(fraction: Reals) -> dict[str, dict[str, Reals]]:
-    """What maps score that know nothing but the gap fraction s, (...), by kind of map and score; (...) each.
+    """Return the scores of maps without skill, by kind of map and score, from the gap fraction s (...); (...) each.
 
-    - `all_gap` calls every pixel gap, `all_canopy` none;
-    - `random` calls each pixel gap with probability s; its scores are those of its expected counts: tp = s^2,
+    - `all_gap`: every pixel is gap; `all_canopy`: none is.
+    - `random`: each pixel is gap with probability s. Its scores are those of its expected counts: tp = s^2,
       fp = fn = s (1 - s), tn = (1 - s)^2 of all pixels. Its gap IoU is s / (2 - s), its MCC 0.
 
-    Of `mean_iou`, all gap scores s / 2, all canopy (1 - s) / 2, and random guessing more than both unless s is next to 0 or 1.
+    The mean IoU is s / 2 for all gap and (1 - s) / 2 for all canopy. `random` has more, unless s is close to 0 or 1.
     """
     s, none = np.asarray(fraction, np.float64), np.zeros_like(fraction)
     maps = {
@@ -66,7 +66,7 @@ def compute_baselines(fraction: Reals) -> dict[str, dict[str, Reals]]:
 
 
 def best_baseline(fraction: Reals, score: str) -> Reals:
-    """The baseline: the better of all gap and all canopy, or the one that is defined; as `fraction`. NaN if s is 0 or 1."""
+    """Return the baseline: the better of all gap and all canopy, or the defined one. NaN if the fraction is 0 or 1."""
     baseline = compute_baselines(fraction)
     best: Reals = np.fmax(baseline["all_gap"][score], baseline["all_canopy"][score])
     return np.where((fraction > 0) & (fraction < 1), best, np.nan)

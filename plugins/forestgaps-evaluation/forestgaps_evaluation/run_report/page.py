@@ -91,7 +91,7 @@ def write_run_report(
     beside = out.parent / STAC_FILE
     with new_results(out, beside, purpose="report") as drafts:
         trained = open_network(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
-        watched = SizeRecorder.of(trained)
+        watched = SizeRecorder.wrap(trained)
         tile_counts = count_split(watched, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
         evaluation = evaluate_counts([tile_counts], notes=note_pixel_sizes([trained]))
         network = describe_network(trained)

@@ -62,7 +62,7 @@ def test_corners_join_gaps():
 
 
 def test_numbers_of_a_set_of_gaps():
-    sizes = GapSizes.of(np.array([1, 10, 1, 4]), 2.0)
+    sizes = GapSizes.from_pixels(np.array([1, 10, 1, 4]), 2.0)
     assert sizes.areas_m2.tolist() == [4, 4, 16, 40]
     assert (len(sizes), sizes.median_m2, sizes.largest_m2) == (4, 10, 40)
     assert sizes.half_m2 == 40  # 40 of 64 square meters
@@ -71,14 +71,14 @@ def test_numbers_of_a_set_of_gaps():
 
 
 def test_without_gaps_there_is_no_size():
-    sizes = GapSizes.of(count_gap_sizes(np.zeros((3, 3), bool)), 1.0)
+    sizes = GapSizes.from_pixels(count_gap_sizes(np.zeros((3, 3), bool)), 1.0)
     assert len(sizes) == 0
     assert np.isnan([sizes.median_m2, sizes.largest_m2, sizes.half_m2]).all()
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=40))
 def test_half_the_area_lies_in_gaps_of_half_area_size(pixels):
-    sizes = GapSizes.of(np.array(pixels), 1.0)
+    sizes = GapSizes.from_pixels(np.array(pixels), 1.0)
     large = sizes.areas_m2[sizes.areas_m2 >= sizes.half_m2].sum()
     larger = sizes.areas_m2[sizes.areas_m2 > sizes.half_m2].sum()
     assert large * 2 >= sizes.areas_m2.sum()

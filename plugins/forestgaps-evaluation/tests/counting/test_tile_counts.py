@@ -98,9 +98,9 @@ def test_parts_of_a_pass_make_the_whole(trained):
     for name in attrs.fields_dict(type(whole)):
         one, other = getattr(whole, name), getattr(again, name)
         assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, name
-    with pytest.raises(DataError, match="cannot be added"):
+    with pytest.raises(DataError, match="cannot be combined"):
         merge_tile_counts([whole, count_split(trained, "test", (2.0, 3.0, 4.0, 5.0))])
-    with pytest.raises(DataError, match="no parts of one pass"):
+    with pytest.raises(DataError, match="not parts of one pass"):
         merge_tile_counts([whole, count_split(trained, "validation", LEVELS)])
 
 

@@ -84,7 +84,7 @@ def test_charts_of_nothing_are_empty_and_no_error(tile_counts, rows):
 
 
 def test_sizes_are_seen_in_the_pass_that_counts(trained, tile_counts):
-    watched = SizeRecorder.of(trained)
+    watched = SizeRecorder.wrap(trained)
     again = count_split(watched, "test", [2, 5, 10, 20])
     np.testing.assert_array_equal(again.counts, tile_counts.counts)
     for (mapped, reference), counts in zip(watched.sizes(5.0), tile_counts.counts.sum(0), strict=True):
