@@ -81,7 +81,8 @@ def kind_page(kind: str, plugins: Plugins) -> list[str]:
         *heading(kind),
         f"Table `{table}` of a [run file](../run-file.md). Hook `{about.hook}`. `build` returns {about.makes}.",
     ]
-    lines += ["", "```toml", table, f'name = "{rows[0].name}"', "```"]
+    if rows:
+        lines += ["", "```toml", table, f'name = "{rows[0].name}"', "```"]
     for component in rows:
         if component.plugin.distribution in FIRST_PARTY:
             lines += entry(
