@@ -160,6 +160,9 @@ def test_the_guide_to_the_code_names_files_that_exist():
     sources = [path.as_posix() for folder in ("forestgaps_core", "plugins") for path in (ROOT / folder).rglob("*.py")]
     assert len(named_files) > 15
     assert [name for name in named_files if not any(path.endswith(f"/{name}") for path in sources)] == []
+    for file, function in re.findall(r"`([\w/-]+\.py)`, `([a-z_]+)`", table):
+        (path,) = [path for path in sources if path.endswith(f"/{file}")]
+        assert f"def {function}(" in Path(path).read_text(encoding="utf-8"), f"{file} has no {function}"
 
 
 def test_the_sidebar_is_short():
