@@ -8,8 +8,12 @@ from forestgaps_core.hookspecs import hookimpl
 from forestgaps_core.lazy_exports import lazy_exports
 
 OPTIMIZERS = {
+    "adafactor": "forestgaps_optimizers.adafactor:Adafactor",
     "adam": "forestgaps_optimizers.adam:Adam",
     "adamw": "forestgaps_optimizers.adamw:AdamW",
+    "lion": "forestgaps_optimizers.lion:Lion",
+    "nadam": "forestgaps_optimizers.nadam:NAdam",
+    "radam": "forestgaps_optimizers.radam:RAdam",
     "sgd": "forestgaps_optimizers.sgd:SGD",
 }
 

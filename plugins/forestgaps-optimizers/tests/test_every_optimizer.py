@@ -11,14 +11,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from forestgaps_core.testing import check_optimizer
-from forestgaps_optimizers import SGD, Adam, AdamW
+from forestgaps_optimizers import SGD, Adafactor, Adam, AdamW, Lion, NAdam, RAdam
 
 REFERENCES: list[tuple[Any, Callable[[Iterable[Tensor]], Optimizer]]] = [
     (Adam(learning_rate=0.01), lambda p: torch.optim.Adam(p, lr=0.01, fused=False)),
     (AdamW(learning_rate=0.01, weight_decay=0.0), lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.0, fused=False)),
+    (Adafactor(learning_rate=0.01), lambda p: torch.optim.Adafactor(p, lr=0.01)),
+    (NAdam(learning_rate=0.01, weight_decay=0.0), lambda p: torch.optim.NAdam(p, lr=0.01)),
+    (RAdam(learning_rate=0.01, weight_decay=0.0), lambda p: torch.optim.RAdam(p, lr=0.01)),
     (SGD(learning_rate=0.01), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)),
 ]
-SETTINGS = [Adam(), Adam(weight_decay=0.1), AdamW(), AdamW(betas=(0.5, 0.9)), SGD(), SGD(momentum=0.0), SGD(nesterov=True)]
+SETTINGS = [
+    *(Adam(), Adam(weight_decay=0.1), AdamW(), AdamW(betas=(0.5, 0.9)), SGD(), SGD(momentum=0.0), SGD(nesterov=True)),
+    *(Lion(), Lion(weight_decay=0.0), NAdam(), RAdam(), Adafactor(), Adafactor(weight_decay=0.1)),
+]
 
 
 @pytest.mark.parametrize("config", SETTINGS, ids=repr)

@@ -1,0 +1,28 @@
+"""Adam with Nesterov momentum and decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from torch import nn, optim
+
+from forestgaps_optimizers.groups import parameter_groups
+from forestgaps_optimizers.settings import DECOUPLED, MOMENTS, betas, learning_rate, weight_decay
+
+
+@frozen(kw_only=True)
+class NAdam:
+    """Adam with Nesterov momentum and decoupled weight decay.
+
+    Source: Dozat 2016, algorithm 1, ICLR 2016 workshop
+    """
+
+    learning_rate: float = learning_rate(1e-3)
+    weight_decay: float = weight_decay(1e-2, DECOUPLED)
+    betas: tuple[float, ...] = betas((0.9, 0.999), MOMENTS)
+
+    def build(self, modules: Sequence[nn.Module]) -> optim.Optimizer:
+        groups = parameter_groups(modules, self.weight_decay)
+        both = (self.betas[0], self.betas[1])
+        return optim.NAdam(groups, lr=self.learning_rate, betas=both, decoupled_weight_decay=True)
