@@ -1,38 +1,34 @@
-"""What the words of a page mean, for readers who never saw the code."""
+"""The glossary of report pages."""
 
 from __future__ import annotations
 
 CANOPY_GAP = (
     "Canopy gap",
-    "A place where the top of the vegetation is lower than a chosen height above the ground, the threshold. Every pixel is "
-    "either gap or "
-    "canopy; a gap at 5 m is also one at 10 m.",
+    "A place where the vegetation is lower than a chosen height above the ground, the threshold. Every pixel is either gap or "
+    "canopy. A gap at 5 m is also a gap at 10 m.",
 )
 DSM = (
     "Surface model (DSM)",
-    "Elevation of whatever is on top, tree crowns or bare ground, from lidar or photographs. It does not say where the "
-    "ground is below "
-    "the trees, which is what makes the task hard.",
+    "Elevation of the surface, tree crowns or bare ground, from lidar or photographs. It does not contain the ground below the "
+    "trees, which makes the task difficult.",
 )
-CHM = ("Canopy height model (CHM)", "Height of the vegetation above the ground. Here it is the reference, and only that.")
+CHM = ("Canopy height model (CHM)", "Height of the vegetation above the ground. Here it is used only as the reference.")
 PROBABILITY = (
     "Probability",
-    "What the network returns for each pixel and threshold, between 0 and 100 %. A pixel is mapped as gap where it is 50 % "
-    "or more.",
+    "The output of the network for each pixel and threshold, between 0 and 100 %. A pixel is mapped as gap if it is 50 % or more.",
 )
-HILLSHADE = ("Relief (hillshade)", "The surface lit from the upper left, so that crowns and slopes show as light and shadow.")
+HILLSHADE = ("Relief (hillshade)", "The surface, illuminated from the upper left. Crowns and slopes appear as light and shadow.")
 GAP_SIZE = (
     "Gap size",
-    "Gap pixels that touch along a side or at a corner form one gap. Gaps that reach the edge of the picture or tile are "
-    "cut there, and "
-    "counted with the area inside.",
+    "Gap pixels that touch at a side or a corner form one gap. Gaps at the edge of the map or tile are cut there, and counted "
+    "with the area inside.",
 )
 
 MAP_WORDS = [
     CANOPY_GAP,
     DSM,
     PROBABILITY,
-    ("Unsure", "Share of the area whose probability lies between 25 % and 75 %."),
+    ("Unsure", "Fraction of the area with a probability between 25 % and 75 %."),
     GAP_SIZE,
     HILLSHADE,
 ]
@@ -44,19 +40,18 @@ RUN_WORDS = [
     ("Gap fraction", "Part of the surveyed area that is gap. The reference has one for each threshold, and so has the map."),
     (
         "IoU (intersection over union)",
-        "Area that is gap in both the map and the reference, divided by the area that is gap in either: 1 is perfect "
-        "agreement. Canopy IoU is "
-        "the same for what is not gap.",
+        "Area that is gap in both the map and the reference, divided by the area that is gap in either: 1 is perfect agreement. "
+        "Canopy IoU is the same for what is not gap.",
     ),
     (
         "Mean IoU",
-        "The mean of gap IoU and canopy IoU. It does not reward a map that calls nearly everything gap where nearly everything is.",
+        "The mean of gap IoU and canopy IoU. A map in which nearly everything is gap has a low score, even if nearly everything "
+        "is gap.",
     ),
     (
         "Baseline",
-        "What a map without any skill would score: the better of calling the whole area gap and calling all of it canopy. A "
-        "score is "
-        "worth what it has above that.",
+        "The score of a map without skill: the better of a map that is all gap and a map that is all canopy. Only the difference "
+        "to this score is skill.",
     ),
     (
         "Extreme prevalence",
@@ -65,20 +60,19 @@ RUN_WORDS = [
     ),
     (
         "Precision and recall",
-        "Of the area mapped as gap, the fraction that is gap; of the area that is gap, the fraction that was mapped.",
+        "Precision: the fraction of the mapped gap area that is gap. Recall: the fraction of the gap area that was mapped.",
     ),
     (
         "95 % interval",
-        "Where the score would lie in 95 of 100 repetitions if other places of the same kind had been surveyed: from "
-        "resampling whole blocks of neighboring tiles many times (bootstrap).",
+        "The uncertainty of the score due to the choice of places. It is computed by resampling whole blocks of neighboring "
+        "tiles (bootstrap).",
     ),
     (
         "Calibration error",
-        "How far, on average over the pixels, the probabilities lie from the frequency with which gaps really occur where "
-        "they were given.",
+        "The mean difference, over the pixels, between the probability and the observed frequency of gaps at that probability.",
     ),
-    ("Tile", "A square piece of the survey that the network sees at once."),
-    ("Test split", "Tiles that were neither trained on nor used for any choice."),
+    ("Tile", "A square part of the survey, which the network processes at one time."),
+    ("Test split", "Tiles that were used neither for training nor for any choice."),
     GAP_SIZE,
     HILLSHADE,
 ]

@@ -27,13 +27,13 @@ RESAMPLES = 2000
 
 @frozen
 class Score:
-    """One score of one or several runs (seeds).
+    """One score of one or more runs (seeds).
 
     Attributes:
-        mean: Over the runs.
-        spread: Standard deviation over the runs (n - 1), NaN for one run: what the seed does to it.
-        low: Lower end of the 95 % interval of `mean` over spatial blocks: what the choice of places does to it; `high` the upper.
-        each: Of each run.
+        mean: Mean over the runs.
+        spread: Standard deviation over the runs (n - 1), NaN for one run. It measures the effect of the seed.
+        low, high: 95 % interval of `mean` over spatial blocks. It measures the effect of the choice of places.
+        each: Score of each run.
     """
 
     mean: float
@@ -45,17 +45,17 @@ class Score:
 
 @frozen
 class ThresholdScores:
-    """One threshold on some tiles.
+    """The scores of one threshold on some tiles.
 
     Attributes:
         by: "all", "site", "slope" or "canopy cover"; `label` is the class.
-        blocks: Spatial blocks that the tiles belong to.
-        pixels: Valid ones.
+        blocks: Number of spatial blocks of the tiles.
+        pixels: Valid pixels.
         gap_fraction: Observed, 0 to 1.
-        evaluated: False where it is under 1 % or over 95 %: shown, not evaluated.
+        evaluated: False if the gap fraction is less than 1 % or more than 95 %.
         outside: The network was not trained for such a threshold.
-        scores: By name.
-        baseline: The better of all gap and all canopy, by score; `random` that of random guessing at the gap fraction.
+        scores: Scores by name.
+        baseline: The better of all gap and all canopy, by score. `random` is a random map with the same gap fraction.
     """
 
     by: str
@@ -74,7 +74,7 @@ class ThresholdScores:
 
 @frozen
 class AverageScores:
-    """Mean IoU averaged over the thresholds that are evaluated, of some tiles; NaN if none is."""
+    """Mean IoU of some tiles, averaged over the evaluated thresholds; NaN if there are none."""
 
     by: str
     label: str
@@ -86,7 +86,7 @@ class AverageScores:
 
 @frozen
 class Difference:
-    """What a random split would have added to the mean IoU at a threshold: `mixed` less `spatial`, on the same tiles."""
+    """What a random split adds to the mean IoU at a threshold: `mixed` minus `spatial`, on the same tiles."""
 
     threshold: float
     evaluated: bool
@@ -99,7 +99,7 @@ class Difference:
 
 @frozen
 class Leakage:
-    """The random split as a measure of leakage. None of it is a score of the network."""
+    """The random split as a measure of leakage. These are not scores of the network."""
 
     run: str
     folder: str
@@ -110,13 +110,13 @@ class Leakage:
 
 @frozen
 class Evaluation:
-    """All that `forestgaps evaluate` says.
+    """The result of `forestgaps evaluate`.
 
     Attributes:
         runs: Facts of each run: run, checkpoint, seed.
         rows: Thresholds of all tiles, then of each stratum.
-        overall: Of all tiles, then of each stratum.
-        heights: Errors of the canopy height, meters, by name; empty where not all networks map heights.
+        overall: Averages of all tiles, then of each stratum.
+        heights: Errors of the canopy height, meters, by name; empty if not all networks map heights.
     """
 
     runs: tuple[Mapping[str, str | int], ...]
@@ -131,10 +131,10 @@ class Evaluation:
 
 
 def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, notes: Sequence[str] = ()) -> Evaluation:
-    """Evaluate one run, or several that differ in their seed, on one split.
+    """Compute the evaluation of one run, or of several with different seeds, on one split.
 
     Raises:
-        DataError: The runs were not counted on the same tiles at the same thresholds.
+        DataError: The runs have different tiles or thresholds.
     """
     first = runs[0]
     for other in runs[1:]:
@@ -147,10 +147,10 @@ def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, n
         rows += new
         overall.append(one)
     blocks = rows[0].blocks
-    said = list(notes)
+    all_notes = list(notes)
     if blocks < FEW_BLOCKS:
         wide = "so the intervals are wide" if blocks > 1 else "so there are no intervals"
-        said.append(f"only {format_count(blocks, 'spatial block')}, {wide}")
+        all_notes.append(f"only {format_count(blocks, 'spatial block')}, {wide}")
     return Evaluation(
         runs=tuple({"run": run.run, "checkpoint": run.checkpoint, "seed": run.seed} for run in runs),
         split=first.split,
@@ -159,7 +159,7 @@ def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, n
         rows=tuple(rows),
         overall=tuple(overall),
         heights=score_heights(runs, resamples),
-        notes=tuple(said),
+        notes=tuple(all_notes),
     )
 
 
@@ -178,12 +178,12 @@ def require_same_tiles(one: TileCounts, other: TileCounts) -> None:
 
 
 def count_observed(tile_counts: TileCounts) -> NDArray[np.int64]:
-    """Gap pixels and all pixels of each tile and threshold, (N, K, 2)."""
+    """Return gap pixels and all pixels of each tile and threshold, (N, K, 2)."""
     return np.stack([tile_counts.counts[..., 0] + tile_counts.counts[..., 2], tile_counts.counts.sum(-1)], axis=-1)
 
 
 def score_tiles(runs: Sequence[TileCounts], by: str, label: str, resamples: int) -> tuple[list[ThresholdScores], AverageScores]:
-    """The rows of some tiles, and their average over thresholds."""
+    """Return the scores of some tiles at each threshold, and their average."""
     first = runs[0]
     sums = sum_blocks(np.stack([run.counts for run in runs], axis=1), first.blocks)  # (blocks, runs, K, 4)
     fraction = compute_gap_fraction(sums[:, 0].sum(0))
@@ -221,7 +221,7 @@ def score_tiles(runs: Sequence[TileCounts], by: str, label: str, resamples: int)
 
 
 def average_evaluated(values: Reals, evaluated: NDArray[np.bool_]) -> Reals:
-    """Mean over the last axis, where `evaluated`; NaN if nothing is."""
+    """Return the mean over the last axis, where `evaluated`; NaN if nothing is."""
     if not evaluated.any():
         return np.full(values.shape[:-1], np.nan)
     mean: Reals = values[..., evaluated].mean(-1)
@@ -229,12 +229,12 @@ def average_evaluated(values: Reals, evaluated: NDArray[np.bool_]) -> Reals:
 
 
 def get_score_range(name: str) -> tuple[float, float]:
-    """What a score can be; an interval ends there."""
+    """Return the range of a score, to which intervals are clipped."""
     return (-1.0, 1.0) if name == "mcc" else (0.0, 1.0)
 
 
 def summarize_scores(each: Reals, again: Reals, blocks: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> list[Score]:
-    """Of values (runs, K) and the resampled means over runs (resamples, K)."""
+    """Return scores from values (runs, K) and the resampled means over runs (resamples, K)."""
     mean = each.mean(0)
     low, high = (end.clip(*bounds) for end in compute_interval(mean, again, blocks))
     spread = each.std(0, ddof=1) if len(each) > 1 else np.full(each.shape[1], np.nan)
@@ -245,7 +245,7 @@ def summarize_scores(each: Reals, again: Reals, blocks: int, bounds: tuple[float
 
 
 def score_heights(runs: Sequence[TileCounts], resamples: int) -> dict[str, Score]:
-    """MAE, RMSE and bias of the canopy height (positive: too tall), meters, over all valid pixels."""
+    """Return MAE, RMSE and bias of the canopy height (positive: too high), meters, over all valid pixels."""
     errors = [run.height_errors for run in runs if run.height_errors is not None]
     if len(errors) < len(runs):
         return {}
@@ -257,14 +257,14 @@ def score_heights(runs: Sequence[TileCounts], resamples: int) -> dict[str, Score
 
 
 def compute_height_scores(sums: Reals) -> dict[str, Reals]:
-    """From sums (..., 4) of error, size, square and pixels."""
+    """Return them from sums (..., 4) of error, absolute error, squared error and pixels."""
     with np.errstate(invalid="ignore"):
         bias, mae, square = (sums[..., n] / sums[..., 3] for n in range(3))
     return {"mae_m": mae, "rmse_m": np.sqrt(square), "bias_m": bias}
 
 
 def compare_mean_iou(spatial: TileCounts, mixed: TileCounts, *, resamples: int = RESAMPLES) -> tuple[Difference, ...]:
-    """Mean IoU of two networks on the same tiles, and the interval of their difference, by the same draws of blocks."""
+    """Compare the mean IoU of two networks on the same tiles; the interval of the difference uses the same resamples."""
     require_same_tiles(spatial, mixed)
     sums = sum_blocks(np.stack([spatial.counts, mixed.counts], axis=1), spatial.blocks)
     now, again = compute_scores(sums.sum(0))["mean_iou"], compute_scores(resample_blocks(sums, resamples))["mean_iou"]

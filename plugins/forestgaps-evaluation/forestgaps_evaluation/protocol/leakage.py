@@ -1,8 +1,8 @@
-"""What a random split would have claimed, to know how much of such a score is memory of the place.
+"""How much a random split would improve the scores.
 
-A random split of tiles puts neighbors of every test tile into training. Here that is done on purpose, and only that: half of the
-test tiles, at random, take part in training; the other half is scored, by this network and by the one that never saw the place.
-Same tiles, same settings, same number of steps: the difference is leakage.
+In a random split, neighbors of every test tile are in the training data. This module does that on purpose: a random half of the
+test tiles takes part in training. The other half is scored with this network and with the network of the spatial split. Tiles,
+settings and number of steps are equal, so the difference is leakage.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from forestgaps_evaluation.counting.tile_counts import TileCounts, count_split
 from forestgaps_evaluation.protocol.evaluation import Leakage, compare_mean_iou
 
 RECORD_FILE = "leakage.json"
-SPLIT_SALT = 0x1EA4  # another sequence than those of training
+SPLIT_SALT = 0x1EA4  # a different random sequence than in training
 
 
 @frozen(eq=False)
 class MixedSource:
-    """Training samples, some of which are tiles of the test split: each as often as a training sample."""
+    """Training samples, some of which are tiles of the test split, each as often as a training sample."""
 
     train: Source
     test: Source
@@ -55,7 +55,7 @@ class MixedSource:
         return self.train.read(index, draw)
 
     def __getattr__(self, name: str) -> Any:
-        # Callbacks may know the data they belong to, such as one that draws hard strata of it more often.
+        # Callbacks may use attributes of their data, for example to sample hard strata more often.
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.train, name)
@@ -81,7 +81,7 @@ class SourceSubset:
 
 @define(eq=False)
 class MixedData:
-    """Data whose test tiles have been shared out between training and test."""
+    """Data whose test tiles were divided between training and test."""
 
     resolution_m: float
     train: Source
@@ -90,15 +90,15 @@ class MixedData:
 
 
 def split_in_half(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tile numbers for training and for scoring, each ascending, drawn by the seed.
+    """Return tile numbers for training and for scoring, each ascending, sampled with the seed.
 
     Raises:
-        DataError: There are not two tiles.
+        DataError: There are fewer than two tiles.
     """
     if count < 2:
         raise DataError(
-            f"leakage is measured on half of the test tiles, and the split has {format_count(count, 'tile')}; "
-            "prepare it with smaller tiles"
+            f"leakage is measured on half of the test tiles, and the split has {format_count(count, 'tile')}. "
+            "Prepare it with smaller tiles"
         )
     order = random_numbers(seed ^ SPLIT_SALT, 0, torch.arange(count)).argsort().tolist()
     return tuple(sorted(order[: count // 2])), tuple(sorted(order[count // 2 :]))
@@ -109,19 +109,21 @@ def mix_data(data: Data, seed: int) -> MixedData:
     added, kept = split_in_half(len(data.test), seed)
     sizes = [tuple(source.read(0, 0).dsm.shape) for source in (data.train, data.test)]
     if sizes[0] != sizes[1]:
-        raise DataError(f"training tiles are of {sizes[0]} pixels and test tiles of {sizes[1]}, so they cannot be mixed")
+        raise DataError(
+            f"training tiles have {sizes[0]} pixels and test tiles {sizes[1]}, so they cannot be mixed. Prepare them with one size"
+        )
     return MixedData(data.resolution_m, MixedSource(data.train, data.test, added), data.validation, SourceSubset(data.test, kept))
 
 
 def check_folder(trained: TrainedNetwork, folder: Path) -> None:
     """
     Raises:
-        ConfigError: The folder holds something else, or the network is evaluated on other data than those it was trained with.
+        ConfigError: The folder has other content, or the network is evaluated on other data than its own.
     """
     if not trained.own_data:
-        raise ConfigError("leakage is measured on the data a network was trained with; leave out --data and --set", "--leakage")
+        raise ConfigError("leakage is measured on the data of the training. Omit --data and --set", "--leakage")
     if folder.exists() and read_record(folder) != make_record(trained):
-        raise ConfigError(f"{folder} exists and is no finished leakage run of {trained.run}; give another folder", "--leakage")
+        raise ConfigError(f"{folder} exists and is not a complete leakage run of {trained.run}. Give another folder", "--leakage")
 
 
 def make_record(trained: TrainedNetwork) -> dict[str, Any]:
@@ -129,14 +131,14 @@ def make_record(trained: TrainedNetwork) -> dict[str, Any]:
 
 
 def measure_leakage(trained: TrainedNetwork, spatial: TileCounts, folder: Path, plugins: Plugins, *, resamples: int) -> Leakage:
-    """Train the run once more with half of its test tiles among the training tiles, and compare on the other half.
+    """Train the run again with half of its test tiles in the training data, and compare on the other half.
 
     Args:
-        spatial: Of the run's test split.
-        folder: Where the mixed network is trained; one that an earlier call has finished for the same run is used again.
+        spatial: Counts of the run's test split.
+        folder: Folder of the mixed network. A complete one of the same run is used again.
 
     Raises:
-        ConfigError: The folder holds something else, or the network is evaluated on other data than those it was trained with.
+        ConfigError: The folder has other content, or the network is evaluated on other data than its own.
     """
     check_folder(trained, folder)
     data = mix_data(trained.data, trained.seed)
@@ -156,7 +158,7 @@ def select_tiles(tile_counts: TileCounts, indices: Sequence[int]) -> TileCounts:
 
 
 def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins) -> None:
-    """As the run was trained. No run file is written: the data are not those that a run file could name.
+    """Train with the settings of the run. No run file is written, because a run file cannot describe these data.
 
     Raises:
         ConfigError: Training was interrupted.
@@ -165,11 +167,11 @@ def train_mixed(config: Config, data: MixedData, folder: Path, plugins: Plugins)
     run.data = run.trainer.data = data
     result = fit_run(run, folder)
     if result.stopped and result.stopped.startswith("interrupted"):
-        raise ConfigError(f"training for the leakage was {result.stopped}; the same command starts it again", "--leakage")
+        raise ConfigError(f"the training for --leakage was {result.stopped}. Repeat the command to start it again", "--leakage")
 
 
 def list_file_patterns(config: Config) -> list[str]:
-    """Return patterns of what training writes into a folder: the record, checkpoints, and by label what callbacks write."""
+    """Return patterns of the files of a training: the record, checkpoints, and the files of callbacks."""
     labels = [escape(label) for label in config.callbacks]
     states = (
         "checkpoints/last.safetensors",

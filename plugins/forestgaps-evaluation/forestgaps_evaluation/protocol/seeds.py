@@ -1,4 +1,4 @@
-"""The same run file with several seeds: how much of a score is luck."""
+"""Train one run file with several seeds, to measure the effect of the seed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from forestgaps_evaluation.counting.network import TrainedNetwork
 SEED_SETTING = "environment.seed"
 
 
-MAX_SEED_DIGITS = 18  # of a seed: what 64 bits hold
+MAX_SEED_DIGITS = 18  # of a seed; 64 bits
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Raises: ConfigError: Not whole numbers, or one twice."""
+    """Return the seeds of an option.
+
+    Raises:
+        ConfigError: They are not different whole numbers.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= MAX_SEED_DIGITS for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise ConfigError(f"found {text!r}, expected different whole numbers such as 1,2,3", "--seeds")
+        raise ConfigError(f"found {text!r}, expected different whole numbers. Give them as 1,2,3", "--seeds")
     return tuple(map(int, parts))
 
 
@@ -41,16 +45,18 @@ def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plu
         else:
             apart = list_differences([make_table(config, plugins), make_table(read_recorded_config(run, plugins), plugins)])
             if apart:
-                raise ConfigError(f"{run} is another run than {run_file}: they differ in {', '.join(apart)}", "--train")
+                raise ConfigError(
+                    f"{run} is not a run of {run_file}: they differ in {', '.join(apart)}. Give another --out", "--train"
+                )
             result = resume_training(run, plugins=plugins)
         if result.stopped and result.stopped.startswith("interrupted"):
-            raise ConfigError(f"{run} was {result.stopped}; repeat the command to resume it", "--train")
+            raise ConfigError(f"{run} was {result.stopped}. Repeat the command to resume it", "--train")
         runs.append(run)
     return runs
 
 
 def list_differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Settings that are not the same in all resolved run files, as `training.epochs (2, 3)`; the seed left aside."""
+    """Return the settings that differ between resolved run files, such as `training.epochs (2, 3)`, without the seed."""
     flat = [flatten_table(table) for table in tables]
     names = sorted({name for one in flat for name in one} - {SEED_SETTING})
     absent = "not set"
@@ -66,12 +72,12 @@ def flatten_table(table: Mapping[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def note_seeds(networks: Sequence[TrainedNetwork]) -> list[str]:
-    """What makes several runs more, or less, than seeds of one."""
+    """Return notes on runs that differ in more than their seed, or have the same seed."""
     notes = []
     apart = list_differences([one.table for one in networks])
     if apart:
-        notes.append(f"the runs differ in more than their seed, so the spread is not that of seeds alone: {'; '.join(apart)}")
+        notes.append(f"the runs differ in more than their seed, so the spread is not only that of seeds: {'; '.join(apart)}")
     seeds = [one.seed for one in networks]
     if len(set(seeds)) < len(seeds):
-        notes.append(f"the runs do not each have a seed of their own ({', '.join(map(str, seeds))})")
+        notes.append(f"some runs have the same seed ({', '.join(map(str, seeds))})")
     return notes

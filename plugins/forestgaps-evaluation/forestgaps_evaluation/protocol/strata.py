@@ -1,4 +1,4 @@
-"""Tiles by place: which site, how steep the ground, how closed the canopy."""
+"""Tiles by site, slope of the ground and canopy cover."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Stratum:
     """Some tiles of a split.
 
     Attributes:
-        by: What sorts them: "site", "slope" or "canopy cover".
-        label: Such as "10-20°".
+        by: "site", "slope" or "canopy cover".
+        label: The class, such as "10-20°".
         tiles: (N,) whether each tile of the tile_counts belongs to it.
     """
 
@@ -46,7 +46,7 @@ def make_strata(tile_counts: TileCounts) -> list[Stratum]:
 def classify_tiles(
     by: str, values: NDArray[np.float64], borders: Sequence[float], unit: str, last: float | None = None
 ) -> list[Stratum]:
-    """Strata between borders, from 0 on."""
+    """Return the strata between borders, from 0 on."""
     edges = [0.0, *borders]
     labels = [f"{low:g}-{high:g}{unit}" for low, high in zip(edges, borders, strict=False)]
     labels.append(f"over {borders[-1]:g}{unit}" if last is None else f"{borders[-1]:g}-{last:g}{unit}")

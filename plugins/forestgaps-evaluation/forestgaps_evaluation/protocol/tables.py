@@ -1,4 +1,4 @@
-"""An evaluation as tables: on screen, as Markdown, CSV and JSON. All from the same cells."""
+"""An evaluation as tables: on screen, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from forestgaps_evaluation.protocol.evaluation import AverageScores, Evaluation,
 
 EXTREME, EXTRAPOLATED = "†", "‡"
 LEGEND = {
-    EXTREME: "under 1 % or over 95 % gap: shown, not evaluated",
-    EXTRAPOLATED: "a threshold the network was not trained for",
+    EXTREME: "less than 1 % or more than 95 % gap: not evaluated",
+    EXTRAPOLATED: "threshold outside the training of the network",
 }
-SPLIT_WARNING = "A random split as a measure of leakage. Not a score of the network: the column `mixed` saw the place in training."
+SPLIT_WARNING = (
+    "A random split as a measure of leakage. These are not scores of the network: `mixed` was trained on neighbors of these tiles."
+)
 
 
 @frozen
 class TextTable:
-    """A table of texts; a cell may have two lines."""
+    """A table of text; a cell may have two lines."""
 
     title: str
     head: tuple[str, ...]
@@ -40,7 +42,7 @@ class TextTable:
 
 
 def make_tables(evaluation: Evaluation) -> Iterator[TextTable]:
-    """The tables to read: scores by threshold, strata, leakage."""
+    """Yield the tables: scores by threshold, strata, leakage."""
     yield make_threshold_table(evaluation)
     yield make_stratum_table(evaluation)
     if evaluation.leakage is not None:
@@ -90,7 +92,7 @@ def format_heights(evaluation: Evaluation) -> str:
 
 
 def make_stratum_table(evaluation: Evaluation) -> TextTable:
-    """Mean IoU, below it the score to beat (baseline or random, the better) and the gap fraction."""
+    """Return the table of mean IoU by stratum, with the better of baseline and random, and the gap fraction."""
     thresholds = [row.threshold for row in evaluation.rows if row.by == "all"]
     cells = []
     for part in evaluation.overall:
@@ -182,7 +184,7 @@ def print_tables(evaluation: Evaluation, console: Console) -> None:
 
 
 def format_markdown(evaluation: Evaluation) -> str:
-    """The tables as GitHub and MkDocs read them."""
+    """Return the tables as Markdown."""
     parts = []
     for cells in make_tables(evaluation):
         lines = [cells.head, tuple("---" for _ in cells.head), *cells.rows]
@@ -192,12 +194,12 @@ def format_markdown(evaluation: Evaluation) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Words that may hold names of files, as words in Markdown."""
+    """Escape text, such as file names, for Markdown."""
     return re.sub(r"([\\`*\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def format_csv(evaluation: Evaluation) -> str:
-    """A line for each place, threshold and score; nothing where a value is undefined."""
+    """Return CSV with a line for each place, threshold and score. Undefined values are empty."""
     runs = [neutralize_formula(f"{run['run']}") for run in evaluation.runs]
     facts = ("by", "label", "tiles", "blocks", "pixels", "threshold", "gap_fraction", "evaluated", "extrapolated")
     text = io.StringIO()
@@ -216,7 +218,7 @@ def format_json(evaluation: Evaluation) -> str:
 
 
 def replace_nan(value: Any) -> Any:
-    """With null for what is undefined, which JSON cannot say otherwise."""
+    """Replace NaN by None, which is null in JSON."""
     if isinstance(value, dict):
         return {key: replace_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

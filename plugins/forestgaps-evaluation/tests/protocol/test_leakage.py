@@ -106,9 +106,9 @@ def test_leakage_is_the_difference_on_the_tiles_that_were_kept(trained, plugins,
 
 def test_a_folder_of_something_else_is_left_alone(trained, plugins, tmp_path, run):
     spatial = count_split(trained, "test", (2.0,))
-    with pytest.raises(ConfigError, match="no finished leakage run"):
+    with pytest.raises(ConfigError, match="not a complete leakage run"):
         measure_leakage(trained, spatial, tmp_path, plugins, resamples=100)
-    with pytest.raises(ConfigError, match="the data a network was trained with"):
+    with pytest.raises(ConfigError, match="the data of the training"):
         measure_leakage(
             open_network(run, device="cpu", changes=["data.place=1"], plugins=plugins),
             spatial,

@@ -50,5 +50,5 @@ def test_what_differs_besides_the_seed_is_told():
 def test_runs_that_are_not_seeds_of_one_are_noted(trained):
     same = attrs.evolve(trained)
     other = attrs.evolve(trained, table={**trained.table, "training": {**trained.table["training"], "epochs": 9}})
-    assert note_seeds([trained, same]) == ["the runs do not each have a seed of their own (4, 4)"]
+    assert note_seeds([trained, same]) == ["some runs have the same seed (4, 4)"]
     assert "training.epochs (2, 9)" in note_seeds([trained, other])[0]

@@ -51,7 +51,7 @@ def test_one_threshold_is_marked_as_one_sided_and_never_trained(evaluation):
 def test_leakage_is_labelled_as_no_score(evaluation):
     cells = list(tables.make_tables(evaluation))[-1]
     assert cells.rows == (("2 m", "0.500", "0.600", "+0.100", "-0.050 to +0.200"),)
-    assert "Not a score of the network" in cells.foot[0]
+    assert "These are not scores of the network" in cells.foot[0]
     without = attrs.evolve(evaluation, leakage=None)
     assert "Leakage" not in tables.format_markdown(without)
 
