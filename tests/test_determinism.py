@@ -2,8 +2,8 @@
 
 As a script it prints digests of trainings, for the comparison of processes, or how far 2 threads end from 1:
 
-    python tests/test_determinism.py digests FOLDER '["model.unet"]'
-    python tests/test_determinism.py threads FOLDER
+    python -m tests.test_determinism digests FOLDER '["model.unet"]'
+    python -m tests.test_determinism threads FOLDER
 """
 
 from __future__ import annotations
@@ -25,54 +25,17 @@ from forestgaps_core import load_config, train_model
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.plugins.registry import Plugins
 
-RUN = """
-[data]
-name = "landscapes"
-train = 1
-validation = 1
-test = 1
-size_px = 48
-tile_px = 32
-samples_per_epoch = 4
+from .small_run import make_small_run
 
-[thresholds]
-values = [2, 5, 10]
-drawn = 2
-
-[augmentations.mix]
-name = "canopy_mix"
-swap = 0
-cutmix = 0.5
-
-[augmentations.flips]
-name = "flip_rotate"
-
-[augmentations.tilt]
-name = "tilt"
-
-[model]
-name = "unet"
-base = 4
-depth = 2
-
-[normalization]
-name = "group"
-
-[loss]
-name = "bce"
-
-[training]
-epochs = 1
-batch_size = 2
-
-[metrics.gaps]
-name = "segmentation"
-
-[environment]
-device = "cpu"
-threads = 1
-workers = 0
-"""
+RUN = make_small_run(
+    {
+        "thresholds": {"drawn": 2},
+        "augmentations.mix": {"name": "canopy_mix", "swap": 0, "cutmix": 0.5},
+        "augmentations.flips": {"name": "flip_rotate"},
+        "augmentations.tilt": {"name": "tilt"},
+        "environment": {"workers": 0},
+    }
+)
 
 # What a component needs besides its name to mean anything.
 NEEDS = {
@@ -184,7 +147,8 @@ def test_other_processes_with_other_hashes_end_with_the_same_bytes(once, tmp_pat
         place.mkdir()
         half = names[number::2] if ALL else quick()[::4]
         done = subprocess.run(
-            [sys.executable, __file__, "digests", str(place), json.dumps(half)],
+            [sys.executable, "-m", __name__, "digests", str(place), json.dumps(half)],
+            cwd=Path(__file__).parent.parent,
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -16,68 +15,15 @@ from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.rehearsal import try_run
 
-INTERRUPT = '''
-from attrs import define, field, frozen
-from forestgaps_core import hookimpl
+from .small_run import INTERRUPT, make_small_run
 
-@define(eq=False)
-class Interrupt:
-    at: int
-    @hookimpl
-    def step_end(self, trainer):
-        if trainer.step == self.at:
-            trainer.stop("interrupted by the test", final=False)
-
-@frozen(kw_only=True)
-class InterruptConfig:
-    """Stops a run so that it can be resumed."""
-    at: int = field(default=-1, metadata={"help": "Step."})
-    def build(self):
-        return Interrupt(self.at)
-
-@hookimpl
-def forestgaps_callbacks():
-    return {"interrupt": InterruptConfig}
-'''
-
-RUN = """
-[data]
-name = "landscapes"
-train = 1
-validation = 1
-test = 1
-size_px = 64
-tile_px = 32
-samples_per_epoch = 8
-
-[thresholds]
-values = [2, 5, 10]
-
-[model]
-name = "unet"
-base = 4
-depth = 2
-
-[normalization]
-name = "group"
-
-[loss]
-name = "bce"
-
-[training]
-epochs = 2
-batch_size = 4
-
-[metrics.gaps]
-name = "segmentation"
-
-[callbacks.interrupt]
-name = "interrupt"
-
-[environment]
-device = "cpu"
-threads = 1
-"""
+RUN = make_small_run(
+    {
+        "data": {"size_px": 64, "samples_per_epoch": 8},
+        "training": {"epochs": 2, "batch_size": 4},
+        "callbacks.interrupt": {"name": "interrupt"},
+    }
+)
 
 # What a component needs besides its name to mean anything.
 NEEDS = {
@@ -106,10 +52,8 @@ def installed():
 
 
 @pytest.fixture(scope="session")
-def everything(tmp_path_factory):
-    path = tmp_path_factory.mktemp("interrupt") / "interrupt.py"
-    path.write_text(textwrap.dedent(INTERRUPT))
-    return Plugins.discover([path])
+def everything():
+    return Plugins.discover([INTERRUPT])
 
 
 def trained(folder: Path, plugins: Plugins, changes: list[str]) -> dict[str, torch.Tensor]:

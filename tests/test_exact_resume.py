@@ -15,79 +15,28 @@ from forestgaps_core import load_config, resume_training, train_model
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.plugins.registry import Plugins
 
+from .small_run import INTERRUPT, make_small_run
+
 # All that is drawn at random in training is switched on: order, crops, thresholds, augmentation, dropout, drop-path.
-RUN = """
-[data]
-name = "landscapes"
-train = 1
-validation = 1
-test = 1
-size_px = 48
-tile_px = 32
-samples_per_epoch = 14
-
-[thresholds]
-values = [2, 5, 10]
-drawn = 2
-
-[augmentations.stretch]
-name = "canopy_stretch"
-factor = 1.3
-
-[augmentations.mix]
-name = "canopy_mix"
-swap = 0.2
-cutmix = 0.3
-mixup = 0.3
-
-[augmentations.flips]
-name = "flip_rotate"
-
-[augmentations.tilt]
-name = "tilt"
-
-[augmentations.hills]
-name = "hills"
-relief_m = 3
-
-[model]
-name = "unet"
-base = 4
-depth = 2
-dropout = 0.2
-drop_path = 0.3
-
-[normalization]
-name = "batch"
-
-[loss]
-name = "focal_dice"
-
-[scheduler]
-name = "warmup_cosine"
-
-[training]
-epochs = 2
-batch_size = 2
-
-[metrics.gaps]
-name = "segmentation"
-
-[callbacks.average]
-name = "ema_weights"
-
-[callbacks.log]
-name = "json_lines"
-every = 1
-
-[callbacks.interrupt]
-name = "interrupt"
-
-[environment]
-device = "cpu"
-threads = 1
-"""
-INTERRUPT = Path(__file__).with_name("interrupting.py")
+RUN = make_small_run(
+    {
+        "data": {"samples_per_epoch": 14},
+        "thresholds": {"drawn": 2},
+        "augmentations.stretch": {"name": "canopy_stretch", "factor": 1.3},
+        "augmentations.mix": {"name": "canopy_mix", "swap": 0.2, "cutmix": 0.3, "mixup": 0.3},
+        "augmentations.flips": {"name": "flip_rotate"},
+        "augmentations.tilt": {"name": "tilt"},
+        "augmentations.hills": {"name": "hills", "relief_m": 3},
+        "model": {"dropout": 0.2, "drop_path": 0.3},
+        "normalization": {"name": "batch"},
+        "loss": {"name": "focal_dice"},
+        "scheduler": {"name": "warmup_cosine"},
+        "training": {"epochs": 2},
+        "callbacks.average": {"name": "ema_weights"},
+        "callbacks.log": {"name": "json_lines", "every": 1},
+        "callbacks.interrupt": {"name": "interrupt"},
+    }
+)
 
 
 @pytest.fixture(scope="module")

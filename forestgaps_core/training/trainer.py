@@ -74,9 +74,8 @@ class Trainer:
         nonfinite: What to do at a step whose loss or gradient is not finite: "stop" the run, its weights as they were before the
             step, or "skip" the step and go on.
         check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
-        callback_errors: What to do when a callback fails: "stop" the run, or "continue" and report it once. A disk that fails a
-            callback
-            never stops the run.
+        callback_errors: What to do when a callback fails: "stop" the run, or "continue" and report it once. A disk that fails
+            a callback never stops the run.
         processes: Those of the run; a training batch is this one's share of the whole batch.
         faults: Folder for what bad steps were made of; None keeps nothing.
         about: Plain values that go into every checkpoint (the resolved config, versions).

@@ -15,86 +15,38 @@ from attrs import define, field
 
 from forestgaps_core.files.checkpoint import load_checkpoint
 
+from ..small_run import make_small_run
 from .kill import End, Strike, Zygote
 
 EVERY = 3  # optimizer steps from one last.safetensors to the next
 FORGOTTEN = (".tmp", ".partial", ".draft", ".part")  # ends of the names of what is being written
 NOT_COMPARED = ("lock",)  # says who works there
 
-RUN = f"""
-[data]
-name = "landscapes"
-train = 1
-validation = 1
-test = 1
-size_px = 64
-tile_px = 32
-samples_per_epoch = 16
-
-[thresholds]
-values = [2, 5, 10]
-drawn = 2
-
-[augmentations.stretch]
-name = "canopy_stretch"
-factor = 1.3
-
-[augmentations.mix]
-name = "canopy_mix"
-swap = 0
-cutmix = 0.3
-
-[augmentations.flips]
-name = "flip_rotate"
-
-[augmentations.tilt]
-name = "tilt"
-
-[model]
-name = "unet"
-base = 4
-depth = 2
-dropout = 0.2
-drop_path = 0.2
-
-[normalization]
-name = "batch"
-
-[loss]
-name = "focal_dice"
-
-[scheduler]
-name = "warmup_cosine"
-
-[training]
-epochs = 3
-batch_size = 2
-
-[metrics.gaps]
-name = "segmentation"
-
-[callbacks.log]
-name = "json_lines"
-every = 1
-
-[callbacks.table]
-name = "csv"
-every = 2
-
-[callbacks.average]
-name = "ema_weights"
-
-[callbacks.checkpoints]
-name = "checkpoints"
-every_steps = {EVERY}
-score = "validation/gaps/mean_iou"
-best = 2
-
-[environment]
-device = "cpu"
-threads = 1
-workers = 0
-"""
+RUN = make_small_run(
+    {
+        "data": {"size_px": 64, "samples_per_epoch": 16},
+        "thresholds": {"drawn": 2},
+        "augmentations.stretch": {"name": "canopy_stretch", "factor": 1.3},
+        "augmentations.mix": {"name": "canopy_mix", "swap": 0, "cutmix": 0.3},
+        "augmentations.flips": {"name": "flip_rotate"},
+        "augmentations.tilt": {"name": "tilt"},
+        "model": {"dropout": 0.2, "drop_path": 0.2},
+        "normalization": {"name": "batch"},
+        "loss": {"name": "focal_dice"},
+        "scheduler": {"name": "warmup_cosine"},
+        "training": {"epochs": 3},
+        "callbacks.log": {"name": "json_lines", "every": 1},
+        "callbacks.table": {"name": "csv", "every": 2},
+        "callbacks.average": {"name": "ema_weights"},
+        "callbacks.checkpoints": {
+            "name": "checkpoints",
+            "every_steps": EVERY,
+            "score": "validation/gaps/mean_iou",
+            "best": 2,
+        },
+        "environment": {"workers": 0},
+    }
+)
 SITE = """
 [sites.{name}]
 dsm = "{at}/dsm.tif"
