@@ -204,7 +204,11 @@ def test_terrain_of_other_pixels_is_interpolated_and_said(raster, tmp_path, size
 def test_a_coarser_surface_is_not_refined(site, raster, refused) -> None:
     folder = site("ridge", layers="dtm")
     raster("ridge/dsm.tif", np.full((45, 35), 420, np.float32), resolution=2.0)
-    refused([Site(name="ridge", folder=folder, **SPLIT)], "finer pixels", PrepareOptions(tile=32, resolution_m=1.0, resample=True))
+    refused(
+        [Site(name="ridge", folder=folder, **SPLIT)],
+        "resampling cannot add detail",
+        PrepareOptions(tile=32, resolution_m=1.0, resample=True),
+    )
 
 
 def test_rotated_grids_are_refused(site, refused) -> None:

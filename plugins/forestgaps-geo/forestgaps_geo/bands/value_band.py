@@ -1,7 +1,6 @@
 """Find the bands of a raster that contain values, and their valid pixels.
 
-A pixel has no data if any of these says so: the nodata value of its band, NaN, the mask of the file (in it, or beside it as
-`.msk`), an alpha band of any data type. GDAL itself takes the first of these that it finds, and alpha of 8 and 16 bits alone.
+`valid_pixels` has the rule that decides which pixels have data.
 
 Rows are read from north to south and columns from west to east, also where the file stores them the other way round.
 """
@@ -26,10 +25,8 @@ from rasterio.windows import Window
 
 from forestgaps_geo.bands.band_selection import find_alpha_band
 from forestgaps_geo.bands.sparse_blocks import OccupiedBlocks, find_covered_blocks, find_repeated_nodata, find_stored_blocks
+from forestgaps_geo.bands.valid_pixels import MAX_ALPHA, find_second_nodata, find_valid_pixels
 from forestgaps_geo.files.gdal import configure_gdal, convert_gdal_errors
-
-MAX_ALPHA = 65535  # opaque alpha has 1, 255 or 65535; larger floats are nodata values
-MIN_NODATA_MAGNITUDE = 9998.0  # a declared nodata value as far from 0 as this is no height that `--nodata` could turn into data
 
 
 @define(slots=False, eq=False)
@@ -82,10 +79,7 @@ class ValueBand:
     @cached_property
     def declared_nodata(self) -> float | None:
         """The declared nodata value where another one was stated and the declared one is no height; both then mean no data."""
-        declared: float | None = self.dataset.nodatavals[self.number - 1]
-        if declared is None or np.isnan(declared) or declared == self.nodata or self.nodata is None:
-            return None
-        return declared if abs(declared) >= MIN_NODATA_MAGNITUDE else None
+        return find_second_nodata(self.dataset.nodatavals[self.number - 1], self.nodata)
 
     @cached_property
     def has_mask(self) -> bool:
@@ -106,15 +100,7 @@ class ValueBand:
             values = self.dataset.read(self.number, window=window)
             mask = self.dataset.read_masks(self.number, window=window) if self.has_mask else None
             alpha = self.dataset.read(self.alpha, window=window) if self.alpha is not None else None
-        valid = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-        if self.nodata is not None:
-            valid &= values != self.nodata
-        if self.declared_nodata is not None:
-            valid &= values != self.declared_nodata
-        if mask is not None:
-            valid &= mask != 0
-        if alpha is not None:
-            valid &= (alpha > 0) & (alpha <= MAX_ALPHA) if alpha.dtype.kind == "f" else alpha > 0
+        valid = find_valid_pixels(values, (self.nodata, self.declared_nodata), mask, alpha)
         flips = slice(None, None, -1 if self.rows_flipped else 1), slice(None, None, -1 if self.columns_flipped else 1)
         return values[flips], valid[flips]
 
@@ -153,8 +139,7 @@ class ValueBand:
         """Whether a window of the file as it is stored holds nodata only."""
         with convert_gdal_errors(self.path, f"cannot be read from row {top} on"):
             values = self.dataset.read(self.number, window=Window(left, top, columns, rows))
-        nothing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-        return bool((nothing if self.nodata is None else nothing | (values == self.nodata)).all())
+        return not find_valid_pixels(values, (self.nodata,)).any()
 
     @cached_property
     def gdal_source(self) -> str:
