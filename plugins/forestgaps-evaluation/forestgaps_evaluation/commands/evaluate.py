@@ -1,4 +1,4 @@
-"""`forestgaps evaluate`. What it works with is imported when it is called."""
+"""`forestgaps evaluate`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Evaluate trained networks with confidence intervals and baselines.
 
-    Scores at each threshold beside the gap fraction and the scores of maps without knowledge; intervals by bootstrap over spatial
-    blocks; the spread over seeds where several runs are given; the same by slope of the ground and by canopy cover.
+    Prints scores at each threshold with the gap fraction and baselines, and 95 % intervals from a bootstrap over spatial blocks.
+    With several runs, adds the standard deviation over seeds. Repeats the scores by slope of the ground and by canopy cover.
     """
     import sys
     from contextlib import ExitStack, redirect_stdout
@@ -83,9 +83,9 @@ def evaluate(
     if bool(runs) == (train is not None):
         raise ConfigError("give run folders, or --train RUN.toml", "evaluate")
     if train is not None and out is None:
-        raise ConfigError("--train needs --out FOLDER, to train in", "evaluate")
+        raise ConfigError("--train requires --out FOLDER for the runs", "evaluate")
     if leakage is not None and split != "test":
-        raise ConfigError("--leakage splits the test split, so it goes with --split test only", "evaluate")
+        raise ConfigError("--leakage divides the test split. Use it with --split test", "evaluate")
     files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
     writers = {"json": tables.format_json, "csv": tables.format_csv, "md": tables.format_markdown}
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""`forestgaps report`. What it works with is imported when it is called."""
+"""`forestgaps report`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 

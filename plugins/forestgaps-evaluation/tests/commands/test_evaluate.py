@@ -72,8 +72,8 @@ def test_seeds_are_trained_and_judged_together_with_their_leakage(call, run_file
     [
         ((), "give run folders, or --train"),
         (("{run}", "--train", "{run}/run.toml"), "give run folders, or --train"),
-        (("--train", "{run}/run.toml"), "--train needs --out"),
-        (("{run}", "--leakage", "x", "--split", "validation"), "--split test only"),
+        (("--train", "{run}/run.toml"), "--train requires --out"),
+        (("{run}", "--leakage", "x", "--split", "validation"), "Use it with --split test"),
         (("{run}", "--split", "tset"), "expected one of: train, validation, test"),
     ],
 )
