@@ -157,9 +157,10 @@ def load_everything() -> None:
     import forestgaps_core.output.tables
     import forestgaps_core.runs.run  # noqa: F401
     from forestgaps_core.kinds import KINDS
-    from forestgaps_core.plugins import registry
+    from forestgaps_core.plugins import loading, registry
+    from forestgaps_core.plugins.names import load_target
 
-    registry.entry_points = functools.cache(registry.entry_points)
+    loading.read_entry_points = functools.cache(loading.read_entry_points)
     for module in ("torch._dynamo", "typer._adapters"):  # imported by optimizers, and by typer when a command is called
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
@@ -168,7 +169,7 @@ def load_everything() -> None:
         for offers in found.components(kind).values():
             for offer in offers:
                 with contextlib.suppress(Exception):
-                    registry.load_target(offer.target, "")
+                    load_target(offer.target, "")
     with contextlib.suppress(ImportError):
         import forestgaps_rasters.commands.predict
         import forestgaps_rasters.commands.prepare

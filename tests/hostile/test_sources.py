@@ -27,7 +27,7 @@ KNOWN = {
     ("forestgaps_core/plugins/names.py", "import_module"): 1,  # of the targets of installed plugins
     ("forestgaps_core/testing/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
     ("forestgaps_core/testing/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own
-    ("forestgaps_core/plugins/registry.py", "import_module"): 1,  # of the entry points of installed plugins
+    ("forestgaps_core/plugins/loading.py", "import_module"): 1,  # of the entry points of installed plugins
     ("forestgaps_geo/testing/gdal_commands.py", "subprocess.run"): 1,  # of printed command lines, in tests
     ("forestgaps_tracking/testing.py", "subprocess.run"): 1,  # Python, with a tracker that is killed, in tests
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed

@@ -54,11 +54,11 @@ class Gone(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Gone())
-from forestgaps_core.plugins import registry
-every = registry.entry_points
+from forestgaps_core.plugins import loading
+every = loading.read_entry_points
 def entry_points(group):
     return [point for point in every(group) if point.value.partition(".")[0].partition(":")[0] not in hidden]
-registry.entry_points = entry_points
+loading.read_entry_points = entry_points
 import torch
 from forestgaps_core import load_predictor, save_network
 from forestgaps_core.errors import ForestgapsError
