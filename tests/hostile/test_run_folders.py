@@ -213,7 +213,7 @@ def test_versions_that_are_none_are_left_out_of_the_message(text, run, capsys):
     (run / "versions.json").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as told:
         resume_training(run, plugins=default_plugins())
-    cli.say_error(str(told.value))
+    cli.print_error(str(told.value))
     assert "\x1b" not in capsys.readouterr().err
 
 
