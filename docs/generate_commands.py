@@ -17,7 +17,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Map gaps": ("predict", "gaps", "change"),
     "Prepare data": ("prepare", "simulate"),
     "Train and evaluate": ("config init", "config check", "config explain", "train", "test", "evaluate", "report"),
-    "Publish and export": ("share", "export", "quantize"),
+    "Publish and export": ("publish", "export", "quantize"),
     "Plugins": ("plugins list", "plugins show", "plugins check", "plugins new"),
     "Other commands": (),
 }
@@ -53,7 +53,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("forestgaps report runs/first", "about a trained network"),
         ("forestgaps report maps --dsm dsm.tif", "about gap maps"),
     ),
-    "share": (("forestgaps share runs/first model --calibrate", ""),),
+    "publish": (("forestgaps publish runs/first model --calibrate", ""),),
     "export": (("forestgaps export runs/first --to onnx --out exported", ""),),
     "quantize": (("forestgaps quantize runs/first --out quantized", ""),),
     "plugins list": (("forestgaps plugins list --components", ""),),

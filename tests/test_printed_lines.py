@@ -120,7 +120,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / HARD / "chm.tif", height)
     (folder / "tiny.toml").write_text(SIMULATED + RUN_FILE)
     forestgaps("train", folder / "tiny.toml", "--out", folder / "my run's")
-    forestgaps("share", folder / "my run's", folder / "the model's")
+    forestgaps("publish", folder / "my run's", folder / "the model's")
     return folder
 
 
@@ -184,7 +184,7 @@ def map_the_dsm() -> str:
 
 
 def card() -> str:
-    forestgaps("share", RUN, "model's")
+    forestgaps("publish", RUN, "model's")
     return (Path("model's") / "README.md").read_text(encoding="utf-8")
 
 
@@ -193,7 +193,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_core.cli.commands.config:init": {"": config_init},
     "forestgaps_core.cli.commands.runs:print_next_steps": {"": after_training},
     "forestgaps_core.cli.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
-    "forestgaps_core.cli.commands.runs:share": {"": lambda: forestgaps("share", RUN, "model's")},
+    "forestgaps_core.cli.commands.runs:publish": {"": lambda: forestgaps("publish", RUN, "model's")},
     "forestgaps_core.inference.model_folder:make_default_card": {"": card},
     "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
     "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
@@ -299,7 +299,7 @@ def test_line_for_a_network_of_another_kind_maps_with_it(here: Path, lines: Line
     printed = forestgaps(command, network, *options, "--out", "it's other")
     written = (Path("it's other") / "README.md").read_text(encoding="utf-8")
     package = {"export": "forestgaps_export", "quantize": "forestgaps_quantization"}[command]
-    for place, text in ((f"{package}.commands:{command}", printed), (f"{package}.folders:card", written)):
+    for place, text in ((f"{package}.commands:{command}", printed), (f"{package}.folders:make_card", written)):
         for line in lines.built[place]:
             assert f"{line}\n" in text
             execute(line)

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from forestgaps_core.cli.commands.config import config_app
 from forestgaps_core.cli.commands.installed import plugins as plugins  # which commands of packages import from here
 from forestgaps_core.cli.commands.plugins import plugins_app
-from forestgaps_core.cli.commands.runs import share, test, train
+from forestgaps_core.cli.commands.runs import publish, test, train
 from forestgaps_core.cli.exit import INTERRUPTED, describe_fixable, exit_process, name_signal, print_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.plugins.local_files import give_files
@@ -102,7 +102,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(test)
-app.command()(share)
+app.command()(publish)
 app.add_typer(config_app, name="config")
 app.add_typer(plugins_app, name="plugins")
 

@@ -68,7 +68,7 @@ def save_network(
     weights = {check_network_name(name): prepare_tensor(tensor, name, half) for name, tensor in choose_weights(state).items()}
     companions = [] if source is None else [*list_companion_files(path, (WEIGHTS, PLAN, CARD))]
     contents = (WEIGHTS, PLAN, CARD, *(escape(file.name) for file in companions))
-    with new_folder(folder, purpose="share", contents=contents) as draft:
+    with new_folder(folder, purpose="publish", contents=contents) as draft:
         data = pack_tensors(weights, {"format": "pt"})
         plan = {
             "format": FORMAT,

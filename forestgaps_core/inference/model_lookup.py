@@ -71,7 +71,7 @@ def suggest_command(command: str, place: Path) -> str:
     """The sentence on what to type for a network that has no data of its own."""
     if command.startswith("train"):
         return f"To train it further: {format_command('train', 'RUN.toml', '--from', place)}"
-    if command.startswith("share"):
+    if command.startswith("publish"):
         return "Calibrate the run folder that it was made from, or leave out --calibrate"
     line = format_command("evaluate", place, "--data", "FOLDER")
     return f"Name a prepared folder, a run folder or a run file. Type: {line}"

@@ -26,7 +26,7 @@ from forestgaps_core.plugins.names import normalize_name as normalize_name
 if TYPE_CHECKING:
     from forestgaps_core.components import Engine, Executor
 
-CORE_COMMANDS = frozenset({"train", "test", "share", "config", "plugins"})  # their names are not offered to plugins
+CORE_COMMANDS = frozenset({"train", "test", "publish", "config", "plugins"})  # their names are not offered to plugins
 
 
 @define(eq=False)

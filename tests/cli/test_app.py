@@ -110,7 +110,7 @@ def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path)
         (["train", "--resume", "nowhere"], "nowhere: no such run folder"),
         (["train", "a.toml", "--resume", "b"], "--resume takes the run as it is"),
         (["train", "--resume", "b", "--from", "a"], "--resume takes the run as it is"),
-        (["share", "nowhere", "network"], "no trained network in nowhere"),
+        (["publish", "nowhere", "network"], "no trained network in nowhere"),
         (["test", "nowhere"], "nowhere: no such run folder"),
         (["config", "explain", "lss"], "did you mean 'loss'?"),
         (["config", "explain", "loss.binry"], "did you mean 'binary'?"),
@@ -192,18 +192,18 @@ def test_a_network_is_shared_trained_on_and_shared_again(tmp_path):
         "train", "mine.toml", "--out", "run", *(word for change in longer for word in ("--set", change)), cwd=tmp_path
     )
     assert trained.returncode == 0, trained.stderr
-    told = forestgaps("share", "run", "network", "--half", "--calibrate", "--json", cwd=tmp_path)
+    told = forestgaps("publish", "run", "network", "--half", "--calibrate", "--json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     summary = json.loads(told.stdout)
     assert sorted(summary["files"]) == ["network/README.md", "network/model.safetensors", "network/network.json"]
     assert summary["calibration"]["log_loss_after"] <= summary["calibration"]["log_loss_before"]
-    again = forestgaps("share", "run", "network", cwd=tmp_path)
+    again = forestgaps("publish", "run", "network", cwd=tmp_path)
     assert again.returncode == 2
     assert "network: exists already" in again.stderr
     begun = forestgaps("train", "mine.toml", "--from", "network", "--out", "begun", cwd=tmp_path)
     assert begun.returncode == 0, begun.stderr
     assert f'start = "{tmp_path / "network"}"' in (tmp_path / "begun" / "run.toml").read_text()
-    text = forestgaps("share", "begun", "second", cwd=tmp_path).stdout
+    text = forestgaps("publish", "begun", "second", cwd=tmp_path).stdout
     assert "second/model.safetensors" in text
     wrong = forestgaps("train", "mine.toml", "--from", "network", "--set", "model.width=8", cwd=tmp_path)
     assert wrong.returncode == 2

@@ -130,7 +130,7 @@ SCENES = [
     ),
     Scene("train --resume", lambda given, work: ["train", "--resume", work / "run"], before=begun, again=resumed, goes_on=True),
     Scene("test", lambda given, work: ["test", work / "run"], before=copied("run")),
-    Scene("share", lambda given, work: ["share", given / "run", work / "net"]),
+    Scene("publish", lambda given, work: ["publish", given / "run", work / "net"]),
     Scene(
         "prepare",
         lambda given, work: ["prepare", given / "land", "--out", work / "prepared", "--tile", "16", "--buffer", "0"],

@@ -19,7 +19,7 @@ COMMANDS = {
     "gaps": ["gaps", "{land}/chm.tif", "-t", "5", "--out", "deep/gaps.fgb", "--statistics", "statistics", "--cells", "20"],
     "gaps, GeoPackage": ["gaps", "{land}/chm.tif", "-t", "5", "--out", "gaps.gpkg"],
     "change": ["change", "{land}/chm.tif", "{land}/chm.tif", "-t", "5", "--out", "deep/change"],
-    "share": ["share", "{run}", "deep/network"],
+    "publish": ["publish", "{run}", "deep/network"],
     "evaluate": ["evaluate", "{run}", "-t", "5", "--resamples", "100", "--out", "deep/evaluation"],
     "report": ["report", "{run}", "-t", "5", "--out", "deep/report.html"],
     "config init": ["config", "init", "deep/run.toml"],

@@ -371,7 +371,7 @@ class Workshop:
         for arguments in (
             ["simulate", "site", "--size", "48"],
             ["train", "good.toml", "--out", "run"],
-            ["share", "run", "network"],
+            ["publish", "run", "network"],
         ):
             done = self.sent(arguments, folder)
             assert done["status"] == 0, done

@@ -63,7 +63,7 @@ def test_nor_by_any_command_that_reads_one(way, run, state, tmp_path, trap, loca
 
 def test_the_command_line_says_so_and_leaves_with_status_2(run, state, trap, tmp_path):
     (run / "checkpoints" / "last.safetensors").write_bytes(WAYS_IN["os.mkdir by call"](state, trap))
-    command = [sys.executable, "-m", "forestgaps_core", "share", str(run), str(tmp_path / "shared")]
+    command = [sys.executable, "-m", "forestgaps_core", "publish", str(run), str(tmp_path / "shared")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("Error: ")

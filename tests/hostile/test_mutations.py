@@ -90,7 +90,7 @@ def uses(run: Path, out: Path, plugins: Any) -> dict[str, Callable[[], object]]:
     return {
         "predict": lambda: load_predictor(run, plugins=plugins)(dsm, valid, [2.0, 5.0]),
         "test": lambda: evaluate_run(run, plugins=plugins),
-        "share": lambda: load_predictor(save_network(run, out, plugins=plugins), plugins=plugins),
+        "publish": lambda: load_predictor(save_network(run, out, plugins=plugins), plugins=plugins),
         "resume": lambda: resume_training(run, plugins=plugins),
     }
 

@@ -21,7 +21,7 @@ OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z])(?![\w-])")
 
 def commands() -> dict[str, Any]:
     """Name of each command, such as "config init", and its options."""
-    found = {name: options_of(typer.main.get_command(app).commands[name]) for name in ("train", "test", "share")}
+    found = {name: options_of(typer.main.get_command(app).commands[name]) for name in ("train", "test", "publish")}
     for group in ("config", "plugins"):
         inner = typer.main.get_command(app).commands[group].commands
         found |= {f"{group} {name}": options_of(command) for name, command in inner.items()}

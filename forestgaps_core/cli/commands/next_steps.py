@@ -7,7 +7,7 @@ import typer
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.plugins.command_lines import PROGRAM
 
-OWN = ("train", "test", "share", "config", "plugins")
+OWN = ("train", "test", "publish", "config", "plugins")
 
 
 def find_command(line: str) -> str:

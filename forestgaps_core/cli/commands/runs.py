@@ -149,7 +149,7 @@ def test(
     print_next(evaluate_line, report_line, format_command(*local, "predict", run, "DSM.tif", "--out", "maps"))
 
 
-def share(
+def publish(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint, or a model folder.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder to write; must not exist.")],
     half: Annotated[bool, typer.Option("--half", help="Store weights in float16: half the size.")] = False,

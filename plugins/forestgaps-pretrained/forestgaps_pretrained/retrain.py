@@ -98,7 +98,7 @@ def export_network(plan: Plan, run: Path, *, calibrate: bool) -> Path:
     network = plan.work / "network"
     if network.exists():
         remove_made(network, NETWORK_FILES)  # of an earlier call of this command, in its own folder
-    run_forestgaps("share", run, network, "--half", *(["--calibrate"] if calibrate else []))
+    run_forestgaps("publish", run, network, "--half", *(["--calibrate"] if calibrate else []))
     return network
 
 

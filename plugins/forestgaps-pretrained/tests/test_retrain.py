@@ -65,7 +65,7 @@ def test_retrain_writes_the_network_folder_and_resumes(tmp_path) -> None:
 
     again = run_retrain("--out", "second", "--work", "network-work", "--trained", "network-work/run", *TINY, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "forestgaps share" in again.stdout
+    assert "forestgaps publish" in again.stdout
     assert "forestgaps simulate" not in again.stdout
     assert "forestgaps train" not in again.stdout
     for name in ("model.safetensors", "network.json", "scores.json"):
