@@ -42,7 +42,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), *(str(ROOT / "plugins" / f"forestgaps-{name}") for name in ("models", "losses", "normalization"))]
+PACKAGES = ("augmentations", "losses", "models", "normalization", "optimizers")
+sys.path[:0] = [str(ROOT), *(str(ROOT / "plugins" / f"forestgaps-{name}") for name in PACKAGES)]
 try:
     import torch
     from torch import Tensor, nn
