@@ -194,7 +194,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_core.cli.commands.runs:print_next_steps": {"": after_training},
     "forestgaps_core.cli.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
     "forestgaps_core.cli.commands.runs:publish": {"": lambda: forestgaps("publish", RUN, "model's")},
-    "forestgaps_core.inference.model_folder:make_default_card": {"": card},
+    "forestgaps_core.inference.model_card:format_card": {"": card},
     "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
     "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
     "forestgaps_core.inference.model_lookup:require_run": {
@@ -219,9 +219,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
 }
 MORE = {  # tests of their own below
     "forestgaps_export.commands:export",
-    "forestgaps_export.folders:make_card",
     "forestgaps_quantization.commands:quantize",
-    "forestgaps_quantization.folders:make_card",
 }
 EXPORTING = {"forestgaps_core.inference.predictor:load_predictor"}  # these export a network to ONNX, which takes most of a minute
 NOT_EXECUTED = {"forestgaps_rasters.training.crops:tile"}  # after damage to a layer of a prepared folder
@@ -299,7 +297,7 @@ def test_line_for_a_network_of_another_kind_maps_with_it(here: Path, lines: Line
     printed = forestgaps(command, network, *options, "--out", "it's other")
     written = (Path("it's other") / "README.md").read_text(encoding="utf-8")
     package = {"export": "forestgaps_export", "quantize": "forestgaps_quantization"}[command]
-    for place, text in ((f"{package}.commands:{command}", printed), (f"{package}.folders:make_card", written)):
+    for place, text in ((f"{package}.commands:{command}", printed), ("forestgaps_core.inference.model_card:format_card", written)):
         for line in lines.built[place]:
             assert f"{line}\n" in text
             execute(line)

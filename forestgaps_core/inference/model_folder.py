@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,7 +30,6 @@ from forestgaps_core.files.checkpoint import find_wrong_parts, load_run_checkpoi
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
-from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
@@ -275,58 +273,3 @@ def format_plan(plan: Mapping[str, Any], path: Path) -> str:
         return json.dumps(plan, indent=2) + "\n"
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: a setting of its network is no plain value ({error})") from error
-
-
-def make_default_card(name: str, plan: Mapping[str, Any]) -> str:
-    """A card for those who write none: what the program knows."""
-    made_with = "; ".join(
-        f"{kind} `{remove_markup(about['name'])}` of {remove_markup(about['distribution'])} {remove_markup(about['version'])}"
-        for kind, about in plan["components"].items()
-    )
-    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
-    weights = plan["weights"]
-    return "\n".join(
-        [
-            f"# {remove_markup(name)}",
-            "",
-            "A network that maps forest canopy gaps from a digital surface model (DSM), made with forestgaps.",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| input | DSM in meters, pixels of {plan['resolution_m']:g} m |",
-            f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
-            f"| parameters | {weights['parameters']:,}, stored as {weights['stored_as']}, {weights['bytes'] / 1e6:.1f} MB |",
-            f"| needs | {made_with} |",
-            "",
-            "```bash",
-            format_command(
-                "predict",
-                "dsm.tif",
-                "--network",
-                format_name_for_code(name),
-                "--out",
-                "maps",
-                "-t",
-                "2",
-                "-t",
-                "5",
-                "-t",
-                "10",
-                portable=True,
-            ),
-            "```",
-            "",
-            "Data it was trained on, scores, where it fails, and license: to be written by whoever shares it.",
-            "",
-        ]
-    )
-
-
-def format_name_for_code(name: str) -> str:
-    """Return the name of a folder for a command in a block of Markdown, which a line break or a fence would end."""
-    return remove_markup(name) if re.search(r"[\x00-\x1f\x7f`]", name) else name
-
-
-def remove_markup(text: str) -> str:
-    """Words of a file as they stand in Markdown: letters, digits and what names are joined with, and nothing that marks up."""
-    return re.sub(r"[^\w.:+ -]", "_", text)[:80]

@@ -13,7 +13,7 @@ from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.files.tensor_file import pack_tensors
 from forestgaps_core.inference.calibration import Calibration
-from forestgaps_core.inference.model_card import list_companion_files, make_changed_card, read_card
+from forestgaps_core.inference.model_card import list_companion_files, make_changed_card, make_default_card, read_card
 from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
@@ -24,7 +24,6 @@ from forestgaps_core.inference.model_folder import (
     format_plan,
     is_network,
     load_trained_network,
-    make_default_card,
     make_plan,
     prepare_tensor,
     read_network_state,

@@ -16,9 +16,9 @@ from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.exporting import describe_program, load_export_source, write_program
-from forestgaps_core.inference.model_folder import CARD, PLAN, format_name_for_code, remove_markup
+from forestgaps_core.inference.model_card import format_card, format_levels, remove_markup
+from forestgaps_core.inference.model_folder import CARD, PLAN
 from forestgaps_core.inference.predictor import build_network
-from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_export import aoti, onnx_program, onnx_runtime
 from forestgaps_export.comparison import Difference, compare_networks, describe_difference
@@ -93,7 +93,6 @@ def export_program(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> t
 
 def make_card(name: str, plan: Mapping[str, Any], program: Program, parameters: int, difference: Difference) -> str:
     """README.md of the folder: what the program knows."""
-    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
     model = plan["components"].get("model", {})
     kind, owner, version = (remove_markup(model.get(key, "unknown")) for key in ("name", "distribution", "version"))
     slope, offset = (plan.get("calibration", {}).get(key, default) for key, default in (("slope", 1.0), ("offset", 0.0)))
@@ -102,35 +101,17 @@ def make_card(name: str, plan: Mapping[str, Any], program: Program, parameters: 
         if program.engine == "aoti"
         else "Data: a graph of known operations, with its weights, in one file."
     )
-    return "\n".join(
-        [
-            f"# {remove_markup(name)}",
-            "",
-            f"A network that maps forest canopy gaps from a digital surface model (DSM), exported with forestgaps. {runs}",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| network | `{kind}` of {owner} {version}, {parameters:,} parameters |",
-            f"| `dsm` | (B, 1, H, W) float32, meters, pixels of {plan['resolution_m']:g} m; the median where there is no data |",
-            "| `valid` | (B, 1, H, W) bool, False where there is no data |",
-            f"| `thresholds` | (B, K) float32, meters, ascending; validated at {levels} m |",
-            f"| `logits` | (B, K, H, W) float32; a gap has the probability 1 / (1 + exp(-({slope:.6g} * logit + {offset:.6g}))) |",
-            f"| sizes | B and K any; H and W multiples of {program.multiple} |",
-            f"| probabilities differ from those of torch by | {describe_difference(difference)} |",
-            "",
-            "```bash",
-            format_command(
-                "predict",
-                "dsm.tif",
-                "--network",
-                format_name_for_code(name),
-                "--engine",
-                program.engine,
-                "--out",
-                "maps",
-                portable=True,
-            ),
-            "```",
-            "",
-        ]
+    return format_card(
+        name,
+        f"A network that maps forest canopy gaps from a digital surface model (DSM), exported with forestgaps. {runs}",
+        {
+            "network": f"`{kind}` of {owner} {version}, {parameters:,} parameters",
+            "`dsm`": f"(B, 1, H, W) float32, meters, pixels of {plan['resolution_m']:g} m; the median where there is no data",
+            "`valid`": "(B, 1, H, W) bool, False where there is no data",
+            "`thresholds`": f"(B, K) float32, meters, ascending; validated at {format_levels(plan)} m",
+            "`logits`": f"(B, K, H, W) float32; a gap has the probability 1 / (1 + exp(-({slope:.6g} * logit + {offset:.6g})))",
+            "sizes": f"B and K any; H and W multiples of {program.multiple}",
+            "probabilities differ from those of torch by": describe_difference(difference),
+        },
+        options=("--engine", program.engine),
     )

@@ -18,9 +18,9 @@ from forestgaps_core.files.drafts import new_folder
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.exporting import describe_program, load_export_source, write_program
-from forestgaps_core.inference.model_folder import CARD, PLAN, format_name_for_code, remove_markup
+from forestgaps_core.inference.model_card import format_card, format_components, format_levels
+from forestgaps_core.inference.model_folder import CARD, PLAN
 from forestgaps_core.inference.predictor import build_network
-from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_quantization.engine import Int8, is_convolution
 from forestgaps_quantization.int8_file import FILE, encode_network
@@ -176,30 +176,15 @@ def describe_result(done: QuantizationResult) -> list[str]:
 
 def make_card(name: str, plan: Mapping[str, Any], done: QuantizationResult) -> str:
     """README.md of the folder: what the program knows."""
-    levels = ", ".join(f"{level:g}" for level in plan["config"]["thresholds"]["values"])
-    made_with = "; ".join(
-        f"{kind} `{remove_markup(about['name'])}` of {remove_markup(about['distribution'])} {remove_markup(about['version'])}"
-        for kind, about in plan["components"].items()
-    )
-    return "\n".join(
-        [
-            f"# {remove_markup(name)}",
-            "",
-            "A network that maps forest canopy gaps from a digital surface model (DSM), quantized with forestgaps. "
-            "Data: opening it runs nothing.",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| input | DSM in meters, pixels of {plan['resolution_m']:g} m |",
-            f"| output | probability that canopy is lower than a threshold; validated at {levels} m |",
-            f"| needs | forestgaps-quantization; {made_with} |",
-            f"| size | {done.program.bytes / 1e6:.1f} MB |",
-            "",
-            *(f"- {sentence}" for sentence in describe_result(done)),
-            "",
-            "```bash",
-            format_command("predict", "dsm.tif", "--network", format_name_for_code(name), "--out", "maps", portable=True),
-            "```",
-            "",
-        ]
+    return format_card(
+        name,
+        "A network that maps forest canopy gaps from a digital surface model (DSM), quantized with forestgaps. "
+        "Data: opening it runs nothing.",
+        {
+            "input": f"DSM in meters, pixels of {plan['resolution_m']:g} m",
+            "output": f"probability that canopy is lower than a threshold; validated at {format_levels(plan)} m",
+            "needs": f"forestgaps-quantization; {format_components(plan)}",
+            "size": f"{done.program.bytes / 1e6:.1f} MB",
+        },
+        notes=describe_result(done),
     )
