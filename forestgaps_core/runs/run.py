@@ -108,7 +108,9 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
         log.warning("%s; continuing from %s instead", sentence, path)
     about = state["about"]
     run = build_run(read_recorded_config(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
-    warn_of_other_versions(folder, {**about["versions"], **read_versions(about)}, plugins, "resuming")
+    versions = about.get("versions")
+    recorded = {**(versions if isinstance(versions, Mapping) else {}), **read_versions(about)}
+    warn_of_other_versions(folder, recorded, plugins, "resuming")
     run.trainer.load_state_dict(state)
     if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
         run.trainer.about = {**run.trainer.about, "start": started}
@@ -178,7 +180,7 @@ def calibrate_run(
         DataError: The split cannot tell, such as one all of gap.
     """
     folder, plugins = Path(folder), plugins or Plugins.discover()
-    require_run(folder, "share --calibrate", plugins)
+    require_run(folder, "publish --calibrate", plugins)
     _, state = load_run_checkpoint(folder, checkpoint)
     run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
     run.trainer.model.load_state_dict(choose_weights(state))

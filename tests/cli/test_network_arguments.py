@@ -92,14 +92,14 @@ def test_predict_takes_its_name_and_its_folder_before_the_dsm(site: Path, tmp_pa
     assert maps[0] == maps[1] == maps[2]
 
 
-def test_share_keeps_card_scores_and_credit(tmp_path: Path) -> None:
+def test_publish_keeps_card_scores_and_credit(tmp_path: Path) -> None:
     once = save_network("pretrained", tmp_path / "once")
     again = save_network(once, tmp_path / "again")
     for path in SMALL.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_share_with_other_calibration_keeps_the_card_below_its_own_facts(tmp_path: Path) -> None:
+def test_publish_with_other_calibration_keeps_the_card_below_its_own_facts(tmp_path: Path) -> None:
     changed = save_network("pretrained", tmp_path / "changed", calibration={"slope": 1.0, "offset": 0.5})
     card = (changed / "README.md").read_text(encoding="utf-8")
     facts, _, original = card.partition("\n---\n")
