@@ -128,7 +128,7 @@ def table(scores: Mapping[str, Mapping[float, Mapping[str, float]]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of sites")
-    parser.add_argument("--network", default="pretrained", help="run folder, checkpoint, network folder or name of a network")
+    parser.add_argument("--network", default="pretrained", help="run folder, checkpoint, model folder or name of a network")
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.5, 0.25, 0.1, 2.0, 5.0], metavar="METERS")
     given = parser.parse_args(arguments)
     network = load_predictor(given.network, device="cpu")

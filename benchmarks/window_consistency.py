@@ -77,7 +77,7 @@ def picture(path: Path, rows: list[tuple[int, float, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="run folder, checkpoint, network folder or name of a network")
+    parser.add_argument("run", help="run folder, checkpoint, model folder or name of a network")
     parser.add_argument("dsm", type=Path)
     parser.add_argument("--most", type=int, default=1024, help="pixels of a side of the raster that are used")
     parser.add_argument("--picture", type=Path)

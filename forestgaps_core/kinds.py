@@ -131,7 +131,7 @@ class Pretrained:
     """A trained network that a plugin contains.
 
     Attributes:
-        target: `package:folder`, a network folder inside the plugin's package (see `forestgaps_core.inference.model_folder`).
+        target: `package:folder`, a model folder inside the plugin's package (see `forestgaps_core.inference.model_folder`).
         help: One line on what it was trained on.
     """
 

@@ -34,7 +34,7 @@ BANNED = {
     r"\bmeans? what (it|they) says?\b": "calibrated",
     r"\bborne\b": "accepted, allowed",
     r"\bhow far to trust\b": "accuracy and limits",
-    r"(?<!\|)\b(deci|centi|milli|kilo)?meters\b(?!\")": "meters (American spelling)",
+    r"(?<!\|)\b(deci|centi|milli|kilo)?metres\b(?!\")": "meters (American spelling)",
     r"\b(neighbour|colour|labelled\b|centred|licence|behaviour|travelling)(?!\")": "American spelling",
     r"(?<!there )\bis no (raster|class|plugin|checkpoint|hook|table|file|folder|grid)\b": "is not a ...",
     r"\bthat (are|is) none\b": "that are not ..., non-finite",

@@ -67,7 +67,7 @@ class Training:
         default=None,
         validator=optional(validate_path),
         metadata={
-            "help": "Trained weights to begin with: a run folder, checkpoint, network folder or the name of an installed network; "
+            "help": "Trained weights to begin with: a run folder, checkpoint, model folder or the name of an installed network; "
             "left out: random weights. `train --from` sets it."
         },
     )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Program
 from forestgaps_core.errors import CheckpointError, DataError
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
-from forestgaps_core.inference.model_folder import PLAN, PROGRAM, compute_sha256, is_network, read_plan, structure_recorded
+from forestgaps_core.inference.model_folder import PLAN, PROGRAM, compute_sha256, is_model_folder, read_plan, structure_recorded
 from forestgaps_core.plugins.provenance import read_owners, read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
 
@@ -67,8 +67,8 @@ def record_engine(name: str, distribution: str, plugins: Plugins) -> dict[str, s
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a network folder holds a program instead of weights."""
-    return is_network(path) and PROGRAM in read_plan(path)
+    """Whether a model folder holds a program instead of weights."""
+    return is_model_folder(path) and PROGRAM in read_plan(path)
 
 
 def open_exported_network(folder: Path, engine: str | None, plugins: Plugins) -> tuple[nn.Module, dict[str, Any]]:

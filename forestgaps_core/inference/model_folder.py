@@ -1,11 +1,11 @@
 """Model folders: weights, the description of the network, and a model card.
 
-    model.safetensors   the weights the scores belong to, in float32 or float16
+    model.safetensors   the evaluated weights, in float32 or float16
     network.json        how to build the network again, its resolution and thresholds, and the checksum of the weights
     README.md           what it is, for people
 
-Reading one executes nothing: JSON and safetensors hold data only. Wherever a run folder serves to map with, a network folder does,
-and so does the name of a network that an installed package contains (the hook `forestgaps_networks`).
+Reading one executes nothing: JSON and safetensors hold data only. Prediction takes a model folder in place of a run folder, and
+also the name of a network that an installed package contains (the hook `forestgaps_networks`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load_trained_network(
     """Weights and the plan of their network, in the form of a checkpoint, and where they were found.
 
     Args:
-        place: A run folder, a checkpoint file, a network folder, or the name of an installed network. What is there on disk
+        place: A run folder, a checkpoint file, a model folder, or the name of an installed network. What is there on disk
             comes before a name.
         checkpoint: Which checkpoint of a run folder.
 
@@ -54,7 +54,7 @@ def load_trained_network(
         CheckpointError: There is no such thing, or it is damaged.
     """
     path = locate_network(place, plugins)
-    if not is_network(path):
+    if not is_model_folder(path):
         file, state = load_run_checkpoint(path, checkpoint)
         if wrong := find_wrong_parts(state["about"]):  # a Trainer may write what it likes there; it then serves to resume from
             raise CheckpointError(
@@ -67,7 +67,7 @@ def load_trained_network(
 
 
 def locate_network(place: Path | str, plugins: Plugins | None = None) -> Path:
-    """The folder or file of a trained network; see `trained_network`.
+    """The folder or file of a trained network; see `load_trained_network`.
 
     Raises:
         CheckpointError: There is nothing of that name, on disk or installed.
@@ -78,11 +78,11 @@ def locate_network(place: Path | str, plugins: Plugins | None = None) -> Path:
     if path.suffix == ".toml" and path.is_file():
         name = path.parent if path.name == "run.toml" else "RUN"
         raise CheckpointError(f"{path} is a run file, not a trained network. Name the run folder: {name}")
-    # A file of a network folder stands for the folder.
-    return path.parent if path.name in (WEIGHTS, PLAN) or (path.is_file() and is_network(path.parent)) else path
+    # A file of a model folder stands for the folder.
+    return path.parent if path.name in (WEIGHTS, PLAN) or (path.is_file() and is_model_folder(path.parent)) else path
 
 
-def is_network(path: Path) -> bool:
+def is_model_folder(path: Path) -> bool:
     return (path / PLAN).is_file()
 
 
@@ -111,7 +111,7 @@ def find_installed_network(name: str, plugins: Plugins) -> Path:
         path: Path = Path(str(files(import_module(package)))) / folder
     except Exception as error:  # importing the package may raise anything
         raise CheckpointError(f"the network {name!r} of {plugin}: {package} cannot be imported ({format_error(error)})") from error
-    if not is_network(path):
+    if not is_model_folder(path):
         raise CheckpointError(f"the network {name!r} of {plugin}: there is no {PLAN} in {path}; reinstall the package")
     return path
 
@@ -120,7 +120,7 @@ def find_installed_network(name: str, plugins: Plugins) -> Path:
 
 
 def read_network_state(folder: Path) -> dict[str, Any]:
-    """A network folder as the state of a checkpoint: `about`, `model` (float32, on the CPU), `callbacks` and `calibration`.
+    """A model folder as the state of a checkpoint: `about`, `model` (float32, on the CPU), `callbacks` and `calibration`.
 
     Raises:
         CheckpointError: Damaged, incomplete, or of another format.

@@ -22,7 +22,7 @@ from forestgaps_core.inference.model_folder import (
     check_network_name,
     compute_sha256,
     format_plan,
-    is_network,
+    is_model_folder,
     load_trained_network,
     make_plan,
     prepare_tensor,
@@ -44,7 +44,7 @@ def save_network(
     card: str | None = None,
     plugins: Plugins | None = None,
 ) -> Path:
-    """Write a network folder from a trained network.
+    """Write a model folder from a trained network.
 
     Args:
         run: What `load_predictor` takes.
@@ -52,7 +52,7 @@ def save_network(
         half: Store the weights of convolutions and products in float16: half the size. Norms and biases stay float32.
         calibration: `slope` and `offset` of the logits; a function is called once it is known that the folder can be
             written. By default those of `run`, if it has any.
-        card: Text of its README.md; by default that of the network folder `run`, or else the facts. The other files of such a
+        card: Text of its README.md; by default that of the model folder `run`, or else the facts. The other files of such a
             folder (scores, license, credit) are copied.
 
     Raises:
@@ -61,7 +61,7 @@ def save_network(
     """
     path, state = load_trained_network(run, checkpoint, plugins)
     folder = Path(folder)
-    source = read_plan(path) if is_network(path) else None  # a network that is written again
+    source = read_plan(path) if is_model_folder(path) else None  # a network that is written again
     half = half or (source is not None and source["weights"].get("stored_as") == "float16")
     original = read_card(path / CARD) if source is not None else None
     weights = {check_network_name(name): prepare_tensor(tensor, name, half) for name, tensor in choose_weights(state).items()}

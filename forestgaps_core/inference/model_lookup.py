@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forestgaps_core.errors import CheckpointError, nearest
 from forestgaps_core.files.checkpoint import ENDING
-from forestgaps_core.inference.model_folder import PLAN, WEIGHTS, is_network
+from forestgaps_core.inference.model_folder import PLAN, WEIGHTS, is_model_folder
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 
@@ -19,7 +19,7 @@ def is_run_folder(place: Path) -> bool:
 
 
 def is_checkpoint(place: Path) -> bool:
-    return place.suffix == ENDING and place.is_file() and not is_network(place.parent)
+    return place.suffix == ENDING and place.is_file() and not is_model_folder(place.parent)
 
 
 def is_trained_network(place: Path, plugins: Plugins) -> bool:
@@ -28,9 +28,9 @@ def is_trained_network(place: Path, plugins: Plugins) -> bool:
     What is on disk comes before a name.
     """
     if place.is_dir():
-        return is_run_folder(place) or is_network(place)
+        return is_run_folder(place) or is_model_folder(place)
     if place.exists():
-        return is_checkpoint(place) or (place.name in (WEIGHTS, PLAN) and is_network(place.parent))
+        return is_checkpoint(place) or (place.name in (WEIGHTS, PLAN) and is_model_folder(place.parent))
     return len(place.parts) == 1 and place.name.rpartition(":")[2] in plugins.offers("network")
 
 

@@ -152,7 +152,7 @@ def load_predictor(
     """Load a trained network.
 
     Args:
-        run: A run folder, a checkpoint file, a network folder, or the name of an installed network, such as "pretrained".
+        run: A run folder, a checkpoint file, a model folder, or the name of an installed network, such as "pretrained".
         device: As in `[environment]`; by default the best there is.
         precision: As in `[environment]`; by default that of the training.
         checkpoint: Which of the run's checkpoints, such as "last"; by default "best" if there is one.
@@ -236,10 +236,10 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
     def normalization() -> Any:
         if "normalization" not in table:
             raise CheckpointError(f"{path} does not name the normalization of its network")
-        chosen = read_recorded_config(table, "normalization", about, plugins, path)
+        chosen = read_component_config(table, "normalization", about, plugins, path)
         return build("normalization", chosen, {"batch_per_device": lambda: table["training"]["batch_size"]})
 
-    chosen = read_recorded_config(table, "model", about, plugins, path)
+    chosen = read_component_config(table, "model", about, plugins, path)
     available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
     try:
         with limit_parameters(weights, path):
@@ -253,7 +253,7 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
     return model
 
 
-def read_recorded_config(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
+def read_component_config(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
     """The config of the component of one kind that a checkpoint names."""
     settings = {key: value for key, value in table[kind].items() if key != "name"}
     made_with = about["components"].get(kind, {})

@@ -24,7 +24,7 @@ from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
-from forestgaps_core.inference.predictor import read_recorded_config
+from forestgaps_core.inference.predictor import read_component_config
 from forestgaps_core.kinds import build as built
 from forestgaps_core.plugins.provenance import find_full_name, read_owners
 from forestgaps_core.plugins.registry import Plugins
@@ -211,7 +211,7 @@ def load_start_weights(run: BuiltRun, plugins: Plugins) -> None:
     problems, changes = [], []
     for kind in ("model", "normalization"):
         if kind in theirs:
-            config = read_recorded_config(theirs, kind, state["about"], plugins, path)
+            config = read_component_config(theirs, kind, state["about"], plugins, path)
             name = find_full_name(kind, theirs[kind]["name"], read_owners(state["about"]).get(kind), plugins)
             there = {"name": name, **unstructure(config)}
             found, settings = list_differences(mine.get(kind, {}), there, kind)

@@ -22,8 +22,8 @@ from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.provenance import read_versions, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
-from forestgaps_core.runs.run_folder import read_recorded_config as read_recorded_config
 from forestgaps_core.runs.run_folder import read_recorded_versions, record_versions, refuse_folder, write_run_folder
+from forestgaps_core.runs.run_folder import read_run_config as read_run_config
 from forestgaps_core.runtime.distributed import find_processes, join
 from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
 from forestgaps_core.training.trainer import Trainer
@@ -83,7 +83,7 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
     folder = Path(folder)
     plugins, here = plugins or Plugins.discover(), find_processes()
     require_run(folder, "train --resume", plugins)
-    config = read_recorded_config(folder, plugins)
+    config = read_run_config(folder, plugins)
     with join(here, config.environment.torch_device()), hold_folder(folder, "train") if here.first else nullcontext():
         run = restore_run(folder, plugins)
         if here.first:
@@ -99,7 +99,7 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
         rehearsal: Whether this is to find out whether it works.
     """
     if not any((folder / "checkpoints").glob(f"*{ENDING}")):
-        run = build_run(read_recorded_config(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
+        run = build_run(read_run_config(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
         warn_of_other_versions(folder, read_recorded_versions(folder), plugins, "resuming")
         load_start_weights(run, plugins)
         return run
@@ -107,7 +107,7 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
     for sentence in damaged:
         log.warning("%s; continuing from %s instead", sentence, path)
     about = state["about"]
-    run = build_run(read_recorded_config(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
+    run = build_run(read_run_config(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
     versions = about.get("versions")
     recorded = {**(versions if isinstance(versions, Mapping) else {}), **read_versions(about)}
     warn_of_other_versions(folder, recorded, plugins, "resuming")
@@ -161,7 +161,7 @@ def evaluate_run(
         raise ConfigError(f"found split {split!r}, expected train, validation or test", "test")
     require_run(folder, "test", plugins)
     path, state = load_run_checkpoint(folder, checkpoint)
-    run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
+    run = build_run(read_run_config(folder, plugins, state["about"]), folder, plugins, training=False)
     warn_of_other_versions(path, read_versions(state["about"]), plugins, "evaluating")
     try:
         run.trainer.model.load_state_dict(choose_weights(state))
@@ -182,7 +182,7 @@ def calibrate_run(
     folder, plugins = Path(folder), plugins or Plugins.discover()
     require_run(folder, "publish --calibrate", plugins)
     _, state = load_run_checkpoint(folder, checkpoint)
-    run = build_run(read_recorded_config(folder, plugins, state["about"]), folder, plugins, training=False)
+    run = build_run(read_run_config(folder, plugins, state["about"]), folder, plugins, training=False)
     run.trainer.model.load_state_dict(choose_weights(state))
     run.trainer.metrics = {"calibration": LogitCounts}
     with closing(run.loader("validation")) as loader:

@@ -73,7 +73,7 @@ def record_versions(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
         shutil.copyfile(plugin.path, copy)
 
 
-def read_recorded_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None) -> Config:
+def read_run_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None) -> Config:
     """The config of a run folder.
 
     Args:

@@ -21,7 +21,7 @@ from attrs import frozen
 
 from forestgaps_core.config.run_file import SECTIONS, read_table
 from forestgaps_core.errors import ForestgapsError
-from forestgaps_core.inference.model_folder import is_network, load_trained_network
+from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
 from forestgaps_core.kinds import KINDS, TABLES
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
@@ -195,7 +195,7 @@ def check_network(plugins: Plugins, offer: Offer) -> None:
     from forestgaps_core.inference.predictor import load_predictor
 
     path = find_resource(offer.record.target)
-    if not is_network(path):
+    if not is_model_folder(path):
         raise AssertionError(f"there is no network.json in {path}")
     load_trained_network(path, plugins=plugins)
     load_predictor(path, device="cpu", plugins=plugins)

@@ -1,4 +1,4 @@
-"""A network folder from elsewhere: JSON and safetensors, whatever they say."""
+"""A model folder from elsewhere: JSON and safetensors, whatever they say."""
 
 from __future__ import annotations
 

@@ -51,13 +51,13 @@ def check(
 
     from forestgaps_core.config.run_file import load_config, make_table
     from forestgaps_core.runs.rehearsal import try_resuming, try_run
-    from forestgaps_core.runs.run_folder import read_recorded_config, refuse_folder
+    from forestgaps_core.runs.run_folder import read_run_config, refuse_folder
     from forestgaps_core.runtime.memory import limit_memory
 
     resuming = path.is_dir()
     if resuming and (changes or out):
         raise ConfigError("a run folder is checked as it is: give no --set or --out with it", "config check")
-    config = read_recorded_config(path, plugins()) if resuming else load_config(path, overrides=changes or [], plugins=plugins())
+    config = read_run_config(path, plugins()) if resuming else load_config(path, overrides=changes or [], plugins=plugins())
     if out is not None:
         refuse_folder(out)
     with redirect_to_stderr(), limit_memory():

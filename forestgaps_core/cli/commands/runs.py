@@ -1,4 +1,4 @@
-"""Train, test and share: what makes a run, and what is made of it."""
+"""Train, test and publish: what makes a run, and what is made of it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def train(
 ) -> None:
     """Train a network."""
     from forestgaps_core.output.tables import list_written_files
-    from forestgaps_core.runs.run import read_recorded_config, resume_training, train_model
+    from forestgaps_core.runs.run import read_run_config, resume_training, train_model
     from forestgaps_core.runtime.distributed import find_processes
 
     if resume is not None:
         if run_file or out or changes or start:
             raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
         result = resume_training(resume, plugins=plugins())
-        config = read_recorded_config(result.folder, plugins())
+        config = read_run_config(result.folder, plugins())
     else:
         if start is not None:
             import json
@@ -164,7 +164,7 @@ def publish(
 
     from attrs import asdict
 
-    from forestgaps_core.inference.model_folder import is_network, locate_network
+    from forestgaps_core.inference.model_folder import is_model_folder, locate_network
     from forestgaps_core.inference.model_folder_writing import save_network
 
     summary: dict[str, Any] = {"folder": str(folder)}
@@ -191,5 +191,5 @@ def publish(
     for path, size in files.items():
         typer.echo(f"  {path}  " + (f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"))
     card = folder / "README.md"
-    steps = [f"read {card}"] if is_network(locate_network(run, plugins())) else [f"complete {card}: data, scores, license"]
+    steps = [f"read {card}"] if is_model_folder(locate_network(run, plugins())) else [f"complete {card}: data, scores, license"]
     print_next(*steps, format_command("predict", "DSM.tif", "--network", folder, "--out", "maps"))

@@ -14,7 +14,7 @@ from forestgaps_core.plugins.command_lines import format_command
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, network folder, or an installed network's name.")
+        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder, or an installed network's name.")
     ],
     to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx: data, for any machine; pt2: compiled, for machines like this.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("exported"),

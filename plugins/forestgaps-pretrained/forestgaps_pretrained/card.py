@@ -1,4 +1,4 @@
-"""The model card. All its values come from the network folder and from measured scores."""
+"""The model card. All its values come from the model folder and from measured scores."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def write_card(plan: Plan, network: Path, prepared: Path, sites: Sequence[Simula
 
 
 def retrain(plan: Plan, out: Path, *, trained: Path | None, calibrate: bool, command: str) -> Path:
-    """Train and write the network folder `out`, which must not exist.
+    """Train and write the model folder `out`, which must not exist.
 
     Args:
         trained: A run folder to use instead of training.
@@ -205,7 +205,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m forestgaps_pretrained.retrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--westport", type=Path, required=True, metavar="FOLDER", help="dsm.tif and dtm.tif of nz_westport")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="network folder to write; must not exist")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="model folder to write; must not exist")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="folder for intermediate files; default: OUT-work")
     parser.add_argument("--landscapes", type=int, default=18, metavar="N", help="number of simulated landscapes; default: 18")
     parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="side of a landscape; default: 512")

@@ -15,7 +15,7 @@ from forestgaps_core.plugins.command_lines import format_command
 
 def quantize(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, network folder, or an installed network's name.")
+        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder, or an installed network's name.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path(
         "quantized"

@@ -1,6 +1,6 @@
 """The engine `int8`: networks whose convolutions compute with 8-bit integers, on the CPU.
 
-A file is data. The network is built by the package it came from, as from any network folder, and its convolutions are replaced.
+A file is data. The network is built by the package it came from, as from any model folder, and its convolutions are replaced.
 """
 
 from __future__ import annotations

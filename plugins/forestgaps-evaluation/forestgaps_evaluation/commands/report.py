@@ -20,7 +20,7 @@ def report(
         str,
         typer.Argument(
             metavar="RUN|MAPS",
-            help="Run folder, checkpoint, network folder or installed network; or a folder made by `forestgaps predict`.",
+            help="Run folder, checkpoint, model folder or installed network; or a folder made by `forestgaps predict`.",
         ),
     ],
     split: Annotated[str, typer.Option(help="Split to evaluate a run on: train, validation or test.")] = "test",
@@ -116,9 +116,9 @@ def report(
 
 def choose_folder(place: Path) -> Path:
     """Where a page goes: into a run folder; beside a network it would become part of the published folder."""
-    from forestgaps_core.inference.model_folder import is_network
+    from forestgaps_core.inference.model_folder import is_model_folder
 
-    return place if place.is_dir() and not is_network(place) else Path.cwd()
+    return place if place.is_dir() and not is_model_folder(place) else Path.cwd()
 
 
 def read_notes(notes: str) -> str:

@@ -20,7 +20,7 @@ from forestgaps_core.inference.predictor import Predictor, load_predictor
 from forestgaps_core.kinds import build
 from forestgaps_core.plugins.provenance import apply_recorded_names
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.run import read_recorded_config
+from forestgaps_core.runs.run import read_run_config
 
 SPLITS = ("train", "validation", "test")
 
@@ -146,7 +146,7 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
         raise ConfigError(wrong, "--set")
     place = data or run
     if place.is_dir() and is_run_folder(place) and not changes:
-        return read_recorded_config(place, plugins)
+        return read_run_config(place, plugins)
     file = place / RUN_FILE if place.is_dir() else place
     required: Sequence[str] = REQUIRED
     if data is not None and data.is_dir() and not is_run_folder(data):

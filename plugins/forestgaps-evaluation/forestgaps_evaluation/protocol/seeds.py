@@ -9,7 +9,7 @@ from typing import Any
 from forestgaps_core.config.run_file import load_config, make_table
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.runs.run import read_recorded_config, resume_training, train_model
+from forestgaps_core.runs.run import read_run_config, resume_training, train_model
 from forestgaps_evaluation.counting.network import TrainedNetwork
 
 SEED_SETTING = "environment.seed"
@@ -43,7 +43,7 @@ def train_seeds(run_file: Path, seeds: Sequence[int], folder: Path, plugins: Plu
         if not run.exists():
             result = train_model(config, run, plugins=plugins)
         else:
-            apart = list_differences([make_table(config, plugins), make_table(read_recorded_config(run, plugins), plugins)])
+            apart = list_differences([make_table(config, plugins), make_table(read_run_config(run, plugins), plugins)])
             if apart:
                 raise ConfigError(
                     f"{run} is not a run of {run_file}: they differ in {', '.join(apart)}. Give another --out", "--train"

@@ -36,7 +36,7 @@ def describe_network(trained: TrainedNetwork) -> NetworkFacts:
 
 
 def name_run(run: Path) -> str:
-    """Of a run or network folder, or of a checkpoint's run."""
+    """Of a run or model folder, or of a checkpoint's run."""
     place = run.resolve()
     return (
         place.parent.parent.name

@@ -78,7 +78,7 @@ def write_run_report(
     """Evaluate a run on a split and write the page, and next to it the STAC item of its network.
 
     Args:
-        run: What `load_predictor` takes: a run folder, a checkpoint file, a network folder or the name of an installed network.
+        run: What `load_predictor` takes: a run folder, a checkpoint file, a model folder or the name of an installed network.
         out: The page, a new file.
         thresholds: Meters; without any, those of the protocol that the network was trained for.
         data: A run file or run folder whose data take the place of the run's own; `changes` are of the data.

@@ -20,7 +20,7 @@ from typing import Any
 from attrs import frozen
 
 from forestgaps_core.files.safe_opening import open_regular_file
-from forestgaps_core.inference.model_folder import is_network
+from forestgaps_core.inference.model_folder import is_model_folder
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
@@ -138,7 +138,7 @@ def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
         "href": Path(os.path.relpath(network.weights.resolve(), beside.resolve())).as_posix(),
         "title": "Weights with the configuration they belong to",
         "type": "application/octet-stream; application=safetensors",
-        "roles": ["mlm:model", "mlm:weights", "data", *([] if is_network(network.weights.parent) else ["mlm:checkpoint"])],
+        "roles": ["mlm:model", "mlm:weights", "data", *([] if is_model_folder(network.weights.parent) else ["mlm:checkpoint"])],
         "mlm:artifact_type": "safetensors.torch.save_file",
         "raster:bands": [{"name": "dsm", "data_type": "float32", "unit": "m", "spatial_resolution": network.resolution_m}],
         "file:size": network.weights.stat().st_size,

@@ -1,7 +1,8 @@
 """Plausibility checks of a raster, for every command that reads one. Each finding is a sentence.
 
 What cannot be right is refused, unless the user adds `--skip-checks`; what may be right is noted. The checks read a few dozen
-windows, so that they take seconds on a raster of any size; a few wrong pixels are found by `bands.survey`, which reads them all.
+windows, so that they take seconds on a raster of any size. A few wrong pixels are found by `elevation_checks.scan_band`, which
+reads all pixels.
 """
 
 from __future__ import annotations

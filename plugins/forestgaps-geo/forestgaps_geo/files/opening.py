@@ -53,6 +53,3 @@ def open_vrt_text(place: Path, text: str, size: int) -> Iterator[Any]:
         dataset = open_checked(place, CheckedSource(text, size))
     with dataset:
         yield dataset
-
-
-# --- what GDAL opens ------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def find_lowest_gap_byte(decision_threshold: float) -> int:
     """Return the lowest byte of a probability map that is a gap.
 
     This is the rule of every gap map: a pixel is a gap if its probability is at least the decision threshold. The probability is
-    that of the map, rounded to 0.004. Metrics compare unrounded logits with the logit of the threshold, so the two differ only
-    in pixels within 0.002 of the threshold.
+    that of the map, rounded to 0.004. Metrics count a gap where the unrounded logit is above the logit of the threshold. So the
+    two can differ only in pixels within 0.002 of the threshold, those exactly at the threshold included.
     """
     return next(byte for byte in range(PROBABILITY_STEPS + 1) if byte / PROBABILITY_STEPS >= decision_threshold - 1e-9)
 

@@ -70,7 +70,7 @@ class Site:
 
     @property
     def reading_options(self) -> dict[str, Any]:
-        """How its rasters are opened: options of `mosaics.opened_place`."""
+        """How its rasters are opened: options of `mosaics.open_source`."""
         read = {"nodata": self.nodata, "pixel_size_m": self.pixel_size_m, "feet": self.feet, "scale": self.scale}
         return {**read, "band": self.band, "several_only": True}
 
