@@ -69,7 +69,7 @@ EXAMPLES: Mapping[str, Example] = {
     "loss": Example("a power of the distance between probability and survey", ("exponent", "1.5"), suffix=""),
     "optimizer": Example("steps of one size, in the direction of the sign of the mean gradient", ("momentum", "0.95")),
     "scheduler": Example("a straight line down to a share of the base rate", ("floor", "0.05"), suffix="", needs=()),
-    "metrics": Example("the share of pixels called right", ("probability", "0.4")),
+    "metrics": Example("the share of pixels called right", ("decision_threshold", "0.4")),
     "augmentations": Example("ground raised like a dome or lowered like a bowl under the canopy", ("height_m", "30.0"), suffix=""),
     "callbacks": Example("the number of optimizer steps, written into the run folder", ("file", '"count.txt"'), needs=()),
 }

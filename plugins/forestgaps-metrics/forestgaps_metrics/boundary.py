@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import probability_field
+from forestgaps_metrics.fields import decision_threshold_field
 from forestgaps_metrics.pixel_counts import compute_masks, count_pixels
 from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
@@ -62,10 +62,10 @@ class BoundaryScore(CountingMetric):
     pooled: ClassVar[bool] = True
 
     tolerance_px: float = field(default=2.0, validator=ge(0))
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        predicted, reference = (find_outline(gap, batch.valid) for gap in compute_masks(logits, batch, self.probability))
+        predicted, reference = (find_outline(gap, batch.valid) for gap in compute_masks(logits, batch, self.decision_threshold))
         predicted_near = predicted & dilate_by_disk(reference, self.tolerance_px)
         reference_near = reference & dilate_by_disk(predicted, self.tolerance_px)
         return torch.stack([count_pixels(mask) for mask in (predicted, predicted_near, reference, reference_near)], 1)
@@ -99,10 +99,10 @@ class BoundaryScoreConfig:
         validator=optional(gt(0)),
         metadata={"help": "Largest distance of outlines that agree, meters; needs the pixel size of the run's data."},
     )
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def build(self, resolution_m: float | None = None) -> BoundaryScore:
         tolerance = self.tolerance_px
         if self.tolerance_m is not None:
             tolerance = convert_to_pixels("tolerance_m", self.tolerance_m, resolution_m)
-        return BoundaryScore(tolerance_px=tolerance, probability=self.probability)
+        return BoundaryScore(tolerance_px=tolerance, decision_threshold=self.decision_threshold)

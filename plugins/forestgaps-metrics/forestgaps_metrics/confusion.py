@@ -10,7 +10,7 @@ from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import probability_field
+from forestgaps_metrics.fields import decision_threshold_field
 from forestgaps_metrics.pixel_counts import count_confusion
 from forestgaps_metrics.threshold_counts import CountingMetric, name_values
 
@@ -26,10 +26,10 @@ class ConfusionMatrix(CountingMetric):
 
     pooled: ClassVar[bool] = True
 
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        return count_confusion(logits, batch, self.probability)
+        return count_confusion(logits, batch, self.decision_threshold)
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         tp, fp, fn, tn = counts.double().unbind(-1)
@@ -73,7 +73,7 @@ class ConfusionMatrixConfig:
     Counts and fractions by definition.
     """
 
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def build(self) -> ConfusionMatrix:
-        return ConfusionMatrix(probability=self.probability)
+        return ConfusionMatrix(decision_threshold=self.decision_threshold)

@@ -35,12 +35,12 @@ def validate_scores(instance: Any, attribute: Any, names: Sequence[str]) -> None
             raise ValueError(f"unknown score {name!r}{nearest(name, SCORES)}; known: {', '.join(SCORES)}")
 
 
-def probability_field() -> Any:
-    """Return the field `probability`, the decision threshold."""
+def decision_threshold_field() -> Any:
+    """Return the field `decision_threshold`."""
     return field(
         default=0.5,
         validator=validate_inside_0_1,
-        metadata={"help": "Decision threshold: a pixel is predicted gap above this probability, 0 to 1."},
+        metadata={"help": "A pixel is predicted gap if its probability is above this, 0 to 1."},
     )
 
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import probability_field, validate_ascending
+from forestgaps_metrics.fields import decision_threshold_field, validate_ascending
 from forestgaps_metrics.pixel_counts import compute_masks
 from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.threshold_counts import CountingMetric, name_values
@@ -78,10 +78,10 @@ class GapObjects(CountingMetric):
 
     classes_px: tuple[float, ...] = field(default=(10.0, 50.0, 250.0, 1250.0), validator=validate_sizes)
     overlap: float = field(default=0.5, validator=validate_overlap)
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        predicted, reference = (mask.cpu().numpy() for mask in compute_masks(logits, batch, self.probability))
+        predicted, reference = (mask.cpu().numpy() for mask in compute_masks(logits, batch, self.decision_threshold))
         pairs = ((reference, predicted), (predicted, reference))
         return torch.from_numpy(np.concatenate([count_objects(*pair, self.classes_px, self.overlap) for pair in pairs], 2))
 
@@ -126,10 +126,10 @@ class GapObjectsConfig:
         validator=validate_overlap,
         metadata={"help": "Fraction of the pixels of a gap that must be gap in the other map for a match, above 0 to 1."},
     )
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def build(self, resolution_m: float | None = None) -> GapObjects:
         classes = self.classes_px
         if self.classes_m2 is not None:
             classes = tuple(convert_to_pixels("classes_m2", area, resolution_m, power=2) for area in self.classes_m2)
-        return GapObjects(classes_px=classes, overlap=self.overlap, probability=self.probability)
+        return GapObjects(classes_px=classes, overlap=self.overlap, decision_threshold=self.decision_threshold)

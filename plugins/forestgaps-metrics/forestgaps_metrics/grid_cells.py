@@ -10,7 +10,7 @@ from attrs.validators import ge, gt, optional
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import probability_field, validate_within_0_1
+from forestgaps_metrics.fields import decision_threshold_field, validate_within_0_1
 from forestgaps_metrics.pixel_counts import compute_masks
 from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.regression import compute_agreement, sum_regression_terms
@@ -43,10 +43,10 @@ class GridCells(CountingMetric):
 
     cell_px: float = field(default=100.0, validator=ge(1))
     min_valid: float = field(default=0.5, validator=validate_within_0_1)
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        predicted, reference = compute_masks(logits, batch, self.probability)
+        predicted, reference = compute_masks(logits, batch, self.decision_threshold)
         valid = count_by_cell(batch.valid, self.cell_px)
         area = count_by_cell(torch.ones_like(batch.valid), self.cell_px)
         fractions = [count_by_cell(mask, self.cell_px).double() / valid.clamp(min=1) for mask in (predicted, reference)]
@@ -85,8 +85,8 @@ class GridCellsConfig:
         validator=validate_within_0_1,
         metadata={"help": "Fraction of valid pixels below which a cell is left out, 0 to 1."},
     )
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
 
     def build(self, resolution_m: float | None = None) -> GridCells:
         side = self.cell_px if self.cell_m is None else convert_to_pixels("cell_m", self.cell_m, resolution_m)
-        return GridCells(cell_px=side, min_valid=self.min_valid, probability=self.probability)
+        return GridCells(cell_px=side, min_valid=self.min_valid, decision_threshold=self.decision_threshold)

@@ -14,9 +14,9 @@ WORD = 8  # booleans in an int64
 WORDS = 128  # words in one sum: at most 255, the largest count that a byte can hold
 
 
-def compute_masks(logits: Tensor, batch: Batch, probability: float) -> tuple[Tensor, Tensor]:
+def compute_masks(logits: Tensor, batch: Batch, decision_threshold: float) -> tuple[Tensor, Tensor]:
     """Return the predicted and the reference gap, (B, K, H, W) bool, both False where the survey has no data."""
-    decision_logit = math.log(probability / (1 - probability))
+    decision_logit = math.log(decision_threshold / (1 - decision_threshold))
     return (logits > decision_logit) & batch.valid, (batch.target > 0.5) & batch.valid
 
 
@@ -32,15 +32,15 @@ def count_pixels(mask: Tensor) -> Tensor:
     return words.view(torch.uint8).sum((0, 2), dtype=torch.int64)
 
 
-def count_confusion(logits: Tensor, batch: Batch, probability: float) -> Tensor:
+def count_confusion(logits: Tensor, batch: Batch, decision_threshold: float) -> Tensor:
     """Return the confusion matrix per threshold: (K, 4) int64, in the order tp, fp, fn, tn, where gap is positive.
 
     Args:
         logits: (B, K, H, W).
         batch: Pixels outside `valid` are not counted.
-        probability: A pixel is predicted gap above it, 0 to 1.
+        decision_threshold: A pixel is predicted gap above it, 0 to 1.
     """
-    predicted, reference = compute_masks(logits, batch, probability)
+    predicted, reference = compute_masks(logits, batch, decision_threshold)
     both, positive, gap = count_pixels(predicted & reference), count_pixels(predicted), count_pixels(reference)
     valid = count_pixels(batch.valid)
     return torch.stack([both, positive - both, gap - both, valid - positive - gap + both], 1)

@@ -9,7 +9,7 @@ from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import probability_field, scores_field
+from forestgaps_metrics.fields import decision_threshold_field, scores_field
 from forestgaps_metrics.pixel_counts import count_confusion
 from forestgaps_metrics.scores import two_class_scores
 from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
@@ -27,11 +27,11 @@ class SegmentationMetrics(CountingMetric):
 
     pooled: ClassVar[bool] = True
 
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
     scores: tuple[str, ...] = scores_field()
 
     def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        return count_confusion(logits, batch, self.probability)
+        return count_confusion(logits, batch, self.decision_threshold)
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         scores = two_class_scores(counts)
@@ -49,8 +49,8 @@ class SegmentationMetricsConfig:
     10.1016/0005-2795(75)90109-9; kappa: Cohen 1960, doi 10.1177/001316446002000104.
     """
 
-    probability: float = probability_field()
+    decision_threshold: float = decision_threshold_field()
     scores: tuple[str, ...] = scores_field()
 
     def build(self) -> SegmentationMetrics:
-        return SegmentationMetrics(probability=self.probability, scores=self.scores)
+        return SegmentationMetrics(decision_threshold=self.decision_threshold, scores=self.scores)

@@ -66,7 +66,7 @@ def test_updates_and_merges_never_read_the_device(name):
 @pytest.mark.parametrize(
     ("name", "table", "sentence"),
     [
-        ("segmentation", {"probability": 1.0}, "between 0 and 1"),
+        ("segmentation", {"decision_threshold": 1.0}, "between 0 and 1"),
         ("segmentation", {"scores": ["gap_iuo"]}, "did you mean 'gap_iou'"),
         ("thresholds", {"scores": []}, "at least one"),
         ("gap_objects", {"classes_px": [10, 10]}, "ascending"),

@@ -52,7 +52,7 @@ def test_a_higher_probability_predicts_fewer_gaps():
     logits = example_logits(batch)
     recalls = []
     for probability in (0.1, 0.5, 0.9):
-        metric = SegmentationMetricsConfig(probability=probability).build()
+        metric = SegmentationMetricsConfig(decision_threshold=probability).build()
         metric.update(logits, batch)
         recalls.append(metric.compute()["gap_recall"])
     assert recalls[0] > recalls[1] > recalls[2]
