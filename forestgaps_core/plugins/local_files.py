@@ -102,7 +102,7 @@ def import_content(name: str, path: str, content: bytes) -> ModuleType:
 
 
 def pickle_with_files(thing: Any) -> bytes:
-    """Return a pickle that other processes and machines can read with `unpickled`, whatever local files its objects are of."""
+    """Return a pickle that other processes and machines can read with `unpickle_with_files`, also of objects from local files."""
     import pickle
 
     inner, given = pickle.dumps(thing), [path.absolute() for path in list_given_files()]
@@ -115,7 +115,7 @@ def pickle_with_files(thing: Any) -> bytes:
 
 
 def unpickle_with_files(data: bytes) -> Any:
-    """Return what `pickled` was given. Runs the local files that came with it; read only what this program sent."""
+    """Return what `pickle_with_files` was given. Runs the local files that came with it; read only what this program sent."""
     import pickle
 
     contents, inner = pickle.loads(data)

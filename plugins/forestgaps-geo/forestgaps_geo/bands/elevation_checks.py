@@ -67,9 +67,11 @@ def scan_band(band: Band, report: ShowProgress = ignore_progress) -> BandStatist
 
 
 def check_elevations(band: Band, values: FloatArray, row: int, column: int = 0) -> None:
-    """
+    """Refuse values that are not elevations.
+
     Args:
-        row, column: Of the first of these values.
+        row: Row of the first of these values.
+        column: Column of the first of these values.
 
     Raises:
         DataError: Some of these values are not elevations; names the first.

@@ -176,7 +176,8 @@ def measure_window(
     """Measure one window.
 
     Args:
-        cell, near: Sides of cells in pixels, for lows and highs and for drops.
+        cell: Side of the cells for lows and highs, pixels.
+        near: Side of the cells for drops, pixels.
         unit_m: Meters in one unit of the file.
         shape: Rows and columns of the raster.
     """

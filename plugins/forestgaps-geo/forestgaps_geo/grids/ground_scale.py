@@ -43,7 +43,8 @@ def get_ground_scale(crs: CRS | None, x: float, y: float, unit_m: float) -> Grou
     """Return the scale at a place; exactly 1 where it deviates by at most `MAX_DEVIATION`, or cannot be known.
 
     Args:
-        x, y: The place, in units of the CRS.
+        x: Easting of the place, in units of the CRS.
+        y: Northing of the place, in units of the CRS.
         unit_m: Meters in one unit of the CRS, by its definition.
     """
     if crs is None or crs.is_geographic:
