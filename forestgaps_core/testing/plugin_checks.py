@@ -23,6 +23,7 @@ from forestgaps_core.config.run_file import list_sections, read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
 from forestgaps_core.kinds import KINDS, TABLES, USES_FURTHER_KINDS, Kind
+from forestgaps_core.plugins.builds import BUILD_HOOK
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
@@ -85,6 +86,8 @@ def check_plugin(plugins: Plugins, plugin: Plugin) -> Iterator[Verdict]:
         yield reach_verdict(f"{kind}.{component.name}", check_component, plugins, kind, component)
     for name in [name for name, owner in plugins.further_kinds.items() if owner is plugin]:
         yield reach_verdict(f"kind {name}", check_kind, name, plugins.kinds[name])
+    if plugin in plugins.list_altering():
+        yield Verdict(BUILD_HOOK, unchecked="what it alters, which depends on the run")
     for table, offer in records:
         yield reach_verdict(f"{table} {offer.name}", RECORD_CHECKS[table], plugins, offer)
 

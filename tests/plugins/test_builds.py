@@ -7,6 +7,7 @@ import pytest
 from forestgaps_core.errors import PluginError
 from forestgaps_core.kinds import BuildContext
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.testing.plugin_checks import check_plugin
 
 HOOK = """
 from forestgaps_core import hookimpl
@@ -86,3 +87,10 @@ def test_a_wrapper_of_the_old_form_is_refused(site):
     (broken,) = [plugin for plugin in plugins.records if plugin.distribution == "t-hook"]
     assert (broken.failed, broken.reason) == ("hooks", "forestgaps_build has hookwrapper=True; use wrapper=True")
     assert build(plugins)[0] == [3]
+
+
+def test_check_lists_the_hook(site):
+    site("t-hook", WRAPS.replace("BODY", "return (yield)"))
+    plugins = Plugins.discover()
+    (plugin,) = plugins.list_altering()
+    assert "forestgaps_build: not checked: what it alters, which depends on the run" in map(str, check_plugin(plugins, plugin))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import torch
 
 from forestgaps_core.config.explain import explain_topic
 from forestgaps_core.config.run_file import SECTIONS, Config, make_table, read_config
@@ -11,6 +12,7 @@ from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.kind_tables import RESERVED
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.testing import build_component
 from forestgaps_core.testing.plugin_checks import check_plugin
 
 DECLARES = """
@@ -177,3 +179,12 @@ def test_a_component_that_breaks_the_check_of_its_kind_is_reported(site):
         verdict.problem for verdict in check_plugin(plugins, record(plugins, "t-offers")) if verdict.place == "teacher.constant"
     ]
     assert found == ["the value is 1 or more"]
+
+
+def test_a_loss_that_uses_a_kind_is_built_in_a_test_with_a_part_that_is_given(site):
+    site("t-kind", declare())
+    site("t-offers", OFFERS)
+    plugins = Plugins.discover()
+    teacher = build_component("teacher", plugins.component("teacher", "constant").load()())
+    loss = build_component("loss", plugins.component("loss", "distilled").load()(), teacher=teacher)
+    assert loss(torch.ones(2), None) == 0.25
