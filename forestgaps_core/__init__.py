@@ -16,6 +16,7 @@ _PUBLIC = {
     "Augmentation": "components",
     "Batch": "components",
     "BatchMaker": "data.batch_maker",
+    "BuildContext": "kinds",
     "CheckpointError": "errors",
     "Command": "kinds",
     "Config": "config.run_file",
@@ -25,6 +26,7 @@ _PUBLIC = {
     "Environment": "runtime.environment",
     "Executor": "components",
     "ForestgapsError": "errors",
+    "Kind": "kinds",
     "Loss": "components",
     "Metric": "components",
     "NormFactory": "components",
@@ -32,6 +34,7 @@ _PUBLIC = {
     "Predictor": "inference.predictor",
     "Pretrained": "kinds",
     "Recipe": "kinds",
+    "Renamed": "kinds",
     "Scheduler": "components",
     "Source": "components",
     "Thresholds": "config.thresholds",
@@ -76,9 +79,12 @@ if TYPE_CHECKING:
     from forestgaps_core.inference.model_folder_writing import save_network as save_network
     from forestgaps_core.inference.predictor import Predictor as Predictor
     from forestgaps_core.inference.predictor import load_predictor as load_predictor
+    from forestgaps_core.kinds import BuildContext as BuildContext
     from forestgaps_core.kinds import Command as Command
+    from forestgaps_core.kinds import Kind as Kind
     from forestgaps_core.kinds import Pretrained as Pretrained
     from forestgaps_core.kinds import Recipe as Recipe
+    from forestgaps_core.kinds import Renamed as Renamed
     from forestgaps_core.runs.run import evaluate_run as evaluate_run
     from forestgaps_core.runs.run import resume_training as resume_training
     from forestgaps_core.runs.run import train_model as train_model

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from forestgaps_core.components import Batch, Data, Loss
-    from forestgaps_core.kinds import Command, Pretrained, Recipe
+    from forestgaps_core.kinds import BuildContext, Command, Kind, Pretrained, Recipe, Renamed
     from forestgaps_core.runtime.environment import Environment
 
 PROJECT = "forestgaps"
@@ -30,7 +30,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class PluginHooks:
     """One hook per kind, each returning `{name: "package.module:ConfigClass"}`.
 
-    Names are lower case with underscores. The target is imported when a run file says the name, not before.
+    Names are lower case with underscores. The target is imported when a run file says the name, not before. The old name of a
+    component may stand there with `Renamed("new_name", since="0.5")`.
     """
 
     @hookspec
@@ -68,6 +69,35 @@ class PluginHooks:
     @hookspec
     def forestgaps_data(self) -> Mapping[str, str]:
         """Data sets by name; `[data]` of a run file."""
+
+    @hookspec
+    def forestgaps_kinds(self) -> Mapping[str, Kind]:
+        """Further kinds of components by name; `[NAME]` of a run file, or for the components of others only.
+
+        Called when the tables of components are read. The core declares its own kinds through this hook.
+        """
+
+    @hookspec
+    def forestgaps_components(self) -> Mapping[str, Mapping[str, str | Renamed]]:
+        """Components of further kinds: `{"kind": {name: "package.module:ConfigClass"}}`, whichever package declares the kind.
+
+        Called when the tables of components are read. The kinds of the core have hooks of their own.
+        """
+
+    @hookspec(firstresult=True)
+    def forestgaps_build(self, kind: str, name: str, config: Any, context: BuildContext) -> Any:
+        """Build a component; called once for each component when a run or the network of a model folder is built.
+
+        The core's implementation comes last and calls `config.build`. With `wrapper=True` yours runs around it, and may return
+        another object than it received. Without, yours comes first, and None leaves the component to the next. A metric is built
+        for each pass over a split. Checkpoints record whose implementation made another object.
+
+        Args:
+            kind: Such as "loss".
+            name: Full name, `distribution:name`; '' where no plugin offers the class of the config.
+            config: Of the component.
+            context: The component's place in the run file, and the arguments that `build` may ask for.
+        """
 
     @hookspec
     def forestgaps_commands(self) -> Mapping[str, Command]:
@@ -114,6 +144,7 @@ class TrainerView(Protocol):
         stopped: Why training stopped before its end, or None.
         about: Plain values that go into every checkpoint: the resolved run file, versions.
         data: The data set of the run, or None.
+        further: Components of the kinds that plugins declare, by kind; where there may be several, by label.
     """
 
     model: nn.Module
@@ -129,6 +160,7 @@ class TrainerView(Protocol):
     stopped: str | None
     about: Mapping[str, Any]
     data: Data | None
+    further: Mapping[str, Any]
 
     @property
     def total_steps(self) -> int | None: ...

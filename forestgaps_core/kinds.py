@@ -11,83 +11,127 @@ from attrs import define, field, frozen
 
 from forestgaps_core.errors import PluginError, nearest
 
+GENERIC_HOOK = "forestgaps_components"
+
 
 @frozen
 class Kind:
     """One kind of component.
 
     Attributes:
-        hook: The hook that lists the components of this kind.
         makes: What `build` returns.
-        arguments: What `build` may ask for, by name, each with its meaning.
+        arguments: What `build` may ask for, by name, each with its meaning. The core gives the components of a kind with a table
+            what `RUN_ARGUMENTS` lists; another kind may have any arguments, given by the component that builds it.
         several: Whether a run file names several, each under a label of its own (`[metrics.gaps]`).
         default: The table of a run file that has none of its own. Names are full, so that no other package can take its place.
+        table: Whether a run file may have a table of this kind. Without one, components of other kinds use these.
+        check: `module:function` that gets a config and raises an `AssertionError` for what breaks the contract of the kind; ''
+            checks the settings only. Called by `forestgaps plugins check`.
+        hook: The hook that lists the components of this kind.
     """
 
-    hook: str
     makes: str
     arguments: Mapping[str, str] = field(factory=dict)
     several: bool = False
     default: Mapping[str, Any] | None = None
+    table: bool = True
+    check: str = ""
+    hook: str = GENERIC_HOOK
 
 
 KINDS: Mapping[str, Kind] = {
     "data": Kind(
-        "forestgaps_data",
         "a `Data`",
         {"seed": "the run's seed"},
+        hook="forestgaps_data",
     ),
     "augmentations": Kind(
-        "forestgaps_augmentations",
         "an `Augmentation`, called with `Tiles`, that returns `Tiles`",
         {"resolution_m": "pixel size of the training data, meters"},
         several=True,
         default={"flips": {"name": "forestgaps-augmentations:flip_rotate"}, "tilt": {"name": "forestgaps-augmentations:tilt"}},
+        hook="forestgaps_augmentations",
     ),
     "model": Kind(
-        "forestgaps_models",
         "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",
         {
             "normalization": "`NormFactory` chosen in the run file",
             "resolution_m": "pixel size of the training data, meters",
             "thresholds": "the run's thresholds, meters, ascending",
         },
+        hook="forestgaps_models",
     ),
     "normalization": Kind(
-        "forestgaps_normalizations", "a `NormFactory`", {"batch_per_device": "samples a device sees at once in training"}
+        "a `NormFactory`",
+        {"batch_per_device": "samples a device sees at once in training"},
+        hook="forestgaps_normalizations",
     ),
     "loss": Kind(
-        "forestgaps_losses",
         "a `Loss`",
         {
             "thresholds": "the run's thresholds, meters, ascending",
             "gap_fraction": "function that returns the gap fraction at each of those thresholds in the training split, a tuple",
         },
+        hook="forestgaps_losses",
     ),
     "optimizer": Kind(
-        "forestgaps_optimizers",
         "a `torch.optim.Optimizer`",
         {"modules": "list of `nn.Module`: the network first, then the loss if it is a module"},
         default={"name": "forestgaps-optimizers:adamw"},
+        hook="forestgaps_optimizers",
     ),
     "scheduler": Kind(
-        "forestgaps_schedulers",
         "a `Scheduler`",
         {"total_steps": "optimizer steps of the whole run", "steps_per_epoch": "optimizer steps of one epoch"},
+        hook="forestgaps_schedulers",
     ),
     "metrics": Kind(
-        "forestgaps_metrics",
         "a `Metric`, one for each pass over a split",
         {"resolution_m": "pixel size of the data, meters"},
         several=True,
+        hook="forestgaps_metrics",
     ),
     "callbacks": Kind(
-        "forestgaps_callbacks",
         "an object with training events (see `forestgaps_core.hookspecs.TrainingEvents`)",
         {"run_folder": "`Path` of the run, where the callback may write", "label": "the callback's label in the run file"},
         several=True,
+        hook="forestgaps_callbacks",
     ),
 }
+
+RUN_ARGUMENTS: Mapping[str, str] = {
+    "data": "the run's `Data`",
+    "seed": "the run's seed",
+    "resolution_m": "pixel size of the training data, meters",
+    "thresholds": "the run's thresholds, meters, ascending",
+    "batch_per_device": "samples a device sees at once in training",
+    "total_steps": "optimizer steps of the whole run",
+    "steps_per_epoch": "optimizer steps of one epoch",
+    "run_folder": "`Path` of the run, where the component may write",
+    "label": "the component's label in the run file; the name of its kind if it has none",
+}
+"""What the core gives the components of a plugin's kind that has a table."""
+
+USES_FURTHER_KINDS = ("loss", "callbacks")  # their `build` may also ask for a plugin's kind, by its name
+
+
+@define(eq=False)
+class BuildContext:
+    """What a component is built with, and by whom.
+
+    Attributes:
+        place: In the run file, such as `metrics.gaps`.
+        arguments: For each argument that `build` may ask for a function that makes it.
+        altered_by: Distributions whose `forestgaps_build` made another object than the core's, each with its version.
+    """
+
+    place: str
+    arguments: Mapping[str, Callable[[], Any]]
+    altered_by: dict[str, str] = field(factory=dict, init=False)
+
+    def __str__(self) -> str:
+        owners = " and ".join(f"{name} {version}" for name, version in self.altered_by.items())
+        return f" (altered by {owners})" if owners else ""
 
 
 def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) -> Any:
@@ -111,6 +155,25 @@ def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) ->
                 f"given{nearest(parameter.name, available)}; there is: {known}"
             )
     return config.build(**arguments)
+
+
+def list_required(config: Any) -> list[str]:
+    """Return the arguments of `config.build` that have no default."""
+    parameters = inspect.signature(config.build).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+
+
+@frozen
+class Renamed:
+    """Stands in a table of names for the old name of a component.
+
+    Attributes:
+        name: The new name, in the same table.
+        since: Version of the distribution in which the name changed.
+    """
+
+    name: str
+    since: str = ""
 
 
 @define(eq=False)

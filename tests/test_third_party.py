@@ -82,7 +82,7 @@ class Machine:
     """An environment of its own that sees what this one has, with pip."""
 
     def __init__(self, folder: Path, command_line: CommandLine) -> None:
-        self.folder, self.command_line = folder, command_line
+        self.folder, self.command_line, self.environment = folder, command_line, dict[str, str]()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
         self.python = folder / "venv" / "bin" / "python"
         (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
@@ -106,7 +106,7 @@ class Machine:
 
     def forestgaps(self, *arguments, local=True):
         mine = ["-p", str(EXAMPLE_PLUGIN)] if local else []
-        done = self.command_line(*mine, *arguments, folder=self.folder, search=self.packages, COLUMNS="200")
+        done = self.command_line(*mine, *arguments, folder=self.folder, search=self.packages, COLUMNS="200", **self.environment)
         return subprocess.CompletedProcess(arguments, done.status, done.out, done.err)
 
 

@@ -18,11 +18,13 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from forestgaps_core.cli.commands.config import config_app
+from forestgaps_core.cli.commands.installed import forget_plugins
 from forestgaps_core.cli.commands.installed import plugins as plugins  # which commands of packages import from here
-from forestgaps_core.cli.commands.plugins import plugins_app
+from forestgaps_core.cli.commands.plugins import find_plugin, plugins_app
 from forestgaps_core.cli.commands.runs import publish, test, train
 from forestgaps_core.cli.exit import INTERRUPTED, describe_fixable, exit_process, name_signal, print_error, terminated
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
+from forestgaps_core.plugins.choice import OPTION, disable
 from forestgaps_core.plugins.local_files import give_files
 from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.registry import CORE, Plugin, load_target
@@ -114,12 +116,39 @@ def show_version(asked: bool) -> None:
 
 
 def use_files(context: typer.Context, paths: list[Path] | None) -> list[Path] | None:
-    """Load the files here, and name them to all that this command calls or starts."""
-    if paths:
-        context.call_on_close(give_files(paths))
-        for path in paths:
+    """Load the files here, and name them to all that this command calls or starts; leave out the plugins of `no:NAME`."""
+    given = paths or []
+    names = [str(path).removeprefix(OPTION) for path in given if str(path).startswith(OPTION)]
+    files = [path for path in given if not str(path).startswith(OPTION)]
+    if names:
+        disable_plugins(context, names)
+    if files:
+        context.call_on_close(give_files(files))
+        for path in files:
             plugins().add_file(path)
     return paths
+
+
+def disable_plugins(context: typer.Context, names: list[str]) -> None:
+    """Leave out these plugins in this command and the processes that it starts.
+
+    Raises:
+        PluginError: There is no such plugin.
+    """
+    undo = disable(names)  # before plugins are imported
+    forget_plugins()
+
+    def restore() -> None:
+        undo()
+        forget_plugins()
+
+    context.call_on_close(restore)
+    try:
+        for name in names:
+            find_plugin(name)
+    except PluginError:
+        restore()
+        raise
 
 
 @app.callback()
@@ -127,7 +156,11 @@ def options(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "-p", "--plugin", help="A Python file of your own with components; may be repeated.", callback=use_files, is_eager=True
+            "-p",
+            "--plugin",
+            help="A Python file of your own with components, or no:NAME to disable an installed plugin; may be repeated.",
+            callback=use_files,
+            is_eager=True,
         ),
     ] = None,
     version: Annotated[

@@ -18,6 +18,7 @@ import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
 from forestgaps_core.errors import ConfigError, nearest, shorten
+from forestgaps_core.plugins.renamed_settings import apply_new_names
 
 T = TypeVar("T")
 
@@ -151,7 +152,7 @@ class StrictConverter(cattrs.Converter):
             raise make_mistake(f"found {format_value(value)}, expected a table")
         fields = {a.name: a for a in attrs.fields(kind) if a.init}
         hints = get_type_hints(kind)
-        found: list[tuple[tuple[str, ...], str]] = []
+        value, old_names, found = apply_new_names(kind, value)
         arguments: dict[str, Any] = {}
         for key in value:
             if key not in fields:
@@ -168,8 +169,8 @@ class StrictConverter(cattrs.Converter):
                 found += [((name, *path), sentence) for path, sentence in error.found]
         complete = not any(path[0] in fields for path, _ in found)
         found += self.failed_validators(kind, fields, arguments, complete=complete)
-        if found:
-            raise MistakesError(found)
+        if found:  # with the names that are in the file
+            raise MistakesError([((*(old_names.get(key, key) for key in path[:1]), *path[1:]), text) for path, text in found])
         return kind(**arguments)
 
     def failed_validators(

@@ -10,9 +10,9 @@ from typing import Any, get_args, get_type_hints
 import attrs
 
 from forestgaps_core.config.converter import format_value, unstructure
-from forestgaps_core.config.run_file import SECTIONS, SETTINGS
+from forestgaps_core.config.run_file import SETTINGS, list_sections
 from forestgaps_core.errors import ConfigError, PluginError, nearest
-from forestgaps_core.kinds import KINDS, build
+from forestgaps_core.kinds import build
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
@@ -38,14 +38,16 @@ def explain_topic(topic: str, plugins: Plugins) -> str:
     section, _, name = topic.partition(".")
     section = ALIASES.get(section, section)
     if not section:
-        return "\n".join(list_sections())
+        return "\n".join(describe_sections(plugins))
     if section in SETTINGS:
         return "\n".join(describe_settings(SETTINGS[section], f"[{section}]"))
-    if section not in SECTIONS:
-        raise ConfigError(f"no table {section!r}{nearest(section, SECTIONS)}; there is: {', '.join(SECTIONS)}", "explain")
+    if section not in plugins.kinds:
+        tables = [*list_sections(plugins), *(kind for kind in plugins.further_kinds if not plugins.kinds[kind].table)]
+        raise ConfigError(f"no table {section!r}{nearest(section, tables)}; there is: {', '.join(tables)}", "explain")
     if not name:
-        return "\n".join(list_components(section, plugins))
-    header = f'[{section}.LABEL] name = "{name}"' if section in KINDS and KINDS[section].several else f'[{section}] name = "{name}"'
+        return "\n".join([*describe_kind(section, plugins), *list_components(section, plugins)])
+    table = f"[{section}.LABEL]" if plugins.kinds[section].several else f"[{section}]" if plugins.kinds[section].table else section
+    header = f'{table} name = "{name}"'
     component = plugins.component(section, name)
     try:
         return "\n".join([*describe_settings(component.load(), header), "", f"offered by {component.plugin}"])
@@ -55,14 +57,26 @@ def explain_topic(topic: str, plugins: Plugins) -> str:
         raise PluginError(f"{component.words} cannot be explained: {format_error(error)}") from error
 
 
-def list_sections() -> Iterator[str]:
+def describe_sections(plugins: Plugins) -> Iterator[str]:
     yield "A run file has these tables (forestgaps config explain TABLE):"
-    for section in SECTIONS:
+    for section in list_sections(plugins):
         if section in SETTINGS:
             yield f"  [{section}]  {first_line(SETTINGS[section])}"
         else:
-            several = section in KINDS and KINDS[section].several
-            yield f"  [{section}.LABEL]  chosen by name, several" if several else f"  [{section}]  chosen by name"
+            owner = f" (declared by {plugins.further_kinds[section]})" if section in plugins.further_kinds else ""
+            several = plugins.kinds[section].several
+            yield (f"  [{section}.LABEL]  chosen by name, several" if several else f"  [{section}]  chosen by name") + owner
+
+
+def describe_kind(section: str, plugins: Plugins) -> Iterator[str]:
+    """Lines about a kind that a plugin declares: what it is, and what `build` may ask for."""
+    if section not in plugins.further_kinds:
+        return
+    kind = plugins.kinds[section]
+    place = "" if kind.table else "; a part of other components, without a table of its own"
+    yield f"{section}: {kind.makes} (declared by {plugins.further_kinds[section]}){place}"
+    for name, meaning in kind.arguments.items():
+        yield f"  build may ask for {name}: {meaning}"
 
 
 def list_components(section: str, plugins: Plugins) -> Iterator[str]:

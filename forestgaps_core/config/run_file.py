@@ -29,7 +29,7 @@ from forestgaps_core.config.converter import (
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.files.safe_opening import read_bytes
-from forestgaps_core.kinds import KINDS
+from forestgaps_core.kinds import USES_FURTHER_KINDS, list_required
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.names import format_error, full_name, list_usable_names
 from forestgaps_core.plugins.registry import Component, Plugin, Plugins
@@ -106,6 +106,7 @@ class Config:
     """A whole run. Components are their config objects, such as `Focal(gamma=1.5)`.
 
     Attributes:
+        further: Components of the kinds that plugins declare, by kind; where there may be several, by label.
         names: Full names of the components by place, `{"loss": "forestgaps-losses:focal"}`, as far as they are known. They play no
             part in comparisons.
     """
@@ -122,6 +123,7 @@ class Config:
     augmentations: Mapping[str, Any] = field(factory=dict)
     training: Training = field(factory=Training)
     environment: Environment = field(factory=Environment)
+    further: Mapping[str, Any] = field(factory=dict)
     names: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
 
@@ -229,23 +231,51 @@ def read_config(
     """
     reader = _Reader(plugins, folder)
     fields: dict[str, Any] = {}
+    sections = list_sections(plugins)
     for key in table:
-        if key not in SECTIONS:
-            known = f"there is: {', '.join(SECTIONS)}"
-            reader.problems.append(f"{format_key(key)}: unknown table{nearest(key, SECTIONS)}; {REPLACED.get(key, known)}")
-    for section in SECTIONS:
+        if key not in sections:
+            refused = plugins.explain_refused_kind(key)
+            known = refused or REPLACED.get(key, f"there is: {', '.join(sections)}")
+            reader.problems.append(f"{format_key(key)}: unknown table{'' if refused else nearest(key, sections)}; {known}")
+    for section in sections:
         if section in table:
             fields[section] = reader.read_section(section, table[section])
         elif section in required:
             known = ", ".join(list_usable_names(plugins.components(section))) or "none is installed"
             reader.problems.append(f'{section}: the table is missing; add [{section}] with name = "...", one of: {known}')
-        elif set(required) >= set(REQUIRED) and section in KINDS and (default := KINDS[section].default) is not None:
-            fields[section] = reader.read_default(section, default)
+        elif set(required) >= set(REQUIRED) and section not in SETTINGS:
+            user = "" if section in SECTIONS else find_user(section, fields)
+            if (default := plugins.kinds[section].default) is not None and (user or section in SECTIONS):
+                fields[section] = reader.read_default(section, default)
+            elif user:
+                reader.problems.append(f"{section}: the table is missing; {user} asks for it")
     if reader.unknown is not None:  # once, however many names there are
         reader.problems[reader.unknown] += f". {plugins.advice()}"
     if reader.problems:
         raise ConfigError(limit_mistakes(reader.problems), source)
-    return Config(**{**dict.fromkeys(REQUIRED), **fields}, names=reader.names)
+    further = {section: fields.pop(section) for section in plugins.further_kinds if section in fields}
+    return Config(**{**dict.fromkeys(REQUIRED), **fields}, further=further, names=reader.names)
+
+
+def list_sections(plugins: Plugins) -> tuple[str, ...]:
+    """The tables that a run file may have: those of the core, then those of the kinds that plugins declare."""
+    return (*SECTIONS, *(kind for kind in plugins.further_kinds if plugins.kinds[kind].table))
+
+
+def get_section(config: Config, section: str) -> Any:
+    """The settings or components of a table; None where the run has none."""
+    return getattr(config, section) if section in SECTIONS else config.further.get(section)
+
+
+def find_user(kind: str, fields: Mapping[str, Any]) -> str:
+    """The place of a component whose `build` requires a component of a plugin's kind, or ''."""
+    for user in USES_FURTHER_KINDS:
+        found = fields.get(user)
+        rows = {f"{user}.{label}": row for label, row in found.items()} if isinstance(found, Mapping) else {user: found}
+        for place, config in rows.items():
+            if config is not None and kind in list_required(config):
+                return place
+    return ""
 
 
 class _Reader:
@@ -264,7 +294,7 @@ class _Reader:
         if section in SETTINGS:
             settings = self.read_settings(value, SETTINGS[section], (section,))
             return resolve_start(settings, self.folder) if isinstance(settings, Training) else settings
-        if section in KINDS and KINDS[section].several:
+        if self.plugins.kinds[section].several:
             return {label: self.read_labelled(section, label, chosen) for label, chosen in value.items()}
         return self.read_component(section, value, (section,))
 
@@ -421,11 +451,11 @@ def make_table(config: Config, plugins: Plugins) -> dict[str, Any]:
         PluginError: A component is offered by no plugin, so that no run file can name it.
     """
     table: dict[str, Any] = {}
-    for section in SECTIONS:
-        value = getattr(config, section)
+    for section in list_sections(plugins):
+        value = get_section(config, section)
         if section in SETTINGS:
             table[section] = unstructure(value)
-        elif section in KINDS and KINDS[section].several:
+        elif value is not None and plugins.kinds[section].several:
             table[section] = {
                 label: make_component_table(section, chosen, plugins, config, label) for label, chosen in value.items()
             }
@@ -458,9 +488,9 @@ def explain_unwritable(value: Any) -> str:
 def find_components(config: Config, plugins: Plugins) -> dict[str, Component]:
     """The component behind each place of a config, such as `metrics.gaps`."""
     found: dict[str, Component] = {}
-    for kind, about in KINDS.items():
-        value = getattr(config, kind)
-        places = {f"{kind}.{label}": chosen for label, chosen in value.items()} if about.several else {kind: value}
+    for kind, about in plugins.kinds.items():
+        value = get_section(config, kind)
+        places = {f"{kind}.{label}": chosen for label, chosen in (value or {}).items()} if about.several else {kind: value}
         for place, chosen in places.items():
             if chosen is not None:
                 found[place] = plugins.component_of(kind, chosen, config.names.get(place))
@@ -469,7 +499,9 @@ def find_components(config: Config, plugins: Plugins) -> dict[str, Component]:
 
 def find_plugins(config: Config, plugins: Plugins) -> dict[str, Plugin]:
     """The plugins that a run needs, by distribution: those of its components, and of the network it starts from."""
-    used = {component.plugin.distribution: component.plugin for component in find_components(config, plugins).values()}
+    components = find_components(config, plugins).values()
+    users = [*(component.plugin for component in components), *(plugins.further_kinds[kind] for kind in config.further)]
+    used = {plugin.distribution: plugin for plugin in users}
     start = config.training.start
     if start is not None and not path_exists(Path(start)) and plugins.offers("network").get(start.rpartition(":")[2]):
         plugin = plugins.offer("network", start).plugin

@@ -31,6 +31,7 @@ from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes, re
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
 from forestgaps_core.plugins.names import format_error
+from forestgaps_core.plugins.provenance import read_altered
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
 
@@ -255,7 +256,10 @@ def make_plan(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "environment": {"precision": environment.precision, "channels_last": environment.channels_last},
         },
         "components": {
-            kind: {key: str(about["components"][kind].get(key, "unknown")) for key in ("name", "distribution", "version")}
+            kind: {
+                **{key: str(about["components"][kind].get(key, "unknown")) for key in ("name", "distribution", "version")},
+                **({"altered_by": altered_by} if (altered_by := read_altered(about, [kind])) else {}),
+            }
             for kind in tables
             if kind in about["components"]
         },

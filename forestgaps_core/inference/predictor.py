@@ -21,9 +21,16 @@ from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, open_exported_network
 from forestgaps_core.inference.isotonic import isotonic_regression, running_maximum
 from forestgaps_core.inference.model_folder import limit_parameters, load_trained_network, locate_network, structure_recorded
-from forestgaps_core.kinds import build
+from forestgaps_core.kinds import BuildContext
 from forestgaps_core.plugins.command_lines import format_command
-from forestgaps_core.plugins.provenance import explain_missing, find_full_name, read_owners, read_versions, warn_of_other_versions
+from forestgaps_core.plugins.provenance import (
+    explain_missing,
+    find_full_name,
+    read_altered,
+    read_owners,
+    read_versions,
+    warn_of_other_versions,
+)
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
 
@@ -237,13 +244,15 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
         if "normalization" not in table:
             raise CheckpointError(f"{path} does not name the normalization of its network")
         chosen = read_component_config(table, "normalization", about, plugins, path)
-        return build("normalization", chosen, {"batch_per_device": lambda: table["training"]["batch_size"]})
+        context = BuildContext("normalization", {"batch_per_device": lambda: table["training"]["batch_size"]})
+        return plugins.build("normalization", find_recorded_name("normalization", about, plugins), chosen, context)
 
     chosen = read_component_config(table, "model", about, plugins, path)
     available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
     try:
         with limit_parameters(weights, path):
-            model: nn.Module = build("model", chosen, available)
+            name = find_recorded_name("model", about, plugins)
+            model: nn.Module = plugins.build("model", name, chosen, BuildContext("model", available))
         model.load_state_dict(weights)
     except ForestgapsError:
         raise
@@ -259,7 +268,7 @@ def read_component_config(table: dict[str, Any], kind: str, about: dict[str, Any
     made_with = about["components"].get(kind, {})
     package = f"{made_with.get('distribution', 'an unknown package')} {made_with.get('version', '')}".strip()
     refuse_missing(about, [kind], plugins, path)
-    name = find_full_name(kind, table[kind]["name"], read_owners(about).get(kind), plugins)
+    name = find_recorded_name(kind, {**about, "config": table}, plugins)
     try:
         config, problems = structure_config(settings, plugins.component(kind, name).load(), (kind,))
     except PluginError as error:
@@ -273,10 +282,13 @@ def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugin
     """Raises:
     CheckpointError: Packages that these parts were made with are not installed; one sentence for all of them.
     """
-    owners = read_owners(about)
-    names = [find_full_name(place, about["config"][place]["name"], owners.get(place), plugins) for place in places]
-    needed = [name.rpartition(":")[0] for name in names if ":" in name]
+    names = [find_recorded_name(place, about, plugins) for place in places]
+    needed = [*(name.rpartition(":")[0] for name in names if ":" in name), *read_altered(about, places)]
     # A run folder has copies of its local files.
     folder = path.parent.parent if path.parent.name == "checkpoints" else None
     if sentence := explain_missing(needed, read_versions(about), plugins, folder):
         raise CheckpointError(f"{path} cannot be used: {sentence}")
+
+
+def find_recorded_name(kind: str, about: dict[str, Any], plugins: Plugins) -> str:
+    return find_full_name(kind, about["config"][kind]["name"], read_owners(about).get(kind), plugins)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from forestgaps_core.plugins.choice import list_disable_options
 from forestgaps_core.plugins.local_files import list_given_files
 
 PROGRAM = "forestgaps"
 
 
 def format_command(*words: str | Path, program: str = PROGRAM, portable: bool = False) -> str:
-    """Return a command line that can be pasted into a POSIX shell, with the `-p FILE` options that this command was given.
+    """Return a command line that can be pasted into a POSIX shell, with the `-p` options that this command was given.
 
     Args:
         words: Options, names, and paths as the user gave them. A path is never taken for an option. Words that begin with `-p`
@@ -26,8 +27,9 @@ def format_command(*words: str | Path, program: str = PROGRAM, portable: bool = 
 
 
 def list_file_options() -> list[str | Path]:
-    """Return `-p FILE` for each local file of this command; files in the working folder by their relative path."""
-    return [word for file in list_given_files() if file.is_file() for word in ("-p", shorten_path(file))]
+    """Return `-p FILE` for each local file of this command, relative to the working folder, and each `-p no:NAME`."""
+    files = [word for file in list_given_files() if file.is_file() for word in ("-p", shorten_path(file))]
+    return [*files, *list_disable_options()]
 
 
 def shorten_path(path: Path) -> Path:

@@ -12,7 +12,7 @@ import pluggy
 
 from forestgaps_core.errors import nearest
 from forestgaps_core.hookspecs import PluginHooks
-from forestgaps_core.kinds import NAME
+from forestgaps_core.kinds import NAME, Renamed
 from forestgaps_core.plugins.names import normalize_name
 from forestgaps_core.version import __version__
 
@@ -98,6 +98,9 @@ def explain_malformed_row(name: object, target: object) -> str:
     """A sentence if this cannot be a row of a table of components, else ''. Names the row."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"{represent_value(name)}: a name is lower case letters, digits and underscores"
+    if isinstance(target, Renamed):
+        wrong = not isinstance(target.name, str) or not NAME.fullmatch(target.name) or not isinstance(target.since, str)
+        return f"{name!r}: found {represent_value(target)}, expected Renamed(NAME, since=VERSION)" if wrong else ""
     if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
         return ""
     return f"{name!r}: the target {represent_value(target)} is not 'package.module:ConfigClass'"

@@ -8,7 +8,7 @@ and kept as a record, so that everything that does not need it continues.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +17,19 @@ from typing import Any, Self
 
 from attrs import define, field
 
-from forestgaps_core.errors import PluginError
+from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.files.safe_opening import MAX_TEXT_BYTES, describe_kind, read_bytes, read_text
 from forestgaps_core.hookspecs import PROJECT, PluginHooks
+from forestgaps_core.kinds import BuildContext
+from forestgaps_core.plugins import core_hooks
+from forestgaps_core.plugins.builds import BUILD_HOOK, trace_builds
+from forestgaps_core.plugins.choice import list_disabled
 from forestgaps_core.plugins.entry_points import EntryPoint, read_entry_points
-from forestgaps_core.plugins.hook_checks import HookManager, explain_unmet_requirement, find_misspelt_hooks
+from forestgaps_core.plugins.hook_checks import CORE, HookManager, explain_unmet_requirement, find_misspelt_hooks
 from forestgaps_core.plugins.isolation import contain, report_long_calls
 from forestgaps_core.plugins.local_files import compute_digest, import_file, list_given_files, list_sent_files
 from forestgaps_core.plugins.names import Plugin, format_error, keep_torch_settings, normalize_name
+from forestgaps_core.version import __version__
 
 GROUP = "forestgaps"
 
@@ -35,16 +40,22 @@ class PluginLoader:
 
     Attributes:
         records: All plugins, working or not, in the order in which they were loaded.
+        disabled: Normalized names of the distributions and local files that the user disabled, each with what disabled it.
         loads: How often the plugins changed; what is computed from their hooks is valid for one value of it.
     """
 
     records: list[Plugin] = field(factory=list)
+    disabled: Mapping[str, str] = field(factory=dict)
     loads: int = field(default=0, init=False)
     _manager: HookManager = field(init=False)
+    _core: Plugin = field(init=False)  # the core's own hooks; not among the records
+    _builds: list[BuildContext] = field(factory=list, init=False)  # that are being made, the innermost last
 
     def __attrs_post_init__(self) -> None:
         self._manager = HookManager(PROJECT)
         self._manager.add_hookspecs(PluginHooks)
+        self._core = Plugin(CORE, __version__, module=core_hooks.__name__)
+        self._manager.register(core_hooks, name=CORE)
 
     @classmethod
     def discover(cls, local: Iterable[Path] = ()) -> Self:
@@ -52,9 +63,9 @@ class PluginLoader:
 
         Raises:
             PluginError: A local file cannot be used. Installed plugins never raise.
-            ConfigError: The time after which an import is reported is not a number.
+            ConfigError: The settings file of the user has mistakes, or the time after which an import is reported is not a number.
         """
-        plugins = cls()
+        plugins = cls(disabled=list_disabled())
         with report_long_calls():
             for point in sorted(read_entry_points(GROUP), key=lambda point: (point.distribution, point.name)):
                 plugins.add_entry_point(point)
@@ -72,6 +83,8 @@ class PluginLoader:
             plugin.fail(
                 "hooks", f"has more than one entry point in the group {GROUP!r} ({point.name!r} is the second); one is allowed"
             )
+        elif by := self.disabled.get(normalize_name(plugin.distribution)):
+            plugin.fail("disabled", f"by {by}")
         elif plugin.version == "?":
             plugin.fail(
                 "metadata", "its METADATA is missing or incomplete, as after an interrupted uninstall; reinstall the package"
@@ -108,6 +121,10 @@ class PluginLoader:
                 raise PluginError(f"-p {path}: {record.path} has the same name and another content; rename one of the two")
         if path.suffix != ".py":
             raise PluginError(f"-p {path}: not a Python file")
+        if by := self.disabled.get(normalize_name(plugin.distribution)):
+            plugin.fail("disabled", f"by {by}")
+            self.records.append(plugin)
+            return
         self.register(partial(import_file, path, content), plugin)
         if plugin.failed:
             raise PluginError(f"-p {path}: {plugin.reason}")
@@ -152,6 +169,7 @@ class PluginLoader:
                 self._manager.register(module, name=plugin.distribution)
                 if not self._manager.get_hookcallers(module):
                     raise PluginError("implements no hook that can be seen (a module's own __dir__ must list them)")
+                trace_builds(self._manager, module, plugin, self._builds)
                 plugin.module = getattr(module, "__name__", type(module).__module__)
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
@@ -159,13 +177,32 @@ class PluginLoader:
             plugin.fail(stage, format_error(error))
         self.loads += 1
 
+    def list_unknown_disabled(self) -> list[str]:
+        """Return a sentence about each disabled name that no plugin has."""
+        known = {normalize_name(plugin.distribution): plugin.distribution for plugin in self.records}
+        return [f"{by} disables {name!r}, which is not installed{nearest(name, known)}"
+                for name, by in self.disabled.items() if name not in known]  # fmt: skip
+
     @property
     def broken(self) -> list[Plugin]:
         return [plugin for plugin in self.records if plugin.failed]
 
+    def list_altering(self) -> list[Plugin]:
+        """Return the plugins that implement the build hook."""
+        names = {implementation.plugin_name for implementation in getattr(self._manager.hook, BUILD_HOOK).get_hookimpls()}
+        return [plugin for plugin in self.records if plugin.distribution in names]
+
+    def build(self, kind: str, name: str, config: Any, context: BuildContext) -> Any:
+        """Build a component through the hook; `context` then tells which plugins altered it."""
+        self._builds.append(context)
+        try:
+            return self._manager.hook.forestgaps_build(kind=kind, name=name, config=config, context=context)
+        finally:
+            self._builds.pop()
+
     def rows(self, hook: str) -> Iterable[tuple[Plugin, str, Any]]:
         """What each plugin's implementation of a hook returns, row by row; one that raises is recorded."""
-        by_name = {plugin.distribution: plugin for plugin in self.records}
+        by_name = {plugin.distribution: plugin for plugin in (self._core, *self.records)}
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         for implementation in sorted(implementations, key=lambda implementation: str(implementation.plugin_name)):
             plugin = by_name.get(implementation.plugin_name)

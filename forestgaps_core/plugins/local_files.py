@@ -16,6 +16,7 @@ from typing import Any
 
 from forestgaps_core.errors import PluginError, shorten
 from forestgaps_core.files.safe_opening import MAX_TEXT_BYTES, read_bytes
+from forestgaps_core.plugins.choice import accept_disabled, list_disabled
 
 FILES = "FORESTGAPS_PLUGIN_FILES"  # a JSON list of paths
 PREFIX = "forestgaps_local_"
@@ -111,14 +112,15 @@ def pickle_with_files(thing: Any) -> bytes:
         for name, (path, content) in _contents.items()
         if name.encode() in inner or Path(path).absolute() in given
     }
-    return pickle.dumps((needed, inner))
+    return pickle.dumps((needed, list_disabled(), inner))
 
 
 def unpickle_with_files(data: bytes) -> Any:
     """Return what `pickle_with_files` was given. Runs the local files that came with it; read only what this program sent."""
     import pickle
 
-    contents, inner = pickle.loads(data)
+    contents, disabled, inner = pickle.loads(data)
+    accept_disabled(disabled)
     for name, (path, content) in contents.items():
         if name not in sys.modules:
             import_content(name, path, content)

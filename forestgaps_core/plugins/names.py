@@ -21,6 +21,7 @@ from attrs import define, frozen
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.files.safe_opening import read_json
 from forestgaps_core.plugins.isolation import contain, read_message
+from forestgaps_core.plugins.renamed_settings import explain_old_names
 
 
 @define
@@ -30,7 +31,7 @@ class Plugin:
     Attributes:
         distribution: Name of the distribution, or of the local file.
         version: Its version; for a local file `sha256:` and the first digits of its hash.
-        failed: The stage that failed ("metadata", "requirement", "import", "hooks", "table"), or None.
+        failed: The stage that failed ("metadata", "requirement", "import", "hooks", "table"), "disabled", or None.
         reason: Why, in one sentence; '' when it works.
         path: The local file, if it is one.
         module: Name of the module with its hooks, '' before it is known.
@@ -48,6 +49,15 @@ class Plugin:
 
     def fail(self, stage: str, reason: str) -> None:
         self.failed, self.reason = stage, reason
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is loaded; a row of its tables may be wrong."""
+        return self.failed in (None, "table")
+
+    def explain_failure(self) -> str:
+        """Return "is disabled by WHOM" or "cannot be loaded (STAGE: REASON)"."""
+        return f"is disabled {self.reason}" if self.failed == "disabled" else f"cannot be loaded ({self.failed}: {self.reason})"
 
 
 class Named(Protocol):
@@ -157,8 +167,8 @@ def explain_not_offered(owner: str, short: str, what: str, table: Mapping[str, S
     plugin = next((plugin for plugin in plugins if normalize_name(plugin.distribution) == normalize_name(owner)), None)
     if plugin is None:
         return f"no {what} named {f'{owner}:{short}'!r}: {owner} is not installed{format_install_command(owner)}"
-    if plugin.failed and plugin.failed != "table":
-        return f"no {what} named {f'{owner}:{short}'!r}: {plugin} cannot be loaded ({plugin.failed}: {plugin.reason})"
+    if not plugin.usable:
+        return f"no {what} named {f'{owner}:{short}'!r}: {plugin} {plugin.explain_failure()}"
     own = [name for name, rows in table.items() if any(row.plugin is plugin for row in rows)]
     return f"no {what} named {short!r} in {plugin}{nearest(short, own)}; it offers: {', '.join(own) or 'none'}"
 
@@ -211,7 +221,7 @@ def explain_config_class(found: Any) -> str:
         get_type_hints(found)
     except Exception as error:  # annotations are code
         return f"has an annotation that cannot be read ({format_error(error)}); import its names where the class is defined"
-    return ""
+    return explain_old_names(found)
 
 
 def keep_torch_settings(what: str) -> AbstractContextManager[None]:
@@ -256,6 +266,6 @@ def explain_missing_package(table: str, name: str, plugins: Iterable[Plugin]) ->
     plugin = next((plugin for plugin in plugins if normalize_name(plugin.distribution) == owner), None)
     if owner and plugin is None:
         return f"comes with {owner}, which is not installed{format_install_command(owner)}"
-    if plugin is not None and plugin.failed and plugin.failed != "table":
-        return f"comes with {plugin}, which cannot be loaded ({plugin.failed}: {plugin.reason})"
+    if plugin is not None and not plugin.usable:
+        return f"comes with {plugin}, which {plugin.explain_failure()}"
     return ""

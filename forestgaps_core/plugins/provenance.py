@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.kinds import KINDS
+from forestgaps_core.kinds import Kind
 from forestgaps_core.plugins.names import format_install_command, normalize_name
 from forestgaps_core.plugins.registry import CORE, Plugins
 from forestgaps_core.version import __version__
@@ -32,6 +32,16 @@ def read_owners(about: Any) -> dict[str, str]:
     }
 
 
+def read_altered(about: Any, places: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the distributions that altered the components of these places, or of all, when they were built, with versions."""
+    components = about.get("components") if isinstance(about, Mapping) else None
+    found = components if isinstance(components, Mapping) else {}
+    rows = [
+        found[place].get("altered_by") for place in (found if places is None else places) if isinstance(found.get(place), Mapping)
+    ]
+    return {str(name): str(version) for row in rows if isinstance(row, Mapping) for name, version in row.items()}
+
+
 def find_full_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> str:
     """Return the full name of a component.
 
@@ -43,11 +53,11 @@ def find_full_name(kind: str, name: str, owner: str | None, plugins: Plugins) ->
     """
     owner, _, short = name.rpartition(":") if ":" in name else (owner or "", "", name)
     if owner in ("", "unknown"):
-        return name
+        return plugins.current_name(kind, name)
     if owner.endswith(".py") and not any(plugin.distribution == owner for plugin in plugins.records):
         given = [c.plugin.distribution for c in plugins.components(kind).get(short, ()) if c.plugin.distribution.endswith(".py")]
         owner = given[0] if len(given) == 1 else owner
-    return f"{owner}:{short}"
+    return plugins.current_name(kind, f"{owner}:{short}")
 
 
 def apply_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins, packages: Iterable[str] = ()) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def apply_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins,
         packages: With which the run was made, for what `about` does not record.
     """
     owners, used, names = read_owners(about), set(map(normalize_name, packages)), {}
-    for place, kind, name in list_components(table):
+    for place, kind, name in list_components(table, plugins.kinds):
         offers = [c for c in plugins.components(kind).get(name, ()) if normalize_name(c.plugin.distribution) in used]
         owner = owners.get(place) or (offers[0].plugin.distribution if len(offers) == 1 else None)
         names[place] = find_full_name(kind, name, owner, plugins)
@@ -73,9 +83,9 @@ def apply_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins,
     return changed
 
 
-def list_components(table: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+def list_components(table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Iterable[tuple[str, str, str]]:
     """Yield place, kind and name of the components of a run file."""
-    for kind, about in KINDS.items():
+    for kind, about in kinds.items():
         value = table.get(kind)
         if not isinstance(value, Mapping):
             continue
@@ -107,8 +117,8 @@ def explain_missing(owners: Iterable[str], versions: Mapping[str, Any], plugins:
             files.append(owner)
         elif plugin is None:
             absent.append((owner, version))
-        elif plugin.failed and plugin.failed != "table":
-            broken.append(f"{plugin} cannot be loaded ({plugin.failed}: {plugin.reason})")
+        elif not plugin.usable:
+            broken.append(f"{plugin} {plugin.explain_failure()}")
     parts = []
     if absent:
         named = " and ".join(f"{owner} {version}".strip() for owner, version in absent)
@@ -139,17 +149,26 @@ def read_versions(about: Any, places: Iterable[str] | None = None) -> dict[str, 
     components = about.get("components") if isinstance(about, Mapping) else None
     found = components if isinstance(components, Mapping) else {}
     chosen = [found.get(place) for place in (found if places is None else places)]
-    return {
+    owners = {
         str(made_with["distribution"]): str(made_with.get("version", "unknown"))
         for made_with in chosen
         if isinstance(made_with, Mapping) and isinstance(made_with.get("distribution"), str)
     }
+    return {**owners, **read_altered(about, places)}
 
 
 def warn_of_other_versions(path: Path | str, versions: Mapping[str, Any], plugins: Plugins, doing: str) -> None:
     """Print a warning where packages are there in other versions than those recorded."""
-    there = {plugin.distribution: plugin.version for plugin in plugins.records if not plugin.failed or plugin.failed == "table"}
+    there = {plugin.distribution: plugin.version for plugin in plugins.records if plugin.usable}
     there |= {CORE: __version__, **({"torch": str(torch.__version__)} if (torch := sys.modules.get("torch")) else {})}
     if (found := list_other_versions(versions, there)) and (sentence := f"{path}: {doing}: {', '.join(found)}") not in _reported:
         _reported.add(sentence)
         log.warning("%s: %s with %s; results may differ", path, doing, ", ".join(found))
+
+
+def warn_of_other_alterations(path: Path | str, about: Mapping[str, Any], now: Mapping[str, Any], doing: str) -> None:
+    """Print a warning where a component is altered by packages that did not alter it when the checkpoint was written."""
+    for place in now.get("components", {}):
+        before, here = read_altered(about, [place]), read_altered(now, [place])
+        if new := [f"{name} {version}" for name, version in here.items() if name not in before]:
+            log.warning("%s: %s with %s altered by %s; results may differ", path, doing, place, " and ".join(new))

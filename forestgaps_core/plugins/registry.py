@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from forestgaps_core.errors import PluginError
-from forestgaps_core.kinds import KINDS, TABLES, Command, Pretrained, Recipe
+from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.kinds import GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
+from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
 from forestgaps_core.plugins.hook_checks import explain_unmet_requirement as explain_unmet_requirement
+from forestgaps_core.plugins.kind_tables import KindTables, read_kind_tables
 from forestgaps_core.plugins.loading import GROUP as GROUP
 from forestgaps_core.plugins.loading import PluginLoader
 from forestgaps_core.plugins.names import Component as Component
-from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_package, list_usable_names
+from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_package, full_name, list_usable_names
 from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
 from forestgaps_core.plugins.names import normalize_name as normalize_name
@@ -37,8 +39,31 @@ class Plugins(PluginLoader):
     """
 
     _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
+    _aliases: dict[str, dict[str, list[Alias]]] = field(factory=dict, init=False)
+    _kind_tables: KindTables = field(factory=KindTables, init=False)
     _offers: dict[str, dict[str, list[Offer]]] = field(factory=dict, init=False)
-    _read_at: int = field(default=0, init=False)  # `loads` when these were read
+    _read_at: int = field(default=-1, init=False)  # `loads` when these were read
+
+    # --- kinds ------------------------------------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kinds of components: the core's, then those that plugins declare."""
+        self._forget_old_tables()
+        return self._kind_tables.kinds
+
+    @property
+    def further_kinds(self) -> Mapping[str, Plugin]:
+        """The kinds that plugins declare, each with its plugin."""
+        self._forget_old_tables()
+        return self._kind_tables.owners
+
+    def explain_refused_kind(self, kind: str) -> str:
+        """Return why a kind that is declared cannot be used in a table of a run file, or ''."""
+        self._forget_old_tables()
+        if kind in self._kind_tables.owners and not self.kinds[kind].table:
+            return f"{kind} have no table of their own; they are parts of other components"
+        return self._kind_tables.refused.get(kind, "")
 
     # --- components -------------------------------------------------------------------------------------------------
 
@@ -47,13 +72,37 @@ class Plugins(PluginLoader):
         self._forget_old_tables()
         if kind not in self._tables:
             table: dict[str, list[Component]] = {}
-            for plugin, name, target in self.rows(KINDS[kind].hook):
+            renamed: list[tuple[Plugin, str, Renamed]] = []
+            hook = self.kinds[kind].hook
+            for plugin, name, target in self._kind_tables.components.get(kind, ()) if hook == GENERIC_HOOK else self.rows(hook):
                 if problem := explain_malformed_row(name, target):
-                    plugin.fail("table", f"{KINDS[kind].hook} offers {problem}")
+                    plugin.fail("table", f"{hook} offers {problem}")
+                elif isinstance(target, Renamed):
+                    renamed.append((plugin, name, target))
                 else:
                     table.setdefault(name, []).append(Component(kind, name, target, plugin))
             self._tables[kind] = dict(sorted(table.items()))
+            self._aliases[kind] = resolve_aliases(renamed, table, hook)
         return self._tables[kind]
+
+    def aliases(self, kind: str) -> Mapping[str, Sequence[Alias]]:
+        """Old names of components of this kind."""
+        self.components(kind)
+        return self._aliases[kind]
+
+    def components_and_aliases(self, kind: str) -> Mapping[str, Sequence[Component | Alias]]:
+        """What a run file may name: components, and their old names."""
+        rows: dict[str, Sequence[Component | Alias]] = {**self.components(kind)}
+        for name, aliases in self.aliases(kind).items():
+            rows[name] = [*rows.get(name, ()), *aliases]
+        return rows
+
+    def current_name(self, kind: str, name: str) -> str:
+        """Return the full name that a component has now, of the full name under which it was recorded."""
+        for alias in self.aliases(kind).get(name.rpartition(":")[2], ()) if kind in self.kinds else ():
+            if normalize_name(full_name(alias)) == normalize_name(name):
+                return alias.component.full_name
+        return name
 
     def component(self, kind: str, name: str, *, advised: bool = True) -> Component:
         """The component of this name, which may be written `distribution:name` to choose between two.
@@ -64,15 +113,22 @@ class Plugins(PluginLoader):
         Raises:
             PluginError: None has this name, or more than one.
         """
-        one = kind.removesuffix("s") if KINDS[kind].several else kind
+        if kind not in self.kinds:
+            raise PluginError(self.explain_refused_kind(kind) or f"no kind of components named {kind!r}{nearest(kind, self.kinds)}")
+        one = kind.removesuffix("s") if self.kinds[kind].several else kind
         if missing := self.missing_package(kind, name):
             raise PluginError(f"no {one} named {name!r}: it {missing}")
+        old = {short: self.components_and_aliases(kind)[short] for short in self.aliases(kind) if short == name.rpartition(":")[2]}
         try:
-            return choose_offer(self.components(kind), name, one, how='name = "{}"'.format, plugins=self.records)
+            found = choose_offer({**self.components(kind), **old}, name, one, how='name = "{}"'.format, plugins=self.records)
         except PluginError as error:
-            if not advised or ":" in name or name in self.components(kind):
+            if not advised or ":" in name or name in self.components(kind) or old:
                 raise
             raise PluginError(f"{error}. {self.advice()}") from None
+        if isinstance(found, Alias):
+            found.warn()
+            return found.component
+        return found
 
     def advice(self) -> str:
         """What may help where a name is offered by no plugin."""
@@ -131,7 +187,7 @@ class Plugins(PluginLoader):
 
     def missing_package(self, table: str, name: str) -> str:
         """Return which of the project's packages offers a name that no plugin offers, and how to install it; else ''."""
-        if ":" in name or name in (self.components(table) if table in KINDS else self.offers(table)):
+        if ":" in name or name in (self.components_and_aliases(table) if table in self.kinds else self.offers(table)):
             return ""
         return explain_missing_package(table, name, self.records)
 
@@ -183,11 +239,11 @@ class Plugins(PluginLoader):
         """One sentence for each name that several plugins offer, or that the core has itself."""
         sentences = []
         tables: list[tuple[str, Mapping[str, Sequence[Any]], str]] = [
-            *((kind, self.components(kind), 'name = "{}"') for kind in KINDS),
+            *((kind, self.components_and_aliases(kind), 'name = "{}"') for kind in self.kinds),
             *((table, self.offers(table), about.how) for table, about in TABLES.items()),
         ]
         for table, rows, how in tables:
-            place = f"{table}." if table in KINDS else f"{table} "
+            place = f"{table}." if table in self.kinds else f"{table} "
             for name, offers in rows.items():
                 full = how.format(f"{offers[0].plugin.distribution}:{name}")
                 owners = " and ".join(str(offer.plugin) for offer in offers)
@@ -202,3 +258,4 @@ class Plugins(PluginLoader):
             self._read_at = self.loads
             self._tables.clear()
             self._offers.clear()
+            self._kind_tables = read_kind_tables(self.rows)

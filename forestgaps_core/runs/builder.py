@@ -15,9 +15,9 @@ from torch import nn
 
 from forestgaps_core.components import Data, Source
 from forestgaps_core.config.converter import format_value, unstructure
-from forestgaps_core.config.run_file import Config, find_components, is_same_component, make_table
+from forestgaps_core.config.run_file import Config, is_same_component, make_table
 from forestgaps_core.config.thresholds import Thresholds
-from forestgaps_core.contracts import CheckedAugmentation, LayerFactory, NamedErrors, check_built
+from forestgaps_core.contracts import CheckedAugmentation, LayerFactory
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError
@@ -25,11 +25,12 @@ from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
 from forestgaps_core.inference.predictor import read_component_config
-from forestgaps_core.kinds import build as built
 from forestgaps_core.plugins.provenance import find_full_name, read_owners
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.component_builder import Arguments, ComponentBuilder, describe_class, offer_further
 from forestgaps_core.runtime.distributed import ALONE, find_processes
 from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
+from forestgaps_core.training.state import list_modules
 from forestgaps_core.training.trainer import Trainer, constant_rate
 from forestgaps_core.version import __version__
 
@@ -71,37 +72,50 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         rehearsal: True builds callbacks that write to a server, and leaves them out.
     """
     device = config.environment.start()
-    data: Data = build_component("data", config.data, {"seed": lambda: config.environment.seed})
+    components = ComponentBuilder(config, plugins)
+    build = components.build
+    data: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
     levels, length = config.thresholds.values, config.training
-    model = build_component(
+    parts: dict[str, Any] = {}
+    further: dict[str, Any] = {}
+    batches = -(-len(data.train) // length.batch_size) if training else 0
+    steps = -(-batches // length.accumulate)
+    lengths = {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
+    if training:
+        further = components.build_further(
+            {
+                **lengths,
+                "data": lambda: data,
+                "seed": lambda: config.environment.seed,
+                "resolution_m": lambda: data.resolution_m,
+                "thresholds": lambda: levels,
+                "batch_per_device": lambda: length.batch_size,
+                "run_folder": lambda: folder,
+            }
+        )
+        for module in list_modules(further):
+            module.to(device)
+    model = build(
         "model",
         config.model,
         {
             "resolution_m": lambda: data.resolution_m,
             "thresholds": lambda: levels,
-            "normalization": lambda: find_normalization(config),
+            "normalization": lambda: build_normalization(components),
         },
     ).to(device)
-    parts: dict[str, Any] = {}
     if training:
         share = partial(measure_gap_fraction, data.train, levels)
-        loss = build_component("loss", config.loss, {"thresholds": lambda: levels, "gap_fraction": lambda: share})
+        of_loss: Arguments = {"thresholds": lambda: levels, "gap_fraction": lambda: share}
+        loss = build("loss", config.loss, offer_further("loss", of_loss, further))
         if isinstance(loss, nn.Module):
             loss.to(device)
-        batches = -(-len(data.train) // length.batch_size)
-        steps = -(-batches // length.accumulate)
         parts = {
             "loss": loss,
-            "optimizer": build_optimizer(config, [model, loss] if isinstance(loss, nn.Module) else [model]),
-            "scheduler": build_component(
-                "scheduler", config.scheduler, {"total_steps": lambda: steps * length.epochs, "steps_per_epoch": lambda: steps}
-            )
-            if config.scheduler
-            else constant_rate,
-            "callbacks": {
-                label: build_component("callbacks", chosen, {"run_folder": lambda: folder, "label": partial(str, label)})
-                for label, chosen in config.callbacks.items()
-            },
+            "optimizer": build_optimizer(components, [model, loss] if isinstance(loss, nn.Module) else [model]),
+            "scheduler": build("scheduler", config.scheduler, lengths) if config.scheduler else constant_rate,
+            "callbacks": build_callbacks(components, folder, further),
+            "further": further,
         }
         if rehearsal:
             parts["callbacks"] = {
@@ -111,11 +125,10 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         model=model,
         last=folder / "checkpoints" / "last.safetensors",
         data=data,
-        metrics={
-            label: partial(build_component, "metrics", chosen, {"resolution_m": lambda: data.resolution_m})
-            for label, chosen in config.metrics.items()
-        },
-        train_batch=BatchMaker(thresholds=config.thresholds, augmentations=build_augmentations(config, data) if training else ()),
+        metrics=components.build_metrics(data.resolution_m),
+        train_batch=BatchMaker(
+            thresholds=config.thresholds, augmentations=build_augmentations(components, data) if training else ()
+        ),
         evaluation_batch=BatchMaker(thresholds=Thresholds(values=levels)),
         environment=config.environment,
         accumulate=length.accumulate,
@@ -126,46 +139,42 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         callback_errors=length.callback_errors,
         faults=folder / FAULTS,
         processes=find_processes() if training else ALONE,
-        about=describe_run(config, plugins, data),
+        about=describe_run(components, data),
         **parts,
     )
     return BuiltRun(config=config, data=data, trainer=trainer, device=device)
 
 
-def build_component(kind: str, config: Any, offered: Mapping[str, Any]) -> Any:
-    """Build a component and check its contract; errors name the component."""
-    name = partial(describe_class, kind, config)
-    with NamedErrors(name):
-        thing = built(kind, config, offered)
-    check_built(kind, thing, name)
-    return thing
-
-
-def describe_class(kind: str, config: Any) -> str:
-    return f"{kind} {type(config).__module__}.{type(config).__qualname__}"
-
-
-def find_normalization(config: Config) -> Any:
+def build_normalization(builder: ComponentBuilder) -> Any:
+    config = builder.config
     if config.normalization is None:
         raise ConfigError('normalization: the model asks for one; add [normalization] with name = "adaptive", say')
-    factory = build_component("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
+    factory = builder.build("normalization", config.normalization, {"batch_per_device": lambda: config.training.batch_size})
     return LayerFactory(factory, partial(describe_class, "normalization", config.normalization))
 
 
-def build_augmentations(config: Config, data: Data) -> list[CheckedAugmentation]:
+def build_augmentations(builder: ComponentBuilder, data: Data) -> list[CheckedAugmentation]:
     return [
         CheckedAugmentation(
-            build_component("augmentations", chosen, {"resolution_m": lambda: data.resolution_m}),
+            builder.build("augmentations", chosen, {"resolution_m": lambda: data.resolution_m}, label),
             partial(describe_class, f"augmentations.{label}", chosen),
         )
-        for label, chosen in config.augmentations.items()
+        for label, chosen in builder.config.augmentations.items()
     ]
 
 
-def build_optimizer(config: Config, modules: list[nn.Module]) -> Any:
-    if config.optimizer is None:
+def build_callbacks(builder: ComponentBuilder, folder: Path, further: Mapping[str, Any]) -> dict[str, Any]:
+    built = {}
+    for label, chosen in builder.config.callbacks.items():
+        arguments: Arguments = {"run_folder": lambda: folder, "label": partial(str, label)}
+        built[label] = builder.build("callbacks", chosen, offer_further("callbacks", arguments, further), label)
+    return built
+
+
+def build_optimizer(builder: ComponentBuilder, modules: list[nn.Module]) -> Any:
+    if builder.config.optimizer is None:
         raise ConfigError('optimizer: a training needs one; add [optimizer] with name = "adamw", say')
-    return build_component("optimizer", config.optimizer, {"modules": lambda: modules})
+    return builder.build("optimizer", builder.config.optimizer, {"modules": lambda: modules})
 
 
 def measure_gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:
@@ -180,15 +189,12 @@ def measure_gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple
     return tuple((below / pixels).tolist()) if pixels else (float("nan"),) * len(thresholds)
 
 
-def describe_run(config: Config, plugins: Plugins, data: Data) -> dict[str, Any]:
+def describe_run(builder: ComponentBuilder, data: Data) -> dict[str, Any]:
     """Plain values for checkpoints: enough to build the network again and to say what is missing when that fails."""
     return {
-        "config": make_table(config, plugins),
+        "config": make_table(builder.config, builder.plugins),
         "resolution_m": float(data.resolution_m),
-        "components": {
-            place: {"name": component.name, "distribution": component.plugin.distribution, "version": component.plugin.version}
-            for place, component in find_components(config, plugins).items()
-        },
+        "components": builder.describe(),
         "versions": {"forestgaps-core": __version__, "torch": str(torch.__version__)},
     }
 

@@ -19,7 +19,7 @@ from forestgaps_core.files.drafts import discard_draft
 from forestgaps_core.files.lock import hold_folder
 from forestgaps_core.inference.calibration import Calibration, LogitCounts
 from forestgaps_core.inference.model_lookup import require_run
-from forestgaps_core.plugins.provenance import read_versions, warn_of_other_versions
+from forestgaps_core.plugins.provenance import read_versions, warn_of_other_alterations, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
 from forestgaps_core.runs.run_folder import read_recorded_versions, record_versions, refuse_folder, write_run_folder
@@ -111,6 +111,7 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
     versions = about.get("versions")
     recorded = {**(versions if isinstance(versions, Mapping) else {}), **read_versions(about)}
     warn_of_other_versions(folder, recorded, plugins, "resuming")
+    warn_of_other_alterations(folder, about, run.trainer.about, "resuming")
     run.trainer.load_state_dict(state)
     if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
         run.trainer.about = {**run.trainer.about, "start": started}

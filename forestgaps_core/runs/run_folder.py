@@ -18,7 +18,14 @@ from forestgaps_core.files.safe_opening import read_bytes, read_json
 from forestgaps_core.inference.model_lookup import RUN_FILE
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.local_files import compute_digest
-from forestgaps_core.plugins.provenance import NOT_PACKAGES, apply_recorded_names, explain_missing, list_components, read_versions
+from forestgaps_core.plugins.provenance import (
+    NOT_PACKAGES,
+    apply_recorded_names,
+    explain_missing,
+    list_components,
+    read_altered,
+    read_versions,
+)
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.builder import BuiltRun
 
@@ -42,7 +49,8 @@ def write_run_folder(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
 def list_versions(run: BuiltRun, plugins: Plugins) -> dict[str, str]:
     """Return what this process runs it with: versions of the core, of torch and of the packages that it uses."""
     used = find_plugins(run.config, plugins)
-    versions = {**run.trainer.about["versions"], **{name: plugin.version for name, plugin in sorted(used.items())}}
+    packages = {**{name: plugin.version for name, plugin in used.items()}, **read_altered(run.trainer.about)}
+    versions = {**run.trainer.about["versions"], **dict(sorted(packages.items()))}
     if start := run.trainer.about.get("start"):
         versions[f"weights of {start['place']}"] = f"sha256:{start['sha256']}"
     return versions
@@ -85,10 +93,11 @@ def read_run_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | N
     """
     path, versions = folder / RUN_FILE, read_recorded_versions(folder)
     table = apply_recorded_names(read_table(path), about, plugins, versions)
-    names = [name for _, _, name in list_components(table)]
+    names = [name for _, _, name in list_components(table, plugins.kinds)]
     needed = [name.rpartition(":")[0] for name in names if ":" in name]
     if len(needed) < len(names):  # a run of 0.1 without a checkpoint: all that it was made with may be needed
         needed += [name for name in versions if name not in NOT_PACKAGES and not name.startswith("weights of ")]
+    needed += read_altered(about)
     if sentence := explain_missing(needed, {**versions, **read_versions(about)}, plugins, folder):
         raise MissingPackageError(f"the run {folder} cannot be used: {sentence}")
     try:

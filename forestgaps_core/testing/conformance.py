@@ -70,7 +70,11 @@ def select_samples(batch: Batch, order: Tensor) -> Batch:
 
 
 def build_component(kind: str, config: Any, **arguments: Any) -> Any:
-    """Build a component as a run would, with plain stand-ins for the arguments it may ask for."""
+    """Build a component as a run would, with plain stand-ins for the arguments it may ask for.
+
+    Args:
+        arguments: In place of stand-ins, or further ones, such as the components of a plugin's kind that a loss uses.
+    """
     stand_ins: dict[str, Any] = {
         "seed": 0,
         "normalization": nn.BatchNorm2d,
@@ -84,9 +88,9 @@ def build_component(kind: str, config: Any, **arguments: Any) -> Any:
         "run_folder": Path(),
         "label": "example",
     } | arguments
-    assert kind in KINDS, f"{kind!r} is no kind of component: {', '.join(KINDS)}"
+    known = KINDS[kind].arguments if kind in KINDS else stand_ins  # a plugin's kind lists what it gives itself
     # A lambda in a loop would see the last name only.
-    available = {name: (lambda name=name: stand_ins[name]) for name in KINDS[kind].arguments}
+    available = {name: (lambda name=name: stand_ins[name]) for name in {**known, **arguments}}
     return build(kind, config, available)
 
 

@@ -19,10 +19,11 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from forestgaps_core.config.run_file import SECTIONS, read_table
+from forestgaps_core.config.run_file import list_sections, read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
-from forestgaps_core.kinds import KINDS, TABLES
+from forestgaps_core.kinds import KINDS, TABLES, USES_FURTHER_KINDS, Kind
+from forestgaps_core.plugins.builds import BUILD_HOOK
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
@@ -73,14 +74,20 @@ class NotCheckedError(Exception):
 
 def check_plugin(plugins: Plugins, plugin: Plugin) -> Iterator[Verdict]:
     """Yield a verdict on the plugin's table and on everything that it offers."""
-    rows = [(kind, c) for kind in KINDS for offers in plugins.components(kind).values() for c in offers if c.plugin is plugin]
+    rows = [
+        (kind, c) for kind in plugins.kinds for offers in plugins.components(kind).values() for c in offers if c.plugin is plugin
+    ]
     records = [(table, o) for table in TABLES for offers in plugins.offers(table).values() for o in offers if o.plugin is plugin]
     if plugin.failed:  # a row that is malformed is in none of the tables
         yield Verdict("table", plugin.reason)
     else:
         yield reach_verdict("table", check_table, plugin)
     for kind, component in rows:
-        yield reach_verdict(f"{kind}.{component.name}", check_component, kind, component)
+        yield reach_verdict(f"{kind}.{component.name}", check_component, plugins, kind, component)
+    for name in [name for name, owner in plugins.further_kinds.items() if owner is plugin]:
+        yield reach_verdict(f"kind {name}", check_kind, name, plugins.kinds[name])
+    if plugin in plugins.list_altering():
+        yield Verdict(BUILD_HOOK, unchecked="what it alters, which depends on the run")
     for table, offer in records:
         yield reach_verdict(f"{table} {offer.name}", RECORD_CHECKS[table], plugins, offer)
 
@@ -125,18 +132,30 @@ def check_table(plugin: Plugin) -> None:
         )
 
 
+def check_kind(name: str, kind: Kind) -> None:
+    """That its check is a function."""
+    if kind.check and not callable(load_target(kind.check, f"the check of the kind {name!r}")):
+        raise AssertionError(f"{kind.check} is not a function of a config")
+    if not kind.makes.strip():
+        raise AssertionError("makes is empty; write what build returns")
+
+
 # --- components -----------------------------------------------------------------------------------------------------
 
 
-def check_component(kind: str, component: Component) -> None:
+def check_component(plugins: Plugins, kind: str, component: Component) -> None:
     config_class = component.load()
-    check_build(kind, config_class)
+    further = plugins.further_kinds if kind in USES_FURTHER_KINDS else {}
+    check_build(kind, config_class, {*plugins.kinds[kind].arguments, *further})
     required = [a.name for a in attrs.fields(config_class) if a.init and a.default is attrs.NOTHING]
     if required:
         testing.check_config_class(config_class)
         raise NotCheckedError(f"what it builds, which needs {', '.join(required)}; test it with forestgaps_core.testing")
     config = config_class()
     testing.check_config(config)
+    if kind not in KINDS:
+        check_by_kind(kind, plugins.kinds[kind], config)
+        return
     try:
         if kind == "callbacks":
             with tempfile.TemporaryDirectory() as folder:
@@ -147,12 +166,20 @@ def check_component(kind: str, component: Component) -> None:
         raise NotCheckedError(f"what it builds: {format_error(error)}") from error
 
 
-def check_build(kind: str, config_class: type) -> None:
-    known = KINDS[kind].arguments
+def check_by_kind(name: str, kind: Kind, config: Any) -> None:
+    """Hold a component of a plugin's kind against the check that its kind declares."""
+    if not kind.check:
+        raise NotCheckedError(f"what it builds: the kind {name} declares no check")
+    load_target(kind.check, f"the check of the kind {name!r}")(config)
+
+
+def check_build(kind: str, config_class: type, known: set[str]) -> None:
     for parameter in list(inspect.signature(config_class.build).parameters.values())[1:]:  # type: ignore[attr-defined]
         asked = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
         if asked and parameter.name not in known:
-            raise AssertionError(f"build asks for {parameter.name!r}, which a {kind} is not given; there is: {', '.join(known)}")
+            raise AssertionError(
+                f"build asks for {parameter.name!r}, which a {kind} is not given; there is: {', '.join(sorted(known))}"
+            )
 
 
 # --- other tables ---------------------------------------------------------------------------------------------------
@@ -182,9 +209,11 @@ def check_recipe(plugins: Plugins, offer: Offer) -> None:
     if not path.is_file():
         raise AssertionError(f"{path} is missing")
     table = read_table(path)
-    lacking = [name for _, kind, name in list_components(table) if name.rpartition(":")[2] not in plugins.components(kind)]
+    lacking = [
+        name for _, kind, name in list_components(table, plugins.kinds) if name.rpartition(":")[2] not in plugins.components(kind)
+    ]
     if lacking:
-        unknown = [key for key in table if key not in SECTIONS]
+        unknown = [key for key in table if key not in list_sections(plugins)]
         assert not unknown, f"{path} has unknown tables: {', '.join(unknown)}"
         raise NotCheckedError(f"its settings: no installed package offers {', '.join(lacking)}")
     read_config(table, plugins, source=str(path), folder=path.parent)

@@ -23,6 +23,16 @@ def load_state(thing: object, state: Any) -> None:
         thing.load_state_dict(state)
 
 
+def list_further(further: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the components of plugins' kinds by place, such as `teacher` or `probes.first`."""
+    rows = {kind: thing if isinstance(thing, dict) else {"": thing} for kind, thing in further.items()}
+    return {f"{kind}.{label}" if label else kind: thing for kind, things in rows.items() for label, thing in things.items()}
+
+
+def list_modules(further: Mapping[str, Any]) -> list[nn.Module]:
+    return [thing for thing in list_further(further).values() if isinstance(thing, nn.Module)]
+
+
 def read_plain_state(thing: object, name: Name) -> Any:
     """Refused here what would be refused when the checkpoint is read."""
     with NamedErrors(name):
@@ -58,13 +68,16 @@ def load_network(model: nn.Module, weights: Mapping[str, Any]) -> None:
         raise CheckpointError(f"the checkpoint belongs to another network: {str(error).splitlines()[0]}") from error
 
 
-def check_resumable(state: Mapping[str, Any], callbacks: Mapping[str, object]) -> None:
+def check_resumable(state: Mapping[str, Any], callbacks: Mapping[str, object], further: Mapping[str, Any]) -> None:
     """Raises:
-    CheckpointError: The state is of other callbacks, or lacks something that a continuation needs.
+    CheckpointError: The state is of other callbacks or parts, or lacks something that a continuation needs.
     """
     unknown = set(state["callbacks"]) ^ set(callbacks)
     if unknown:
         raise CheckpointError(f"the checkpoint was made with other callbacks: {', '.join(sorted(map(str, unknown)))}")
+    other = set(state.get("further", ())) ^ set(list_further(further))
+    if other:
+        raise CheckpointError(f"the checkpoint was made with other parts: {', '.join(sorted(map(str, other)))}")
     missing = [key for key in TO_RESUME if key not in state]
     if missing:
         raise CheckpointError(f"the checkpoint is incomplete: {', '.join(missing)} missing; it serves to map with, not to resume")

@@ -31,6 +31,7 @@ from forestgaps_core.training.optimizer_step import OptimizerStep
 from forestgaps_core.training.state import (
     check_resumable,
     evaluated_weights,
+    list_further,
     load_network,
     load_state,
     read_plain_state,
@@ -66,6 +67,8 @@ class Trainer:
         scheduler: Factor on the optimizer's learning rates by completed step.
         metrics: For each label a function that makes a new metric for one pass.
         callbacks: By label, or a list (labeled by class name); in the order in which they receive events.
+        further: Components of the kinds that plugins declare, by kind; where there may be several, by label. They are not trained.
+            Those with a `state_dict` keep it in checkpoints.
         train_batch: Makes a training `Batch`, on the device, of what the training loader yields.
         evaluation_batch: The same for validation, test and prediction.
         accumulate: Batches to an optimizer step.
@@ -96,6 +99,7 @@ class Trainer:
     scheduler: Scheduler = constant_rate
     metrics: Mapping[str, Callable[[], Metric]] = field(factory=dict)
     callbacks: Mapping[str, object] | Sequence[object] = ()
+    further: Mapping[str, Any] = field(factory=dict)
     train_batch: MakeBatch = return_batch
     evaluation_batch: MakeBatch = return_batch
     environment: Environment = field(factory=Environment)
@@ -383,7 +387,11 @@ class Trainer:
                 label: read_plain_state(callback, self._named(f"callbacks.{label}", callback))
                 for label, callback in self.events.callbacks.items()
             },
+            **({"further": self._read_further()} if self.further else {}),
         }
+
+    def _read_further(self) -> dict[str, Any]:
+        return {place: read_plain_state(part, self._named(place, part)) for place, part in list_further(self.further).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, with the model, loss, optimizer, schedule and callbacks it was made with.
@@ -392,11 +400,13 @@ class Trainer:
             CheckpointError: The state belongs to something else.
         """
         load_network(self.model, state["model"])
-        check_resumable(state, self.events.callbacks)
+        check_resumable(state, self.events.callbacks, self.further)
         load_part("loss", partial(load_state, self.loss), state["loss"])
         self._optimizer_step.load_state_dict(state)
         for label, callback in self.events.callbacks.items():
             load_part(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
+        for place, part in list_further(self.further).items():
+            load_part(place, partial(load_state, part), state["further"][place])
         load_part("sum of losses", self._loss_sum.copy_, state["loss_sum"])
         position = state["position"]
         self.epoch, self.batch, self.step = position["epoch"], position["batch"], position["step"]

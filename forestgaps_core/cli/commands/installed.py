@@ -11,3 +11,8 @@ def plugins() -> Plugins:
     if not _found:
         _found.append(Plugins.discover())
     return _found[0]
+
+
+def forget_plugins() -> None:
+    """Search again at the next use, since other plugins are disabled."""
+    _found.clear()

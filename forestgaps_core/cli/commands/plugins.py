@@ -10,7 +10,8 @@ import typer
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import KINDS, TABLES
+from forestgaps_core.kinds import TABLES
+from forestgaps_core.plugins.builds import BUILD_HOOK
 from forestgaps_core.plugins.registry import Plugin, normalize_name
 
 plugins_app = typer.Typer(help="What is installed, from which package, and whether it works.", no_args_is_help=True)
@@ -25,7 +26,7 @@ def list_plugins(
 
     from forestgaps_core.plugins.installations import find_damaged_installations
 
-    offered = [component for kind in KINDS for offers in plugins().components(kind).values() for component in offers]
+    offered = [component for kind in plugins().kinds for offers in plugins().components(kind).values() for component in offers]
     if as_json:
         rows = [
             {**describe_plugin(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
@@ -34,7 +35,7 @@ def list_plugins(
         typer.echo(json.dumps(rows, indent=2))
         return
     for plugin in plugins().records:
-        typer.echo(f"{plugin}" + (f"  BROKEN ({plugin.failed}): {plugin.reason}" if plugin.failed else ""))
+        typer.echo(f"{plugin}" + (f"  {describe_state(plugin)}" if plugin.failed else ""))
     if not plugins().records:
         typer.echo('No plugin is installed: pip install "forestgaps-core[standard]"')
     if components:
@@ -44,8 +45,14 @@ def list_plugins(
             typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
     for sentence in plugins().clashes():
         typer.echo(f"CLASH: {sentence}")
-    for sentence in find_damaged_installations():
+    for sentence in [*plugins().list_unknown_disabled(), *find_damaged_installations()]:
         typer.echo(f"NOTE: {sentence}")
+
+
+def describe_state(plugin: Plugin) -> str:
+    if plugin.failed == "disabled":
+        return f"DISABLED {plugin.reason}"
+    return f"BROKEN ({plugin.failed}): {plugin.reason}" if plugin.failed else "works"
 
 
 def describe_plugin(plugin: Plugin) -> dict[str, Any]:
@@ -63,12 +70,20 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
     """One plugin: version, state, and what it offers of every kind."""
     plugin = find_plugin(name)
     typer.echo(f"{plugin}")
-    typer.echo(f"  {'works' if not plugin.failed else f'BROKEN ({plugin.failed}): {plugin.reason}'}")
-    for kind in KINDS:
+    typer.echo(f"  {describe_state(plugin)}")
+    for name in [name for name, owner in plugins().further_kinds.items() if owner is plugin]:
+        typer.echo(f"  kind {name}  {plugins().kinds[name].makes}")
+    if plugin in plugins().list_altering():
+        typer.echo(f"  {BUILD_HOOK}  is called around the building of every component")
+    for kind in plugins().kinds:
         for offers in plugins().components(kind).values():
             for component in offers:
                 if component.plugin is plugin:
                     typer.echo(f"  {kind}.{component.name}  {component.place}")
+        for name, aliases in plugins().aliases(kind).items():
+            for alias in aliases:
+                if alias.plugin is plugin:
+                    typer.echo(f"  {kind}.{name}  old name of {alias.component.name}")
     for table in TABLES:
         for rows in plugins().offers(table).values():
             for offer in rows:
@@ -90,9 +105,9 @@ def check_plugins(
     else:
         chosen = [find_plugin(name)] if name is not None else plugins().records
     for plugin in chosen:
-        if plugin.failed and plugin.failed != "table":
-            typer.echo(f"{plugin}: BROKEN ({plugin.failed}): {plugin.reason}")
-            wrong += 1
+        if not plugin.usable:
+            typer.echo(f"{plugin}: {describe_state(plugin)}")
+            wrong += plugin.failed != "disabled"
             continue
         for found in check_plugin(plugins(), plugin):
             typer.echo(f"{plugin}: {found}")
