@@ -104,7 +104,7 @@ def free_loss(logits: Tensor, batch: object) -> Tensor:
 def trainer_of(model: nn.Module, loss: Any) -> Trainer:
     terrain = [config.build(resolution_m=1.0) for config in (Tilt(), Hills(relief_m=12))]
     augmentations = [CanopyStretch(factor=1.5).build(), CanopyMix(swap=0.2).build(), FlipRotate().build(), *terrain]
-    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentations=augmentations)
+    maker = BatchMaker(thresholds=Thresholds(sampled=4), augmentations=augmentations)
     return Trainer(
         model=model,
         loss=loss,

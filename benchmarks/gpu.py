@@ -65,7 +65,7 @@ AUGMENTATIONS = [
     *(CanopyStretch(factor=1.5).build(), CanopyMix(swap=0.2).build(), FlipRotate().build()),
     *(Tilt(slope=0.5).build(resolution_m=1.0), Hills(relief_m=12.0).build(resolution_m=1.0)),
 ]
-THRESHOLDS = Thresholds(values=LEVELS, drawn=4)
+THRESHOLDS = Thresholds(values=LEVELS, sampled=4)
 NETWORKS = {"ground_unet": GroundUNet(), "height_unet": HeightUNet()}
 SETTINGS = {  # precision, compiled, as a graph
     "bf16": ("bf16", False, False),

@@ -29,7 +29,7 @@ from .small_run import make_small_run
 
 RUN = make_small_run(
     {
-        "thresholds": {"drawn": 2},
+        "thresholds": {"sampled": 2},
         "augmentations.mix": {"name": "canopy_mix", "swap": 0, "cutmix": 0.5},
         "augmentations.flips": {"name": "flip_rotate"},
         "augmentations.tilt": {"name": "tilt"},

@@ -21,7 +21,7 @@ from .small_run import INTERRUPT, make_small_run
 RUN = make_small_run(
     {
         "data": {"samples_per_epoch": 14},
-        "thresholds": {"drawn": 2},
+        "thresholds": {"sampled": 2},
         "augmentations.stretch": {"name": "canopy_stretch", "factor": 1.3},
         "augmentations.mix": {"name": "canopy_mix", "swap": 0.2, "cutmix": 0.3, "mixup": 0.3},
         "augmentations.flips": {"name": "flip_rotate"},

@@ -14,7 +14,7 @@ DIGITS = 6  # of thresholds in names, as `:g` writes them
 
 def validate_ascending(instance: Any, attribute: Any, values: Sequence[float]) -> None:
     if any(low >= high for low, high in pairwise(values)):
-        raise ValueError(f"must rise from one to the next, without repeats: {list(values)}")
+        raise ValueError(f"must be strictly ascending: {list(values)}")
 
 
 def validate_distinct(instance: Any, attribute: Any, values: Sequence[float]) -> None:
@@ -23,7 +23,7 @@ def validate_distinct(instance: Any, attribute: Any, values: Sequence[float]) ->
 
 
 def explain_indistinct_heights(heights: Sequence[float]) -> str:
-    """Return a sentence on two thresholds that names of bands, files and scores do not tell apart; '' where there are none."""
+    """Return why names of bands, files and scores cannot distinguish two thresholds; '' if they can distinguish all."""
     for low, high in pairwise(sorted(set(heights))):
         if f"{low:g}" == f"{high:g}":
             written = f"{low!r} and {high!r} m are both {low:g} m when written with {DIGITS} digits"
@@ -38,13 +38,13 @@ class Thresholds:
     values: tuple[float, ...] = field(
         default=(2.0, 5.0, 10.0, 15.0, 20.0),
         validator=and_(min_len(1), max_len(64), deep_iterable(and_(ge(1e-3), lt(200))), validate_ascending, validate_distinct),
-        metadata={"help": "Thresholds of validation, test and prediction, meters, ascending."},
+        metadata={"help": "Thresholds of validation, test and prediction, in meters, ascending."},
     )
-    drawn: int = field(
+    sampled: int = field(
         default=0,
         validator=and_(ge(0), le(64)),
         metadata={
-            "help": "Thresholds drawn anew for each training sample, log-uniform between the smallest and the largest of `values`; "
-            "0: train at `values`."
+            "help": "Number of thresholds sampled for each training sample, log-uniform between the smallest and the largest of "
+            "`values`; 0: train at `values`."
         },
     )

@@ -1,6 +1,6 @@
 """Make a batch from tiles, on the device: augmentations, thresholds, targets.
 
-Nothing is stored per threshold; masks cost one comparison. Every random choice comes from `Tiles.draw`.
+No mask is stored per threshold, because a mask costs only one comparison. All random numbers are computed from `Tiles.draw`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from forestgaps_core.runtime.rng import uniform
 
 
 def fill_invalid(dsm: Tensor, valid: Tensor) -> Tensor:
-    """The DSM with each tile's median where it is invalid; 0 in a tile without any valid pixel. (B, 1, H, W) both."""
+    """Return the DSM with invalid pixels set to the median of their tile, or to 0 in a tile without valid pixels, (B, 1, H, W)."""
     known = torch.where(valid, dsm, torch.nan).flatten(1)
     median = known.nanmedian(dim=1).values.nan_to_num(nan=0.0)[:, None, None, None]
     return torch.where(valid, dsm, median)
@@ -32,9 +32,9 @@ def sample_thresholds(draw: Tensor, values: Sequence[float], count: int) -> Tens
 
 @frozen(kw_only=True)
 class BatchMaker:
-    """Makes a `Batch` of `Tiles`, on whatever device they are.
+    """Makes a `Batch` from `Tiles`, on the device of the tiles.
 
-    Without augmentations and with `thresholds.drawn` 0, as for validation and test, nothing is random.
+    The result is not random if there are no augmentations and `thresholds.sampled` is 0, as in validation and test.
     """
 
     thresholds: Thresholds
@@ -44,8 +44,8 @@ class BatchMaker:
         for augment in self.augmentations:
             tiles = augment(tiles)
         dsm, height, valid = tiles.dsm, tiles.height, tiles.valid
-        if self.thresholds.drawn:
-            thresholds = sample_thresholds(tiles.draw, self.thresholds.values, self.thresholds.drawn)
+        if self.thresholds.sampled:
+            thresholds = sample_thresholds(tiles.draw, self.thresholds.values, self.thresholds.sampled)
         else:
             thresholds = torch.tensor(self.thresholds.values, dtype=torch.float32).to(dsm.device, non_blocking=True)
             thresholds = thresholds.expand(len(dsm), -1)

@@ -75,7 +75,7 @@ def test_report_takes_a_prepared_folder_as_data(prepared: Path, tmp_path: Path) 
         (("predict", "pretrained", "pretrained", "dsm.tif"), "are both networks"),
         (("predict", "pretrained", "dsm.tif", "--network", "other"), "give one of the two"),
         (("train", "--resume", "pretrained"), "forestgaps train RUN.toml --from pretrained"),
-        (("report", "dsm.tif"), "dsm.tif is a raster; a report is about"),
+        (("report", "dsm.tif"), "dsm.tif: is a raster, not a run"),
         (("gaps", "."), "is a folder, not a raster. Name the file: chm.tif or dsm.tif"),
     ],
 )

@@ -59,16 +59,16 @@ def test_nothing_is_random_without_augmentation():
 
 @given(st.integers(0, 2**31), st.integers(1, 9))
 def test_drawn_thresholds_rise_between_the_ends(seed, count):
-    drawn = sample_thresholds(random_numbers(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
-    assert drawn.shape == (6, count)
-    assert (drawn >= 2.0 - 1e-5).all()
-    assert (drawn <= 30.0 + 1e-4).all()
-    assert (drawn.diff(dim=1) >= 0).all()
+    sampled = sample_thresholds(random_numbers(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
+    assert sampled.shape == (6, count)
+    assert (sampled >= 2.0 - 1e-5).all()
+    assert (sampled <= 30.0 + 1e-4).all()
+    assert (sampled.diff(dim=1) >= 0).all()
 
 
 def test_drawn_thresholds_are_log_uniform():
-    drawn = sample_thresholds(random_numbers(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
-    share_below_8 = (drawn < 8).double().mean().item()
+    sampled = sample_thresholds(random_numbers(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
+    share_below_8 = (sampled < 8).double().mean().item()
     assert abs(share_below_8 - 0.5) < 0.03  # 8 m is the middle of 2 and 32 on a log scale
 
 
@@ -91,8 +91,8 @@ def test_augmentations_are_applied_in_order():
         assert torch.equal(batch.height[batch.valid], expected[given_tiles.valid])
 
 
-@pytest.mark.parametrize("drawn", [0, 4])
-def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(drawn):
-    batch = BatchMaker(thresholds=Thresholds(drawn=drawn))(tiles().to("meta"))  # holds no numbers: reading one from it raises
+@pytest.mark.parametrize("sampled", [0, 4])
+def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(sampled):
+    batch = BatchMaker(thresholds=Thresholds(sampled=sampled))(tiles().to("meta"))  # holds no numbers: reading one from it raises
     made = (batch.dsm, batch.height, batch.valid, batch.thresholds, batch.target, batch.index)
     assert {tensor.device.type for tensor in made} == {"meta"}

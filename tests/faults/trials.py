@@ -25,7 +25,7 @@ NOT_COMPARED = ("lock",)  # says who works there
 RUN = make_small_run(
     {
         "data": {"size_px": 64, "samples_per_epoch": 16},
-        "thresholds": {"drawn": 2},
+        "thresholds": {"sampled": 2},
         "augmentations.stretch": {"name": "canopy_stretch", "factor": 1.3},
         "augmentations.mix": {"name": "canopy_mix", "swap": 0, "cutmix": 0.3},
         "augmentations.flips": {"name": "flip_rotate"},

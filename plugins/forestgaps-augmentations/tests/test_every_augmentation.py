@@ -42,7 +42,7 @@ def test_the_contract_of_an_augmentation_holds(config: Any) -> None:
 
 def test_augmentation_is_a_function_of_the_draw() -> None:
     augmentations = [build(config) for config in (CanopyStretch(factor=1.5), FlipRotate(), Tilt(), Hills(relief_m=20.0))]
-    maker = BatchMaker(thresholds=Thresholds(drawn=4), augmentations=augmentations)
+    maker = BatchMaker(thresholds=Thresholds(sampled=4), augmentations=augmentations)
     mixing = BatchMaker(thresholds=Thresholds(), augmentations=[build(CanopyMix(swap=0.0, cutmix=0.5, mixup=0.5))])
     assert torch.equal(mixing(example_tiles()).dsm, mixing(example_tiles()).dsm)
     whole, again = maker(example_tiles()), maker(example_tiles())
@@ -67,9 +67,9 @@ def test_the_order_does_not_change_what_is_sampled() -> None:
         torch.testing.assert_close(end.height, ends[0].height)
 
 
-@pytest.mark.parametrize("drawn", [0, 4])
-def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(drawn: int) -> None:
-    maker = BatchMaker(thresholds=Thresholds(drawn=drawn), augmentations=[build(config) for config in ALL])
+@pytest.mark.parametrize("sampled", [0, 4])
+def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(sampled: int) -> None:
+    maker = BatchMaker(thresholds=Thresholds(sampled=sampled), augmentations=[build(config) for config in ALL])
     batch = maker(example_tiles().to("meta"))  # a device that holds no numbers: reading one from it raises
     made = (batch.dsm, batch.height, batch.valid, batch.thresholds, batch.target, batch.index)
     assert {tensor.device.type for tensor in made if tensor is not None} == {"meta"}

@@ -62,13 +62,13 @@ def refuse_without_compiler() -> None:
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch would call."""
+    """Return the C++ compiler that torch would use."""
     named = os.environ.get("CXX")
     return next((found for name in ((named,) if named else COMPILERS) if (found := shutil.which(name))), None)
 
 
 def describe_machine() -> dict[str, str]:
-    """What a compiled network depends on: torch to the letter, the operating system, and the processor's instructions."""
+    """Return the requirements of a compiled network: exact torch version, operating system and processor instructions."""
     return {
         "torch": str(torch.__version__),
         "system": f"{platform.system()} {platform.machine()}",
@@ -77,7 +77,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def list_instructions() -> list[str]:
-    """Vector instructions of this processor; where the system does not list them, the set torch takes."""
+    """Return the vector instructions of this processor; if the system does not list them, the set that torch uses."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -89,25 +89,25 @@ def list_instructions() -> list[str]:
 def refuse_other_machines(made_with: Mapping[str, str]) -> None:
     """
     Raises:
-        CheckpointError: The network was compiled for something this machine is not.
+        CheckpointError: The network was compiled for another torch, system or processor.
     """
     here = describe_machine()
     for what in ("torch", "system"):
         if made_with.get(what) != here[what]:
             raise CheckpointError(
-                f"the network was compiled for {what} {made_with.get(what, 'unknown')}, and here is {here[what]}; export it again "
-                "here, or to onnx, which runs anywhere"
+                f"the network was compiled for {what} {made_with.get(what, 'unknown')}, but this machine has {here[what]}. Export "
+                "it again here, or to onnx, which runs on all machines"
             )
     missing = set(made_with.get("instructions", "unknown").split()) - set(here["instructions"].split())
     if missing:
         raise CheckpointError(
-            f"the network was compiled for a processor with {', '.join(sorted(missing))}, which this one lacks; export it again "
-            "here, or to onnx, which runs anywhere"
+            f"the network was compiled for a processor with {', '.join(sorted(missing))}, which this processor does not have. "
+            "Export it again here, or to onnx, which runs on all machines"
         )
 
 
 class Aoti:
-    """Opens compiled networks. They are code: whoever opens one runs it."""
+    """Opens compiled networks. They are code: opening a file runs it."""
 
     data_only = False
 
@@ -119,7 +119,7 @@ class Aoti:
 
 
 class AotiNetwork(ExportedNetwork):
-    """A compiled network, loaded when it is first asked in a process."""
+    """A compiled network. Each process loads it at the first call."""
 
     def __init__(self, data: bytes, program: Program) -> None:
         super().__init__(data, program)
@@ -136,10 +136,10 @@ class AotiNetwork(ExportedNetwork):
                     try:
                         with silence_logs():
                             self.loaded = torch._inductor.aoti_load_package(str(file))
-                    except Exception as error:  # whatever the damaged part happens to break
+                    except Exception as error:  # the type of error depends on the damage
                         raise CheckpointError(f"{self.program.file} cannot be loaded: {get_first_line(error)}") from error
             return self.loaded
 
     def answer(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        found: Tensor = self.load_library()(dsm.float(), valid, thresholds.float())
-        return found
+        logits: Tensor = self.load_library()(dsm.float(), valid, thresholds.float())
+        return logits

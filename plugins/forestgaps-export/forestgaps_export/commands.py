@@ -1,4 +1,4 @@
-"""`forestgaps export`. What it works with is imported when it is called."""
+"""`forestgaps export`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from forestgaps_core.plugins.command_lines import format_command
 
 
 def export(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder, or an installed network's name.")
-    ],
-    to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx: data, for any machine; pt2: compiled, for machines like this.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path("exported"),
-    checkpoint: Annotated[str | None, typer.Option(help="Which checkpoint of a run; by default the best.")] = None,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder or name of an installed model.")],
+    to: Annotated[Literal["onnx", "pt2"], typer.Option(help="onnx: for any machine; pt2: compiled for machines like this one.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="New folder to write.")] = Path("exported"),
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of a run: best, last, ...; by default best.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
 ) -> None:
     """Write a trained network as a folder that another engine runs.
 
-    It maps tiles of any size (rows and columns are multiples of a number that is printed) at any thresholds. Its results are
-    compared with those of torch before the folder is written, at sizes and thresholds it was not traced with.
+    The exported network maps tiles at any thresholds. Rows and columns may be any multiple of a number that is printed. Before
+    the folder is written, the results are compared with those of torch at sizes and thresholds that were not used for tracing.
     """
     from forestgaps_export.comparison import describe_difference
     from forestgaps_export.folders import export_network
@@ -47,6 +45,6 @@ def export(
         )
         return
     typer.echo(f"probabilities differ from those of torch by {describe_difference(done.difference)}")
-    typer.echo(f"tiles may have any rows and columns that are multiples of {done.program.multiple}")
-    typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
+    typer.echo(f"rows and columns of tiles must be multiples of {done.program.multiple}")
+    typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB) and its metadata in the same folder")
     print_next(format_command("predict", "DSM.tif", "--network", out, "--engine", done.program.engine, "--out", "maps"))

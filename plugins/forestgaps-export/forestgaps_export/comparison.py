@@ -1,10 +1,10 @@
-"""How far an exported network is from torch: no farther than torch is from itself.
+"""The difference between an exported network and torch, compared with the rounding errors of torch itself.
 
-A network may decide: a filter asks whether a cell of the surface lies within a meter of its guess. Where it lies at that very
-meter, the last bit of a sum decides, and with it thousandths of a probability. Another order of summation, which is what another
-engine is, decides otherwise there, and neither is wrong. So where an answer differs by more than the tolerance, torch is asked
-again about the same surface with its elevations moved by a few last bits, less than what any survey knows. What the engine says
-must lie within what torch says then, widened by the tolerance.
+A network may contain decisions, such as whether a cell is within one meter of a ground estimate. Near the limit, the last bit of
+a sum changes the decision, and the probability by some thousandths. Another engine sums in another order, so it may decide
+differently, and both results are correct. If a result differs by more than the tolerance, torch therefore repeats the
+computation with elevations that are changed in their last bits, by less than the accuracy of any survey. The result of the
+engine must be within the range of these results, extended by the tolerance.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from torch import Tensor, nn
 from forestgaps_core.errors import CheckpointError
 from forestgaps_export.tracing import Tensors, TracedNetwork, make_inputs
 
-# Of a probability, where there is data.
-TOLERANCE = 1e-4
-TRIED = ((1, 4, 6, 1), (3, 6, 3, 5), (2, 8, 8, 2))  # samples, rows and columns in multiples, thresholds: none as traced
-# Last bits that elevations move by, and the share of them that goes up: all, none, and others each time.
+TOLERANCE = 1e-4  # of probabilities of valid pixels
+TRIED = ((1, 4, 6, 1), (3, 6, 3, 5), (2, 8, 8, 2))  # samples, rows and columns in multiples, thresholds: unlike those of tracing
+# Changes of the elevations in units of the last bit, and the fraction of pixels that increase: all, none, or a random half.
 MOVED = ((1, 1.0), (1, 0.0), (1, 0.5), (1, 0.5), (1, 0.5), (1, 0.5), (2, 0.5), (2, 0.5), (4, 0.5), (4, 0.5))
 
 
 @frozen
 class Difference:
-    """Of probabilities, before calibration, where there is data.
+    """The difference of probabilities of valid pixels, before calibration.
 
     Attributes:
-        largest: To what torch answers.
-        beyond: Farthest from the nearest of all that torch answers to the same surface, its elevations moved by last bits.
-            The same as `largest` where that is within the tolerance, and torch was asked once.
+        largest: Largest difference from the result of torch.
+        beyond: Largest distance from the range of the results of torch with elevations changed in their last bits. Equal to
+            `largest` if that is within the tolerance; the computation is then not repeated.
     """
 
     largest: float
@@ -38,55 +37,55 @@ class Difference:
 
 
 def compare_networks(network: nn.Module, exported: nn.Module, graph: TracedNetwork) -> Difference:
-    """Over sizes and thresholds the network was not traced with.
+    """Return the difference at sizes and thresholds that the network was not traced with.
 
     Raises:
-        CheckpointError: Beyond the tolerance, or no number.
+        CheckpointError: The difference exceeds the tolerance or is NaN.
     """
     with torch.inference_mode():
-        found = [
+        differences = [
             measure_difference(
                 network, exported, make_inputs(samples, down * graph.multiple, across * graph.multiple, count, seed=samples)
             )
             for samples, down, across, count in TRIED
         ]
-    for difference, (samples, down, across, _) in zip(found, TRIED, strict=True):
+    for difference, (samples, down, across, _) in zip(differences, TRIED, strict=True):
         if not difference.beyond <= TOLERANCE:
             raise CheckpointError(
                 f"the exported network differs from torch by {difference.largest:.2g} in a probability, for {samples} tiles of "
-                f"{down * graph.multiple} x {across * graph.multiple} pixels, and by {difference.beyond:.2g} from what torch "
-                f"answers when elevations are rounded otherwise; at most {TOLERANCE:g} is accepted, so nothing was written. Try "
-                "the other format, or map with torch"
+                f"{down * graph.multiple} x {across * graph.multiple} pixels, and by {difference.beyond:.2g} from the results of "
+                f"torch with other rounding of the elevations. The limit is {TOLERANCE:g}, so nothing was written. Try the other "
+                "format, or map with torch"
             )
-    return Difference(max(difference.largest for difference in found), max(difference.beyond for difference in found))
+    return Difference(max(difference.largest for difference in differences), max(difference.beyond for difference in differences))
 
 
-def measure_difference(network: nn.Module, exported: nn.Module, asked: Tensors) -> Difference:
-    dsm, valid, thresholds = asked
-    found, expected = exported(*asked).sigmoid(), network(*asked).sigmoid()
-    largest = ((found - expected).abs() * valid).max().item()
-    if not largest > TOLERANCE:  # or no number
+def measure_difference(network: nn.Module, exported: nn.Module, inputs: Tensors) -> Difference:
+    dsm, valid, thresholds = inputs
+    result, expected = exported(*inputs).sigmoid(), network(*inputs).sigmoid()
+    largest = ((result - expected).abs() * valid).max().item()
+    if not largest > TOLERANCE:  # or NaN
         return Difference(largest, largest)
     low, high = expected, expected
-    for turn, (bits, upwards) in enumerate(MOVED):
-        again = network(shift_last_bits(dsm, valid, bits, upwards, turn), valid, thresholds).sigmoid()
-        low, high = low.minimum(again), high.maximum(again)
-    beyond = ((low - found).maximum(found - high).clamp(min=0) * valid).max().item()
+    for seed, (bits, upwards) in enumerate(MOVED):
+        repeated = network(shift_last_bits(dsm, valid, bits, upwards, seed), valid, thresholds).sigmoid()
+        low, high = low.minimum(repeated), high.maximum(repeated)
+    beyond = ((low - result).maximum(result - high).clamp(min=0) * valid).max().item()
     return Difference(largest, beyond)
 
 
 def shift_last_bits(dsm: Tensor, valid: Tensor, bits: int, upwards: float, seed: int) -> Tensor:
-    """Each elevation where there is data so many last bits of float32 up or down, by chance."""
+    """Return the DSM with each valid elevation changed by `bits` last bits of float32, up with the probability `upwards`."""
     up = torch.rand(dsm.shape, generator=torch.Generator().manual_seed(seed)) < upwards
     integers = dsm.view(torch.int32) + bits * (2 * up.int() - 1)
     return torch.where(valid, integers.view(torch.float32), dsm)
 
 
 def describe_difference(difference: Difference) -> str:
-    """In words, for people."""
+    """Return the difference in words."""
     if difference.largest <= TOLERANCE:
         return f"at most {difference.largest:.1g}"
     return (
         f"at most {max(difference.beyond, 1e-6):.1g}, and up to {difference.largest:.1g} where the last bits of an elevation "
-        "make torch itself decide otherwise"
+        "change the result of torch itself"
     )

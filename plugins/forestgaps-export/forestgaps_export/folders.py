@@ -1,4 +1,4 @@
-"""From a trained network to a folder for another engine: traced, compared with torch, written."""
+"""Export a trained network to a folder for another engine: trace, compare with torch, write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Format = Literal["onnx", "pt2"]
 
 @frozen
 class Exported:
-    """What was written, and how far it is from torch."""
+    """The exported program, and its difference from torch."""
 
     program: Program
     difference: Difference
@@ -41,12 +41,12 @@ def export_network(
     """Write a trained network for another engine into a new folder.
 
     Args:
-        run: What `load_predictor` takes.
-        to: onnx, for onnxruntime and other programs; pt2, compiled for machines like this one.
+        run: A run folder, checkpoint, model folder or name of an installed model, as for `load_predictor`.
+        to: onnx, for onnxruntime and other programs; or pt2, compiled for machines like this one.
 
     Raises:
-        CheckpointError: No network in `run`, or it cannot be exported, or the result differs from torch; see `comparison`.
-        DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
+        CheckpointError: `run` contains no network, it cannot be exported, or the result differs from torch; see `comparison`.
+        DiskError: `folder` exists or cannot be written. In this case, nothing remains on disk.
     """
     plugins = plugins or Plugins.discover()
     source = load_export_source(run, checkpoint, plugins, channels_last=False)
@@ -68,10 +68,10 @@ def export_program(network: nn.Module, to: Format, plan: Mapping[str, Any]) -> t
     """Return the program of a network, the content of its file, and the difference of its results from those of torch.
 
     Raises:
-        CheckpointError: It cannot be exported, or differs too much.
+        CheckpointError: The network cannot be exported, or its results differ too much.
     """
     if to == "pt2":
-        aoti.refuse_without_compiler()  # before the minute that all else takes
+        aoti.refuse_without_compiler()  # first, because the other steps take about a minute
     folded = deepcopy(network)
     fold_batch_norms(folded)
     graph = trace_network(folded)

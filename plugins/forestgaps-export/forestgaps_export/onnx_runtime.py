@@ -28,10 +28,10 @@ class OnnxRuntime:
 
 
 class OnnxNetwork(ExportedNetwork):
-    """An ONNX network with a session for each number of threads it was asked to compute with.
+    """An ONNX network, with one session for each number of threads in use.
 
     Raises:
-        CheckpointError: No ONNX, one that names other files, or onnxruntime is not installed.
+        CheckpointError: The data are not ONNX or refer to other files, or onnxruntime is not installed.
     """
 
     def __init__(self, data: bytes, program: Program) -> None:
@@ -56,7 +56,7 @@ class OnnxNetwork(ExportedNetwork):
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3  # errors; they are raised too
-        # Waiting threads sleep: others need the cores.
+        # Waiting threads sleep, because other threads need the cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return runtime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
@@ -89,7 +89,7 @@ def refuse_other_files(data: bytes) -> None:
         message = messages.pop()
         if isinstance(message, onnx.TensorProto) and (message.data_location == EXTERNAL or message.external_data):
             raise CheckpointError(
-                f"the network keeps the weights {message.name!r} in another file, which is refused: export it in one file"
+                f"the weights {message.name!r} of the network are in another file, which is not allowed. Export it to a single file"
             )
         for field, value in message.ListFields():
             if field.message_type is not None:

@@ -1,7 +1,7 @@
-"""A network as a graph: traced once, for all sizes and thresholds.
+"""Trace a network once as a graph, for all sizes and thresholds.
 
-`torch.export` follows the network with symbols in the place of sizes. What a network decides by its input's size, it decides for
-good there; so rows and columns are declared multiples of some number, the smallest for which nothing is left to decide.
+`torch.export` traces the network with symbolic sizes. Decisions of the network that depend on the size of its input become fixed
+in the graph. Rows and columns are therefore declared as multiples of the smallest number for which no decision depends on them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch.export import Dim, ExportedProgram
 from forestgaps_core.errors import CheckpointError
 
 MULTIPLES = (16, 32, 64, 128, 256)
-# Rows and columns, in multiples: a graph may come with conditions on sizes, such as odd multiples only, and refuses the others.
+# Rows and columns in multiples: a graph may have conditions on sizes, such as odd multiples only, and rejects other sizes.
 FOLLOWED = ((2, 1), (1, 4), (5, 3))
-MOST = 2**15  # pixels on a side, samples, thresholds: far beyond what memory holds
+MOST = 2**15  # pixels per side, samples, thresholds: far above the limits of memory
 
 Tensors = tuple[Tensor, Tensor, Tensor]
 
@@ -38,7 +38,7 @@ def trace_network(network: nn.Module) -> TracedNetwork:
     """Return the graph of a network in evaluation mode, on the CPU.
 
     Raises:
-        CheckpointError: It cannot be traced; the message has the reason torch gives.
+        CheckpointError: The network cannot be traced; the message contains the error of torch.
     """
     reason = ""
     for multiple in MULTIPLES:
@@ -51,7 +51,7 @@ def trace_network(network: nn.Module) -> TracedNetwork:
                 for rows, columns in FOLLOWED:
                     follow(*make_inputs(1, rows * multiple, columns * multiple, 2))
             return TracedNetwork(graph, multiple)
-        except Exception as error:  # torch raises what the operation at hand raises
+        except Exception as error:  # torch raises the error of the traced operation
             reason = get_first_line(error)
             if not depends_on_size(error):
                 break
@@ -79,7 +79,7 @@ def make_inputs(samples: int, rows: int, columns: int, count: int, seed: int = 0
     dsm = 400 + slope + 25 * torch.rand((samples, 1, rows, columns), generator=random)
     valid = torch.rand((samples, 1, rows, columns), generator=random) > 0.1
     valid[..., : rows // 4, : columns // 4] = False
-    # As the predictor fills them: with the median of what is known.
+    # The predictor fills them in the same way, with the median of the valid pixels.
     filled = torch.where(valid, dsm, dsm[valid].median())
     thresholds = 0.5 + (30 * torch.rand((samples, count), generator=random)).sort(dim=1).values
     return filled, valid, thresholds

@@ -1,4 +1,4 @@
-"""Networks that map canopy gaps from a surface model: the table of contents."""
+"""Networks that map canopy gaps from a surface model: the table of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention: weights from 0 to 1 on feature channels and on places."""
+"""Attention: weights from 0 to 1 on feature channels and on pixels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Attention = Literal["none", "gates", "cbam"]
 
 
 class AttentionGate(nn.Module):
-    """What comes from the way down, weighted at each place by how it fits what comes from below.
+    """Weights the features x of a skip connection at each pixel by a gating signal g from the decoder.
 
-    alpha = sigmoid(w . relu(W_x x + W_g g)), one number per pixel; returns alpha * x. The paper's gating signal is coarser than
-    x and its weights are enlarged; here g has been enlarged already, so both have one size.
+    alpha = sigmoid(w . relu(W_x x + W_g g)), one number per pixel; returns alpha * x. In the paper, g is coarser than x; here g
+    is upsampled before, so both have the same size.
 
     Args:
         channels: Channels of x.
@@ -38,14 +38,14 @@ class AttentionGate(nn.Module):
 
 
 class Cbam(nn.Module):
-    """Weights on channels, from their means and maxima over the tile; then weights on places, from those over the channels.
+    """Channel attention from means and maxima over the tile, then spatial attention from means and maxima over the channels.
 
-    The first weights depend on the whole tile, so a pixel's result depends on the tile it was cut in. Pixels without data take
-    no part: features are 0 there when they come in, and when they go out.
+    The channel weights depend on the whole tile, so the result of a pixel depends on its tile. Pixels without data have no
+    effect: their features are 0 in the input and in the output.
 
     Args:
-        reduction: How many times fewer hidden units the weights on channels have; at least 4 are kept.
-        window: Width of the convolution that makes the weights on places, pixels, odd.
+        reduction: Ratio of channels to hidden units of the channel attention; there are at least 4 hidden units.
+        window: Width of the convolution of the spatial attention, in pixels, odd.
 
     Source: Woo et al. 2018, eq. 1 to 3, arXiv:1807.06521
     """
@@ -58,7 +58,7 @@ class Cbam(nn.Module):
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         mean = x.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
-        # 0, and not minus infinity, without any known pixel.
+        # Without known pixels the maximum is 0, not minus infinity.
         highest = torch.where(known, x, x.amin((1, 2, 3), keepdim=True)).amax((2, 3), keepdim=True)
         x = x * torch.sigmoid(self.channel_weights(mean) + self.channel_weights(highest))
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
@@ -66,5 +66,5 @@ class Cbam(nn.Module):
 
 
 def make_attention(attention: Attention, channels: int) -> nn.Module | None:
-    """The attention at the end of a residual block, if any."""
+    """Return the attention at the end of a residual block, or None."""
     return Cbam(channels) if attention == "cbam" else None

@@ -1,7 +1,7 @@
-"""The blocks networks here are made of: residual, and plain.
+"""The blocks of the networks: residual and plain.
 
-A block takes features and a mask of the size of its result, and returns features that are 0 where nothing is known
-(`forestgaps_models.masking`); those it takes are 0 there too.
+The arguments of a block are features and a mask of the size of its result. Features in input and output are 0 without data
+(`forestgaps_models.masking`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from forestgaps_models.masking import mask_features
 class ResidualBlock(nn.Module):
     """relu(shortcut(x) + branch(x)), where the branch is two 3x3 convolutions with normalization.
 
-    With `stride` 2 the tile is halved; the shortcut then averages 2x2 pixels, where a strided 1x1 convolution would ignore
-    three of four. A shortcut that changes the number of channels has a 1x1 convolution.
+    With `stride` 2, the resolution is halved. The shortcut then averages 2x2 pixels, because a strided 1x1 convolution would
+    ignore three of four pixels. A shortcut that changes the number of channels has a 1x1 convolution.
 
     Args:
-        dropout: Probability of zeroing a whole feature channel between the convolutions in training, because neighboring
-            pixels of a channel repeat each other (Tompson et al. 2015, arXiv:1411.4280).
+        dropout: Probability of zeroing a whole feature channel between the convolutions in training. Neighboring pixels are
+            correlated, so whole channels are dropped (Tompson et al. 2015, arXiv:1411.4280).
         drop_path: The layer that skips the branch at random; the identity if None.
         attention: A layer at the end of the branch; the identity if None.
 
@@ -71,9 +71,9 @@ class ResidualBlock(nn.Module):
 
 
 class PlainBlock(nn.Sequential):
-    """Two 3x3 convolutions with normalization and ReLU, and no shortcut; with `stride` 2 after a 2x2 maximum.
+    """Two 3x3 convolutions with normalization and ReLU, without a shortcut; with `stride` 2, after a 2x2 maximum.
 
-    Takes what a `ResidualBlock` takes, but for drop path: without a shortcut nothing would be left.
+    The arguments are those of `ResidualBlock`. `drop_path` is ignored, because it needs a shortcut.
 
     Source: Ronneberger et al. 2015, fig. 1, arXiv:1505.04597; normalization: Ioffe & Szegedy 2015, arXiv:1502.03167
     """
@@ -105,7 +105,7 @@ class PlainBlock(nn.Sequential):
 
 
 def run_blocks(blocks: nn.Module, x: Tensor, known: Tensor) -> Tensor:
-    """Return what the blocks of a stage make of features, one after the other; the mask is that of their results."""
+    """Return the features after all blocks of a stage; the mask has the size of the result."""
     for block in blocks.children():
         x = block(x, known)
     return x

@@ -1,14 +1,14 @@
-"""Where the ground may be, guessed in many ways at once, for a network that learns which guess to trust where.
+"""Ground estimates of classical filters, as input of a network that learns their weights.
 
-All guesses are openings: the surface with everything narrower than a window cut off, on cells that hold their lowest pixel.
-A narrow window follows the terrain and mistakes wide crowns for ground; a wide one sees below them and cuts off ridges. Half of
-them are made of the surface over its own trend, so that a slope is not taken for height. Where guesses agree, and where many
-cells touch them, the ground shows; where wider windows keep finding lower ground, it does not.
+Each estimate is a morphological opening on cells with the elevation of their lowest pixel. A narrow window follows the terrain
+but includes wide crowns; a wide window removes crowns but also ridges. Some openings are of the surface above its trend, which
+removes the effect of slopes. Where estimates agree and many cells are near them, the ground is visible. Where wider windows
+give lower estimates, it is not.
 
-A cell without any data is treated as one beyond the edge of the tile: no mean, minimum or interpolation reads it, and all that
-is shown of it is 0.
+A cell without data is treated like a cell beyond the edge of the tile: no mean, minimum or interpolation reads it, and its
+channels are 0.
 
-Nothing here is learned, and no gradient passes. What a cell's guesses depend on ends at `reach_m` around it.
+Nothing here is learned, and there are no gradients. The estimates of a cell depend on the surface within `reach_m`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from forestgaps_models.ground import TRUNCATE, choose_cell_pixels, find_block_mi
 from forestgaps_models.masking import enlarge, mask_features
 from forestgaps_models.morphology import open_surface
 
-FINE_M = 2.0  # cells that show single crowns and the pits between them; two of them are a cell of the guesses
-TREND_M = 20.0  # standard deviation of the Gaussian that leaves the trend of the surface
-NEAR_M = 1.0  # a cell this near to a guess supports it
-SUPPORT_CELLS = 5  # width of the square whose share of such cells is shown
-SMOOTH_M = 8.0  # standard deviation of the Gaussian over a guess made over the trend
-AGAIN_M = 16.0  # and over the guess that becomes the trend of the last one
-WIDEST_OVER_GUESS_M = 60.0  # window of that one
-SCALE_M = 10.0  # meters that become 1
+FINE_M = 2.0  # width of the cells that resolve single crowns; cells of the estimates are twice as wide
+TREND_M = 20.0  # standard deviation of the Gaussian that computes the trend of the surface
+NEAR_M = 1.0  # a cell within this distance of an estimate supports it
+SUPPORT_CELLS = 5  # width of the square in which the fraction of supporting cells is computed
+SMOOTH_M = 8.0  # standard deviation of the Gaussian over an estimate above the trend
+LAST_TREND_M = 16.0  # standard deviation of the Gaussian that makes an estimate the trend of the last one
+LAST_WINDOW_M = 60.0  # window of the last estimate
+SCALE_M = 10.0  # meters per unit of the channels
 
 
 class GroundCandidates(nn.Module):
-    """(dsm, valid) to what a network should see, the guesses themselves, and which cells have data.
+    """Maps (dsm, valid) to input channels of a network, ground estimates, and the mask of cells with data.
 
     Args:
-        openings_m: Windows of the openings of the surface, meters.
-        over_trend_m: Windows of the openings of the surface over its trend, meters. All channels are shown against the middle
-            one, and one more guess is an opening of the surface over that.
+        openings_m: Windows of the openings of the surface, in meters.
+        over_trend_m: Windows of the openings of the surface above its trend, in meters. The middle one is the reference of all
+            channels, and also the trend of one more estimate.
 
     Attributes:
-        fine, coarse: Pixels on a side of the two kinds of cells.
-        count: Guesses.
-        channels: Channels shown.
+        fine, coarse: Width of the two kinds of cells, in pixels.
+        count: Number of estimates.
+        channel_count: Number of channels.
     """
 
     def __init__(self, openings_m: Sequence[float], over_trend_m: Sequence[float], resolution_m: float) -> None:
@@ -65,18 +65,18 @@ class GroundCandidates(nn.Module):
 
     @property
     def reach_m(self) -> float:
-        """How far away a pixel can change a guess, meters: two erosions' widths and the tails of the Gaussians."""
+        """Return the largest distance at which a pixel affects an estimate, in meters: windows plus tails of the Gaussians."""
         over_trend = TRUNCATE * (TREND_M + SMOOTH_M) + max(self.over_trend_m)
-        over_guess = over_trend + TRUNCATE * (AGAIN_M + SMOOTH_M) + WIDEST_OVER_GUESS_M
-        return float(max(over_guess, max(self.openings_m) + TRUNCATE * SCALE_M) + SUPPORT_CELLS * self.cell_m)
+        last = over_trend + TRUNCATE * (LAST_TREND_M + SMOOTH_M) + LAST_WINDOW_M
+        return float(max(last, max(self.openings_m) + TRUNCATE * SCALE_M) + SUPPORT_CELLS * self.cell_m)
 
     @torch.no_grad()
     def forward(self, dsm: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return channels (B, `channel_count`, h, w), guesses (B, `count`, h, w) in meters, both float32, and a mask (B, 1, h, w).
+        """Return channels (B, `channel_count`, h, w) and estimates in meters (B, `count`, h, w), float32, and a mask (B, 1, h, w).
 
-        H and W are multiples of `coarse`; h and w are H and W over it.
+        H and W are multiples of `coarse`; h and w are H and W divided by it.
         """
-        # Elevations of 2,000 m leave 8 m between neighboring numbers in bf16.
+        # Near 2,000 m, neighboring numbers in bf16 differ by 8 m.
         with torch.autocast(dsm.device.type, enabled=False):
             return self.compute_candidates(dsm.float(), valid)
 
@@ -91,13 +91,13 @@ class GroundCandidates(nn.Module):
         high = -find_block_minima(-surface, valid, self.fine)[0]
         lowest = pool_minima(low, fine_known)
         lowest_over_trend = pool_minima(find_block_minima(over_trend, valid, self.fine)[0], fine_known)
-        guesses = [
+        estimates = [
             self.opening(lowest, known, width, smooth_m=min(SCALE_M, max(width / 4, self.cell_m))) for width in self.openings_m
         ]
-        guesses += [trend + self.opening(lowest_over_trend, known, width, smooth_m=SMOOTH_M) for width in self.over_trend_m]
-        guess = smooth(guesses[self.shown_against], known, AGAIN_M / self.cell_m)
-        guesses.append(guess + self.opening(lowest - guess, known, WIDEST_OVER_GUESS_M, smooth_m=SMOOTH_M))
-        grounds = torch.cat(guesses, dim=1)
+        estimates += [trend + self.opening(lowest_over_trend, known, width, smooth_m=SMOOTH_M) for width in self.over_trend_m]
+        last_trend = smooth(estimates[self.shown_against], known, LAST_TREND_M / self.cell_m)
+        estimates.append(last_trend + self.opening(lowest - last_trend, known, LAST_WINDOW_M, smooth_m=SMOOTH_M))
+        grounds = torch.cat(estimates, dim=1)
 
         base = grounds[:, self.shown_against, None]
         others = [number for number in range(self.count) if number != self.shown_against]
@@ -113,19 +113,19 @@ class GroundCandidates(nn.Module):
         return mask_features(torch.cat(channels, dim=1), known), grounds, known
 
     def opening(self, cells: Tensor, known: Tensor, width_m: float, *, smooth_m: float) -> Tensor:
-        """Opening of known cells by a square so wide, smoothed."""
+        """Return the smoothed opening of the known cells by a square of the given width."""
         low = torch.where(known, open_surface(cells, known, round_up_to_odd(width_m, self.cell_m)), 0.0)
         return smooth(low, known, smooth_m / self.cell_m)
 
 
 def pool_minima(cells: Tensor, known: Tensor) -> Tensor:
-    """The lowest known of each 2x2 cells; 0 where none is."""
+    """Return the minimum over the known cells of each 2x2 block; 0 in blocks without known cells."""
     minima = -max_pool2d(torch.where(known, -cells, -math.inf), 2)
     return torch.where(minima.isfinite(), minima, 0.0)
 
 
 def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
-    """Share of the known cells around each that come within a meter of each ground, 0 to 1."""
+    """Return the fraction of known cells around each cell that are within `NEAR_M` of each ground estimate, 0 to 1."""
     near = ((lowest - grounds < NEAR_M) & known).float()
     margin = SUPPORT_CELLS // 2
     share = avg_pool2d(near, SUPPORT_CELLS, 1, margin)
@@ -133,7 +133,7 @@ def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
 
 
 def compute_slope(trend: Tensor, known: Tensor, cell_m: float) -> Tensor:
-    """Slope of the trend, rise over run. A neighbor that is not known has the height of the cell itself."""
+    """Return the slope of the trend as a ratio. A neighbor without data has the height of the cell itself."""
     rows, columns = trend.shape[-2:]
     edged, inside = pad(trend, (1, 1, 1, 1)), pad(known, (1, 1, 1, 1))
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""The cost of a network: parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @frozen
 class Cost:
-    """Attributes:
+    """The cost of a network.
 
-    parameters: Trained numbers.
-    multiply_adds: Of one tile: in convolutions and matrix products, forward. Normalizations, activations and the view are not
-        counted.
-    pixels: Of that tile.
+    Attributes:
+        parameters: Number of parameters.
+        multiply_adds: Multiply-adds of the forward pass of one tile, in convolutions and matrix products only.
+        pixels: Number of pixels of the tile.
     """
 
     parameters: int
@@ -28,7 +28,7 @@ class Cost:
 
 
 def measure_cost(model: nn.Module, *, size: int = 128, thresholds: int = 5) -> Cost:
-    """Count one tile of `size` x `size` pixels asked for so many thresholds; runs the network once."""
+    """Measure the cost of one tile of `size` x `size` pixels at a number of thresholds; runs the network once."""
     device = next(model.parameters()).device
     dsm = torch.zeros(1, 1, size, size, device=device)
     levels = torch.linspace(2, 20, thresholds, device=device)[None]

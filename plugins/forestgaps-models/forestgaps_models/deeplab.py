@@ -1,4 +1,4 @@
-"""DeepLabV3+: context from dilated convolutions side by side, edges from an early layer."""
+"""DeepLabV3+: context from parallel dilated convolutions, edges from an early layer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from forestgaps_models.masking import enlarge, mask_features, mask_pyramid
 from forestgaps_models.network import Body
 from forestgaps_models.network_config import EitherHead
 
-HALVINGS = 3  # to an eighth, the paper's finer choice
-FINE = 1  # the level whose edges are joined, four times as fine as the context
+HALVINGS = 3  # to an eighth of the resolution, the finer of the two choices in the paper
+FINE = 1  # level of the features for the edges, four times as fine as the context
 
 
 class TileMean(nn.Module):
-    """The mean of the tile's known pixels, mixed, at every place.
+    """The mean of the valid pixels of the tile after a 1x1 convolution, at every pixel.
 
-    Not normalized: a batch of one would have a single value to do it from.
+    It is not normalized, because a batch of one tile has only a single value per channel.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -38,7 +38,7 @@ class TileMean(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1 and dilated 3x3 convolutions side by side, then mixed.
+    """Atrous spatial pyramid pooling: a 1x1 and dilated 3x3 convolutions in parallel, then a 1x1 convolution.
 
     Source: Chen et al. 2017, section 3.3, arXiv:1706.05587
     """
@@ -58,7 +58,7 @@ class Pyramid(nn.Module):
 
 
 class DeepLabBody(Body):
-    """Residual blocks down to an eighth, the pyramid there, enlarged to a half and joined with what was seen at that size.
+    """Residual blocks to an eighth of the resolution, the pyramid, upsampling to a half, and features of that resolution.
 
     Source: Chen et al. 2018, fig. 2, arXiv:1802.02611, with residual blocks as the backbone
     """
@@ -95,7 +95,7 @@ class DeepLabBody(Body):
             )
         context = 4 * base
         self.pyramid = Pyramid(widths[-1], context, normalization, rates=rates, tile_mean=tile_mean)
-        # Few channels from the early layer, so that they do not outweigh the context (the paper's table 1).
+        # Few channels from the early layer, so that they do not dominate the context (table 1 of the paper).
         self.fine = ConvNormAct(widths[FINE], base, normalization, size=1)
         self.join = nn.Sequential(
             ConvNormAct(context + base, context, normalization), ConvNormAct(context, self.channels, normalization)
@@ -116,7 +116,7 @@ class DeepLabBody(Body):
 
 @frozen(kw_only=True)
 class DeepLabV3Plus(EitherHead):
-    """DeepLabV3+ on residual blocks: wide context at little depth, edges as fine as two pixels.
+    """DeepLabV3+ with residual blocks: a large context with few levels, and edges with a resolution of two pixels.
 
     Source: Chen et al. 2018, arXiv:1802.02611
     """

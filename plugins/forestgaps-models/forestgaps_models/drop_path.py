@@ -1,4 +1,4 @@
-"""Stochastic depth: in training, a residual block's branch is skipped at random, for each sample on its own."""
+"""Stochastic depth: in training, the branch of a residual block is skipped at random, independently for each sample."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Rule = Literal["linear", "constant"]
 
 
 class DropPath(nn.Module):
-    """Zero a whole sample with probability `rate` and divide the others by 1 - rate, so that the mean stays.
+    """Sets a whole sample to 0 with probability `rate` and divides the others by 1 - rate, which preserves the mean, (B, ...).
 
-    In evaluation, and at rate 0, it is the identity. (B, ...) in and out.
+    In evaluation and at rate 0, it is the identity.
 
     Attributes:
-        share: What part of the network's highest rate this layer has, 0 to 1: given by its depth.
+        share: Rate of this layer relative to the maximum rate of the network, 0 to 1; depends on the depth.
 
     Source: Huang et al. 2016, arXiv:1603.09382
     """
@@ -26,13 +26,13 @@ class DropPath(nn.Module):
     def __init__(self, share: float = 1.0, rate: float = 0.0) -> None:
         super().__init__()
         self.share = share
-        # A tensor, so that a schedule of rates does not compile the network anew at each of its values.
+        # A tensor, so that the network is not compiled again for each value of a schedule of rates.
         self.register_buffer("keep", torch.ones(()), persistent=False)
         self.active = False
         self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
-        """Set the network's highest rate, at least 0 and below 1; this layer takes its share of it."""
+        """Set the maximum rate of the network, at least 0 and below 1; the rate of this layer is `share` times that."""
         if not 0 <= rate < 1:
             raise ValueError(f"a drop-path rate is at least 0 and below 1, not {rate}")
         self.keep.fill_(1 - rate * self.share)
@@ -46,9 +46,9 @@ class DropPath(nn.Module):
 
 
 def compute_depth_shares(blocks: int, rule: Rule) -> list[float]:
-    """Each block's share of the highest rate, from input to output.
+    """Return the rate of each block relative to the maximum rate, from input to output.
 
-    `linear` rises from 0 to 1, because early blocks make what all later ones need; `constant` is 1 everywhere.
+    `linear` increases from 0 to 1, because all later blocks depend on the early ones; `constant` is 1 for all blocks.
     """
     if rule == "constant":
         return [1.0] * blocks
@@ -56,7 +56,7 @@ def compute_depth_shares(blocks: int, rule: Rule) -> list[float]:
 
 
 def set_drop_path(network: nn.Module, rate: float) -> None:
-    """Set the highest drop-path rate of a whole network; each block takes its share."""
+    """Set the maximum drop-path rate of a network; the rate of each block is its share of that."""
     for module in network.modules():
         if isinstance(module, DropPath):
             module.set_rate(rate)

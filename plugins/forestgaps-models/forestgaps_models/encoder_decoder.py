@@ -1,4 +1,4 @@
-"""The U-Net's body: halve the tile step by step, then return, with what each size had seen beside it."""
+"""The body of the U-Net: an encoder and a decoder with skip connections."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ WIDEST = 8  # times the base: deeper levels cost many parameters and add little
 
 
 def compute_level_widths(base: int, depth: int) -> list[int]:
-    """Channels of each level, from the full tile down: doubled at each halving up to 8 times the base."""
+    """Return the channels of each level from the full resolution: doubled at each halving, at most 8 times the base."""
     return [base * min(2**level, WIDEST) for level in range(depth + 1)]
 
 
 def count_blocks(depth: int, blocks: int) -> int:
-    """Residual blocks of an `EncoderDecoder`."""
+    """Return the number of residual blocks of an `EncoderDecoder`."""
     return blocks * (2 * depth + 1)
 
 
 def compute_convolution_reach(depth: int, blocks: int) -> int:
-    """Pixels that the 3x3 convolutions of a U reach: two a block, down and up, each as wide as the cells of its level."""
+    """Return the reach of the 3x3 convolutions of a U-Net in pixels: two per block, each as wide as the cells of its level."""
     cells = [1 << level for level in range(depth + 1)]
     return 2 * blocks * (sum(cells) + sum(cells[:-1])) + cells[-1]
 
@@ -36,15 +36,15 @@ def compute_convolution_reach(depth: int, blocks: int) -> int:
 class EncoderDecoder(Body):
     """U-Net of residual blocks, or of plain ones.
 
-    Level l has the tile at 1/2^l and `base` * 2^l channels (at most 8 times `base`), with `blocks` blocks on the way
-    down and on the way up. Way up: a 2x2 transposed convolution, then the channels of the same size from the way down beside it.
+    Level l has 1/2^l of the resolution and `base` * 2^l channels (at most 8 times `base`), with `blocks` blocks in the encoder
+    and in the decoder. The decoder upsamples by a 2x2 transposed convolution, then appends the channels of the skip connection.
 
     Args:
         inputs: Channels of the view.
-        depth: Halvings; tiles are multiples of 2^depth.
-        paths: The blocks' drop-path layers, from input to output, `count_blocks(depth, blocks)` of them.
+        depth: Number of halvings; the size of tiles must be a multiple of 2^depth.
+        paths: Drop-path layers of the blocks, from input to output, `count_blocks(depth, blocks)` of them.
 
-    Source: Ronneberger et al. 2015, arXiv:1505.04597; the blocks: He et al. 2016, arXiv:1512.03385
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; residual blocks: He et al. 2016, arXiv:1512.03385
     """
 
     def __init__(

@@ -1,12 +1,13 @@
-"""The ground as classical filters guess it from the surface alone, so that a network starts where they end.
+"""Ground estimates of two classical filters, from the surface alone.
 
-Two guesses that fail in different places, each on coarse cells whose value is the lowest pixel:
+The two filters have different errors. Both use coarse cells with the elevation of their lowest pixel:
 
-- *opening*: the cells opened by a square wider than a closed stand, smoothed. Good where the ground is flat or shows often.
-- *envelope*: a low percentile of the cells in a window, after the trend of the terrain is taken out, so that a slope is not
-  taken for height. Good on even slopes.
+- *opening*: the smoothed morphological opening by a square that is wider than a closed stand. Accurate where the ground is flat
+  or often visible.
+- *envelope*: a low percentile of the cells in a window, above the trend of the terrain, which removes the effect of slopes.
+  Accurate on even slopes.
 
-Neither is ever above the surface. No gradient passes: nothing here is learned.
+No estimate is above the surface. Nothing here is learned, and there are no gradients.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ from torch.nn.functional import conv2d, max_pool2d, pad, unfold
 from forestgaps_models.masking import enlarge
 from forestgaps_models.morphology import open_surface
 
-CELLS_M = (2.0, 4.0)  # of the opening, of the envelope
-ENVELOPE_REACH_M = 134.0  # a standard deviation of each Gaussian of the envelope, and half of its windows; the tails hardly matter
-TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
+CELLS_M = (2.0, 4.0)  # width of the cells of the opening and of the envelope
+ENVELOPE_REACH_M = 134.0  # one standard deviation of each Gaussian of the envelope plus half of its windows
+TRUNCATE = 4.0  # Gaussians are truncated at this number of standard deviations
 
 
 def round_up_to_odd(meters: float, cell_m: float) -> int:
-    """The odd number of cells nearest to a width from above, at least 1."""
+    """Return a width as an odd number of cells, rounded up, at least 1."""
     cells = max(round(meters / cell_m), 1)
     return cells + 1 - cells % 2
 
 
 def choose_cell_pixels(meters: float, resolution_m: float) -> int:
-    """The power of two nearest to a width in pixels, at least 1.
+    """Return a width in pixels as the nearest power of two, at least 1.
 
-    A power of two, so that cells fall on the same pixels in every window that begins at a multiple of one.
+    Powers of two give the same cells in all windows that start at multiples of the width.
     """
     return int(2 ** max(round(math.log2(meters / resolution_m)), 0))
 
 
 def find_block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Lowest valid pixel of each block of `size` x `size`, and whether it has any. (B, 1, H, W) to (B, 1, h, w) both."""
+    """Return the lowest valid pixel of each block of `size` x `size`, and whether it has valid pixels, (B, 1, h, w) each."""
     rows, columns = (-length % size for length in surface.shape[-2:])
     low = pad(torch.where(valid, surface, math.inf), (0, columns, 0, rows), value=math.inf)
     minima = -max_pool2d(-low, size)
@@ -49,16 +50,16 @@ def find_block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor
 
 
 def smooth(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
-    """Gaussian mean over the known cells within reach; what it says of a cell that is not known itself is not to be read.
+    """Return the Gaussian mean over the known cells; the values of cells that are not known have no meaning.
 
-    Cells beyond the edge are not known either, so an edge of the tile and an edge of the survey are alike.
+    Cells beyond the edge are not known, so the edge of the tile has the same effect as the edge of the survey.
     """
     reach = int(TRUNCATE * sigma + 0.5)
     place = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
     kernel = torch.exp(-0.5 * (place / sigma) ** 2)
     kernel = (kernel / kernel.sum())[None, None, None, :]
     weight = known.to(cells.dtype)
-    # From the mean of each tile, since sums of elevations of thousands of meters would lose decimals.
+    # Relative to the mean of each tile, because sums of elevations of thousands of meters would lose precision.
     anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     channels = torch.cat([(cells - anchor) * weight, weight]).contiguous()
     channels = pad(channels, (reach, reach, reach, reach))
@@ -69,7 +70,7 @@ def smooth(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
 
 
 def compute_low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:
-    """Percentile of the known cells in the square of `size` (odd) around each; 0 where there is none."""
+    """Return the percentile of the known cells in the square of `size` (odd) around each; 0 without known cells."""
     margin = size // 2
     far = torch.where(known, cells, math.inf)
     windows = unfold(pad(far, (margin,) * 4, value=math.inf), size).transpose(1, 2)  # (B, h * w, size * size)
@@ -82,7 +83,7 @@ def compute_low_percentile(cells: Tensor, known: Tensor, size: int, percentile: 
 
 
 def interpolate_to_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tensor:
-    """Cells interpolated to the pixels of the surface, and never above it."""
+    """Interpolate cells to the pixels of the surface, limited to the elevation of the surface."""
     rows, columns = surface.shape[-2:]
     whole = enlarge(cells, known, size)
     return torch.minimum(whole[..., :rows, :columns], surface)
@@ -98,7 +99,7 @@ def estimate_ground_by_opening(
     smooth_m: float = 10.0,
     cell_m: float = CELLS_M[0],
 ) -> Tensor:
-    """Opening of the lowest pixels of cells, smoothed, meters. (B, 1, H, W) in and out."""
+    """Return the smoothed opening of the lowest pixels of cells, in meters, (B, 1, H, W)."""
     size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
     minima, known = find_block_minima(surface, valid, size)
@@ -119,9 +120,9 @@ def estimate_ground_by_envelope(
     trend_m: float = 40.0,
     passes: int = 2,
 ) -> Tensor:
-    """Low percentile of the lowest pixels of cells over the trend of the terrain, meters. (B, 1, H, W) in and out.
+    """Return a low percentile of the lowest pixels of cells above the trend of the terrain, in meters, (B, 1, H, W).
 
-    Each pass takes its own result as the trend of the next.
+    The result of each pass is the trend of the next pass.
     """
     size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m

@@ -1,9 +1,8 @@
-"""Masks that keep pixels without data out of every answer.
+"""Masks that exclude pixels without data from all results.
 
-A pixel without data and a pixel beyond the edge of a tile are the same thing: nothing is known there. A convolution reads 0 beyond
-the edge, so every layer that looks at neighbors is given 0 where there is no data, and a layer that interpolates reads cells made
-of known neighbors in both places. What fills the invalid pixels, how wide the padding is and on which side it lies then cannot
-reach a valid pixel: that holds for any weights.
+Pixels without data are treated like pixels beyond the edge of a tile. A convolution reads 0 beyond the edge, so layers with
+neighborhoods read 0 at pixels without data, and layers that interpolate read values extrapolated from known neighbors.
+Therefore, for any weights, neither the fill value of invalid pixels nor the padding affects the result at a valid pixel.
 
 A mask is bool, (B, 1, H, W), True where a pixel, or at least one pixel of a cell, has data.
 """
@@ -16,20 +15,20 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 
 def mask_features(x: Tensor, known: Tensor) -> Tensor:
-    """Return features (B, C, H, W) that are 0 where nothing is known. Overwrites `x` where no gradient is asked.
+    """Return features (B, C, H, W) that are 0 where no data are known. Overwrites `x` if gradients are disabled.
 
-    In place it costs a tenth of a new tensor. Codes of 8 bits pass too: 0 is the code of 0 after a ReLU.
+    The in-place product takes a tenth of the time of a new tensor. It also works for 8-bit codes: the code of 0 is 0 after a ReLU.
     """
     return x * known if torch.is_grad_enabled() else x.mul_(known)
 
 
 def halve_mask(known: Tensor) -> Tensor:
-    """Return the mask of cells of 2 x 2 pixels; height and width are even."""
+    """Return the mask of cells of 2 x 2 pixels. Height and width must be even."""
     return max_pool2d(known.float(), 2) > 0
 
 
 def mask_pyramid(known: Tensor, halvings: int) -> list[Tensor]:
-    """Return the masks from full size down, 1 + `halvings` of them."""
+    """Return 1 + `halvings` masks, from the full resolution to the coarsest."""
     masks = [known]
     for _ in range(halvings):
         masks.append(halve_mask(masks[-1]))
@@ -37,10 +36,10 @@ def mask_pyramid(known: Tensor, halvings: int) -> list[Tensor]:
 
 
 def enlarge(cells: Tensor, known: Tensor, factor: int) -> Tensor:
-    """Return cells (B, C, h, w) interpolated bilinearly to `factor` times their size, from known cells alone.
+    """Return cells (B, C, h, w) interpolated bilinearly to `factor` times their size, from known cells only.
 
-    A cell beside the known ones, beyond the edge or without data, takes the mean of the known ones among its eight neighbors.
-    The result holds where pixels of known cells are; elsewhere it means nothing.
+    Cells without data and cells beyond the edge get the mean of the known cells among their eight neighbors. Only the pixels of
+    known cells have meaningful values.
     """
     ring = (1, 1, 1, 1)
     inside = pad(known, ring)

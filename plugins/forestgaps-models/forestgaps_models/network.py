@@ -1,7 +1,7 @@
-"""What every network here does: view, pad, body, crop, head.
+"""The steps of every network: view, pad, body, crop, head.
 
-The *body* turns the view into feature channels and never sees a threshold; the *head* turns them into logits. View and features
-are 0 where there is no data (`forestgaps_models.masking`), so no answer depends on what fills invalid pixels, or on padding.
+The *body* computes feature channels from the view and does not depend on the threshold; the *head* computes logits from them.
+View and features are 0 without data (`forestgaps_models.masking`), so neither fill values nor padding affect the result.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from forestgaps_models.views import ViewLayer
 
 
 class Body(nn.Module):
-    """(x, known) to features: (B, channels, H, W) and (B, 1, H, W) to (B, `channels`, H, W); H and W are multiples of `multiple`.
+    """Maps (x, known), (B, C, H, W) and (B, 1, H, W), to features (B, `channels`, H, W). H and W are multiples of `multiple`.
 
-    Both channels and features are 0 where nothing is known.
+    Both x and the features are 0 at pixels without data.
     """
 
     channels: int
     multiple: int
-    reach: int  # pixels from which what surrounds a pixel changes its features
+    reach: int  # largest distance at which pixels affect the features of a pixel, in pixels
 
 
 class Network(nn.Module):
-    """A model of the core's contract: (dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size.
+    """Maps (dsm, valid, thresholds) to logits (B, K, H, W), for tiles of any size, as the core requires of a model.
 
     Args:
-        view: From meters to channels, in float32.
-        body: From the view to features.
-        head: An `nn.Module` from (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
+        view: Maps meters to channels, in float32.
+        body: Maps the view to features.
+        head: An `nn.Module` that maps (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
     """
 
     view: ViewLayer
@@ -44,17 +44,17 @@ class Network(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Windows that begin at multiples of so many pixels have their halvings on the same pixels."""
+        """Return the number of pixels at whose multiples windows must start to have the same cells at all levels."""
         return math.lcm(self.body.multiple, self.view.multiple)
 
     @property
     def context_pixels(self) -> int:
-        """Pixels from which what surrounds a pixel changes its answer, but for what a layer sums over a whole tile."""
+        """Return the largest distance at which pixels affect the logits, without layers that average over the whole tile."""
         return self.view.reach + self.body.reach + int(self.head.reach)  # type: ignore[arg-type]  # an attribute of every head
 
     def extract_features(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """The body's channels, (B, C, H, W)."""
-        # The view and not the DSM is padded: its windows end where the survey ends.
+        """Return the features of the body, (B, C, H, W)."""
+        # The view is padded, not the DSM, so that windows of the view end at the edge of the survey.
         margin = compute_padding(dsm, self.body.multiple)
         features: Tensor = self.body(pad(self.view(dsm, valid), margin), pad(valid, margin))
         return features[..., : dsm.shape[-2], : dsm.shape[-1]]
@@ -64,14 +64,14 @@ class Network(nn.Module):
         return logits
 
     def set_drop_path(self, rate: float) -> None:
-        """Set the highest drop-path rate, at least 0 and below 1; blocks take their share by depth."""
+        """Set the maximum drop-path rate, at least 0 and below 1; the rate of a block depends on its depth."""
         set_drop_path(self, rate)
 
 
 def compute_padding(x: Tensor, multiple: int) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below, so that height and width are multiples of `multiple`, and one twice that.
+    """Return the padding left, right, above and below that makes height and width multiples of `multiple`.
 
-    Twice, since a body makes one pixel of `multiple`, and a single pixel of a single tile cannot be normalized.
+    One of the two is at least twice `multiple`, because a single pixel of a single tile cannot be normalized in the body.
     """
     rows, columns = (-size % multiple for size in x.shape[-2:])
     return 0, columns, 0, rows + (multiple if max(x.shape[-2:]) <= multiple else 0)

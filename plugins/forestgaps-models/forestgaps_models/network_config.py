@@ -1,4 +1,4 @@
-"""The settings all networks here share."""
+"""The common settings of all networks."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from forestgaps_models.views import View
 
 @frozen(kw_only=True)
 class NetworkConfig(ABC):
-    """View, width and regularization; a subclass adds its body and chooses a head."""
+    """View, width and regularization. A subclass adds the body and chooses a head."""
 
-    view: View = field(factory=View, metadata={"help": "What the network sees of the DSM; a table of its own."})
+    view: View = field(factory=View, metadata={"help": "Input channels computed from the DSM; a table of its own."})
     base: int = field(
-        default=16, validator=and_(ge(4), le(1024)), metadata={"help": "Feature channels at full size; doubled at each halving."}
+        default=16,
+        validator=and_(ge(4), le(1024)),
+        metadata={"help": "Feature channels at full resolution; doubled at each halving."},
     )
     drop_path: float = field(
         default=0.0,
         validator=and_(ge(0), lt(1)),
-        metadata={"help": "Highest probability of skipping a residual block in training."},
+        metadata={"help": "Maximum probability of skipping a residual block in training."},
     )
     drop_path_rule: Rule = field(
         default="linear",
         validator=in_(("linear", "constant")),
-        metadata={"help": "Whether that probability rises with depth (linear) or is the same for all blocks (constant)."},
+        metadata={"help": "Whether drop_path increases with the depth of the block (linear) or is the same for all (constant)."},
     )
     dropout: float = field(
         default=0.0,
@@ -41,10 +43,10 @@ class NetworkConfig(ABC):
 
     @abstractmethod
     def make_body(self, inputs: int, normalization: NormFactory) -> Body:
-        """The layers between view and head, for so many channels of the view."""
+        """Return the layers between view and head, for a number of channels of the view."""
 
     def make_drop_paths(self, blocks: int) -> list[DropPath]:
-        """The drop-path layers of so many blocks, from input to output."""
+        """Return the drop-path layers of a number of blocks, from input to output."""
         return [DropPath(share, self.drop_path) for share in compute_depth_shares(blocks, self.drop_path_rule)]
 
     def build_threshold_network(self, normalization: NormFactory, resolution_m: float, *, conditioned: int = 0) -> Network:
@@ -62,14 +64,14 @@ class NetworkConfig(ABC):
 
 @frozen(kw_only=True)
 class EitherHead(NetworkConfig):
-    """A network that answers in either of the two ways."""
+    """A network with either of the two heads."""
 
     output: Literal["thresholds", "heights"] = field(
         default="heights",
         validator=in_(("thresholds", "heights")),
         metadata={
-            "help": "heights: a distribution of canopy height, from which any threshold is read; thresholds: a network "
-            "modulated by the threshold (FiLM)."
+            "help": "heights: a distribution of canopy height, which gives the gaps at any threshold; thresholds: a "
+            "threshold-conditioned network (FiLM)."
         },
     )
 

@@ -1,4 +1,4 @@
-"""U-Nets: one body, two heads."""
+"""U-Nets: one body with either of two heads."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from forestgaps_models.heads import EDGES_M, HeightNetwork
 from forestgaps_models.network import Network
 from forestgaps_models.network_config import NetworkConfig
 
-ATTENTION_HELP = "Attention: none, gates (on what passes across the U), cbam (in every block)."
+ATTENTION_HELP = "Attention: none, gates (on the skip connections), cbam (in every block)."
 
 
 @frozen(kw_only=True)
 class UNetBody(NetworkConfig):
-    """What all U-Nets have in common; see `forestgaps_models.encoder_decoder`."""
+    """The common settings of all U-Nets; see `forestgaps_models.encoder_decoder`."""
 
     depth: int = field(
-        default=4, validator=and_(ge(1), le(8)), metadata={"help": "How many times the tile is halved; each doubles the context."}
+        default=4,
+        validator=and_(ge(1), le(8)),
+        metadata={"help": "Number of times the resolution is halved; each doubles the context."},
     )
-    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Blocks per level, down and up."})
+    blocks: int = field(default=1, validator=and_(ge(1), le(8)), metadata={"help": "Blocks per level of the encoder and decoder."})
     attention: Attention = field(default="none", validator=in_(("none", "gates", "cbam")), metadata={"help": ATTENTION_HELP})
 
     block: ClassVar[type[ResidualBlock] | type[PlainBlock]] = ResidualBlock
@@ -47,17 +49,17 @@ class UNetBody(NetworkConfig):
 
 @frozen(kw_only=True)
 class UNet(UNetBody):
-    """U-Net of residual blocks, asked about each threshold by feature-wise modulation (FiLM) at its end.
+    """U-Net of residual blocks with a threshold-conditioned head (FiLM).
 
-    The U runs once for a tile; the threshold modulates what follows it. Any threshold may be asked, best within the range of
-    the training thresholds. Source: Ronneberger et al. 2015, arXiv:1505.04597; He et al. 2016, arXiv:1512.03385; Perez et al.
+    Encoder and decoder run once per tile, the head once per threshold. The network accepts any threshold; use thresholds within
+    the range of the training. Source: Ronneberger et al. 2015, arXiv:1505.04597; He et al. 2016, arXiv:1512.03385; Perez et al.
     2018, arXiv:1709.07871
     """
 
     conditioned: int = field(
         default=0,
         validator=and_(ge(0), le(8)),
-        metadata={"help": "3x3 convolutions at full size that run once per threshold; 0: what is modulated meets a 1x1 only."},
+        metadata={"help": "3x3 convolutions at full resolution that run once per threshold; with 0, only a 1x1 convolution does."},
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> Network:
@@ -66,7 +68,7 @@ class UNet(UNetBody):
 
 @frozen(kw_only=True)
 class PlainUNet(UNet):
-    """U-Net as first published, without shortcuts in its blocks, and so without drop path; asked as `unet` is.
+    """U-Net as first published: its blocks have no shortcuts, so it has no drop path. The head is that of `unet`.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597
     """
@@ -75,37 +77,39 @@ class PlainUNet(UNet):
 
     def __attrs_post_init__(self) -> None:
         if self.drop_path:
-            raise ValueError("drop_path skips blocks, and a plain U-Net has no shortcut past them; use unet")
+            raise ValueError("drop_path needs residual blocks, and a plain U-Net has none. Set drop_path = 0, or use unet")
 
 
 @frozen(kw_only=True)
 class AttentionUNet(UNet):
-    """U-Net with attention gates on what passes across the U. Source: Oktay et al. 2018, arXiv:1804.03999"""
+    """U-Net with attention gates on its skip connections. Source: Oktay et al. 2018, arXiv:1804.03999"""
 
     attention: Attention = field(default="gates", validator=in_(("none", "gates", "cbam")), metadata={"help": ATTENTION_HELP})
 
 
 @frozen(kw_only=True)
 class CbamUNet(UNet):
-    """U-Net with attention to channels and places in every block. Source: Woo et al. 2018, arXiv:1807.06521"""
+    """U-Net with channel and spatial attention (CBAM) in every block. Source: Woo et al. 2018, arXiv:1807.06521"""
 
     attention: Attention = field(default="cbam", validator=in_(("none", "gates", "cbam")), metadata={"help": ATTENTION_HELP})
 
 
 @frozen(kw_only=True)
 class HeightUNet(UNetBody):
-    """U-Net that predicts for each pixel the distribution of canopy height, from which any threshold is read.
+    """U-Net that predicts the distribution of canopy height in each pixel, which gives the gaps at any threshold.
 
-    All thresholds come from one pass and never contradict each other: a gap at 5 m is a gap at 10 m. Its network also has
-    `predict_heights(dsm, valid)`, the expected height in meters. Formula: `forestgaps_models.heads.HeightHead`.
+    One pass predicts all thresholds, and gaps are monotone in the threshold. The network also has `predict_heights(dsm, valid)`,
+    the expected height in meters. Formula: `forestgaps_models.heads.HeightHead`.
 
-    Source: Ronneberger et al. 2015, arXiv:1505.04597; a distribution over bins of depth: Bhat et al. 2021, arXiv:2011.14141
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; distribution over bins: Bhat et al. 2021, arXiv:2011.14141
     """
 
     edges_m: tuple[float, ...] = field(
         default=EDGES_M,
         validator=and_(min_len(3), max_len(1024), validate_ascending, validate_distinct),
-        metadata={"help": "Edges of the height bins, meters, ascending; fine where thresholds lie. Both ends are open."},
+        metadata={
+            "help": "Edges of the height bins, in meters, ascending. Use narrow bins near the thresholds. Both ends are open."
+        },
     )
 
     def build(self, normalization: NormFactory, resolution_m: float) -> HeightNetwork:

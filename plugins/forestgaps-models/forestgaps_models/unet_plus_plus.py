@@ -1,4 +1,4 @@
-"""U-Net++: between the two sides of the U, every level is refined step by step."""
+"""U-Net++: a U-Net with nested convolutions between encoder and decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forestgaps_models.network_config import EitherHead
 
 
 class Step(nn.Module):
-    """One more node on every level but the lowest, each from all nodes of its level and the level below, enlarged."""
+    """One more node on every level except the lowest, computed from all nodes of its level and the upsampled level below."""
 
     def __init__(self, enlarge: Sequence[nn.Module], blocks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -33,11 +33,11 @@ class Step(nn.Module):
 
 
 class UNetPlusPlusBody(Body):
-    """The triangle of nodes X[level, step]: step 0 is the way down, and
+    """The nodes X[level, step]: step 0 is the encoder, and
 
-        X[l, s] = block(X[l, 0], ..., X[l, s - 1], enlarged X[l + 1, s - 1]).
+        X[l, s] = block(X[l, 0], ..., X[l, s - 1], upsampled X[l + 1, s - 1]).
 
-    X[0, depth] is what comes out. The order of `paths` is that of the steps.
+    The output is X[0, depth]. `paths` has the order of the steps.
 
     Source: Zhou et al. 2018, eq. 1, arXiv:1807.10165 (residual blocks instead of plain ones; without deep supervision)
     """
@@ -77,16 +77,20 @@ class UNetPlusPlusBody(Body):
 
 @frozen(kw_only=True)
 class UNetPlusPlus(EitherHead):
-    """U-Net whose two sides are joined by nested steps of convolution. About two and a half times a U-Net's cost at the same width.
+    """U-Net with nested convolutions between encoder and decoder. It costs about 2.5 times a U-Net of the same width.
 
     Source: Zhou et al. 2018, arXiv:1807.10165
     """
 
     base: int = field(
-        default=8, validator=and_(ge(4), le(1024)), metadata={"help": "Feature channels at full size; doubled at each halving."}
+        default=8,
+        validator=and_(ge(4), le(1024)),
+        metadata={"help": "Feature channels at full resolution; doubled at each halving."},
     )
     depth: int = field(
-        default=4, validator=and_(ge(1), le(6)), metadata={"help": "How many times the tile is halved; each doubles the context."}
+        default=4,
+        validator=and_(ge(1), le(6)),
+        metadata={"help": "Number of times the resolution is halved; each doubles the context."},
     )
 
     def make_body(self, inputs: int, normalization: NormFactory) -> UNetPlusPlusBody:

@@ -1,18 +1,18 @@
-"""What a network sees of a DSM: its first layer, without parameters.
+"""The view of a network: its first layer, which computes input channels from the DSM, without parameters.
 
-A threshold in meters can only be learned if the input keeps meters, and elevation above the sea says nothing about canopy.
-So a view measures the surface against its surroundings and divides by one fixed scale, the same for every tile:
+The input must keep meters, because thresholds are in meters. Elevation above sea level is not related to canopy. A view therefore
+computes height differences from the surroundings, divided by a fixed scale that is the same for all tiles:
 
 - *relief*: the surface above the mean of its surroundings.
-- *top-hats*: the surface above its morphological opening, for several widths. An opening is the surface with everything
-  narrower than the window cut off, so a top-hat is the height above the lowest ground within reach: exact where the ground
-  shows, too small under closed canopy, too large on slopes. Several widths together say which.
-- *ground*: the surface above two guesses of the ground by classical filters (`forestgaps_models.ground`), which see farther
-  than top-hats and take slopes into account.
-- *positions*: where in the tile a pixel lies, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). A raster
-  predicted in windows has no such place, so expect seams; for experiments.
+- *top-hats*: the surface above its morphological opening, for several widths. A top-hat is the height above the lowest ground
+  in the window: exact where the ground is visible, too small under closed canopy, too large on slopes. The differences between
+  widths indicate which case applies.
+- *ground*: the surface above the ground estimates of two classical filters (`forestgaps_models.ground`), which have a larger
+  reach than top-hats and account for slopes.
+- *positions*: position of a pixel in the tile, from -1 to 1, rows then columns (Liu et al. 2018, arXiv:1807.03247). For
+  experiments: in a raster that is predicted in windows, positions cause seams.
 
-The last channel is 1 where the survey has data and 0 elsewhere; there all other channels are 0 too.
+The last channel is 1 where the survey has data and 0 elsewhere. Without data, all other channels are 0 too.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Channel = Literal["relief", "tophats", "ground", "positions"]
 
 def unique(instance: Any, attribute: Any, values: Sequence[Any]) -> None:
     if len(set(values)) < len(values):
-        raise ValueError(f"names something twice: {list(values)}")
+        raise ValueError(f"contains a value twice: {list(values)}")
 
 
 def choose_window_pixels(meters: float, resolution_m: float, name: str) -> int:
-    """The odd number of pixels nearest to a width in meters, from above.
+    """Return a width in meters as an odd number of pixels, rounded up.
 
     Raises:
-        ConfigError: It would be a single pixel, whose window sees nothing.
+        ConfigError: The width is a single pixel, which is no window.
     """
     pixels = round(meters / resolution_m)
     pixels += 1 - pixels % 2
@@ -59,27 +59,27 @@ def choose_window_pixels(meters: float, resolution_m: float, name: str) -> int:
 
 @frozen(kw_only=True)
 class View:
-    """What the network sees of the DSM: (DSM - reference) / scale, for the references chosen."""
+    """The input channels of the network: (DSM - reference) / scale, for the chosen references."""
 
     channels: tuple[Channel, ...] = field(
         default=("relief", "tophats"),
         validator=and_(min_len(1), deep_iterable(in_(("relief", "tophats", "ground", "positions"))), unique),
         metadata={
-            "help": "What to show: relief (above the local mean), tophats (above the opening, for each width), ground (above the "
-            "ground of two classical filters), positions (place in the tile, -1 to 1). The valid mask is always shown."
+            "help": "Input channels: relief (above the local mean), tophats (above the opening, for each width), ground (above the "
+            "ground of two classical filters), positions (in the tile, -1 to 1). The valid mask is always included."
         },
     )
     relief_m: float = field(
         default=61.0,
         validator=and_(gt(0), le(2000)),
-        metadata={"help": "Width of the square whose mean the relief is measured from, meters."},
+        metadata={"help": "Width of the square of the local mean of the relief, in meters."},
     )
     tophats_m: tuple[float, ...] = field(
         default=(7.0, 15.0, 31.0, 61.0),
         validator=and_(min_len(1), max_len(16), deep_iterable(and_(gt(0), le(2000))), unique),
-        metadata={"help": "Widths of the squares of the openings, meters."},
+        metadata={"help": "Widths of the squares of the openings, in meters."},
     )
-    scale_m: float = field(default=10.0, validator=and_(ge(1e-3), le(1e6)), metadata={"help": "Meters that become 1."})
+    scale_m: float = field(default=10.0, validator=and_(ge(1e-3), le(1e6)), metadata={"help": "Divisor of all heights, in meters."})
 
     def build(self, resolution_m: float) -> ViewLayer:
         return ViewLayer(
@@ -94,10 +94,10 @@ class View:
 
 
 class ViewLayer(nn.Module):
-    """(dsm, valid) to channels without a unit, (B, `channel_count`, H, W) float32, whatever the precision of the run.
+    """Maps (dsm, valid) to channels without a unit, (B, `channel_count`, H, W), float32 for any precision of the run.
 
-    Elevations of 2,000 m leave 8 m between neighboring numbers in bf16, so the view must not be computed in it. The
-    elevation of invalid pixels is never read.
+    Near 2,000 m, neighboring numbers in bf16 differ by 8 m, so the view is not computed in bf16. The elevation of invalid pixels
+    is never read.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class ViewLayer(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Pixels on a side of the largest cells that it looks at."""
+        """Return the width of the largest cells of the view, in pixels."""
         return max(choose_cell_pixels(cell_m, self.resolution_m) for cell_m in CELLS_M) if "ground" in self.channels else 1
 
     @property
     def reach(self) -> int:
-        """Pixels from which what surrounds a pixel changes what is shown of it. An opening looks twice half its window."""
+        """Return the largest distance at which pixels affect the view of a pixel; for an opening, twice half of its window."""
         ground = math.ceil(ENVELOPE_REACH_M / self.resolution_m) if "ground" in self.channels else 0
         return max(self.relief // 2, 2 * (max(self.tophats, default=0) // 2), ground)
 
@@ -128,7 +128,7 @@ class ViewLayer(nn.Module):
         with torch.autocast(dsm.device.type, enabled=False):
             surface = dsm.float()
             values = [value for channel in self.channels for value in self.compute_channels(channel, surface, valid)]
-            # Convolutions keep the layout they are given; channels last are faster on CPUs.
+            # Convolutions keep the memory layout of their input; channels-last is faster on CPUs.
             return torch.cat([*values, valid.float()], dim=1).contiguous(memory_format=torch.channels_last)
 
     def compute_channels(self, channel: Channel, surface: Tensor, valid: Tensor) -> list[Tensor]:
@@ -147,7 +147,7 @@ class ViewLayer(nn.Module):
 
 
 def compute_positions(surface: Tensor) -> list[Tensor]:
-    """Row and column from -1 to 1, as two channels of the shape of `surface`."""
+    """Return the row and the column of each pixel from -1 to 1, as two channels of the shape of `surface`."""
     rows, columns = surface.shape[-2:]
     down = torch.linspace(-1, 1, rows, device=surface.device)[:, None]
     across = torch.linspace(-1, 1, columns, device=surface.device)[None, :]

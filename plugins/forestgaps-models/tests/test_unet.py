@@ -142,7 +142,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_edges_must_rise() -> None:
-    with pytest.raises(ValueError, match="must rise"):
+    with pytest.raises(ValueError, match="must be strictly ascending"):
         HeightUNet(edges_m=(0.0, 5.0, 3.0))
 
 

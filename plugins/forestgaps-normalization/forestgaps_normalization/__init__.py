@@ -1,4 +1,4 @@
-"""Normalization layers: the table of contents."""
+"""Normalization layers: the table of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch norm or group norm, as the size of the training batch demands."""
+"""Batch norm or group norm, depending on the size of the training batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from forestgaps_normalization.group import GroupNormConfig
 
 @frozen
 class Decision:
-    """A factory that says what it makes, and why.
+    """A factory of layers with the choice it implements and the reason for it.
 
     Attributes:
-        chosen: The name of the normalization.
-        batch_per_device: Samples a device sees at once in training.
-        small_batch: Below so many it would be, or is, group norm.
+        chosen: Name of the normalization.
+        batch_per_device: Number of samples per device and step in training.
+        small_batch: With fewer samples, group norm is chosen.
         factory: Makes the layers.
     """
 
@@ -36,17 +36,19 @@ class Decision:
 
 @frozen(kw_only=True)
 class Adaptive:
-    """Batch norm where a device sees enough samples to estimate it, group norm where it does not.
+    """Batch norm for large batches per device, group norm for small ones.
 
-    Decided once, when the network is built, from the samples per device in training: a layer that switched by the size of the
-    batch at hand would use untrained weights to map a single tile. The factory keeps the decision as `chosen`.
+    The choice is made once, when the network is built, from the number of samples per device in training. A layer that chose by
+    the size of the current batch would use untrained weights to map a single tile. The factory has the choice as `chosen`.
 
     Formula: that of `batch` if batch_per_device >= small_batch, else that of `group`.
 
     Source: Wu & He 2018, figure 1 (the error of batch norm grows as a device sees fewer samples), arXiv:1803.08494
     """
 
-    small_batch: int = field(default=8, validator=ge(2), metadata={"help": "Samples per device, 2 or more; below it, group norm."})
+    small_batch: int = field(
+        default=8, validator=ge(2), metadata={"help": "Samples per device below which group norm is used, at least 2."}
+    )
     groups: int = groups_field()
     momentum: float = momentum_field()
     eps: float = eps_field()

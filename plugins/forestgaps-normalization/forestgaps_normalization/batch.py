@@ -1,4 +1,4 @@
-"""Statistics over the batch in training, running averages of them in use."""
+"""Statistics over the batch in training, running averages otherwise."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def batch_norm(channels: int, *, momentum: float, eps: float) -> nn.BatchNorm2d:
 
 @frozen(kw_only=True)
 class BatchNormConfig:
-    """Each channel less its mean over its deviation, taken over all pixels of the batch; then a learned scale and offset.
+    """Normalize each channel by its mean and standard deviation over all pixels of the batch; then a learned scale and offset.
 
-    Outside training, running averages stand in for the batch's mean and variance, so a tile alone is treated as in a batch. Wants
-    some eight samples on a device for averages that hold.
+    Outside training, running averages replace the statistics of the batch, so the result of a tile does not depend on the batch.
+    Use at least about eight samples per device for reliable averages.
 
-    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, mean and variance of x (B, C, H, W) over B, H, W.
+    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, with mean and variance of x (B, C, H, W) over B, H, W.
 
     Source: Ioffe & Szegedy 2015, algorithm 1, arXiv:1502.03167
     """

@@ -17,14 +17,14 @@ from forestgaps_normalization.group import choose_groups
 
 
 class BlendedNorm(nn.Module):
-    """Between batch norm and group norm, at a place each channel learns.
+    """A mixture of batch norm and group norm with a learned weight per channel.
 
     Attributes:
-        gate: (C,), the share of batch norm before the sigmoid.
-        weight: (C,), the scale after the mixture.
-        bias: (C,), the offset after it.
-        running_mean: (C,), stands in for the batch's mean outside training.
-        running_var: (C,), stands in for the batch's variance outside training.
+        gate: Weight of batch norm before the sigmoid, (C,).
+        weight: Scale after the mixture, (C,).
+        bias: Offset after the mixture, (C,).
+        running_mean: Replaces the mean of the batch outside training, (C,).
+        running_var: Replaces the variance of the batch outside training, (C,).
     """
 
     running_mean: Tensor
@@ -40,7 +40,7 @@ class BlendedNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        from_batch = self.training and x.numel() > x.shape[1]  # a single value to a channel has no variance
+        from_batch = self.training and x.numel() > x.shape[1]  # a single value per channel has no variance
         batch = functional.batch_norm(
             x, self.running_mean, self.running_var, training=from_batch, momentum=self.momentum, eps=self.eps
         )
@@ -62,19 +62,19 @@ def blended_norm(channels: int, *, groups: int, start: float, momentum: float, e
 
 @frozen(kw_only=True)
 class BlendedNormConfig:
-    """Batch norm and group norm of the same input, mixed channel by channel in a share that is learned; then scale and offset.
+    """A mixture of batch norm and group norm with a learned weight per channel; then scale and offset.
 
-    Outside training the batch's part uses running averages, so a tile alone is treated as in a batch.
+    Outside training, batch norm uses running averages, so the result of a tile does not depend on the batch.
 
     Formula: y = weight (g batch(x) + (1 - g) group(x)) + bias, with g = sigmoid(gate) for each of the C channels of x (B, C, H, W).
 
-    Source: Nam & Kim 2018, section 3, arXiv:1805.07925, with group for instance statistics, and a sigmoid to keep g within 0 and 1
-    where the paper clips it after each step
+    Source: Nam & Kim 2018, section 3, arXiv:1805.07925, with group instead of instance statistics, and with a sigmoid instead of
+    clipping to keep g between 0 and 1
     """
 
     groups: int = groups_field()
     start: float = field(
-        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of batch norm before training, between 0 and 1."}
+        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Weight of batch norm before training, between 0 and 1."}
     )
     momentum: float = momentum_field()
     eps: float = eps_field()

@@ -1,4 +1,4 @@
-"""Other normalization layers for a network that is already there."""
+"""Replace the normalization layers of an existing network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forestgaps_normalization.layer import ChannelLayerNorm
 
 
 def find_channels(layer: nn.Module) -> int | None:
-    """The channels of a layer that normalizes (B, C, H, W); None for any other layer."""
+    """Return the number of channels of a normalization layer for (B, C, H, W); None for any other layer."""
     match layer:
         case nn.BatchNorm2d() | nn.SyncBatchNorm() | nn.InstanceNorm2d():
             return layer.num_features
@@ -24,7 +24,7 @@ def find_channels(layer: nn.Module) -> int | None:
 
 
 def replace_layer(old: nn.Module, new: nn.Module) -> nn.Module:
-    """`new` in the place of `old`: its affine parameters, its running averages if both have them, its device, dtype and mode."""
+    """Return `new` with the affine parameters, device, dtype and mode of `old`, and its running averages if both have them."""
     like = next(chain(old.parameters(), old.buffers()), None)
     if like is not None:
         new.to(device=like.device, dtype=like.dtype)
@@ -41,9 +41,9 @@ def replace_layer(old: nn.Module, new: nn.Module) -> nn.Module:
 def convert_normalization(model: nn.Module, factory: NormFactory) -> nn.Module:
     """Replace the normalization layers of a network, in place, and keep their affine parameters.
 
-    The parameters are the same objects, so an optimizer that holds them keeps working. A layer without affine parameters gets a
-    successor without. Running averages are kept where old and new have them; a new batch norm without forerunner starts at mean
-    0 and variance 1 and has to see some batches in training mode before it is used. A layer used in several places stays one.
+    The parameters remain the same objects, so an optimizer of them still works. A layer without affine parameters is replaced by
+    a layer without. Running averages are copied if both layers have them. Otherwise a new batch norm starts at mean 0 and
+    variance 1: run some batches in training mode before you use it. A layer that is used several times is replaced by one layer.
 
     Args:
         model: Any network of 2-D layers. Batch, sync-batch, instance, group, blended and channel-wise layer norm are replaced.
@@ -58,7 +58,7 @@ def convert_normalization(model: nn.Module, factory: NormFactory) -> nn.Module:
         if channels is not None:
             replaced[layer] = replace_layer(layer, factory(channels))
     for parent in list(model.modules()):
-        for name, child in parent._modules.items():  # named_children would leave out a layer's second name
+        for name, child in parent._modules.items():  # named_children omits further names of the same layer
             if child in replaced:
                 parent._modules[name] = replaced[child]
     return replaced.get(model, model)

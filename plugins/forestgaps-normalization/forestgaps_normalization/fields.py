@@ -1,4 +1,4 @@
-"""The settings that mean the same in every layer."""
+"""The common settings of normalization layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def eps_field() -> Any:
     return field(
         default=1e-5,
         validator=and_(gt(0), le(1)),
-        metadata={"help": "Added to the variance, so that nothing flat is divided by 0; over 0 to 1."},
+        metadata={"help": "Added to the variance to avoid a division by 0; above 0, at most 1."},
     )
 
 
@@ -20,7 +20,7 @@ def momentum_field() -> Any:
     return field(
         default=0.1,
         validator=and_(gt(0), le(1)),
-        metadata={"help": "Share of the newest batch in the running mean and variance, over 0 to 1."},
+        metadata={"help": "Weight of the newest batch in the running mean and variance; above 0, at most 1."},
     )
 
 
@@ -28,5 +28,5 @@ def groups_field() -> Any:
     return field(
         default=8,
         validator=ge(1),
-        metadata={"help": "Most groups of channels, 1 or more; the largest divisor of the channels not above it is used."},
+        metadata={"help": "Maximum number of groups; the largest divisor of the number of channels up to it is used."},
     )

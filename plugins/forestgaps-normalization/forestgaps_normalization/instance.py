@@ -13,17 +13,17 @@ from forestgaps_normalization.group import GroupNorm
 
 
 def instance_norm(channels: int, *, eps: float) -> nn.GroupNorm:
-    """Group norm with a channel to a group: the same values as `nn.InstanceNorm2d`, which loses the channels-last layout."""
+    """Return a group norm with one channel per group: equal to `nn.InstanceNorm2d`, but it preserves the memory layout."""
     return GroupNorm(channels, channels, eps=eps)
 
 
 @frozen(kw_only=True)
 class InstanceNormConfig:
-    """Each channel of a sample less its mean over its deviation; then a learned scale and offset.
+    """Normalize each channel of a sample by its mean and standard deviation; then a learned scale and offset.
 
-    Takes away a tile's own level and contrast, in every channel: fit for surveys that differ in them, not for what lies in them.
+    It removes the level and contrast of each tile in every channel. Use it if they differ between surveys and are not relevant.
 
-    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, mean and variance of x (B, C, H, W) over H, W.
+    Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, with mean and variance of x (B, C, H, W) over H, W.
 
     Source: Ulyanov, Vedaldi & Lempitsky 2016, arXiv:1607.08022
     """

@@ -19,7 +19,7 @@ def is_distributed() -> bool:
 
 
 class SumOverProcesses(torch.autograd.Function):
-    """Every process gets the sum, so every process's gradient flows back to each summand."""
+    """The sum over all processes; the gradient of each summand is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -40,9 +40,9 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 
 class SyncBatchNorm2d(nn.SyncBatchNorm):
-    """`nn.SyncBatchNorm` with a way for the CPU, where torch's refuses to train.
+    """`nn.SyncBatchNorm` that also trains on the CPU, which the layer of torch does not.
 
-    On a GPU it is torch's own. The states are those of `nn.BatchNorm2d`: what was trained under several processes is loaded in one.
+    On a GPU, it is the layer of torch. Its state is that of `nn.BatchNorm2d`, so a single process can load it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
         count = sum_over_processes(values.new_full((1,), x.numel() / x.shape[1]))
         mean = sum_over_processes(values.sum((0, 2, 3))) / count
         centered = values - mean[:, None, None]
-        # A second message rather than the mean of squares: that loses the variance of channels far from 0.
+        # A second message instead of the mean of squares, which loses precision for channels with a large mean.
         variance = sum_over_processes(centered.square().sum((0, 2, 3))) / count
         self.update_running_averages(mean.detach(), (variance * count / (count - 1).clamp(min=1)).detach())
         y = centered * torch.rsqrt(variance + self.eps)[:, None, None]
@@ -65,7 +65,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
 
     @torch.no_grad()
     def update_running_averages(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running averages towards the batch's."""
+        """Update the running averages with the statistics of the batch."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         assert self.momentum is not None
         self.num_batches_tracked += 1
@@ -74,7 +74,7 @@ class SyncBatchNorm2d(nn.SyncBatchNorm):
 
 
 def sync_batch_norm(channels: int, *, momentum: float, eps: float) -> nn.Module:
-    """Plain batch norm in a single process."""
+    """Return the layer; in a single process, a batch norm."""
     if is_distributed():
         return SyncBatchNorm2d(channels, momentum=momentum, eps=eps)
     return batch_norm(channels, momentum=momentum, eps=eps)
@@ -84,8 +84,8 @@ def sync_batch_norm(channels: int, *, momentum: float, eps: float) -> nn.Module:
 class SyncBatchNormConfig:
     """Batch norm with mean and variance over the batches of all processes; in a single process, `batch`.
 
-    For several processes that see few samples each. Costs a few small messages in each layer, forwards and backwards. The
-    process group must stand before the network is built, as under `torchrun`.
+    For several processes with few samples each. It sends a few small messages per layer in the forward and backward pass. The
+    process group must exist before the network is built, as with `torchrun`.
 
     Formula: y = weight (x - mean) / sqrt(variance + eps) + bias, mean and variance of x (B, C, H, W) over B, H, W of all processes.
 

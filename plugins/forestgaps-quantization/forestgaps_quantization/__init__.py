@@ -1,4 +1,4 @@
-"""Networks that compute with 8-bit integers: the table of contents."""
+"""Networks that compute with 8-bit integers: the table of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training that knows of the 8 bits to come: what `forestgaps quantize` will round is rounded in the forward pass already."""
+"""Quantization-aware training: the forward pass rounds the numbers that `forestgaps quantize` will round."""
 
 from __future__ import annotations
 
@@ -21,25 +21,23 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class QuantizationAwareConfig:
-    """Trains for 8 bits: from an epoch on, convolutions see their weights and inputs rounded as `forestgaps quantize` will.
+    """Quantization-aware training: from an epoch on, convolutions round their weights and inputs as `forestgaps quantize` does.
 
-    Weights by the scale of their channel at the time; inputs by a range that follows what is seen, r <- r + a (seen - r), and stays
-    as it is in validation, which so scores what the quantized network will answer. Gradients pass as if nothing were rounded,
-    except where an input lies beyond its range. The weights themselves stay float32, in checkpoints too, beside the ranges, which
-    `forestgaps quantize` then takes instead of observing some.
+    Weights are rounded with the current scale of their channel, inputs with a range that follows the observed range,
+    r <- r + a (observed - r). Validation does not change the ranges, so it scores the quantized network. Gradients ignore the
+    rounding, except where an input is outside its range. Weights remain in float32, also in checkpoints. Checkpoints contain the
+    ranges, and `forestgaps quantize` uses them instead of a calibration.
 
     Source: Jacob et al. 2018, section 3, arXiv:1712.05877; computed by torchao
     """
 
-    from_epoch: int = field(default=0, validator=ge(0), metadata={"help": "Completed epochs before anything is rounded."})
+    from_epoch: int = field(default=0, validator=ge(0), metadata={"help": "Number of epochs before rounding starts."})
     following: float = field(
         default=0.01,
         validator=and_(gt(0), le(1)),
-        metadata={"help": "How far a range moves in a step to what is seen."},
+        metadata={"help": "Weight a of the observed range in the update of a range at each step."},
     )
-    keep: tuple[str, ...] = field(
-        default=(), metadata={"help": "Layers that stay in float, with all that is in them, by their names in the network."}
-    )
+    keep: tuple[str, ...] = field(default=(), metadata={"help": "Names of layers that remain in float32, including their parts."})
 
     def build(self) -> QuantizationAware:
         return QuantizationAware(from_epoch=self.from_epoch, following=self.following, keep=self.keep)
@@ -47,21 +45,21 @@ class QuantizationAwareConfig:
 
 @define(eq=False)
 class QuantizationAware:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    everywhere: ClassVar = True  # every process has a copy of the network
 
     from_epoch: int = 0
     following: float = 0.01
     keep: tuple[str, ...] = ()
     ranges: dict[str, Tensor] = field(factory=dict, init=False)  # by convolution: low, high, scale, zero point
     roundings: dict[str, nn.Module] = field(factory=dict, init=False)
-    watching: CallRecorder | None = field(default=None, init=False)
+
     undo: list[Callable[[], object]] = field(factory=list, init=False)
 
     @hookimpl
     def fit_start(self, trainer: Trainer) -> None:
         if trainer.environment.compile:
             raise ConfigError(
-                "quantization_aware works inside the network's layers, which a compiled network has no more; set "
+                "quantization_aware changes layers of the network, which is not possible in a compiled network. Set "
                 "environment.compile to false",
                 "callbacks",
             )
@@ -72,12 +70,12 @@ class QuantizationAware:
     def epoch_start(self, trainer: Trainer) -> None:
         if self.roundings or trainer.epoch < self.from_epoch:
             return
-        self.begin(trainer, self.seen_by(trainer))
+        self.begin(trainer, self.choose_layers(trainer))
 
-    def seen_by(self, trainer: Trainer) -> list[str]:
-        """Which convolutions to round, by one answer of the network about a made-up surface."""
+    def choose_layers(self, trainer: Trainer) -> list[str]:
+        """Return the convolutions to round, from one forward pass of the network on an artificial surface."""
         model, device = trainer.model, trainer.device
-        watching, training = CallRecorder(model), model.training
+        recorder, training = CallRecorder(model), model.training
         levels = trainer.about.get("config", {}).get("thresholds", {}).get("values", (2.0, 5.0))
         rows = torch.linspace(400, 430, 128, device=device)[:, None].expand(1, 1, 128, 128).contiguous()
         try:
@@ -85,15 +83,17 @@ class QuantizationAware:
                 model.eval()(rows, torch.ones_like(rows, dtype=torch.bool), torch.tensor([list(levels)], device=device))
         finally:
             model.train(training)
-            names = watching.choose_layers(frozenset(self.keep))
+            names = recorder.choose_layers(frozenset(self.keep))
         if not names:
             raise ConfigError(
-                "quantization_aware: no convolution of this network is worth quantizing, or all are kept", "callbacks"
+                "quantization_aware: no convolution of this network can be quantized with benefit. Remove layers from keep, or "
+                "remove the callback",
+                "callbacks",
             )
         return names
 
     def begin(self, trainer: Trainer, names: list[str]) -> None:
-        """Round from now on."""
+        """Start to round the weights and inputs of the named convolutions."""
         kinds = import_torchao()
         for name in names:
             layer = trainer.model.get_submodule(name)
@@ -115,37 +115,37 @@ class QuantizationAware:
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
-        if self.roundings and trainer.processes.count > 1:  # each has seen its own share of the batch
-            together = torch.stack([read_range(rounding) for rounding in self.roundings.values()])
-            trainer.processes.sum([together])
-            for rounding, row in zip(self.roundings.values(), average_ranges(together / trainer.processes.count), strict=True):
+        if self.roundings and trainer.processes.count > 1:  # each process observes only its part of the batch
+            totals = torch.stack([read_range(rounding) for rounding in self.roundings.values()])
+            trainer.processes.sum([totals])
+            for rounding, row in zip(self.roundings.values(), average_ranges(totals / trainer.processes.count), strict=True):
                 write_range(rounding, row)
 
     @hookimpl(trylast=True)
     def fit_end(self) -> None:
-        for back in self.undo:
-            back()
+        for undo in self.undo:
+            undo()
         self.ranges = self.state_dict()[LEARNED]
         self.undo.clear()
         self.roundings.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        now = {name: read_range(rounding).cpu() for name, rounding in self.roundings.items()}
-        return {LEARNED: now or dict(self.ranges)}
+        current = {name: read_range(rounding).cpu() for name, rounding in self.roundings.items()}
+        return {LEARNED: current or dict(self.ranges)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ranges = {str(name): row.detach().clone() for name, row in state[LEARNED].items()}
 
 
 def read_range(rounding: Any) -> Tensor:
-    """Low, high, scale and zero point, (4,) float32."""
+    """Return low, high, scale and zero point, (4,) float32."""
     observer = rounding.activation_post_process
     parts = (observer.min_val, observer.max_val, rounding.scale, rounding.zero_point)
     return torch.stack([part.detach().float().reshape(()) for part in parts])
 
 
 def average_ranges(rows: Tensor) -> Tensor:
-    """The same with scale and zero point made anew of low and high, (n, 4)."""
+    """Return the rows with scale and zero point computed again from low and high, (n, 4)."""
     low, high = rows[:, 0].clamp(max=0), rows[:, 1].clamp(min=0)
     scale = ((high - low) / INPUT_MOST).clamp(min=LEAST)
     return torch.stack([rows[:, 0], rows[:, 1], scale, (-low / scale).round().clamp(0, INPUT_MOST)], dim=1)
@@ -172,18 +172,18 @@ def rounding_inputs(rounding: Any) -> Callable[[nn.Module, Any], tuple[Tensor]]:
 
 
 def rounding_weights(layer: nn.Conv2d) -> Callable[[], None]:
-    """Have a convolution round its weights whenever it is called; returns what ends that."""
-    whole = layer._conv_forward
+    """Make a convolution round its weights at each call; return a function that undoes this."""
+    convolve = layer._conv_forward
 
     def rounded(x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
         scales = weight_scales(weight)
         zeros = torch.zeros(len(scales), dtype=torch.int32, device=scales.device)
         codes = torch.fake_quantize_per_channel_affine(weight.float(), scales, zeros, 0, -WEIGHT_MOST, WEIGHT_MOST)
-        return whole(x, codes.to(weight.dtype), bias)
+        return convolve(x, codes.to(weight.dtype), bias)
 
     layer._conv_forward = rounded  # type: ignore[method-assign, assignment]
 
-    def end() -> None:
+    def undo() -> None:
         del layer._conv_forward
 
-    return end
+    return undo

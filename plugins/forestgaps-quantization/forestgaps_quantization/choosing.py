@@ -1,13 +1,12 @@
-"""Which convolutions of a network are worth 8 bits, found by watching it answer.
+"""The choice of convolutions to quantize, from the calls in a forward pass.
 
-Left in float are:
+These remain in float32:
 
-- those that see what the network sees first. It is measured in meters: 8 bits of a range of 60 m are steps of a quarter of a
-  meter.
-- the last one, which the logits are read off.
-- those of fewer than `FEWEST` planes in or out: turning their input into integers takes nearly as long as they do, and they are
-  next to the surface and to the logits, where rounding shows most.
-- those with a settled weight, such as filters (`requires_grad` is off), and all that is no plain `nn.Conv2d`.
+- convolutions of the first input. It is in meters: with 8 bits for a range of 60 m, a step is a quarter of a meter.
+- the last convolution, which computes the logits.
+- convolutions with fewer than `FEWEST` input or output channels. Converting their input takes nearly as long as the convolution,
+  and most are near the surface or the logits, where rounding errors matter most.
+- convolutions with fixed weights, such as filters (`requires_grad` is off), and layers other than plain `nn.Conv2d`.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-FEWEST = 32  # planes
+FEWEST = 32  # channels
 
 
 class CallRecorder:
-    """Notes which convolutions of a network are called, until `choose_layers` is asked.
+    """Records the calls of the convolutions of a network until `choose_layers` is called.
 
     Attributes:
-        called: Names, in the order of their calls.
+        called: Names in the order of the calls.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.called: list[str] = []
         self.network = network
-        self.first: Tensor | None = None  # kept, so that no other tensor takes its place in memory
+        self.first: Tensor | None = None  # kept, so that its memory is not used for another tensor
         self.early: set[str] = set()
         self.hooks = [
             layer.register_forward_pre_hook(self.make_recording_hook(name))
@@ -39,7 +38,7 @@ class CallRecorder:
         ]
 
     def make_recording_hook(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def note(layer: nn.Module, given: Any) -> None:
+        def record(layer: nn.Module, given: Any) -> None:
             x = given[0]
             if self.first is None:
                 self.first = x.detach()
@@ -47,13 +46,13 @@ class CallRecorder:
                 self.early.add(name)
             self.called.append(name)
 
-        return note
+        return record
 
     def choose_layers(self, keep: frozenset[str] = frozenset()) -> list[str]:
-        """Names of the convolutions to quantize, in the order of their calls. Watching ends.
+        """Stop recording, and return the names of the convolutions to quantize, in the order of their calls.
 
         Args:
-            keep: Names, or beginnings of names up to a dot, that stay in float.
+            keep: Names of layers that remain in float32, including their parts.
         """
         for hook in self.hooks:
             hook.remove()
@@ -71,7 +70,7 @@ class CallRecorder:
 
 
 def is_quantizable(layer: nn.Module) -> bool:
-    """Whether a layer is a convolution of a kind and size that integers serve."""
+    """Return whether a layer is a convolution that can be quantized with benefit."""
     return (
         type(layer) is nn.Conv2d
         and layer.padding_mode == "zeros"

@@ -1,4 +1,4 @@
-"""`forestgaps quantize`. What it works with is imported when it is called."""
+"""`forestgaps quantize`. Heavy modules are imported when the command runs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from forestgaps_core.plugins.command_lines import format_command
 
 
 def quantize(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder, or an installed network's name.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write; must not exist.")] = Path(
-        "quantized"
-    ),
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, model folder or name of an installed model.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="New folder to write.")] = Path("quantized"),
     calibrate_with: Annotated[
         Path | None,
-        typer.Option(metavar="DSM.tif", help="Surface to see ranges of values on; by default the run's validation tiles."),
+        typer.Option(metavar="DSM.tif", help="Surface model for calibration; by default the validation tiles of the run."),
     ] = None,
     band: BandNumber = None,
     nodata: Nodata = None,
     feet: Feet = False,
     scale: Scale = None,
     skip_checks: SkipChecks = False,
-    tiles: Annotated[int, typer.Option(min=1, max=4096, help="Tiles to look at: half to calibrate, half to compare.")] = 32,
+    tiles: Annotated[int, typer.Option(min=1, max=4096, help="Number of tiles: half for calibration, half for comparison.")] = 32,
     keep: Annotated[
-        list[str] | None, typer.Option(metavar="LAYER", help="Leave this layer in float, and all in it; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Layer that remains in float32, including its parts. Repeat for several."),
     ] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="Which checkpoint of a run; by default the best.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of a run: best, last, ...; by default best.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
 ) -> None:
     """Write a trained network as a folder whose convolutions compute with 8-bit integers.
 
-    Weights get a scale for each channel, inputs one that is observed on the surface given, or that training with the callback
-    quantization_aware has learned. The loss of accuracy is measured on other tiles than those that set the ranges, and printed.
+    Weights have one scale per channel. The scale of an input is observed on surface models, or learned in training by the
+    callback quantization_aware. The loss of accuracy is measured on tiles that were not used for calibration, and printed.
     """
     from forestgaps_core.errors import ConfigError
     from forestgaps_quantization.folders import describe_result, quantize_network
@@ -47,7 +44,7 @@ def quantize(
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
     given = list_given_options(reading, skip_checks=skip_checks)
     if given and calibrate_with is None:
-        raise ConfigError(f"{given[0]} tells how to read the raster of --calibrate-with, and none is given", "quantize")
+        raise ConfigError(f"{given[0]} needs a raster. Add --calibrate-with DSM.tif", "quantize")
     done = quantize_network(
         run,
         out,
@@ -80,5 +77,5 @@ def quantize(
         typer.echo(f"note: {note}", err=True)
     for sentence in describe_result(done):
         typer.echo(sentence)
-    typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB), and beside it what belongs to it")
+    typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB) and its metadata in the same folder")
     print_next(format_command("predict", "DSM.tif", "--network", out, "--out", "maps"))

@@ -2,9 +2,9 @@
 
     y = input_scale * weight_scale_c * sum (code(x) - zero_point) code(w) + bias
 
-The sums are those of oneDNN, as torch's own compiler calls it, on processors with instructions for products of 8-bit integers
-summed in 32 bits (VNNI, AMX). Without them oneDNN would sum in 16 bits and overflow, so there the same numbers are computed in
-float32: the same answers but for rounding, at no gain in time.
+On processors with instructions for products of 8-bit integers summed in 32 bits (VNNI, AMX), oneDNN computes the sums, as in the
+compiler of torch. On other processors, oneDNN would sum in 16 bits and overflow. There, the same numbers are computed in float32:
+the results are equal except for rounding, and not faster.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.nn.functional import conv2d
 
 from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
 
-FOR_ANY_SIZE = (1, 64, 64)  # samples, rows, columns that weights are laid out for; others may come
+FOR_ANY_SIZE = (1, 64, 64)  # samples, rows and columns that the layout of weights is optimized for; all sizes work
 
 
 @cache
 def has_integer_convolution() -> bool:
-    """Whether this torch and this processor have the integer convolution."""
+    """Return whether this torch and this processor have the integer convolution."""
     if not torch.cpu._is_vnni_supported():
         return False
     try:
@@ -36,21 +36,21 @@ def has_integer_convolution() -> bool:
             *([1, 1], [0, 0], [1, 1], 1, 1.0, 0, torch.float32, "none", [], ""),
         )
         return bool((out == 16 * 255.0).all())
-    except (AttributeError, RuntimeError, TypeError):  # another torch, which calls it otherwise
+    except (AttributeError, RuntimeError, TypeError):  # another version of torch with another interface
         return False
 
 
 class Int8Convolution(nn.Module):
-    """In the place of a convolution in evaluation mode.
+    """Replaces a convolution in evaluation mode.
 
     Args:
-        convolution: Its batch norm folded in, if it had one.
-        given: Of its input.
-        integers: Whether to compute with integers; by default where the processor can.
+        convolution: With its batch norm folded in, if it had one.
+        given: Scale of its input.
+        integers: Whether to compute with integers; by default if the processor supports it.
 
     Attributes:
-        relu: Whether a ReLU follows in it.
-        into: The scale of the next convolution, which then gets the codes (uint8) and no float32.
+        relu: Whether it includes a ReLU.
+        into: Scale of the next convolution, to which it passes codes (uint8) instead of float32; None to return float32.
     """
 
     def __init__(self, convolution: nn.Conv2d, given: InputScale, integers: bool | None = None) -> None:
@@ -82,11 +82,11 @@ class Int8Convolution(nn.Module):
             out = out.relu_() if self.relu else out
             return out if self.into is None else self.into.codes(out)
         scale, zero_point = (1.0, 0) if self.into is None else (self.into.scale, self.into.zero_point)
-        made: Tensor = torch.ops.onednn.qconv_pointwise(
+        result: Tensor = torch.ops.onednn.qconv_pointwise(
             *(codes, self.given.scale, self.given.zero_point, self.packed, self.scales, self.zeros, self.bias, *self.place()),
             *(scale, zero_point, torch.float32 if self.into is None else torch.uint8, "relu" if self.relu else "none", [], ""),
         )
-        return made
+        return result
 
     def place(self) -> tuple[list[int], list[int], list[int], int]:
         return self.stride, self.padding, self.dilation, self.groups
@@ -96,9 +96,9 @@ class Int8Convolution(nn.Module):
 
 
 def replace_convolutions(network: nn.Module, given: dict[str, InputScale], integers: bool | None = None) -> None:
-    """Put an `Int8Convolution` in the place of each convolution named, in place; then let neighbors pass codes on.
+    """Replace each named convolution by an `Int8Convolution`, in place; then connect neighbors.
 
-    In an `nn.Sequential`, a ReLU that follows is done in it, and a quantized convolution behind that takes its codes.
+    In an `nn.Sequential`, the convolution includes a ReLU after it, and passes codes to a quantized convolution after that.
     """
     for name, scale in given.items():
         place, _, leaf = name.rpartition(".")
@@ -117,5 +117,5 @@ def replace_convolutions(network: nn.Module, given: dict[str, InputScale], integ
 
 
 def list_active_layers(layers: nn.Sequential) -> list[tuple[str, nn.Module]]:
-    """Without identities, and layers that are identities outside training."""
+    """Return the layers without identities and without layers that are identities outside training."""
     return [(name, layer) for name, layer in layers.named_children() if type(layer) not in (nn.Identity, nn.Dropout, nn.Dropout2d)]

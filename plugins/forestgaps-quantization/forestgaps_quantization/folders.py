@@ -1,4 +1,4 @@
-"""From a trained network to a folder of it with 8-bit convolutions: calibrated, compared, written."""
+"""Quantize a trained network to a folder with 8-bit convolutions: calibrate, compare, write."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ TILES = 32
 
 @frozen
 class AccuracyLoss:
-    """What is lost, of probabilities where there is data, on tiles that no range was chosen by.
+    """The difference between quantized and float32 network, in valid pixels of tiles that were not used for calibration.
 
     Attributes:
-        mean, largest: Of the absolute difference from the network in float32.
-        moved: Share of pixels that are a gap for one of the two only.
-        iou: Of the gaps of both, 1 where they are the same; None where neither finds any.
+        mean, largest: Mean and maximum of the absolute difference of the probabilities.
+        moved: Fraction of pixels that are a gap in only one of the two maps.
+        iou: IoU of the gaps of the two maps; None if both have no gaps.
     """
 
     mean: float
@@ -49,13 +49,13 @@ class AccuracyLoss:
 
 @frozen
 class QuantizationResult:
-    """What was written.
+    """The result of a quantization.
 
     Attributes:
-        convolutions: Of them, those quantized.
-        of: How many convolutions there are.
-        ranges: Where those of the inputs are from: "training", or "calibration".
-        notes: Of the input checks, on the raster that ranges were observed on.
+        convolutions: Number of quantized convolutions.
+        of: Number of convolutions.
+        ranges: Source of the ranges of the inputs: "training" or "calibration".
+        notes: Notes of the input checks on the raster for calibration.
     """
 
     program: Program
@@ -82,18 +82,18 @@ def quantize_network(
     """Write a trained network with quantized convolutions into a new folder.
 
     Args:
-        run: What `load_predictor` takes.
-        calibrate_with: A GeoTIFF of surface elevations; by default the ranges are those that training with `quantization_aware`
-            has learned, or are observed on validation tiles of the run.
-        reading: How that raster is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
+        run: A run folder, checkpoint, model folder or name of an installed model, as for `load_predictor`.
+        calibrate_with: A GeoTIFF of surface elevations for calibration. By default, the ranges are those that training with
+            `quantization_aware` learned, or are observed on validation tiles of the run.
+        reading: Options for reading that raster (band, nodata, feet, scale), as in `forestgaps_geo.bands.band.open_band`.
         skip_checks: Use that raster even if it fails the input checks.
-        tiles: How many to look at: half of them to observe ranges, the others to compare.
-        keep: Layers that stay in float, with all that is in them.
+        tiles: Number of tiles: half of them for calibration, half for comparison.
+        keep: Layers that remain in float32, including their parts.
 
     Raises:
-        CheckpointError: No network in `run`, nothing in it to quantize, or nothing to calibrate with.
-        DataError: `calibrate_with` does not serve.
-        DiskError: `folder` exists, or it cannot be written. Nothing is then left on disk.
+        CheckpointError: `run` contains no network, no layer can be quantized, or there are no data for calibration.
+        DataError: `calibrate_with` cannot be used.
+        DiskError: `folder` exists or cannot be written. In this case, nothing remains on disk.
     """
     plugins = plugins or Plugins.discover()
     source = load_export_source(run, checkpoint, plugins, channels_last=True)
@@ -109,7 +109,10 @@ def quantize_network(
         callbacks = source.state["callbacks"] if calibrate_with is None else {}
         input_scales, ranges = choose_ranges(network, callbacks, calibrating, levels, frozenset(keep))
         if not input_scales:
-            raise CheckpointError(f"{source.path}: no convolution of its network is worth quantizing, or all are kept")
+            raise CheckpointError(
+                f"{source.path}: no convolution of its network can be quantized with benefit. Remove --keep, or use the float32 "
+                "network"
+            )
         data = encode_network(choose_weights(source.state), input_scales, about)
         program = describe_program(network, data, engine="int8", file=FILE, made_with={"torch": str(torch.__version__)})
         loss = measure_loss(network, Int8().open(data, program), comparing, levels, source.calibration)
@@ -127,12 +130,15 @@ def quantize_network(
 def choose_ranges(
     network: nn.Module, callbacks: Mapping[str, Any], surfaces: Sequence[Surface], levels: Sequence[float], keep: frozenset[str]
 ) -> tuple[dict[str, InputScale], str]:
-    """The scales of the inputs by convolution, and where they are from."""
+    """Return the scale of the input of each convolution, and the source of the ranges."""
     if scales := read_learned_ranges(callbacks):
         kept = {name: scale for name, scale in scales.items() if not any(name == one or name.startswith(f"{one}.") for one in keep)}
         for name in kept:
             if not is_convolution(network, name):
-                raise CheckpointError(f"the ranges that quantization_aware learned are of another network: {name!r} is none of its")
+                raise CheckpointError(
+                    f"the ranges that quantization_aware learned are of another network: {name!r} is not one of its convolutions. "
+                    "Calibrate with a raster: --calibrate-with DSM.tif"
+                )
         return kept, "training"
     folded = deepcopy(network)
     fold_batch_norms(folded)
@@ -143,34 +149,34 @@ def choose_ranges(
 def measure_loss(
     network: nn.Module, quantized: nn.Module, surfaces: Sequence[Surface], levels: Sequence[float], scale: Calibration | None
 ) -> AccuracyLoss:
-    """How far the answers about some surfaces are apart."""
+    """Return the difference between the results of two networks on some surfaces."""
     total, largest, moved, either, both, count = 0.0, 0.0, 0, 0, 0, 0
-    asked = torch.tensor([list(levels)], dtype=torch.float32)
+    thresholds = torch.tensor([list(levels)], dtype=torch.float32)
 
     def probabilities(model: nn.Module, tile: Surface) -> Tensor:
-        logits: Tensor = model(tile.dsm, tile.valid, asked)
+        logits: Tensor = model(tile.dsm, tile.valid, thresholds)
         return (scale(logits) if scale else logits).sigmoid()[tile.valid.expand_as(logits)]
 
     for tile in surfaces:
-        exact, found = probabilities(network, tile), probabilities(quantized, tile)
-        difference = (found - exact).abs()
+        exact, rounded = probabilities(network, tile), probabilities(quantized, tile)
+        difference = (rounded - exact).abs()
         total += difference.sum(dtype=torch.float64).item()
         largest = max(largest, difference.max().item())
-        moved += int(((found > 0.5) != (exact > 0.5)).sum())
-        either += int(((found > 0.5) | (exact > 0.5)).sum())
-        both += int(((found > 0.5) & (exact > 0.5)).sum())
+        moved += int(((rounded > 0.5) != (exact > 0.5)).sum())
+        either += int(((rounded > 0.5) | (exact > 0.5)).sum())
+        both += int(((rounded > 0.5) & (exact > 0.5)).sum())
         count += exact.numel()
     return AccuracyLoss(total / count, largest, moved / count, both / either if either else None)
 
 
 def describe_result(done: QuantizationResult) -> list[str]:
-    """For people: what was quantized, and what it loses."""
+    """Return sentences on the quantized layers and the difference from float32."""
     loss = done.loss
-    same = "" if loss.iou is None else f"; IoU of the gaps of both {loss.iou:.4f}"
+    iou = "" if loss.iou is None else f"; IoU of the gaps of the two maps {loss.iou:.4f}"
     return [
         f"{done.convolutions} of {done.of} convolutions compute with 8 bits; ranges from {done.ranges}",
-        f"probabilities differ from those in float32 by {loss.mean:.2g} in the mean, at most {loss.largest:.2g}",
-        f"{loss.moved:.2%} of the pixels are a gap for one of the two only{same}",
+        f"probabilities differ from those in float32 by {loss.mean:.2g} on average, at most {loss.largest:.2g}",
+        f"{loss.moved:.2%} of the pixels are a gap in only one of the two maps{iou}",
     ]
 
 

@@ -1,12 +1,12 @@
 """The file of a quantized network: data only, in safetensors.
 
-Its tensors are the network's own, by their own names, but that for each quantized convolution NAME there are
+It contains the tensors of the network by their names. For each quantized convolution NAME, it contains
 
     NAME.weight         int8, (O, I, h, w)
     NAME.weight_scale   float32, (O,): weight = code * scale
     NAME.input          float32, (2,): scale and zero point of its input
 
-and the metadata `forestgaps` says in JSON how to build the network, as `network.json` does.
+The metadata `forestgaps` describe in JSON how to build the network, as `network.json` does.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MOST_SCALE = 1e30
 
 @frozen(eq=False)
 class Quantized:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        about: As in a checkpoint.
-        weights: Of the network, in float32, those of quantized convolutions rounded to their codes.
+        about: Metadata as in a checkpoint.
+        weights: Weights of the network in float32; those of quantized convolutions are rounded.
         given: Scales of the inputs, by convolution.
     """
 
@@ -49,14 +49,14 @@ class Quantized:
 
 
 def encode_network(weights: Mapping[str, Tensor], given: Mapping[str, InputScale], about: Mapping[str, Any]) -> bytes:
-    """The bytes of the file.
+    """Return the content of the file.
 
     Args:
-        weights: The state of the network.
-        given: For the convolutions to quantize.
+        weights: State of the network.
+        given: Scales of the inputs of the convolutions to quantize.
 
     Raises:
-        CheckpointError: Weights are no numbers.
+        CheckpointError: Weights are not finite.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in weights.items():
@@ -72,12 +72,13 @@ def encode_network(weights: Mapping[str, Tensor], given: Mapping[str, InputScale
 
 
 def decode_network(data: bytes, path: Path) -> Quantized:
-    """
+    """Decode the content of a file.
+
     Args:
-        path: What the file is called, for sentences.
+        path: Path of the file, for error messages.
 
     Raises:
-        CheckpointError: Damaged, or not of this kind.
+        CheckpointError: The file is damaged or has another format.
     """
     try:
         tensors, texts = read_tensors(path, data)
@@ -98,12 +99,12 @@ def decode_network(data: bytes, path: Path) -> Quantized:
             weights[name] = weight_values(tensor, scales)
             given[layer] = InputScale(float(of_input[0]), int(of_input[1]))
     if not given:
-        raise CheckpointError(f"{path} holds no quantized convolution")
+        raise CheckpointError(f"{path} does not contain a quantized convolution")
     return Quantized(about, weights, given)
 
 
 def find_fault(codes: Tensor, scales: Tensor | None, of_input: Tensor) -> str:
-    """What is wrong with the parts of a convolution, or ''."""
+    """Return the error in the parts of a convolution, or ''."""
     if codes.dtype != torch.int8 or codes.dim() != 4 or not codes.numel():
         return f"weights of type {codes.dtype} and shape {tuple(codes.shape)}"
     if scales is None or scales.dtype != torch.float32 or scales.shape != codes.shape[:1]:
@@ -123,8 +124,10 @@ def read_metadata(texts: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         about = parse_json(texts[PLAN])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not say how to build its network: it was not written by forestgaps quantize") from error
+        raise CheckpointError(
+            f"{path} does not describe its network, so forestgaps quantize did not write it. Use another file"
+        ) from error
     wrong = find_unstorable(about) or ", ".join(place.removeprefix("about.") for place in find_wrong_parts(about))
     if wrong or "model" not in about["config"]:
-        raise CheckpointError(f"{path} is damaged: what it says of its network is incomplete ({wrong or 'config.model'})")
+        raise CheckpointError(f"{path} is damaged: the description of its network is incomplete ({wrong or 'config.model'})")
     return dict(about)

@@ -1,4 +1,4 @@
-"""What range of values each convolution is given, observed by torchao."""
+"""The range of the input of each convolution, observed by torchao or learned in training."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from forestgaps_quantization.choosing import CallRecorder
 from forestgaps_quantization.scales import INPUT_MOST, InputScale
 from forestgaps_quantization.surfaces import Surface
 
-LEARNED = "activation_ranges"  # in the state of a callback: low and high by convolution, and what training made of them
+LEARNED = "activation_ranges"  # key in the state of the callback: low, high, scale and zero point by convolution
 
 
 def observe_ranges(
     network: nn.Module, surfaces: Sequence[Surface], thresholds: Sequence[float], keep: frozenset[str]
 ) -> dict[str, InputScale]:
-    """The scale of the input of each convolution worth quantizing, in the order of their calls.
+    """Return the scale of the input of each convolution to quantize, in the order of their calls.
 
-    The range is not from the least to the greatest value seen, but the one that loses least: rare values are cut where finer steps
-    for all the others are worth more (torchao's `HistogramObserver`, which minimizes the mean square of the error).
+    The range minimizes the mean squared error (`HistogramObserver` of torchao). It may exclude rare extreme values, because
+    smaller steps are better for all other values.
 
     Args:
-        network: In evaluation mode, on the CPU, batch norms folded.
+        network: In evaluation mode, on the CPU, with folded batch norms.
         keep: See `CallRecorder.choose_layers`.
     """
-    watching = CallRecorder(network)
-    asked = torch.tensor([list(thresholds)], dtype=torch.float32)
+    recorder = CallRecorder(network)
+    levels = torch.tensor([list(thresholds)], dtype=torch.float32)
     with torch.inference_mode():
-        network(surfaces[0].dsm, surfaces[0].valid, asked)
-    names = watching.choose_layers(keep)
+        network(surfaces[0].dsm, surfaces[0].valid, levels)
+    names = recorder.choose_layers(keep)
     kinds = import_torchao()
     observers = {
         name: kinds.HistogramObserver(dtype=torch.uint8, qscheme=torch.per_tensor_affine, quant_min=0, quant_max=255)
@@ -46,7 +46,7 @@ def observe_ranges(
     try:
         with torch.inference_mode(), silence_logs():
             for tile in surfaces:
-                network(tile.dsm, tile.valid, asked)
+                network(tile.dsm, tile.valid, levels)
             return {name: make_input_scale(*observer.calculate_qparams()) for name, observer in observers.items()}
     finally:
         for hook in hooks:
@@ -54,10 +54,10 @@ def observe_ranges(
 
 
 def make_observer_hook(observer: Callable[[Tensor], object]) -> Callable[[nn.Module, Any], None]:
-    def show(layer: nn.Module, given: Any) -> None:
+    def observe(layer: nn.Module, given: Any) -> None:
         observer(given[0])
 
-    return show
+    return observe
 
 
 def make_input_scale(scale: Tensor, zero_point: Tensor) -> InputScale:
@@ -65,43 +65,45 @@ def make_input_scale(scale: Tensor, zero_point: Tensor) -> InputScale:
 
 
 def read_learned_ranges(callbacks: Mapping[str, Any]) -> dict[str, InputScale]:
-    """The scales that `quantization_aware` learned in a run, from the callbacks' states in its checkpoint; nothing without it.
+    """Return the scales that `quantization_aware` learned, from the states of callbacks in a checkpoint; empty without it.
 
     Raises:
-        CheckpointError: They are no scales.
+        CheckpointError: The state does not contain valid scales.
     """
     for state in callbacks.values():
-        found = state.get(LEARNED) if isinstance(state, Mapping) else None
-        if isinstance(found, Mapping) and found:
-            return {str(name): read_input_scale(row, name) for name, row in found.items()}
+        ranges = state.get(LEARNED) if isinstance(state, Mapping) else None
+        if isinstance(ranges, Mapping) and ranges:
+            return {str(name): read_input_scale(row, name) for name, row in ranges.items()}
     return {}
 
 
 def read_input_scale(row: Any, name: object) -> InputScale:
-    """Of low, high, scale and zero point, (4,)."""
+    """Return the scale from a row of low, high, scale and zero point, (4,)."""
     if isinstance(row, Tensor) and row.shape == (4,) and row.isfinite().all():
         scale, zero_point = row[2].item(), row[3].item()
         if scale > 0 and 0 <= zero_point <= INPUT_MOST and zero_point == int(zero_point):
             return InputScale(scale, int(zero_point))
-    raise CheckpointError(f"the ranges that quantization_aware is said to have learned for {name!r} are none: {row}")
+    raise CheckpointError(f"the ranges that quantization_aware learned for {name!r} are not valid: {row}")
 
 
 def import_torchao() -> Any:
-    """Torchao's observers.
+    """Return the module of the observers of torchao.
 
     Raises:
-        CheckpointError: It is not installed, or not with this torch.
+        CheckpointError: torchao is not installed, or does not support this version of torch.
     """
     try:
         with silence_logs():
             return import_module("torchao.quantization.pt2e")
     except ImportError as error:
-        raise CheckpointError(f'quantizing needs torchao: pip install "forestgaps-quantization[torchao]" ({error})') from error
+        raise CheckpointError(
+            f'quantization needs torchao ({error}). Run: pip install "forestgaps-quantization[torchao]"'
+        ) from error
 
 
 @contextmanager
 def silence_logs() -> Iterator[None]:
-    """Without what torchao tells its own developers, such as which libraries for GPUs it lacks."""
+    """Silence the messages of torchao for its developers, such as missing libraries for GPUs."""
     loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
     levels = [logger.level for logger in loggers]
     before = logging.root.manager.disable

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the table of contents."""
+"""Learning-rate schedules: the table of names."""
 
 from __future__ import annotations
 

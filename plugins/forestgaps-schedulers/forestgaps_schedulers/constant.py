@@ -1,4 +1,4 @@
-"""The base rate, all the way."""
+"""A constant rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def constant(step: int) -> float:
 
 @frozen(kw_only=True)
 class Constant:
-    """The base rate at every step by definition, after a warm-up if one is asked for.
+    """The base rate at every step, after an optional warm-up.
 
     Formula: f(t) = 1
     """

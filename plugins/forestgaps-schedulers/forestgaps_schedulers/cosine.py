@@ -1,4 +1,4 @@
-"""Half a cosine down."""
+"""Cosine annealing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_
 
 
 def cosine(step: int, *, length: int, floor: float) -> float:
-    """From 1 at step 0 to `floor` at step `length`, slow at both ends."""
+    """Return the factor: 1 at step 0, `floor` at step `length`, half a cosine between."""
     return floor + (1 - floor) * (1 + math.cos(math.pi * step / length)) / 2
 
 
 @frozen(kw_only=True)
 class Cosine:
-    """Half a cosine from the base rate down to `floor` at the end of the run, where it stays.
+    """Half a cosine from the base rate to `floor` at the end of the run.
 
-    Formula: f(t) = floor + (1 - floor) (1 + cos(pi t / T)) / 2, with t of the T steps after the warm-up completed.
+    Formula: f(t) = floor + (1 - floor) (1 + cos(pi t / T)) / 2, where t of the T steps after the warm-up are completed.
 
     Source: Loshchilov & Hutter 2017, eq. 5 without restarts, arXiv:1608.03983
     """
 
     warmup: float = warmup_field()
     floor: float = field(
-        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor at the end of the run, a share of the base rate."}
+        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor on the base rate at the end of the run."}
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = count_warmup_steps(self.warmup, total_steps)
-        return Schedule(partial(cosine, length=total_steps - rise, floor=self.floor), rise, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
+        return Schedule(partial(cosine, length=total_steps - warmup_steps, floor=self.floor), warmup_steps, total_steps)

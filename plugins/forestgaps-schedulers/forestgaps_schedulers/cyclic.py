@@ -1,4 +1,4 @@
-"""Up and down, several times."""
+"""Triangular cycles between a minimum and the base rate."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from forestgaps_schedulers.schedule import Schedule, count_warmup_steps, warmup_
 Peaks = Literal["triangular", "triangular2", "exp_range"]
 
 
-def cyclic(step: int, *, length: int, cycles: int, rise: float, floor: float, peaks: Peaks, fade: float) -> float:
-    passed = step * cycles / length
-    cycle = int(passed)
-    within = passed - cycle
-    climb = within / rise if within <= rise else (1 - within) / (1 - rise)
-    height: float = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": fade ** (step / length)}[peaks]
-    return floor + (1 - floor) * climb * height
+def cyclic(step: int, *, length: int, cycles: int, rise: float, floor: float, peaks: Peaks, decay: float) -> float:
+    cycle, within = divmod(step * cycles / length, 1)
+    position = within / rise if within <= rise else (1 - within) / (1 - rise)
+    height: float = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": decay ** (step / length)}[peaks]
+    return floor + (1 - floor) * position * height
 
 
 @frozen(kw_only=True)
 class Cyclic:
-    """Equal triangles between `floor` and the base rate, which is the largest here; they fill the run exactly.
+    """Equal triangles between `floor` and the base rate, which is the maximum; the cycles fill the run exactly.
 
-    The peaks stay ("triangular"), lose half their height above the floor with each cycle ("triangular2"), or shrink at every
-    step by the same share, to `fade` at the end of the run ("exp_range").
+    The height of the peaks above the floor is constant ("triangular"), halves with each cycle ("triangular2"), or decays
+    exponentially to `decay` at the end of the run ("exp_range").
 
-    Formula: f(t) = floor + (1 - floor) climb height; in cycle c, climb goes from 0 to 1 in its first share `rise` and back to 0
-    in the rest; height is 1, 2^-c, or fade^(t / T) with t of the T steps after the warm-up completed.
+    Formula: f(t) = floor + (1 - floor) x height. In cycle c, x increases from 0 to 1 in the first fraction `rise` and then
+    decreases to 0. The height is 1, 2^-c, or decay^(t / T), where t of the T steps after the warm-up are completed.
 
     Source: Smith 2017, section 3, arXiv:1506.01186
     """
 
     warmup: float = warmup_field()
-    cycles: int = field(default=4, validator=and_(ge(1), le(10_000)), metadata={"help": "Triangles in the run, 1 to 10000."})
+    cycles: int = field(default=4, validator=and_(ge(1), le(10_000)), metadata={"help": "Number of cycles in the run, 1 to 10000."})
     rise: float = field(
-        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of each cycle spent going up, between 0 and 1."}
+        default=0.5,
+        validator=and_(gt(0), lt(1)),
+        metadata={"help": "Fraction of each cycle with increasing rate, 0 to 1."},
     )
     floor: float = field(
-        default=0.1, validator=and_(ge(0), lt(1)), metadata={"help": "Factor between the triangles, a share of the base rate."}
+        default=0.1, validator=and_(ge(0), lt(1)), metadata={"help": "Minimum of each cycle, as a factor on the base rate."}
     )
     peaks: Peaks = field(
         default="triangular",
-        metadata={"help": "How peaks change: they stay (triangular), halve (triangular2) or fade with every step (exp_range)."},
+        metadata={"help": "Height of the peaks: constant (triangular), halved (triangular2) or decaying (exp_range)."},
     )
-    fade: float = field(
+    decay: float = field(
         default=0.1,
         validator=and_(gt(0), le(1)),
-        metadata={"help": "Share of the height above the floor left at the end of the run, over 0 to 1; exp_range only."},
+        metadata={"help": "For exp_range: factor on the height of the peaks at the end of the run, above 0, at most 1."},
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = count_warmup_steps(self.warmup, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
         shape = partial(
             cyclic,
-            length=total_steps - rise,
+            length=total_steps - warmup_steps,
             cycles=self.cycles,
             rise=self.rise,
             floor=self.floor,
             peaks=self.peaks,
-            fade=self.fade,
+            decay=self.decay,
         )
-        return Schedule(shape, rise, total_steps)
+        return Schedule(shape, warmup_steps, total_steps)

@@ -1,4 +1,4 @@
-"""Down by the same share at every step."""
+"""Exponential decay."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def exponential(step: int, *, length: int, floor: float) -> float:
 
 @frozen(kw_only=True)
 class Exponential:
-    """The same share of the rate lost at every step, so that it ends at `floor` however long the run.
+    """Exponential decay to `floor` at the end of the run, for any length of the run.
 
-    Formula: f(t) = floor^(t / T), with t of the T steps after the warm-up completed; a decay of gamma = floor^(1/T) a step.
+    Formula: f(t) = floor^(t / T), where t of the T steps after the warm-up are completed; gamma = floor^(1/T) per step.
 
-    Source: the geometric decay of Ge et al. 2019, arXiv:1904.12838, in stairs of one step
+    Source: the geometric decay of Ge et al. 2019, arXiv:1904.12838, at every step
     """
 
     warmup: float = warmup_field()
     floor: float = field(
         default=0.01,
         validator=and_(gt(0), le(1)),
-        metadata={"help": "Factor at the end of the run, a share of the base rate, over 0."},
+        metadata={"help": "Factor on the base rate at the end of the run, above 0."},
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = count_warmup_steps(self.warmup, total_steps)
-        return Schedule(partial(exponential, length=total_steps - rise, floor=self.floor), rise, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
+        return Schedule(partial(exponential, length=total_steps - warmup_steps, floor=self.floor), warmup_steps, total_steps)

@@ -1,4 +1,4 @@
-"""Down with the square root of the time."""
+"""Decay with the inverse square root of the step."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def inverse_square_root(step: int, *, timescale: int) -> float:
 
 @frozen(kw_only=True)
 class InverseSquareRoot:
-    """The base rate over the square root of the time since the warm-up; where it is does not depend on when the run ends.
+    """Decay with the inverse square root of the step. The shape does not depend on the length of the run.
 
-    With a warm-up of w - 1 steps and a timescale of w it is the schedule of the Transformer, over its peak.
+    With a warm-up of w - 1 steps and a timescale of w steps, it is the schedule of the Transformer divided by its maximum.
 
-    Formula: f(t) = sqrt(k / (k + t)), with t steps completed since the warm-up and k the timescale.
+    Formula: f(t) = sqrt(k / (k + t)), with t completed steps since the warm-up and the timescale k.
 
     Source: Vaswani et al. 2017, eq. 3, arXiv:1706.03762
     """
@@ -33,12 +33,11 @@ class InverseSquareRoot:
         default=0.05,
         validator=and_(gt(0), validate_span),
         metadata={
-            "help": "After three times this the rate is at half: below 1 a share of all steps (at least one step), from 1 on a "
-            "number of steps."
+            "help": "A third of the steps to half the rate: a fraction of all steps if below 1, otherwise a number of steps."
         },
     )
 
     def build(self, total_steps: int) -> Scheduler:
         timescale = max(count_steps(self.timescale, total_steps), 1)
-        rise = count_warmup_steps(self.warmup, total_steps)
-        return Schedule(partial(inverse_square_root, timescale=timescale), rise, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
+        return Schedule(partial(inverse_square_root, timescale=timescale), warmup_steps, total_steps)

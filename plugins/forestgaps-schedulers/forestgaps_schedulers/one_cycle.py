@@ -1,4 +1,4 @@
-"""Once up and once down, with the momentum against it."""
+"""One cycle of the rate, with the momentum in the opposite direction."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ Curve = Literal["cosine", "linear"]
 
 
 def interpolate(step: int, *, joints: Sequence[int], values: Sequence[float], curve: Curve) -> float:
-    """The curve through `values` at `joints`, which do not fall and start at 0; after the last, its value."""
-    begins = bisect_right(joints, step) - 1
-    if begins == len(joints) - 1:
+    """Return the value at a step of the curve through `values` at the steps `joints`; constant after the last joint.
+
+    Args:
+        joints: Steps in ascending order, the first is 0. Two may be equal.
+    """
+    phase = bisect_right(joints, step) - 1
+    if phase == len(joints) - 1:
         return values[-1]
-    share = (step - joints[begins]) / (joints[begins + 1] - joints[begins])
+    fraction = (step - joints[phase]) / (joints[phase + 1] - joints[phase])
     if curve == "cosine":
-        share = (1 - math.cos(math.pi * share)) / 2
-    return values[begins] + (values[begins + 1] - values[begins]) * share
+        fraction = (1 - math.cos(math.pi * fraction)) / 2
+    return values[phase] + (values[phase + 1] - values[phase]) * fraction
 
 
 @frozen(kw_only=True)
 class OneCycle:
-    """Up from `start` to the base rate, which is the largest here, and down to `floor`.
+    """Increase from `start` to the base rate, which is the maximum, and decrease to `floor`.
 
-    With a `tail` the way down ends at `start`, and the tail continues from there to `floor` (three phases). The momentum (first
-    beta of Adam) runs the other way: from `momentum_high` down to `momentum_low` at the peak of the rate, and up again.
+    With a `tail` there are three phases: the decrease ends at `start`, and the tail continues to `floor`. The momentum (first
+    beta of Adam) changes in the opposite direction: from `momentum_high` to `momentum_low` at the peak of the rate, and back.
 
-    Formula: f goes through start at 0, 1 at `rise`, with a tail start at T - tail, and floor at T, the steps after the warm-up;
-    between them it has gone (1 - cos(pi u)) / 2, or u, of the way, with u the share of the phase completed.
+    Formula: f is start at step 0, 1 at `rise` and floor at T, the number of steps after the warm-up; with a tail, it is start at
+    T - tail. Between these points it is interpolated with (1 - cos(pi u)) / 2 or u, where u is the completed fraction of the phase.
 
     Source: Smith & Topin 2018, arXiv:1708.07120; the momentum from Smith 2018, section 4.3, arXiv:1803.09820
     """
@@ -47,21 +51,19 @@ class OneCycle:
     rise: float = field(
         default=0.3,
         validator=and_(ge(0), validate_span),
-        metadata={"help": "Way up to the peak: below 1 a share of all steps, from 1 on a number of steps."},
+        metadata={"help": "Length of the increase: a fraction of all steps if below 1, otherwise a number of steps."},
     )
     tail: float = field(
         default=0.0,
         validator=and_(ge(0), validate_span),
-        metadata={"help": "Last phase, from `start` to `floor`, 0 for none: below 1 a share of all steps, from 1 on a number."},
+        metadata={"help": "Length of the phase from `start` to `floor`: a fraction of all steps if below 1, otherwise steps."},
     )
-    start: float = field(
-        default=0.04, validator=and_(ge(0), le(1)), metadata={"help": "Factor at the start, a share of the base rate."}
-    )
+    start: float = field(default=0.04, validator=and_(ge(0), le(1)), metadata={"help": "Factor on the base rate at the start."})
     floor: float = field(
-        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor at the end of the run, a share of the base rate."}
+        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor on the base rate at the end of the run."}
     )
-    curve: Curve = field(default="cosine", metadata={"help": "Way between the turning points: half a cosine, or a straight line."})
-    cycle_momentum: bool = field(default=True, metadata={"help": "Whether the momentum, or first beta, runs against the rate."})
+    curve: Curve = field(default="cosine", metadata={"help": "Interpolation of each phase: half a cosine or linear."})
+    cycle_momentum: bool = field(default=True, metadata={"help": "Whether to change the momentum, or first beta, as well."})
     momentum_low: float = field(
         default=0.85, validator=and_(ge(0), lt(1)), metadata={"help": "Momentum at the peak of the rate, 0 to below 1."}
     )
@@ -74,21 +76,22 @@ class OneCycle:
             raise ValueError(f"momentum_low {self.momentum_low} is above momentum_high {self.momentum_high}")
 
     def build(self, total_steps: int) -> Scheduler:
-        asked = sum(span if span >= 1 else span * total_steps for span in (self.warmup, self.rise, self.tail))
-        if asked >= total_steps:
+        used = sum(span if span >= 1 else span * total_steps for span in (self.warmup, self.rise, self.tail))
+        if used >= total_steps:
             raise ConfigError(
-                f"scheduler: warmup, rise and tail take {asked:g} of the run's {total_steps} steps and leave none for the way down"
+                f"scheduler: warmup, rise and tail take {used:g} of the run's {total_steps} steps, so no step remains for the "
+                "decrease. Reduce one of them"
             )
         warmup = count_warmup_steps(self.warmup, total_steps)
         length = total_steps - warmup
-        peak = min(count_steps(self.rise, total_steps), length - 1)  # rounding must not take the last step of the way down
+        peak = min(count_steps(self.rise, total_steps), length - 1)  # rounding must leave one step for the decrease
         tail = min(count_steps(self.tail, total_steps), length - 1 - peak)
         last = [length - tail, length] if tail else [length]
         joints = [0, peak, *last]
         values = [self.start, 1.0, self.start, self.floor] if tail else [self.start, 1.0, self.floor]
-        against = [self.momentum_high, self.momentum_low, *[self.momentum_high for _ in last]]
+        momenta = [self.momentum_high, self.momentum_low, *[self.momentum_high for _ in last]]
         rate = partial(interpolate, joints=joints, values=values, curve=self.curve)
         if not self.cycle_momentum:
             return Schedule(rate, warmup, total_steps)
-        momentum = partial(interpolate, joints=joints, values=against, curve=self.curve)
+        momentum = partial(interpolate, joints=joints, values=momenta, curve=self.curve)
         return ScheduleWithMomentum(rate, warmup, total_steps, momentum)

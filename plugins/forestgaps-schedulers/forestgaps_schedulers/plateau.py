@@ -1,4 +1,4 @@
-"""Down when a score no longer improves: the one schedule that follows the scores and so has a state."""
+"""Reduce the rate when a score no longer improves. This schedule depends on the scores, so it has a state."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from attrs.validators import and_, ge, gt, le, lt, min_len
 
 from forestgaps_core.components import Scheduler
 from forestgaps_core.errors import ConfigError, nearest
-from forestgaps_schedulers.schedule import count_warmup_steps, ramp, warmup_field
+from forestgaps_schedulers.schedule import compute_warmup, count_warmup_steps, warmup_field
 
 
 @define(eq=False)
 class ScoreFollower:
-    """The factor after the scores seen so far, times the warm-up.
+    """The factor that results from the scores so far, times the warm-up.
 
     Attributes:
         plan: The settings.
-        rise: Steps of the warm-up.
+        warmup_steps: Number of steps of the warm-up.
         level: The factor, without the warm-up.
-        best: Best score so far; -inf before the first, and with its sign turned where less is better.
-        stale: Validations since the best, or since the level last changed.
-        resting: Validations left that are not held against the score.
+        best: Best score so far, negated if less is better; -inf before the first.
+        stale: Number of validations since the best score or the last reduction.
+        resting: Number of validations that remain in the cooldown.
     """
 
     plan: Plateau
-    rise: int
+    warmup_steps: int
     level: float = 1.0
     best: float = -math.inf
     stale: int = 0
     resting: int = 0
 
     def __call__(self, step: int) -> float:
-        return self.level * ramp(step, self.rise)
+        return self.level * compute_warmup(step, self.warmup_steps)
 
     def observe(self, scores: Mapping[str, float]) -> None:
-        """One validation. A score that is NaN is no improvement.
+        """Update the factor after a validation. NaN is not an improvement.
 
         Raises:
-            ConfigError: The validation has no such score.
+            ConfigError: The validation does not compute the score.
         """
         plan = self.plan
         if plan.score not in scores:
@@ -67,32 +67,32 @@ class ScoreFollower:
 
 @frozen(kw_only=True)
 class Plateau:
-    """The base rate, multiplied by `factor` whenever a score of the validation has not improved for too long.
+    """The base rate, multiplied by `factor` each time a validation score stops improving.
 
-    A score improves when it beats the best by more than `min_change`. After more than `patience` validations without, the rate
-    falls, `cooldown` validations are let pass, and counting starts anew.
+    A score improves if it exceeds the best by more than `min_change`. After more than `patience` validations without improvement,
+    the rate is reduced. The next `cooldown` validations are not counted, then the count restarts at 0.
 
-    Formula: f = max(floor, factor^n) with n falls so far; a function of the scores seen, so it is saved in checkpoints.
+    Formula: f = max(floor, factor^n) after n reductions. It depends on the scores, so its state is saved in checkpoints.
 
-    Source: no paper; the rule is that of torch.optim.lr_scheduler.ReduceLROnPlateau with an absolute threshold
+    Source: torch.optim.lr_scheduler.ReduceLROnPlateau with an absolute threshold; there is no paper
     """
 
     warmup: float = warmup_field()
     score: str = field(
-        validator=min_len(1), metadata={"help": "Full name of the score to follow, such as validation/gaps/gap_iou."}
+        validator=min_len(1), metadata={"help": "Full name of the score to monitor, such as validation/gaps/gap_iou."}
     )
-    mode: Literal["max", "min"] = field(default="max", metadata={"help": "Whether more (max) or less (min) is better."})
+    mode: Literal["max", "min"] = field(default="max", metadata={"help": "Whether higher (max) or lower (min) scores are better."})
     factor: float = field(
-        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "What a fall multiplies the rate by, between 0 and 1."}
+        default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Factor of each reduction of the rate, between 0 and 1."}
     )
-    patience: int = field(default=5, validator=ge(0), metadata={"help": "Validations to wait before the rate is reduced."})
+    patience: int = field(default=5, validator=ge(0), metadata={"help": "Validations without improvement before a reduction."})
     min_change: float = field(
         default=0.0,
         validator=and_(ge(0.0), lt(math.inf)),
-        metadata={"help": "A smaller change is no improvement, in the unit of the score."},
+        metadata={"help": "Smallest improvement that counts, in the unit of the score."},
     )
-    cooldown: int = field(default=0, validator=ge(0), metadata={"help": "Validations after a fall that are not counted."})
-    floor: float = field(default=0.0, validator=and_(ge(0), le(1)), metadata={"help": "Smallest factor, a share of the base rate."})
+    cooldown: int = field(default=0, validator=ge(0), metadata={"help": "Number of validations not counted after a reduction."})
+    floor: float = field(default=0.0, validator=and_(ge(0), le(1)), metadata={"help": "Minimum factor on the base rate."})
 
     def build(self, total_steps: int) -> Scheduler:
         return ScoreFollower(self, count_warmup_steps(self.warmup, total_steps))

@@ -1,4 +1,4 @@
-"""Down along a power of what is left of the run."""
+"""Polynomial decay."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def polynomial(step: int, *, length: int, power: float, floor: float) -> float:
 
 @frozen(kw_only=True)
 class Polynomial:
-    """A power of the part of the run that is left, down to `floor`; a straight line with `power = 1`.
+    """A power of the remaining fraction of the run, down to `floor`; linear with `power = 1`.
 
-    Formula: f(t) = floor + (1 - floor) (1 - t / T)^power, with t of the T steps after the warm-up completed.
+    Formula: f(t) = floor + (1 - floor) (1 - t / T)^power, where t of the T steps after the warm-up are completed.
 
     Source: Chen et al. 2018, section 4.1.2 ("poly", power 0.9), arXiv:1606.00915
     """
@@ -28,13 +28,13 @@ class Polynomial:
     power: float = field(
         default=0.9,
         validator=and_(gt(0), le(100)),
-        metadata={"help": "Exponent, over 0 to 100: 1 a straight line, above it fast at first, below it fast at last."},
+        metadata={"help": "Exponent, above 0, at most 100: 1 is linear; a larger exponent decreases the rate earlier."},
     )
     floor: float = field(
-        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor at the end of the run, a share of the base rate."}
+        default=0.0, validator=and_(ge(0), lt(1)), metadata={"help": "Factor on the base rate at the end of the run."}
     )
 
     def build(self, total_steps: int) -> Scheduler:
-        rise = count_warmup_steps(self.warmup, total_steps)
-        shape = partial(polynomial, length=total_steps - rise, power=self.power, floor=self.floor)
-        return Schedule(shape, rise, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
+        shape = partial(polynomial, length=total_steps - warmup_steps, power=self.power, floor=self.floor)
+        return Schedule(shape, warmup_steps, total_steps)

@@ -1,8 +1,7 @@
-"""What all schedules share: a warm-up in front, a shape after it, and a stop at the end of the run.
+"""The common parts of all schedules: a warm-up, then a shape until the end of the run.
 
-A shape is a pure function of the steps completed since the warm-up, from 0 to `length`, the steps that are left for it.
-So a schedule is two segments, and neither has to know of the other. At `length` a shape is at its end, and there it stays:
-the run's last step, number total - 1, is taken just before.
+A shape is a pure function of the number of steps since the warm-up, from 0 to `length`. It does not depend on the warm-up.
+From `length` on, it is constant. The last step of the run, number total - 1, is the step before `length`.
 """
 
 from __future__ import annotations
@@ -20,67 +19,69 @@ Shape = Callable[[int], float]
 
 
 def warmup_field(default: float = 0.0) -> Any:
-    """The field `warmup` of every schedule."""
+    """Return the field `warmup` of a schedule."""
     return field(
         default=default,
         validator=and_(ge(0), validate_span),
         metadata={
-            "help": "Rise from near 0 to the schedule's first factor over so much of the run: below 1 a share of all steps, "
-            "from 1 on a number of steps."
+            "help": "Length of the linear warm-up from near 0 to the first factor of the schedule: a fraction of all steps if "
+            "below 1, otherwise a number of steps."
         },
     )
 
 
 def count_warmup_steps(warmup: float, total: int) -> int:
-    """The steps of a warm-up in a run of `total`; at least one step is left after it.
+    """Return the number of warm-up steps in a run of `total` steps; at least one step remains after the warm-up.
 
     Raises:
-        ConfigError: A number of steps that fills the run.
+        ConfigError: The number of steps is not smaller than `total`.
     """
-    rise = count_steps(warmup, total)
-    if warmup >= 1 and rise >= total:
-        raise ConfigError(f"scheduler.warmup: found {rise} steps, expected fewer than the run's {total}, or a share below 1")
-    return min(rise, total - 1)
+    warmup_steps = count_steps(warmup, total)
+    if warmup >= 1 and warmup_steps >= total:
+        raise ConfigError(
+            f"scheduler.warmup: found {warmup_steps} steps, expected fewer than the run's {total}, or a fraction below 1"
+        )
+    return min(warmup_steps, total - 1)
 
 
-def ramp(step: int, rise: int) -> float:
-    """The warm-up: from 1 / (rise + 1) at step 0, in equal parts, to 1 at step `rise` and after.
+def compute_warmup(step: int, warmup_steps: int) -> float:
+    """Return the factor of the linear warm-up: 1 / (warmup_steps + 1) at step 0, and 1 from step `warmup_steps` on.
 
-    It starts above 0 because a step at rate 0 moves nothing, and yet feeds the optimizer's running means.
+    It starts above 0, because a step at rate 0 changes no weight but updates the running means of the optimizer.
 
     Source: "gradual warmup" of Goyal et al. 2017, section 2.2, arXiv:1706.02677
     """
-    return min((step + 1) / (rise + 1), 1.0)
+    return min((step + 1) / (warmup_steps + 1), 1.0)
 
 
 @frozen
 class Schedule:
-    """A factor that rises for `rise` steps to where `shape` begins, follows it, and stays at its end.
+    """A factor on the learning rate: a linear warm-up, then `shape`, constant after the end of the run.
 
     Attributes:
-        shape: The factor after so many steps since the warm-up.
-        rise: Steps of the warm-up.
-        total: Steps of the run.
+        shape: The factor as a function of the number of steps since the warm-up.
+        warmup_steps: Number of steps of the warm-up.
+        total: Number of steps of the run.
     """
 
     shape: Shape
-    rise: int
+    warmup_steps: int
     total: int
 
-    def place(self, step: int) -> int:
-        """Steps completed since the warm-up, within the run."""
-        return max(min(step, self.total) - self.rise, 0)
+    def count_steps_since_warmup(self, step: int) -> int:
+        """Return the number of steps completed since the warm-up, limited to the run."""
+        return max(min(step, self.total) - self.warmup_steps, 0)
 
     def __call__(self, step: int) -> float:
-        return ramp(step, self.rise) * self.shape(self.place(step))
+        return compute_warmup(step, self.warmup_steps) * self.shape(self.count_steps_since_warmup(step))
 
 
 @frozen
 class ScheduleWithMomentum(Schedule):
-    """A schedule that sets the optimizer's momentum, or first beta, as well."""
+    """A schedule that also sets the momentum, or first beta, of the optimizer."""
 
     momentum_shape: Shape
 
     def momentum(self, step: int) -> float:
-        """Not a factor but the momentum itself; while the rate warms up it waits at its first value."""
-        return self.momentum_shape(self.place(step))
+        """Return the momentum itself, not a factor; during the warm-up it has its first value."""
+        return self.momentum_shape(self.count_steps_since_warmup(step))

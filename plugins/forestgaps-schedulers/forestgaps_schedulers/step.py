@@ -1,4 +1,4 @@
-"""Down by one factor at equal distances."""
+"""Reduce the rate by a factor at equal intervals."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def staircase(step: int, *, every: int, factor: float) -> float:
 
 @frozen(kw_only=True)
 class Step:
-    """The base rate, multiplied by `factor` after every `every` steps.
+    """The base rate, multiplied by `factor` after each interval of `every` steps.
 
-    Formula: f(t) = factor^floor(t / every), with t steps since the warm-up completed.
+    Formula: f(t) = factor^floor(t / every), with t completed steps since the warm-up.
 
-    Source: Ge et al. 2019 (the rule and why it is near the best), arXiv:1904.12838
+    Source: Ge et al. 2019 (step decay is nearly optimal), arXiv:1904.12838
     """
 
     warmup: float = warmup_field()
     every: float = field(
         default=0.3,
         validator=and_(gt(0), validate_span),
-        metadata={"help": "Length of a stair: below 1 a share of all steps (at least one step), from 1 on a number of steps."},
+        metadata={"help": "Interval between reductions: a fraction of all steps if below 1, otherwise a number of steps."},
     )
     factor: float = field(
-        default=0.1, validator=and_(gt(0), le(1)), metadata={"help": "What each stair multiplies the rate by, over 0 to 1."}
+        default=0.1, validator=and_(gt(0), le(1)), metadata={"help": "Factor on the rate after each interval, above 0, at most 1."}
     )
 
     def build(self, total_steps: int) -> Scheduler:
         every = max(count_steps(self.every, total_steps), 1)
-        rise = count_warmup_steps(self.warmup, total_steps)
-        return Schedule(partial(staircase, every=every, factor=self.factor), rise, total_steps)
+        warmup_steps = count_warmup_steps(self.warmup, total_steps)
+        return Schedule(partial(staircase, every=every, factor=self.factor), warmup_steps, total_steps)

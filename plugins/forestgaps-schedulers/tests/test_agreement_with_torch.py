@@ -57,7 +57,7 @@ PAIRS: list[tuple[object, Make]] = [
         lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0, step_size_up=70, mode="triangular2", cycle_momentum=False),
     ),
     (
-        Cyclic(cycles=5, floor=0.1, peaks="exp_range", fade=0.3),
+        Cyclic(cycles=5, floor=0.1, peaks="exp_range", decay=0.3),
         lambda o: lr_scheduler.CyclicLR(
             o, 0.1, 1.0, step_size_up=70, mode="exp_range", gamma=0.3 ** (1 / TOTAL), cycle_momentum=False
         ),

@@ -7,8 +7,8 @@ from forestgaps_schedulers.cyclic import Cyclic
 SMITH = {"cycles": 2, "floor": 0.001 / 0.006}
 
 
-def rates(peaks: str, *iterations: int, fade: float = 1.0) -> list[float]:
-    schedule = Cyclic(peaks=peaks, fade=fade, **SMITH).build(8000)
+def rates(peaks: str, *iterations: int, decay: float = 1.0) -> list[float]:
+    schedule = Cyclic(peaks=peaks, decay=decay, **SMITH).build(8000)
     return [0.006 * schedule(iteration) for iteration in iterations]
 
 
@@ -24,7 +24,7 @@ def test_triangular2_halves_the_height_with_each_cycle() -> None:
 
 
 def test_exp_range_fades_with_every_step() -> None:
-    assert rates("exp_range", 2000, 6000, fade=0.0625) == pytest.approx([0.001 + 0.005 / 2, 0.001 + 0.005 / 8])
+    assert rates("exp_range", 2000, 6000, decay=0.0625) == pytest.approx([0.001 + 0.005 / 2, 0.001 + 0.005 / 8])
 
 
 def test_the_run_ends_at_the_foot_of_the_last_triangle() -> None:

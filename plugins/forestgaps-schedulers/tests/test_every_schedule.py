@@ -50,7 +50,7 @@ waving: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "rise": some,
         "floor": some,
         "peaks": st.sampled_from(["triangular", "triangular2", "exp_range"]),
-        "fade": some,
+        "decay": some,
     },
     OneCycle: {
         "rise": st.floats(0, 0.3),
@@ -105,7 +105,7 @@ def test_after_the_run_it_stays_where_the_run_ended(config: Any, total: int, bey
 @given(config=configs(falling), total=runs)
 def test_after_the_warm_up_it_never_rises_again(config: Any, total: int) -> None:
     schedule = build_component("scheduler", config, total_steps=total)
-    rise = schedule.rise
+    rise = schedule.warmup_steps
     factors = [schedule(step) for step in range(rise, total + 1)]
     assert factors == sorted(factors, reverse=True)
 
@@ -113,7 +113,7 @@ def test_after_the_warm_up_it_never_rises_again(config: Any, total: int) -> None
 @given(config=every, total=runs)
 def test_a_warm_up_rises_in_equal_parts_to_where_the_schedule_begins(config: Any, total: int) -> None:
     schedule = build_component("scheduler", config, total_steps=total)
-    rise = schedule.rise
+    rise = schedule.warmup_steps
     assert rise == (int(config.warmup) if config.warmup >= 1 else round(config.warmup * total))
     joint = schedule(rise)
     for step in range(rise + 1):

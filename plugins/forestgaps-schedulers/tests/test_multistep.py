@@ -20,12 +20,13 @@ def test_resnet_in_an_hour() -> None:
 
 
 def test_a_milestone_within_the_warm_up_is_refused() -> None:
-    with pytest.raises(ConfigError, match="step 10, lies in the warm-up of 20"):
+    with pytest.raises(ConfigError, match="step 10, is in the warm-up of 20"):
         MultiStep(warmup=0.2, milestones=(0.1, 0.5)).build(100)
 
 
 @pytest.mark.parametrize(
-    ("milestones", "reason"), [((0.5, 0.5), "rise"), ((0.5, 30), "all shares"), ((), "len"), ((0.0,), "> 0"), ((2.5,), "whole")]
+    ("milestones", "reason"),
+    [((0.5, 0.5), "ascending"), ((0.5, 30), "all fractions"), ((), "len"), ((0.0,), "> 0"), ((2.5,), "whole")],
 )
 def test_milestones_that_make_no_sense_are_refused(milestones: tuple[float, ...], reason: str) -> None:
     config, problems = structure_config({"milestones": list(milestones)}, MultiStep, ("scheduler",))

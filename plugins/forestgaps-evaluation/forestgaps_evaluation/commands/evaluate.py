@@ -17,50 +17,51 @@ NAME = "evaluation"
 def evaluate(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders, checkpoints or networks; several: seeds of one run file."),
+        typer.Argument(metavar="[RUN]...", help="Run folders, checkpoints or models. Give several to average over seeds."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to evaluate: train, validation or test.")] = "test",
     threshold: Annotated[
         list[float] | None,
-        thresholds_option("By default 2, 3, 5, 10, 15, 20, 25 and 30 m; for others: -t 2,5,10."),
+        thresholds_option("Such as -t 2,5,10; by default 2, 3, 5, 10, 15, 20, 25 and 30 m."),
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(metavar="RUN.toml", help="Train this run file first, once for each of --seeds, into --out.")
+        Path | None,
+        typer.Option(metavar="RUN.toml", help="Run file to train first, once for each of --seeds, in --out."),
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="Seeds for --train.")] = "1,2,3",
     leakage: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Train the first run once more, here, with half of its test tiles among the training tiles, to measure what a "
-            "random split would add.",
+            help="New folder to train the first run again with half of its test tiles, which measures the bias of a random split.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write evaluation.json, .csv and .md here.")
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for evaluation.json, .csv and .md.")
     ] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="best, last, ...; by default best, if there is one.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of a run: best, last, ...; by default best.")] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER|RUN.toml",
-            help="Evaluate on these data instead of the run's own: a prepared folder, a run folder or a run file.",
+            help="Data to evaluate on instead of the run's own: a prepared folder, a run folder or a run file.",
         ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Evaluate on other data, such as data.folder=elsewhere."),
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Change of a data setting, such as data.folder=elsewhere."),
     ] = None,
     resamples: Annotated[
-        int, typer.Option(metavar="N", min=100, max=100_000, help="Of the spatial blocks, for the intervals.")
+        int, typer.Option(metavar="N", min=100, max=100_000, help="Number of resamples of the spatial blocks for the intervals.")
     ] = 2000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Evaluate trained networks with confidence intervals and baselines.
 
-    Prints scores at each threshold with the gap fraction and baselines, and 95 % intervals from a bootstrap over spatial blocks.
-    With several runs, adds the standard deviation over seeds. Repeats the scores by slope of the ground and by canopy cover.
+    Prints the scores, the gap fraction, the baselines and 95 % intervals at each threshold. Intervals are computed by a bootstrap
+    over spatial blocks. Several runs add the standard deviation over seeds. Further tables group the scores by ground slope and
+    by canopy cover.
     """
     import sys
     from contextlib import ExitStack, redirect_stdout
@@ -75,15 +76,15 @@ def evaluate(
     from forestgaps_evaluation.commands.progress import show_batch_progress
     from forestgaps_evaluation.counting.network import note_pixel_sizes, open_network
     from forestgaps_evaluation.counting.tile_counts import PROTOCOL_THRESHOLDS_M, count_split
-    from forestgaps_evaluation.protocol import leakage as leaking
+    from forestgaps_evaluation.protocol import leakage as leakage_protocol
     from forestgaps_evaluation.protocol import tables
     from forestgaps_evaluation.protocol.evaluation import evaluate_counts
     from forestgaps_evaluation.protocol.seeds import note_seeds, parse_seeds, train_seeds
 
     if bool(runs) == (train is not None):
-        raise ConfigError("give run folders, or --train RUN.toml", "evaluate")
+        raise ConfigError("needs either run folders or --train. Give one of the two", "evaluate")
     if train is not None and out is None:
-        raise ConfigError("--train requires --out FOLDER for the runs", "evaluate")
+        raise ConfigError("--train needs a folder for the runs. Add --out FOLDER", "evaluate")
     if leakage is not None and split != "test":
         raise ConfigError("--leakage divides the test split. Use it with --split test", "evaluate")
     files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
@@ -92,27 +93,27 @@ def evaluate(
         if out is not None:
             if train is not None:
                 with disk_errors(out):
-                    out.mkdir(parents=True, exist_ok=True)  # the runs are made in it, and stay where something fails
+                    out.mkdir(parents=True, exist_ok=True)  # the runs are written here and kept if a later step fails
             draft = stack.enter_context(new_files(out, [path.name for path in files.values()], purpose="evaluate"))
         names = list(runs or [])
         if train is not None and out is not None:
-            with redirect_stdout(sys.stderr):  # the bars of callbacks; results alone go to the standard output
+            with redirect_stdout(sys.stderr):  # progress bars of callbacks; the standard output is for results only
                 names = [str(run) for run in train_seeds(train, parse_seeds(seeds), out, plugins())]
         networks = [
             open_network(name, device=device, checkpoint=checkpoint, data=data, changes=changes or [], plugins=plugins())
             for name in names
         ]
         if leakage is not None:
-            leaking.check_folder(networks[0], leakage)
-        found = []
+            leakage_protocol.check_folder(networks[0], leakage)
+        counted = []
         for network in networks:
             with show_batch_progress(network.run, shown=not as_json) as progress:
-                found.append(count_split(network, split, threshold or PROTOCOL_THRESHOLDS_M, progress=progress))
-        result = evaluate_counts(found, resamples=resamples, notes=[*note_pixel_sizes(networks), *note_seeds(networks)])
+                counted.append(count_split(network, split, threshold or PROTOCOL_THRESHOLDS_M, progress=progress))
+        result = evaluate_counts(counted, resamples=resamples, notes=[*note_pixel_sizes(networks), *note_seeds(networks)])
         if leakage is not None:
             with redirect_stdout(sys.stderr):
-                leaked = leaking.measure_leakage(networks[0], found[0], leakage, plugins(), resamples=resamples)
-            result = evolve(result, leakage=leaked)
+                leakage_scores = leakage_protocol.measure_leakage(networks[0], counted[0], leakage, plugins(), resamples=resamples)
+            result = evolve(result, leakage=leakage_scores)
         for kind, path in files.items():
             (draft / path.name).write_text(writers[kind](result), encoding="utf-8")
     if as_json:

@@ -1,4 +1,4 @@
-"""Progress while a network goes through its tiles."""
+"""A progress bar for the batches of a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PassBatches = Callable[[Iterable[Tiles]], Iterable[Tiles]]
 
 @contextmanager
 def show_batch_progress(name: str, *, shown: bool) -> Iterator[PassBatches]:
-    """What passes batches on and counts them."""
+    """Show a progress bar; yield a function that counts the batches of an iterable while they are used."""
     with show_progress("batches", shown=shown) as report:
 
         def count(batches: Iterable[Tiles]) -> Iterator[Tiles]:

@@ -20,17 +20,17 @@ def report(
         str,
         typer.Argument(
             metavar="RUN|MAPS",
-            help="Run folder, checkpoint, model folder or installed network; or a folder made by `forestgaps predict`.",
+            help="Run folder, checkpoint, model folder or installed model; or a folder that `forestgaps predict` wrote.",
         ),
     ],
-    split: Annotated[str, typer.Option(help="Split to evaluate a run on: train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="For a run: split to evaluate (train, validation or test).")] = "test",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="PAGE.html", help="Page to write; by default report.html in the folder it is about."),
+        typer.Option("--out", "-o", metavar="PAGE.html", help="Page to write; by default report.html in the run or maps."),
     ] = None,
     dsm: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DSM.tif", help="For maps: the surface model that was mapped; repeat for several files."),
+        typer.Option(metavar="DSM.tif", help="For maps: the surface model that was mapped. Repeat for several files."),
     ] = None,
     band: BandNumber = None,
     nodata: Nodata = None,
@@ -38,53 +38,52 @@ def report(
     scale: Scale = None,
     skip_checks: SkipChecks = False,
     notes: Annotated[
-        str, typer.Option(metavar="TEXT|FILE", help="License and credit of the data, or a text file that holds them.")
+        str, typer.Option(metavar="TEXT|FILE", help="License and credit of the data, or a text file that contains them.")
     ] = "",
     threshold: Annotated[
         list[float] | None,
-        thresholds_option("For a run: by default 2, 3, 5, 10 ... m, up to the highest of its training; for others: -t 2,5,10."),
+        thresholds_option("For a run, such as -t 2,5,10. By default those of 2, 3, 5, 10, ... 30 m within the range of training."),
     ] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="For a run: best, last, ...; by default best, if there is one.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="For a run: checkpoint (best, last, ...); by default best.")] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER|RUN.toml",
-            help="For a run: evaluate on these data instead of its own: a prepared folder, a run folder or a run file.",
+            help="For a run: data to evaluate on instead of its own (a prepared folder, a run folder or a run file).",
         ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: evaluate on other data, such as data.folder=elsewhere."),
+        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: change of a data setting, such as data.folder=elsewhere."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     shown_as: Annotated[
         Path | None,
-        typer.Option(hidden=True, help="For maps: path of their folder on the page, before it has its name."),
+        typer.Option(hidden=True, help="For maps: path of the folder to print on the page, while the folder is a draft."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Write a page about a trained network, or about a gap map.
+    """Write a report on a trained network or on a gap map.
 
-    One file of HTML that opens anywhere, without a network, and prints well. About a run it shows maps, scores with intervals,
-    curves, gap sizes and examples, and a STAC item of the network is written beside it. About a folder of maps it shows them.
+    The report is a single file of HTML that opens offline and can be printed. For a run, it contains example maps, scores with
+    intervals, curves and gap sizes; a STAC item of the network is written next to it. For maps, it contains the maps, gap
+    fractions and gap sizes.
     """
     from forestgaps_evaluation.map_report.page import write_map_report
     from forestgaps_evaluation.map_report.rasters import check_surfaces, is_map_folder
 
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
     given = list_given_options(reading, skip_checks=skip_checks)
-    words, place = read_notes(notes), Path(what)
-    if place.is_file() and place.suffix.lower() in RASTER_SUFFIXES:
+    text, path = read_notes(notes), Path(what)
+    if path.is_file() and path.suffix.lower() in RASTER_SUFFIXES:
         from forestgaps_core.errors import DataError
 
-        raise DataError(
-            f"{place} is a raster; a report is about a run, a network or a folder of maps. Map it first: forestgaps predict"
-        )
-    if is_map_folder(place):
+        raise DataError(f"{path}: is a raster, not a run, a model or a folder of maps. Map it first with `forestgaps predict`")
+    if is_map_folder(path):
         # `predict` has checked the surface before it calls this
-        found = check_surfaces(dsm or [], reading, skip_checks=skip_checks) if shown_as is None else ()
-        page = write_map_report(place, dsm or [], out or place / PAGE_NAME, notes=words, reading=reading, shown_as=shown_as)
-        print_files([page], as_json, found)
+        warnings = check_surfaces(dsm or [], reading, skip_checks=skip_checks) if shown_as is None else ()
+        page = write_map_report(path, dsm or [], out or path / PAGE_NAME, notes=text, reading=reading, shown_as=shown_as)
+        print_files([page], as_json, warnings)
         return
     from forestgaps_core.cli.app import plugins
     from forestgaps_core.errors import ConfigError
@@ -93,39 +92,44 @@ def report(
 
     if dsm:
         raise ConfigError(
-            f"--dsm goes with a folder of maps, and {what} is none: it lacks gaps.tif and probabilities.tif", "report"
+            f"--dsm is only for a folder of maps, and {what} does not contain gaps.tif and probabilities.tif. Remove --dsm",
+            "report",
         )
     if given:
-        raise ConfigError(f"{given[0]} tells how to read the --dsm of a folder of maps, and {what} is none", "report")
+        raise ConfigError(
+            f"{given[0]} is only for the --dsm of a folder of maps, and {what} does not contain gaps.tif and probabilities.tif. "
+            f"Remove {given[0]}",
+            "report",
+        )
     with show_batch_progress(what, shown=not as_json) as progress:
-        done = write_run_report(
+        written = write_run_report(
             what,
-            out or choose_folder(place) / PAGE_NAME,
+            out or choose_folder(path) / PAGE_NAME,
             split=split,
             thresholds=threshold or (),
             checkpoint=checkpoint,
             data=data,
             changes=changes or (),
             device=device,
-            notes=words,
+            notes=text,
             plugins=plugins(),
             progress=progress,
         )
-    print_files([done.page, done.card], as_json)
+    print_files([written.page, written.card], as_json)
 
 
-def choose_folder(place: Path) -> Path:
-    """Where a page goes: into a run folder; beside a network it would become part of the published folder."""
+def choose_folder(path: Path) -> Path:
+    """Return the folder of the page: the run folder, otherwise the current folder, so that no model folder is changed."""
     from forestgaps_core.inference.model_folder import is_model_folder
 
-    return place if place.is_dir() and not is_model_folder(place) else Path.cwd()
+    return path if path.is_dir() and not is_model_folder(path) else Path.cwd()
 
 
 def read_notes(notes: str) -> str:
-    """The text itself, or what the file of that name holds.
+    """Return the text, or the content of the file of that name.
 
     Raises:
-        ConfigError: The file is no text.
+        ConfigError: The file cannot be read as text.
     """
     from forestgaps_core.errors import ConfigError
     from forestgaps_core.files.safe_opening import read_text
@@ -136,13 +140,13 @@ def read_notes(notes: str) -> str:
     try:
         return read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--notes {path}: cannot be read as text ({error})", "report") from error
+        raise ConfigError(f"--notes {path}: cannot be read as UTF-8 text ({error})", "report") from error
 
 
 def print_files(files: list[Path], as_json: bool, notes: tuple[str, ...] | None = None) -> None:
     if as_json:
-        of_checks = {} if notes is None else {"notes": list(notes)}
-        typer.echo(json.dumps({"files": [str(path) for path in files], **of_checks}, indent=1))
+        check_notes = {} if notes is None else {"notes": list(notes)}
+        typer.echo(json.dumps({"files": [str(path) for path in files], **check_notes}, indent=1))
         return
     for note in notes or ():
         typer.echo(f"note: {note}", err=True)

@@ -24,7 +24,7 @@ from forestgaps_evaluation.counting.network import TrainedNetwork, open_network
 from forestgaps_evaluation.counting.terrain import slope_deg
 
 PROTOCOL_THRESHOLDS_M = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # meters
-CUT_COUNT = counting.PROBABILITY_CLASSES + 1
+DECISION_THRESHOLD_COUNT = counting.PROBABILITY_CLASSES + 1
 RELIABILITY_BINS = 20  # of the reliability diagram
 CELL_M = 100.0
 
@@ -265,7 +265,7 @@ def compute_reliability(histogram: Counts) -> Reals:
 
 def compute_curve(histogram: Counts) -> Counts:
     """`TileCounts.curve` from `counting.histogram`."""
-    above = np.zeros((len(histogram), CUT_COUNT, 2), np.int64)
+    above = np.zeros((len(histogram), DECISION_THRESHOLD_COUNT, 2), np.int64)
     above[:, :-1] = histogram[:, ::-1, :2].cumsum(1)[:, ::-1]
     return above[..., ::-1].copy()
 

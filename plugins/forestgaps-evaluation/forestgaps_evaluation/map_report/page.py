@@ -1,4 +1,4 @@
-"""A page about a gap map that `forestgaps predict` wrote. There is no reference, so it contains no accuracy."""
+"""The report on a gap map that `forestgaps predict` wrote. Without a reference, it contains no accuracy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from forestgaps_evaluation.map_report.pictures import (
 )
 from forestgaps_evaluation.map_report.rasters import (
     FILES,
-    UNSURE_RANGE,
+    UNCERTAIN_RANGE,
     MapCounts,
     choose_main_threshold,
     count_map,
@@ -63,20 +63,20 @@ def write_map_report(
     """Write the page of a folder made by `forestgaps predict`.
 
     Args:
-        dsm: The surface model that was mapped, or the files it consists of.
+        dsm: The surface model that was mapped; one file or several.
         out: The page, a new file.
-        notes: License, credit, whatever a reader should know of the data.
-        reading: How the surface model is read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
-        shown_as: Path of the folder on the page, where it is still to get its name.
+        notes: License and credit of the data.
+        reading: Options for reading the surface model (band, nodata, feet, scale), as in `forestgaps_geo.bands.band.open_band`.
+        shown_as: Path of the folder to print on the page, if the folder is still a draft with another name.
 
     Raises:
-        DataError: Not such a folder, or the surface model lies elsewhere; or `out` exists.
+        DataError: The folder contains no map, the surface model does not cover the map, or `out` exists.
     """
     surfaces = [dsm] if isinstance(dsm, Path) else list(dsm)
     if not is_map_folder(folder):
-        raise DataError(f"{folder}: no folder of maps; `forestgaps predict` writes one, with {' and '.join(FILES)} in it")
+        raise DataError(f"{folder}: does not contain {' and '.join(FILES)}. Give a folder that `forestgaps predict` wrote")
     if not surfaces:
-        raise DataError(f"{folder}: say which surface model was mapped, --dsm dsm.tif; the maps are drawn over its relief")
+        raise DataError(f"{folder}: the surface model of the map is missing. Give it with --dsm DSM.tif")
     with new_path(out, purpose="report") as draft:
         draft.write_text(
             render_page("map.html", fill_template(folder, surfaces, notes, shown_as or folder, reading)), encoding="utf-8"
@@ -87,163 +87,154 @@ def write_map_report(
 def fill_template(
     folder: Path, surfaces: Sequence[Path], notes: str, shown_as: Path, reading: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
-    """What the template says."""
+    """Return the values of the template."""
     with ExitStack() as stack:
         gaps = stack.enter_context(open_raster(folder / "gaps.tif"))
-        chances = stack.enter_context(open_raster(folder / "probabilities.tif"))
+        probabilities = stack.enter_context(open_raster(folder / "probabilities.tif"))
         levels = read_thresholds(gaps)
         resolution = get_pixel_size_m(gaps)
-        found = count_map(gaps, chances, levels)
-        if not found.pixels:
+        counts = count_map(gaps, probabilities, levels)
+        if not counts.pixels:
             raise DataError(f"{folder / 'gaps.tif'}: no pixel has data")
-        shade, planes, unsure, factor = read_overview(gaps, chances, surfaces, choose_main_threshold(levels), reading)
-        places = choose_places(planes, factor, gaps)
-        closer = [draw_close_up(gaps, surfaces, place, levels, reading) for place in places]
+        main = choose_main_threshold(levels)
+        shade, masks, probability, factor = read_overview(gaps, probabilities, surfaces, main, reading)
+        places = choose_places(masks, factor, gaps)
+        close_ups = [draw_close_up(gaps, surfaces, place, levels, reading) for place in places]
         crs = gaps.crs.to_string() if gaps.crs else "none"
-        whole = draw_whole_map(shade, planes, gaps, levels, places, factor)
-        sure = draw_probability(shade, unsure, gaps, choose_main_threshold(levels))
+        whole_map = draw_whole_map(shade, masks, gaps, levels, places, factor)
+        probability_map = draw_probability(shade, probability, gaps, main)
         width, height = gaps.width * resolution, gaps.height * resolution
         north = gaps.crs is not None
-    rows = [make_row(found, n, resolution) for n in range(len(levels))]
-    hectare = found.pixels * resolution**2 / 1e4
+    rows = [make_row(counts, n, resolution) for n in range(len(levels))]
+    area = format_hectares(counts.pixels * resolution**2 / 1e4)
     return {
         "version": version("forestgaps-evaluation"),
-        "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        "created": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         "name": shown_as.resolve().name,
         "contents": [
-            ("findings", "In short"),
+            ("findings", "Summary"),
             ("map", "Map"),
-            *([("close", "Close-ups")] if closer else []),
+            *([("close", "Close-ups")] if close_ups else []),
             ("fractions", "Gaps by threshold"),
             ("sizes", "Gap sizes"),
-            ("reading", "How to read it"),
+            ("reading", "Accuracy and limits"),
             ("data", "Data and files"),
             ("glossary", "Glossary"),
         ],
         "facts": [
-            ("Surveyed area", format_hectares(hectare)),
+            ("Surveyed area", area),
             ("Extent", f"{width:,.0f} × {height:,.0f} m".replace(",", NARROW_SPACE)),
             ("Pixel size", format_meters(resolution)),
             ("Thresholds", ", ".join(f"{level:g}" for level in levels) + f"{NARROW_SPACE}m"),
             ("Coordinate system", crs),
         ],
-        "findings": write_statements(found, resolution),
-        "hectares": hectare,
+        "statements": write_statements(counts, resolution),
         "legend": make_threshold_legend(levels),
-        "sureness": make_probability_legend(),
-        "whole": whole,
-        "sure": sure,
-        "closer": closer,
+        "probability_legend": make_probability_legend(),
+        "whole": whole_map,
+        "probability": probability_map,
+        "close_ups": close_ups,
         "north": north,
-        "main": choose_main_threshold(levels),
         "minimum_m2": f"{MIN_MAPPED_GAP_M2:g}",
         "head": [
             "Canopy lower than",
-            "Share of the area",
+            "Gap fraction",
             "Gap area",
             "Gaps",
             "Median gap",
             "Largest gap",
             "Half of the gap area in gaps of at least",
-            "Unsure",
+            "Uncertain",
         ],
         "rows": rows,
-        "charts": [make_size_chart(found, n, resolution) for n in range(len(levels))],
+        "charts": [make_size_chart(counts, n) for n in range(len(levels))],
         "files": [*(str(shown_as / name) for name in FILES), *map(str, surfaces)],
         "versions": {name: version(name) for name in ("forestgaps-core", "forestgaps-evaluation")},
-        "tags": found.tags,
+        "tags": counts.tags,
         "notes": notes,
         "glossary": MAP_WORDS,
     }
 
 
-def make_row(found: MapCounts, n: int, resolution_m: float) -> TableRow:
-    sizes = found.sizes[n]
+def make_row(counts: MapCounts, n: int, resolution_m: float) -> TableRow:
+    sizes = counts.sizes[n]
     return TableRow(
-        format_meters(found.levels[n]),
+        format_meters(counts.levels[n]),
         [
-            format_percent(compute_gap_fractions(found, resolution_m)[n]),
+            format_percent(compute_gap_fractions(counts, resolution_m)[n]),
             format_hectares(sizes.total_m2 / 1e4),
             format_number(len(sizes)),
             format_area(sizes.median_m2),
             format_area(sizes.largest_m2),
             format_area(sizes.half_m2),
-            format_percent(found.unsure[n] / found.pixels),
+            format_percent(counts.uncertain[n] / counts.pixels),
         ],
     )
 
 
-def compute_gap_fractions(found: MapCounts, resolution_m: float) -> NDArray[np.float64]:
-    """Return the fraction of the surveyed area in the gaps that are counted, (K,)."""
-    return np.array([sizes.total_m2 for sizes in found.sizes]) / (found.pixels * resolution_m**2)
+def compute_gap_fractions(counts: MapCounts, resolution_m: float) -> NDArray[np.float64]:
+    """Return the fraction of the surveyed area in the counted gaps, (K,)."""
+    return np.array([sizes.total_m2 for sizes in counts.sizes]) / (counts.pixels * resolution_m**2)
 
 
-def write_statements(found: MapCounts, resolution_m: float) -> list[Statement]:
-    """Sentences from the counts."""
-    fraction = compute_gap_fractions(found, resolution_m)
-    n = found.levels.index(choose_main_threshold(found.levels))
-    sizes = found.sizes[n]
-    said = [
+def write_statements(counts: MapCounts, resolution_m: float) -> list[Statement]:
+    """Return the summary of the map in sentences; every number in them is computed."""
+    fraction = compute_gap_fractions(counts, resolution_m)
+    n = counts.levels.index(choose_main_threshold(counts.levels))
+    sizes = counts.sizes[n]
+    statements = [
         Statement(
-            f"Canopy lower than {format_meters(found.levels[n])} covers {format_percent(fraction[n])} of the surveyed area, "
-            f"{format_hectares(sizes.total_m2 / 1e4)} in {format_counted(len(sizes), 'separate gap')}."
+            f"Canopy lower than {format_meters(counts.levels[n])} covers {format_percent(fraction[n])} of the surveyed area: "
+            f"{format_hectares(sizes.total_m2 / 1e4)} in {format_counted(len(sizes), 'gap')}."
             if len(sizes)
-            else f"No gap of at least {MIN_MAPPED_GAP_M2:g} m² was found below {format_meters(found.levels[n])} in the surveyed "
-            "area."
+            else f"The surveyed area contains no gap of at least {MIN_MAPPED_GAP_M2:g} m² at {format_meters(counts.levels[n])}."
         )
     ]
     if len(sizes):
-        said.append(
+        statements.append(
             Statement(
-                f"The largest of these gaps has {format_area(sizes.largest_m2)}; half of the gap area lies in gaps of "
-                f"{format_area(sizes.half_m2)} or more, while half of the gaps are no larger than {format_area(sizes.median_m2)}."
+                f"The largest of these gaps covers {format_area(sizes.largest_m2)} and the median gap "
+                f"{format_area(sizes.median_m2)}. Half of the gap area is in gaps of at least {format_area(sizes.half_m2)}."
             )
         )
     if len(fraction) > 1:
-        rise = np.diff(fraction)
-        most = int(rise.argmax())
-        said.append(
+        largest = int(np.diff(fraction).argmax())
+        statements.append(
             Statement(
-                f"From {format_meters(found.levels[0])} to {format_meters(found.levels[-1])} the gap fraction goes from "
-                f"{format_percent(fraction[0])} "
-                f"to {format_percent(fraction[-1])}; it grows most between {format_meters(found.levels[most])} and "
-                f"{format_meters(found.levels[most + 1])}."
+                f"The gap fraction increases from {format_percent(fraction[0])} at {format_meters(counts.levels[0])} to "
+                f"{format_percent(fraction[-1])} at {format_meters(counts.levels[-1])}. The increase is largest between "
+                f"{format_meters(counts.levels[largest])} and {format_meters(counts.levels[largest + 1])}."
             )
         )
-    unsure = found.unsure / found.pixels
-    worst = int(unsure.argmax())
-    said.append(
+    uncertain = counts.uncertain / counts.pixels
+    worst = int(uncertain.argmax())
+    statements.append(
         Statement(
-            f"The network is least sure at {format_meters(found.levels[worst])}: there {format_percent(unsure[worst])} of the "
-            "area has a "
-            f"probability between {format_percent(UNSURE_RANGE[0], 0)} and {format_percent(UNSURE_RANGE[1], 0)}."
+            f"The map is least certain at {format_meters(counts.levels[worst])}: there, {format_percent(uncertain[worst])} of the "
+            f"area has a probability between {format_percent(UNCERTAIN_RANGE[0], 0)} and {format_percent(UNCERTAIN_RANGE[1], 0)}."
         )
     )
-    said.append(
-        Statement(
-            "There is no reference for this area: the page shows what was mapped, and cannot say how right it is.", caution=True
-        )
+    statements.append(
+        Statement("The accuracy of this map is not known, because there is no reference for this area.", caution=True)
     )
-    return said
+    return statements
 
 
-def make_size_chart(found: MapCounts, n: int, resolution_m: float) -> Chart:
-    every = (
-        [float(sizes.areas_m2[0]) for sizes in found.sizes if len(sizes)],
-        [sizes.largest_m2 for sizes in found.sizes if len(sizes)],
-    )
-    low, high = (min(every[0], default=1.0), max(every[1], default=10.0))
-    most = max((len(sizes) for sizes in found.sizes), default=1)
-    sizes, level = found.sizes[n], found.levels[n]
+def make_size_chart(counts: MapCounts, n: int) -> Chart:
+    """Return the chart of the number of gaps of at least each area, with the same axes at every threshold."""
+    low = min((float(sizes.areas_m2[0]) for sizes in counts.sizes if len(sizes)), default=1.0)
+    high = max((sizes.largest_m2 for sizes in counts.sizes if len(sizes)), default=10.0)
+    most = max((len(sizes) for sizes in counts.sizes), default=1)
+    sizes, level = counts.sizes[n], counts.levels[n]
     chart = Chart(
         name=f"sizes-{n}",
         title=f"below {level:g} m",
         note=format_counted(len(sizes), "gap"),
         description=f"{format_counted(len(sizes), 'gap')} below {level:g} m"
-        + (f", half of them up to {sizes.median_m2:g} square meters, the largest {sizes.largest_m2:g}." if len(sizes) else "."),
+        + (f"; median {sizes.median_m2:g} square meters, largest {sizes.largest_m2:g}." if len(sizes) else "."),
         x=make_log_scale(low, high, "gap area, m²"),
-        y=make_log_scale(1, max(most, 2), "gaps at least so large"),
+        y=make_log_scale(1, max(most, 2), "gaps of at least this area"),
     )
-    at = np.geomspace(chart.x.low, chart.x.high, 160)
-    chart.line(at, sizes.at_least(at), "predicted")
+    areas = np.geomspace(chart.x.low, chart.x.high, 160)
+    chart.line(areas, sizes.at_least(areas), "predicted")
     return chart

@@ -1,4 +1,4 @@
-"""The pictures of a page about a gap map."""
+"""The pictures of a report on a gap map."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from forestgaps_evaluation.pages.rendering import format_percent
 if TYPE_CHECKING:
     from rasterio import DatasetReader
 
-CLOSE_UP_PIXELS = 200  # pixels of the raster, a side of a place shown large
+CLOSE_UP_PIXELS = 200  # side of a close-up, in pixels of the raster
 
 
 def draw_whole_map(
     shade: NDArray[np.float32],
-    planes: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
     gaps: DatasetReader,
     levels: Sequence[float],
     places: Sequence[MarkedPlace],
     factor: float,
 ) -> FramedPicture:
-    valid = planes[0] != NODATA
-    picture = draw_gaps(shade, planes == 1, valid)
+    valid = masks[0] != NODATA
+    picture = draw_gaps(shade, masks == 1, valid)
     marks = [
         MarkedPlace(name=p.name, x=p.x / factor, y=p.y / factor, width=p.width / factor, height=p.height / factor) for p in places
     ]
@@ -50,12 +50,12 @@ def draw_whole_map(
         width_m=gaps.width * float(gaps.transform.a),
         alt=f"Map of the whole area: gaps below {', '.join(f'{level:g}' for level in levels)} m in colors over the relief; "
         + ("the squares " + ", ".join(p.name for p in places) + " are shown larger below." if places else ""),
-        caption="Gaps by the lowest threshold at which they are one, over the relief of the surface.",
+        caption="Gaps, in the color of their lowest threshold, over the relief of the surface.",
     )
 
 
 def enlarge_small(picture: NDArray[np.uint8], marks: Sequence[MarkedPlace]) -> tuple[NDArray[np.uint8], Sequence[MarkedPlace]]:
-    """Small pictures with each pixel as a square, so that browsers do not blur them."""
+    """Enlarge a small picture, each pixel to a square, so that browsers do not blur it."""
     factor = max(1, 700 // max(picture.shape[:2]))
     large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     return large, [
@@ -65,47 +65,43 @@ def enlarge_small(picture: NDArray[np.uint8], marks: Sequence[MarkedPlace]) -> t
 
 def make_probability_legend() -> list[LegendEntry]:
     colors = threshold_colors(5)[::-1]
-    words = ["gap hardly likely", "", "even chances", "", "gap nearly certain"]
-    named = ["0 to 20 %", "20 to 40 %", "40 to 60 %", "60 to 80 %", "80 to 100 %"]
-    return [
-        LegendEntry(f"{chance}{f', {word}' if word else ''}", color)
-        for chance, word, color in zip(named, words, colors, strict=True)
-    ]
+    labels = ["0 to 20 %, gap very unlikely", "20 to 40 %", "40 to 60 %, uncertain", "60 to 80 %", "80 to 100 %, gap very likely"]
+    return [LegendEntry(label, color) for label, color in zip(labels, colors, strict=True)]
 
 
 def draw_probability(
-    shade: NDArray[np.float32], chance: NDArray[np.float32], gaps: DatasetReader, threshold: float
+    shade: NDArray[np.float32], probability: NDArray[np.float32], gaps: DatasetReader, threshold: float
 ) -> FramedPicture:
-    valid = np.isfinite(chance)
-    classes = np.clip(np.nan_to_num(chance) * 5, 0, 4).astype(int)
+    valid = np.isfinite(probability)
+    classes = np.clip(np.nan_to_num(probability) * 5, 0, 4).astype(int)
     picture = convert_to_bytes(blend_over(shade, make_color_ramp(5)[::-1][classes], valid, strength=0.85), valid)
     return frame_picture(
         *enlarge_small(picture, ()),
         width_m=gaps.width * float(gaps.transform.a),
-        alt=f"Map of the whole area: probability that the canopy is lower than {threshold:g} m, from dark (hardly likely) "
-        "to bright (nearly certain).",
+        alt=f"Map of the whole area: probability that the canopy is lower than {threshold:g} m, from dark (very unlikely) "
+        "to bright (very likely).",
         caption=f"Probability that the canopy is lower than {threshold:g} m.",
     )
 
 
-def choose_places(planes: NDArray[np.uint8], factor: float, gaps: DatasetReader) -> list[MarkedPlace]:
-    """Up to three squares to look at closely, in pixels of the raster: of many, of middling and of few gaps.
+def choose_places(masks: NDArray[np.uint8], factor: float, gaps: DatasetReader) -> list[MarkedPlace]:
+    """Return up to three squares for close-ups, in pixels of the raster: with a low, a medium and a high gap fraction.
 
-    Chosen by the gap fraction of the middle threshold among squares that have data nearly everywhere.
+    The gap fraction is that at the middle threshold. Only squares with more than 90 % valid pixels are considered.
     """
     side = min(CLOSE_UP_PIXELS, gaps.width, gaps.height)
     if max(gaps.width, gaps.height) < 1.5 * CLOSE_UP_PIXELS:
         return []
-    found = []
-    middle = planes[len(planes) // 2]
+    squares = []
+    middle = masks[len(masks) // 2]
     for top in range(0, gaps.height - side + 1, side):
         for left in range(0, gaps.width - side + 1, side):
             part = middle[int(top / factor) : int((top + side) / factor) + 1, int(left / factor) : int((left + side) / factor) + 1]
             known = part != NODATA
             if known.mean() > 0.9:
-                found.append((float((part[known] == 1).mean()), top, left))
-    found.sort()
-    chosen = [found[n] for n in sorted({len(found) - 1, len(found) // 2, 0})] if found else []
+                squares.append((float((part[known] == 1).mean()), top, left))
+    squares.sort()
+    chosen = [squares[n] for n in sorted({len(squares) - 1, len(squares) // 2, 0})] if squares else []
     return [
         MarkedPlace(name=name, x=left, y=top, width=side, height=side) for name, (_, top, left) in zip("ABC", chosen, strict=False)
     ]
@@ -121,16 +117,16 @@ def draw_close_up(
     from rasterio.windows import Window
 
     window = Window(int(place.x), int(place.y), int(place.width), int(place.height))
-    planes = gaps.read(window=window)
+    masks = gaps.read(window=window)
     transform = place_part(gaps.transform, row=place.y, column=place.x)
     surface = read_surfaces(surfaces, gaps, transform, int(place.height), int(place.width), reading)
-    valid = planes[0] != NODATA
+    valid = masks[0] != NODATA
     factor = max(1, 560 // int(place.width))
     shade = enlarge(hillshade(surface, float(transform.a)), factor)
     width_m = place.width * float(transform.a)
-    known, masks = enlarge(valid, factor), enlarge(planes == 1, factor)
+    known, gap = enlarge(valid, factor), enlarge(masks == 1, factor)
     fraction = (
-        format_percent(float((planes[:, valid] == 1)[list(levels).index(choose_main_threshold(levels))].mean()))
+        format_percent(float((masks[:, valid] == 1)[list(levels).index(choose_main_threshold(levels))].mean()))
         if valid.any()
         else "–"
     )
@@ -140,10 +136,10 @@ def draw_close_up(
             draw_relief(shade, known),
             width_m=width_m,
             alt=f"Relief of the surface in square {place.name}.",
-            caption=f"{place.name}: the surface, lit from one side",
+            caption=f"{place.name}: surface (hillshade)",
         ),
         "gaps": frame_picture(
-            draw_gaps(shade, masks, known),
+            draw_gaps(shade, gap, known),
             width_m=width_m,
             alt=f"Gaps over the relief in square {place.name}; {fraction} of it is lower than {choose_main_threshold(levels):g} m.",
             caption=f"{place.name}: gaps; {fraction} of the square is lower than {choose_main_threshold(levels):g} m",

@@ -1,4 +1,4 @@
-"""The rasters of a gap map, read for a page: counted pixel by pixel, and drawn together on smaller grids."""
+"""The rasters of a gap map: their counts pixel by pixel, and their overview on a smaller grid."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FILES = ("gaps.tif", "probabilities.tif")
 NODATA = 255
-OVERVIEW_PIXELS = 1100  # pixels, the longer side of the map of everything
+OVERVIEW_PIXELS = 1100  # longer side of the map of the whole area, in pixels
 STRIP_PIXELS = 2**22  # pixels read at once
-NO_RASTERIO = 'a report about maps needs rasterio, which is not installed: pip install "forestgaps-evaluation[maps]"'
-UNSURE_RANGE = (0.25, 0.75)  # probabilities between these are called unsure
+NO_RASTERIO = 'a report on maps requires rasterio, which is not installed. Run: pip install "forestgaps-evaluation[maps]"'
+UNCERTAIN_RANGE = (0.25, 0.75)  # probabilities in this range are called uncertain
 
 
 def is_map_folder(folder: Path) -> bool:
@@ -35,7 +35,7 @@ def is_map_folder(folder: Path) -> bool:
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[DatasetReader]:
-    """Open for reading; an error names what is missing."""
+    """Open a raster for reading; the error names the missing package or file."""
     try:
         from forestgaps_geo.files.opening import open_raster
     except ImportError as error:
@@ -45,93 +45,98 @@ def open_raster(path: Path) -> Iterator[DatasetReader]:
 
 
 def read_thresholds(gaps: DatasetReader) -> tuple[float, ...]:
-    """Meters, from the descriptions of the bands."""
-    found = [re.search(r"at (\d+(?:\.\d+)?) m", words or "") for words in gaps.descriptions]
-    if not all(found):
+    """Return the height thresholds in meters, from the descriptions of the bands."""
+    matches = [re.search(r"at (\d+(?:\.\d+)?) m", description or "") for description in gaps.descriptions]
+    if not all(matches):
         raise DataError(
-            f"{gaps.name}: its bands do not name their thresholds, as in 'gap at 5 m'; was it written by something else?"
+            f"{gaps.name}: the descriptions of its bands do not contain thresholds such as 'gap at 5 m'. Give a map that "
+            "`forestgaps predict` wrote"
         )
-    return tuple(float(match[1]) for match in found if match)
+    return tuple(float(match[1]) for match in matches if match)
 
 
 def choose_main_threshold(levels: Sequence[float]) -> float:
-    """The threshold shown where only one can be: that nearest to 5 m."""
+    """Return the threshold nearest to 5 m; pictures of a single threshold show it."""
     return min(levels, key=lambda level: abs(level - 5))
 
 
 @frozen(eq=False)
 class MapCounts:
-    """What the rasters hold, pixel by pixel.
+    """The counts of a map.
 
     Attributes:
-        pixels: With data.
-        gap: (K,) gap pixels, those of the smallest spots too.
-        unsure: (K,) pixels with a probability between the two of `UNSURE_RANGE`.
-        sizes: Of each threshold, the gaps of at least `MIN_MAPPED_GAP_M2`, which `forestgaps gaps` counts.
-        tags: Of the raster, as its writer left them.
+        levels: Height thresholds, in meters.
+        pixels: Number of pixels with data.
+        gap: Number of gap pixels, including the smallest gaps, (K,).
+        uncertain: Number of pixels with a probability in `UNCERTAIN_RANGE`, (K,).
+        sizes: Sizes of the gaps of at least `MIN_MAPPED_GAP_M2` at each threshold, as in `forestgaps gaps`.
+        tags: Metadata tags of the raster.
     """
 
     levels: tuple[float, ...]
     pixels: int
     gap: NDArray[np.int64]
-    unsure: NDArray[np.int64]
+    uncertain: NDArray[np.int64]
     sizes: tuple[GapSizes, ...]
     tags: Mapping[str, str]
 
 
-def count_map(gaps: DatasetReader, chances: DatasetReader, levels: tuple[float, ...]) -> MapCounts:
-    """In strips: memory grows with the width of the raster and the number of its gaps."""
+def count_map(gaps: DatasetReader, probabilities: DatasetReader, levels: tuple[float, ...]) -> MapCounts:
+    """Return the counts, read in strips: memory grows with the width of the raster and the number of its gaps."""
     from rasterio.windows import Window
 
-    unit = chances.scales[0] or 1.0
-    low, high = ceil(UNSURE_RANGE[0] / unit - 1e-6), floor(UNSURE_RANGE[1] / unit + 1e-6)
-    pixels, gap, unsure = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
-    labels = [GapSizeCounter() for _ in levels]
+    unit = probabilities.scales[0] or 1.0
+    low, high = ceil(UNCERTAIN_RANGE[0] / unit - 1e-6), floor(UNCERTAIN_RANGE[1] / unit + 1e-6)
+    pixels, gap, uncertain = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
+    counters = [GapSizeCounter() for _ in levels]
     step = max(STRIP_PIXELS // gaps.width // len(levels), 1)
     for top in range(0, gaps.height, step):
         window = Window(0, top, gaps.width, min(step, gaps.height - top))
-        masks, chance = gaps.read(window=window), chances.read(window=window)
+        masks, probability = gaps.read(window=window), probabilities.read(window=window)
         pixels += int((masks[0] != NODATA).sum())
         gap += (masks == 1).sum((1, 2))
-        unsure += ((chance >= low) & (chance <= high)).sum((1, 2))
-        for found, mask in zip(labels, masks, strict=True):
-            found.add(mask == 1)
+        uncertain += ((probability >= low) & (probability <= high)).sum((1, 2))
+        for counter, mask in zip(counters, masks, strict=True):
+            counter.add(mask == 1)
     resolution = get_pixel_size_m(gaps)
     least = count_min_pixels(MIN_MAPPED_GAP_M2, resolution**2)
-    sizes = tuple(GapSizes.from_pixels(found.sizes(), resolution, least=least) for found in labels)
+    sizes = tuple(GapSizes.from_pixels(counter.sizes(), resolution, least=least) for counter in counters)
     return MapCounts(
-        levels, pixels, gap, unsure, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
+        levels, pixels, gap, uncertain, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
     )
 
 
 def read_overview(
     gaps: DatasetReader,
-    chances: DatasetReader,
+    probabilities: DatasetReader,
     surfaces: Sequence[Path],
     threshold: float,
     reading: Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], float]:
-    """Relief, gaps and probabilities of everything on a grid of at most `OVERVIEW_PIXELS` pixels, and how many pixels one of it is.
+    """Read relief, gaps and probabilities of the whole map on a grid of at most `OVERVIEW_PIXELS` pixels.
+
+    Returns:
+        Hillshade; gap masks, (K, rows, columns); probability at the threshold; width of an overview pixel, in pixels of the map.
 
     Raises:
-        DataError: No surface model has data there.
+        DataError: No surface model has data in the area of the map.
     """
     from rasterio.enums import Resampling
 
     factor = max(gaps.width, gaps.height) / OVERVIEW_PIXELS
     factor = factor if factor > 1 else 1.0
     rows, columns = max(round(gaps.height / factor), 1), max(round(gaps.width / factor), 1)
-    planes = gaps.read(out_shape=(gaps.count, rows, columns), resampling=Resampling.mode if factor > 1 else Resampling.nearest)
+    masks = gaps.read(out_shape=(gaps.count, rows, columns), resampling=Resampling.mode if factor > 1 else Resampling.nearest)
     number = read_thresholds(gaps).index(threshold) + 1
-    chance = chances.read(number, out_shape=(rows, columns), resampling=Resampling.nearest)
-    scaled = np.where(chance == NODATA, np.nan, chance * (chances.scales[0] or 1.0)).astype(np.float32)
+    stored = probabilities.read(number, out_shape=(rows, columns), resampling=Resampling.nearest)
+    probability = np.where(stored == NODATA, np.nan, stored * (probabilities.scales[0] or 1.0)).astype(np.float32)
     transform = place_part(gaps.transform, across=gaps.width / columns, down=gaps.height / rows)
     surface = read_surfaces(surfaces, gaps, transform, rows, columns, reading)
     if not np.isfinite(surface).any():
         raise DataError(
-            f"{', '.join(map(str, surfaces))}: has no data where {gaps.name} lies; is it the surface model that was mapped?"
+            f"{', '.join(map(str, surfaces))}: has no data in the area of {gaps.name}. Give the surface model that was mapped"
         )
-    return hillshade(surface, float(transform.a)), planes, scaled, factor
+    return hillshade(surface, float(transform.a)), masks, probability, factor
 
 
 def get_pixel_size_m(dataset: DatasetReader) -> float:
@@ -142,9 +147,15 @@ def get_pixel_size_m(dataset: DatasetReader) -> float:
 
 
 def place_part(transform: Any, *, across: float = 1.0, down: float = 1.0, row: float = 0, column: float = 0) -> Any:
-    """The transform of a part that begins at that row and column, with pixels so many times as wide and high; none is rotated.
+    """Return the transform of a part of a raster that is not rotated.
 
-    Written out, because the product of two transforms is spelt differently from one version of affine to the next.
+    Computed here, because versions of affine differ in the operator of the product of two transforms.
+
+    Args:
+        across: Factor of the pixel width.
+        down: Factor of the pixel height.
+        row: First row of the part.
+        column: First column of the part.
     """
     x, y = transform.c + column * transform.a, transform.f + row * transform.e
     return type(transform)(transform.a * across, 0.0, x, 0.0, transform.e * down, y)
@@ -158,10 +169,10 @@ def read_surfaces(
     columns: int,
     reading: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float32]:
-    """The surface models together on one grid, (rows, columns) meters, NaN where none has data.
+    """Read the surface models on one grid: meters, (rows, columns), NaN where none has data.
 
     Args:
-        reading: How they are read: band, nodata, feet, scale, as `forestgaps_geo.bands.band.open_band` takes them.
+        reading: Options for reading them (band, nodata, feet, scale), as in `forestgaps_geo.bands.band.open_band`.
     """
     from rasterio.enums import Resampling
     from rasterio.vrt import WarpedVRT
@@ -169,10 +180,10 @@ def read_surfaces(
     whole = np.full((rows, columns), np.nan, np.float32)
     for path in surfaces:
         with open_raster(path) as dataset, open_surface(path, dataset, **(reading or {})) as surface:
-            crs: Any = dataset.crs or gaps.crs or "EPSG:3857"  # a raster without CRS lies on the map's own grid, whatever that is
+            crs: Any = dataset.crs or gaps.crs or "EPSG:3857"  # a raster without CRS has the grid of the map
             more = {}
             if dataset.crs is None and gaps.crs is None and abs(dataset.transform.c) + abs(dataset.transform.f) == 0:
-                # Not placed anywhere: it covers what the map covers.
+                # A raster without georeferencing covers the area of the map.
                 more["src_transform"] = place_part(
                     gaps.transform, across=gaps.width / dataset.width, down=gaps.height / dataset.height
                 )
@@ -186,11 +197,11 @@ def read_surfaces(
 
 @frozen(eq=False)
 class SurfaceView:
-    """A surface model as GDAL is to see it.
+    """A surface model as GDAL reads it.
 
     Attributes:
-        nodata: The value without data; pixels under any mask have it too.
-        factor, offset: Meters are values times the factor, and the offset.
+        nodata: Value of pixels without data, including masked pixels.
+        factor, offset: Height in meters is value * factor + offset.
     """
 
     view: DatasetReader
@@ -209,7 +220,7 @@ def open_surface(
     feet: bool = False,
     scale: float | None = None,
 ) -> Iterator[SurfaceView]:
-    """A surface model, read as the user says."""
+    """Open a surface model with the given reading options."""
     from forestgaps_geo.bands.band_selection import choose_band
     from forestgaps_geo.bands.height_units import resolve_height_unit
     from forestgaps_geo.bands.value_band import make_value_band
@@ -232,7 +243,7 @@ def check_surfaces(
     """Return the notes of the input checks on the surface models of a map.
 
     Raises:
-        DataError: One does not look like elevations in meters.
+        DataError: A surface model does not look like elevations in meters.
     """
     try:
         from forestgaps_geo.bands.band import opened_anywhere

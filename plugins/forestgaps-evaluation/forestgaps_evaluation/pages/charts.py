@@ -1,8 +1,7 @@
-"""Small charts as SVG, to stand inside a page: its style sheet gives them colors, so that they follow its dark and printed form.
+"""Small charts as SVG inside a page. The style sheet of the page sets their colors, also in dark mode and in print.
 
-A chart draws into a box of fixed size in pixels. What it draws carries the name of its role ("predicted", "reference",
-"baseline", ...) as a class; roles differ in dash or marker as well as in color. Each chart has a title and a description for those
-who do not see it.
+A chart has a fixed size in pixels. Each mark has its role ("predicted", "reference", "baseline", ...) as a class. Roles differ
+in dash or marker as well as in color. Each chart has a title and a description for screen readers.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from attrs import define, field, frozen
 from markupsafe import Markup, escape
 from numpy.typing import ArrayLike, NDArray
 
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 28, 40  # pixels around the plot: labels of the axes, title
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 28, 40  # margins around the plot, in pixels, for the title and the labels of the axes
 
 
 @frozen
@@ -23,11 +22,11 @@ class Scale:
     """One axis.
 
     Attributes:
-        low: Value at its beginning.
-        high: Value at its end.
-        ticks: Values with the words beside them.
-        label: What is measured, with the unit.
-        logarithmic: Equal steps are equal factors; `low` is then above 0.
+        low: Smallest value.
+        high: Largest value.
+        ticks: Values with their labels.
+        label: The quantity, with its unit.
+        logarithmic: Whether the axis is logarithmic; `low` is then above 0.
     """
 
     low: float
@@ -37,7 +36,7 @@ class Scale:
     logarithmic: bool = False
 
     def fraction(self, values: ArrayLike) -> NDArray[np.float64]:
-        """How far along the axis, 0 to 1; NaN stays NaN, and what lies beyond an end is put there."""
+        """Return positions along the axis, 0 to 1. NaN remains NaN; values beyond an end are clipped to it."""
         found, ends = np.asarray(values, float), np.array([self.low, self.high])
         if self.logarithmic:
             found, ends = np.log10(np.maximum(found, self.low)), np.log10(ends)
@@ -46,17 +45,17 @@ class Scale:
 
 
 def make_percent_scale(label: str) -> Scale:
-    """An axis from 0 to 100 %."""
+    """Return an axis from 0 to 100 %."""
     return Scale(0.0, 1.0, [(v / 4, f"{25 * v}\u202f%") for v in range(5)], label)
 
 
 def make_score_scale(label: str) -> Scale:
-    """An axis from 0 to 1."""
+    """Return an axis from 0 to 1."""
     return Scale(0.0, 1.0, [(v / 4, f"{v / 4:g}") for v in range(5)], label)
 
 
 def make_linear_scale(values: Iterable[float], label: str, *, wanted: int = 4) -> Scale:
-    """An axis from 0 to a round number not below any of the values, with round ticks."""
+    """Return an axis with round ticks from 0 to a round number that no value exceeds."""
     highest = max((value for value in values if isfinite(value)), default=0.0) or 1.0
     step = round_up(highest / wanted)
     ticks = [step * n for n in range(ceil(highest / step - 1e-9) + 1)]
@@ -64,7 +63,7 @@ def make_linear_scale(values: Iterable[float], label: str, *, wanted: int = 4) -
 
 
 def make_value_scale(values: Sequence[float], label: str) -> Scale:
-    """An axis whose ticks are the values themselves, with a little room at both ends; words too near to the last are left out."""
+    """Return an axis with ticks at the values and a margin at both ends; labels that would overlap are omitted."""
     room = max((values[-1] - values[0]) * 0.06, 0.5)
     low, high = values[0] - room, values[-1] + room
     kept: list[float] = []
@@ -75,7 +74,7 @@ def make_value_scale(values: Sequence[float], label: str) -> Scale:
 
 
 def make_log_scale(low: float, high: float, label: str) -> Scale:
-    """A logarithmic axis from a power of ten to a round number, with a tick at each power of ten."""
+    """Return a logarithmic axis from a power of ten to a round number, with a tick at each power of ten."""
     first = floor(log10(low) + 1e-9)
     end = max(round_up(high), 10.0 ** (first + 1))
     ticks = [(10.0**n, format_power(10.0**n)) for n in range(first, floor(log10(end) + 1e-9) + 1)]
@@ -83,21 +82,21 @@ def make_log_scale(low: float, high: float, label: str) -> Scale:
 
 
 def round_up(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """Return the value rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** floor(log10(value))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= value * (1 - 1e-9))
 
 
 def format_power(value: float) -> str:
-    """A power of ten in few letters: 10k, 1M."""
-    for unit, word in ((1e6, "M"), (1e3, "k")):
+    """Return a power of ten as short text: 10k, 1M."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
         if value >= unit:
-            return f"{value / unit:g}{word}"
+            return f"{value / unit:g}{suffix}"
     return f"{value:g}"
 
 
 def format_tick(value: float) -> str:
-    """A number as a tick or a table says it: thousands apart, no more digits than it needs."""
+    """Return a number with separated thousands and without needless digits."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:g}"
 
 
@@ -106,10 +105,10 @@ class Chart:
     """One chart.
 
     Attributes:
-        name: Unique on its page, letters, digits and hyphens.
-        title: Stands above it.
-        description: What a reader would see, in a sentence with its main numbers.
-        note: A few words beside the title, in a lighter hand.
+        name: Unique on its page: letters, digits and hyphens.
+        title: Title above the chart.
+        description: The content in a sentence with the main numbers, for screen readers.
+        note: Short note beside the title.
     """
 
     name: str
@@ -131,19 +130,19 @@ class Chart:
     # --- marks ------------------------------------------------------------------------------------------------------
 
     def line(self, x: ArrayLike, y: ArrayLike, role: str) -> None:
-        """A line through the points in order, broken where one is NaN."""
+        """Draw a line through the points in order, with a break at NaN."""
         across, up = np.broadcast_arrays(self.across(x), self.up(y))
         known = np.isfinite(across) & np.isfinite(up)
         if known.any():
             self.parts.append(f'<path class="line {role}" d="{make_svg_path(across, up, known)}"/>')
 
     def steps(self, edges: ArrayLike, heights: ArrayLike, role: str) -> None:
-        """A histogram's outline: N heights between N + 1 edges, down to the axis at both ends."""
+        """Draw the outline of a histogram: N heights between N + 1 edges, closed at both ends."""
         edge, height = np.asarray(edges, float), np.asarray(heights, float)
         self.line(np.repeat(edge, 2), np.concatenate([[self.y.low], np.repeat(height, 2), [self.y.low]]), role)
 
     def band(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, role: str) -> None:
-        """The area between two lines."""
+        """Draw the area between two lines."""
         across, bottom, top = np.broadcast_arrays(self.across(x), self.up(low), self.up(high))
         known = np.isfinite(across) & np.isfinite(bottom) & np.isfinite(top)
         if known.sum() > 1:
@@ -152,7 +151,7 @@ class Chart:
             self.parts.append(f'<polygon class="band {role}" points="{points}"/>')
 
     def ranges(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, role: str) -> None:
-        """An upright bar with caps at each x: the interval of a score."""
+        """Draw a vertical bar with caps at each x, for the interval of a score."""
         for a, b, c in zip(self.across(x), self.up(low), self.up(high), strict=True):
             if np.isfinite([a, b, c]).all():
                 self.parts.append(
@@ -160,7 +159,7 @@ class Chart:
                 )
 
     def points(self, x: ArrayLike, y: ArrayLike, role: str, radius: float = 3.2) -> None:
-        """Circles for most roles, squares for the reference, crosses for what is baseline."""
+        """Draw squares for the reference, crosses for the baseline and circles for other roles."""
         for a, b in zip(*np.broadcast_arrays(self.across(x), self.up(y)), strict=True):
             if not (np.isfinite(a) and np.isfinite(b)):
                 continue
@@ -177,12 +176,12 @@ class Chart:
                 self.parts.append(f'<circle class="point {role}" cx="{a:.1f}" cy="{b:.1f}" r="{radius:g}"/>')
 
     def upright(self, x: float, role: str) -> None:
-        """A line from bottom to top."""
+        """Draw a vertical line from bottom to top."""
         a = float(self.across([x])[0])
         self.parts.append(f'<path class="line {role}" d="M{a:.1f} {TOP}V{self.height - BOTTOM}"/>')
 
-    def words(self, x: float, y: float, text: str, role: str = "", *, anchor: str = "start", lift: float = -6.0) -> None:
-        """Words at a place, a little above it."""
+    def text(self, x: float, y: float, text: str, role: str = "", *, anchor: str = "start", lift: float = -6.0) -> None:
+        """Write text slightly above a place."""
         a, b = float(self.across([x])[0]), float(self.up([y])[0]) + lift
         self.parts.append(f'<text class="{role}" x="{a:.1f}" y="{b:.1f}" text-anchor="{anchor}">{escape(text)}</text>')
 
@@ -211,7 +210,7 @@ class Chart:
         return "".join(drawn)
 
     def __html__(self) -> Markup:
-        """The chart as a piece of HTML; templates call this."""
+        """Return the chart as HTML; templates call this."""
         note = f'<tspan class="note" dx="8">{escape(self.note)}</tspan>' if self.note else ""
         return Markup(
             f'<svg class="chart" role="img" aria-labelledby="{self.name}-title {self.name}-what" '
@@ -224,6 +223,6 @@ class Chart:
 
 
 def make_svg_path(x: NDArray[np.float64], y: NDArray[np.float64], known: NDArray[np.bool_]) -> str:
-    """SVG path data through the known points, a new stroke after each gap."""
+    """Return SVG path data through the known points, with a new stroke after each unknown point."""
     begins = known & ~np.concatenate([[False], known[:-1]])
     return "".join(f"{'M' if new else 'L'}{a:.1f} {b:.1f}" for a, b, new in zip(x[known], y[known], begins[known], strict=True))

@@ -28,7 +28,7 @@ MAP_WORDS = [
     CANOPY_GAP,
     DSM,
     PROBABILITY,
-    ("Unsure", "Fraction of the area with a probability between 25 % and 75 %."),
+    ("Uncertain", "Fraction of the area with a probability between 25 % and 75 %."),
     GAP_SIZE,
     HILLSHADE,
 ]

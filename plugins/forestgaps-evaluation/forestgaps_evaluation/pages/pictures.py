@@ -1,6 +1,6 @@
-"""Pictures of maps: hillshade, gaps by height threshold, agreement; as `data:` addresses to stand inside a page.
+"""Pictures of maps (hillshade, gaps by height threshold, agreement) as `data:` addresses inside a page.
 
-Colors are those of `forestgaps_core.output.palette`; of the agreement, two are hatched as well.
+Colors are those of `forestgaps_core.output.palette`. Two classes of the agreement are also hatched.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Picture = NDArray[np.uint8]
 
 TRUE_POSITIVE_RGB, FALSE_NEGATIVE_RGB, FALSE_POSITIVE_RGB = map(rgb_bytes, (TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE))
 NO_DATA_RGB = (150, 150, 150)
-HATCH_PIXELS = 6  # pixels from one stripe to the next
+HATCH_PIXELS = 6  # distance between stripes, in pixels
 
 
 @frozen
 class LegendEntry:
-    """An entry of a legend: the words, the color as `#rrggbb`, and the pattern besides it ("", "stripes" or "dots")."""
+    """An entry of a legend: label, color as `#rrggbb`, and pattern ("", "stripes" or "dots")."""
 
-    words: str
+    label: str
     hex: str
     pattern: str = ""
 
@@ -46,13 +46,13 @@ class LegendEntry:
 def hillshade(
     surface: NDArray[np.float32], resolution_m: float, *, azimuth: float = 315.0, altitude: float = 45.0, exaggeration: float = 0.5
 ) -> Gray:
-    """Brightness of a surface lit from one side, 0 to 1; NaN where the surface is NaN or has a NaN neighbor on both sides.
+    """Return the hillshade of a surface, 0 to 1; NaN where the surface is NaN or both neighbors along an axis are NaN.
 
     Args:
         surface: Meters, (rows, columns), NaN without data.
-        azimuth: Of the sun, degrees clockwise from the top.
-        altitude: Of the sun above the horizon, degrees.
-        exaggeration: Factor on heights. Tree crowns are steep: below 1 their sides keep shades of gray.
+        azimuth: Direction of the sun, degrees clockwise from the top.
+        altitude: Angle of the sun above the horizon, degrees.
+        exaggeration: Factor on heights. A factor below 1 keeps shades of gray on the steep sides of tree crowns.
 
     Source: Horn 1981, Hill shading and the reflectance map, doi 10.1109/PROC.1981.11918, with central differences.
     """
@@ -66,7 +66,7 @@ def hillshade(
 
 
 def difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Rise from one pixel to the next along an axis: central where both neighbors are there, else to the one that is."""
+    """Return the height difference per pixel along an axis: central, or to the only neighbor with data."""
     surface = np.moveaxis(surface, axis, 0)
     step = np.full_like(surface[:1], np.nan)
     ahead = np.concatenate([np.diff(surface, axis=0), step])
@@ -80,29 +80,29 @@ def difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.floa
 
 
 def make_color_ramp(count: int) -> NDArray[np.float64]:
-    """The colors of so many thresholds, (count, 3) 0 to 255."""
+    """Return the colors of a number of thresholds, (count, 3), 0 to 255."""
     return np.array([rgb_bytes(color) for color in threshold_colors(count)], np.float64)
 
 
 def make_threshold_legend(thresholds: Sequence[float]) -> list[LegendEntry]:
-    """From the lowest threshold on; last the canopy above them all."""
+    """Return the entries from the lowest threshold to the highest, then the canopy above it."""
     colors = threshold_colors(len(thresholds))
     below = ["0", *(f"{threshold:g}" for threshold in thresholds)]
-    named = [
+    entries = [
         LegendEntry(f"below {high:g} m" if not n else f"{below[n]} to {high:g} m", colors[n]) for n, high in enumerate(thresholds)
     ]
-    return [*named, LegendEntry(f"{thresholds[-1]:g} m and more: no gap", CANOPY)]
+    return [*entries, LegendEntry(f"{thresholds[-1]:g} m and more: no gap", CANOPY)]
 
 
 def make_agreement_legend() -> list[LegendEntry]:
     return [
-        LegendEntry(words, color, pattern)
-        for (words, color), pattern in zip(AGREEMENT.items(), ("", "stripes", "dots"), strict=True)
+        LegendEntry(label, color, pattern)
+        for (label, color), pattern in zip(AGREEMENT.items(), ("", "stripes", "dots"), strict=True)
     ]
 
 
 def shade_gray(shade: Gray) -> NDArray[np.float64]:
-    """Hillshade as a light gray picture, (rows, columns, 3) 0 to 255; without data it is flat gray."""
+    """Return the hillshade as a light gray picture, (rows, columns, 3), 0 to 255; uniform gray without data."""
     gray = np.where(np.isfinite(shade), 60 + 195 * np.clip(np.nan_to_num(shade) * 1.12, 0, 1), NO_DATA_RGB[0])
     return np.repeat(gray[..., None], 3, axis=2)
 
@@ -110,7 +110,7 @@ def shade_gray(shade: Gray) -> NDArray[np.float64]:
 def blend_over(
     shade: Gray, colors: NDArray[np.float64], where: NDArray[np.bool_], *, strength: float = 0.78
 ) -> NDArray[np.float64]:
-    """Colors laid over the hillshade where the mask is true; relief still shows as light and dark."""
+    """Return the hillshade with colors where the mask is true; the relief remains visible as light and dark."""
     base = shade_gray(shade)
     relief = 0.72 + 0.4 * np.clip(np.nan_to_num(shade, nan=0.7), 0, 1)[..., None]
     mixed = strength * np.clip(colors * relief, 0, 255) + (1 - strength) * base
@@ -118,10 +118,10 @@ def blend_over(
 
 
 def draw_gaps(shade: Gray, gaps: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
-    """Gaps of nested thresholds over the hillshade: each pixel has the color of the lowest threshold at which it is a gap.
+    """Draw gaps over the hillshade; each pixel has the color of the lowest threshold at which it is a gap.
 
     Args:
-        shade: (rows, columns).
+        shade: Hillshade, (rows, columns).
         gaps: (K, rows, columns), thresholds ascending.
     """
     lowest = gaps.argmax(0)
@@ -130,7 +130,7 @@ def draw_gaps(shade: Gray, gaps: NDArray[np.bool_], valid: NDArray[np.bool_]) ->
 
 
 def draw_agreement(shade: Gray, predicted: NDArray[np.bool_], reference: NDArray[np.bool_], valid: NDArray[np.bool_]) -> Picture:
-    """Where map and reference agree on a gap, and where not, with stripes on false negatives and dots on false positives."""
+    """Draw true positives, false negatives (striped) and false positives (dotted) over the hillshade."""
     colors = np.zeros((*shade.shape, 3))
     colors[predicted & reference] = TRUE_POSITIVE_RGB
     colors[reference & ~predicted] = FALSE_NEGATIVE_RGB
@@ -148,17 +148,17 @@ def draw_relief(shade: Gray, valid: NDArray[np.bool_]) -> Picture:
 
 
 def convert_to_bytes(picture: NDArray[np.float64], valid: NDArray[np.bool_]) -> Picture:
-    """As bytes, gray where there is no data."""
+    """Return the picture as bytes, gray where there is no data."""
     return np.where(valid[..., None], np.clip(np.rint(picture), 0, 255), NO_DATA_RGB).astype(np.uint8)
 
 
 def enlarge(plane: NDArray[Value], factor: int) -> NDArray[Value]:
-    """Each pixel as a square of `factor` pixels a side; the last two axes."""
+    """Enlarge each pixel to a square of `factor` pixels a side, along the last two axes."""
     return plane.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
 def encode_picture(picture: Picture, *, quality: int = 80) -> str:
-    """A picture as a `data:` address, WebP."""
+    """Return a picture as a `data:` address in the format WebP."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
@@ -166,15 +166,15 @@ def encode_picture(picture: Picture, *, quality: int = 80) -> str:
 
 @frozen(kw_only=True)
 class ScaleBar:
-    """A scale bar: its part of the picture's width, and its length in words."""
+    """A scale bar: its length as a part of the width of the picture, and its label."""
 
     part: float
-    words: str
+    label: str
 
 
 @frozen(kw_only=True)
 class MarkedPlace:
-    """A marked place on a picture, in its pixels."""
+    """A marked rectangle on a picture, in pixels of the picture."""
 
     name: str
     x: float
@@ -185,7 +185,7 @@ class MarkedPlace:
 
 @frozen(kw_only=True)
 class FramedPicture:
-    """A picture with what a page needs around it."""
+    """A picture with its alternative text, caption, scale bar and marks."""
 
     data: str
     width: int
@@ -197,17 +197,17 @@ class FramedPicture:
 
 
 def make_scale_bar(width_m: float) -> ScaleBar:
-    """The longest round length that takes at most a third of the width."""
+    """Return a scale bar of the longest round length that is at most a third of the width."""
     power = 10.0 ** np.floor(np.log10(width_m / 3))
     length = next(power * factor for factor in (5, 2, 1) if power * factor <= width_m / 3)
-    words = f"{length:g} m" if length < 1000 else f"{length / 1000:g} km"
-    return ScaleBar(part=length / width_m, words=words)
+    label = f"{length:g} m" if length < 1000 else f"{length / 1000:g} km"
+    return ScaleBar(part=length / width_m, label=label)
 
 
 def frame_picture(
     picture: Picture, places: Sequence[MarkedPlace] = (), *, width_m: float | None, alt: str, caption: str, quality: int = 80
 ) -> FramedPicture:
-    """A picture as a page shows it, with a scale bar where its width on the ground is given."""
+    """Return a picture for a page, with a scale bar if its width on the ground is given."""
     return FramedPicture(
         data=encode_picture(picture, quality=quality),
         width=picture.shape[1],

@@ -1,4 +1,4 @@
-"""Which tiles a page shows, and their pictures."""
+"""The example tiles of a report on a run: their choice and their pictures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from forestgaps_evaluation.pages.pictures import (
 from forestgaps_evaluation.pages.rendering import NARROW_SPACE, format_percent, format_score
 from forestgaps_evaluation.protocol.scores import compute_gap_fraction, compute_scores, is_evaluated
 
-PICTURE_PIXELS = 420  # pixels of a picture, about
-MIN_VALID_FRACTION = 0.5  # of the valid pixels of a usual tile: with less, a tile is no example
+PICTURE_PIXELS = 420  # approximate width of a picture, in pixels
+MIN_VALID_FRACTION = 0.5  # of the median number of valid pixels; tiles with less are not shown
 
 
 @frozen(kw_only=True)
@@ -37,34 +37,34 @@ class Example:
 
     Attributes:
         why: "typical", "best" or "worst".
-        name: Of the tile.
-        words: Its score, in a sentence.
+        name: Name of the tile.
+        description: Its score, in a sentence.
     """
 
     why: str
     name: str
-    words: str
+    description: str
     maps: Sequence[FramedPicture]
 
 
 def score_each_tile(tile_counts: TileCounts) -> NDArray[np.float64]:
-    """(N,) mean IoU of each tile, over the thresholds evaluated for all tiles together at which the tile itself has 1 to 95 % gap.
+    """Return the mean IoU of each tile, (N,); NaN for tiles without an evaluated threshold or with few valid pixels.
 
-    NaN where there is none, and for tiles with few valid pixels.
+    A threshold counts if the gap fraction is between 1 and 95 %, both in the tile and in all tiles together.
     """
     evaluated = is_evaluated(compute_gap_fraction(tile_counts.counts.sum(0)))[None] & is_evaluated(
         compute_gap_fraction(tile_counts.counts)
     )
-    each = np.where(evaluated, compute_scores(tile_counts.counts)["mean_iou"], np.nan)
-    many = tile_counts.valid_pixels >= MIN_VALID_FRACTION * np.median(tile_counts.valid_pixels)
-    known = np.isfinite(each) & many[:, None]
-    total = np.where(known, each, 0.0).sum(1)
-    found: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
-    return found
+    scores = np.where(evaluated, compute_scores(tile_counts.counts)["mean_iou"], np.nan)
+    enough = tile_counts.valid_pixels >= MIN_VALID_FRACTION * np.median(tile_counts.valid_pixels)
+    known = np.isfinite(scores) & enough[:, None]
+    total = np.where(known, scores, 0.0).sum(1)
+    mean: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+    return mean
 
 
 def choose_tiles(values: NDArray[np.float64]) -> dict[str, list[int]]:
-    """Places of tiles by what they are an example of, each tile once: one or two of each kind, as many as there are tiles for."""
+    """Return the indices of typical, best and worst tiles: one or two of each kind, and no tile twice."""
     order = [int(n) for n in np.argsort(values) if np.isfinite(values[n])]
     each = 2 if len(order) >= 8 else 1
     worst, best = order[:each], order[::-1][:each]
@@ -75,74 +75,74 @@ def choose_tiles(values: NDArray[np.float64]) -> dict[str, list[int]]:
 
 
 def make_examples(trained: TrainedNetwork, tile_counts: TileCounts, threshold: float) -> list[Example]:
-    """Pictures of chosen tiles: relief, reference, map, and where the two agree at one threshold."""
+    """Return the chosen tiles with four pictures each: relief, reference, map, and agreement at one threshold."""
     values = score_each_tile(tile_counts)
     return [
         make_example(trained, tile_counts, n, why, threshold, float(values[n]))
-        for why, places in choose_tiles(values).items()
-        for n in places
+        for why, chosen in choose_tiles(values).items()
+        for n in chosen
     ]
 
 
 def make_example(trained: TrainedNetwork, tile_counts: TileCounts, n: int, why: str, threshold: float, value: float) -> Example:
     levels = tuple(float(level) for level in tile_counts.thresholds)
     index = int(tile_counts.index[n])
-    draw = int(random_numbers(trained.seed, 0, torch.tensor([index]))[0])  # as the loader reads it
-    tiles = SourceDataset(trained.source(tile_counts.split))[index, draw].to(trained.predictor.device)
+    seed = int(random_numbers(trained.seed, 0, torch.tensor([index]))[0])  # the same tile as the loader reads
+    tiles = SourceDataset(trained.source(tile_counts.split))[index, seed].to(trained.predictor.device)
     batch = BatchMaker(thresholds=Thresholds(values=levels))(tiles)
     predicted = (trained.logits(batch, levels) > 0)[0].cpu().numpy()
     target, valid = (batch.target > 0.5)[0].cpu().numpy(), batch.valid[0, 0].cpu().numpy()
     dsm = np.where(valid, tiles.dsm[0, 0].cpu().numpy(), np.nan).astype(np.float32)
-    part = find_valid_window(valid)
-    predicted, target, valid, dsm = predicted[:, *part], target[:, *part], valid[part], dsm[part]
+    window = find_valid_window(valid)
+    predicted, target, valid, dsm = predicted[:, *window], target[:, *window], valid[window], dsm[window]
     factor = max(1, round(PICTURE_PIXELS / max(valid.shape)))
     width_m = valid.shape[1] * tile_counts.resolution_m
     shade = enlarge(hillshade(dsm, tile_counts.resolution_m), factor)
-    mapped, reference, known = (enlarge(plane, factor) for plane in (predicted, target, valid))
+    mapped, reference, known = (enlarge(channel, factor) for channel in (predicted, target, valid))
     k = levels.index(threshold)
     name = name_tile(tile_counts, n)
-    fractions = [format_percent(float(planes[k][valid].mean())) for planes in (target, predicted)]
-    every = ", ".join(f"{level:g}" for level in levels)
+    fractions = [format_percent(float(masks[k][valid].mean())) for masks in (target, predicted)]
+    listed = ", ".join(f"{level:g}" for level in levels)
     relief = frame_picture(
         draw_relief(shade, known),
         width_m=width_m,
         alt=f"{name}: relief of the surface.",
-        caption="Surface: all the network sees",
+        caption="Surface: the only input of the network",
     )
-    truth = frame_picture(
+    reference_map = frame_picture(
         draw_gaps(shade, reference, known),
         width_m=None,
-        alt=f"{name}, reference: gaps below {every} m in colors over the relief; {fractions[0]} lower than {threshold:g} m.",
+        alt=f"{name}, reference: gaps below {listed} m in colors over the relief; {fractions[0]} lower than {threshold:g} m.",
         caption=f"Reference: {fractions[0]} lower than {threshold:g}{NARROW_SPACE}m",
     )
-    found = frame_picture(
+    predicted_map = frame_picture(
         draw_gaps(shade, mapped, known),
         width_m=None,
-        alt=f"{name}, map: gaps below {every} m in colors over the relief; {fractions[1]} lower than {threshold:g} m.",
+        alt=f"{name}, map: gaps below {listed} m in colors over the relief; {fractions[1]} lower than {threshold:g} m.",
         caption=f"Map: {fractions[1]} lower than {threshold:g}{NARROW_SPACE}m",
     )
-    here = compute_scores(tile_counts.counts[n, k])
-    agreed = frame_picture(
+    scores = compute_scores(tile_counts.counts[n, k])
+    agreement = frame_picture(
         draw_agreement(shade, mapped[k], reference[k], known),
         width_m=None,
-        alt=f"{name}, agreement at {threshold:g} m: gap IoU {format_score(float(here['gap_iou']))}, "
-        f"canopy IoU {format_score(float(here['canopy_iou']))}.",
-        caption=f"Agreement at {threshold:g}{NARROW_SPACE}m: mean IoU {format_score(float(here['mean_iou']))}",
+        alt=f"{name}, agreement at {threshold:g} m: gap IoU {format_score(float(scores['gap_iou']))}, "
+        f"canopy IoU {format_score(float(scores['canopy_iou']))}.",
+        caption=f"Agreement at {threshold:g}{NARROW_SPACE}m: mean IoU {format_score(float(scores['mean_iou']))}",
     )
-    slope = f", ground at {tile_counts.slope_deg[n]:.0f}° on average" if np.isfinite(tile_counts.slope_deg[n]) else ""
-    cover = f"{format_percent(float(tile_counts.canopy_cover[n]), 0)} under canopy of 2{NARROW_SPACE}m or more"
-    words = f"Mean IoU {format_score(value)} over the evaluated thresholds; {cover}{slope}."
-    return Example(why=why, name=name, words=words, maps=[relief, truth, found, agreed])
+    slope = f", mean ground slope {tile_counts.slope_deg[n]:.0f}°" if np.isfinite(tile_counts.slope_deg[n]) else ""
+    cover = f"canopy cover {format_percent(float(tile_counts.canopy_cover[n]), 0)}"
+    description = f"Mean IoU {format_score(value)} over the evaluated thresholds; {cover}{slope}."
+    return Example(why=why, name=name, description=description, maps=[relief, reference_map, predicted_map, agreement])
 
 
 def name_tile(tile_counts: TileCounts, n: int) -> str:
-    """As tables and captions call it, with its block where that has a name of its own."""
+    """Return the name of a tile in tables and captions, with its block if the block has a name of its own."""
     name = f"Tile {int(tile_counts.index[n]) + 1}"
     block = tile_counts.blocks[n]
     return name if block == f"tile {int(tile_counts.index[n])}" else f"{name} ({block})"
 
 
 def find_valid_window(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rows and columns that hold anything."""
+    """Return the smallest window that contains all valid pixels."""
     rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Facts on the page about a run: its network, configuration, components and versions."""
+"""Facts in a report on a run: its network, configuration, components and versions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from forestgaps_evaluation.run_report.stac_item import NetworkFacts
 
 
 def choose_thresholds(trained: Sequence[float]) -> tuple[float, ...]:
-    """Thresholds of the protocol between the lowest and the highest the network was trained for; its own, if there is none."""
+    """Return the thresholds of the protocol within the range of training, or the training thresholds if no other is in it."""
     return tuple(level for level in PROTOCOL_THRESHOLDS_M if trained[0] <= level <= trained[-1]) or tuple(trained)
 
 
 def describe_network(trained: TrainedNetwork) -> NetworkFacts:
-    place = trained.checkpoint
+    path = trained.checkpoint
     return NetworkFacts(
         name=name_run(Path(trained.run)),
-        weights=place / WEIGHTS if place.is_dir() else place,
-        about=load_trained_network(place)[1]["about"],
+        weights=path / WEIGHTS if path.is_dir() else path,
+        about=load_trained_network(path)[1]["about"],
         parameters=sum(parameter.numel() for parameter in trained.predictor.model.parameters()),
         thresholds=trained.predictor.thresholds,
         resolution_m=trained.predictor.resolution_m,
@@ -36,19 +36,15 @@ def describe_network(trained: TrainedNetwork) -> NetworkFacts:
 
 
 def name_run(run: Path) -> str:
-    """Of a run or model folder, or of a checkpoint's run."""
-    place = run.resolve()
-    return (
-        place.parent.parent.name
-        if place.is_file() and place.parent.name == "checkpoints"
-        else place.stem
-        if place.is_file()
-        else place.name
-    )
+    """Return the name of a run folder, of a model folder, or of the run of a checkpoint."""
+    path = run.resolve()
+    if path.is_file():
+        return path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
+    return path.name
 
 
 def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
-    """Mean IoU by threshold, for the STAC item."""
+    """Return the mean IoU at each evaluated threshold, as a property of the STAC item."""
     rows = [row for row in evaluation.rows if row.by == "all" and row.evaluated]
     return {
         f"forestgaps:{evaluation.split}_mean_iou": {f"{row.threshold:g}": round(row.scores["mean_iou"].mean, 4) for row in rows}
@@ -56,19 +52,19 @@ def list_stac_scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def choose_main_threshold(rows: Sequence[ThresholdScores]) -> float:
-    """The threshold shown where only one can be: of those evaluated, that nearest to 5 m."""
+    """Return the evaluated threshold nearest to 5 m; figures of a single threshold show it."""
     evaluated = [row for row in rows if row.evaluated] or list(rows)
     return min(evaluated, key=lambda row: abs(row.threshold - 5)).threshold
 
 
 def read_epoch(checkpoint: Path) -> int | None:
-    """Epochs completed when the checkpoint was written, if it says."""
+    """Return the number of epochs completed when the checkpoint was written; None if it is not recorded."""
     epoch = load_trained_network(checkpoint)[1].get("position", {}).get("epoch")
     return epoch if isinstance(epoch, int) else None
 
 
 def read_config_text(trained: TrainedNetwork, network: NetworkFacts) -> str:
-    """Return the run file of the folder, or else what the weights record of it."""
+    """Return the run file of the folder, or else the configuration recorded with the weights."""
     import tomli_w
 
     path = Path(trained.run) / RUN_FILE
@@ -77,13 +73,13 @@ def read_config_text(trained: TrainedNetwork, network: NetworkFacts) -> str:
 
 def list_components(about: Mapping[str, Any]) -> list[TableRow]:
     return [
-        TableRow(place, [str(made["name"]), f"{made['distribution']} {made['version']}"])
-        for place, made in about["components"].items()
+        TableRow(table, [str(component["name"]), f"{component['distribution']} {component['version']}"])
+        for table, component in about["components"].items()
     ]
 
 
 def list_settings(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A table of a run file line by line, tables in it by dotted names."""
+    """Return the settings of a table of a run file; those of inner tables have dotted names."""
     lines: list[tuple[str, str]] = []
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The figures of a page about a run, from its tile_counts."""
+"""The charts of a report on a run, drawn from its tile counts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.counting.gap_sizes import GapSizes
-from forestgaps_evaluation.counting.tile_counts import CUT_COUNT, TileCounts
+from forestgaps_evaluation.counting.tile_counts import DECISION_THRESHOLD_COUNT, TileCounts
 from forestgaps_evaluation.pages.charts import Chart, make_log_scale, make_percent_scale, make_score_scale, make_value_scale
 from forestgaps_evaluation.pages.rendering import format_percent, format_score
 from forestgaps_evaluation.protocol.evaluation import ThresholdScores
-from forestgaps_evaluation.protocol.scores import compute_scores as scores_of
+from forestgaps_evaluation.protocol.scores import compute_scores
 
 Reals = NDArray[np.float64]
-MAX_CELLS = 1500  # drawn in one chart; of more, every second, third ...
+MAX_CELLS = 1500  # in one chart; of more cells, every second, third ... is drawn
 
 
 def format_title(threshold: float) -> str:
@@ -24,14 +24,14 @@ def format_title(threshold: float) -> str:
 
 
 def note_row(row: ThresholdScores) -> str:
-    """A word beside the title of what is shown and not evaluated."""
+    """Return the note beside the title of a threshold that is shown but not evaluated."""
     if not row.evaluated:
-        return "extreme"
+        return "extreme prevalence"
     return "not trained for" if row.extrapolated else ""
 
 
 def make_score_chart(rows: Sequence[ThresholdScores]) -> Chart:
-    """Mean IoU with its interval over the thresholds, beside the baseline."""
+    """Return the chart of mean IoU, with its interval and the baseline, by threshold."""
     levels = [row.threshold for row in rows]
     values = [row.scores["mean_iou"] for row in rows]
     listed = "; ".join(
@@ -57,7 +57,7 @@ def make_score_chart(rows: Sequence[ThresholdScores]) -> Chart:
 
 
 def make_fraction_chart(rows: Sequence[ThresholdScores], mapped: Sequence[float]) -> Chart:
-    """Share of the area that is gap, in map and reference."""
+    """Return the chart of the gap fraction, in map and reference, by threshold."""
     levels = [row.threshold for row in rows]
     listed = "; ".join(
         f"{row.threshold:g} m {format_percent(fraction)} mapped, {format_percent(row.gap_fraction)} in the reference"
@@ -80,8 +80,8 @@ def make_fraction_chart(rows: Sequence[ThresholdScores], mapped: Sequence[float]
     return chart
 
 
-def count_by_cut(tile_counts: TileCounts) -> NDArray[np.int64]:
-    """(K, 101, 4) tp, fp, fn, tn if pixels above each cut of probability were called gap."""
+def count_by_decision_threshold(tile_counts: TileCounts) -> NDArray[np.int64]:
+    """Return tp, fp, fn, tn at each of 101 decision thresholds, (K, 101, 4)."""
     total = tile_counts.counts.sum(0)
     gap, canopy = total[:, 0] + total[:, 2], total[:, 1] + total[:, 3]
     tp, fp = tile_counts.curve[..., 0], tile_counts.curve[..., 1]
@@ -90,61 +90,60 @@ def count_by_cut(tile_counts: TileCounts) -> NDArray[np.int64]:
 
 
 def make_precision_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
-    """Precision over recall, with the cut at one half marked."""
-    found = scores_of(count_by_cut(tile_counts))
-    made = []
+    """Return charts of precision by recall, with the decision threshold 0.5 marked."""
+    scores = compute_scores(count_by_decision_threshold(tile_counts))
+    charts = []
     for k, row in enumerate(rows):
-        precision, recall = found["gap_precision"][k], found["gap_recall"][k]
-        now = row.scores["gap_precision"].mean, row.scores["gap_recall"].mean
-        words = (
-            f"At a cut of one half, precision {format_score(now[0])} and recall {format_score(now[1])}; "
-            f"precision without skill {format_score(row.gap_fraction)}."
+        precision, recall = scores["gap_precision"][k], scores["gap_recall"][k]
+        current = row.scores["gap_precision"].mean, row.scores["gap_recall"].mean
+        description = (
+            f"At a decision threshold of 0.5, precision {format_score(current[0])} and recall {format_score(current[1])}; "
+            f"baseline precision {format_score(row.gap_fraction)}."
         )
         chart = Chart(
             f"precision-{k}",
             format_title(row.threshold),
-            words,
+            description,
             make_percent_scale("recall"),
             make_percent_scale("precision"),
             note=note_row(row),
         )
         chart.line([0, 1], [row.gap_fraction] * 2, "baseline")
         chart.line(recall, precision, "predicted")
-        chart.points([now[1]], [now[0]], "predicted", radius=4.5)
-        made.append(chart)
-    return made
+        chart.points([current[1]], [current[0]], "predicted", radius=4.5)
+        charts.append(chart)
+    return charts
 
 
-def make_cut_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
-    """Mean IoU over the cut of probability."""
-    found = scores_of(count_by_cut(tile_counts))["mean_iou"]
-    cuts = np.linspace(0, 1, CUT_COUNT)
-    made = []
+def make_decision_threshold_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
+    """Return charts of mean IoU by decision threshold."""
+    mean_iou = compute_scores(count_by_decision_threshold(tile_counts))["mean_iou"]
+    decision_thresholds = np.linspace(0, 1, DECISION_THRESHOLD_COUNT)
+    charts = []
     for k, row in enumerate(rows):
-        known = np.isfinite(found[k])
-        best = int(np.nanargmax(found[k])) if known.any() else 0
-        half, highest = format_score(found[k, CUT_COUNT // 2]), format_score(found[k, best])
-        words = f"Mean IoU {half} at a cut of one half; highest, {highest}, at {cuts[best]:.2f}."
+        known = np.isfinite(mean_iou[k])
+        best = int(np.nanargmax(mean_iou[k])) if known.any() else 0
+        half, highest = format_score(mean_iou[k, DECISION_THRESHOLD_COUNT // 2]), format_score(mean_iou[k, best])
         chart = Chart(
-            f"cut-{k}",
+            f"decision-threshold-{k}",
             format_title(row.threshold),
-            words,
-            make_score_scale("cut of probability"),
+            f"Mean IoU {half} at a decision threshold of 0.5; the maximum is {highest} at {decision_thresholds[best]:.2f}.",
+            make_score_scale("decision threshold"),
             make_score_scale("mean IoU"),
             note=note_row(row),
         )
-        chart.upright(0.5, "cut")
+        chart.upright(0.5, "marker")
         chart.line([0, 1], [row.baseline["mean_iou"]] * 2, "baseline")
-        chart.line(cuts, found[k], "predicted")
-        chart.points([cuts[best]], [found[k, best]], "predicted", radius=4.5)
-        made.append(chart)
-    return made
+        chart.line(decision_thresholds, mean_iou[k], "predicted")
+        chart.points([decision_thresholds[best]], [mean_iou[k, best]], "predicted", radius=4.5)
+        charts.append(chart)
+    return charts
 
 
 def compute_calibration_errors(tile_counts: TileCounts) -> Reals:
-    """(K,) distance between probability and frequency of gaps, averaged over pixels; NaN without any.
+    """Return the expected calibration error at each threshold, (K,); NaN without pixels.
 
-    Source: Naeini et al. 2015, expected calibration error, doi 10.1609/aaai.v29i1.9602; on twenty bins of equal width.
+    Twenty bins of equal width. Source: Naeini et al. 2015, doi 10.1609/aaai.v29i1.9602
     """
     pixels, probability, observed = np.moveaxis(tile_counts.reliability, -1, 0)
     with np.errstate(invalid="ignore"):
@@ -153,84 +152,87 @@ def compute_calibration_errors(tile_counts: TileCounts) -> Reals:
 
 
 def make_reliability_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
-    """Frequency of gaps over the probability given to them."""
+    """Return charts of the observed frequency of gaps by predicted probability."""
     errors = compute_calibration_errors(tile_counts)
-    made = []
+    charts = []
     for k, row in enumerate(rows):
         pixels, probability, observed = tile_counts.reliability[k].T
         few = pixels < max(1e-4 * pixels.sum(), 1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            given, seen = (np.where(few, np.nan, part / pixels) for part in (probability, observed))
-        words = f"Probabilities are off by {format_percent(float(errors[k]))} on average over the pixels."
+            predicted, frequency = (np.where(few, np.nan, total / pixels) for total in (probability, observed))
+        error = format_percent(float(errors[k]))
         chart = Chart(
             f"reliability-{k}",
             format_title(row.threshold),
-            words,
-            make_percent_scale("probability given"),
-            make_percent_scale("gaps among them"),
-            note=f"off by {format_percent(float(errors[k]))}",
+            f"The calibration error is {error}.",
+            make_percent_scale("predicted probability"),
+            make_percent_scale("observed frequency"),
+            note=f"calibration error {error}",
         )
         chart.line([0, 1], [0, 1], "ideal")
-        chart.line(given, seen, "predicted")
+        chart.line(predicted, frequency, "predicted")
         weight = np.sqrt(pixels / max(pixels.max(), 1))
-        for x, y, size in zip(given, seen, weight, strict=True):
+        for x, y, size in zip(predicted, frequency, weight, strict=True):
             chart.points([x], [y], "predicted", radius=2.4 + 4 * float(size))
-        made.append(chart)
-    return made
+        charts.append(chart)
+    return charts
 
 
 def make_size_charts(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[ThresholdScores]) -> list[Chart]:
-    """How many gaps are at least so large, in map and reference."""
-    every = [part for pair in sizes for part in pair if len(part)]
-    low = min((float(part.areas_m2[0]) for part in every), default=1.0)
-    high = max((part.largest_m2 for part in every), default=10.0)
-    most = max((len(part) for part in every), default=2)
-    made = []
+    """Return charts of the number of gaps of at least each area, in map and reference."""
+    nonempty = [part for pair in sizes for part in pair if len(part)]
+    low = min((float(part.areas_m2[0]) for part in nonempty), default=1.0)
+    high = max((part.largest_m2 for part in nonempty), default=10.0)
+    most = max((len(part) for part in nonempty), default=2)
+    charts = []
     for k, (row, (mapped, reference)) in enumerate(zip(rows, sizes, strict=True)):
-        words = f"{format_count(len(mapped), 'gap')} in the map, {len(reference):,} in the reference."
-        note = f"{len(mapped)} mapped, {len(reference)} real"
+        description = f"{format_count(len(mapped), 'gap')} in the map, {len(reference):,} in the reference."
+        note = f"map {len(mapped)}, reference {len(reference)}"
         chart = Chart(
             f"size-{k}",
             format_title(row.threshold),
-            words,
+            description,
             make_log_scale(low, high, "gap area, m²"),
-            make_log_scale(1, most, "gaps at least so large"),
+            make_log_scale(1, most, "gaps of at least this area"),
             note=note,
         )
-        at = np.geomspace(chart.x.low, chart.x.high, 160)
-        chart.line(at, mapped.at_least(at), "predicted")
-        chart.line(at, reference.at_least(at), "reference")
-        made.append(chart)
-    return made
+        areas = np.geomspace(chart.x.low, chart.x.high, 160)
+        chart.line(areas, mapped.at_least(areas), "predicted")
+        chart.line(areas, reference.at_least(areas), "reference")
+        charts.append(chart)
+    return charts
 
 
 def compute_cell_errors(tile_counts: TileCounts) -> tuple[Reals, Reals, int]:
-    """(K,) median distance and mean difference (map less reference) of the gap fraction of cells, and how many cells there are."""
-    found, _ = tile_counts.cell_fractions()
-    if not len(found):
-        nothing = np.full(len(tile_counts.thresholds), np.nan)
-        return nothing, nothing, 0
-    apart = found[..., 0] - found[..., 1]
-    return np.median(np.abs(apart), axis=0), apart.mean(0), len(found)
+    """Return the errors of the gap fraction of cells (map minus reference) and the number of cells.
+
+    Returns:
+        Median absolute error, (K,); mean error, (K,); number of cells. Errors are NaN without cells.
+    """
+    fractions, _ = tile_counts.cell_fractions()
+    if not len(fractions):
+        missing = np.full(len(tile_counts.thresholds), np.nan)
+        return missing, missing, 0
+    errors = fractions[..., 0] - fractions[..., 1]
+    return np.median(np.abs(errors), axis=0), errors.mean(0), len(fractions)
 
 
 def make_cell_charts(tile_counts: TileCounts, rows: Sequence[ThresholdScores]) -> list[Chart]:
-    """Gap fraction of cells, mapped over observed."""
-    found, _ = tile_counts.cell_fractions()
-    apart, _, cells = compute_cell_errors(tile_counts)
-    made = []
+    """Return charts of the gap fraction of cells, map by reference."""
+    fractions, _ = tile_counts.cell_fractions()
+    errors, _, cells = compute_cell_errors(tile_counts)
+    charts = []
     for k, row in enumerate(rows):
-        words = f"{cells} cells; half of them are off by {format_percent(float(apart[k]))} of their area or less."
         chart = Chart(
             f"cell-{k}",
             format_title(row.threshold),
-            words,
+            f"{cells} cells; the median absolute error is {format_percent(float(errors[k]))} of the cell area.",
             make_percent_scale("gap fraction, reference"),
             make_percent_scale("gap fraction, map"),
             note=note_row(row),
         )
         chart.line([0, 1], [0, 1], "ideal")
-        some = slice(None, None, max(1, cells // MAX_CELLS))
-        chart.points(found[some, k, 1], found[some, k, 0], "predicted cell", radius=3.6)
-        made.append(chart)
-    return made
+        shown = slice(None, None, max(1, cells // MAX_CELLS))
+        chart.points(fractions[shown, k, 1], fractions[shown, k, 0], "predicted cell", radius=3.6)
+        charts.append(chart)
+    return charts

@@ -1,4 +1,4 @@
-"""The page about a trained network on one split of its data, for a reader who never saw the code."""
+"""The report on a trained network, evaluated on one split of its data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STAC_FILE = "model.stac.json"
 
 @frozen(kw_only=True)
 class Report:
-    """What was written, and what it says."""
+    """The files of a report, and the results in it."""
 
     page: Path
     card: Path
@@ -75,36 +75,34 @@ def write_run_report(
     plugins: Plugins | None = None,
     progress: Callable[[Iterable[Tiles]], Iterable[Tiles]] = iter,
 ) -> Report:
-    """Evaluate a run on a split and write the page, and next to it the STAC item of its network.
+    """Evaluate a run on a split, then write the page and, next to it, the STAC item of the network.
 
     Args:
-        run: What `load_predictor` takes: a run folder, a checkpoint file, a model folder or the name of an installed network.
+        run: A run folder, a checkpoint file, a model folder or the name of an installed model, as for `load_predictor`.
         out: The page, a new file.
-        thresholds: Meters; without any, those of the protocol that the network was trained for.
-        data: A run file or run folder whose data take the place of the run's own; `changes` are of the data.
-        notes: License, credit, whatever a reader should know of the data.
+        thresholds: Meters. By default, the thresholds of the protocol within the range of training.
+        data: A run file or run folder with the data to evaluate on instead of the run's own.
+        changes: Changes of the data table, such as `data.folder=elsewhere`.
+        notes: License and credit of the data.
 
     Raises:
-        DataError: A file to write is there already, or the split is empty.
-        CheckpointError: No trained network there.
+        DataError: An output file already exists, or the split is empty.
+        CheckpointError: `run` does not contain a trained network.
     """
     beside = out.parent / STAC_FILE
     with new_results(out, beside, purpose="report") as drafts:
         trained = open_network(run, device=device, checkpoint=checkpoint, data=data, changes=changes, plugins=plugins)
-        watched = SizeRecorder.wrap(trained)
-        tile_counts = count_split(watched, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
+        recorded = SizeRecorder.wrap(trained)
+        tile_counts = count_split(recorded, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
         evaluation = evaluate_counts([tile_counts], notes=note_pixel_sizes([trained]))
         network = describe_network(trained)
         html = render_page(
-            "run.html", fill_template(trained, tile_counts, evaluation, watched.sizes(tile_counts.resolution_m), network, notes)
+            "run.html", fill_template(trained, tile_counts, evaluation, recorded.sizes(tile_counts.resolution_m), network, notes)
         )
         item = make_stac_item(network, beside.parent, scores=list_stac_scores(evaluation), notes=notes)
         for draft, text in zip(drafts, (html, format_json(item)), strict=True):
             draft.write_text(text, encoding="utf-8")
     return Report(page=out, card=beside, tile_counts=tile_counts, evaluation=evaluation)
-
-
-# --- what the template says -----------------------------------------------------------------------------------------
 
 
 def fill_template(
@@ -123,7 +121,7 @@ def fill_template(
     high, wide = tile_counts.cell_m
     return {
         "version": version("forestgaps-evaluation"),
-        "made": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        "created": datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         "name": network.name,
         "split": tile_counts.split,
         "tiles": len(tile_counts),
@@ -131,18 +129,18 @@ def fill_template(
         "main": main,
         "contents": list_sections(log is not None),
         "facts": list_facts(tile_counts, network, area, overall),
-        "findings": write_statements(evaluation, tile_counts, main),
+        "statements": write_statements(evaluation, tile_counts, main),
         "legend": make_threshold_legend(tile_counts.thresholds.tolist()),
         "agreement": make_agreement_legend(),
         "examples": make_examples(trained, tile_counts, main),
         "score_chart": figures.make_score_chart(rows),
-        "share_chart": figures.make_fraction_chart(rows, compute_mapped_fractions(tile_counts)),
+        "fraction_chart": figures.make_fraction_chart(rows, compute_mapped_fractions(tile_counts)),
         "scores": make_score_table(rows, compute_mapped_fractions(tile_counts)),
         "blocks": rows[0].blocks,
         "resamples": evaluation.resamples,
         "confusion": make_confusion(tile_counts, rows),
         "precision": figures.make_precision_charts(tile_counts, rows),
-        "cuts": figures.make_cut_charts(tile_counts, rows),
+        "decision_thresholds": figures.make_decision_threshold_charts(tile_counts, rows),
         "reliability": figures.make_reliability_charts(tile_counts, rows),
         "sizes": figures.make_size_charts(sizes, rows),
         "size_table": make_size_table(sizes, rows),
@@ -151,13 +149,13 @@ def fill_template(
         "cell_m": f"{wide:.0f} × {high:.0f}{NARROW_SPACE}m",
         "strata": [
             (title, make_stratum_table(evaluation, by))
-            for by, title in (("slope", "By slope of the ground"), ("canopy cover", "By canopy cover"))
+            for by, title in (("slope", "By ground slope"), ("canopy cover", "By canopy cover"))
         ],
         "heights": evaluation.heights,
         "training": make_training_charts(log, read_epoch(trained.checkpoint)) if log else [],
         "config": read_config_text(trained, network),
         "checkpoint": str(network.weights),
-        "lines": [
+        "command_lines": [
             format_command("evaluate", trained.run, *trained.options),
             format_command("predict", trained.run, "dsm.tif", "--out", "maps", "--report"),
         ],
@@ -172,20 +170,20 @@ def fill_template(
 
 def list_sections(logged: bool) -> list[tuple[str, str]]:
     listed = [
-        ("findings", "In short"),
+        ("findings", "Summary"),
         ("maps", "Maps"),
         ("scores", "Scores"),
-        ("curves", "Curves"),
-        ("reliability", "Reliability"),
+        ("curves", "Decision threshold"),
+        ("reliability", "Calibration"),
         ("sizes", "Gap sizes"),
         ("cells", "Gap fraction of cells"),
-        ("places", "Kinds of place"),
+        ("places", "Slope and canopy cover"),
         ("training", "Training"),
         ("made-of", "Configuration"),
         ("data", "Data and license"),
         ("glossary", "Glossary"),
     ]
-    return [entry for entry in listed if logged or entry[0] != "training"]
+    return [section for section in listed if logged or section[0] != "training"]
 
 
 def list_facts(tile_counts: TileCounts, network: NetworkFacts, area: float, overall: AverageScores) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """A STAC item that describes a trained network, for catalogs of models: the Machine Learning Model (MLM) extension.
 
 The item is plain JSON. Fields follow the MLM specification 1.4 (github.com/stac-extensions/mlm) and the file extension 2.1
-(github.com/stac-extensions/file). A network holds for no place and no time in particular, so the geometry is null and the
-time is open at both ends, as the specification's best practices advise.
+(github.com/stac-extensions/file). A network is not limited to a place or a time, so the geometry is null and the time
+interval covers all years, as the best practices of the specification recommend.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from forestgaps_core.files.safe_opening import open_regular_file
 from forestgaps_core.inference.model_folder import is_model_folder
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
-RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # its bands are those that MLM 1.4 looks for
+RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # MLM 1.4 reads the bands of this version
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 DIMENSIONS = ["batch", "channel", "height", "width"]
-SHA256 = "1220"  # of a multihash: this function, 32 bytes
+SHA256 = "1220"  # prefix of a multihash: SHA-256, 32 bytes
 
 
 @frozen(kw_only=True)
 class NetworkFacts:
-    """What the item says of a network.
+    """The properties of a network that its STAC item contains.
 
     Attributes:
-        name: Of the run.
-        weights: Their file, a checkpoint or safetensors.
-        about: The checkpoint's own words, as in `forestgaps_core.files.checkpoint`.
-        parameters: How many weights are trained.
-        thresholds: Meters, of the planes it was validated at.
-        resolution_m: Pixel size it was trained at.
+        name: Name of the run.
+        weights: File of the weights, a checkpoint or safetensors.
+        about: Metadata of the checkpoint, see `forestgaps_core.files.checkpoint`.
+        parameters: Number of parameters.
+        thresholds: Height thresholds of validation, in meters.
+        resolution_m: Pixel size of the training data.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NetworkFacts:
 def make_stac_item(
     network: NetworkFacts, beside: Path, *, scores: Mapping[str, float] | None = None, notes: str = ""
 ) -> dict[str, Any]:
-    """The item, as it would stand in the folder `beside`; the file of weights is named relative to it.
+    """Return the item for the folder `beside`; the path of the weights is relative to it.
 
     Args:
         scores: Further properties, such as `forestgaps:mean_iou`.
@@ -64,7 +64,7 @@ def make_stac_item(
     resolution = f"{network.resolution_m:g}"
     levels = ", ".join(f"{threshold:g}" for threshold in network.thresholds)
     version = str(about["versions"]["torch"])
-    made = datetime.fromtimestamp(network.weights.stat().st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    created = datetime.fromtimestamp(network.weights.stat().st_mtime, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     description = (
         f"Probability that the forest canopy is lower than {levels} m, from a digital surface model in meters with pixels of "
         f"{resolution} m; trained with forestgaps."
@@ -81,7 +81,7 @@ def make_stac_item(
             "datetime": None,
             "start_datetime": "1900-01-01T00:00:00Z",
             "end_datetime": "9999-12-31T23:59:59Z",
-            "created": made,
+            "created": created,
             "gsd": network.resolution_m,
             "mlm:name": f"forestgaps {re.sub(r'[^a-zA-Z0-9_.-]+', '-', network.name).strip('-_.') or 'run'}",
             "mlm:architecture": str(model["name"]).rpartition(":")[2],
@@ -108,9 +108,9 @@ def make_stac_item(
 def describe_input(resolution: str) -> dict[str, Any]:
     return {
         "name": "digital surface model",
-        "description": f"Elevation of whatever is on top, meters above any datum, pixels of {resolution} m, as surveyed: the "
-        "network scales it itself. Pixels without data hold the tile's median and are marked in a second argument, valid. Rows and "
-        "columns: any, 32 and more.",
+        "description": f"Elevation of the surface in meters above any datum, pixels of {resolution} m, not scaled: the network "
+        "scales it. Pixels without data contain the median of the tile; a second argument, valid, marks them. At least 32 rows "
+        "and columns.",
         "bands": ["dsm"],
         "input": {"shape": [-1, 1, -1, -1], "dim_order": DIMENSIONS, "data_type": "float32"},
         "value_scaling": None,
@@ -121,8 +121,8 @@ def describe_input(resolution: str) -> dict[str, Any]:
 def describe_output(thresholds: Sequence[float], levels: str) -> dict[str, Any]:
     return {
         "name": "gap probability",
-        "description": f"One plane for each height threshold ({levels} m by default; others may be asked): the logit that the "
-        "canopy is lower. The sigmoid makes it a probability; a gap is where it is 0.5 or more.",
+        "description": f"One channel per height threshold (by default {levels} m; other thresholds are possible): the logit of "
+        "the probability that the canopy is lower. The sigmoid of it is the probability; a pixel is a gap if it is at least 0.5.",
         "tasks": ["semantic-segmentation"],
         "result": {"shape": [-1, len(thresholds), -1, -1], "dim_order": DIMENSIONS, "data_type": "float32"},
         "classification:classes": [
@@ -136,7 +136,7 @@ def describe_output(thresholds: Sequence[float], levels: str) -> dict[str, Any]:
 def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
     return {
         "href": Path(os.path.relpath(network.weights.resolve(), beside.resolve())).as_posix(),
-        "title": "Weights with the configuration they belong to",
+        "title": "Weights with their configuration",
         "type": "application/octet-stream; application=safetensors",
         "roles": ["mlm:model", "mlm:weights", "data", *([] if is_model_folder(network.weights.parent) else ["mlm:checkpoint"])],
         "mlm:artifact_type": "safetensors.torch.save_file",
@@ -147,7 +147,7 @@ def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
 
 
 def list_hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables of the run file that shaped the weights; paths stay out."""
+    """Return the tables of the run file that affect the weights, without paths."""
     kept = {
         name: config.get(name) for name in ("model", "normalization", "loss", "optimizer", "scheduler", "training", "augmentations")
     }
@@ -164,7 +164,7 @@ def identifier(name: str) -> str:
 
 
 def format_json(item: Mapping[str, Any]) -> str:
-    """JSON; a setting that is infinite becomes null, for which JSON has the only word."""
+    """Return the item as JSON; NaN and infinity become null, because JSON cannot express them."""
     return json.dumps(replace_nonfinite(item), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation comes to, in sentences for a reader who has not seen a score before. Every number in them is computed."""
+"""The summary of an evaluation in sentences, for readers who do not know the scores. Every number in them is computed."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from forestgaps_evaluation.run_report.figures import compute_calibration_errors,
 
 
 def write_statements(evaluation: Evaluation, tile_counts: TileCounts, main: float) -> list[Statement]:
-    """In the order a reader needs them: best, worst, area, places, probabilities, then cautions.
+    """Return the statements in order of interest: best, worst, area, strata, probabilities, then cautions.
 
     Args:
-        main: The threshold shown where only one can be.
+        main: The threshold of statements about a single threshold.
     """
     rows = [row for row in evaluation.rows if row.by == "all"]
     evaluated = [row for row in rows if row.evaluated]
-    said: list[Statement] = []
+    statements: list[Statement] = []
     if evaluated:
-        said += describe_agreement(evaluated)
-        said += describe_areas(evaluated, tile_counts)
-        said += describe_strata(evaluation)
-        said += describe_cells(tile_counts, main)
-        said += describe_calibration(evaluated, tile_counts)
+        statements += describe_agreement(evaluated)
+        statements += describe_areas(evaluated, tile_counts)
+        statements += describe_strata(evaluation)
+        statements += describe_cells(tile_counts, main)
+        statements += describe_calibration(evaluated, tile_counts)
     else:
         low, high = (format_percent(fraction, 0) for fraction in EVALUATED_FRACTIONS)
-        said.append(
+        statements.append(
             Statement(
-                f"Gap covers under {low} or over {high} of the reference at every threshold, so no score on this page can "
-                "be evaluated by.",
-                True,
+                f"At every threshold, the gap fraction of the reference is below {low} or above {high}. The scores on this page "
+                "do not show how good the map is.",
+                caution=True,
             )
         )
-    said += list_cautions(evaluation, rows)
-    return said
+    statements += list_cautions(evaluation, rows)
+    return statements
 
 
 def format_with_interval(value: Score) -> str:
-    """'0.91 (0.88 to 0.94)', without the brackets where there is no interval."""
+    """Return text such as '0.91 (95 % interval 0.88 to 0.94)', without the brackets if there is no interval."""
     known = np.isfinite([value.low, value.high]).all()
     return (
         f"{format_score(value.mean)} (95{NARROW_SPACE}% interval {format_score(value.low)} to {format_score(value.high)})"
@@ -63,85 +63,82 @@ def describe_agreement(evaluated: Sequence[ThresholdScores]) -> list[Statement]:
         return row.scores["mean_iou"].mean - row.baseline["mean_iou"]
 
     best, worst = (choice(evaluated, key=lambda row: row.scores["mean_iou"].mean) for choice in (max, min))
-    said = [
+    statements = [
         Statement(
             f"Map and reference agree best at {format_meters(best.threshold)}: mean IoU "
-            f"{format_with_interval(best.scores['mean_iou'])}, "
-            "where gap covers "
-            f"{format_percent(best.gap_fraction)} of the area and a map without any skill would score "
-            f"{format_score(best.baseline['mean_iou'])}."
+            f"{format_with_interval(best.scores['mean_iou'])}. There, gaps cover {format_percent(best.gap_fraction)} of the "
+            f"area, and the baseline, a map without skill, scores {format_score(best.baseline['mean_iou'])}."
         )
     ]
     if worst is not best:
-        said.append(
+        statements.append(
             Statement(
                 f"They agree least at {format_meters(worst.threshold)}: mean IoU "
                 f"{format_with_interval(worst.scores['mean_iou'])}, gap fraction "
-                f"{format_percent(worst.gap_fraction)}, without skill {format_score(worst.baseline['mean_iou'])}."
+                f"{format_percent(worst.gap_fraction)}, baseline {format_score(worst.baseline['mean_iou'])}."
             )
         )
     useless = [row for row in evaluated if gain(row) <= 0 or row.scores["mean_iou"].low <= row.baseline["mean_iou"]]
     if useless:
-        said.append(
+        statements.append(
             Statement(
-                f"At {format_thresholds(useless)} the score is not clearly better than that of a map without skill: do not use "
-                "the map there.",
+                f"At {format_thresholds(useless)}, the score is not clearly better than the baseline. Do not use the map at "
+                f"{'this threshold' if len(useless) == 1 else 'these thresholds'}.",
                 caution=True,
             )
         )
-    return said
+    return statements
 
 
 def compute_mapped_fractions(tile_counts: TileCounts) -> list[float]:
-    """(K) fraction of all valid pixels that the map calls gap."""
+    """Return the fraction of valid pixels that are mapped as gap, (K,)."""
     total = tile_counts.counts.sum(0)
     return [float((row[0] + row[1]) / row.sum()) if row.sum() else float("nan") for row in total]
 
 
 def describe_areas(evaluated: Sequence[ThresholdScores], tile_counts: TileCounts) -> list[Statement]:
     mapped = dict(zip(tile_counts.thresholds.tolist(), compute_mapped_fractions(tile_counts), strict=True))
-    apart = [mapped[row.threshold] - row.gap_fraction for row in evaluated]
-    far = max(range(len(evaluated)), key=lambda n: abs(apart[n]))
-    row = evaluated[far]
-    side = "more" if apart[far] > 0 else "less"
+    errors = [mapped[row.threshold] - row.gap_fraction for row in evaluated]
+    largest = max(range(len(evaluated)), key=lambda n: abs(errors[n]))
+    row = evaluated[largest]
+    side = "more" if errors[largest] > 0 else "less"
     return [
         Statement(
-            f"The area mapped as gap is furthest from the reference at {format_meters(row.threshold)}: "
-            f"{format_percent(mapped[row.threshold])} of the area instead of "
-            f"{format_percent(row.gap_fraction)}, {format_points(abs(apart[far])).lstrip('+')} percentage points {side}."
+            f"The gap fraction of the map differs most from the reference at {format_meters(row.threshold)}: "
+            f"{format_percent(mapped[row.threshold])} instead of "
+            f"{format_percent(row.gap_fraction)}, {format_points(abs(errors[largest])).lstrip('+')} percentage points {side}."
         )
     ]
 
 
 def describe_strata(evaluation: Evaluation) -> list[Statement]:
-    """The kind of place where it works worst, if there are kinds to compare."""
-    said = []
-    for by, words in (("slope", "ground of {label} on average"), ("canopy cover", "canopy cover of {label}")):
+    """Compare the best and the worst stratum of slope and of canopy cover, if there are at least two."""
+    statements = []
+    for by, phrase in (("slope", "a mean ground slope of {label}"), ("canopy cover", "a canopy cover of {label}")):
         known = [part for part in evaluation.overall if part.by == by and np.isfinite(part.mean_iou.mean)]
         if len(known) < 2:
             continue
         best, worst = (choice(known, key=lambda part: part.mean_iou.mean) for choice in (max, min))
-        said.append(
+        statements.append(
             Statement(
-                f"By {by} it works best in tiles with {words.format(label=best.label.replace('-', '–'))} (mean IoU "
-                f"{format_score(best.mean_iou.mean)}) and worst with "
-                f"{words.format(label=worst.label.replace('-', '–'))} ({format_score(worst.mean_iou.mean)})."
+                f"Mean IoU is highest in tiles with {phrase.format(label=best.label.replace('-', '–'))} "
+                f"({format_score(best.mean_iou.mean)}), and lowest in tiles with "
+                f"{phrase.format(label=worst.label.replace('-', '–'))} ({format_score(worst.mean_iou.mean)})."
             )
         )
-    return said
+    return statements
 
 
 def describe_cells(tile_counts: TileCounts, main: float) -> list[Statement]:
-    apart, _, number = compute_cell_errors(tile_counts)
+    errors, _, number = compute_cell_errors(tile_counts)
     if number < 3:
         return []
     k = tile_counts.thresholds.tolist().index(main)
     high, wide = tile_counts.cell_m
     return [
         Statement(
-            f"In cells of {wide:.0f} × {high:.0f}{NARROW_SPACE}m the gap fraction at {format_meters(main)} is off by "
-            f"{format_percent(float(apart[k]))} of the cell or less in half of "
-            f"the {number} cells."
+            f"In cells of {wide:.0f} × {high:.0f}{NARROW_SPACE}m, the median absolute error of the gap fraction at "
+            f"{format_meters(main)} is {format_percent(float(errors[k]))} of the cell area ({number} cells)."
         )
     ]
 
@@ -151,43 +148,43 @@ def describe_calibration(evaluated: Sequence[ThresholdScores], tile_counts: Tile
     worst = max(evaluated, key=lambda row: errors[row.threshold])
     return [
         Statement(
-            f"Probabilities differ from observed gap frequencies by {format_percent(errors[worst.threshold])} on average; the "
-            "difference is largest at "
-            f"{format_meters(worst.threshold)}."
+            f"The calibration error is largest at {format_meters(worst.threshold)}: there, probabilities differ from the observed "
+            f"frequency of gaps by {format_percent(errors[worst.threshold])} on average."
         )
     ]
 
 
 def list_cautions(evaluation: Evaluation, rows: Sequence[ThresholdScores]) -> list[Statement]:
-    said = []
+    statements = []
     extreme, outside = [row for row in rows if not row.evaluated], [row for row in rows if row.extrapolated]
     if extreme and len(extreme) < len(rows):
         low, high = (format_percent(fraction, 0) for fraction in EVALUATED_FRACTIONS)
-        said.append(
+        statements.append(
             Statement(
-                f"At {format_thresholds(extreme)} gap covers under {low} or over {high} of the reference: scores there are "
-                "shown and "
-                "not evaluated.",
+                f"At {format_thresholds(extreme)}, the gap fraction of the reference is below {low} or above {high} (extreme "
+                "prevalence). Scores there are shown but not evaluated.",
                 caution=True,
             )
         )
     if outside:
-        said.append(
-            Statement(f"The network was not trained for {format_thresholds(outside)}: what it maps there is a guess.", caution=True)
-        )
-    if evaluation.split != "test":
-        said.append(
+        statements.append(
             Statement(
-                f"These are tiles of the {evaluation.split} split, which the network has learned from or was chosen by: it "
-                "will do worse elsewhere.",
-                True,
+                f"The network was not trained for {format_thresholds(outside)}. Its maps there are extrapolated.", caution=True
             )
         )
-    said += [Statement(note[:1].upper() + note[1:] + ".", caution=True) for note in evaluation.notes]
-    return said
+    if evaluation.split != "test":
+        statements.append(
+            Statement(
+                f"These tiles are in the {evaluation.split} split, which was used to train or select the network. Expect lower "
+                "scores on other data.",
+                caution=True,
+            )
+        )
+    statements += [Statement(note[:1].upper() + note[1:] + ".", caution=True) for note in evaluation.notes]
+    return statements
 
 
 def format_thresholds(rows: Sequence[ThresholdScores]) -> str:
-    """'2, 5 and 10 m'."""
+    """Return text such as '2, 5 and 10 m'."""
     named = [f"{row.threshold:g}" for row in rows]
     return (f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else named[0]) + f"{NARROW_SPACE}m"

@@ -1,4 +1,4 @@
-"""The tables of the page about a run."""
+"""The tables of a report on a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_score_table(rows: Sequence[ThresholdScores], mapped: Sequence[float]) -
 
 @frozen(kw_only=True)
 class Confusion:
-    """Fractions of all pixels at one threshold, 0 to 1. Gap is positive."""
+    """Fractions of all pixels at one threshold, 0 to 1. Gaps are the positive class."""
 
     name: str
     true_positive: float
@@ -85,7 +85,7 @@ def make_size_table(sizes: Sequence[tuple[GapSizes, GapSizes]], rows: Sequence[T
 
 
 def make_stratum_table(evaluation: Evaluation, by: str) -> list[TableRow]:
-    """A row for each class: tiles, area fraction of gap at each evaluated threshold is left to `evaluate`; here the average."""
+    """Return a row for each stratum, with scores averaged over the evaluated thresholds; `evaluate` reports each threshold."""
     tiles = {(row.by, row.label): (row.tiles, row.blocks) for row in evaluation.rows}
     return [
         TableRow(

@@ -1,4 +1,4 @@
-"""How training went, from the log that a run's callbacks left in its folder."""
+"""The training log that callbacks wrote to the folder of a run, and its charts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from forestgaps_core.files.safe_opening import MAX_LOG_BYTES, parse_json, read_t
 from forestgaps_core.output.counts import format_count
 from forestgaps_evaluation.pages.charts import Chart, Scale, make_linear_scale, make_score_scale
 
-MAX_VALUES = 10_000_000  # of all scores; a line of a log takes a value for each name that any line has
-MAX_VALUE = 1e30  # beyond, neither a score nor an epoch
+MAX_VALUES = 10_000_000  # rows times names of scores: limits the memory
+MAX_VALUE = 1e30  # larger values are neither a score nor an epoch
 
 
 @frozen(eq=False)
@@ -21,15 +21,15 @@ class TrainingLog:
     """Scores after each epoch.
 
     Attributes:
-        epochs: Completed ones, by row.
-        scores: Values by name, NaN where a row lacks one.
+        epochs: Completed epochs, one per row.
+        scores: Values by name; NaN where a row has no value.
     """
 
     epochs: tuple[int, ...]
     scores: Mapping[str, tuple[float, ...]]
 
     def first(self, *endings: str) -> str | None:
-        """The first score whose name ends so, by the order of the endings."""
+        """Return the first score whose name has one of the endings, in the order of the endings."""
         for ending in endings:
             for name in self.scores:
                 if name.endswith(ending):
@@ -38,13 +38,13 @@ class TrainingLog:
 
 
 def read_training_log(run: Path) -> TrainingLog | None:
-    """The rows of epochs in the run's JSON lines; None if there is no such log, or nothing in it."""
+    """Return the epochs in the JSON lines of the run; None without a log or without epochs."""
     for path in sorted(run.glob("*.jsonl")) if run.is_dir() else []:
         rows = []
         for line in read_lines(path):
             try:
                 row = parse_json(line)
-            except ValueError:  # a line cut short by a crash, or none of ours
+            except ValueError:  # truncated by a crash, or written by another program
                 continue
             if (
                 isinstance(row, dict)
@@ -54,15 +54,15 @@ def read_training_log(run: Path) -> TrainingLog | None:
             ):
                 rows.append(row)
         if rows:
-            found = dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and is_plausible(value))
-            names = list(found)[: max(MAX_VALUES // len(rows), 1)]
+            logged = dict.fromkeys(name for row in rows for name, value in row.items() if "/" in name and is_plausible(value))
+            names = list(logged)[: max(MAX_VALUES // len(rows), 1)]
             values = {name: tuple(row[name] if is_plausible(row.get(name)) else float("nan") for row in rows) for name in names}
             return TrainingLog(tuple(row["epoch"] for row in rows), values)
     return None
 
 
 def read_lines(path: Path) -> list[str]:
-    """None of what is not a file, or too large a one."""
+    """Return the lines of a file; none if it is not a readable file or is too large."""
     try:
         return read_text(path, MAX_LOG_BYTES, errors="replace").splitlines()
     except OSError:
@@ -74,30 +74,31 @@ def is_plausible(value: object) -> bool:
 
 
 def make_training_charts(log: TrainingLog, best: int | None) -> list[Chart]:
-    """Loss, score and learning rate over the epochs, as far as they were logged.
+    """Return charts of the loss, score and learning rate by epoch, of those that were logged.
 
     Args:
-        best: Epoch whose weights were evaluated, marked by a line.
+        best: Epoch of the evaluated weights, marked by a line.
     """
     axis = make_epoch_scale(log.epochs)
-    made = [
+    charts = [
         chart
         for chart in (make_loss_chart(log, axis), make_score_chart(log, axis), make_rate_chart(log, axis))
         if chart is not None
     ]
-    for chart in made:
+    for chart in charts:
         if best is not None and axis.low <= best <= axis.high:
-            chart.upright(best, "cut")
-    return made
+            chart.upright(best, "marker")
+    return charts
 
 
 def make_loss_chart(log: TrainingLog, axis: Scale) -> Chart | None:
     losses = {name: role for name, role in (("validation/loss", "predicted"), ("train/loss", "reference")) if name in log.scores}
     if not losses:
         return None
-    most = [value for name in losses for value in log.scores[name]]
-    words = f"Over {format_count(len(log.epochs), 'epoch')}: {', '.join(describe_ends(name, log.scores[name]) for name in losses)}."
-    chart = Chart("training-loss", "Loss", words, axis, make_linear_scale(most, "loss"))
+    values = [value for name in losses for value in log.scores[name]]
+    ends = ", ".join(describe_ends(name, log.scores[name]) for name in losses)
+    description = f"Over {format_count(len(log.epochs), 'epoch')}: {ends}."
+    chart = Chart("training-loss", "Loss", description, axis, make_linear_scale(values, "loss"))
     for name, role in losses.items():
         chart.line(log.epochs, log.scores[name], role)
     return chart
@@ -117,14 +118,14 @@ def make_rate_chart(log: TrainingLog, axis: Scale) -> Chart | None:
     if "train/rate" not in log.scores:
         return None
     rates = [1e3 * value for value in log.scores["train/rate"]]
-    words = describe_ends("learning rate times 1000", rates) + "."
-    chart = Chart("training-rate", "Learning rate", words, axis, make_linear_scale(rates, "learning rate × 1000"))
+    description = describe_ends("learning rate times 1000", rates) + "."
+    chart = Chart("training-rate", "Learning rate", description, axis, make_linear_scale(rates, "learning rate × 1000"))
     chart.line(log.epochs, rates, "predicted")
     return chart
 
 
 def describe_ends(name: str, values: Sequence[float]) -> str:
-    """The first and the last value that is there, in words."""
+    """Return the first and last finite value in words."""
     known = [value for value in values if isfinite(value)]
     return f"{name} from {known[0]:.4g} to {known[-1]:.4g}"
 

@@ -70,9 +70,9 @@ def test_seeds_are_trained_and_judged_together_with_their_leakage(call, run_file
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "give run folders, or --train"),
-        (("{run}", "--train", "{run}/run.toml"), "give run folders, or --train"),
-        (("--train", "{run}/run.toml"), "--train requires --out"),
+        ((), "needs either run folders or --train"),
+        (("{run}", "--train", "{run}/run.toml"), "needs either run folders or --train"),
+        (("--train", "{run}/run.toml"), "--train needs a folder for the runs"),
         (("{run}", "--leakage", "x", "--split", "validation"), "Use it with --split test"),
         (("{run}", "--split", "tset"), "expected one of: train, validation, test"),
     ],

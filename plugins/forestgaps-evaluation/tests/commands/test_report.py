@@ -41,14 +41,14 @@ def test_notes_may_stand_in_a_file(tmp_path):
     assert read_notes("just words") == "just words"
     assert read_notes("two\nlines") == "two\nlines"
     (tmp_path / "picture").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ConfigError, match="cannot be read as text"):
+    with pytest.raises(ConfigError, match="cannot be read as UTF-8 text"):
         read_notes(str(tmp_path / "picture"))
 
 
 def test_a_surface_model_is_for_maps_only(run, tmp_path):
-    with pytest.raises(ConfigError, match="goes with a folder of maps"):
+    with pytest.raises(ConfigError, match="is only for a folder of maps"):
         run_it(run, "--dsm", "dsm.tif", "--out", tmp_path / "a.html")
-    with pytest.raises(ConfigError, match=r"--feet tells how to read the --dsm of a folder of maps"):
+    with pytest.raises(ConfigError, match=r"--feet is only for the --dsm of a folder of maps"):
         run_it(run, "--feet", "--out", tmp_path / "a.html")
 
 
@@ -58,7 +58,7 @@ def test_other_commands_find_it_by_the_registry(tmp_path):
     (tmp_path / "maps").mkdir()
     for name in ("gaps.tif", "probabilities.tif"):
         (tmp_path / "maps" / name).touch()
-    with pytest.raises(DataError, match="say which surface model"):
+    with pytest.raises(DataError, match="the surface model of the map is missing"):
         report(tmp_path / "maps")
 
 

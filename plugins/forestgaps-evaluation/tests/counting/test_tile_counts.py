@@ -11,7 +11,13 @@ from forestgaps_core import load_config, train_model
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.errors import ConfigError, DataError
-from forestgaps_evaluation.counting.tile_counts import CUT_COUNT, PROTOCOL_THRESHOLDS_M, count_split, count_tiles, merge_tile_counts
+from forestgaps_evaluation.counting.tile_counts import (
+    DECISION_THRESHOLD_COUNT,
+    PROTOCOL_THRESHOLDS_M,
+    count_split,
+    count_tiles,
+    merge_tile_counts,
+)
 from forestgaps_evaluation.protocol.leakage import SourceSubset
 
 LEVELS = (2.0, 5.0, 10.0, 20.0)
@@ -28,7 +34,7 @@ def tiles_of(trained, levels=LEVELS):
 
 def test_it_counts_what_slow_lines_count(trained):
     found = count_split(trained, "test", LEVELS)
-    reliability, curve = np.zeros((4, 20, 3)), np.zeros((4, CUT_COUNT, 2), int)
+    reliability, curve = np.zeros((4, 20, 3)), np.zeros((4, DECISION_THRESHOLD_COUNT, 2), int)
     for n, (probability, height, valid, tile) in enumerate(tiles_of(trained)):
         assert found.canopy_cover[n] == pytest.approx((height[valid] >= 2).mean())
         assert found.valid_pixels[n] == valid.sum()
@@ -47,7 +53,7 @@ def test_it_counts_what_slow_lines_count(trained):
             bins = np.clip(np.ceil(p.astype(np.float32) * np.float32(100)).astype(int) - 1, 0, 99) // 5
             for b in range(20):
                 reliability[k, b] += [(bins == b).sum(), p[bins == b].sum(), gap[bins == b].sum()]
-            for c in range(CUT_COUNT):
+            for c in range(DECISION_THRESHOLD_COUNT):
                 above = p > c / 100 if c else np.ones_like(gap)
                 curve[k, c] += [(above & gap).sum(), (above & ~gap).sum()]
             for cell, (a, b) in enumerate((a, b) for a in (0, 20) for b in (0, 20)):

@@ -96,7 +96,7 @@ def test_shares_and_areas_are_those_of_the_raster(maps, page):
         assert row[4] == " ".join(format_area(float(np.median(areas))).split())
         given = chance[maps.valid] / 250
         assert row[7] == f"{100 * ((given >= 0.25) & (given <= 0.75)).sum() / pixels:.1f} %"
-    assert "less than 4 m² are left out" in page.text_content()
+    assert "less than 4 m² are omitted" in page.text_content()
 
 
 def test_strips_do_not_change_what_is_counted(maps, monkeypatch):
@@ -106,7 +106,7 @@ def test_strips_do_not_change_what_is_counted(maps, monkeypatch):
         with open_raster(maps.folder / "gaps.tif") as gaps, open_raster(maps.folder / "probabilities.tif") as chances:
             found.append(count_map(gaps, chances, read_thresholds(gaps)))
     one, other = found
-    assert (one.pixels, one.gap.tolist(), one.unsure.tolist()) == (other.pixels, other.gap.tolist(), other.unsure.tolist())
+    assert (one.pixels, one.gap.tolist(), one.uncertain.tolist()) == (other.pixels, other.gap.tolist(), other.uncertain.tolist())
     for first, second in zip(one.sizes, other.sizes, strict=True):
         np.testing.assert_array_equal(first.areas_m2, second.areas_m2)
     assert one.gap.tolist() == [(plane == 1).sum() for plane in maps.gaps]
@@ -117,8 +117,8 @@ def test_there_is_a_map_of_all_a_map_of_probability_and_close_ups(page):
     assert len(alts) == 2 + 2 * 3
     assert len(page.xpath("//span[@class='place']")) == 3
     assert page.xpath("//p[contains(@class, 'notes')]")[0].text == "CC BY 4.0, somebody"
-    assert "North is up" in page.text_content()
-    assert "cannot say how right it is" in page.text_content()
+    assert "North is at the top" in page.text_content()
+    assert "accuracy of this map is not known" in page.text_content()
 
 
 def test_contents_lead_to_sections(page):
@@ -133,7 +133,7 @@ def test_a_small_map_without_crs_has_no_close_ups_and_no_north(tmp_path):
     assert len(page.xpath("//img")) == 2
     assert not page.xpath("//section[@id='close']")
     assert "close" not in " ".join(page.xpath("//nav//a/@href"))
-    assert "which way is north is not known" in page.text_content()
+    assert "the direction of north is not known" in page.text_content()
 
 
 def test_several_files_make_one_surface(maps, tmp_path):
@@ -163,16 +163,16 @@ def test_mistakes_are_told_in_a_sentence(maps, tmp_path):
     (tmp_path / "report.html").touch()
     with pytest.raises(DataError, match=r"report\.html: exists already"):
         write_map_report(maps.folder, maps.dsm, tmp_path / "report.html")
-    with pytest.raises(DataError, match="no folder of maps"):
+    with pytest.raises(DataError, match=r"does not contain gaps.tif and probabilities.tif. Give a folder"):
         write_map_report(tmp_path, maps.dsm, tmp_path / "a.html")
-    with pytest.raises(DataError, match="say which surface model"):
+    with pytest.raises(DataError, match="the surface model of the map is missing"):
         write_map_report(maps.folder, [], tmp_path / "a.html")
     with pytest.raises(DataError, match="no such file"):
         write_map_report(maps.folder, tmp_path / "none.tif", tmp_path / "a.html")
     away = write(
         tmp_path / "away.tif", maps.surface[None], transform=rasterio.Affine(1, 0, 9e6, 0, -1, 0), crs=maps.crs, nodata=-9999
     )
-    with pytest.raises(DataError, match="has no data where"):
+    with pytest.raises(DataError, match="has no data in the area of"):
         write_map_report(maps.folder, away, tmp_path / "a.html")
     assert not (tmp_path / "a.html").exists()
 
@@ -180,7 +180,7 @@ def test_mistakes_are_told_in_a_sentence(maps, tmp_path):
 def test_bands_without_thresholds_are_refused(tmp_path):
     maps = Maps(tmp_path, 40, 40)
     write(maps.folder / "gaps.tif", maps.gaps, transform=maps.transform, descriptions=["a", "b", "c"], nodata=NODATA)
-    with pytest.raises(DataError, match="do not name their thresholds"):
+    with pytest.raises(DataError, match="do not contain thresholds"):
         write_map_report(maps.folder, maps.dsm, tmp_path / "a.html")
 
 

@@ -79,7 +79,7 @@ def test_lower_thresholds_are_brighter(count):
 
 
 def test_the_legend_names_each_class_once():
-    words = [color.words for color in make_threshold_legend([2, 5, 10])]
+    words = [color.label for color in make_threshold_legend([2, 5, 10])]
     assert words == ["below 2 m", "2 to 5 m", "5 to 10 m", "10 m and more: no gap"]
 
 
@@ -131,7 +131,7 @@ def test_a_picture_comes_back_from_its_address():
 def test_a_scale_bar_is_round_and_takes_an_eighth_to_a_third(width):
     bar = make_scale_bar(width)
     assert 1 / 8 < bar.part <= 1 / 3 + 1e-9
-    number, unit = bar.words.split()
+    number, unit = bar.label.split()
     meters = float(number) * {"m": 1, "km": 1000}[unit]
     assert meters == pytest.approx(bar.part * width)
     assert f"{meters:e}"[0] in "125"

@@ -21,11 +21,11 @@ def rows(tile_counts):
 
 
 def test_the_cut_at_one_half_gives_the_counts_of_the_map(tile_counts):
-    np.testing.assert_array_equal(figures.count_by_cut(tile_counts)[:, 50], tile_counts.counts.sum(0))
+    np.testing.assert_array_equal(figures.count_by_decision_threshold(tile_counts)[:, 50], tile_counts.counts.sum(0))
 
 
 def test_at_cut_nought_all_is_gap_but_what_has_no_chance_at_all(tile_counts):
-    tp, fp, fn, tn = np.moveaxis(figures.count_by_cut(tile_counts), -1, 0)
+    tp, fp, fn, tn = np.moveaxis(figures.count_by_decision_threshold(tile_counts), -1, 0)
     assert ((tp + fp)[:, 0] >= (tp + fp)[:, 1]).all()
     assert (tp + fp + fn + tn == tile_counts.valid_pixels.sum()).all()
 
@@ -51,7 +51,7 @@ def test_there_is_a_chart_for_each_threshold_with_a_name_of_its_own(tile_counts,
     sizes = [(GapSizes(np.array([1.0, 5.0])), GapSizes(np.array([2.0])))] * 4
     charts = [
         *figures.make_precision_charts(tile_counts, rows),
-        *figures.make_cut_charts(tile_counts, rows),
+        *figures.make_decision_threshold_charts(tile_counts, rows),
         *figures.make_reliability_charts(tile_counts, rows),
         *figures.make_size_charts(sizes, rows),
         *figures.make_cell_charts(tile_counts, rows),
@@ -75,7 +75,7 @@ def test_charts_of_nothing_are_empty_and_no_error(tile_counts, rows):
     )
     none = [(GapSizes(np.zeros(0)), GapSizes(np.zeros(0)))] * 4
     for charts in (
-        figures.make_cut_charts(nothing, rows),
+        figures.make_decision_threshold_charts(nothing, rows),
         figures.make_reliability_charts(nothing, rows),
         figures.make_cell_charts(nothing, rows),
         figures.make_size_charts(none, rows),

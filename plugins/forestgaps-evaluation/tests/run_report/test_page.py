@@ -65,7 +65,7 @@ def test_numbers_on_the_page_are_those_of_the_tallies(page, folder, plugins):
         low, high = (float(value) for value in cells["95 % interval"].split(" to "))
         assert low <= float(cells["Mean IoU"]) + 0.005
         assert high >= float(cells["Mean IoU"]) - 0.005
-        assert cells["Mean IoU without skill"] == f"{max(fraction[k], 1 - fraction[k]) / 2:.2f}"
+        assert cells["Mean IoU, baseline"] == f"{max(fraction[k], 1 - fraction[k]) / 2:.2f}"
 
 
 def test_confusion_adds_up_to_the_whole(page):
@@ -158,7 +158,7 @@ def test_without_log_and_notes_there_is_no_training_and_a_warning(run, plugins, 
     page = html.document_fromstring(done.page.read_text(encoding="utf-8"))
     assert not page.xpath("//section[@id='training']")
     assert "training" not in {link[1:] for link in page.xpath("//nav//a/@href")}
-    assert "ask for their terms" in page.text_content()
+    assert "Check their license before" in page.text_content()
     assert "tiles of the validation split" in page.text_content()
     assert [row[0] for row in table(page, "score-table")[1:]] == ["5 m"]
 

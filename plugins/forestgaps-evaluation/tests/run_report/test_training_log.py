@@ -47,7 +47,7 @@ def test_loss_score_and_rate_are_drawn(folder):
     charts = {chart.name: chart for chart in make_training_charts(read_training_log(folder), 2)}
     assert list(charts) == ["training-loss", "training-score", "training-rate"]
     assert "0.3 to 0.6" in charts["training-score"].description
-    assert all('class="line cut"' in "".join(chart.parts) for chart in charts.values())
+    assert all('class="line marker"' in "".join(chart.parts) for chart in charts.values())
     assert 'class="line reference"' in "".join(charts["training-loss"].parts)
 
 
@@ -62,4 +62,4 @@ def test_logs_of_few_scores_give_few_charts(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"row": "epoch", "epoch": 1, "train/loss": 0.5}\n')
     charts = make_training_charts(read_training_log(tmp_path), None)
     assert [chart.name for chart in charts] == ["training-loss"]
-    assert 'class="line cut"' not in "".join(charts[0].parts)
+    assert 'class="line marker"' not in "".join(charts[0].parts)
