@@ -183,7 +183,10 @@ class TrainingEvents:
 
         fit_start
             epoch_start
-                step_end ...                 once for each optimizer step
+                step_start                   once for each optimizer step, and so are the next two
+                backward_end
+                step_end
+                ...
             evaluation_start                 validation
                 evaluation_batch ...
             evaluation_end
@@ -212,6 +215,21 @@ class TrainingEvents:
     @hookspec
     def epoch_start(self, trainer: TrainerView) -> None:
         """An epoch begins. After a resume in the middle of an epoch this event is sent again."""
+
+    @hookspec
+    def step_start(self, trainer: TrainerView) -> None:
+        """A step begins, before the forward pass of its first batch. The scheduler has set the learning rates of the step.
+
+        `trainer.step` counts the steps before it. Random numbers that a callback draws here do not change those of the step.
+        """
+
+    @hookspec
+    def backward_end(self, trainer: TrainerView) -> None:
+        """The gradients of the step are complete: of all accumulated batches and all processes. They are not clipped yet.
+
+        Sent before the optimizer moves the weights. Gradients are never scaled: with float16 the loss scale is removed before. A
+        parameter that the loss does not depend on has the gradient None. A callback may change gradients in place.
+        """
 
     @hookspec
     def step_end(self, trainer: TrainerView, loss: Tensor) -> None:

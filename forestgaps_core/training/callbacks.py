@@ -23,6 +23,10 @@ log = logging.getLogger("forestgaps")
 EVENTS = tuple(name for name in vars(TrainingEvents) if not name.startswith("_"))
 
 
+def ignore_event(**arguments: object) -> None:
+    """Stands for an event that no callback listens to."""
+
+
 def describe_by_class(place: str, thing: object) -> Callable[[], str]:
     return lambda: f"{place} ({describe_callback(thing)})"
 
@@ -63,7 +67,7 @@ class Events:
         for event in EVENTS:
             calls = getattr(manager.hook, event).get_hookimpls()[::-1]
             bound = tuple((call.function, tuple(call.argnames), str(call.plugin_name)) for call in calls)
-            setattr(self, event, partial(self._tell, event, bound))
+            setattr(self, event, partial(self._tell, event, bound) if bound else ignore_event)
 
     def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:
         before = read_torch_settings()

@@ -276,6 +276,7 @@ class Trainer:
     def train_step(self, group: Sequence[Any]) -> Tensor:
         """One optimizer step on these batches; their mean loss, a scalar on the device."""
         self._optimizer_step.set_rates(self.step)
+        self.events.step_start(trainer=self)
         reseed(self.device, seed_of_step(self.environment.seed, self.step))
         self._optimizer_step.forget_gradients()
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.nonfinite == "skip" else ()
@@ -291,7 +292,10 @@ class Trainer:
         if self.processes.count > 1:
             self.processes.sum([total, *self._optimizer_step.gradients()])
         bad, self.gradient_norm = self._optimizer_step.apply(
-            total, max_norm=self.max_gradient_norm, max_value=self.max_gradient_value
+            total,
+            max_norm=self.max_gradient_norm,
+            max_value=self.max_gradient_value,
+            ready=partial(self.events.backward_end, trainer=self),
         )
         for buffer, before in statistics:
             buffer.copy_(torch.where(bad > 0, before, buffer))
