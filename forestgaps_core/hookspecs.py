@@ -142,6 +142,8 @@ class TrainerView(Protocol):
         gradient_norm: Of the last step before clipping, (), on the device; None before the first step.
         scores: Of the last completed epoch.
         stopped: Why training stopped before its end, or None.
+        logged: Means of what was logged in the current step, by name without prefix; tensors (), on the device. At `step_end` they
+            are complete for those that hear it with `@hookimpl(trylast=True)`.
         about: Plain values that go into every checkpoint: the resolved run file, versions.
         data: The data set of the run, or None.
         further: Components of the kinds that plugins declare, by kind; where there may be several, by label.
@@ -158,6 +160,7 @@ class TrainerView(Protocol):
     scores: dict[str, float]
     gradient_norm: Tensor | None
     stopped: str | None
+    logged: Mapping[str, float | Tensor]
     about: Mapping[str, Any]
     data: Data | None
     further: Mapping[str, Any]
@@ -173,6 +176,15 @@ class TrainerView(Protocol):
 
     def checkpoint(self, path: Path) -> None:
         """Write a checkpoint after all callbacks have received the current event."""
+
+    def log(self, name: str, value: float | Tensor) -> None:
+        """Log a number, or a detached tensor of shape () on the device, which is read when a log or tracker writes.
+
+        From `step_start` to `step_end`: logs write `train/NAME`, the mean over the steps of an interval, and the scores of the
+        epoch have the mean over its steps. From `evaluation_start` to `evaluation_batch`: the scores have `SPLIT/NAME`, the mean
+        over the pass. At `evaluation_end` and `epoch_end`: the scores have the value itself. At other events it is an error, and
+        so is a name that another component logs. In a run of several processes, steps log what the first process has.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import torch
 
+from forestgaps_core import Trainer
 from forestgaps_core.config.explain import list_settings
 from forestgaps_core.config.run_file import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.testing import example_batch
 from forestgaps_core.testing.example_run import example_trainer, train_example
 from forestgaps_core.testing.plugin_checks import check_plugin
 
@@ -243,6 +245,21 @@ def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path,
     finally:
         for name in ("my_loss", package.name, f"{package.name}.my_loss"):
             sys.modules.pop(name, None)
+
+
+def test_the_examples_of_the_pages_log_their_values():
+    norm, growing = (
+        next(text for title, text in blocks(DOCS / "how-to" / f"add-a-{page}.md", "python") if title == name)
+        for page, name in (("callback", "my_norm.py"), ("loss", "my_parts.py"))
+    )
+    exec(norm, found := {})
+    exec(growing, found)
+    trainer = example_trainer({"norm": found["WeightNorm"]()})
+    trainer = Trainer(
+        model=trainer.model, loss=found["growing"], optimizer=trainer.optimizer, callbacks={"norm": found["WeightNorm"]()}
+    )
+    trainer.fit([example_batch(samples=2, size=16)], epochs=1)
+    assert {"train/weight_norm", "train/main", "train/size"} <= trainer.scores.keys()
 
 
 def test_the_callbacks_of_the_page_change_gradients_and_freeze_layers():

@@ -27,6 +27,7 @@ PUBLIC = [
     "ForestgapsError",
     "Kind",
     "Loss",
+    "LossContext",
     "Metric",
     "NormFactory",
     "PluginError",

@@ -55,6 +55,7 @@ class StandInTrainer:
     unwritten: set[Path] = field(factory=set)
     about: dict[str, Any] = field(factory=dict)
     scores: dict[str, float] = field(factory=dict)
+    logged: dict[str, float | Tensor] = field(factory=dict)
 
     @property
     def total_steps(self) -> int | None:
@@ -64,6 +65,10 @@ class StandInTrainer:
     def stop(self, reason: str, *, final: bool = True) -> None:
         """Record the events that it receives."""
         self.stopped, self.final = reason, final
+
+    def log(self, name: str, value: float | Tensor) -> None:
+        """Remembers the value."""
+        self.logged[name] = value
 
     def checkpoint(self, path: Path) -> None:
         """Remembers the path."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class Events:
     ) -> None:
         self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
         self.reported: set[tuple[str, str]] = set()  # (label, reason) that was reported
+        self.receiver: str | None = None  # label of the callback that receives an event now
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(TrainingEvents)
         for label, callback in reversed(self.callbacks.items()):  # pluggy calls the last one registered first
@@ -71,13 +72,16 @@ class Events:
 
     def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:
         before = read_torch_settings()
+        outer = self.receiver
         for function, names, label in calls:
+            self.receiver = label
             try:
                 function(*[arguments[name] for name in names])
             except (Exception, SystemExit) as error:
                 self._failed(event, label, error)
             if read_torch_settings() != before:
                 self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch_settings(before)))
+        self.receiver = outer
 
     def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
@@ -103,11 +107,27 @@ class Events:
             self.reported.add((label, reason))
             log.warning(sentence, *words)
 
+    def describe_receiver(self) -> str:
+        """Words for the callback that receives an event now."""
+        return "trainer.log" if self.receiver is None else self._words(self.receiver)
+
     def _words(self, label: str) -> str:
         return self.owner(f"callbacks.{label}", self.callbacks[label])()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
+
+
+def label_callbacks(callbacks: Mapping[str, object] | Sequence[object]) -> Mapping[str, object]:
+    """Callbacks by label; those of a list by their class, numbered where a class comes again."""
+    if isinstance(callbacks, Mapping):
+        return callbacks
+    labels: dict[str, object] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        again = sum(label.split(" ")[0] == name for label in labels)
+        labels[f"{name} {again + 1}" if again else name] = callback
+    return labels
 
 
 def read_reason(error: Exception | SystemExit) -> str:

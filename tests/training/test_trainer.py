@@ -208,7 +208,8 @@ def test_events_come_in_the_documented_order():
     trainer(callbacks=[Everything()]).fit(batches(2), batches(1), epochs=1)
     assert told == [
         "fit_start", "epoch_start", *["step_start", "backward_end", "step_end"] * 2, "evaluation_start validation 1",
-        "evaluation_batch (2, 3, 16, 16)", "evaluation_end ['validation/loss']", "epoch_end ['train/loss', 'train/rate', 'validation/loss']", "fit_end",
+        "evaluation_batch (2, 3, 16, 16)", "evaluation_end ['validation/loss']",
+        "epoch_end ['train/loss', 'train/rate', 'validation/loss']", "fit_end",
     ]  # fmt: skip
 
 
