@@ -209,8 +209,11 @@ class TrainingEvents:
     `trainer`, and call `trainer.stop` and `trainer.checkpoint`. Tensors are on the run's device: reading one (`.item()`)
     waits for the device, so read at intervals, not at every step.
 
-    In a run of several processes the first one tells all its callbacks; the others tell those with a class attribute
-    `everywhere = True`, which are those that change the network or the optimizer.
+    A callback declares what it changes with a class attribute, a set: `changes = {"weights"}`. The parts are "weights" (of the
+    network, its buffers too), "model" (layers, settings of layers, which parameters are trained), "gradients" and "optimizer"
+    (rates, state). Without the attribute it changes nothing. In a run of several processes, the first process sends the events to
+    all its callbacks, the others only to those that change something. `forestgaps config check` reports changes that are not
+    declared.
 
     A callback whose state holds the weights that the network is evaluated with (EMA weights) declares it with a class attribute:
     `evaluated_weights = "KEY"`, the key of its `state_dict`. Checkpoints record the declaration, and whatever loads the network

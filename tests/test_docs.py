@@ -265,12 +265,12 @@ def test_the_examples_of_the_pages_log_their_values():
 def test_the_callbacks_of_the_page_change_gradients_and_freeze_layers():
     ((_, text),) = [block for block in blocks(DOCS / "how-to" / "add-a-callback.md", "python") if block[0] == "my_steps.py"]
     exec(text, found := {})
-    plain, noisy = train_example({}, epochs=1), train_example({"noise": found["GradientNoise"](0.1)}, epochs=1)
+    plain, noisy = train_example({}, epochs=1), train_example({"noise": found["GradientNoise"](0.1)}, epochs=1, check_changes=True)
     assert not torch.equal(plain.model.layers[0].weight, noisy.model.layers[0].weight)
     start, frozen = example_trainer({}), train_example({"freeze": found["Freeze"](1, 2)}, epochs=1)
     assert torch.equal(start.model.layers[0].weight, frozen.model.layers[0].weight)
     assert not torch.equal(start.model.layers[-1].weight, frozen.model.layers[-1].weight)
-    both = train_example({"freeze": found["Freeze"](1, 2)}, epochs=2)
+    both = train_example({"freeze": found["Freeze"](1, 2)}, epochs=2, check_changes=True)
     assert not torch.equal(start.model.layers[0].weight, both.model.layers[0].weight)
 
 

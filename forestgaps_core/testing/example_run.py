@@ -145,6 +145,7 @@ def example_trainer(
     network: Callable[[], nn.Module] = SmallNetwork,
     rate: float = 1e-2,
     about: Mapping[str, Any] | None = None,
+    check_changes: bool = False,
 ) -> Trainer:
     """A trainer on the CPU whose weights begin the same each time.
 
@@ -153,6 +154,7 @@ def example_trainer(
         network: Makes the network.
         rate: Learning rate of AdamW.
         about: What a checkpoint says of the run; nothing if left out.
+        check_changes: Whether to fail if a callback changes something that it does not declare.
     """
     torch.manual_seed(0)
     model = network()
@@ -164,6 +166,7 @@ def example_trainer(
         callbacks=callbacks,
         environment=Environment(device="cpu"),
         about=dict(about or {}),
+        check_changes=check_changes,
     )
 
 

@@ -18,6 +18,7 @@ from forestgaps_core.errors import ForestgapsError, PluginError, nearest
 from forestgaps_core.files.atomic import is_disk_error
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
 from forestgaps_core.runtime.environment import read_torch_settings, restore_torch_settings
+from forestgaps_core.training.declared_changes import check_changes, read_changes
 
 log = logging.getLogger("forestgaps")
 EVENTS = tuple(name for name in vars(TrainingEvents) if not name.startswith("_"))
@@ -38,7 +39,8 @@ class Events:
         callbacks: By label, in the order in which they receive events. Labels name them in errors and checkpoints.
         on_error: Whether the failure of a callback ends the run, or is reported once. A disk that fails never ends it.
         owner: Words for the callback at a place of the run file, with its package.
-        everywhere_only: Tell only those with an attribute `everywhere` that is true, as in every process of a run but its first.
+        changing_only: Send events only to callbacks that declare changes, as in every process of a run but its first.
+        check: Fail if a callback changes something that it does not declare. Slow.
 
     Raises:
         PluginError: A callback has an event or an argument that does not exist.
@@ -50,16 +52,19 @@ class Events:
         *,
         on_error: Literal["stop", "continue"] = "stop",
         owner: Callable[[str, object], Callable[[], str]] = describe_by_class,
-        everywhere_only: bool = False,
+        changing_only: bool = False,
+        check: bool = False,
     ) -> None:
         self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
         self.reported: set[tuple[str, str]] = set()  # (label, reason) that was reported
         self.receiver: str | None = None  # label of the callback that receives an event now
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(TrainingEvents)
+        declared: dict[str, frozenset[str]] = {}
         for label, callback in reversed(self.callbacks.items()):  # pluggy calls the last one registered first
             check_events(manager, label, callback)
-            if everywhere_only and not getattr(callback, "everywhere", False):
+            declared[label] = read_changes(callback, owner(f"callbacks.{label}", callback))
+            if changing_only and not declared[label]:
                 continue
             try:
                 manager.register(callback, name=label)
@@ -68,6 +73,11 @@ class Events:
         for event in EVENTS:
             calls = getattr(manager.hook, event).get_hookimpls()[::-1]
             bound = tuple((call.function, tuple(call.argnames), str(call.plugin_name)) for call in calls)
+            if check:
+                bound = tuple(
+                    (check_changes(function, event, declared[label], partial(self._words, label)), ("trainer", *names), label)
+                    for function, names, label in bound
+                )
             setattr(self, event, partial(self._tell, event, bound) if bound else ignore_event)
 
     def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:

@@ -82,6 +82,7 @@ class Trainer:
         check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
         callback_errors: What to do when a callback fails: "stop" the run, or "continue" and report it once. A disk that fails
             a callback never stops the run.
+        check_changes: Whether to fail if a callback changes something that it does not declare; slow, for `config check`.
         processes: Those of the run; a training batch is this one's share of the whole batch.
         faults: Folder for what bad steps were made of; None keeps nothing.
         about: Plain values that go into every checkpoint (the resolved config, versions).
@@ -113,6 +114,7 @@ class Trainer:
     check_every: int = field(default=50, validator=ge(1))
     callback_errors: Literal["stop", "continue"] = field(default="stop", validator=in_(("stop", "continue")))
     processes: Processes = ALONE
+    check_changes: bool = False
     faults: Path | None = None
     about: Mapping[str, Any] = field(factory=dict)
     last: Path | None = None
@@ -161,7 +163,11 @@ class Trainer:
         self._loss_sum = self._zero()
         self.callbacks = label_callbacks(self.callbacks)
         self.events = Events(
-            self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
+            self.callbacks,
+            on_error=self.callback_errors,
+            owner=self._named,
+            changing_only=not self.processes.first,
+            check=self.check_changes,
         )
         self._evaluated_weights = evaluated_weights(self.callbacks)
 

@@ -47,7 +47,7 @@ class QuantizationAwareConfig:
 
 @define(eq=False)
 class QuantizationAware:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    changes: ClassVar = frozenset({"model", "weights"})
 
     from_epoch: int = 0
     following: float = 0.01
