@@ -28,6 +28,7 @@ _PUBLIC = {
     "ForestgapsError": "errors",
     "Kind": "kinds",
     "Loss": "components",
+    "LossContext": "components",
     "Metric": "components",
     "NormFactory": "components",
     "PluginError": "errors",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Data as Data
     from forestgaps_core.components import Executor as Executor
     from forestgaps_core.components import Loss as Loss
+    from forestgaps_core.components import LossContext as LossContext
     from forestgaps_core.components import Metric as Metric
     from forestgaps_core.components import NormFactory as NormFactory
     from forestgaps_core.components import Scheduler as Scheduler

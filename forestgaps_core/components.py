@@ -98,9 +98,32 @@ def map_tensors(batch: Traveling, change: Callable[[Tensor], Tensor]) -> Traveli
 # --- what a plugin offers -------------------------------------------------------------------------------------------
 
 
+@frozen(kw_only=True)
+class LossContext:
+    """What a loss may see beside logits and batch; given to a loss that has a parameter `context`.
+
+    Attributes:
+        split: "train", or the split that is evaluated.
+        step: Completed optimizer steps.
+        epoch: Completed epochs.
+        total_steps: Optimizer steps of the whole run; None where the training data has no length.
+        outputs: What the modules of the network returned for this batch, by name: those that the attribute `outputs` of the loss
+            lists, such as `("encoder.stage2",)`. Gradients flow through them.
+        log: Called with a name and a number or detached tensor of shape (); as `trainer.log` of a callback.
+    """
+
+    split: str
+    step: int
+    epoch: int
+    total_steps: int | None
+    outputs: Mapping[str, Any]
+    log: Callable[[str, float | Tensor], None]
+
+
 class Loss(Protocol):
     """A scalar to minimize, computed in float32.
 
+    A loss with a further parameter `context` is called as `loss(logits, batch, context=LossContext(...))`.
     May be an `nn.Module`: its parameters are then trained with the network's (without weight decay) and its state is
     saved in checkpoints. Invalid pixels must not change the value or any gradient; with no valid pixel it is 0.
     """

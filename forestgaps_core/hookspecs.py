@@ -142,6 +142,8 @@ class TrainerView(Protocol):
         gradient_norm: Of the last step before clipping, (), on the device; None before the first step.
         scores: Of the last completed epoch.
         stopped: Why training stopped before its end, or None.
+        logged: Means of what was logged in the current step, by name without prefix; tensors (), on the device. At `step_end` they
+            are complete for those that hear it with `@hookimpl(trylast=True)`.
         about: Plain values that go into every checkpoint: the resolved run file, versions.
         data: The data set of the run, or None.
         further: Components of the kinds that plugins declare, by kind; where there may be several, by label.
@@ -158,6 +160,7 @@ class TrainerView(Protocol):
     scores: dict[str, float]
     gradient_norm: Tensor | None
     stopped: str | None
+    logged: Mapping[str, float | Tensor]
     about: Mapping[str, Any]
     data: Data | None
     further: Mapping[str, Any]
@@ -174,6 +177,15 @@ class TrainerView(Protocol):
     def checkpoint(self, path: Path) -> None:
         """Write a checkpoint after all callbacks have received the current event."""
 
+    def log(self, name: str, value: float | Tensor) -> None:
+        """Log a number, or a detached tensor of shape () on the device, which is read when a log or tracker writes.
+
+        From `step_start` to `step_end`: logs write `train/NAME`, the mean over the steps of an interval, and the scores of the
+        epoch have the mean over its steps. From `evaluation_start` to `evaluation_batch`: the scores have `SPLIT/NAME`, the mean
+        over the pass. At `evaluation_end` and `epoch_end`: the scores have the value itself. At other events it is an error, and
+        so is a name that another component logs. In a run of several processes, steps log what the first process has.
+        """
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
 
@@ -183,7 +195,10 @@ class TrainingEvents:
 
         fit_start
             epoch_start
-                step_end ...                 once for each optimizer step
+                step_start                   once for each optimizer step, and so are the next two
+                backward_end
+                step_end
+                ...
             evaluation_start                 validation
                 evaluation_batch ...
             evaluation_end
@@ -194,8 +209,11 @@ class TrainingEvents:
     `trainer`, and call `trainer.stop` and `trainer.checkpoint`. Tensors are on the run's device: reading one (`.item()`)
     waits for the device, so read at intervals, not at every step.
 
-    In a run of several processes the first one tells all its callbacks; the others tell those with a class attribute
-    `everywhere = True`, which are those that change the network or the optimizer.
+    A callback declares what it changes with a class attribute, a set: `changes = {"weights"}`. The parts are "weights" (of the
+    network, its buffers too), "model" (layers, settings of layers, which parameters are trained), "gradients" and "optimizer"
+    (rates, state). Without the attribute it changes nothing. In a run of several processes, the first process sends the events to
+    all its callbacks, the others only to those that change something. `forestgaps config check` reports changes that are not
+    declared.
 
     A callback whose state holds the weights that the network is evaluated with (EMA weights) declares it with a class attribute:
     `evaluated_weights = "KEY"`, the key of its `state_dict`. Checkpoints record the declaration, and whatever loads the network
@@ -212,6 +230,21 @@ class TrainingEvents:
     @hookspec
     def epoch_start(self, trainer: TrainerView) -> None:
         """An epoch begins. After a resume in the middle of an epoch this event is sent again."""
+
+    @hookspec
+    def step_start(self, trainer: TrainerView) -> None:
+        """A step begins, before the forward pass of its first batch. The scheduler has set the learning rates of the step.
+
+        `trainer.step` counts the steps before it. Random numbers that a callback draws here do not change those of the step.
+        """
+
+    @hookspec
+    def backward_end(self, trainer: TrainerView) -> None:
+        """The gradients of the step are complete: of all accumulated batches and all processes. They are not clipped yet.
+
+        Sent before the optimizer moves the weights. Gradients are never scaled: with float16 the loss scale is removed before. A
+        parameter that the loss does not depend on has the gradient None. A callback may change gradients in place.
+        """
 
     @hookspec
     def step_end(self, trainer: TrainerView, loss: Tensor) -> None:

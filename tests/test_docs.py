@@ -13,12 +13,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
+from forestgaps_core import Trainer
 from forestgaps_core.config.explain import list_settings
 from forestgaps_core.config.run_file import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.testing import example_batch
+from forestgaps_core.testing.example_run import example_trainer, train_example
 from forestgaps_core.testing.plugin_checks import check_plugin
 
 ROOT = Path(__file__).parent.parent
@@ -241,6 +245,33 @@ def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path,
     finally:
         for name in ("my_loss", package.name, f"{package.name}.my_loss"):
             sys.modules.pop(name, None)
+
+
+def test_the_examples_of_the_pages_log_their_values():
+    norm, growing = (
+        next(text for title, text in blocks(DOCS / "how-to" / f"add-a-{page}.md", "python") if title == name)
+        for page, name in (("callback", "my_norm.py"), ("loss", "my_parts.py"))
+    )
+    exec(norm, found := {})
+    exec(growing, found)
+    trainer = example_trainer({"norm": found["WeightNorm"]()})
+    trainer = Trainer(
+        model=trainer.model, loss=found["growing"], optimizer=trainer.optimizer, callbacks={"norm": found["WeightNorm"]()}
+    )
+    trainer.fit([example_batch(samples=2, size=16)], epochs=1)
+    assert {"train/weight_norm", "train/main", "train/size"} <= trainer.scores.keys()
+
+
+def test_the_callbacks_of_the_page_change_gradients_and_freeze_layers():
+    ((_, text),) = [block for block in blocks(DOCS / "how-to" / "add-a-callback.md", "python") if block[0] == "my_steps.py"]
+    exec(text, found := {})
+    plain, noisy = train_example({}, epochs=1), train_example({"noise": found["GradientNoise"](0.1)}, epochs=1, check_changes=True)
+    assert not torch.equal(plain.model.layers[0].weight, noisy.model.layers[0].weight)
+    start, frozen = example_trainer({}), train_example({"freeze": found["Freeze"](1, 2)}, epochs=1)
+    assert torch.equal(start.model.layers[0].weight, frozen.model.layers[0].weight)
+    assert not torch.equal(start.model.layers[-1].weight, frozen.model.layers[-1].weight)
+    both = train_example({"freeze": found["Freeze"](1, 2)}, epochs=2, check_changes=True)
+    assert not torch.equal(start.model.layers[0].weight, both.model.layers[0].weight)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "reference" / "api.md"], ids=named)

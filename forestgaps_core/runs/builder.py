@@ -137,6 +137,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         nonfinite=length.nonfinite,
         check_every=length.check_every,
         callback_errors=length.callback_errors,
+        check_changes=rehearsal,
         faults=folder / FAULTS,
         processes=find_processes() if training else ALONE,
         about=describe_run(components, data),

@@ -55,6 +55,7 @@ class StandInTrainer:
     unwritten: set[Path] = field(factory=set)
     about: dict[str, Any] = field(factory=dict)
     scores: dict[str, float] = field(factory=dict)
+    logged: dict[str, float | Tensor] = field(factory=dict)
 
     @property
     def total_steps(self) -> int | None:
@@ -64,6 +65,10 @@ class StandInTrainer:
     def stop(self, reason: str, *, final: bool = True) -> None:
         """Record the events that it receives."""
         self.stopped, self.final = reason, final
+
+    def log(self, name: str, value: float | Tensor) -> None:
+        """Remembers the value."""
+        self.logged[name] = value
 
     def checkpoint(self, path: Path) -> None:
         """Remembers the path."""
@@ -140,6 +145,7 @@ def example_trainer(
     network: Callable[[], nn.Module] = SmallNetwork,
     rate: float = 1e-2,
     about: Mapping[str, Any] | None = None,
+    check_changes: bool = False,
 ) -> Trainer:
     """A trainer on the CPU whose weights begin the same each time.
 
@@ -148,6 +154,7 @@ def example_trainer(
         network: Makes the network.
         rate: Learning rate of AdamW.
         about: What a checkpoint says of the run; nothing if left out.
+        check_changes: Whether to fail if a callback changes something that it does not declare.
     """
     torch.manual_seed(0)
     model = network()
@@ -159,6 +166,7 @@ def example_trainer(
         callbacks=callbacks,
         environment=Environment(device="cpu"),
         about=dict(about or {}),
+        check_changes=check_changes,
     )
 
 

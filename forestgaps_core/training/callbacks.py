@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -18,9 +18,14 @@ from forestgaps_core.errors import ForestgapsError, PluginError, nearest
 from forestgaps_core.files.atomic import is_disk_error
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
 from forestgaps_core.runtime.environment import read_torch_settings, restore_torch_settings
+from forestgaps_core.training.declared_changes import check_changes, read_changes
 
 log = logging.getLogger("forestgaps")
 EVENTS = tuple(name for name in vars(TrainingEvents) if not name.startswith("_"))
+
+
+def ignore_event(**arguments: object) -> None:
+    """Stands for an event that no callback listens to."""
 
 
 def describe_by_class(place: str, thing: object) -> Callable[[], str]:
@@ -34,7 +39,8 @@ class Events:
         callbacks: By label, in the order in which they receive events. Labels name them in errors and checkpoints.
         on_error: Whether the failure of a callback ends the run, or is reported once. A disk that fails never ends it.
         owner: Words for the callback at a place of the run file, with its package.
-        everywhere_only: Tell only those with an attribute `everywhere` that is true, as in every process of a run but its first.
+        changing_only: Send events only to callbacks that declare changes, as in every process of a run but its first.
+        check: Fail if a callback changes something that it does not declare. Slow.
 
     Raises:
         PluginError: A callback has an event or an argument that does not exist.
@@ -46,15 +52,19 @@ class Events:
         *,
         on_error: Literal["stop", "continue"] = "stop",
         owner: Callable[[str, object], Callable[[], str]] = describe_by_class,
-        everywhere_only: bool = False,
+        changing_only: bool = False,
+        check: bool = False,
     ) -> None:
         self.callbacks, self.on_error, self.owner = dict(callbacks), on_error, owner
         self.reported: set[tuple[str, str]] = set()  # (label, reason) that was reported
+        self.receiver: str | None = None  # label of the callback that receives an event now
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(TrainingEvents)
+        declared: dict[str, frozenset[str]] = {}
         for label, callback in reversed(self.callbacks.items()):  # pluggy calls the last one registered first
             check_events(manager, label, callback)
-            if everywhere_only and not getattr(callback, "everywhere", False):
+            declared[label] = read_changes(callback, owner(f"callbacks.{label}", callback))
+            if changing_only and not declared[label]:
                 continue
             try:
                 manager.register(callback, name=label)
@@ -63,17 +73,25 @@ class Events:
         for event in EVENTS:
             calls = getattr(manager.hook, event).get_hookimpls()[::-1]
             bound = tuple((call.function, tuple(call.argnames), str(call.plugin_name)) for call in calls)
-            setattr(self, event, partial(self._tell, event, bound))
+            if check:
+                bound = tuple(
+                    (check_changes(function, event, declared[label], partial(self._words, label)), ("trainer", *names), label)
+                    for function, names, label in bound
+                )
+            setattr(self, event, partial(self._tell, event, bound) if bound else ignore_event)
 
     def _tell(self, event: str, calls: tuple[tuple[Callable[..., None], tuple[str, ...], str], ...], **arguments: Any) -> None:
         before = read_torch_settings()
+        outer = self.receiver
         for function, names, label in calls:
+            self.receiver = label
             try:
                 function(*[arguments[name] for name in names])
             except (Exception, SystemExit) as error:
                 self._failed(event, label, error)
             if read_torch_settings() != before:
                 self._once(label, "torch", "%s changed %s", self._words(label), ", ".join(restore_torch_settings(before)))
+        self.receiver = outer
 
     def _failed(self, event: str, label: str, error: Exception | SystemExit) -> None:
         """Raise it as a failure of this callback, or tell it and go on."""
@@ -99,11 +117,27 @@ class Events:
             self.reported.add((label, reason))
             log.warning(sentence, *words)
 
+    def describe_receiver(self) -> str:
+        """Words for the callback that receives an event now."""
+        return "trainer.log" if self.receiver is None else self._words(self.receiver)
+
     def _words(self, label: str) -> str:
         return self.owner(f"callbacks.{label}", self.callbacks[label])()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no training event {name!r}{nearest(name, EVENTS)}")
+
+
+def label_callbacks(callbacks: Mapping[str, object] | Sequence[object]) -> Mapping[str, object]:
+    """Callbacks by label; those of a list by their class, numbered where a class comes again."""
+    if isinstance(callbacks, Mapping):
+        return callbacks
+    labels: dict[str, object] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        again = sum(label.split(" ")[0] == name for label in labels)
+        labels[f"{name} {again + 1}" if again else name] = callback
+    return labels
 
 
 def read_reason(error: Exception | SystemExit) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from forestgaps_core.components import Batch, Metric
 from forestgaps_core.contracts import Name, NamedErrors, check_scores
 from forestgaps_core.runtime.distributed import Processes
+from forestgaps_core.training.logged_values import MeanValues, read_values
 from forestgaps_core.training.nonfinite_report import describe_tile, join_names
 
 
@@ -28,6 +29,7 @@ class Evaluation:
         self.metrics = {label: made() for label, made in make.items()}
         self.errors = {label: NamedErrors(named(f"metrics.{label}", metric)) for label, metric in self.metrics.items()}
         self.losses: list[Tensor] = []
+        self.values = MeanValues()  # logged by callbacks and the loss
         self.finite: list[tuple[Tensor, Tensor | None]] = []  # whether the logits of a batch are, and its samples
 
     def update(self, logits: Tensor, batch: Batch, loss: Tensor | None) -> None:
@@ -42,6 +44,7 @@ class Evaluation:
         """Named `split/label/value`, and `split/loss`, the mean over batches. Metrics then hold what all processes saw."""
         losses = self._gather_losses(processes)
         scores = {f"{self.split}/loss": torch.stack(losses).mean().item()} if losses else {}
+        scores |= read_values({f"{self.split}/{name}": value for name, value in self.values.means().items()})
         for label, metric in self.metrics.items():
             with self.errors[label]:
                 computed = metric.compute()
@@ -53,13 +56,16 @@ class Evaluation:
         """Losses in the order of the batches; metrics merged in the order of the processes."""
         if processes.count == 1:
             return self.losses
-        every = processes.gathered(([loss.cpu() for loss in self.losses], self.metrics))
-        self.metrics, *others = [metrics for _, metrics in every]
+        every = processes.gathered(([loss.cpu() for loss in self.losses], self.metrics, self.values.to("cpu")))
+        self.metrics, *others = [metrics for _, metrics, _ in every]
         for other in others:
             for label, metric in self.metrics.items():
                 metric.merge(other[label])
+        self.values, *values = [values for *_, values in every]
+        for other_values in values:
+            self.values.merge(other_values)
         # Batch b was read by process b modulo their number.
-        return [loss for row in zip_longest(*(losses for losses, _ in every)) for loss in row if loss is not None]
+        return [loss for row in zip_longest(*(losses for losses, *_ in every)) for loss in row if loss is not None]
 
     def describe_nonfinite(self, source: Any) -> str | None:
         """Where the network returned something not finite, in words; None if nowhere.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf, nan
 from typing import Any
@@ -77,8 +77,12 @@ class OptimizerStep:
     def backward(self, loss: Tensor) -> None:
         torch.autograd.backward(self.scaler.scale(loss))
 
-    def apply(self, loss: Tensor, *, max_norm: float, max_value: float) -> tuple[Tensor, Tensor]:
+    def apply(self, loss: Tensor, *, max_norm: float, max_value: float, ready: Callable[[], object]) -> tuple[Tensor, Tensor]:
         """Clip the gradients and let the optimizer step, unless loss or gradients are no numbers.
+
+        Args:
+            loss: Of the step, ().
+            ready: Called when the gradients are complete and unscaled, before they are clipped.
 
         Returns:
             1 if they were none, else 0, and the norm of the gradients before clipping to it; both (), on the device.
@@ -88,11 +92,13 @@ class OptimizerStep:
             bad = self.watch.see(loss, torch.zeros_like(loss))
             fill_where(self.gradients(), bad, nan)
             self.scaler.unscale_(self.optimizer)
+            ready()
             norm = self._clip(max_norm, max_value)
             with self.optimizer_errors:
                 self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
+            ready()
             norm = self._clip(max_norm, max_value)
             bad = self.watch.see(loss, norm)
             with self.optimizer_errors:

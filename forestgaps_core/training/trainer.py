@@ -15,15 +15,18 @@ from attrs.validators import ge, gt, in_
 from torch import Tensor, nn
 
 from forestgaps_core.components import Batch, Data, Loss, Metric, Scheduler
-from forestgaps_core.contracts import Name, NamedErrors, check_logits, check_loss, describe_component
-from forestgaps_core.errors import DiskError, NumbersError
+from forestgaps_core.contracts import Name, NamedErrors, describe_component
+from forestgaps_core.errors import NumbersError
 from forestgaps_core.files.checkpoint import load_part, save_checkpoint
 from forestgaps_core.runtime.distributed import ALONE, Processes
 from forestgaps_core.runtime.environment import Environment, reseed
 from forestgaps_core.runtime.rng import seed_of_step
 from forestgaps_core.training.batch_iteration import find_batch_weights, group_batches, move_to_device, read_again, skip_to
-from forestgaps_core.training.callbacks import Events
+from forestgaps_core.training.callbacks import Events, label_callbacks
+from forestgaps_core.training.checkpoint_requests import CheckpointRequests
 from forestgaps_core.training.evaluation_loop import Evaluation
+from forestgaps_core.training.forward_pass import ForwardPass
+from forestgaps_core.training.logged_values import ValueLog, read_values
 from forestgaps_core.training.nonfinite_action import NonfiniteAction, describe_place
 from forestgaps_core.training.nonfinite_detection import NonfiniteDetector
 from forestgaps_core.training.nonfinite_report import NonfiniteReport, StepPosition, inspect_step
@@ -79,6 +82,7 @@ class Trainer:
         check_every: Steps from one look at that to the next; also looked at before each checkpoint and at the end of each epoch.
         callback_errors: What to do when a callback fails: "stop" the run, or "continue" and report it once. A disk that fails
             a callback never stops the run.
+        check_changes: Whether to fail if a callback changes something that it does not declare; slow, for `config check`.
         processes: Those of the run; a training batch is this one's share of the whole batch.
         faults: Folder for what bad steps were made of; None keeps nothing.
         about: Plain values that go into every checkpoint (the resolved config, versions).
@@ -110,6 +114,7 @@ class Trainer:
     check_every: int = field(default=50, validator=ge(1))
     callback_errors: Literal["stop", "continue"] = field(default="stop", validator=in_(("stop", "continue")))
     processes: Processes = ALONE
+    check_changes: bool = False
     faults: Path | None = None
     about: Mapping[str, Any] = field(factory=dict)
     last: Path | None = None
@@ -126,14 +131,13 @@ class Trainer:
     gradient_norm: Tensor | None = field(default=None, init=False)
     stopped: str | None = field(default=None, init=False)
     scores: dict[str, float] = field(factory=dict, init=False)
-    unwritten: set[Path] = field(factory=set, init=False)
     _stopped_for_good: bool = field(default=False, init=False)
-    _forward: Callable[..., Tensor] = field(init=False)
+    _values: ValueLog = field(init=False)
+    _forward: ForwardPass = field(init=False)
     _optimizer_step: OptimizerStep = field(init=False)
     _nonfinite_action: NonfiniteAction = field(init=False)
     _loss_sum: Tensor = field(init=False)
-    _requested: list[Path] = field(factory=list, init=False)
-    _named_errors: dict[str, NamedErrors] = field(factory=dict, init=False)  # the components that are called at each step
+    _checkpoints: CheckpointRequests = field(factory=CheckpointRequests, init=False)
     _train: Iterable[Any] = field(default=(), init=False)
     _fitting: bool = field(default=False, init=False)
 
@@ -142,11 +146,10 @@ class Trainer:
         self.model.to(self.device)
         if self.environment.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
-        self._forward = torch.compile(self.model) if self.environment.compile else self.model
         if isinstance(self.loss, nn.Module):
             self.loss.to(self.device)
-        for place, part in (("model", self.model), ("loss", self.loss)):
-            self._named_errors[place] = NamedErrors(self._named(place, part))
+        self._values = ValueLog(self.device)
+        self._forward = ForwardPass(self.model, self.loss, self.environment, self.device, self._values, self._named)
         watch = NonfiniteDetector(self.device, skip=self.nonfinite == "skip")
         self._optimizer_step = OptimizerStep(
             optimizer=self.optimizer,
@@ -160,7 +163,11 @@ class Trainer:
         self._loss_sum = self._zero()
         self.callbacks = label_callbacks(self.callbacks)
         self.events = Events(
-            self.callbacks, on_error=self.callback_errors, owner=self._named, everywhere_only=not self.processes.first
+            self.callbacks,
+            on_error=self.callback_errors,
+            owner=self._named,
+            changing_only=not self.processes.first,
+            check=self.check_changes,
         )
         self._evaluated_weights = evaluated_weights(self.callbacks)
 
@@ -177,8 +184,11 @@ class Trainer:
         """Ask for a checkpoint. It is written after every callback has received the current event, so that it holds the
         state of all of them.
         """
-        if path not in self._requested:
-            self._requested.append(path)
+        self._checkpoints.add(path)
+
+    def log(self, name: str, value: float | Tensor) -> None:
+        """Log a number, or a detached tensor of shape () on the device; see `TrainerView.log`."""
+        self._values.log(name, value, self.events.describe_receiver())
 
     def forget_nonfinite(self) -> None:
         """Weights of an earlier step were put back: what was not finite since then is no fault any more."""
@@ -186,6 +196,14 @@ class Trainer:
 
     def _now(self) -> StepPosition:
         return StepPosition(step=self.step, epoch=self.epoch, batch=self.batch)
+
+    @property
+    def logged(self) -> Mapping[str, float | Tensor]:
+        return self._values.step.means()
+
+    @property
+    def unwritten(self) -> set[Path]:
+        return self._checkpoints.unwritten
 
     @property
     def total_steps(self) -> int | None:
@@ -234,18 +252,21 @@ class Trainer:
         """Train to the end of the epoch, or until asked to stop; says whether the epoch is complete."""
         self.model.train()
         self.events.epoch_start(trainer=self)
-        for group in group_batches(move_to_device(skip_to(train, self.epoch, self.batch), self.device), self.accumulate):
-            loss = self.train_step(group)
-            self._loss_sum += loss if self.nonfinite == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
-            self.batch += len(group)
-            self.step += 1
-            self.events.step_end(trainer=self, loss=loss)
-            self._agree()
-            if self.step % self.check_every == 0:
-                self._check_numbers()
-            self._write_checkpoints()
-            if self.stopped is not None:
-                return False
+        batches = move_to_device(skip_to(train, self.epoch, self.batch), self.device)
+        with self._values.collect("train", self._values.step):
+            for group in group_batches(batches, self.accumulate):
+                loss = self.train_step(group)
+                self._loss_sum += loss if self.nonfinite == "stop" else loss.nan_to_num(0.0, 0.0, 0.0)
+                self.batch += len(group)
+                self.step += 1
+                self.events.step_end(trainer=self, loss=loss)
+                self._values.end_step()
+                self._agree()
+                if self.step % self.check_every == 0:
+                    self._check_numbers()
+                self._write_checkpoints()
+                if self.stopped is not None:
+                    return False
         return True
 
     def _finish_epoch(self, validation: Iterable[Any] | None) -> None:
@@ -253,16 +274,20 @@ class Trainer:
         steps = -(-self.batch // self.accumulate)
         # With the watch, the only waits for the device in an epoch of training.
         scores = {"train/loss": (self._loss_sum / steps).item() if steps else nan, "train/rate": self.rate}
+        scores |= read_values({f"train/{name}": value for name, value in self._values.epoch.means().items()})
         if validation is not None:
             try:
                 scores |= self.evaluate(validation)
             except InterruptedPassError:
                 return  # the epoch is not complete: resumed, the run begins its validation again
-            if hasattr(self.scheduler, "observe"):
-                self.scheduler.observe(scores)
+        scores = self.processes.of_first(scores)
+        if validation is not None and hasattr(self.scheduler, "observe"):
+            self.scheduler.observe(scores)
         self.epoch, self.batch, self._loss_sum, self.scores = self.epoch + 1, 0, self._zero(), scores
+        self._values.epoch.clear()
         self._nonfinite_action.since = self._now()
-        self.events.epoch_end(trainer=self, scores=scores)
+        with self._values.collect("train", scores):
+            self.events.epoch_end(trainer=self, scores=scores)
         self._write_checkpoints()
 
     def _agree(self) -> None:
@@ -276,13 +301,14 @@ class Trainer:
     def train_step(self, group: Sequence[Any]) -> Tensor:
         """One optimizer step on these batches; their mean loss, a scalar on the device."""
         self._optimizer_step.set_rates(self.step)
+        self.events.step_start(trainer=self)
         reseed(self.device, seed_of_step(self.environment.seed, self.step))
         self._optimizer_step.forget_gradients()
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.nonfinite == "skip" else ()
         losses: list[Tensor] = []
         weights = find_batch_weights(self._train, self.batch, len(group), self.processes)
         for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
-            loss = self._loss(self._logits(batch), batch)
+            loss = self._compute_loss(self._forward.compute_logits(batch), batch, "train")
             if weight != 1:
                 loss = loss * weight
             self._optimizer_step.backward(loss)
@@ -291,24 +317,20 @@ class Trainer:
         if self.processes.count > 1:
             self.processes.sum([total, *self._optimizer_step.gradients()])
         bad, self.gradient_norm = self._optimizer_step.apply(
-            total, max_norm=self.max_gradient_norm, max_value=self.max_gradient_value
+            total,
+            max_norm=self.max_gradient_norm,
+            max_value=self.max_gradient_value,
+            ready=partial(self.events.backward_end, trainer=self),
         )
         for buffer, before in statistics:
             buffer.copy_(torch.where(bad > 0, before, buffer))
         return total
 
-    def _logits(self, batch: Batch) -> Tensor:
-        with self._named_errors["model"], self.environment.autocast(self.device):
-            logits = self._forward(batch.dsm, batch.valid, batch.thresholds)
-        check_logits(logits, batch, self._named_errors["model"].name)
-        return logits.float()  # losses and metrics are computed in float32, whatever the network's precision
+    def _compute_loss(self, logits: Tensor, batch: Batch, split: str) -> Tensor:
+        return self._forward.compute_loss(logits, batch, split=split, position=self._position)
 
-    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        assert self.loss is not None
-        with self._named_errors["loss"]:
-            loss = self.loss(logits, batch)
-        check_loss(loss, self._named_errors["loss"].name)
-        return loss
+    def _position(self) -> dict[str, int | None]:
+        return {"step": self.step, "epoch": self.epoch, "total_steps": self.total_steps}
 
     def _check_numbers(self) -> None:
         self._nonfinite_action.check(self._now(), self.accumulate, self._looked_at)
@@ -322,7 +344,10 @@ class Trainer:
         self.model.train()
         reseed(self.device, seed_of_step(self.environment.seed, moment.step))
         batches = [self.train_batch(part.to(self.device)) for part in tiles]
-        return inspect_step(batches, moment, self.model, self._logits, self._loss, place)
+        position = {"step": moment.step, "epoch": moment.epoch, "total_steps": self.total_steps}
+        loss = partial(self._forward.compute_loss, split="train", position=lambda: position)
+        with self._values.collect("", None):
+            return inspect_step(batches, moment, self.model, self._forward.compute_logits, loss, place)
 
     # --- evaluation and prediction ----------------------------------------------------------------------------------
 
@@ -333,21 +358,23 @@ class Trainer:
         self.processes.follow_first(self.model)
         reseed(self.device, seed_of_step(self.environment.seed, self.step, EVALUATION))
         count = len(batches) if isinstance(batches, Sized) else None
-        self.events.evaluation_start(trainer=self, split=split, batches=count)
-        with torch.inference_mode():
-            for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
-                logits = self._logits(batch)
-                seen.update(logits, batch, self._loss(logits, batch) if self.loss is not None else None)
-                self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
-                if self.processes.count == 1 and self._fitting and self.stopped is not None and not self._stopped_for_good:
-                    self.events.evaluation_end(trainer=self, split=split, scores={}, metrics={})
-                    raise InterruptedPassError
-            scores = seen.scores(self.processes)
+        with self._values.collect(split, seen.values):
+            self.events.evaluation_start(trainer=self, split=split, batches=count)
+            with torch.inference_mode():
+                for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
+                    logits = self._forward.compute_logits(batch)
+                    seen.update(logits, batch, self._compute_loss(logits, batch, split) if self.loss is not None else None)
+                    self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
+                    if self.processes.count == 1 and self._fitting and self.stopped is not None and not self._stopped_for_good:
+                        self.events.evaluation_end(trainer=self, split=split, scores={}, metrics={})
+                        raise InterruptedPassError
+                scores = seen.scores(self.processes)
         if sentence := seen.describe_nonfinite(getattr(batches, "source", None)):
             if not self._fitting:
                 raise NumbersError(f"{sentence}; look at these tiles, or use a checkpoint of before")
             log.warning("%s", sentence)
-        self.events.evaluation_end(trainer=self, split=split, scores=scores, metrics=seen.metrics)
+        with self._values.collect(split, scores):
+            self.events.evaluation_end(trainer=self, split=split, scores=scores, metrics=seen.metrics)
         return scores
 
     def validate(self, batches: Iterable[Any]) -> dict[str, float]:
@@ -361,7 +388,7 @@ class Trainer:
         self.model.eval()
         with torch.inference_mode():
             for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
-                yield self._logits(batch).sigmoid()
+                yield self._forward.compute_logits(batch).sigmoid()
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -382,6 +409,7 @@ class Trainer:
             "evaluated_weights": self._evaluated_weights,
             "loss": read_state(self.loss),
             "loss_sum": self._loss_sum,
+            "logged": self._values.epoch.state_dict(),
             **self._optimizer_step.state_dict(),
             "callbacks": {
                 label: read_plain_state(callback, self._named(f"callbacks.{label}", callback))
@@ -408,40 +436,19 @@ class Trainer:
         for place, part in list_further(self.further).items():
             load_part(place, partial(load_state, part), state["further"][place])
         load_part("sum of losses", self._loss_sum.copy_, state["loss_sum"])
+        load_part("logged values", self._values.epoch.load_state_dict, state.get("logged") or {"sums": {}, "counts": {}})
         position = state["position"]
         self.epoch, self.batch, self.step = position["epoch"], position["batch"], position["step"]
         self.stopped, self._stopped_for_good = position["stopped"], position["stopped"] is not None
         self.forget_nonfinite()
 
     def _write_checkpoints(self) -> None:
-        """Write those asked for. A failing disk is reported once and does not end the run: the next checkpoint may be written."""
         if not self.processes.first:
-            self._requested.clear()
-        if self._requested and self.processes.count == 1:  # several look at intervals, all of them at once
+            self._checkpoints.paths.clear()
+        if self._checkpoints.paths and self.processes.count == 1:  # several look at intervals, all of them at once
             self._check_numbers()
-        while self._requested:
-            path = self._requested.pop(0)
-            try:
-                save_checkpoint(path, self.state_dict())
-            except DiskError as error:
-                if path not in self.unwritten:
-                    log.warning("%s; training continues", error)
-                self.unwritten.add(path)
-            else:
-                self.unwritten.discard(path)
+        self._checkpoints.write(self.state_dict)
 
     def _zero(self) -> Tensor:
         wide = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         return torch.zeros((), dtype=wide, device=self.device)
-
-
-def label_callbacks(callbacks: Mapping[str, object] | Sequence[object]) -> Mapping[str, object]:
-    """Callbacks by label; those of a list by their class, numbered where a class comes again."""
-    if isinstance(callbacks, Mapping):
-        return callbacks
-    labels: dict[str, object] = {}
-    for callback in callbacks:
-        name = type(callback).__name__
-        again = sum(label.split(" ")[0] == name for label in labels)
-        labels[f"{name} {again + 1}" if again else name] = callback
-    return labels

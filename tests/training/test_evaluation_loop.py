@@ -40,7 +40,7 @@ class TwoProcesses(Processes):
     other: Evaluation | None = None
 
     def gathered(self, thing):
-        return [thing, (self.other.losses, self.other.metrics)]
+        return [thing, (self.other.losses, self.other.metrics, self.other.values)]
 
 
 def test_scores_are_named_by_split_label_and_value():
@@ -53,6 +53,14 @@ def test_losses_of_two_processes_come_in_the_order_of_the_batches_and_their_metr
     here = TwoProcesses(0, 2, other=gathered(1.0, 3.0))
     assert [float(loss) for loss in seen._gather_losses(here)] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert seen.metrics["samples"].count == 10
+
+
+def test_values_logged_in_a_pass_are_means_over_all_processes():
+    seen, other = gathered(0.0), gathered(1.0)
+    for values, numbers in ((seen.values, (1.0, 2.0)), (other.values, (6.0,))):
+        for number in numbers:
+            values.add("part", torch.tensor(number))
+    assert seen.scores(TwoProcesses(0, 2, other=other))["test/part"] == 3.0
 
 
 def test_what_is_not_finite_is_told_with_its_batch():

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from forestgaps_core import Batch, CheckpointError, Environment, PluginError, Trainer, hookimpl
+from forestgaps_core.errors import NumbersError
 from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.runtime.rng import seed_of_step
 from forestgaps_core.testing import example_batch
@@ -173,6 +174,14 @@ def test_events_come_in_the_documented_order():
             told.append("epoch_start")
 
         @hookimpl
+        def step_start(self):
+            told.append("step_start")
+
+        @hookimpl
+        def backward_end(self):
+            told.append("backward_end")
+
+        @hookimpl
         def step_end(self):
             told.append("step_end")
 
@@ -198,9 +207,83 @@ def test_events_come_in_the_documented_order():
 
     trainer(callbacks=[Everything()]).fit(batches(2), batches(1), epochs=1)
     assert told == [
-        "fit_start", "epoch_start", "step_end", "step_end", "evaluation_start validation 1", "evaluation_batch (2, 3, 16, 16)",
-        "evaluation_end ['validation/loss']", "epoch_end ['train/loss', 'train/rate', 'validation/loss']", "fit_end",
+        "fit_start", "epoch_start", *["step_start", "backward_end", "step_end"] * 2, "evaluation_start validation 1",
+        "evaluation_batch (2, 3, 16, 16)", "evaluation_end ['validation/loss']",
+        "epoch_end ['train/loss', 'train/rate', 'validation/loss']", "fit_end",
     ]  # fmt: skip
+
+
+class Gradients:
+    """What a callback sees of a step at each of its events."""
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def step_start(self, trainer):
+        torch.rand(7)  # changes no random number of the step
+        self.seen.append((trainer.step, trainer.optimizer.param_groups[0]["lr"]))
+
+    @hookimpl
+    def backward_end(self, trainer):
+        self.seen.append([p.grad.clone() for p in trainer.model.parameters()])
+
+
+def test_step_start_comes_with_the_rate_of_the_step_and_leaves_its_random_numbers():
+    seen, plain = Gradients(), trainer(scheduler=lambda step: 0.5**step, accumulate=2)
+    run = trainer(callbacks=[seen], scheduler=lambda step: 0.5**step, accumulate=2)
+    for each in (run, plain):
+        each.fit(batches(4), epochs=1)
+    assert seen.seen[::2] == [(0, 1e-2), (1, 0.5e-2)]
+    assert torch.equal(weights(run), weights(plain))
+
+
+@pytest.mark.parametrize("precision", ["32", "16"])
+def test_backward_end_comes_with_the_unscaled_gradients_of_all_batches_before_clipping(precision):
+    seen = Gradients()
+    run = trainer(
+        callbacks=[seen], max_gradient_norm=1e-3, accumulate=2, environment=Environment(device="cpu", precision=precision)
+    )
+    run.fit(batches(2), epochs=1)
+    norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in seen.seen[1]]))
+    assert 0.01 < norm < 10
+    torch.testing.assert_close(norm, run.gradient_norm)
+    clipped = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in run.model.parameters()]))
+    assert clipped < 1.01e-3
+
+
+def test_gradients_that_a_callback_changes_move_the_weights():
+    class Zero:
+        @hookimpl
+        def backward_end(self, trainer):
+            for parameter in trainer.model.parameters():
+                parameter.grad.zero_()
+
+    run = trainer(callbacks=[Zero()])
+    before = [p.detach().clone() for p in run.model.parameters()]
+    for group in run.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    run.fit(batches(2), epochs=1)
+    assert all(map(torch.equal, before, run.model.parameters()))
+
+
+def test_gradients_that_a_callback_makes_non_finite_stop_the_run_before_the_weights_move():
+    class Broken:
+        @hookimpl
+        def backward_end(self, trainer):
+            if trainer.step == 1:
+                next(trainer.model.parameters()).grad.fill_(torch.nan)
+
+    run = trainer(callbacks=[Broken()])
+    with pytest.raises(NumbersError):
+        run.fit(batches(3), epochs=1)
+    assert weights(run).isfinite().all()
+
+
+def test_an_event_without_a_listener_reads_nothing():
+    run = trainer(callbacks=[Losses()])
+    assert run.events.step_start is run.events.backward_end
+    assert run.events.step_start is not run.events.step_end
 
 
 def test_a_callback_may_stop_the_run_after_a_step():

@@ -54,13 +54,14 @@ class CsvLog:
         self.steps.reopen(lambda row: is_past(trainer, step=int(row["step"]), epoch=None))
         self.epochs.reopen(lambda row: is_past(trainer, step=int(row["step"]), epoch=int(row["epoch"])))
 
-    @hookimpl
+    # A log hears these events last, when all other callbacks have logged their values.
+    @hookimpl(trylast=True)
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        self.interval.add(loss)
+        self.interval.add(loss, trainer.logged)
         if trainer.step % self.every == 0:
             self.steps.add({"step": trainer.step, "epoch": trainer.epoch, **self.interval.read(trainer, "train")})
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         self.epochs.add({"step": trainer.step, "epoch": trainer.epoch, **scores})
 

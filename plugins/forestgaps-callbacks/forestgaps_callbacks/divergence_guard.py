@@ -50,7 +50,7 @@ class DivergenceGuardConfig:
 
 @define(eq=False)
 class DivergenceGuard:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    changes: ClassVar = frozenset({"weights", "optimizer"})
 
     every: int = 20
     action: Literal["stop", "roll_back"] = "stop"

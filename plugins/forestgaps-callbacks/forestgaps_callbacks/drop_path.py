@@ -35,7 +35,7 @@ class DropPathScheduleConfig:
 
 @define(eq=False)
 class DropPathSchedule:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    changes: ClassVar = frozenset({"model"})
 
     """A function of the completed epochs, so it has no state of its own."""
 

@@ -40,7 +40,7 @@ class EmaWeightsConfig:
 
 @define(eq=False)
 class EmaWeights:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    changes: ClassVar = frozenset({"weights"})
     evaluated_weights: ClassVar = "ema_weights"  # where they are in `state_dict`
 
     decay: float = 0.999

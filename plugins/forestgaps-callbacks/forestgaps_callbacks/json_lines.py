@@ -46,13 +46,14 @@ class JsonLines(JsonRowsCallback):
     timestamps: bool = False
     interval: Interval = field(factory=Interval, init=False)
 
-    @hookimpl
+    # A log hears these events last, when all other callbacks have logged their values.
+    @hookimpl(trylast=True)
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        self.interval.add(loss)
+        self.interval.add(loss, trainer.logged)
         if trainer.step % self.every == 0:
             self.write("step", trainer, dict.fromkeys(scalar_names("train")) | self.interval.read(trainer, "train"))
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         self.write("epoch", trainer, scores)
 

@@ -52,7 +52,7 @@ class LearningRateFinderConfig:
 
 @define(eq=False)
 class LearningRateFinder:
-    everywhere: ClassVar = True  # of several processes, each has the network
+    changes: ClassVar = frozenset({"weights", "optimizer"})
 
     path: Path
     low: float = 1e-6

@@ -58,6 +58,18 @@ class Kill:
             raise KeyboardInterrupt
 
 
+class Logs:
+    """Logs the number of the step, and after each epoch the number of the epoch."""
+
+    @hookimpl
+    def step_end(self, trainer: Any) -> None:
+        trainer.log("steps", torch.tensor(float(trainer.step)))
+
+    @hookimpl
+    def epoch_end(self, trainer: Any) -> None:
+        trainer.log("epochs", trainer.epoch)
+
+
 def same(one: Any, other: Any, place: str = "") -> None:
     if isinstance(one, Mapping):
         assert one.keys() == other.keys(), place
@@ -77,7 +89,7 @@ def same(one: Any, other: Any, place: str = "") -> None:
 def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Callable[..., Any], resumes: int) -> None:
     def callbacks(folder: Path, kill: int | None) -> dict[str, object]:
         made = {label: build_component("callbacks", config, run_folder=folder, label=label) for label, config in CONFIGS.items()}
-        return made | {"kill": Kill(kill)}
+        return made | {"values": Logs(), "kill": Kill(kill)}
 
     whole = train(callbacks(tmp_path / "whole", None), epochs=3)
     resumed = None
@@ -89,6 +101,13 @@ def test_a_run_with_every_callback_resumes_bit_for_bit(tmp_path: Path, train: Ca
     same(whole.state_dict(), killed.state_dict())
     for name in ("log.jsonl", "table_steps.csv", "table_epochs.csv", "monitor.jsonl"):
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "killed" / name).read_text(), name
+    header, first, *_ = (tmp_path / "killed" / "table_steps.csv").read_text().splitlines()
+    assert header.endswith(",train/steps")
+    assert first.endswith(",2.0"), "the mean of steps 1, 2 and 3"
+    header, *_, last = (tmp_path / "killed" / "table_epochs.csv").read_text().splitlines()
+    logged = dict(zip(header.split(","), last.split(","), strict=True))
+    assert (logged["train/steps"], logged["train/epochs"]) == ("13.0", "3.0")
+    assert '"train/steps": 1.5' in (tmp_path / "killed" / "log.jsonl").read_text()
     files = [sorted(p.relative_to(tmp_path / run).as_posix() for p in (tmp_path / run).rglob("*")) for run in ("whole", "killed")]
     assert files[0] == files[1]
 

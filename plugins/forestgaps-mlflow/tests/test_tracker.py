@@ -20,6 +20,7 @@ from forestgaps_tracking.testing import (
     CheckpointAtStep,
     CheckpointEachEpoch,
     FailingCallback,
+    LoggingCallback,
     PausingCallback,
     check_reads_device_only_at_intervals,
     log_steps,
@@ -253,3 +254,11 @@ def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
         tracker.load_state_dict(good | {"waiting": [["x", "no number", 1, 2]]})
     tracker.load_state_dict(good | {"waiting": [["../<x>", 1.0, 1, 2]]})
     assert tracker.store.waiting == [("../_x_", 1.0, 1, 2)]
+
+
+def test_values_of_other_callbacks_are_logged(make: Callable[..., Any], train: Callable[..., Any]) -> None:
+    tracker = make()
+    train({"log": tracker, "number": LoggingCallback()}, epochs=1)
+    logged = curves(tracker)
+    assert logged["steps/number"] == [(2, 1.5), (4, 3.5)]
+    assert logged["train/number"] == [(5, 3.0)]

@@ -45,7 +45,7 @@ class QuantizationAwareConfig:
 
 @define(eq=False)
 class QuantizationAware:
-    everywhere: ClassVar = True  # every process has a copy of the network
+    changes: ClassVar = frozenset({"model", "weights"})
 
     from_epoch: int = 0
     following: float = 0.01

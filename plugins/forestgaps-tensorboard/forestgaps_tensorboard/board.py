@@ -73,7 +73,7 @@ class TensorBoard(Tracker):
             for name, value in values.items():
                 self.writer.add_scalar(tag(name), value, step)
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         super().epoch_end(trainer, scores)
         if self.writer:

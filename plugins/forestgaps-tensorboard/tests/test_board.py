@@ -13,7 +13,7 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 
 from forestgaps_core.testing import check_callback
 from forestgaps_tensorboard.board import TensorBoard, TensorBoardConfig
-from forestgaps_tracking.testing import ABOUT, CheckpointAtStep, log_steps
+from forestgaps_tracking.testing import ABOUT, CheckpointAtStep, LoggingCallback, log_steps
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -44,6 +44,14 @@ def test_loss_rate_and_gradient_norm_are_logged_at_intervals(tmp_path: Path, tra
     assert points(events, "steps/loss") == [(2, 2.0), (4, 5.5)]
     assert points(events, "steps/gradient_norm") == [(2, 1.5), (4, 1.5)]
     assert points(events, "steps/rate") == [(2, pytest.approx(1e-3)), (4, pytest.approx(1e-3))]
+
+
+def test_values_of_other_callbacks_are_logged_at_intervals_and_each_epoch(tmp_path: Path, train: Callable[..., Any]) -> None:
+    board = TensorBoard(tmp_path, TensorBoardConfig(every=2, images=0, confusion=False, curves=False))
+    train({"board": board, "number": LoggingCallback()}, epochs=1)
+    events = read(tmp_path)
+    assert points(events, "steps/number") == [(2, 1.5), (4, 3.5)]
+    assert points(events, "train/number") == [(5, 3.0)]
 
 
 def test_scores_are_logged_each_epoch_and_those_of_a_threshold_under_the_score(tmp_path: Path, train: Callable[..., Any]) -> None:

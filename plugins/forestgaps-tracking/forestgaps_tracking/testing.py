@@ -49,6 +49,14 @@ class CheckpointEachEpoch:
             trainer.checkpoint(self.folder / name)
 
 
+class LoggingCallback:
+    """A callback that logs `number`, the number of the step."""
+
+    @hookimpl
+    def step_end(self, trainer: Any) -> None:
+        trainer.log("number", torch.tensor(float(trainer.step)))
+
+
 class FailingCallback:
     """A callback that ends training by an error."""
 

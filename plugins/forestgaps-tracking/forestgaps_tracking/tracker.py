@@ -87,9 +87,10 @@ class Tracker(ABC):
         self.open(trainer)
         self.running = True
 
-    @hookimpl
+    # Logs hear these events last, when all other callbacks have logged their values.
+    @hookimpl(trylast=True)
     def step_end(self, trainer: Trainer, loss: Tensor) -> None:
-        self.interval.add(loss)
+        self.interval.add(loss, trainer.logged)
         if self.running and trainer.step % self.config.every == 0:
             self.log_scalars(self.interval.read(trainer, "steps"), trainer.step, end_of_epoch=False)
 
@@ -110,7 +111,7 @@ class Tracker(ABC):
         if plots is not None:
             self.log_plots(plots, trainer.step)
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         if self.running:
             self.log_scalars(scores, trainer.step, end_of_epoch=True)

@@ -23,6 +23,17 @@ def test_a_norm_that_was_not_measured_is_left_out() -> None:
     assert interval.read(StandInTrainer(), "steps") == {"steps/loss": 1.0, "steps/rate": 1e-3}
 
 
+def test_logged_values_are_means_over_the_steps_that_logged_them_and_survive_a_checkpoint() -> None:
+    first, second = Interval(), Interval()
+    first.add(torch.tensor(1.0), {"noise": torch.tensor(2.0), "size": 8.0})
+    first.add(torch.tensor(1.0), {"noise": torch.tensor(4.0)})
+    second.load_state_dict(first.state_dict())
+    second.add(torch.tensor(1.0), {"noise": torch.tensor(6.0)})
+    assert second.read(StandInTrainer(), "steps") == {"steps/loss": 1.0, "steps/rate": 1e-3, "steps/noise": 4.0, "steps/size": 8.0}
+    second.add(torch.tensor(1.0))
+    assert "steps/noise" not in second.read(StandInTrainer(), "steps")
+
+
 def test_adding_reads_nothing_from_the_device_and_leaves_the_loss_as_it_is() -> None:
     interval = Interval()
     for _ in range(3):

@@ -82,7 +82,7 @@ class WandbTracker(ServiceTracker):
     def log_scalars(self, values: Mapping[str, float], step: int, *, end_of_epoch: bool) -> None:
         self.guard(lambda: self.store.log(values, step))
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
         super().epoch_end(trainer, scores)
         if self.config.histograms_every and trainer.epoch % self.config.histograms_every == 0:

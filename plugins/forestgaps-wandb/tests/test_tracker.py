@@ -20,6 +20,7 @@ from forestgaps_tracking.testing import (
     CheckpointAtStep,
     CheckpointEachEpoch,
     FailingCallback,
+    LoggingCallback,
     check_reads_device_only_at_intervals,
     log_steps,
     unreachable_server,
@@ -269,3 +270,11 @@ def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
     tracker.load_state_dict(good)
     with pytest.raises((ValueError, TypeError)):
         tracker.load_state_dict(good | {"run": run})
+
+
+def test_values_of_other_callbacks_are_logged(make: Callable[..., Any], train: Callable[..., Any]) -> None:
+    tracker = make()
+    train({"log": tracker, "number": LoggingCallback()}, epochs=1)
+    logged = only_run(tracker)
+    assert logged.curve("steps/number") == [(2, 1.5), (4, 3.5)]
+    assert logged.curve("train/number") == [(5, 3.0)]
