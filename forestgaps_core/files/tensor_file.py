@@ -136,6 +136,10 @@ def read_texts(data: bytes) -> dict[str, str]:
     Raises:
         TensorFileError: They differ, or there is no header.
     """
+    if data.startswith((b"PK\x03\x04", b"\x80")):
+        raise TensorFileError("it is a file of torch or a pickle (.pt), which can run code and is not read")
+    if not data:
+        raise TensorFileError("it is empty")
     size = int.from_bytes(data[:LENGTH], "little")
     if len(data) < LENGTH + size or not size:
         raise TensorFileError("it is cut short")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.contracts import CheckedAugmentation, LayerFactory
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader
-from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.errors import ConfigError, DataError, PluginError
 from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
@@ -175,7 +175,31 @@ def build_callbacks(builder: ComponentBuilder, folder: Path, further: Mapping[st
 def build_optimizer(builder: ComponentBuilder, modules: list[nn.Module]) -> Any:
     if builder.config.optimizer is None:
         raise ConfigError('optimizer: a training needs one; add [optimizer] with name = "adamw", say')
-    return builder.build("optimizer", builder.config.optimizer, {"modules": lambda: modules})
+    optimizer = builder.build("optimizer", builder.config.optimizer, {"modules": lambda: modules})
+    check_parameters(optimizer, modules)
+    return optimizer
+
+
+def check_parameters(optimizer: Any, modules: Sequence[nn.Module]) -> None:
+    """Refuse an optimizer that leaves out a parameter, or whose state could not be loaded when the run is resumed.
+
+    Raises:
+        PluginError: Names the parameters.
+    """
+    moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    left_out = [
+        name
+        for module in modules
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and id(parameter) not in moved
+    ]
+    words = f"the optimizer {type(optimizer).__qualname__}"
+    if left_out:
+        names = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+        raise PluginError(f"{words} does not move the parameters {names}; put each parameter into one of its groups, or freeze it")
+    state = optimizer.state_dict()
+    if not isinstance(state, Mapping) or not isinstance(state.get("param_groups"), list):
+        raise PluginError(f"{words}: its state_dict has no param_groups, so a run could not be resumed; return torch's state_dict")
 
 
 def measure_gap_fraction(source: Source, thresholds: tuple[float, ...]) -> tuple[float, ...]:

@@ -52,7 +52,7 @@ class OptimizerStep:
 
     def rate(self, step: int) -> float:
         """Of the optimizer's first group."""
-        return self.base_rates[0] * self.scheduler(step) if self.base_rates else 0.0
+        return float(self.base_rates[0]) * self.scheduler(step) if self.base_rates else 0.0
 
     def gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import torch as reference
 
-from forestgaps_core.files.tensor_file import DTYPES, LENGTH, TensorFileError, pack_tensors, read_tensors, write_tensors
+from forestgaps_core.files.tensor_file import DTYPES, LENGTH, TensorFileError, pack_tensors, read_tensors, read_texts, write_tensors
 
 TENSORS = {
     "second": torch.arange(6.0).view(2, 3),
@@ -92,7 +92,7 @@ def test_each_tensor_starts_at_a_multiple_of_its_item_size():
 def test_a_file_of_no_tensors_and_one_of_others(tmp_path):
     assert read_tensors(tmp_path, pack_tensors({}, {}))[0] == {}
     for content in (b"", b"PK\x03\x04" + bytes(100), b"\0" * 100):
-        with pytest.raises(TensorFileError, match=r"it is cut short|header"):
+        with pytest.raises(TensorFileError, match=r"it is (empty|a file of torch|cut short)"):
             read_tensors(tmp_path, content)
 
 
@@ -103,3 +103,9 @@ def test_a_disk_that_refuses_is_heard():
 
     with pytest.raises(OSError, match="No space left"):
         write_tensors(Full(), TENSORS, {})
+
+
+@pytest.mark.parametrize(("start", "words"), [(b"PK\x03\x04", "a file of torch"), (b"\x80\x02", "a pickle"), (b"", "it is empty")])
+def test_a_file_of_another_kind_is_named(start, words):
+    with pytest.raises(TensorFileError, match=words):
+        read_texts(start + b"0" * 100 if start else b"")
