@@ -16,11 +16,11 @@ def opened(data: bytes = b"code", **changes: str) -> None:
 
 
 def test_another_torch_system_or_processor_is_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(CheckpointError, match=r"compiled for torch 2\.0\.0, and here is"):
+    with pytest.raises(CheckpointError, match=r"compiled for torch 2\.0\.0, but this machine has"):
         opened(torch="2.0.0")
     with pytest.raises(CheckpointError, match="compiled for system Plan9 mips"):
         opened(system="Plan9 mips")
-    with pytest.raises(CheckpointError, match="a processor with avx1024, which this one lacks"):
+    with pytest.raises(CheckpointError, match="a processor with avx1024, which this processor does not have"):
         opened(instructions="avx1024")
 
 

@@ -72,5 +72,5 @@ def test_elevations_move_by_last_bits_and_only_where_there_is_data(bits: int, up
 def test_both_differences_are_said_if_there_are_two() -> None:
     assert describe_difference(Difference(TOLERANCE / 2, TOLERANCE / 2)) == "at most 5e-05"
     assert describe_difference(Difference(0.0123, 4.6e-5)) == (
-        "at most 5e-05, and up to 0.01 where the last bits of an elevation make torch itself decide otherwise"
+        "at most 5e-05, and up to 0.01 where the last bits of an elevation change the result of torch itself"
     )

@@ -60,7 +60,7 @@ def test_weights_in_another_file_are_refused_before_any_is_opened(inside: bool) 
     else:
         model.graph.initializer.append(tensor)
     data = model.SerializeToString()
-    with pytest.raises(CheckpointError, match="keeps the weights 'stolen' in another file"):
+    with pytest.raises(CheckpointError, match="the weights 'stolen' of the network are in another file"):
         OnnxRuntime().open(data, program(data))
 
 

@@ -110,7 +110,7 @@ def test_one_class_alone_cannot_be_balanced():
     ("table", "told"),
     [
         ({"balance": "site"}, "expected one of 'none', 'gaps', 'slope'"),
-        ({"thresholds": [5, 2]}, "must rise"),
+        ({"thresholds": [5, 2]}, "strictly ascending"),
         ({"gap_fractions": [0.5, 20]}, "gap_fractions"),
         ({"slopes_deg": []}, "slopes_deg"),
         ({"evenness": -1}, "evenness"),

@@ -150,5 +150,5 @@ def test_a_plain_unet_is_that_of_its_paper_and_has_no_path_to_drop() -> None:
     body = build_component("model", PlainUNet(base=4, depth=2)).body
     kinds = [type(layer).__name__ for layer in body.down[1].modules() if not list(layer.children())]
     assert [kind for kind in kinds if kind != "Identity"] == ["MaxPool2d", *["Conv2d", "BatchNorm2d", "ReLU"] * 2]
-    with pytest.raises(ValueError, match="no shortcut"):
+    with pytest.raises(ValueError, match="drop_path needs residual blocks"):
         PlainUNet(drop_path=0.1)

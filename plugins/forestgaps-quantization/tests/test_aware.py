@@ -163,7 +163,7 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     trainer.environment = evolve(trainer.environment, compile=True)
     with pytest.raises(ConfigError, match=r"environment\.compile to false"):
         trainer.fit([example_batch(samples=2, size=16)], epochs=1)
-    with pytest.raises(ConfigError, match="no convolution of this network is worth quantizing"):
+    with pytest.raises(ConfigError, match="no convolution of this network can be quantized with benefit"):
         train_example({"aware": QuantizationAware()}, epochs=1)  # of few planes
 
 

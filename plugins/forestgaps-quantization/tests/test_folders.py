@@ -132,9 +132,9 @@ def changed(quantized: Path, folder: Path, **changes: Any) -> Path:
 
 def test_nothing_is_written_where_it_cannot_be_done(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(CheckpointError, match=r"does not say what data .*--calibrate-with"):
+    with pytest.raises(CheckpointError, match=r"does not record the data .*--calibrate-with"):
         quantize_network(place / "unet", out)
-    with pytest.raises(DataError, match="pixels of 2 m, and the network was trained at 1 m"):
+    with pytest.raises(DataError, match="pixels of 2 m, but the network was trained at 1 m"):
         quantize_network(place / "unet", out, calibrate_with=raster(tmp_path / "coarse.tif", resolution_m=2.0))
     with pytest.raises(CheckpointError, match="no convolution of its network is worth quantizing"):
         quantize_network(place / "unet", out, calibrate_with=place / "dsm.tif", tiles=1, keep=["body"])
@@ -187,7 +187,7 @@ def test_the_notes_on_a_surface_are_printed(place: Path, tmp_path: Path) -> None
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "note: " in done.stderr
     assert "nothing stands more than 3 m" in done.stderr
-    with pytest.raises(ConfigError, match=r"--scale=0.1 tells how to read the raster of --calibrate-with"):
+    with pytest.raises(ConfigError, match=r"--scale=0.1 needs a raster. Add --calibrate-with"):
         CliRunner().invoke(app, [str(place / "unet"), "--scale", "0.1"], catch_exceptions=False)
 
 

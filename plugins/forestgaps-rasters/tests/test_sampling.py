@@ -206,7 +206,7 @@ def test_memory_is_that_of_a_strip_however_tall_the_site() -> None:
     [
         ({"balance": "gap"}, "did you mean 'gaps'"),
         ({"thresholds": []}, "thresholds"),
-        ({"thresholds": [5, 2]}, "must rise"),
+        ({"thresholds": [5, 2]}, "strictly ascending"),
         ({"thresholds": [-1, 2]}, "thresholds"),
         ({"gap_fractions": [0.0, 0.5]}, "gap_fractions"),
         ({"gap_fractions": [0.5, 20]}, "gap_fractions"),

@@ -14,7 +14,7 @@ def constant(step: int) -> float:
 
 @frozen(kw_only=True)
 class Constant:
-    """The base rate at every step, after an optional warm-up.
+    """By definition the base rate at every step, after an optional warm-up.
 
     Formula: f(t) = 1
     """
