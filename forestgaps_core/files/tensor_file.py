@@ -136,12 +136,12 @@ def read_texts(data: bytes) -> dict[str, str]:
     Raises:
         TensorFileError: They differ, or there is no header.
     """
-    if data.startswith((b"PK\x03\x04", b"\x80")):
-        raise TensorFileError("it is a file of torch or a pickle (.pt), which can run code and is not read")
-    if not data:
-        raise TensorFileError("it is empty")
     size = int.from_bytes(data[:LENGTH], "little")
     if len(data) < LENGTH + size or not size:
+        if not data:
+            raise TensorFileError("it is empty")
+        if data.startswith((b"PK\x03\x04", b"\x80")) and any(data[3:LENGTH]):  # no header is so long
+            raise TensorFileError("it is a file of torch or a pickle (.pt), which can run code and is not read")
         raise TensorFileError("it is cut short")
     check_header_size(size)
     if data[LENGTH : PLACE.start] == START:

@@ -109,3 +109,12 @@ def test_a_disk_that_refuses_is_heard():
 def test_a_file_of_another_kind_is_named(start, words):
     with pytest.raises(TensorFileError, match=words):
         read_texts(start + b"0" * 100 if start else b"")
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read():
+    found = set()
+    for letters in range(300):
+        data = pack_tensors({}, {"text": "a" * letters})
+        assert read_texts(data)["text"] == "a" * letters
+        found.add(data[0])
+    assert 0x80 in found
