@@ -136,7 +136,7 @@ def test_nothing_is_written_where_it_cannot_be_done(place: Path, tmp_path: Path)
         quantize_network(place / "unet", out)
     with pytest.raises(DataError, match="pixels of 2 m, but the network was trained at 1 m"):
         quantize_network(place / "unet", out, calibrate_with=raster(tmp_path / "coarse.tif", resolution_m=2.0))
-    with pytest.raises(CheckpointError, match="no convolution of its network is worth quantizing"):
+    with pytest.raises(CheckpointError, match="no convolution of its network can be quantized with benefit"):
         quantize_network(place / "unet", out, calibrate_with=place / "dsm.tif", tiles=1, keep=["body"])
     with pytest.raises(CheckpointError, match="is exported already"):
         quantize_network(place / "unet-int8", out, calibrate_with=place / "dsm.tif")
