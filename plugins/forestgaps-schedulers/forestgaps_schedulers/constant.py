@@ -14,7 +14,7 @@ def constant(step: int) -> float:
 
 @frozen(kw_only=True)
 class Constant:
-    """By definition the base rate at every step, after an optional warm-up.
+    """The base rate at every step, by definition, after an optional warm-up.
 
     Formula: f(t) = 1
     """
