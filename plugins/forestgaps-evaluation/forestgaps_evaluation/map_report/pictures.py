@@ -25,6 +25,7 @@ from forestgaps_evaluation.pages.pictures import (
     make_color_ramp,
 )
 from forestgaps_evaluation.pages.rendering import format_percent
+from forestgaps_geo.grids.windows import iterate_windows
 
 if TYPE_CHECKING:
     from rasterio import DatasetReader
@@ -94,12 +95,12 @@ def choose_places(masks: NDArray[np.uint8], factor: float, gaps: DatasetReader) 
         return []
     squares = []
     middle = masks[len(masks) // 2]
-    for top in range(0, gaps.height - side + 1, side):
-        for left in range(0, gaps.width - side + 1, side):
-            part = middle[int(top / factor) : int((top + side) / factor) + 1, int(left / factor) : int((left + side) / factor) + 1]
-            known = part != NODATA
-            if known.mean() > 0.9:
-                squares.append((float((part[known] == 1).mean()), top, left))
+    whole_rows, whole_columns = gaps.height // side * side, gaps.width // side * side
+    for top, left, _, _ in iterate_windows(whole_rows, whole_columns, side, side):
+        part = middle[int(top / factor) : int((top + side) / factor) + 1, int(left / factor) : int((left + side) / factor) + 1]
+        known = part != NODATA
+        if known.mean() > 0.9:
+            squares.append((float((part[known] == 1).mean()), top, left))
     squares.sort()
     chosen = [squares[n] for n in sorted({len(squares) - 1, len(squares) // 2, 0})] if squares else []
     return [

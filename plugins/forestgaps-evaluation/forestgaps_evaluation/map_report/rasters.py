@@ -17,6 +17,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_evaluation.counting.gap_sizes import GapSizeCounter, GapSizes
 from forestgaps_evaluation.pages.pictures import hillshade
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
+from forestgaps_geo.grids.windows import STRIP_PIXELS, iterate_strips
 
 if TYPE_CHECKING:
     from rasterio import DatasetReader
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 FILES = ("gaps.tif", "probabilities.tif")
 NODATA = 255
 OVERVIEW_PIXELS = 1100  # longer side of the map of the whole area, in pixels
-STRIP_PIXELS = 2**22  # pixels read at once
 NO_RASTERIO = 'a report on maps requires rasterio, which is not installed. Run: pip install "forestgaps-evaluation[maps]"'
 UNCERTAIN_RANGE = (0.25, 0.75)  # probabilities in this range are called uncertain
 
@@ -83,16 +83,12 @@ class MapCounts:
 
 def count_map(gaps: DatasetReader, probabilities: DatasetReader, levels: tuple[float, ...]) -> MapCounts:
     """Return the counts, read in strips: memory grows with the width of the raster and the number of its gaps."""
-    from rasterio.windows import Window
-
     unit = probabilities.scales[0] or 1.0
     low, high = ceil(UNCERTAIN_RANGE[0] / unit - 1e-6), floor(UNCERTAIN_RANGE[1] / unit + 1e-6)
     pixels, gap, uncertain = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
     counters = [GapSizeCounter() for _ in levels]
-    step = max(STRIP_PIXELS // gaps.width // len(levels), 1)
-    for top in range(0, gaps.height, step):
-        window = Window(0, top, gaps.width, min(step, gaps.height - top))
-        masks, probability = gaps.read(window=window), probabilities.read(window=window)
+    for strip in iterate_strips(gaps.height, gaps.width, STRIP_PIXELS // len(levels)):
+        masks, probability = gaps.read(window=strip.slices), probabilities.read(window=strip.slices)
         pixels += int((masks[0] != NODATA).sum())
         gap += (masks == 1).sum((1, 2))
         uncertain += ((probability >= low) & (probability <= high)).sum((1, 2))

@@ -28,6 +28,7 @@ from forestgaps_gaps.rasters.grid import find_common_extent, is_same_grid, measu
 from forestgaps_gaps.rasters.layers import CroppedLayer, HeightLayer, JointLayer, Layer, MapLayer
 from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 from forestgaps_geo.bands.georeference import format_align_command
+from forestgaps_geo.grids.windows import iterate_strips
 
 POLYGONS_FILE, SUMMARY_FILE = "gaps.gpkg", "summary.json"
 CAUTION = (
@@ -257,17 +258,16 @@ def note_missing_heights(
     paths: tuple[Path, Path], pair: tuple[Layer, Layer], step: int | None, report: ReportProgress
 ) -> list[str]:
     """Return a note for each survey that lacks heights just below a level where the other survey has them."""
-    rows = pair[0].grid.rows
-    step = step or max(STRIP_PIXELS // pair[0].grid.columns, 1)
+    grid = pair[0].grid
     missing: list[set[float]] = []
     for path, layer in zip(paths, pair, strict=True):
         counts = HeightCounts()
-        for row in range(0, rows, step):
-            height = layer.read_pixels(row, min(step, rows - row)).height
+        for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, step * grid.columns if step else STRIP_PIXELS):
+            height = layer.read_pixels(row, rows).height
             if height is None:
                 return []
             counts.add(height)
-            report(f"heights of {path.name}", min(row + step, rows), rows)
+            report(f"heights of {path.name}", row + rows, grid.rows)
         missing.append(set(counts.find_missing_levels()))
     return [
         f"{path}: heights just below {', '.join(f'{level:g}' for level in sorted(own - other))} m are rarer than below and above, "

@@ -18,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from forestgaps_gaps.detection.gap_table import Flags, Integers
+from forestgaps_geo.grids.windows import Window, iterate_strips
 
 Numbers: TypeAlias = NDArray[np.int32]
 ReadGaps: TypeAlias = Callable[[int, int], Flags]
@@ -59,7 +60,7 @@ class Labels:
         pixels: (count,) number of pixels of each gap.
         first: (count,) first pixel of each gap, row x columns + column.
         last_row: (count,) last row of each gap.
-        step: Rows of a strip. It affects only memory and time.
+        windows: The strips. They affect only memory and time.
         read: Returns where gaps are. It must return equal results each time.
     """
 
@@ -70,15 +71,15 @@ class Labels:
     pixels: Integers
     first: Integers
     last_row: Integers
-    step: int
+    windows: tuple[Window, ...]
     read: ReadGaps
     _numbers: Numbers = field(repr=False)
     _begins: Integers = field(repr=False)
 
     def strip(self, index: int) -> Strip:
         """Return one strip. Strips may be requested in any order."""
-        row = index * self.step
-        local, count = label_components(self.read(row, min(self.step, self.rows - row)), self.connectivity)
+        row, _, rows, _ = self.windows[index]
+        local, count = label_components(self.read(row, rows), self.connectivity)
         begin, end = self._begins[index], self._begins[index + 1]
         if count != end - begin - 1:
             raise RuntimeError(f"the raster changed while it was read: {end - begin - 1} labels from row {row} on, then {count}")
@@ -86,7 +87,7 @@ class Labels:
 
     def strips(self, *, backwards: bool = False) -> Iterator[Strip]:
         """Yield all strips from north to south, or from south to north."""
-        order = range(len(self._begins) - 1)
+        order = range(len(self.windows))
         return (self.strip(index) for index in (reversed(order) if backwards else order))
 
 
@@ -108,13 +109,13 @@ def label_raster(
     """
     if connectivity not in CONNECTIVITIES:
         raise ValueError(f"connectivity is 4 or 8, not {connectivity}")
-    step = step or max(STRIP_PIXELS // max(columns, 1), 1)
+    windows = tuple(iterate_strips(rows, columns, STRIP_PIXELS if step is None else step * columns))
     pixels, first, last_row, sizes = [], [], [], [0]
     seams: list[Integers] = []
     above: Integers | None = None
     begin = 0
-    for row in range(0, rows, step):
-        local, count = label_components(read(row, min(step, rows - row)), connectivity)
+    for row, _, count, _ in windows:
+        local, count = label_components(read(row, count), connectivity)
         where = np.flatnonzero(local)
         which = local.ravel()[where]
         place = where + row * columns
@@ -149,7 +150,7 @@ def label_raster(
         pixels=size[kept],
         first=start[kept],
         last_row=end[kept],
-        step=step,
+        windows=windows,
         read=read,
         numbers=number[gap],
         begins=np.array(sizes),

@@ -9,22 +9,12 @@ from numpy.typing import NDArray
 from forestgaps_core.errors import DataError
 from forestgaps_core.output.counts import format_count
 from forestgaps_geo.bands.band import Band, FloatArray, ShowProgress, ignore_progress
-
-STRIP_PIXELS = 2**22  # pixels read at a time
-
+from forestgaps_geo.grids.windows import STRIP_PIXELS, iterate_strips
 
 MAX_ELEVATION_M = 12_000.0  # meters; beyond any elevation above or below the sea
-
-
 MIN_ELEVATION_M = -500.0  # meters; the shore of the Dead Sea lies at -430
-
-
 MAX_SENTINELS = 3  # distinct values that may mean no data in one raster; more of them are heights in another unit
-
-
-SENTINEL_VALUES = (9999.0, 9998.0, 10000.0)  # of no data in some programs; lower ones lie below LOWEST
-
-
+SENTINEL_VALUES = (9999.0, 9998.0, 10000.0)  # of no data in some programs; lower ones lie below `MIN_ELEVATION_M`
 SENTINEL_DISTANCE_M = 20.0  # from all other values; in feet and centimeters land may be as high as a marker, and is then not alone
 
 
@@ -46,21 +36,19 @@ def scan_band(band: Band, report: ShowProgress = ignore_progress) -> BandStatist
     """
     valid, canopy, low, high = 0, 0, np.inf, -np.inf
     rows, columns = band.grid.rows, band.grid.columns
-    step = max(STRIP_PIXELS // columns, 1)
     what = f"checking {band.path.absolute().parent.name}/{band.path.name}"
     report(what, 0, rows)
-    for row in range(0, rows, step):
-        count = min(step, rows - row)
-        for column, width in band.source.column_ranges(row, count):
-            values = band.read(row, column, count, width)
+    for strip in iterate_strips(rows, columns, STRIP_PIXELS):
+        for column, width in band.source.column_ranges(strip.row, strip.rows):
+            values = band.read(strip.row, column, strip.rows, width)
             known = values[~np.isnan(values)]
             if known.size:
                 least, most = float(known.min()), float(known.max())
                 if least < MIN_ELEVATION_M or most > 0.99 * band.unit_m * min(SENTINEL_VALUES):  # only then look closer
-                    check_elevations(band, values, row, column)
+                    check_elevations(band, values, strip.row, column)
                 valid, low, high = valid + known.size, min(low, least), max(high, most)
                 canopy += int(np.count_nonzero((known > -20) & (known < 120)))
-        report(what, min(row + step, rows), rows)
+        report(what, strip.row + strip.rows, rows)
     if not valid:
         raise DataError(f"{band.path}: has no data at all, every pixel is nodata")
     return BandStatistics(valid, low, high, canopy / valid)

@@ -23,6 +23,7 @@ from forestgaps_geo.checks.surface_shapes import (
     find_jumps,
 )
 from forestgaps_geo.grids.grid import Grid
+from forestgaps_geo.grids.windows import Window, iterate_windows
 
 WINDOW_PIXELS = 512  # pixels of a window, as many as a tile of a Cloud-Optimized GeoTIFF
 MAX_WINDOWS = 48  # windows
@@ -41,7 +42,6 @@ class WindowStatistics:
     """One window, measured.
 
     Attributes:
-        window: Row, column, rows, columns.
         valid: Pixels with data.
         void: Pixels without data that have data on all four sides, in the window.
         low: The lowest value.
@@ -70,7 +70,7 @@ class WindowStatistics:
         on_step: Pixels whose value is a multiple of each of `ROUNDING_STEPS_M`.
     """
 
-    window: tuple[int, int, int, int]
+    window: Window
     valid: int
     void: int
     missing: int
@@ -104,7 +104,7 @@ class WindowStatistics:
     rows: Jumps
 
 
-def spread_windows(rows: int, columns: int) -> Iterator[tuple[int, int, int, int]]:
+def spread_windows(rows: int, columns: int) -> Iterator[Window]:
     """At most `MAX_WINDOWS` windows spread evenly over a raster, row by row; all of a small one."""
     down, across = -(-rows // WINDOW_PIXELS), -(-columns // WINDOW_PIXELS)
     if down * across > MAX_WINDOWS:
@@ -114,10 +114,10 @@ def spread_windows(rows: int, columns: int) -> Iterator[tuple[int, int, int, int
         down = min(down, MAX_WINDOWS // across)
     for top in spread_starts(rows, down):
         for left in spread_starts(columns, across):
-            yield top, left, min(WINDOW_PIXELS, rows - top), min(WINDOW_PIXELS, columns - left)
+            yield Window(top, left, min(WINDOW_PIXELS, rows - top), min(WINDOW_PIXELS, columns - left))
 
 
-def choose_windows(band: Band) -> list[tuple[int, int, int, int]]:
+def choose_windows(band: Band) -> list[Window]:
     """Those of `spread_windows`; of a raster that is known to be empty in some of them, at most `MAX_WINDOWS` others, spread over
     the rest.
     """
@@ -127,9 +127,8 @@ def choose_windows(band: Band) -> list[tuple[int, int, int, int]]:
     down, across = -(-rows // WINDOW_PIXELS), -(-columns // WINDOW_PIXELS)
     if len(occupied) == len(spread) or down * across > MAX_TILES:
         return occupied
-    tiles = ((top, left) for top in range(0, rows, WINDOW_PIXELS) for left in range(0, columns, WINDOW_PIXELS))
-    every = [(top, left, min(WINDOW_PIXELS, rows - top), min(WINDOW_PIXELS, columns - left)) for top, left in tiles]
-    occupied = [window for window in every if not band.source.is_empty(*window)]
+    tiles = iterate_windows(rows, columns, WINDOW_PIXELS, WINDOW_PIXELS)
+    occupied = [window for window in tiles if not band.source.is_empty(*window)]
     count = min(MAX_WINDOWS, len(occupied))
     return [occupied[round(number * (len(occupied) - 1) / max(count - 1, 1))] for number in range(count)]
 
@@ -171,7 +170,7 @@ def choose_cell_side(rows: int, columns: int, resolution: float) -> int:
 
 
 def measure_window(
-    values: FloatArray, window: tuple[int, int, int, int], cell: int, near: int, unit_m: float, shape: tuple[int, int]
+    values: FloatArray, window: Window, cell: int, near: int, unit_m: float, shape: tuple[int, int]
 ) -> WindowStatistics:
     """Measure one window.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import product
 from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +31,7 @@ from forestgaps_geo.bands.writing import (
 )
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.grids.grid import Grid
+from forestgaps_geo.grids.windows import iterate_windows
 from forestgaps_rasters.prediction.blending import NODATA
 
 TILE_PIXELS = 512  # pixels, a side of a tile in the file
@@ -122,8 +122,7 @@ class CogWriter:
             a, b, c, d, e, f = tuple(fine.transform)[:6]
             transform = Affine(a * wide, b * tall, c, d * wide, e * tall, f)
             with NewRaster(place, **self.profile, width=columns, height=rows, transform=transform) as coarse:
-                for row, column in product(range(0, rows, TILE_PIXELS), range(0, columns, TILE_PIXELS)):
-                    shape = min(TILE_PIXELS, rows - row), min(TILE_PIXELS, columns - column)
+                for row, column, *shape in iterate_windows(rows, columns, TILE_PIXELS, TILE_PIXELS):
                     top, left = floor(row * tall), floor(column * wide)
                     end = ceil((row + shape[0]) * tall), ceil((column + shape[1]) * wide)
                     if not occupied.is_empty(top, left, end[0] - top, end[1] - left):

@@ -22,11 +22,11 @@ from forestgaps_core.files.removal import remove_made
 from forestgaps_core.files.safe_opening import read_json
 from forestgaps_core.version import __version__
 from forestgaps_geo.bands.band import Band, ShowProgress, ignore_progress, open_band
-from forestgaps_geo.bands.elevation_checks import STRIP_PIXELS
 from forestgaps_geo.bands.writing import NewRaster
 from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.files.input_files import find_changed_files
 from forestgaps_geo.grids.grid import Grid
+from forestgaps_geo.grids.windows import STRIP_PIXELS, iterate_strips
 from forestgaps_rasters.preparation.site_plan import PrepareOptions, SitePlan, choose_ground_method, make_index, plan_site
 from forestgaps_rasters.preparation.sites import Site
 from forestgaps_rasters.preparation.split_distance import check_buffer_distance
@@ -45,6 +45,7 @@ from forestgaps_rasters.sources.mosaics import list_rasters, open_source
 from forestgaps_rasters.sources.resampling import ResampledBand, resample_band
 from forestgaps_rasters.work.work_folder import DRAFT_SUFFIX, WorkFolder, open_work_folder
 
+LAYER_STRIP_PIXELS = STRIP_PIXELS // 4  # DSM, ground and heights are in memory at the same time
 SUMMARY_NAME = "share.json"  # in the folder of a finished site, while others are not
 SITE_FILES = (
     *(f"{layer}.npy" for layer in LAYER_NAMES),
@@ -167,24 +168,18 @@ def write_site(plan: SitePlan, folder: Path, wish: PrepareOptions, report: ShowP
             for layer in ("dsm", "height")
         )
         report(f"writing {name}", 0, grid.rows)
-        for start, count in split_rows(grid):
-            dsm, below = surface.read(start, count), other.read(start, count)
+        for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, LAYER_STRIP_PIXELS):
+            dsm, below = surface.read(row, rows), other.read(row, rows)
             height = dsm - below if is_ground else below
             known = np.isfinite(dsm) & np.isfinite(height)
             valid += int(known.sum())
             dsm_file.write(np.where(known, dsm, np.float32(np.nan)))
             height_file.write(np.where(known, height, np.float32(np.nan)))
-            report(f"writing {name}", start + count, grid.rows)
+            report(f"writing {name}", row + rows, grid.rows)
     sums = {"dsm": dsm_file.digest.hexdigest(), "height": height_file.digest.hexdigest()}
     if not valid:
         raise DataError(f"site {name!r}: DSM and heights have no pixel in common where both have data")
     return evolve(plan.stored, valid_fraction=valid / (grid.rows * grid.columns), sums=sums)
-
-
-def split_rows(grid: Grid) -> Iterator[tuple[int, int]]:
-    step = max(STRIP_PIXELS // (4 * grid.columns), 1)
-    for start in range(0, grid.rows, step):
-        yield start, min(step, grid.rows - start)
 
 
 @contextmanager
@@ -217,9 +212,8 @@ def derive_ground(surface: Band, heights: Band, grid: Grid, path: Path) -> None:
         resample_band(heights, grid, "mean", resample=False) as above,
         NewRaster(path, **profile, crs=grid.crs, transform=grid.transform, height=grid.rows, width=grid.columns) as ground,
     ):
-        for start, count in split_rows(grid):
-            values = top.read(start, count) - above.read(start, count)
-            ground.write(values, start)
+        for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, LAYER_STRIP_PIXELS):
+            ground.write(top.read(row, rows) - above.read(row, rows), row)
 
 
 def collect_notes(index: Index) -> Iterator[str]:
