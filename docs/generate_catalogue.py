@@ -10,7 +10,7 @@ from typing import Any
 
 from generate_tables import escape_prose, settings_table
 
-from forestgaps_core.kinds import KINDS
+from forestgaps_core.kinds import COMMAND_KINDS, KINDS
 from forestgaps_core.plugins.registry import Plugins, load_target
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +26,7 @@ TITLES = {
     "augmentation": "Augmentations",
     "metrics": "Metrics",
     "callbacks": "Callbacks",
+    "exporter": "Exporters",
     "recipe": "Recipes",
     "network": "Pretrained networks",
     "engine": "Engines",
@@ -45,7 +46,7 @@ TABLES = {  # of records that are not components: how to use one, what the page 
 def catalogue_pages(note: str) -> dict[str, str]:
     """Return the text of each page of the catalogue by its name, `index` included."""
     plugins = Plugins.discover()
-    pages = {kind: kind_page(kind, plugins) for kind in KINDS}
+    pages = {kind: kind_page(kind, plugins) for kind in (*KINDS, *COMMAND_KINDS)}
     pages |= {table: table_page(table, plugins) for table in TABLES}
     pages["index"] = index_page(pages)
     return {name: "\n".join([lines[0], "", note, *lines[1:]]).rstrip("\n") + "\n" for name, lines in pages.items()}
@@ -74,14 +75,17 @@ def index_page(pages: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def kind_page(kind: str, plugins: Plugins) -> list[str]:
-    about = KINDS[kind]
+    about = plugins.kinds[kind]
     table = f"[{kind}.LABEL]" if about.several else f"[{kind}]"
     rows = [component for offers in plugins.components(kind).values() for component in offers]
     lines = [
         *heading(kind),
-        f"Table `{table}` of a [run file](../run-file.md). Hook `{about.hook}`. `build` returns {about.makes}.",
+        f"Table `{table}` of a [run file](../run-file.md). Hook `{about.hook}`. `build` returns {about.makes}."
+        if about.table
+        else f"Option `{about.how.format('NAME')}`, with `--set NAME.KEY=VALUE` for settings. Hook `{about.hook}`. `build` returns "
+        f"{about.makes}.",
     ]
-    if rows:
+    if rows and about.table:
         lines += ["", "```toml", table, f'name = "{rows[0].name}"', "```"]
     for component in rows:
         if component.plugin.distribution in FIRST_PARTY:

@@ -120,6 +120,13 @@ class PluginHooks:
         """
 
     @hookspec
+    def forestgaps_exporters(self) -> Mapping[str, str]:
+        """Formats for trained networks by name; `forestgaps export --to NAME`.
+
+        Called when `export` runs or prints its help. `build` returns an `Exporter`, which is called with the network.
+        """
+
+    @hookspec
     def forestgaps_engines(self) -> Mapping[str, str]:
         """What runs exported networks, by name: `{"onnxruntime": "package.module:Class"}`, where `Class()` is an `Engine`.
 

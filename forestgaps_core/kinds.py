@@ -28,6 +28,7 @@ class Kind:
         check: `module:function` that gets a config and raises an `AssertionError` for what breaks the contract of the kind; ''
             checks the settings only. Called by `forestgaps plugins check`.
         hook: The hook that lists the components of this kind.
+        how: How a name is written where one is chosen.
     """
 
     makes: str
@@ -37,6 +38,7 @@ class Kind:
     table: bool = True
     check: str = ""
     hook: str = GENERIC_HOOK
+    how: str = 'name = "{}"'
 
 
 KINDS: Mapping[str, Kind] = {
@@ -98,6 +100,17 @@ KINDS: Mapping[str, Kind] = {
         hook="forestgaps_callbacks",
     ),
 }
+
+COMMAND_KINDS: Mapping[str, Kind] = {
+    "exporter": Kind(
+        "an `Exporter`, called with (network, plan), that returns an `Export`",
+        table=False,
+        check="forestgaps_core.testing.exporter_conformance:check_exporter",
+        hook="forestgaps_exporters",
+        how="--to {}",
+    ),
+}
+"""Kinds whose components a command uses, and no run file: the user chooses them by an option."""
 
 RUN_ARGUMENTS: Mapping[str, str] = {
     "data": "the run's `Data`",

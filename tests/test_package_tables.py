@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 import attrs
 import pytest
 
-from forestgaps_core.kinds import KINDS
+from forestgaps_core.kinds import COMMAND_KINDS, KINDS
 
 PACKAGES = [path.name for path in sorted((Path(__file__).parent.parent / "plugins").glob("*/forestgaps_*"))]
 HEAVY = (
@@ -19,7 +19,7 @@ HEAVY = (
     *("dask", "distributed", "safetensors"),
 )
 NO_CODE = {"forestgaps_recipes", "forestgaps_networks"}  # their tables name files
-COMPONENT_HOOKS = {kind.hook for kind in KINDS.values()}
+COMPONENT_HOOKS = {kind.hook for kind in (*KINDS.values(), *COMMAND_KINDS.values())}
 # Names that people look for in the package itself, beside the classes of its tables.
 EXPORTS = {
     "forestgaps_evaluation": ("TileCounts", "count_tiles"),

@@ -12,7 +12,7 @@ import attrs
 from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.run_file import SETTINGS, list_sections
 from forestgaps_core.errors import ConfigError, PluginError, nearest
-from forestgaps_core.kinds import build
+from forestgaps_core.kinds import COMMAND_KINDS, build
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
@@ -42,12 +42,13 @@ def explain_topic(topic: str, plugins: Plugins) -> str:
     if section in SETTINGS:
         return "\n".join(describe_settings(SETTINGS[section], f"[{section}]"))
     if section not in plugins.kinds:
-        tables = [*list_sections(plugins), *(kind for kind in plugins.further_kinds if not plugins.kinds[kind].table)]
+        tables = [*list_sections(plugins), *(kind for kind in plugins.kinds if not plugins.kinds[kind].table)]
         raise ConfigError(f"no table {section!r}{nearest(section, tables)}; there is: {', '.join(tables)}", "explain")
     if not name:
         return "\n".join([*describe_kind(section, plugins), *list_components(section, plugins)])
-    table = f"[{section}.LABEL]" if plugins.kinds[section].several else f"[{section}]" if plugins.kinds[section].table else section
-    header = f'{table} name = "{name}"'
+    kind = plugins.kinds[section]
+    table = f"[{section}.LABEL]" if kind.several else f"[{section}]" if kind.table else section
+    header = kind.how.format(name) if section in COMMAND_KINDS else f'{table} name = "{name}"'
     component = plugins.component(section, name)
     try:
         return "\n".join([*describe_settings(component.load(), header), "", f"offered by {component.plugin}"])
@@ -69,10 +70,13 @@ def describe_sections(plugins: Plugins) -> Iterator[str]:
 
 
 def describe_kind(section: str, plugins: Plugins) -> Iterator[str]:
-    """Lines about a kind that a plugin declares: what it is, and what `build` may ask for."""
+    """Lines about a kind that a plugin declares or a command uses: what it is, and what `build` may ask for."""
+    kind = plugins.kinds[section]
+    if section in COMMAND_KINDS:
+        yield f"{section}: {kind.makes}; chosen by {kind.how.format('NAME')}, with --set NAME.KEY=VALUE for its settings"
+        return
     if section not in plugins.further_kinds:
         return
-    kind = plugins.kinds[section]
     place = "" if kind.table else "; a part of other components, without a table of its own"
     yield f"{section}: {kind.makes} (declared by {plugins.further_kinds[section]}){place}"
     for name, meaning in kind.arguments.items():

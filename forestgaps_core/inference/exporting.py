@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, in_, instance_of, matches_re, not_
 from torch import nn
 
 from forestgaps_core.components import Program
@@ -44,6 +45,45 @@ class ExportSource:
     state: dict[str, Any]
     plan: dict[str, Any]
     calibration: Calibration | None
+
+
+@frozen(kw_only=True, eq=False)
+class Export:
+    """What an exporter returns.
+
+    Attributes:
+        data: Content of the file.
+        file: Its name in the folder.
+        opening: What opening the file does, for the model card: a sentence such as "Data: opening it runs nothing."
+        engine: What runs it in forestgaps; '' for other programs, and then no `network.json` is written.
+        multiple: Rows and columns of its input are multiples of this.
+        made_with: What its engine must know of this machine, such as versions.
+        facts: Rows of the model card.
+        figures: What `--json` prints of it.
+        notes: Sentences that the command prints.
+    """
+
+    data: bytes = field(validator=instance_of(bytes), repr=False)
+    file: str = field(validator=and_(matches_re(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"), not_(in_((PLAN, CARD)))))
+    opening: str
+    engine: str = ""
+    multiple: int = 1
+    made_with: Mapping[str, str] = field(factory=dict)
+    facts: Mapping[str, str] = field(factory=dict)
+    figures: Mapping[str, Any] = field(factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Exporter(Protocol):
+    """Turns a trained network into the content of a file: what `build` of a component of the kind `exporter` returns."""
+
+    def __call__(self, network: nn.Module, source: ExportSource) -> Export:
+        """Return the file. An error leaves nothing on disk.
+
+        Args:
+            network: With its weights, on the CPU, in evaluation mode. Copy it before you change it.
+            source: Plan (resolution, thresholds, calibration) and training state of the network.
+        """
 
 
 def load_export_source(run: Path | str, checkpoint: str | None, plugins: Plugins, *, channels_last: bool) -> ExportSource:

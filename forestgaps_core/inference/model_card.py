@@ -66,7 +66,14 @@ def list_companion_files(folder: Path, known: Iterable[str]) -> Iterator[Path]:
 
 
 def format_card(
-    name: str, summary: str, rows: Mapping[str, str], *, notes: Iterable[str] = (), options: Iterable[str] = (), ending: str = ""
+    name: str,
+    summary: str,
+    rows: Mapping[str, str],
+    *,
+    notes: Iterable[str] = (),
+    options: Iterable[str] = (),
+    ending: str = "",
+    maps: bool = True,
 ) -> str:
     """Return a card in Markdown: title, summary, a table of facts, notes as a list, and the command that maps with the network.
 
@@ -74,6 +81,7 @@ def format_card(
         name: Of the model folder.
         rows: The table; keys are its first column.
         options: Of the command, such as `--engine onnxruntime`.
+        maps: Whether forestgaps maps with the network; without, there is no command.
     """
     command = format_command(
         *("predict", "dsm.tif", "--network", format_name_for_code(name), *options, "--out", "maps"), portable=True
@@ -81,7 +89,7 @@ def format_card(
     lines = [f"# {remove_markup(name)}", "", summary, "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in rows.items()]
     lines += ["", *(f"- {note}" for note in notes), ""] if notes else [""]
-    lines += ["```bash", command, "```", ""]
+    lines += ["```bash", command, "```", ""] if maps else []
     return "\n".join([*lines, ending, ""] if ending else lines)
 
 

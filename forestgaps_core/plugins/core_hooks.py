@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from forestgaps_core.hookspecs import hookimpl
-from forestgaps_core.kinds import KINDS, BuildContext, Kind, build
+from forestgaps_core.kinds import COMMAND_KINDS, KINDS, BuildContext, Kind, build
 
 
 @hookimpl
 def forestgaps_kinds() -> Mapping[str, Kind]:
-    return KINDS
+    return {**KINDS, **COMMAND_KINDS}
 
 
 @hookimpl(trylast=True)

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from forestgaps_core.errors import nearest
-from forestgaps_core.kinds import GENERIC_HOOK, KINDS, NAME, RUN_ARGUMENTS, TABLES, Kind
+from forestgaps_core.kinds import COMMAND_KINDS, GENERIC_HOOK, KINDS, NAME, RUN_ARGUMENTS, TABLES, Kind
 from forestgaps_core.plugins.hook_checks import CORE, TARGET, represent_value
 from forestgaps_core.plugins.names import Plugin
 
@@ -75,7 +75,7 @@ def explain_malformed_kind(name: object, kind: object) -> str:
     """A sentence if a plugin cannot declare this, else ''. Names the kind."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"{represent_value(name)}: a name is lower case letters, digits and underscores"
-    if name in KINDS:
+    if name in KINDS or name in COMMAND_KINDS:
         return f"{name!r}, which is a kind of the core; choose another name"
     if name in RESERVED:
         return f"{name!r}, which has another meaning in run files; choose another name"

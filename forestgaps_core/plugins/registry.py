@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
+from forestgaps_core.kinds import COMMAND_KINDS, GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
 from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
@@ -61,6 +61,8 @@ class Plugins(PluginLoader):
     def explain_refused_kind(self, kind: str) -> str:
         """Return why a kind that is declared cannot be used in a table of a run file, or ''."""
         self._forget_old_tables()
+        if kind in COMMAND_KINDS:
+            return f"{kind} has no table in run files; a command uses it: {self.kinds[kind].how.format('NAME')}"
         if kind in self._kind_tables.owners and not self.kinds[kind].table:
             return f"{kind} have no table of their own; they are parts of other components"
         return self._kind_tables.refused.get(kind, "")
@@ -120,7 +122,7 @@ class Plugins(PluginLoader):
             raise PluginError(f"no {one} named {name!r}: it {missing}")
         old = {short: self.components_and_aliases(kind)[short] for short in self.aliases(kind) if short == name.rpartition(":")[2]}
         try:
-            found = choose_offer({**self.components(kind), **old}, name, one, how='name = "{}"'.format, plugins=self.records)
+            found = choose_offer({**self.components(kind), **old}, name, one, how=self.kinds[kind].how.format, plugins=self.records)
         except PluginError as error:
             if not advised or ":" in name or name in self.components(kind) or old:
                 raise
@@ -239,7 +241,7 @@ class Plugins(PluginLoader):
         """One sentence for each name that several plugins offer, or that the core has itself."""
         sentences = []
         tables: list[tuple[str, Mapping[str, Sequence[Any]], str]] = [
-            *((kind, self.components_and_aliases(kind), 'name = "{}"') for kind in self.kinds),
+            *((kind, self.components_and_aliases(kind), about.how) for kind, about in self.kinds.items()),
             *((table, self.offers(table), about.how) for table, about in TABLES.items()),
         ]
         for table, rows, how in tables:

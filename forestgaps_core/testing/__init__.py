@@ -18,4 +18,6 @@ from forestgaps_core.testing.conformance import example_batch as example_batch
 from forestgaps_core.testing.conformance import example_logits as example_logits
 from forestgaps_core.testing.conformance import fill_invalid_with_garbage as fill_invalid_with_garbage
 from forestgaps_core.testing.conformance import require_close as require_close
+from forestgaps_core.testing.exporter_conformance import check_export as check_export
+from forestgaps_core.testing.exporter_conformance import check_exporter as check_exporter
 from forestgaps_core.testing.optimizer_conformance import check_optimizer as check_optimizer

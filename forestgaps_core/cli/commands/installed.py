@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forestgaps_core.plugins.names import list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
 _found: list[Plugins] = []
@@ -11,6 +12,11 @@ def plugins() -> Plugins:
     if not _found:
         _found.append(Plugins.discover())
     return _found[0]
+
+
+def list_installed(kind: str) -> str:
+    """Return the names that an option for a component of this kind may have, for its help."""
+    return ", ".join(list_usable_names(plugins().components(kind))) or "none is installed"
 
 
 def forget_plugins() -> None:

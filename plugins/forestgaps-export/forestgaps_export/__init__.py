@@ -18,6 +18,11 @@ def forestgaps_commands() -> Mapping[str, Command]:
 
 
 @hookimpl
+def forestgaps_exporters() -> Mapping[str, str]:
+    return {"onnx": "forestgaps_export.exporters:Onnx", "pt2": "forestgaps_export.exporters:Pt2"}
+
+
+@hookimpl
 def forestgaps_engines() -> Mapping[str, str]:
     return {
         "aoti": "forestgaps_export.aoti:Aoti",

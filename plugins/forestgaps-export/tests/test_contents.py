@@ -10,5 +10,11 @@ def test_the_command_and_the_engines_are_offered() -> None:
         "aoti",
         "onnxruntime",
     }
+    assert {
+        name for name, rows in plugins.components("exporter").items() if rows[0].plugin.distribution == "forestgaps-export"
+    } == {
+        "onnx",
+        "pt2",
+    }
     assert plugins.engine("onnxruntime").data_only
     assert not plugins.engine("aoti").data_only

@@ -44,7 +44,7 @@ def exported(original: Path, messages: list[logging.LogRecord]) -> Path:
     """The network as ONNX, in a folder with a draft and a file of the user."""
     folder = original.parent / "onnx"
     leave_draft(folder)
-    assert export_network(original, folder, "onnx").difference.beyond <= 1e-4
+    assert export_network(original, folder, "onnx").export.figures["difference_beyond_rounding"] <= 1e-4
     return folder
 
 

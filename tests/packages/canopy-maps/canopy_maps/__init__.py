@@ -1,0 +1,8 @@
+"""A package for what maps and files go through: a format for networks."""
+
+from forestgaps_core import hookimpl
+
+
+@hookimpl
+def forestgaps_exporters():
+    return {"weights": "canopy_maps.weights:Weights"}
