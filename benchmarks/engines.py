@@ -123,13 +123,16 @@ def in_int8(folded: nn.Module, size: int) -> nn.Module:
 
 
 def exported(network: nn.Module, way: str) -> nn.Module:
-    from forestgaps_export.folders import made
-
-    plan = {"resolution_m": 1.0, "config": {}}
-    program, data, _ = made(network, "onnx" if way == "onnxruntime" else "pt2", plan)
+    from forestgaps_core.inference.exporting import ExportSource, describe_program
     from forestgaps_core.plugins.registry import Plugins
+    from forestgaps_export.exporters import export_onnx, export_pt2
 
-    return Plugins.discover().engine(program.engine).open(data, program)
+    source = ExportSource(Path(), {}, {"resolution_m": 1.0, "config": {}}, None)
+    made = (export_onnx if way == "onnxruntime" else export_pt2)(network, source)
+    program = describe_program(
+        *(network, made.data), engine=made.engine, file=made.file, made_with=made.made_with, multiple=made.multiple
+    )
+    return Plugins.discover().engine(made.engine).open(made.data, program)
 
 
 def compared(name: str, ways: Mapping[str, Answer], size: int, rounds: int, calibrated: Callable[[Tensor], Tensor]) -> Comparison:
