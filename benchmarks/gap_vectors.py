@@ -33,13 +33,13 @@ from rasterio import Affine
 from rasterio.features import shapes
 from scipy import ndimage as ndi
 
-from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.outlines import Outlines
 from forestgaps_gaps.detection.polygons import build_polygons
 from forestgaps_gaps.detection.search import GapSearch
 from forestgaps_gaps.rasters.grid import Pixel
 from forestgaps_gaps.rasters.layers import Layer, Pixels
+from forestgaps_geo.gap_labeling import label_raster
 from forestgaps_geo.grids.grid import Grid
 
 Mask = NDArray[np.bool_]

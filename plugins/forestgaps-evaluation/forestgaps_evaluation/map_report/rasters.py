@@ -14,9 +14,10 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from forestgaps_core.errors import DataError
-from forestgaps_evaluation.counting.gap_sizes import GapSizeCounter, GapSizes
+from forestgaps_evaluation.counting.gap_sizes import GapSizes
 from forestgaps_evaluation.pages.pictures import hillshade
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
+from forestgaps_geo.gap_labeling import GapScan
 from forestgaps_geo.grids.windows import STRIP_PIXELS, iterate_strips
 
 if TYPE_CHECKING:
@@ -86,17 +87,17 @@ def count_map(gaps: DatasetReader, probabilities: DatasetReader, levels: tuple[f
     unit = probabilities.scales[0] or 1.0
     low, high = ceil(UNCERTAIN_RANGE[0] / unit - 1e-6), floor(UNCERTAIN_RANGE[1] / unit + 1e-6)
     pixels, gap, uncertain = 0, np.zeros(len(levels), np.int64), np.zeros(len(levels), np.int64)
-    counters = [GapSizeCounter() for _ in levels]
+    scans = [GapScan(gaps.width) for _ in levels]
     for strip in iterate_strips(gaps.height, gaps.width, STRIP_PIXELS // len(levels)):
         masks, probability = gaps.read(window=strip.slices), probabilities.read(window=strip.slices)
         pixels += int((masks[0] != NODATA).sum())
         gap += (masks == 1).sum((1, 2))
         uncertain += ((probability >= low) & (probability <= high)).sum((1, 2))
-        for counter, mask in zip(counters, masks, strict=True):
-            counter.add(mask == 1)
+        for scan, mask in zip(scans, masks, strict=True):
+            scan.add(mask == 1)
     resolution = get_pixel_size_m(gaps)
     least = count_min_pixels(MIN_MAPPED_GAP_M2, resolution**2)
-    sizes = tuple(GapSizes.from_pixels(counter.sizes(), resolution, least=least) for counter in counters)
+    sizes = tuple(GapSizes.from_pixels(scan.join().pixels, resolution, least=least) for scan in scans)
     return MapCounts(
         levels, pixels, gap, uncertain, sizes, {key: value for key, value in gaps.tags().items() if key != "AREA_OR_POINT"}
     )

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from scipy.ndimage import label
 
-from forestgaps_evaluation.counting.gap_sizes import EIGHT_NEIGHBORS, GapSizeCounter, GapSizes, count_gap_sizes
+from forestgaps_evaluation.counting.gap_sizes import GapSizes, count_gap_sizes
 
 
 def plain(mask) -> list[int]:
@@ -28,33 +27,6 @@ def plain(mask) -> list[int]:
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_sizes_are_those_of_a_flood_fill(mask):
     assert sorted(count_gap_sizes(mask).tolist()) == plain(mask)
-
-
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12)), st.data())
-def test_strips_change_nothing(mask, data):
-    cuts = sorted(set(data.draw(st.lists(st.integers(1, len(mask) - 1), max_size=4))))
-    gaps = GapSizeCounter()
-    for strip in np.split(mask, cuts):
-        gaps.add(strip)
-    assert sorted(gaps.sizes().tolist()) == plain(mask)
-
-
-def test_many_strips_of_a_large_mask():
-    mask = np.random.default_rng(3).random((400, 300)) < 0.42
-    gaps = GapSizeCounter()
-    for strip in np.array_split(mask, 57):
-        gaps.add(strip)
-    whole, count = label(mask, structure=EIGHT_NEIGHBORS)
-    assert sorted(gaps.sizes()) == sorted(np.bincount(whole.ravel())[1:])
-    assert len(gaps.sizes()) == count
-
-
-def test_only_the_lowest_row_is_kept():
-    gaps = GapSizeCounter()
-    for _ in range(50):
-        gaps.add(np.ones((3, 8), bool))
-    assert (len(gaps.pixels), gaps.row.shape) == (1, (8,))
-    assert gaps.sizes().tolist() == [50 * 3 * 8]
 
 
 def test_corners_join_gaps():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from forestgaps_gaps.detection.labeling import Labels, label_raster
+from forestgaps_geo.gap_labeling import Labels, label_raster
 
 Flags: TypeAlias = NDArray[np.bool_]
 Integers: TypeAlias = NDArray[np.int64]

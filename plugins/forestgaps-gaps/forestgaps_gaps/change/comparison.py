@@ -22,12 +22,12 @@ from forestgaps_gaps.change.change_files import add_fates, open_transitions, wri
 from forestgaps_gaps.change.chm_artifacts import HeightCounts
 from forestgaps_gaps.change.classes import CLASSES, Changes, compare_maps
 from forestgaps_gaps.detection.gap_table import Flags
-from forestgaps_gaps.detection.labeling import STRIP_PIXELS
 from forestgaps_gaps.detection.search import GapCriteria, GapSearch, ReportProgress, ignore_progress
 from forestgaps_gaps.rasters.grid import find_common_extent, is_same_grid, measure_pixel, require_overlap
 from forestgaps_gaps.rasters.layers import CroppedLayer, HeightLayer, JointLayer, Layer, MapLayer
 from forestgaps_gaps.rasters.opening import ReadingOptions, open_layers
 from forestgaps_geo.bands.georeference import format_align_command
+from forestgaps_geo.gap_labeling import LABELED_PIXELS
 from forestgaps_geo.grids.windows import iterate_strips
 
 POLYGONS_FILE, SUMMARY_FILE = "gaps.gpkg", "summary.json"
@@ -262,7 +262,7 @@ def note_missing_heights(
     missing: list[set[float]] = []
     for path, layer in zip(paths, pair, strict=True):
         counts = HeightCounts()
-        for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, step * grid.columns if step else STRIP_PIXELS):
+        for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, step * grid.columns if step else LABELED_PIXELS):
             height = layer.read_pixels(row, rows).height
             if height is None:
                 return []

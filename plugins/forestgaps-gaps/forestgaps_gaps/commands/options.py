@@ -26,8 +26,8 @@ def make_criteria(connectivity: int, min_area: float | None, max_area: float | N
     from math import inf
 
     from forestgaps_core.errors import DataError
-    from forestgaps_gaps.detection.labeling import CONNECTIVITIES
     from forestgaps_gaps.detection.search import GapCriteria
+    from forestgaps_geo.gap_labeling import CONNECTIVITIES
 
     if connectivity not in CONNECTIVITIES:
         raise DataError(f"--connectivity {connectivity}: pixels have 8 neighbors, or 4 without those at corners. Give 8 or 4")

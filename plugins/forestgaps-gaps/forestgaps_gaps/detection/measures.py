@@ -9,8 +9,8 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from forestgaps_gaps.detection.gap_table import Flags, GapTable, Integers, Reals
-from forestgaps_gaps.detection.labeling import Numbers, Strip
 from forestgaps_gaps.rasters.grid import Pixel
+from forestgaps_geo.gap_labeling import Numbers, Strip
 
 
 @define(eq=False)

@@ -16,8 +16,8 @@ from attrs import define, field
 from scipy.spatial import cKDTree
 
 from forestgaps_gaps.detection.gap_table import Integers, Reals
-from forestgaps_gaps.detection.labeling import Labels, Numbers
 from forestgaps_gaps.rasters.grid import Pixel
+from forestgaps_geo.gap_labeling import Labels, Numbers
 
 
 @define(eq=False)

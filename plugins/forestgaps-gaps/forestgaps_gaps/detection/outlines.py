@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from forestgaps_gaps.detection.gap_table import Flags, Integers
-from forestgaps_gaps.detection.labeling import Numbers
+from forestgaps_geo.gap_labeling import Numbers
 
 # Turns at a corner, by the pixels around it that are gap: north-west 1, north-east 2, south-west 4, south-east 8.
 # (edge goes west, edge goes north, pixel of the turn), in the order along a horizontal line.

@@ -16,13 +16,13 @@ from attrs import define, evolve, field, frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.detection.gap_table import Flags, GapTable, Integers
-from forestgaps_gaps.detection.labeling import Labels, label_raster
 from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.nearest import ColumnScan, measure_southward
 from forestgaps_gaps.detection.outlines import Outlines
 from forestgaps_gaps.detection.polygons import Geometries, build_polygons
 from forestgaps_gaps.rasters.layers import Layer, MapLayer, Pixels
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
+from forestgaps_geo.gap_labeling import Labels, label_raster
 
 ReportProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with a description, the rows done, and all rows."""

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from forestgaps_gaps.detection.gap_table import GapTable
-from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.rasters.grid import Pixel
+from forestgaps_geo.gap_labeling import label_raster
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=14)
 

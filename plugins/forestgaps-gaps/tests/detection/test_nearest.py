@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.nearest import measure_nearest
 from forestgaps_gaps.rasters.grid import Pixel
+from forestgaps_geo.gap_labeling import label_raster
 
 
 def found(mask: np.ndarray, *, step: int = 100, connectivity: int = 8, pixel: Pixel | None = None) -> np.ndarray:
@@ -38,7 +38,7 @@ def brute(labels: np.ndarray, pixel: Pixel) -> np.ndarray:
     st.sampled_from([Pixel(), Pixel(0.5, 1.5), Pixel(3.0, 0.25)]),
 )
 def test_distances_are_those_of_all_pairs_whatever_the_strips(shape, share, seed, step, connectivity, pixel) -> None:
-    from forestgaps_gaps.detection.labeling import label_array
+    from forestgaps_geo.gap_labeling import label_array
 
     mask = np.random.default_rng(seed).random(shape) < share
     expected = brute(label_array(mask, connectivity), pixel)

@@ -10,9 +10,9 @@ from rasterio import Affine
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.outlines import Outlines
 from forestgaps_gaps.detection.polygons import build_polygons
+from forestgaps_geo.gap_labeling import label_raster
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=15), elements=st.booleans())
 UNIT = Affine(1, 0, 0, 0, -1, 0)

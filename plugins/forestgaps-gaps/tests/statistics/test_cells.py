@@ -12,8 +12,8 @@ from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
 from forestgaps_gaps.detection.gap_table import GapTable, get_column_dtype, list_column_names
-from forestgaps_gaps.detection.labeling import label_array
 from forestgaps_gaps.statistics.cells import BAND_MEANINGS, CellCounts, count_pixels_per_side, write_cell_table, write_cells
+from forestgaps_geo.gap_labeling import label_array
 
 TRANSFORM = Affine(0.5, 0, 600_000, 0, -0.5, 5_300_000)
 

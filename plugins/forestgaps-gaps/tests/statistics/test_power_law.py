@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy.special import zeta
 from scipy.stats import pareto, zipf
 
-from forestgaps_gaps.detection.labeling import label_array
 from forestgaps_gaps.statistics.power_law import (
     fit_best_start,
     fit_continuous_power_law,
@@ -27,6 +26,7 @@ from forestgaps_gaps.statistics.power_law import (
     survival_function,
 )
 from forestgaps_geo.gap_areas import count_min_pixels
+from forestgaps_geo.gap_labeling import label_array
 
 SURVEYS = Path(os.environ.get("FORESTGAPS_DATA", ""))
 FOLDERS = {"ALS_CHM_DUC": "br_ducke", "ALS_CHM_CAU_2012": "br_cauaxi_2012", "ALS_CHM_CAU_2014": "br_cauaxi_2014"}

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestgaps_gaps.detection.gap_table import GapTable
-from forestgaps_gaps.detection.labeling import label_raster
 from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.nearest import measure_nearest
 from forestgaps_gaps.rasters.grid import Pixel
@@ -18,6 +17,7 @@ from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, la
 from forestgaps_gaps.statistics.summary import describe_values, summarize_gaps
 from forestgaps_gaps.statistics.summary_text import format_summary
 from forestgaps_gaps.statistics.window import make_window
+from forestgaps_geo.gap_labeling import label_raster
 
 
 def table_of(height: np.ndarray, threshold: float = 5.0, resolution: float = 1.0, at_least: int = 1) -> GapTable:

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from forestgaps_gaps.detection.gap_table import Flags, Integers
 from forestgaps_geo.grids.windows import Window, iterate_strips
 
+Flags: TypeAlias = NDArray[np.bool_]
+Integers: TypeAlias = NDArray[np.int64]
 Numbers: TypeAlias = NDArray[np.int32]
 ReadGaps: TypeAlias = Callable[[int, int], Flags]
 """Called with (first row, number of rows); returns (rows, columns) bool, True in a gap. Called repeatedly, with equal results."""
 
-STRIP_PIXELS = 2**21  # pixels labeled at one time
+LABELED_PIXELS = 2**21  # pixels labeled at one time
 CONNECTIVITIES = (4, 8)
 
 
@@ -91,6 +92,67 @@ class Labels:
         return (self.strip(index) for index in (reversed(order) if backwards else order))
 
 
+@define(eq=False)
+class GapScan:
+    """Labels strips from north to south, and records size and extent of each label. It keeps no pixels except the last row."""
+
+    columns: int
+    connectivity: int = 8
+    rows: int = field(default=0, init=False)
+    begins: list[int] = field(factory=lambda: [0], init=False)  # number of labels before each strip, with label 0 of each
+    pixels: list[Integers] = field(factory=list, init=False)
+    first: list[Integers] = field(factory=list, init=False)
+    last: list[Integers] = field(factory=list, init=False)
+    seams: list[Integers] = field(factory=list, init=False)
+    above: Integers | None = field(default=None, init=False)  # labels along the last row, 0 outside of gaps
+
+    def add(self, gap: Flags) -> None:
+        """Add the next strip, (rows, columns), True in a gap."""
+        local, count = label_components(gap, self.connectivity)
+        where = np.flatnonzero(local)
+        which = local.ravel()[where]
+        place = where + self.rows * self.columns
+        start, end = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        start[which[::-1]] = place[::-1]  # the last value written stays: the first pixel
+        end[which] = place
+        self.pixels.append(np.bincount(which, minlength=count + 1))
+        self.first.append(start)
+        self.last.append(end)
+        begin = self.begins[-1]
+        if self.above is not None:
+            self.seams.append(find_seam_pairs(self.above, local[0].astype(np.int64), begin, self.connectivity))
+        self.above = np.where(local[-1] > 0, local[-1].astype(np.int64) + begin, 0)
+        self.begins.append(begin + count + 1)
+        self.rows += len(gap)
+
+    def join(self) -> Gaps:
+        """Return the gaps of all strips so far."""
+        gap = join_labels(self.seams, self.begins[-1])
+        counts, starts, ends = (np.concatenate([*parts, np.empty(0, np.int64)]) for parts in (self.pixels, self.first, self.last))
+        total = int(gap.max(initial=-1)) + 1
+        size, start, end = np.zeros(total, np.int64), np.full(total, self.rows * self.columns), np.zeros(total, np.int64)
+        np.add.at(size, gap, counts)
+        real = counts > 0
+        np.minimum.at(start, gap[real], starts[real])
+        np.maximum.at(end, gap[real], ends[real])
+        return Gaps(gap=gap, pixels=size, first=start, last_row=end // max(self.columns, 1))
+
+
+@frozen(eq=False, kw_only=True)
+class Gaps:
+    """The gaps of a `GapScan`, in any order. Those of 0 pixels stand for the pixels outside of gaps.
+
+    Attributes:
+        gap: (labels,) index of the gap of each label of each strip.
+        pixels, first, last_row: As in `Labels`, by index.
+    """
+
+    gap: Integers
+    pixels: Integers
+    first: Integers
+    last_row: Integers
+
+
 def label_raster(
     read: ReadGaps,
     rows: int,
@@ -109,51 +171,27 @@ def label_raster(
     """
     if connectivity not in CONNECTIVITIES:
         raise ValueError(f"connectivity is 4 or 8, not {connectivity}")
-    windows = tuple(iterate_strips(rows, columns, STRIP_PIXELS if step is None else step * columns))
-    pixels, first, last_row, sizes = [], [], [], [0]
-    seams: list[Integers] = []
-    above: Integers | None = None
-    begin = 0
-    for row, _, count, _ in windows:
-        local, count = label_components(read(row, count), connectivity)
-        where = np.flatnonzero(local)
-        which = local.ravel()[where]
-        place = where + row * columns
-        start, end = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-        start[which[::-1]] = place[::-1]  # the last value written stays: the first pixel
-        end[which] = place
-        pixels.append(np.bincount(which, minlength=count + 1))
-        first.append(start)
-        last_row.append(end // columns)
-        if above is not None:
-            seams.append(find_seam_pairs(above, local[0].astype(np.int64), begin, connectivity))
-        above = np.where(local[-1] > 0, local[-1].astype(np.int64) + begin, 0)
-        begin += count + 1  # including label 0, outside of gaps
-        sizes.append(begin)
-    counts, starts, ends = (np.concatenate([*parts, np.empty(0, np.int64)]) for parts in (pixels, first, last_row))
-    gap = join_labels(seams, begin)
-    total = int(gap.max(initial=-1)) + 1
-    size, start, end = np.zeros(total, np.int64), np.full(total, rows * columns), np.zeros(total, np.int64)
-    np.add.at(size, gap, counts)
-    real = counts > 0
-    np.minimum.at(start, gap[real], starts[real])
-    np.maximum.at(end, gap[real], ends[real])
-    kept = np.flatnonzero((size >= max(at_least, 1)) & (size <= (rows * columns if at_most is None else at_most)))
-    kept = kept[np.argsort(start[kept])]
-    number = np.zeros(total, np.int32)
+    windows = tuple(iterate_strips(rows, columns, LABELED_PIXELS if step is None else step * columns))
+    scan = GapScan(columns, connectivity)
+    for window in windows:
+        scan.add(read(window.row, window.rows))
+    gaps = scan.join()
+    kept = np.flatnonzero((gaps.pixels >= max(at_least, 1)) & (gaps.pixels <= (rows * columns if at_most is None else at_most)))
+    kept = kept[np.argsort(gaps.first[kept])]
+    number = np.zeros(len(gaps.pixels), np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
     return Labels(
         rows=rows,
         columns=columns,
         connectivity=connectivity,
         count=len(kept),
-        pixels=size[kept],
-        first=start[kept],
-        last_row=end[kept],
+        pixels=gaps.pixels[kept],
+        first=gaps.first[kept],
+        last_row=gaps.last_row[kept],
         windows=windows,
         read=read,
-        numbers=number[gap],
-        begins=np.array(sizes),
+        numbers=number[gaps.gap],
+        begins=np.array(scan.begins),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from forestgaps_gaps.detection.labeling import Labels, label_array, label_components, label_raster
+from forestgaps_geo.gap_labeling import GapScan, Labels, label_array, label_components, label_raster
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=17), elements=st.booleans())
 
@@ -96,3 +96,36 @@ def test_a_raster_that_changes_while_it_is_read_is_noticed() -> None:
     labels = label_raster(read, 4, 4, step=2, connectivity=4)
     with pytest.raises(RuntimeError, match="changed while it was read"):
         labels.strip(0)
+
+
+@given(MASKS, st.data())
+def test_a_scan_counts_the_pixels_of_each_gap_whatever_the_strips(mask, data) -> None:
+    cuts = sorted(set(data.draw(st.lists(st.integers(1, max(len(mask) - 1, 1)), max_size=4))) & set(range(1, len(mask))))
+    scan = GapScan(mask.shape[1])
+    for strip in np.split(mask, cuts):
+        scan.add(strip)
+    whole, count = reference(mask, 8)
+    sizes = scan.join().pixels
+    assert sorted(sizes[sizes > 0]) == sorted(np.bincount(whole.ravel(), minlength=count + 1)[1:])
+
+
+def test_a_scan_counts_the_gaps_of_a_large_mask_in_many_strips() -> None:
+    mask = np.random.default_rng(3).random((400, 300)) < 0.42
+    scan = GapScan(300)
+    for strip in np.array_split(mask, 57):
+        scan.add(strip)
+    whole, count = reference(mask, 8)
+    sizes = scan.join().pixels
+    assert sorted(sizes[sizes > 0]) == sorted(np.bincount(whole.ravel())[1:])
+    assert (sizes > 0).sum() == count
+
+
+def test_a_scan_keeps_the_lowest_row_and_one_record_for_each_label() -> None:
+    scan = GapScan(8)
+    for _ in range(50):
+        scan.add(np.ones((3, 8), bool))
+    assert scan.above.shape == (8,)
+    assert [sum(len(part) for part in parts) for parts in (scan.pixels, scan.first, scan.last)] == [50 * 2] * 3
+    assert [len(pairs) for pairs in scan.seams] == [1] * 49
+    sizes = scan.join().pixels
+    assert sizes[sizes > 0].tolist() == [50 * 3 * 8]
