@@ -26,6 +26,7 @@ _PUBLIC = {
     "Environment": "runtime.environment",
     "Executor": "components",
     "ForestgapsError": "errors",
+    "InputLayer": "components",
     "Kind": "kinds",
     "Loss": "components",
     "LossContext": "components",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Batch as Batch
     from forestgaps_core.components import Data as Data
     from forestgaps_core.components import Executor as Executor
+    from forestgaps_core.components import InputLayer as InputLayer
     from forestgaps_core.components import Loss as Loss
     from forestgaps_core.components import LossContext as LossContext
     from forestgaps_core.components import Metric as Metric

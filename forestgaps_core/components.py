@@ -10,6 +10,7 @@ One word per thing, everywhere:
 | `thresholds` | (B, K) float32           | meters, ascending; may differ from sample to sample                  |
 | `target`     | (B, K, H, W) float32     | 1 gap (`height < threshold`), 0 canopy                               |
 | `logits`     | (B, K, H, W) float       | what a network returns for (dsm, valid, thresholds); gap where > 0   |
+| `layers[..]` | (B, C, H, W) float32     | further input by name, as in its source; 0 where it has no data      |
 
 A component is chosen in a run file by `name`; the other keys of its table are the fields of its config, a frozen attrs
 class with a method `build`. `build` takes **by name, the arguments it uses** out of those listed for its kind in `kinds.KINDS`, so
@@ -19,10 +20,11 @@ that a new argument never breaks an old plugin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from attrs import field, fields, frozen
-from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
+from attrs.validators import and_, ge, gt, le, matches_re, max_len, min_len, optional
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +40,31 @@ Result = TypeVar("Result")
 class Tile:
     """One sample as a data source reads it, on the CPU, before thresholds and augmentation.
 
-    `dsm` and `height` are (H, W) float32 in meters; anything may stand where `valid` (H, W) is False.
+    `dsm` and `height` are (H, W) float32 in meters; anything may stand where `valid` (H, W) is False. `layers` are further
+    co-registered rasters by name, such as colors, (C, H, W) float32, 0 where they have no data: such pixels stay valid.
     """
 
     dsm: Tensor
     height: Tensor
     valid: Tensor
+    layers: Mapping[str, Tensor] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class InputLayer:
+    """Statistics of a further input layer: mean and standard deviation of each of its channels in the data."""
+
+    mean: tuple[float, ...] = field(validator=min_len(1))
+    std: tuple[float, ...] = field()
+
+    @std.validator
+    def _validate_std(self, attribute: object, value: tuple[float, ...]) -> None:
+        if len(value) != len(self.mean) or not all(isfinite(number) for number in (*self.mean, *value)) or min(value) < 0:
+            raise ValueError("must be a finite number, 0 or more, for each channel, as many as mean has")
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
 
 
 @frozen(eq=False)
@@ -59,6 +80,7 @@ class Tiles:
     valid: Tensor
     index: Tensor
     draw: Tensor
+    layers: Mapping[str, Tensor] = field(factory=dict)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Tiles:
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -77,6 +99,7 @@ class Batch:
     valid: Tensor
     height: Tensor | None = None
     index: Tensor | None = None
+    layers: Mapping[str, Tensor] = field(factory=dict)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -91,8 +114,9 @@ Traveling = TypeVar("Traveling", Tiles, Batch)
 def map_tensors(batch: Traveling, change: Callable[[Tensor], Tensor]) -> Traveling:
     """The same with every tensor changed."""
     values: dict[str, Any] = {attribute.name: getattr(batch, attribute.name) for attribute in fields(type(batch))}
+    layers = {name: change(layer) for name, layer in values.pop("layers").items()}
     changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
-    return type(batch)(**changed)
+    return type(batch)(**changed, layers=layers)
 
 
 # --- what a plugin offers -------------------------------------------------------------------------------------------
@@ -164,9 +188,11 @@ class Augmentation(Protocol):
     Returns new `Tiles` of the same shapes and types, and leaves those given as they are. Everything random is a function of
     `tiles.draw` (`forestgaps_core.runtime.rng.uniform`), so that batch size, labels and other augmentations change nothing.
     DSM and height agree: where the canopy changes, both change by the same. Invalid pixels stay invalid and influence nothing.
+    Where pixels move, those of all `tiles.layers` move with them.
 
-    Its config may declare as class attributes what it does: `changes`, some of "place" (pixels move), "ground" and "canopy"
-    (by default the last two), and `mixes_samples = True` where the result of a sample depends on other samples of the batch.
+    Its config may declare as class attributes what it does: `changes`, some of "place" (pixels move), "ground", "canopy" (by
+    default these two) and "layers" (values of further layers), and `mixes_samples = True` where the result of a sample depends
+    on other samples of the batch.
     """
 
     def __call__(self, tiles: Tiles) -> Tiles: ...
@@ -204,6 +230,8 @@ class Data(Protocol):
         train: Samples to learn from (random crops, say).
         validation: A fixed set of tiles, for choosing.
         test: A fixed set of tiles that nothing was chosen on.
+
+    May also have `layers`, an `InputLayer` by name for each of the further layers that all its tiles have.
     """
 
     resolution_m: float

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import Augmentation, Batch, Tile, Tiles
+from forestgaps_core.components import Augmentation, Batch, InputLayer, Tile, Tiles
 from forestgaps_core.errors import ForestgapsError, PluginError
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.runtime.environment import TorchState, read_torch_settings, restore_torch_settings
@@ -117,17 +117,27 @@ def check_tiles(changed: object, tiles: Tiles, name: Name) -> None:
     """
     if not isinstance(changed, Tiles):
         raise PluginError(f"{name()} returned a {type(changed).__name__}, expected Tiles")
-    for place in ("dsm", "height", "valid", "index", "draw"):
-        found, expected = getattr(changed, place), getattr(tiles, place)
+    if changed.layers.keys() != tiles.layers.keys():
+        raise PluginError(f"{name()} returned the layers {list_layers(changed.layers)}, expected {list_layers(tiles.layers)}")
+    pairs = [(place, getattr(changed, place), getattr(tiles, place)) for place in ("dsm", "height", "valid", "index", "draw")]
+    pairs += [(f"layers[{layer!r}]", changed.layers[layer], expected) for layer, expected in tiles.layers.items()]
+    for place, found, expected in pairs:
         if not isinstance(found, Tensor) or (found.shape, found.dtype) != (expected.shape, expected.dtype):
             words = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise PluginError(f"{name()} returned {place} as {words}, expected {expected.dtype} {tuple(expected.shape)}")
+
+
+def list_layers(layers: Mapping[str, object]) -> str:
+    return ", ".join(map(repr, layers)) or "none"
 
 
 def check_data(data: Any, name: Name) -> None:
     size = data.resolution_m
     if not isinstance(size, Real) or not isfinite(size) or size <= 0:
         raise PluginError(f"{name()} has resolution_m {size!r}, expected meters, more than 0")
+    layers = getattr(data, "layers", {})
+    if not isinstance(layers, Mapping) or not all(isinstance(layer, InputLayer) for layer in layers.values()):
+        raise PluginError(f"{name()} has layers {layers!r}, expected an InputLayer under each name")
     for split in ("train", "validation", "test"):
         source = getattr(data, split)
         if not hasattr(source, "read") or not hasattr(source, "__len__"):
@@ -204,6 +214,27 @@ def check_tile(tile: object, source: object, index: int) -> None:
         f"{kind.__module__}.{kind.__qualname__} read sample {index} as {found}; expected a Tile with dsm and height of float32 and "
         "valid of bool, all of one shape (rows, columns)"
     )
+
+
+def check_layers(tile: Tile, source: object, index: int, channels: Mapping[str, int]) -> None:
+    """Each of these layers, with so many channels, float32 and of the tile's size; and no other.
+
+    Raises:
+        PluginError: Names the source, the sample and the layer.
+    """
+    if not channels and not tile.layers:
+        return
+    kind = type(source)
+    where = f"{kind.__module__}.{kind.__qualname__} read sample {index}"
+    if tile.layers.keys() != channels.keys():
+        raise PluginError(f"{where} with the layers {list_layers(tile.layers)}, expected {list_layers(channels)}")
+    for name, count in channels.items():
+        layer, expected = tile.layers[name], (count, *tile.dsm.shape)
+        if not isinstance(layer, Tensor) or layer.shape != expected or layer.dtype != torch.float32:
+            found = f"{layer.dtype} {tuple(layer.shape)}" if isinstance(layer, Tensor) else type(layer).__name__
+            raise PluginError(
+                f"{where} with layers[{name!r}] as {found}, expected torch.float32 {expected}: channels, rows, columns"
+            )
 
 
 def describe_component(components: Any, place: str, thing: object) -> Name:

@@ -25,6 +25,7 @@ PUBLIC = [
     "Environment",
     "Executor",
     "ForestgapsError",
+    "InputLayer",
     "Kind",
     "Loss",
     "LossContext",

@@ -23,6 +23,11 @@ def fill_invalid(dsm: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, dsm, median)
 
 
+def clear_invalid(layer: Tensor, valid: Tensor) -> Tensor:
+    """Return a further layer with 0 at invalid pixels and for values that are not finite, (B, C, H, W)."""
+    return torch.where(valid & layer.isfinite(), layer, 0.0)
+
+
 def sample_thresholds(draw: Tensor, values: Sequence[float], count: int) -> Tensor:
     """Return (B, count) float32 meters, ascending, log-uniform between the ends of `values`."""
     low, high = values[0], values[-1]
@@ -57,4 +62,5 @@ class BatchMaker:
             valid=valid,
             height=torch.where(valid, height, 0.0),
             index=tiles.index,
+            layers={name: clear_invalid(layer, valid) for name, layer in tiles.layers.items()},
         )

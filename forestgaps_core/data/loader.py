@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
-from forestgaps_core.contracts import NamedErrors, check_tile
+from forestgaps_core.contracts import NamedErrors, check_layers, check_tile
 from forestgaps_core.errors import DataError, ForestgapsError, PluginError
 from forestgaps_core.runtime.rng import random_numbers
 
@@ -26,9 +26,14 @@ log = logging.getLogger("forestgaps")
 
 @define(eq=False)
 class SourceDataset(Dataset[Tiles]):
-    """A source as torch's loader asks: a whole batch at once, by (index, draw)."""
+    """A source as torch's loader asks: a whole batch at once, by (index, draw).
+
+    Attributes:
+        channels: Of the further layers that every tile has, by name.
+    """
 
     source: Source
+    channels: Mapping[str, int] = field(factory=dict)
     named_errors: NamedErrors = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -44,12 +49,14 @@ class SourceDataset(Dataset[Tiles]):
                 raise PluginError(
                     f"{describe_source(self.source)} has tiles of different sizes, {sizes}; all tiles of a source have one"
                 )
+            check_layers(tile, self.source, index, self.channels)
         return Tiles(
             dsm=torch.stack([tile.dsm for tile in tiles])[:, None],
             height=torch.stack([tile.height for tile in tiles])[:, None],
             valid=torch.stack([tile.valid for tile in tiles])[:, None],
             index=torch.tensor([index for index, _ in keys]),
             draw=torch.tensor([draw for _, draw in keys]),
+            layers={name: torch.stack([tile.layers[name] for tile in tiles]) for name in self.channels},
         )
 
     def __getitem__(self, key: tuple[int, int]) -> Tiles:
@@ -126,6 +133,9 @@ class TileLoader:
     """Batches of tiles from a source; the same ones for any number of loader processes.
 
     Iterating gives the batches of the epoch last set by `seek`, from the batch it named.
+
+    Attributes:
+        channels: Of the further layers that every tile has, by name.
     """
 
     source: Source
@@ -135,6 +145,7 @@ class TileLoader:
     workers: int = 0
     pin_memory: bool = False
     share: Share = WHOLE
+    channels: Mapping[str, int] = field(factory=dict)
     _keys: Keys = field(init=False)
     _loader: DataLoader[Tiles] = field(init=False)
 
@@ -144,7 +155,7 @@ class TileLoader:
 
     def _new_loader(self) -> DataLoader[Tiles]:
         return DataLoader(
-            SourceDataset(self.source),
+            SourceDataset(self.source, self.channels),
             batch_sampler=self._keys,
             collate_fn=return_unchanged,
             num_workers=self.workers,
@@ -167,7 +178,7 @@ class TileLoader:
     def read(self, epoch: int, batch: int) -> Tiles:
         """One batch of an epoch, read here and now, whatever else is being read."""
         keys = evolve(self._keys, epoch=epoch, start=batch)
-        return SourceDataset(self.source).__getitems__(next(iter(keys)))
+        return SourceDataset(self.source, self.channels).__getitems__(next(iter(keys)))
 
     def close(self) -> None:
         """End the loader processes, which otherwise live as long as this object. Iterating again starts new ones."""

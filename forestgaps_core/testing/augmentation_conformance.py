@@ -14,22 +14,31 @@ from forestgaps_core.runtime.rng import random_numbers
 from forestgaps_core.testing.conformance import build_component, check_config, example_batch, require_close
 
 SAMPLES = 24
-CHANGES = ("place", "ground", "canopy")
+CHANGES = ("place", "ground", "canopy", "layers")
 
 
 def example_tiles(*, samples: int = SAMPLES, size: int = 32, seed: int = 0) -> Tiles:
-    """Return hills under a canopy with holes, and some invalid pixels, as they come from a data source."""
+    """Return hills under a canopy with holes, and some invalid pixels, as they come from a data source.
+
+    Their further layer `copies` has a copy of DSM and height, so that a test sees whether it moves as they do.
+    """
     batch = example_batch(samples=samples, size=size, seed=seed)
     assert batch.height is not None and batch.index is not None
     return Tiles(
-        dsm=batch.dsm, height=batch.height, valid=batch.valid, index=batch.index, draw=random_numbers(seed, 0, batch.index)
+        dsm=batch.dsm,
+        height=batch.height,
+        valid=batch.valid,
+        index=batch.index,
+        draw=random_numbers(seed, 0, batch.index),
+        layers={"copies": torch.cat([batch.dsm, batch.height], dim=1)},
     )
 
 
 def check_augmentation(config: Any) -> None:
     """Require new tiles of the same shapes that depend on the draw only, and the changes that the config declares.
 
-    `changes`, a class attribute of the config, has some of "place" (pixels move), "ground" and "canopy"; by default the last two.
+    `changes`, a class attribute of the config, has some of "place" (pixels move), "ground", "canopy" and "layers" (values of
+    further layers); by default "ground" and "canopy".
     With `mixes_samples = True` a sample may depend on others of its batch.
     """
     check_config(config)
@@ -47,6 +56,7 @@ def check_augmentation(config: Any) -> None:
     assert are_equal(augment(tiles), changed), "the same draws give other tiles the second time"
     check_invalid_pixels(augment, tiles, changed)
     check_agreement(tiles, changed, declared)
+    check_further_layers(tiles, changed, declared)
     if not getattr(config, "mixes_samples", False):
         for sample in range(0, SAMPLES, 5):
             alone = augment(map_tensors(tiles, lambda tensor, sample=sample: tensor[sample : sample + 1]))  # type: ignore[misc]
@@ -85,8 +95,29 @@ def check_agreement(tiles: Tiles, changed: Tiles, declared: tuple[str, ...]) -> 
             require_close(valid_values(theirs, changed), valid_values(ours, changed), sentence)
 
 
+def check_further_layers(tiles: Tiles, changed: Tiles, declared: tuple[str, ...]) -> None:
+    """Further layers move with DSM and height, and are otherwise left alone, unless the config declares that it changes them."""
+    if "layers" in declared:
+        return
+    copies, kept = changed.layers["copies"], changed.valid
+    if "place" not in declared:
+        sentence = 'the further layers of the tiles change; declare "layers" in changes if it is meant'
+        require_close(copies[kept.expand_as(copies)], tiles.layers["copies"][kept.expand_as(copies)], sentence)
+        return
+    sentence = "pixels move, and those of the further layers (tiles.layers) do not move with them"
+    dsm, height = copies[:, :1], copies[:, 1:]
+    if "canopy" not in declared:
+        require_close(height[kept], changed.height[kept], sentence)
+    if not {"ground", "canopy"} & set(declared):
+        require_close(dsm[kept], changed.dsm[kept], sentence)
+    for one, other in zip(sorted_values(tiles.layers["copies"][:, :1], tiles), sorted_values(dsm, changed), strict=True):
+        if len(one) == len(other):
+            require_close(other, one, sentence)
+
+
 def are_equal(one: Tiles, other: Tiles) -> bool:
-    return all(torch.equal(getattr(one, place), getattr(other, place)) for place in ("dsm", "height", "valid", "index", "draw"))
+    same = all(torch.equal(getattr(one, place), getattr(other, place)) for place in ("dsm", "height", "valid", "index", "draw"))
+    return same and all(torch.equal(layer, other.layers[name]) for name, layer in one.layers.items())
 
 
 def valid_values(plane: Tensor, tiles: Tiles) -> Tensor:

@@ -96,3 +96,14 @@ def test_a_batch_is_made_on_the_device_of_its_tiles_without_a_look_at_them(sampl
     batch = BatchMaker(thresholds=Thresholds(sampled=sampled))(tiles().to("meta"))  # holds no numbers: reading one from it raises
     made = (batch.dsm, batch.height, batch.valid, batch.thresholds, batch.target, batch.index)
     assert {tensor.device.type for tensor in made} == {"meta"}
+
+
+def test_further_layers_are_0_at_invalid_pixels_and_for_values_that_are_not_finite():
+    given_tiles = tiles()
+    colors = torch.rand((16, 3, 8, 8)) + 1
+    colors[0, 1, 2, 3] = torch.nan
+    batch = BatchMaker(thresholds=Thresholds())(attrs.evolve(given_tiles, layers={"rgb": colors}))
+    kept = given_tiles.valid.expand_as(colors) & colors.isfinite()
+    assert torch.equal(batch.layers["rgb"][kept], colors[kept])
+    assert (batch.layers["rgb"][~kept] == 0).all()
+    assert batch.to("cpu").layers["rgb"].shape == colors.shape

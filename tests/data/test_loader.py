@@ -7,6 +7,7 @@ import torch
 
 from forestgaps_core import Tile
 from forestgaps_core.data.loader import TileLoader
+from forestgaps_core.errors import PluginError
 
 
 class Counter:
@@ -72,3 +73,45 @@ def test_a_closed_loader_has_no_processes_and_starts_new_ones_when_iterated():
     assert set(multiprocessing.active_children()) == before
     assert [tiles.index.tolist() for tiles in loader] == first
     loader.close()
+
+
+class Colored(Counter):
+    """Tiles with colors, the seventh with those that are given."""
+
+    seventh = torch.full((3, 2, 2), 6.0)
+
+    def read(self, index, draw):
+        tile = super().read(index, draw)
+        colors = self.seventh if index == 6 else torch.full((3, 2, 2), float(index))
+        return Tile(tile.dsm, tile.height, tile.valid, {} if colors is None else {"rgb": colors})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_further_layers_come_with_their_tiles(workers):
+    loader = TileLoader(Colored(10), batch_size=4, shuffle=True, workers=workers, channels={"rgb": 3})
+    for tiles in loader:
+        assert tiles.layers["rgb"].shape == (len(tiles.index), 3, 2, 2)
+        assert torch.equal(tiles.layers["rgb"][:, 2, 0, 0], tiles.index.float())
+    loader.close()
+    assert loader.read(0, 0).layers["rgb"].shape == (4, 3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("seventh", "found"),
+    [
+        (None, "read sample 6 with the layers none, expected 'rgb'"),
+        (torch.zeros(3, 2, 4), r"layers\['rgb'\] as torch.float32 \(3, 2, 4\), expected torch.float32 \(3, 2, 2\)"),
+        (torch.zeros(4, 2, 2), r"layers\['rgb'\] as torch.float32 \(4, 2, 2\)"),
+        (torch.zeros(3, 2, 2, dtype=torch.uint8), r"layers\['rgb'\] as torch.uint8"),
+        ([0.0], r"layers\['rgb'\] as list"),
+    ],
+)
+def test_a_layer_that_one_tile_lacks_or_has_otherwise_is_named_with_the_sample(seventh, found, monkeypatch):
+    monkeypatch.setattr(Colored, "seventh", seventh)
+    with pytest.raises(PluginError, match=found):
+        list(TileLoader(Colored(10), batch_size=4, channels={"rgb": 3}))
+
+
+def test_layers_that_nobody_asked_for_are_refused():
+    with pytest.raises(PluginError, match="with the layers 'rgb', expected none"):
+        list(TileLoader(Colored(10), batch_size=4))

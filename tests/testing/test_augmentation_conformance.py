@@ -58,7 +58,16 @@ def ground_alone(tiles):
 
 
 def shifted(tiles):
+    layers = {name: layer.roll(1, -1) for name, layer in tiles.layers.items()}
+    return evolve(shifted_without_layers(tiles), layers=layers)
+
+
+def shifted_without_layers(tiles):
     return evolve(tiles, valid=tiles.valid.roll(1, -1), dsm=tiles.dsm.roll(1, -1), height=tiles.height.roll(1, -1))
+
+
+def brighter(tiles):
+    return evolve(tiles, layers={name: layer * 1.5 for name, layer in tiles.layers.items()})
 
 
 def mixed(tiles):
@@ -110,6 +119,13 @@ class Moving(Config):
 
 
 @frozen(kw_only=True)
+class Coloring(Config):
+    """Changes colors."""
+
+    changes: ClassVar[tuple[str, ...]] = ("layers",)
+
+
+@frozen(kw_only=True)
 class Mixing(Config):
     """Mixes samples."""
 
@@ -119,7 +135,7 @@ class Mixing(Config):
 @pytest.mark.parametrize(
     "config",
     [Config(), Nothing(), Config(function="ground_alone"), Undeclared(function="height_alone"), Moving(function="shifted"),
-     Mixing(function="mixed")],
+     Coloring(function="brighter"), Mixing(function="mixed")],
 )  # fmt: skip
 def test_an_augmentation_that_keeps_the_rules_passes(config):
     check_augmentation(config)
@@ -136,6 +152,8 @@ def test_an_augmentation_that_keeps_the_rules_passes(config):
         (Config(function="height_alone"), "the canopy changes"),
         (Nothing(function="ground_alone"), "the ground changes"),
         (Config(function="shifted"), "invalid pixels become valid"),
+        (Moving(function="shifted_without_layers"), "those of the further layers .* do not move with them"),
+        (Config(function="brighter"), "the further layers of the tiles change"),
         (Config(function="mixed"), "a tile alone is changed otherwise than in a batch"),
         (Config(function="infinite"), "the DSM is not finite"),
         (Misspelt(), "it has some of: place, ground, canopy"),

@@ -18,7 +18,8 @@ LARGEST_SQUARE = 0.5  # fraction of the tile
 def mix_canopies(tiles: Tiles, *, swap: float, cutmix: float, mixup: float) -> Tiles:
     """Replace canopy by that of the next tile of the batch: all of it, a square of it, or the mean of both.
 
-    The ground, DSM minus height, stays. Pixels where either tile has no data keep their canopy.
+    The ground, DSM minus height, stays. Pixels where either tile has no data keep their canopy. Further layers follow the canopy,
+    as colors do: replaced with it, and averaged with it.
 
     Args:
         tiles: (B, 1, H, W).
@@ -41,7 +42,10 @@ def mix_canopies(tiles: Tiles, *, swap: float, cutmix: float, mixup: float) -> T
     # A mean keeps at least half of the tile's own canopy.
     weight = torch.where(square, 1.0, torch.where(mixed < mixup, share / 2, 0.0))[:, None]
     added = torch.where(both, weight * (other - height), 0.0)
-    return evolve(tiles, dsm=dsm + added, height=height + added)
+    layers = {
+        name: torch.where(both, torch.lerp(layer, layer.roll(1, dims=0), weight), layer) for name, layer in tiles.layers.items()
+    }
+    return evolve(tiles, dsm=dsm + added, height=height + added, layers=layers)
 
 
 def fraction(default: float, text: str) -> Any:
@@ -55,7 +59,7 @@ class CanopyMix:
     Sources: Yun et al. 2019, section 3.1, arXiv:1905.04899; Zhang et al. 2018, eq. 1, arXiv:1710.09412
     """
 
-    changes: ClassVar[tuple[str, ...]] = ("canopy",)
+    changes: ClassVar[tuple[str, ...]] = ("canopy", "layers")
     mixes_samples: ClassVar[bool] = True
 
     swap: float = fraction(0.2, "Fraction of tiles whose whole canopy is replaced by that of another tile, on their own ground.")

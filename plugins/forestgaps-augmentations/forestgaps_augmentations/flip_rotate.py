@@ -13,7 +13,7 @@ from forestgaps_core.runtime.rng import uniform
 
 
 def flip_rotate(tiles: Tiles) -> Tiles:
-    """Flip and rotate each tile at random; DSM, height and mask move together. Tiles must be square."""
+    """Flip and rotate each tile at random; DSM, height, mask and further layers move together. Tiles must be square."""
     chosen = (uniform(tiles.draw, "turns", 1)[:, 0] * 8).long()
     flip_x, flip_y, swap = (((chosen >> bit) & 1).bool()[:, None, None, None] for bit in range(3))
 
@@ -22,7 +22,8 @@ def flip_rotate(tiles: Tiles) -> Tiles:
         plane = torch.where(flip_y, plane.flip(-2), plane)
         return torch.where(swap, plane.transpose(-1, -2), plane)
 
-    return evolve(tiles, dsm=move(tiles.dsm), height=move(tiles.height), valid=move(tiles.valid))
+    layers = {name: move(layer) for name, layer in tiles.layers.items()}
+    return evolve(tiles, dsm=move(tiles.dsm), height=move(tiles.height), valid=move(tiles.valid), layers=layers)
 
 
 @frozen(kw_only=True)

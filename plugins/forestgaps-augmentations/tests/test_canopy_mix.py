@@ -34,3 +34,12 @@ def test_blended_canopies_lie_between_the_two() -> None:
     assert share.min() >= -1e-4
     assert share.max() <= 0.5 + 1e-3
     assert share.std() > 0.1
+
+
+def test_further_layers_follow_the_canopy_that_they_show() -> None:
+    tiles = example_tiles(samples=200, size=16)
+    for settings in ({"swap": 0.0, "cutmix": 0.5, "mixup": 0.0}, {"swap": 0.0, "cutmix": 0.0, "mixup": 1.0}):
+        changed = mix_canopies(tiles, **settings)
+        height = changed.layers["copies"][:, 1:]
+        torch.testing.assert_close(height[changed.valid], changed.height[changed.valid], atol=1e-4, rtol=1e-5)
+        assert (height != tiles.layers["copies"][:, 1:]).any()
