@@ -35,6 +35,8 @@ PixelSize = Annotated[
         help="Pixel size of rasters without CRS, whose grid is then taken to be in meters.",
     ),
 ]
+Resample = Annotated[bool, typer.Option("--resample", help="Make new pixels where grids or pixel sizes differ.")]
+Crs = Annotated[str | None, typer.Option("--crs", metavar="EPSG:N", help="CRS to bring rasters to, with --resample.")]
 Nodata = Annotated[float | None, typer.Option(help="Value that means no data, where the files do not say so.")]
 BandNumber = Annotated[
     int | None,

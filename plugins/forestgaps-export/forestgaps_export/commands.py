@@ -10,7 +10,7 @@ import typer
 
 from forestgaps_core.cli.commands.installed import list_installed, plugins
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.options import ComponentSettings
+from forestgaps_core.cli.commands.options import ComponentSettings, Json
 from forestgaps_core.plugins.command_lines import format_command
 
 
@@ -20,7 +20,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="New folder to write.")] = Path("exported"),
     settings: ComponentSettings = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of a run: best, last, ...; by default best.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a trained network as a folder that another engine runs.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, list_given_options
+from forestgaps_core.cli.commands.results import print_json, print_notes
 from forestgaps_core.plugins.command_lines import format_command
 
 
@@ -31,7 +32,7 @@ def quantize(
         typer.Option(metavar="LAYER", help="Layer that remains in float32, including its parts. Repeat for several."),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint of a run: best, last, ...; by default best.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a trained network as a folder whose convolutions compute with 8-bit integers.
 
@@ -56,25 +57,23 @@ def quantize(
         checkpoint=checkpoint,
     )
     if as_json:
-        summary = {
-            "folder": str(out),
-            "file": str(out / done.program.file),
-            "engine": done.program.engine,
-            "bytes": done.program.bytes,
-            "convolutions": done.convolutions,
-            "of": done.of,
-            "ranges": done.ranges,
-            "tiles": done.tiles,
-            "mean_difference": done.loss.mean,
-            "largest_difference": done.loss.largest,
-            "moved": done.loss.moved,
-            "iou": done.loss.iou,
-            "notes": list(done.notes),
-        }
-        typer.echo(json.dumps(summary, indent=1))
+        print_json(
+            folder=str(out),
+            file=str(out / done.program.file),
+            engine=done.program.engine,
+            bytes=done.program.bytes,
+            convolutions=done.convolutions,
+            of=done.of,
+            ranges=done.ranges,
+            tiles=done.tiles,
+            mean_difference=done.loss.mean,
+            largest_difference=done.loss.largest,
+            moved=done.loss.moved,
+            iou=done.loss.iou,
+            notes=list(done.notes),
+        )
         return
-    for note in done.notes:
-        typer.echo(f"note: {note}", err=True)
+    print_notes(done.notes)
     for sentence in describe_result(done):
         typer.echo(sentence)
     typer.echo(f"wrote {out / done.program.file} ({done.program.bytes / 1e6:.1f} MB) and its metadata in the same folder")

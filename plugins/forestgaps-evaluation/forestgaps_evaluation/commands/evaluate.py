@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.cli.commands.results import print_written
 from forestgaps_core.cli.commands.thresholds import thresholds_option
 from forestgaps_core.plugins.command_lines import format_command
 
@@ -55,7 +57,7 @@ def evaluate(
         int, typer.Option(metavar="N", min=100, max=100_000, help="Number of resamples of the spatial blocks for the intervals.")
     ] = 2000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate trained networks with confidence intervals and baselines.
 
@@ -120,8 +122,7 @@ def evaluate(
         typer.echo(tables.format_json(result), nl=False)
         return
     tables.print_tables(result, Console())
-    for path in files.values():
-        typer.echo(f"wrote {path}")
+    print_written(files.values())
     print_next(
         format_command("report", names[0], *networks[0].options), format_command("predict", names[0], "DSM.tif", "--out", "maps")
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, list_given_options
+from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.cli.commands.thresholds import thresholds_option
 
 PAGE_NAME = "report.html"
@@ -61,7 +62,7 @@ def report(
         Path | None,
         typer.Option(hidden=True, help="For maps: path of the folder to print on the page, while the folder is a draft."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a report on a trained network or on a gap map.
 
@@ -145,10 +146,7 @@ def read_notes(notes: str) -> str:
 
 def print_files(files: list[Path], as_json: bool, notes: tuple[str, ...] | None = None) -> None:
     if as_json:
-        check_notes = {} if notes is None else {"notes": list(notes)}
-        typer.echo(json.dumps({"files": [str(path) for path in files], **check_notes}, indent=1))
+        print_json(files=[str(path) for path in files], **({} if notes is None else {"notes": list(notes)}))
         return
-    for note in notes or ():
-        typer.echo(f"note: {note}", err=True)
-    for path in files:
-        typer.echo(f"wrote {path}")
+    print_notes(notes or ())
+    print_written(files)

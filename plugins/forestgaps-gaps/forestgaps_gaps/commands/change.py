@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_core.output.counts import format_count, format_hectares, format_square_meters
 from forestgaps_gaps.commands.options import AtMost, Connectivity, make_criteria
@@ -40,7 +41,7 @@ def change(
     feet: Feet = False,
     scale: Scale = None,
     skip_checks: SkipChecks = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Gaps that opened, closed, grew or shrank between two dates.
 
@@ -69,16 +70,13 @@ def change(
     with show_progress(shown=not as_json) as report:
         done = compare_rasters(earlier, later, out, options, report)
     if as_json:
-        summary = {"thresholds": done.summaries, "files": [str(path) for path in done.files], "notes": done.notes}
-        typer.echo(json.dumps(summary, indent=1))
+        print_json(thresholds=done.summaries, files=[str(path) for path in done.files], notes=done.notes)
         return
     for summary in done.summaries:
         for line in format_changes(summary):
             typer.echo(line)
-    for path in done.files:
-        typer.echo(f"wrote {path}")
-    for note in done.notes:
-        typer.echo(f"note: {note}", err=True)
+    print_written(done.files)
+    print_notes(done.notes)
 
 
 def parse_date(text: str) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
+from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.cli.commands.raster_options import Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_gaps.commands.options import AtMost, Connectivity, make_criteria
 
@@ -50,7 +51,7 @@ def gaps(
     scale: Scale = None,
     skip_checks: SkipChecks = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all statistics, not only the table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Gaps of a CHM or a gap map as polygons, with their statistics.
 
@@ -83,25 +84,18 @@ def gaps(
     if as_json:
         print_json(files=[str(path) for path in files], gaps=summaries, notes=notes)
         return
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
+    print_notes(notes)
     first = next(iter(summaries.values()))
     head, rows = make_overview(summaries)
     print_table(head, rows, title=describe_survey(first))
     if min_area is None and first["minimum_area_m2"] > 1.001 * first["resolution_m"] ** 2:
         least = f"{first['minimum_area_m2']:g} m2"
-        note = f"gaps smaller than {least} are left out as noise of the gap map. To keep them, add --min-area 0"
-        typer.echo(f"note: {note}", err=True)
+        print_notes([f"gaps smaller than {least} are left out as noise of the gap map. To keep them, add --min-area 0"])
     for summary in summaries.values() if verbose else ():
         for line in format_summary(summary):
             typer.echo(line)
-    for path in files:
-        typer.echo(f"wrote {path}")
+    print_written(files)
     steps = [] if out is None else [f"open {out} in QGIS"]
     if not verbose and statistics is None:
         steps.append("add --verbose, or --statistics FOLDER, for sizes, shapes and patterns")
     print_next(*steps, *([] if out else ["add --out gaps.gpkg for polygons"]))
-
-
-def print_json(**summary: Any) -> None:
-    typer.echo(json.dumps(summary, indent=1))

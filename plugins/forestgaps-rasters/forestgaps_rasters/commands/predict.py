@@ -9,11 +9,22 @@ import typer
 
 from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks, list_given_options
+from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.cli.commands.raster_options import (
+    BandNumber,
+    Crs,
+    Feet,
+    Nodata,
+    PixelSize,
+    Resample,
+    Scale,
+    SkipChecks,
+    list_given_options,
+)
+from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.command_lines import format_command
-from forestgaps_rasters.commands.options import Crs, Json, Resample, print_json, print_notes
 
 EXIT_INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
@@ -159,8 +170,7 @@ def predict(
         typer.echo(f"resumed: {done.resumed} of {format_count(done.blocks, 'block')} were finished before")
     for level, share in done.gap_fraction.items():
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
-    for path in files:
-        typer.echo(f"wrote {path}")
+    print_written(files)
     surfaces = [word for path in dsm if path.is_file() and path.suffix.lower() != ".txt" for word in ("--dsm", str(path))]
     steps = [format_command("gaps", done.gaps, "--out", out / "gaps.gpkg")]
     steps += [] if report else [format_command("report", out, *surfaces, *reading)]

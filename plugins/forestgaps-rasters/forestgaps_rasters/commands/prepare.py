@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, PixelSize, Scale, SkipChecks
+from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.cli.commands.raster_options import BandNumber, Crs, Feet, Nodata, PixelSize, Resample, Scale, SkipChecks
+from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.output.counts import format_count, format_hectares
 from forestgaps_core.plugins.command_lines import format_command
-from forestgaps_rasters.commands.options import Crs, Json, Resample, print_json, print_notes
 
 
 def prepare(
@@ -90,13 +91,14 @@ def prepare(
         done = prepare_sites(chosen, out, wish, report)
     index = done.index
     shares = {part: index.area(part) for part in ("train", "validation", "test")}
+    files = [str(path) for path in sorted(out.rglob("*")) if path.is_file()]
     if as_json:
         print_json(
             folder=str(out),
             sites=[site.name for site in index.sites],
             resolution_m=index.resolution_m,
             pixels=shares,
-            files=[str(path) for path in sorted(out.rglob("*")) if path.is_file()],
+            files=files,
             notes=list(done.notes),
         )
         return
@@ -106,9 +108,7 @@ def prepare(
         f"{format_count(len(index.sites), 'site')} at {index.resolution_m:g} m: "
         + ", ".join(f"{part} {area}" for part, area in hectares.items())
     )
-    for path in sorted(out.rglob("*")):
-        if path.is_file():
-            typer.echo(f"wrote {path}")
+    print_written(files)
     if shares["train"] and shares["validation"]:
         run_file = format_command("train", "run.toml", "--set", f"data.folder={out}")
         print_next(format_command("config", "init", "run.toml", "--recipe", "best"), run_file)
