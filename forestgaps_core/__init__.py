@@ -46,7 +46,7 @@ _PUBLIC = {
     "Trainer": "training.trainer",
     "hookimpl": "hookspecs",
     "evaluate_run": "runs.run",
-    "load_config": "config.run_file",
+    "load_config": "config.reading",
     "load_predictor": "inference.predictor",
     "resume_training": "runs.run",
     "save_network": "inference.model_folder_writing",
@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     from forestgaps_core.components import Source as Source
     from forestgaps_core.components import Tile as Tile
     from forestgaps_core.components import Tiles as Tiles
+    from forestgaps_core.config.reading import load_config as load_config
     from forestgaps_core.config.run_file import Config as Config
-    from forestgaps_core.config.run_file import load_config as load_config
     from forestgaps_core.config.thresholds import Thresholds as Thresholds
     from forestgaps_core.data.batch_maker import BatchMaker as BatchMaker
     from forestgaps_core.data.loader import TileLoader as TileLoader

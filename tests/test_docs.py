@@ -17,7 +17,7 @@ import torch
 
 from forestgaps_core import Trainer
 from forestgaps_core.config.explain import list_settings
-from forestgaps_core.config.run_file import read_config
+from forestgaps_core.config.reading import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins

@@ -4,7 +4,7 @@ import pytest
 
 from forestgaps_core.cli.commands.thresholds import read_heights
 from forestgaps_core.cli.exit import print_error
-from forestgaps_core.config.run_file import read_config
+from forestgaps_core.config.reading import read_config
 from forestgaps_core.errors import ConfigError, shorten, shorten_words
 from forestgaps_core.plugins.registry import Plugins
 

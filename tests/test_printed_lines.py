@@ -24,7 +24,7 @@ import forestgaps_core.plugins.command_lines
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands.recipes import recipe_path
 from forestgaps_core.cli.commands.runs import print_next_steps
-from forestgaps_core.config.run_file import load_config
+from forestgaps_core.config.reading import load_config
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.predictor import load_predictor
 
@@ -195,7 +195,7 @@ CASES: dict[str, dict[str, Callable[[], str]]] = {
     "forestgaps_core.cli.commands.runs:test": {"": lambda: forestgaps("test", RUN)},
     "forestgaps_core.cli.commands.runs:publish": {"": lambda: forestgaps("publish", RUN, "model's")},
     "forestgaps_core.inference.model_card:format_card": {"": card},
-    "forestgaps_core.config.run_file:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
+    "forestgaps_core.config.toml_files:read_table": {"": lambda: forestgaps("train", RUN, "--out", "another run")},
     "forestgaps_core.runs.run_folder:refuse_folder": {"": lambda: forestgaps("train", "tiny.toml", "--out", RUN)},
     "forestgaps_core.inference.model_lookup:require_run": {
         "checkpoint": lambda: forestgaps("test", RUN / "checkpoints" / "last.safetensors"),

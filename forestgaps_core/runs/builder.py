@@ -15,8 +15,10 @@ from torch import nn
 
 from forestgaps_core.components import Data, Source
 from forestgaps_core.config.converter import format_value, unstructure
-from forestgaps_core.config.run_file import Config, is_same_component, make_table
+from forestgaps_core.config.overrides import is_same_component
+from forestgaps_core.config.run_file import Config
 from forestgaps_core.config.thresholds import Thresholds
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.contracts import CheckedAugmentation, LayerFactory
 from forestgaps_core.data.batch_maker import BatchMaker
 from forestgaps_core.data.loader import Share, TileLoader

@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import define, field
 
-from forestgaps_core.config.run_file import Config, find_components
+from forestgaps_core.config.run_file import Config
+from forestgaps_core.config.writing import find_components
 from forestgaps_core.contracts import NamedErrors, check_built
 from forestgaps_core.kinds import USES_FURTHER_KINDS, BuildContext
 from forestgaps_core.plugins.registry import Component, Plugins

@@ -10,7 +10,10 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config.run_file import Config, find_plugins, read_config, read_table
+from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.run_file import Config
+from forestgaps_core.config.toml_files import read_table
+from forestgaps_core.config.writing import find_plugins
 from forestgaps_core.errors import ConfigError, MissingPackageError
 from forestgaps_core.files.atomic import write_text
 from forestgaps_core.files.drafts import discard_draft, new_folder

@@ -19,7 +19,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from forestgaps_core.config.run_file import list_sections, read_table
+from forestgaps_core.config.run_file import list_sections
+from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
 from forestgaps_core.kinds import KINDS, TABLES, USES_FURTHER_KINDS, Kind
@@ -203,7 +204,7 @@ def check_command(plugins: Plugins, offer: Offer) -> None:
 
 def check_recipe(plugins: Plugins, offer: Offer) -> None:
     """That it is a run file whose components can be had and whose settings are right."""
-    from forestgaps_core.config.run_file import read_config
+    from forestgaps_core.config.reading import read_config
 
     path = find_resource(offer.record.target)
     if not path.is_file():

@@ -8,7 +8,7 @@ import pytest
 from forestgaps_core.cli.commands.next_steps import print_next
 from forestgaps_core.cli.commands.recipes import recipe_path
 from forestgaps_core.cli.commands.runs import is_simulated, print_next_steps
-from forestgaps_core.config.run_file import load_config
+from forestgaps_core.config.reading import load_config
 from forestgaps_core.plugins.command_lines import format_command
 
 

@@ -48,7 +48,7 @@ READY = [
     "forestgaps_core.runs.run",
     "forestgaps_core.inference.model_folder",
     "forestgaps_core.cli.scaffold",
-    "forestgaps_core.config.run_file",
+    "forestgaps_core.config.reading",
     "forestgaps_core.inference.predictor",
     "forestgaps_landscapes.simulation.landscape",
     "forestgaps_rasters.preparation.site_writing",

@@ -15,9 +15,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["tomllib", "cattrs", "forestgaps_core.config.run_file", "forestgaps_core.config.converter"]
+    include=["tomllib", "cattrs", *(f"forestgaps_core.config.{module}" for module in ("reading", "toml_files", "converter"))]
 ):
-    from forestgaps_core.config.run_file import make_table, parse_toml, read_config
+    from forestgaps_core.config.reading import read_config
+    from forestgaps_core.config.toml_files import parse_toml
+    from forestgaps_core.config.writing import make_table
     from forestgaps_core.errors import ConfigError
     from forestgaps_core.plugins.registry import Plugins
 

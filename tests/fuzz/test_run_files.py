@@ -14,7 +14,10 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.run_file import Config, apply_overrides, load_config, make_table, read_config
+from forestgaps_core.config.overrides import apply_overrides
+from forestgaps_core.config.reading import load_config, read_config
+from forestgaps_core.config.run_file import Config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.names import full_name
 from forestgaps_core.plugins.registry import Plugins
@@ -158,7 +161,7 @@ def test_what_broke_once_is_read_or_refused(file):
 PROBE = """
 import json, resource, sys
 from pathlib import Path
-from forestgaps_core.config.run_file import load_config
+from forestgaps_core.config.reading import load_config
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugins
 plugins, grown = Plugins.discover(), {}

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from forestgaps_core.config.run_file import make_table, read_config
+from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.plugins import renamed_settings
 from forestgaps_core.plugins.provenance import find_full_name

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from forestgaps_core.config.explain import explain_topic
-from forestgaps_core.config.run_file import SECTIONS, Config, make_table, read_config
+from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.run_file import SECTIONS, Config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.kind_tables import RESERVED

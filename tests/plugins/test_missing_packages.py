@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
-from forestgaps_core.config.run_file import load_config, make_table, read_config
+from forestgaps_core.config.reading import load_config, read_config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.inference.model_folder import find_installed_network
 from forestgaps_core.plugins.names import Plugin, explain_missing_package

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from forestgaps_core.cli.app import app
-from forestgaps_core.config.run_file import apply_overrides, make_table, read_config
+from forestgaps_core.config.overrides import apply_overrides
+from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.inference.model_folder import locate_network
 from forestgaps_core.kinds import TABLES

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from forestgaps_core.config.run_file import load_config
+from forestgaps_core.config.reading import load_config
 from forestgaps_core.errors import CheckpointError, ConfigError, PluginError
 from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
 from forestgaps_core.inference.model_folder_writing import save_network

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.config.run_file import load_config
+from forestgaps_core.config.reading import load_config
 from forestgaps_core.errors import ConfigError, ForestgapsError, PluginError
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.rehearsal import try_resuming, try_run

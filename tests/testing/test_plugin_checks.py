@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from forestgaps_core.config.explain import explain_topic, plot_schedules
-from forestgaps_core.config.run_file import read_config
+from forestgaps_core.config.reading import read_config
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing.plugin_checks import check_plugin

@@ -49,7 +49,8 @@ def check(
     """Check a run file: build every component and train on one batch, in memory."""
     import json
 
-    from forestgaps_core.config.run_file import load_config, make_table
+    from forestgaps_core.config.reading import load_config
+    from forestgaps_core.config.writing import make_table
     from forestgaps_core.runs.rehearsal import try_resuming, try_run
     from forestgaps_core.runs.run_folder import read_run_config, refuse_folder
     from forestgaps_core.runtime.memory import limit_memory

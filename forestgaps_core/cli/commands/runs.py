@@ -71,7 +71,7 @@ def train(
 
 def choose_config(run_file: Path | None, changes: list[str]) -> tuple[Config, str]:
     """The config to train and a name for its run folder."""
-    from forestgaps_core.config.run_file import load_config
+    from forestgaps_core.config.reading import load_config
 
     if run_file is not None:
         return load_config(run_file, overrides=changes, plugins=plugins()), run_file.stem

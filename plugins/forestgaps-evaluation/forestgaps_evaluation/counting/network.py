@@ -11,7 +11,10 @@ from attrs import define, field, fields, has
 from torch import Tensor
 
 from forestgaps_core.components import Batch, Data, Source
-from forestgaps_core.config.run_file import REQUIRED, Config, apply_overrides, read_config, read_table
+from forestgaps_core.config.overrides import apply_overrides
+from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.run_file import REQUIRED, Config
+from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
 from forestgaps_core.inference.model_folder import load_trained_network

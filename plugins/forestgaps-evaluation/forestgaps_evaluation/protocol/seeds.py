@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config.run_file import load_config, make_table
+from forestgaps_core.config.reading import load_config
+from forestgaps_core.config.writing import make_table
 from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.run import read_run_config, resume_training, train_model

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from attrs.validators import gt, optional
 
 from forestgaps_core.config.converter import structure
-from forestgaps_core.config.run_file import parse_toml
+from forestgaps_core.config.toml_files import parse_toml
 from forestgaps_core.errors import ConfigError, DataError, shorten
 from forestgaps_core.files.safe_opening import read_text
 from forestgaps_core.output.counts import format_count
