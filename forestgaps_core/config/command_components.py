@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from forestgaps_core.config.converter import format_key, limit_mistakes, structure_config, unstructure
-from forestgaps_core.config.run_file import apply_overrides
+from forestgaps_core.config.overrides import apply_overrides
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import BuildContext
 from forestgaps_core.plugins.registry import Component, Plugins
