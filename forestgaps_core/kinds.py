@@ -25,8 +25,9 @@ class Kind:
         several: Whether a run file names several, each under a label of its own (`[metrics.gaps]`).
         default: The table of a run file that has none of its own. Names are full, so that no other package can take its place.
         table: Whether a run file may have a table of this kind. Without one, components of other kinds use these.
-        check: `module:function` that gets a config and raises an `AssertionError` for what breaks the contract of the kind; ''
-            checks the settings only. Called by `forestgaps plugins check`.
+        check: `module:NAME` of a function that gets a config and raises an `AssertionError` for what breaks the contract of the
+            kind, or of a list of such functions, one for each rule; '' checks the settings only. Used by `forestgaps plugins check`
+            and `forestgaps_core.testing`.
         hook: The hook that lists the components of this kind.
         how: How a name is written where one is chosen.
     """
@@ -45,6 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "data": Kind(
         "a `Data`",
         {"seed": "the run's seed"},
+        check="forestgaps_core.testing.rules.data:RULES",
         hook="forestgaps_data",
     ),
     "augmentations": Kind(
@@ -52,6 +54,7 @@ KINDS: Mapping[str, Kind] = {
         {"resolution_m": "pixel size of the training data, meters"},
         several=True,
         default={"flips": {"name": "forestgaps-augmentations:flip_rotate"}, "tilt": {"name": "forestgaps-augmentations:tilt"}},
+        check="forestgaps_core.testing.rules.augmentations:RULES",
         hook="forestgaps_augmentations",
     ),
     "model": Kind(
@@ -61,11 +64,13 @@ KINDS: Mapping[str, Kind] = {
             "resolution_m": "pixel size of the training data, meters",
             "thresholds": "the run's thresholds, meters, ascending",
         },
+        check="forestgaps_core.testing.rules.model:RULES",
         hook="forestgaps_models",
     ),
     "normalization": Kind(
         "a `NormFactory`",
         {"batch_per_device": "samples a device sees at once in training"},
+        check="forestgaps_core.testing.rules.normalization:RULES",
         hook="forestgaps_normalizations",
     ),
     "loss": Kind(
@@ -74,29 +79,34 @@ KINDS: Mapping[str, Kind] = {
             "thresholds": "the run's thresholds, meters, ascending",
             "gap_fraction": "function that returns the gap fraction at each of those thresholds in the training split, a tuple",
         },
+        check="forestgaps_core.testing.rules.loss:RULES",
         hook="forestgaps_losses",
     ),
     "optimizer": Kind(
         "a `torch.optim.Optimizer`",
         {"modules": "list of `nn.Module`: the network first, then the loss if it is a module"},
         default={"name": "forestgaps-optimizers:adamw"},
+        check="forestgaps_core.testing.rules.optimizer:RULES",
         hook="forestgaps_optimizers",
     ),
     "scheduler": Kind(
         "a `Scheduler`",
         {"total_steps": "optimizer steps of the whole run", "steps_per_epoch": "optimizer steps of one epoch"},
+        check="forestgaps_core.testing.rules.scheduler:RULES",
         hook="forestgaps_schedulers",
     ),
     "metrics": Kind(
         "a `Metric`, one for each pass over a split",
         {"resolution_m": "pixel size of the data, meters"},
         several=True,
+        check="forestgaps_core.testing.rules.metrics:RULES",
         hook="forestgaps_metrics",
     ),
     "callbacks": Kind(
         "an object with training events (see `forestgaps_core.hookspecs.TrainingEvents`)",
         {"run_folder": "`Path` of the run, where the callback may write", "label": "the callback's label in the run file"},
         several=True,
+        check="forestgaps_core.testing.rules.callbacks:RULES",
         hook="forestgaps_callbacks",
     ),
 }
@@ -105,7 +115,7 @@ COMMAND_KINDS: Mapping[str, Kind] = {
     "exporter": Kind(
         "an `Exporter`, called with (network, plan), that returns an `Export`",
         table=False,
-        check="forestgaps_core.testing.exporter_conformance:check_exporter",
+        check="forestgaps_core.testing.rules.exporter:RULES",
         hook="forestgaps_exporters",
         how="--to {}",
     ),

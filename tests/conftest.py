@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forestgaps_core.plugins.entry_points import read_entry_points
-from forestgaps_core.plugins.registry import GROUP, Plugins
+from forestgaps_core.plugins.registry import Plugins
 
 from .command_line import CommandLine
 
@@ -58,9 +57,7 @@ DEFAULTS = ("forestgaps-augmentations", "forestgaps-optimizers")  # offer what a
 def default_plugins(*files: Path) -> Plugins:
     """The packages that every run file needs, and these local files."""
     found = Plugins()
-    for point in read_entry_points(GROUP):
-        if point.distribution in DEFAULTS:
-            found.add_entry_point(point)
+    found.add_installed(*DEFAULTS)
     for file in files:
         found.add_file(file)
     return found

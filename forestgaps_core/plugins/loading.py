@@ -75,6 +75,18 @@ class PluginLoader:
                 plugins.add_content(path, content)
         return plugins
 
+    def add_installed(self, *distributions: str) -> None:
+        """Load these installed plugins, and no others.
+
+        Raises:
+            PluginError: One is not installed, or is not a plugin.
+        """
+        points = {point.distribution: point for point in read_entry_points(GROUP)}
+        for name in distributions:
+            if normalize_name(name) not in points:
+                raise PluginError(f"no installed plugin {name!r}{nearest(name, points)}; there is: {', '.join(points) or 'none'}")
+            self.add_entry_point(points[normalize_name(name)])
+
     def add_entry_point(self, point: EntryPoint) -> None:
         plugin = Plugin(point.distribution, point.version)
         if plugin.distribution.startswith("~"):  # what pip leaves of a package that it could not remove

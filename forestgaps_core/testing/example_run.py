@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch
 from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.runtime.environment import Environment
-from forestgaps_core.testing.conformance import example_batch
+from forestgaps_core.testing.examples import example_batch
 from forestgaps_core.training.trainer import Trainer
 
 STEPS = 5  # of an epoch

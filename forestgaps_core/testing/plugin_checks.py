@@ -9,7 +9,6 @@ import inspect
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.resources import files
@@ -23,14 +22,15 @@ from forestgaps_core.config.run_file import list_sections
 from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
-from forestgaps_core.kinds import KINDS, TABLES, USES_FURTHER_KINDS, Kind
+from forestgaps_core.kinds import TABLES, USES_FURTHER_KINDS, Kind
 from forestgaps_core.plugins.builds import BUILD_HOOK
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.testing import conformance as testing
-from forestgaps_core.testing.checks import CHECKS
+from forestgaps_core.testing.checks import check_component as check_rules
+from forestgaps_core.testing.checks import check_config, load_rules
+from forestgaps_core.testing.rules.config import check_config_class
 
 MANY_MODULES = 40  # of one other package; torch has 1,500, numpy 150
 CORE_NEEDS = ("forestgaps_core", "pluggy", "attr", "attrs", "packaging", "typing_extensions")
@@ -134,9 +134,8 @@ def check_table(plugin: Plugin) -> None:
 
 
 def check_kind(name: str, kind: Kind) -> None:
-    """That its check is a function."""
-    if kind.check and not callable(load_target(kind.check, f"the check of the kind {name!r}")):
-        raise AssertionError(f"{kind.check} is not a function of a config")
+    """That its check is a function, or a list of functions."""
+    load_rules(name, kind)
     if not kind.makes.strip():
         raise AssertionError("makes is empty; write what build returns")
 
@@ -150,28 +149,16 @@ def check_component(plugins: Plugins, kind: str, component: Component) -> None:
     check_build(kind, config_class, {*plugins.kinds[kind].arguments, *further})
     required = [a.name for a in attrs.fields(config_class) if a.init and a.default is attrs.NOTHING]
     if required:
-        testing.check_config_class(config_class)
+        check_config_class(config_class)
         raise NotCheckedError(f"what it builds, which needs {', '.join(required)}; test it with forestgaps_core.testing")
     config = config_class()
-    testing.check_config(config)
-    if kind not in KINDS:
-        check_by_kind(kind, plugins.kinds[kind], config)
-        return
+    check_config(config)
+    if not plugins.kinds[kind].check:
+        raise NotCheckedError(f"what it builds: the kind {kind} declares no check")
     try:
-        if kind == "callbacks":
-            with tempfile.TemporaryDirectory() as folder:
-                testing.check_callback(config, Path(folder))
-        else:
-            CHECKS[kind](config)
+        check_rules(kind, config, known=plugins.kinds)
     except ForestgapsError as error:  # it asks for something that is not there, such as a folder of data or another setting
         raise NotCheckedError(f"what it builds: {format_error(error)}") from error
-
-
-def check_by_kind(name: str, kind: Kind, config: Any) -> None:
-    """Hold a component of a plugin's kind against the check that its kind declares."""
-    if not kind.check:
-        raise NotCheckedError(f"what it builds: the kind {name} declares no check")
-    load_target(kind.check, f"the check of the kind {name!r}")(config)
 
 
 def check_build(kind: str, config_class: type, known: set[str]) -> None:

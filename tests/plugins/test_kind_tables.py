@@ -180,7 +180,7 @@ def test_a_component_that_breaks_the_check_of_its_kind_is_reported(site):
     found = [
         verdict.problem for verdict in check_plugin(plugins, record(plugins, "t-offers")) if verdict.place == "teacher.constant"
     ]
-    assert found == ["the value is 1 or more"]
+    assert found == ["the value is 1 or more (require_number)"]
 
 
 def test_a_loss_that_uses_a_kind_is_built_in_a_test_with_a_part_that_is_given(site):

@@ -1,4 +1,4 @@
-"""What every optimizer is checked for: it moves all parameters, follows the learning rate, and resumes bit-identically."""
+"""The rules for optimizers: an optimizer moves all parameters, follows the learning rate, and resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from forestgaps_core.files.state_tree import find_unstorable
-from forestgaps_core.testing.conformance import build_component, check_config
+from forestgaps_core.testing.building import build_component
 from forestgaps_core.training.optimizer_state import load_optimizer
 
 STEPS = 6
@@ -48,26 +48,27 @@ def move(optimizer: Optimizer, modules: Sequence[nn.Module], steps: range) -> No
         optimizer.step()
 
 
-def check_optimizer(config: Any) -> None:
-    """Groups hold every parameter once; steps follow the rate, are repeatable, and continue from a saved state bit by bit."""
-    check_config(config)
-    modules = example_modules()
-    optimizer = build_component("optimizer", config, modules=modules)
+def build_optimizer(config: Any, modules: Sequence[nn.Module], arguments: dict[str, Any]) -> Optimizer:
+    optimizer = build_component("optimizer", config, **arguments | {"modules": modules})
     assert isinstance(optimizer, Optimizer), f"an optimizer is a torch.optim.Optimizer, not a {type(optimizer).__name__}"
+    return optimizer
+
+
+def check_groups(config: Any, **arguments: Any) -> None:
+    """The groups hold each parameter that is trained once, with a learning rate."""
+    modules = example_modules()
+    optimizer = build_optimizer(config, modules, arguments)
     grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(map(id, trainable(modules))), "the groups do not hold each parameter that is trained once"
     for group in optimizer.param_groups:
         rate = group.get("lr")
         assert isinstance(rate, float) and rate > 0, f"the learning rate `lr` of a group is {rate!r}, not a float above 0"
-    check_rate(config)
-    check_steps(config)
-    check_resume(config)
 
 
-def check_rate(config: Any) -> None:
-    """A schedule sets `lr` of each group."""
+def check_rate(config: Any, **arguments: Any) -> None:
+    """Parameters follow the learning rate `lr` of their group, and stay at a rate of 0."""
     modules = example_modules()
-    optimizer = build_component("optimizer", config, modules=modules)
+    optimizer = build_optimizer(config, modules, arguments)
     before = [parameter.detach().clone() for parameter in trainable(modules)]
     rates = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
@@ -82,16 +83,20 @@ def check_rate(config: Any) -> None:
         assert not torch.equal(parameter, old), f"a parameter of shape {tuple(parameter.shape)} does not move"
 
 
-def check_steps(config: Any) -> None:
-    """Two runs are equal, and a simple loss falls."""
+def check_repeatable(config: Any, **arguments: Any) -> None:
+    """The same gradients lead to the same parameters."""
     ends = []
     for _ in range(2):
         modules = example_modules()
-        move(build_component("optimizer", config, modules=modules), modules, range(STEPS))
+        move(build_optimizer(config, modules, arguments), modules, range(STEPS))
         ends.append(trainable(modules))
     assert all(map(torch.equal, *ends)), "the same gradients lead to other parameters the second time"
+
+
+def check_descent(config: Any, **arguments: Any) -> None:
+    """Steps make a simple loss smaller."""
     modules = example_modules()
-    optimizer, losses = build_component("optimizer", config, modules=modules), []
+    optimizer, losses = build_optimizer(config, modules, arguments), []
     for _ in range(30):
         for parameter in trainable(modules):
             parameter.grad = None
@@ -103,15 +108,19 @@ def check_steps(config: Any) -> None:
     assert losses[-1] < losses[0], f"30 steps do not make a loss smaller: {losses[0]:.6g} became {losses[-1]:.6g}"
 
 
-def check_resume(config: Any) -> None:
+def check_resume(config: Any, **arguments: Any) -> None:
+    """Steps after loading a saved state are bit-identical."""
     modules = example_modules()
-    optimizer = build_component("optimizer", config, modules=modules)
+    optimizer = build_optimizer(config, modules, arguments)
     move(optimizer, modules, range(STEPS // 2))
     state = deepcopy(optimizer.state_dict())
     assert not (reason := find_unstorable(state)), f"its state_dict cannot be kept in a checkpoint: {reason}"
     resumed = deepcopy(modules)
-    other = build_component("optimizer", config, modules=resumed)
+    other = build_optimizer(config, resumed, arguments)
     load_optimizer(other, state)
     for each, its in ((optimizer, modules), (other, resumed)):
         move(each, its, range(STEPS // 2, STEPS))
     assert all(map(torch.equal, trainable(modules), trainable(resumed))), "steps after loading its state_dict differ"
+
+
+RULES = (check_groups, check_rate, check_repeatable, check_descent, check_resume)

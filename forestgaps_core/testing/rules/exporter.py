@@ -1,4 +1,4 @@
-"""The contract of exporters: they return an `Export`, leave the network unchanged, and their engine computes what torch does."""
+"""The rules for exporters: they return an `Export`, leave the network unchanged, and their engine computes what torch does."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import torch
 
 from forestgaps_core.inference.exporting import Export, ExportSource, describe_program
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_core.testing.conformance import THRESHOLDS, build_component, check_config, example_batch
+from forestgaps_core.testing.building import build_component
 from forestgaps_core.testing.example_run import SmallNetwork
+from forestgaps_core.testing.examples import THRESHOLDS, example_batch
 
 TOLERANCE = 1e-3  # of probabilities
 
 
-def check_exporter(config: Any) -> None:
-    """That `build` returns a function of a network and its source. `check_export` calls it, which may take minutes."""
-    check_config(config)
-    exporter = build_component("exporter", config)
+def check_function(config: Any, **arguments: Any) -> None:
+    """The exporter is a function of a network and its source. `check_export` calls it, which may take minutes."""
+    exporter = build_component("exporter", config, **arguments)
     assert callable(exporter), f"build made a {type(exporter).__name__}, expected a function of (network, source)"
     try:
         inspect.signature(exporter).bind(None, None)
     except TypeError as error:
         raise AssertionError(f"the exporter is called with (network, source): {error}") from error
+
+
+RULES = (check_function,)
 
 
 def check_export(config: Any, *, plugins: Plugins | None = None) -> Export:
@@ -33,7 +36,7 @@ def check_export(config: Any, *, plugins: Plugins | None = None) -> Export:
     Args:
         plugins: Where the engine is; by default, all that is installed.
     """
-    check_exporter(config)
+    check_function(config)
     torch.manual_seed(0)
     network = SmallNetwork().eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
