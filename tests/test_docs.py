@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -245,6 +246,18 @@ def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path,
     finally:
         for name in ("my_loss", package.name, f"{package.name}.my_loss"):
             sys.modules.pop(name, None)
+
+
+def test_the_tests_of_the_page_on_tests_pass(tmp_path):
+    everything()
+    written(DOCS / "how-to" / "test-a-plugin.md", tmp_path)
+    line = [sys.executable, "-m", "pytest", "-v", "-p", "no:randomly", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    done = subprocess.run([*line, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((_, shown),) = blocks(DOCS / "how-to" / "test-a-plugin.md", "console")
+    for line in shown.splitlines()[1:]:
+        assert line == "..." or line.removesuffix(" PASSED") in done.stdout
+    assert "test_the_contract[AbsoluteConfig-elevation] XFAIL" in done.stdout
 
 
 def test_the_examples_of_the_pages_log_their_values():

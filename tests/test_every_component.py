@@ -1,4 +1,4 @@
-"""Every component that is installed trains through a run file, and resumes in the middle bit for bit."""
+"""Every component that is installed keeps each rule of its kind, trains through a run file, and resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from forestgaps_core.files.checkpoint import load_checkpoint
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.rehearsal import try_run
+from forestgaps_core.testing import list_checks
 
 from .small_run import INTERRUPT, make_small_run
 
@@ -113,3 +114,30 @@ def test_a_check_refuses_a_callback_that_lacks_what_it_needs_as_training_does(co
     with pytest.raises(ConfigError) as checked:
         try_run(config, everything)
     assert str(checked.value) == str(trained_with.value)
+
+
+# What a component needs to be built alone, or to be built in less than a second.
+SETTINGS = {
+    "data.landscapes": {"train": 1, "validation": 1, "test": 1, "size_px": 64, "tile_px": 32, "samples_per_epoch": 4},
+    "scheduler.plateau": {"score": "validation/loss"},
+    "callbacks.activations": {"layers": ("body.down.0",)},
+    "callbacks.early_stopping": {"score": "validation/gaps/gap_iou"},
+    "callbacks.restore_best": {"score": "validation/gaps/gap_iou"},
+    "callbacks.time_limit": {"minutes": 600.0},
+}
+NEEDS_FILES = {"data.rasters"}  # the tests of its package prepare a folder
+
+
+def list_rules():
+    """Return kind, name and rule of every component of every kind, those of packages too."""
+    found = Plugins.discover()
+    names = [(kind, name) for kind in found.kinds for name in found.components(kind) if f"{kind}.{name}" not in NEEDS_FILES]
+    rules = {kind: [check.name for check in list_checks(kind, None, known=found.kinds)] for kind in found.kinds}
+    return [pytest.param(kind, name, rule, id=f"{kind}.{name}-{rule}") for kind, name in names for rule in rules[kind]]
+
+
+@pytest.mark.parametrize(("kind", "name", "rule"), list_rules())
+def test_it_keeps_the_rule(kind, name, rule, everything):
+    config = everything.component(kind, name).load()(**SETTINGS.get(f"{kind}.{name}", {}))
+    (check,) = [check for check in list_checks(kind, config, known=everything.kinds) if check.name == rule]
+    check()
