@@ -141,4 +141,12 @@ def sorted_values(plane: Tensor, tiles: Tiles) -> list[Tensor]:
     return [values[valid].sort().values for values, valid in zip(plane, tiles.valid, strict=True)]
 
 
-RULES = (check_new_tiles, check_repeatable, check_finite, check_invalid_pixels, check_changes, check_further_layers, check_tile_alone)
+RULES = (
+    check_new_tiles,
+    check_repeatable,
+    check_finite,
+    check_invalid_pixels,
+    check_changes,
+    check_further_layers,
+    check_tile_alone,
+)
