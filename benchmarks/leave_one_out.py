@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from real_sites import RESOLUTION_M, THRESHOLDS, scores
 
 from forestgaps_core import load_predictor
-from forestgaps_pretrained.filters import FILTERS
+from forestgaps_pretrained.scores import load_filters
 
 GROUPS = (
     ("nz_westport", "fr_lidarhd_west", "us_foxisland"),
@@ -80,7 +80,7 @@ def site_scores(run: Path, prepared: Path, site: str) -> list[dict[str, float]]:
     network = load_predictor(run)
     surface = torch.from_numpy(np.nan_to_num(dsm, nan=0.0).astype(np.float32))[None, None]
     probability = network(surface, torch.from_numpy(valid)[None, None], THRESHOLDS)[0].numpy()
-    above = [dsm - ground(dsm, RESOLUTION_M) for ground in FILTERS.values()]
+    above = [dsm - ground(dsm, RESOLUTION_M) for ground in load_filters().values()]
     rows = []
     for plane, threshold in enumerate(THRESHOLDS):
         reference = height < threshold

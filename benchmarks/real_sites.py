@@ -23,7 +23,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from forestgaps_pretrained.filters import FILTERS
+from forestgaps_pretrained.scores import load_filters
 
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
 RESOLUTION_M = 1.0
@@ -104,7 +104,7 @@ def compared(run: Path, prepared: Path, out: Path) -> list[dict[str, object]]:
         valid = np.isfinite(dsm) & np.isfinite(height)
         dsm = np.where(valid, dsm, np.nan)
         probability = mapped(run, name, dsm, out)
-        above = {label: dsm - ground(dsm, RESOLUTION_M) for label, ground in FILTERS.items()}
+        above = {label: dsm - ground(dsm, RESOLUTION_M) for label, ground in load_filters().items()}
         for plane, threshold in enumerate(THRESHOLDS):
             reference = height < threshold
             maps = {"network": probability[plane] > 0.5, **{label: heights < threshold for label, heights in above.items()}}

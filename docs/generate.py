@@ -16,7 +16,7 @@ from generate_modules import module_pages
 from generate_tables import settings_table
 
 from forestgaps_core.config.run_file import SETTINGS
-from forestgaps_core.kinds import COMMAND_KINDS, KINDS, TABLES
+from forestgaps_core.kinds import TABLES
 from forestgaps_core.plugins.registry import Plugins
 
 DOCS = Path(__file__).parent
@@ -29,7 +29,7 @@ def first_party() -> str:
     """Return which package offers which name, for messages about packages that are not installed."""
     plugins = Plugins.discover()
     names: dict[str, dict[str, list[str]]] = {package: {} for package in FIRST_PARTY}
-    for table in (*KINDS, *COMMAND_KINDS, *TABLES):
+    for table in (*plugins.kinds, *TABLES):
         for name, rows in (plugins.offers(table) if table in TABLES else plugins.components(table)).items():
             for row in rows:
                 if row.plugin.distribution in FIRST_PARTY:

@@ -10,7 +10,6 @@ from typing import Any
 
 from generate_tables import escape_prose, settings_table
 
-from forestgaps_core.kinds import COMMAND_KINDS, KINDS
 from forestgaps_core.plugins.registry import Plugins, load_target
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +26,7 @@ TITLES = {
     "metrics": "Metrics",
     "callbacks": "Callbacks",
     "exporter": "Exporters",
+    "baseline": "Baselines",
     "recipe": "Recipes",
     "network": "Pretrained networks",
     "engine": "Engines",
@@ -46,7 +46,7 @@ TABLES = {  # of records that are not components: how to use one, what the page 
 def catalogue_pages(note: str) -> dict[str, str]:
     """Return the text of each page of the catalogue by its name, `index` included."""
     plugins = Plugins.discover()
-    pages = {kind: kind_page(kind, plugins) for kind in (*KINDS, *COMMAND_KINDS)}
+    pages = {kind: kind_page(kind, plugins) for kind in plugins.kinds}
     pages |= {table: table_page(table, plugins) for table in TABLES}
     pages["index"] = index_page(pages)
     return {name: "\n".join([lines[0], "", note, *lines[1:]]).rstrip("\n") + "\n" for name, lines in pages.items()}
@@ -78,13 +78,12 @@ def kind_page(kind: str, plugins: Plugins) -> list[str]:
     about = plugins.kinds[kind]
     table = f"[{kind}.LABEL]" if about.several else f"[{kind}]"
     rows = [component for offers in plugins.components(kind).values() for component in offers]
-    lines = [
-        *heading(kind),
-        f"Table `{table}` of a [run file](../run-file.md). Hook `{about.hook}`. `build` returns {about.makes}."
-        if about.table
-        else f"Option `{about.how.format('NAME')}`, with `--set NAME.KEY=VALUE` for settings. Hook `{about.hook}`. `build` returns "
-        f"{about.makes}.",
-    ]
+    use = "Parts of other components, and functions for Python"
+    if about.table:
+        use = f"Table `{table}` of a [run file](../run-file.md)"
+    elif about.is_option:
+        use = f"Option `{about.how.format('NAME')}`, with `--set NAME.KEY=VALUE` for settings"
+    lines = [*heading(kind), f"{use}. Hook `{about.hook}`. `build` returns {about.makes}."]
     if rows and about.table:
         lines += ["", "```toml", table, f'name = "{rows[0].name}"', "```"]
     for component in rows:

@@ -29,7 +29,7 @@ class Kind:
             kind, or of a list of such functions, one for each rule; '' checks the settings only. Used by `forestgaps plugins check`
             and `forestgaps_core.testing`.
         hook: The hook that lists the components of this kind.
-        how: How a name is written where one is chosen.
+        how: How a name is written where one is chosen; an option of a command, such as `--to {}`, for a kind without a table.
     """
 
     makes: str
@@ -40,6 +40,11 @@ class Kind:
     check: str = ""
     hook: str = GENERIC_HOOK
     how: str = 'name = "{}"'
+
+    @property
+    def is_option(self) -> bool:
+        """Whether its components are chosen by an option of a command."""
+        return self.how.startswith("--")
 
 
 KINDS: Mapping[str, Kind] = {

@@ -10,7 +10,6 @@ from pathlib import Path
 import attrs
 import pytest
 
-from forestgaps_core.kinds import COMMAND_KINDS, KINDS
 from forestgaps_core.plugins.registry import Plugins
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +20,7 @@ WITH_A_SOURCE = ("loss", "metrics", "scheduler", "normalization", "model")
 
 def components():
     plugins = Plugins.discover()
-    found = [offer for kind in (*KINDS, *COMMAND_KINDS) for offers in plugins.components(kind).values() for offer in offers]
+    found = [offer for kind in plugins.kinds for offers in plugins.components(kind).values() for offer in offers]
     return [pytest.param(c, id=f"{c.kind}.{c.name}") for c in found if c.plugin.distribution in OWN]
 
 

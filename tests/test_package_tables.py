@@ -11,15 +11,15 @@ from pkgutil import resolve_name
 import attrs
 import pytest
 
-from forestgaps_core.kinds import COMMAND_KINDS, KINDS
+from forestgaps_core.kinds import COMMAND_KINDS, GENERIC_HOOK, KINDS
 
 PACKAGES = [path.name for path in sorted((Path(__file__).parent.parent / "plugins").glob("*/forestgaps_*"))]
 HEAVY = (
     *("torch", "numpy", "scipy", "rich", "matplotlib", "rasterio", "mlflow", "wandb", "tensorboard", "onnx", "torchao"),
     *("dask", "distributed", "safetensors"),
 )
-NO_CODE = {"forestgaps_recipes", "forestgaps_networks"}  # their tables name files
-COMPONENT_HOOKS = {kind.hook for kind in (*KINDS.values(), *COMMAND_KINDS.values())}
+NO_CODE = {"forestgaps_recipes", "forestgaps_networks", "forestgaps_kinds"}  # their tables name files, or declare
+COMPONENT_HOOKS = {GENERIC_HOOK, *(kind.hook for kind in (*KINDS.values(), *COMMAND_KINDS.values()))}
 # Names that people look for in the package itself, beside the classes of its tables.
 EXPORTS = {
     "forestgaps_evaluation": ("TileCounts", "count_tiles"),
@@ -33,6 +33,7 @@ EXPORTS = {
     "forestgaps_schedulers": ("Plateau", "WarmupCosine"),
 }
 WHOLE_TABLES = {
+    "forestgaps_baselines": "BASELINES",
     "forestgaps_losses": "LOSSES",
     "forestgaps_models": "MODELS",
     "forestgaps_normalization": "NORMALIZATIONS",
@@ -47,7 +48,9 @@ def importable_targets() -> list[tuple[str, str, str, str]]:
     for package in PACKAGES:
         hooks = {name: hook for name, hook in vars(import_module(package)).items() if name.startswith("forestgaps_")}
         for hook_name, hook in hooks.items():
-            if callable(hook) and hook_name not in NO_CODE:
+            if hook_name == "forestgaps_components":
+                rows += [(package, hook_name, name, target) for table in hook().values() for name, target in table.items()]
+            elif callable(hook) and hook_name not in NO_CODE:
                 rows += [(package, hook_name, name, getattr(row, "target", row)) for name, row in hook().items()]
     return rows
 

@@ -12,7 +12,7 @@ import attrs
 from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.run_file import SETTINGS, list_sections
 from forestgaps_core.errors import ConfigError, PluginError, nearest
-from forestgaps_core.kinds import COMMAND_KINDS, build
+from forestgaps_core.kinds import build
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
@@ -48,7 +48,7 @@ def explain_topic(topic: str, plugins: Plugins) -> str:
         return "\n".join([*describe_kind(section, plugins), *list_components(section, plugins)])
     kind = plugins.kinds[section]
     table = f"[{section}.LABEL]" if kind.several else f"[{section}]" if kind.table else section
-    header = kind.how.format(name) if section in COMMAND_KINDS else f'{table} name = "{name}"'
+    header = kind.how.format(name) if kind.is_option else f'{table} name = "{name}"'
     component = plugins.component(section, name)
     try:
         return "\n".join([*describe_settings(component.load(), header), "", f"offered by {component.plugin}"])
@@ -72,7 +72,7 @@ def describe_sections(plugins: Plugins) -> Iterator[str]:
 def describe_kind(section: str, plugins: Plugins) -> Iterator[str]:
     """Lines about a kind that a plugin declares or a command uses: what it is, and what `build` may ask for."""
     kind = plugins.kinds[section]
-    if section in COMMAND_KINDS:
+    if kind.is_option:
         yield f"{section}: {kind.makes}; chosen by {kind.how.format('NAME')}, with --set NAME.KEY=VALUE for its settings"
         return
     if section not in plugins.further_kinds:

@@ -85,6 +85,8 @@ def explain_malformed_kind(name: object, kind: object) -> str:
         return f"{name!r}: its components are listed by {GENERIC_HOOK}; leave out hook"
     if not all(isinstance(text, str) for text in (kind.makes, kind.check)) or not isinstance(kind.arguments, Mapping):
         return f"{name!r}: makes and check are texts, and arguments is a table of texts"
+    if not isinstance(kind.how, str) or kind.how.count("{}") != 1 or (kind.is_option and kind.table):
+        return f"{name!r}: how is a text with one {{}}, and an option only where the kind has no table"
     if kind.check and not TARGET.fullmatch(kind.check):
         return f"{name!r}: the check {kind.check!r} is not 'module:function'"
     unknown = [argument for argument in kind.arguments if kind.table and argument not in RUN_ARGUMENTS]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import COMMAND_KINDS, GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
+from forestgaps_core.kinds import GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
 from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
@@ -61,7 +61,7 @@ class Plugins(PluginLoader):
     def explain_refused_kind(self, kind: str) -> str:
         """Return why a kind that is declared cannot be used in a table of a run file, or ''."""
         self._forget_old_tables()
-        if kind in COMMAND_KINDS:
+        if kind in self.kinds and self.kinds[kind].is_option:
             return f"{kind} has no table in run files; a command uses it: {self.kinds[kind].how.format('NAME')}"
         if kind in self._kind_tables.owners and not self.kinds[kind].table:
             return f"{kind} have no table of their own; they are parts of other components"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from forestgaps_pretrained.filters import FILTERS
-from forestgaps_pretrained.scores import EVALUATED_FRACTIONS, find_best_filter, is_evaluated
+from forestgaps_pretrained.scores import EVALUATED_FRACTIONS, FILTERS, find_best_filter, is_evaluated
 
 CREDIT = (
     "nz_westport: West Coast Regional Council, LINZ (2021), airborne lidar, distributed by OpenTopography, "

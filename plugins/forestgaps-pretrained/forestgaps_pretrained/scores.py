@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +15,19 @@ from torch import Tensor
 from forestgaps_core.components import Source, Tile
 from forestgaps_core.errors import DataError
 from forestgaps_core.plugins.registry import Plugins
-from forestgaps_pretrained.filters import FILTERS
 
 THRESHOLDS = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
+FILTERS = ("opening", "progressive", "envelope")  # components of the kind `baseline`
 EVALUATED_FRACTIONS = (0.01, 0.95)  # gap fractions; outside, a constant map has a high score
+
+
+Plane = NDArray[np.float64]
+
+
+def load_filters() -> Mapping[str, Callable[[Plane, float], Plane]]:
+    """Return the ground filters by name, each a function (dsm, resolution_m) that returns the ground, with default settings."""
+    plugins = Plugins.discover()
+    return {name: plugins.component("baseline", f"forestgaps-baselines:{name}").load()().build() for name in FILTERS}
 
 
 class Mapper(Protocol):
@@ -58,7 +67,7 @@ def score_area(
     probability = mapper(tile.dsm[None, None], tile.valid[None, None], thresholds)[0].numpy()
     valid, height = tile.valid.numpy(), tile.height.numpy().astype(np.float64)
     dsm = np.where(valid, tile.dsm.numpy().astype(np.float64), np.nan)
-    above = {label: np.where(valid, dsm - ground(dsm, resolution_m), 0.0) for label, ground in FILTERS.items()}
+    above = {label: np.where(valid, dsm - ground(dsm, resolution_m), 0.0) for label, ground in load_filters().items()}
     rows = []
     for plane, threshold in enumerate(thresholds):
         truth = height[valid] < threshold

@@ -1,0 +1,39 @@
+"""Ground filters, which map gaps from a DSM alone, without training: baselines for networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from forestgaps_core.hookspecs import hookimpl
+from forestgaps_core.kinds import Kind
+from forestgaps_core.lazy_exports import lazy_exports
+
+BASELINES = {
+    "bulldozer": "forestgaps_baselines.bulldozer_dtm:Bulldozer",
+    "csf": "forestgaps_baselines.cloth:ClothSimulation",
+    "dsm2dtm": "forestgaps_baselines.dsm_to_dtm:Dsm2Dtm",
+    "envelope": "forestgaps_baselines.envelope:Envelope",
+    "opening": "forestgaps_baselines.opening:Opening",
+    "progressive": "forestgaps_baselines.progressive:Progressive",
+}
+
+
+@hookimpl
+def forestgaps_kinds() -> Mapping[str, Kind]:
+    return {
+        "baseline": Kind(
+            makes="a `GroundFilter`, called as (dsm, resolution_m), that returns the elevation of the ground",
+            table=False,
+            check="forestgaps_baselines.contract:check_ground_filter",
+        )
+    }
+
+
+@hookimpl
+def forestgaps_components() -> Mapping[str, Mapping[str, str]]:
+    return {"baseline": BASELINES}
+
+
+__getattr__, __dir__ = lazy_exports(
+    __name__, [*BASELINES.values(), "forestgaps_baselines.contract:GroundFilter", "forestgaps_baselines.contract:estimate_ground"]
+)
