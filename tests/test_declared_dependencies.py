@@ -45,3 +45,20 @@ def test_every_import_is_declared(name):
     for module, place in places.items():
         owners = {canonicalize_name(owner) for owner in DISTRIBUTIONS.get(module, [module])}
         assert owners & known, f"{place} imports {module}, which {name} does not declare"
+
+
+# Declared for another reason than an import: what a dependency needs, what is loaded by name, or what tables of components name.
+NOT_IMPORTED = {
+    "forestgaps-mlflow": {"alembic", "numpy", "sqlalchemy"},
+    "forestgaps-wandb": {"numpy"},
+    "forestgaps-export": {"onnxruntime", "onnxscript"},
+    "forestgaps-quantization": {"torchao"},
+}
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_every_declared_package_is_imported(name):
+    modules = imported(PROJECTS[name] / name.replace("-", "_"))
+    used = {canonicalize_name(owner) for module in modules for owner in DISTRIBUTIONS.get(module, [module])}
+    others = {other for other in declared(PROJECTS[name]) - {canonicalize_name(name)} if not other.startswith("forestgaps")}
+    assert others - used == NOT_IMPORTED.get(name, set())

@@ -72,7 +72,8 @@ def decode_state(text: str, tensors: Mapping[str, Tensor]) -> Any:
     except RecursionError:
         raise StateError(TOO_DEEP) from None
     if decoder.tensors:
-        raise StateError(f"it holds tensors that belong to nothing: {', '.join(sorted(decoder.tensors)[:3])[:200]}")
+        names = ", ".join(map(repr, sorted(decoder.tensors)[:3]))  # a name may hold a line break
+        raise StateError(f"it holds tensors that belong to nothing: {names[:200]}")
     return state
 
 

@@ -143,3 +143,11 @@ def test_find_unstorable_names_the_place():
         "at 'a.1.b': a builtin_function_or_method, which is neither a plain value nor a tensor"
     )
     assert find_unstorable(len) == "a builtin_function_or_method, which is neither a plain value nor a tensor"
+
+
+def test_a_line_break_in_a_name_does_not_split_the_message():
+    text, tensors = encode_state({"model": {}})
+    with pytest.raises(StateError) as caught:
+        decode_state(text, {**tensors, "weights\nerror: all is well": torch.ones(1)})
+    assert len(str(caught.value).splitlines()) == 1
+    assert r"'weights\nerror: all is well'" in str(caught.value)
