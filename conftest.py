@@ -26,12 +26,16 @@ import pytest
 
 NEEDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "surveys": ("set FORESTGAPS_DATA to a folder of real surveys", lambda: bool(os.environ.get("FORESTGAPS_DATA"))),
-    "browser": ("install Chromium", lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))),
+    "browser": ("install Chromium", lambda: find_browser() is not None),
     "compiler": ("install g++, on Linux", lambda: sys.platform == "linux" and any(map(shutil.which, ("g++", "clang++")))),
     "mounts": ("run them on Linux as one who may mount a file system", lambda: may_mount()),
     "slow": ("run nox -s slow", lambda: "FORESTGAPS_SLOW" in os.environ or os.environ.get("FORESTGAPS_FAULTS") == "all"),
     "nightly": ("run nox -s nightly", lambda: os.environ.get("FORESTGAPS_FAULTS") == "all"),
 }
+
+
+def find_browser() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def may_mount() -> bool:
@@ -238,3 +242,12 @@ def restore(before: dict[str, Any]) -> None:
         torch.set_default_dtype(before["torch's default type"])
         torch.use_deterministic_algorithms(before["torch's deterministic algorithms"])
         torch.set_grad_enabled(before["torch's gradients"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        yield found
+        found.close()

@@ -9,6 +9,7 @@ from torch import nn
 
 from forestgaps_core import Tile, hookimpl
 from forestgaps_core.runtime.rng import uniform
+from forestgaps_core.testing.example_run import example_loss
 
 
 @define(eq=False)
@@ -69,11 +70,6 @@ class NetConfig:
         return Net(self.width, normalization, self.dropout)
 
 
-def binary_loss(logits, batch):
-    cost = nn.functional.binary_cross_entropy_with_logits(logits, batch.target, reduction="none") * batch.valid
-    return cost.sum() / batch.valid.expand_as(cost).sum().clamp(min=1)
-
-
 @frozen(kw_only=True)
 class Binary:
     """Cross-entropy."""
@@ -81,7 +77,7 @@ class Binary:
     focus: float = field(default=0.0, validator=ge(0), metadata={"help": "Not used."})
 
     def build(self):
-        return binary_loss
+        return example_loss
 
 
 class Share:

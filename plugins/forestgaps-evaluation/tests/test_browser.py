@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
-import numpy as np
 import pytest
 
 from forestgaps_evaluation.run_report.page import write_run_report
 
-api = pytest.importorskip("playwright.sync_api")
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
 # For each piece of text that is painted: its words, the contrast with what lies behind it (WCAG 2.2, 1.4.3), its size in px.
@@ -52,29 +48,13 @@ def page_file(run, plugins, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def map_file(tmp_path_factory):
-    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("rasterio")
     from forestgaps_evaluation.map_report.page import write_map_report
 
+    from .example_maps import write_example_maps
+
     folder = tmp_path_factory.mktemp("maps")
-    height = np.add.outer(np.sin(np.arange(320) / 9) * 9, np.cos(np.arange(340) / 7) * 9) + 12
-    grid = {"driver": "GTiff", "height": 320, "width": 340, "crs": "EPSG:2193", "transform": rasterio.Affine(1, 0, 1e6, 0, -1, 5e6)}
-    chances = np.rint(250 / (1 + np.exp(height - np.array([5, 10])[:, None, None]))).astype(np.uint8)
-    planes = {"probabilities.tif": (chances, 1 / 250), "gaps.tif": ((chances >= 125).astype(np.uint8), 1.0)}
-    for name, (values, scale) in planes.items():
-        with rasterio.open(folder / name, "w", count=2, dtype="uint8", nodata=255, **grid) as file:
-            file.write(values)
-            file.descriptions, file.scales = ("gap at 5 m", "gap at 10 m"), (scale, scale)
-    with rasterio.open(folder / "dsm.tif", "w", count=1, dtype="float32", **grid) as file:
-        file.write(height[None].astype(np.float32))
-    return write_map_report(folder, folder / "dsm.tif", folder / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield found
-        found.close()
+    return write_map_report(folder, write_example_maps(folder, shape=(320, 340)), folder / "report.html")
 
 
 @pytest.fixture(scope="module", params=["run", "map"])

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from forestgaps_core.files.checkpoint import load_checkpoint, save_checkpoint
@@ -20,8 +19,7 @@ from forestgaps_evaluation.run_report.stac_item import format_json
 
 from .conftest import TOY
 
-api = pytest.importorskip("playwright.sync_api")
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
 RUN = "window.ran = 1"
@@ -90,36 +88,18 @@ def evil_map(tmp_path_factory):
     rasterio = pytest.importorskip("rasterio")
     from forestgaps_evaluation.map_report.page import write_map_report
 
+    from .example_maps import write_example_maps
+
     folder = tmp_path_factory.mktemp("maps") / FILE_NAME
     folder.mkdir()
-    height = np.add.outer(np.sin(np.arange(96) / 9) * 9, np.cos(np.arange(96) / 7) * 9) + 12
     shown = "".join(c for c in ALL if c.isprintable())
     quoted = shown.replace('"', "'")
     crs = rasterio.crs.CRS.from_wkt(
         f'LOCAL_CS["{quoted}",LOCAL_DATUM["{quoted}",32767],UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
     )
-    grid = {"driver": "GTiff", "height": 96, "width": 96, "crs": crs, "transform": rasterio.Affine(1, 0, 1e6, 0, -1, 5e6)}
-    chances = np.rint(250 / (1 + np.exp(height - np.array([5, 10])[:, None, None]))).astype(np.uint8)
-    for name, (values, scale) in {
-        "probabilities.tif": (chances, 1 / 250),
-        "gaps.tif": ((chances >= 125).astype(np.uint8), 1.0),
-    }.items():
-        with rasterio.open(folder / name, "w", count=2, dtype="uint8", nodata=255, **grid) as file:
-            file.write(values)
-            file.descriptions, file.scales = (f"{shown} gap at 5 m", f"gap at 10 m {shown}"), (scale, scale)
-            file.update_tags(**{"TITLE": shown, "forestgaps": ALL, "a<b>": shown})
-    dsm = folder / f"{FILE_NAME}.tif"
-    with rasterio.open(dsm, "w", count=1, dtype="float32", **grid) as file:
-        file.write(height[None].astype(np.float32))
+    names, tags = (f"{shown} gap at 5 m", f"gap at 10 m {shown}"), {"TITLE": shown, "forestgaps": ALL, "a<b>": shown}
+    dsm = write_example_maps(folder, f"{FILE_NAME}.tif", crs=crs, names=names, tags=tags)
     return write_map_report(folder, dsm, folder / "report.html", notes=ALL)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module", params=["run", "map"])

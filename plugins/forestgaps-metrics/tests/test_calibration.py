@@ -8,21 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_core.components import Batch
 from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_metrics import Calibration
 
+from .example_pixels import make_batch_of_pixels
+
 
 def of_pixels(probability, gap):
-    """A batch of one row of pixels at one threshold."""
-    shape = (1, 1, 1, len(gap))
-    batch = Batch(
-        dsm=torch.zeros(shape),
-        thresholds=torch.tensor([[5.0]]),
-        target=torch.tensor(gap, dtype=torch.float32).reshape(shape),
-        valid=torch.ones(shape, dtype=torch.bool),
-    )
-    return torch.logit(torch.tensor(probability, dtype=torch.float32)).reshape(shape), batch
+    batch = make_batch_of_pixels(gap)
+    return torch.logit(torch.tensor(probability, dtype=torch.float32)).reshape(batch.target.shape), batch
 
 
 def scored(logits, batch, **options):
