@@ -69,7 +69,7 @@ def generator(monkeypatch) -> ModuleType:
 
 
 @pytest.mark.parametrize("folder", ["reference/catalogue", "reference/modules", "reference", "../forestgaps_core/plugins"])
-def test_generated_files_are_what_the_code_says_now(generator, folder):
+def test_generated_files_are_what_the_code_generates_now(generator, folder):
     pages = {path: text for path, text in generator.generated_pages().items() if path.parent.resolve() == (DOCS / folder).resolve()}
     assert pages
     for path, text in pages.items():

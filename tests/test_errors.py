@@ -11,7 +11,7 @@ from forestgaps_core.plugins.registry import Plugins
 LONG = "a" * 200_000
 
 
-def test_a_short_text_stays_and_a_long_one_says_its_length():
+def test_a_short_text_stays_and_a_long_one_shows_its_length():
     assert shorten("loss") == "loss"
     assert shorten("b" * 99) == "b" * 57 + "..."
     assert shorten(LONG) == "a" * 57 + "... (200,000 characters)"

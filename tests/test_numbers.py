@@ -203,7 +203,7 @@ def test_no_checkpoint_is_written_of_a_spoilt_state(tmp_path):
         assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
-def test_accumulated_batches_are_taken_apart_together(tmp_path):
+def test_accumulated_batches_are_checked_together(tmp_path):
     trainer, loader = run(tmp_path, Source(7), accumulate=3)
     with pytest.raises(NumbersError) as caught:
         trainer.fit(loader, epochs=1)
@@ -218,7 +218,7 @@ def test_overflow_of_float16_is_scaled_away_and_no_fault(tmp_path):
     assert all(p.isfinite().all() for p in trainer.model.parameters())
 
 
-def test_a_network_that_fails_in_validation_is_told_and_in_test_refused(tmp_path, caplog):
+def test_a_network_that_fails_in_validation_is_reported_and_in_test_refused(tmp_path, caplog):
     trainer, loader = run(tmp_path, Source())
     bad = TileLoader(Source(3), batch_size=2)
     trainer.fit(loader, bad, epochs=1)

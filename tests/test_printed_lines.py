@@ -268,7 +268,7 @@ def test_no_line_is_written_by_hand() -> None:
         for name, provoke in cases.items()
     ],
 )
-def test_line_that_is_printed_does_what_it_says(here: Path, lines: Lines, place: str, provoke: Callable[[], str]) -> None:
+def test_line_that_is_printed_works_as_printed(here: Path, lines: Lines, place: str, provoke: Callable[[], str]) -> None:
     printed = provoke()
     built = lines.built[place]
     assert built

@@ -61,7 +61,7 @@ def test_the_public_list_is_pinned_and_every_name_is_there():
     assert dir(forestgaps_core) == PUBLIC
 
 
-def test_a_name_that_is_not_public_is_told():
+def test_a_name_that_is_not_public_is_reported():
     with pytest.raises(AttributeError, match="has no attribute 'Trainr'"):
         forestgaps_core.Trainr  # noqa: B018  # looking it up is the test
 

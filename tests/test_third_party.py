@@ -138,7 +138,7 @@ def test_a_plugin_made_from_nothing_is_used_by_name_and_missed_when_it_is_gone(m
     assert errors == ["Error: the run run cannot be used: canopy-extras 0.3.1 is not installed: pip install canopy-extras==0.3.1"]
 
 
-def test_broken_plugins_are_reported_and_everything_else_goes_on(machine):
+def test_broken_plugins_are_reported_and_everything_else_continues(machine):
     machine.install("a-good-one")
     machine.install("broken-import", "raise RuntimeError('the moon is full')", version="1.1")
     machine.install("broken-hook", CONTENTS.replace("forestgaps_losses", "forestgaps_lossses"), version="1.2")

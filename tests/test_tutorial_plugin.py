@@ -57,7 +57,7 @@ def pattern(expected: str) -> str:
 
 
 @pytest.mark.slow  # mypy reads the types of torch
-def test_the_tutorial_does_what_it_says(tmp_path, command_line, mypy_cache):
+def test_the_tutorial_works_as_printed(tmp_path, command_line, mypy_cache):
     for module in ("hatchling", "ruff", "mypy", *STANDARD):
         pytest.importorskip(module)
     reader = Reader(tmp_path, command_line, mypy_cache)

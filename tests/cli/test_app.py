@@ -93,7 +93,7 @@ def test_train_test_and_their_files(tmp_path):
     assert "accuracy" in table.stdout
 
 
-def test_mistakes_leave_with_status_2_all_told_and_without_a_traceback(tmp_path):
+def test_mistakes_leave_with_status_2_are_all_reported_without_a_traceback(tmp_path):
     (tmp_path / "run.toml").write_text(RUN_FILE.replace('name = "binary"', 'name = "binry"').replace("epochs = 3", "epochs = 0"))
     done = forestgaps("train", tmp_path / "run.toml", cwd=tmp_path)
     assert done.returncode == 2
@@ -179,7 +179,7 @@ def test_plugins_check_holds_a_plugin_against_the_contract(tmp_path):
     assert "loss.bad: invalid pixels have a gradient" in done.stdout
 
 
-def test_an_unknown_command_leaves_with_status_2():
+def test_an_unknown_command_exits_with_status_2():
     assert forestgaps("trian").returncode == 2
 
 

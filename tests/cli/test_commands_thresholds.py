@@ -89,7 +89,7 @@ def test_commands_without_the_option_keep_their_arguments() -> None:
 
 
 @pytest.mark.parametrize("heights", [[5, 5.0000001], [2, 5.0000001, 5], [10.00001, 10.0], [0.1234567, 0.1234568]])
-def test_thresholds_that_names_do_not_tell_apart_are_refused_by_name(heights):
+def test_thresholds_that_names_do_not_distinguish_are_refused_by_name(heights):
     with pytest.raises(typer.BadParameter, match=r"are both \S+ m when written with 6 digits") as caught:
         join_heights(heights)
     assert sum(repr(float(height)) in str(caught.value) for height in map(float, heights)) == 2

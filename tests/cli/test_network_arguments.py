@@ -79,7 +79,7 @@ def test_report_takes_a_prepared_folder_as_data(prepared: Path, tmp_path: Path) 
         (("gaps", "."), "is a folder, not a raster. Name the file: chm.tif or dsm.tif"),
     ],
 )
-def test_commands_that_cannot_use_it_say_what_to_type(site: Path, monkeypatch: pytest.MonkeyPatch, arguments, sentence) -> None:
+def test_commands_that_cannot_use_it_print_what_to_type(site: Path, monkeypatch: pytest.MonkeyPatch, arguments, sentence) -> None:
     monkeypatch.chdir(site)
     assert sentence in forestgaps(*arguments)
 

@@ -58,7 +58,7 @@ def test_nothing_is_random_without_augmentation():
 
 
 @given(st.integers(0, 2**31), st.integers(1, 9))
-def test_drawn_thresholds_rise_between_the_ends(seed, count):
+def test_sampled_thresholds_rise_between_the_ends(seed, count):
     sampled = sample_thresholds(random_numbers(seed, 0, torch.arange(6)), (2.0, 5.0, 30.0), count)
     assert sampled.shape == (6, count)
     assert (sampled >= 2.0 - 1e-5).all()
@@ -66,7 +66,7 @@ def test_drawn_thresholds_rise_between_the_ends(seed, count):
     assert (sampled.diff(dim=1) >= 0).all()
 
 
-def test_drawn_thresholds_are_log_uniform():
+def test_sampled_thresholds_are_log_uniform():
     sampled = sample_thresholds(random_numbers(0, 0, torch.arange(4000)), (2.0, 32.0), 1)
     share_below_8 = (sampled < 8).double().mean().item()
     assert abs(share_below_8 - 0.5) < 0.03  # 8 m is the middle of 2 and 32 on a log scale

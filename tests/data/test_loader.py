@@ -40,7 +40,7 @@ def test_every_sample_comes_once_an_epoch_in_another_order_each_time():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_taken_up_in_the_middle_goes_on_as_it_would_have(workers):
+def test_an_epoch_resumed_in_the_middle_continues_as_it_would_have(workers):
     loader = TileLoader(Counter(11), batch_size=3, shuffle=True, seed=5, workers=workers)
     loader.seek(2)
     whole = keys(loader)
@@ -112,6 +112,6 @@ def test_a_layer_that_one_tile_lacks_or_has_otherwise_is_named_with_the_sample(s
         list(TileLoader(Colored(10), batch_size=4, channels={"rgb": 3}))
 
 
-def test_layers_that_nobody_asked_for_are_refused():
+def test_layers_that_nobody_requested_are_refused():
     with pytest.raises(PluginError, match="with the layers 'rgb', expected none"):
         list(TileLoader(Colored(10), batch_size=4))

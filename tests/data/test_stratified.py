@@ -45,7 +45,7 @@ tables = st.integers(1, 3).flatmap(
 
 @settings(max_examples=25, deadline=None)
 @given(tables, st.sampled_from([0.0, 0.5, 1.0]))
-def test_places_are_drawn_as_often_as_ten_slow_lines_say(table, evenness) -> None:
+def test_places_are_sampled_as_often_as_in_a_slow_reference(table, evenness) -> None:
     classes, weights = torch.tensor([row for row, _ in table]).T, torch.tensor([float(weight) for _, weight in table])
     expected: Counter[int] = Counter()
     for row in classes.tolist():
@@ -68,7 +68,7 @@ def test_places_are_drawn_as_often_as_ten_slow_lines_say(table, evenness) -> Non
 
 
 @given(st.integers(1, 30), st.floats(0, 1, exclude_max=True))
-def test_a_place_is_of_the_stratum_asked_even_at_its_ends(count, number) -> None:
+def test_a_place_is_of_the_stratum_requested_even_at_its_ends(count, number) -> None:
     classes = torch.arange(count).repeat(7)[None]
     strata = make_strata(classes, torch.rand(7 * count, generator=torch.Generator().manual_seed(0)) + 0.01, count=count)
     for stratum in range(count):

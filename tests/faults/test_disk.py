@@ -117,7 +117,7 @@ def test_other_damage_is_noticed(checkpoint: Path) -> None:
 
 
 @layer
-def test_a_run_goes_on_from_the_newest_intact_checkpoint_and_says_which_were_damaged(sweep: scenes.Sweep) -> None:
+def test_a_run_continues_from_the_newest_intact_checkpoint_and_names_those_that_are_damaged(sweep: scenes.Sweep) -> None:
     sweep.disk.heal()
     shutil.rmtree(sweep.work, ignore_errors=True)
     run = sweep.work / "run"
@@ -238,7 +238,7 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
 
 
 @layer
-def test_the_layer_fails_the_call_it_is_told_to_and_no_other(tmp_path: Path) -> None:
+def test_the_layer_fails_the_call_it_is_set_to_and_no_other(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "for name in 'abc':\n"

@@ -63,7 +63,7 @@ def test_killed_it_leaves_all_or_nothing_and_the_same_command_makes_it(name, num
 
 
 @pytest.mark.parametrize("name", COMMANDS if ALL else ["gaps", "evaluate"])
-def test_asked_to_end_it_leaves_nothing(name, arguments, workshop, tmp_path):
+def test_when_terminated_it_leaves_nothing(name, arguments, workshop, tmp_path):
     strike = Strike(file=12, signal=signal.SIGTERM)
     end = workshop.zygote.run(*arguments[name], cwd=tmp_path, strike=strike)
     assert end.status in (0, 143, -signal.SIGTERM), end.output
@@ -72,7 +72,7 @@ def test_asked_to_end_it_leaves_nothing(name, arguments, workshop, tmp_path):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_what_exists_is_told_at_the_start_and_stays(name, arguments, workshop, tmp_path):
+def test_what_exists_is_reported_at_the_start_and_stays(name, arguments, workshop, tmp_path):
     whole = files(workshop.made(f"result {name}", *arguments[name]))
     taken = sorted(whole)[-1]
     (tmp_path / taken).parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def asked_to_end(status: int, number: signal.Signals) -> bool:
 
 @pytest.mark.parametrize("changes", [(), PREPARED] if ALL else [PREPARED])
 @pytest.mark.parametrize("number", STATUS)
-def test_a_training_asked_to_end_saves_its_state_and_goes_on_exactly(number, changes, workshop):
+def test_a_terminated_training_saves_its_state_and_continues_exactly(number, changes, workshop):
     trial = workshop.training(*changes)
     trial.place.mkdir(parents=True)
     moments = random.Random(int(number) + len(changes))

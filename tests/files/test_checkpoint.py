@@ -41,7 +41,7 @@ def test_every_flipped_bit_and_every_length_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * len(data)])
-def test_a_damaged_checkpoint_is_told(tmp_path, damage):
+def test_a_damaged_checkpoint_is_reported(tmp_path, damage):
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, {"model": {"w": torch.arange(300)}})
     path.write_bytes(damage(path.read_bytes()))
@@ -72,7 +72,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     assert trace.exists()
 
 
-def test_another_format_and_a_missing_file_are_told(tmp_path):
+def test_another_format_and_a_missing_file_are_reported(tmp_path):
     save_checkpoint(tmp_path / "future.safetensors", {**LEAST, "format": 99})
     with pytest.raises(CheckpointError, match="found format 99, this version reads 3"):
         load_checkpoint(tmp_path / "future.safetensors")
@@ -92,7 +92,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path):
         save_checkpoint(tmp_path / "file" / "last.safetensors", {"step": 1})
 
 
-def test_a_disk_without_room_is_told_with_the_room_needed_and_free(tmp_path):
+def test_a_disk_without_room_is_reported_with_the_room_needed_and_free(tmp_path):
     resource = pytest.importorskip("resource")
     path = tmp_path / "last.safetensors"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -120,7 +120,7 @@ def test_the_newest_intact_checkpoint_is_found(tmp_path):
     assert "last.safetensors is damaged" in damaged[0]
 
 
-def test_a_folder_without_an_intact_checkpoint_is_told(tmp_path):
+def test_a_folder_without_an_intact_checkpoint_is_reported(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"holds no checkpoint to go on from; .*damaged"):

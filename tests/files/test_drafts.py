@@ -331,13 +331,13 @@ def test_without_room_nothing_is_begun(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_of_an_input_is_not_told_of_the_result(tmp_path) -> None:
+def test_an_error_of_an_input_is_not_reported_for_the_result(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="input"), new_folder(tmp_path / "out", contents=[]):
         (tmp_path / "input").read_text()
     assert not list(tmp_path.iterdir())
 
 
-def test_the_marker_is_written_first_and_says_who_made_it(tmp_path) -> None:
+def test_the_marker_is_written_first_and_names_the_program(tmp_path) -> None:
     with new_folder(tmp_path / "out", contents=[]):
         folder = locate_draft(tmp_path / "out")
         told = json.loads((folder / MARKER).read_text())

@@ -95,7 +95,7 @@ def test_views_that_leave_memory_out_are_written_by_value():
     assert text == '[{"$tensor":"0"},{"$tensor":"1"}]'
 
 
-def test_places_of_one_name_are_told_apart():
+def test_places_of_one_name_are_distinguished():
     state = {
         "a/b": torch.zeros(1),
         "a": {"b": torch.ones(1)},

@@ -89,7 +89,7 @@ def workshop(tmp_path_factory) -> Iterator[Workshop]:
 
 
 @pytest.mark.parametrize(("setting", "run"), TRIED, ids=[setting for setting, _ in TRIED])
-def test_an_absurd_setting_takes_the_step_or_is_told(workshop, setting, run):
+def test_an_absurd_setting_takes_the_step_or_is_reported(workshop, setting, run):
     (workshop.base / "pristine" / "case.toml").write_text(tomli_w.dumps(run))
     workshop.outside = workshop.seen()
     with case("absurd settings built") as outcome:

@@ -171,7 +171,7 @@ def class_and_mistakes(draw: Any) -> tuple[type, Any, set[str]]:
 
 @fuzzing(0.05)
 @given(class_and_mistakes())
-def test_every_mistake_is_told_at_once(made):
+def test_every_mistake_is_reported_at_once(made):
     kind, table, wrong = made
     with case("converter, many mistakes"):
         _, problems = structure_config(table, kind)

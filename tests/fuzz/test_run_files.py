@@ -68,7 +68,7 @@ def path(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_every_recipe_is_read_and_says_the_same_when_written_again(path, name):
+def test_every_recipe_is_read_and_equals_itself_when_written_again(path, name):
     path.write_bytes(TEXTS[name])
     assert read(path) is not None
 

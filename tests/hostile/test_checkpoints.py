@@ -28,7 +28,7 @@ def test_nothing_in_a_checkpoint_is_executed(way, state, tmp_path, trap):
         assert not trap.exists(), f"{way} was executed"
 
 
-def test_the_payloads_do_what_they_say_where_they_are_let(state, tmp_path, trap):
+def test_the_payloads_have_their_effect_where_they_are_let(state, tmp_path, trap):
     for name, data in {
         "archive.pt": archive(called("os", "mkdir", path(trap))),
         "legacy.pt": WAYS_IN["legacy format"](state, trap),
@@ -61,7 +61,7 @@ def test_nor_by_any_command_that_reads_one(way, run, state, tmp_path, trap, loca
     assert not (tmp_path / "shared").exists()
 
 
-def test_the_command_line_says_so_and_leaves_with_status_2(run, state, trap, tmp_path):
+def test_the_command_line_reports_it_and_exits_with_status_2(run, state, trap, tmp_path):
     (run / "checkpoints" / "last.safetensors").write_bytes(WAYS_IN["os.mkdir by call"](state, trap))
     command = [sys.executable, "-m", "forestgaps_core", "publish", str(run), str(tmp_path / "shared")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
@@ -222,7 +222,7 @@ def test_no_setting_in_a_checkpoint_is_imported(key, run, state, trap, local_plu
     assert not trap.exists()
 
 
-def test_a_checkpoint_is_asked_for_by_name_and_not_by_path(run, tmp_path, local_plugins):
+def test_a_checkpoint_is_chosen_by_name_and_not_by_path(run, tmp_path, local_plugins):
     (tmp_path / "elsewhere.safetensors").write_bytes((run / "checkpoints" / "last.safetensors").read_bytes())
     for name in ("../../elsewhere", str(tmp_path / "elsewhere"), "..", ""):
         with pytest.raises(ForestgapsError):

@@ -146,7 +146,7 @@ def test_settings_out_of_range_are_refused(network, local_plugins):
             load_predictor(network, plugins=local_plugins)
 
 
-def test_what_a_checkpoint_says_of_itself_marks_nothing_up_in_the_card(run, state, tmp_path, local_plugins):
+def test_the_text_of_a_checkpoint_adds_no_markup_to_the_card(run, state, tmp_path, local_plugins):
     evil = "`<script>alert(1)</script>` | [x](javascript:alert(1))\n# heading\x1b[2J {{7*7}}"
     state["about"]["components"] = {"model": {"name": evil, "distribution": evil, "version": evil}}
     state["about"]["versions"] = {evil: evil}

@@ -109,7 +109,7 @@ def test_mapping_needs_no_loss_schedule_callback_metric_or_data(trained):
 
 
 @pytest.mark.parametrize(("package", "kind", "name"), [("models", "model", "unet"), ("normalization", "normalization", "adaptive")])
-def test_without_the_package_of_the_network_the_message_says_what_to_install(package, kind, name, trained):
+def test_without_the_package_of_the_network_the_message_names_what_to_install(package, kind, name, trained):
     version = Plugins.discover().component(kind, name).plugin.version
     told = without(trained, package)
     needed = f"forestgaps-{package} {version} is not installed: pip install forestgaps-{package}=={version}"

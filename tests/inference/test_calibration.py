@@ -74,13 +74,13 @@ def test_a_calibration_keeps_the_order(slope, offset, numbers):
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0])
-def test_a_split_of_one_class_is_told(target):
+def test_a_split_of_one_class_is_reported(target):
     logits = torch.randn(1, 2, 8, 8)
     with pytest.raises(DataError, match="all of one class"):
         counted((logits, batch_of(torch.full_like(logits, target)))).compute()
 
 
-def test_classes_that_the_logits_set_apart_are_told_and_so_are_logits_upside_down():
+def test_classes_that_the_logits_separate_are_reported_and_so_are_logits_upside_down():
     logits = torch.randn(1, 2, 20, 20, generator=torch.Generator().manual_seed(0))
     for target in ((logits > 0).float(), (logits < 0).float()):
         with pytest.raises(DataError, match="cannot calibrate the network"):

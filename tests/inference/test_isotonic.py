@@ -46,7 +46,7 @@ def test_it_never_falls_keeps_the_mean_and_changes_nothing_twice(given_map):
 
 
 @given(maps())
-def test_what_is_nested_keeps_its_bits(given_map):
+def test_what_is_monotone_keeps_its_bits(given_map):
     nested = given_map.sort(1).values
     assert torch.equal(isotonic_regression(nested), nested)
 

@@ -131,7 +131,7 @@ def test_a_diverged_network_is_not_shared(run, plugins, tmp_path):
         (lambda n: changed_plan(n, config={"model": {}}), r"config.thresholds, config.training, config.environment"),
     ],
 )
-def test_a_damaged_network_is_told(network, plugins, spoil, sentence):
+def test_a_damaged_network_is_reported(network, plugins, spoil, sentence):
     spoil(network)
     with pytest.raises(CheckpointError, match=sentence):
         load_predictor(network, plugins=plugins)
@@ -207,7 +207,7 @@ def test_what_is_on_disk_comes_before_a_name(bringing, run, tmp_path, monkeypatc
         load_predictor("small_one", plugins=bringing)
 
 
-def test_a_name_nobody_brings_is_told_with_those_there_are(bringing, plugins):
+def test_a_name_that_no_package_offers_is_reported_with_those_there_are(bringing, plugins):
     with pytest.raises(
         CheckpointError, match=r"no trained network in small_on.*did you mean 'small_one'.*networks: gone, small_one"
     ):

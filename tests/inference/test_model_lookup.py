@@ -68,7 +68,7 @@ def test_is_trained_knows_installed_networks_but_prefers_what_is_on_disk(folder:
         ("pretraned", "did you mean 'pretrained'?"),
     ],
 )
-def test_require_run_says_what_to_type(folder: Path, place: str, sentence: str) -> None:
+def test_require_run_prints_what_to_type(folder: Path, place: str, sentence: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         require_run(Path(place), "test", Plugins.discover())
     assert sentence in str(caught.value)

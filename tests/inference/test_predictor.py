@@ -31,7 +31,7 @@ def question(samples=3):
     return dsm, torch.rand((samples, 1, 16, 16), generator=generator) > 0.1
 
 
-def test_probabilities_come_for_any_thresholds_in_the_order_asked(run, plugins):
+def test_probabilities_come_for_any_thresholds_in_the_order_requested(run, plugins):
     predictor = load_predictor(run, plugins=plugins)
     dsm, valid = question()
     up, down = predictor(dsm, valid, [2.0, 5.0, 11.0]), predictor(dsm, valid, [11.0, 5.0, 2.0])
@@ -64,12 +64,12 @@ def test_predicting_needs_the_network_and_nothing_else(run, tmp_path):
     assert load_predictor(run, plugins=plugins)(*question()).shape == (3, 3, 16, 16)
 
 
-def test_without_the_networks_package_the_error_says_which_it_was(run):
+def test_without_the_networks_package_the_error_names_which_it_was(run):
     with pytest.raises(CheckpointError, match=r"last.safetensors cannot be used: the local file example_plugin.py is not given"):
         load_predictor(run, plugins=Plugins())
 
 
-def test_a_folder_without_a_network_and_a_wrong_device_are_told(run, tmp_path, plugins):
+def test_a_folder_without_a_network_and_a_wrong_device_are_reported(run, tmp_path, plugins):
     with pytest.raises(CheckpointError, match="no trained network in"):
         load_predictor(tmp_path, plugins=plugins)
     with pytest.raises(ConfigError, match="found device 'gpu'"):
@@ -106,7 +106,7 @@ class Curved(nn.Module):
         return self.looked((dsm - 400) / 10) * order + order
 
 
-def test_networks_that_contradict_themselves_are_made_nested_by_least_squares():
+def test_networks_that_are_not_monotone_are_made_monotone_by_least_squares():
     predictor = Predictor(model=Curved(), thresholds=(2.0, 5.0, 10.0), resolution_m=1.0)
     dsm, valid = question()
     with torch.inference_mode():
@@ -115,7 +115,7 @@ def test_networks_that_contradict_themselves_are_made_nested_by_least_squares():
     assert torch.equal(predictor(dsm, valid), isotonic_regression(free))
 
 
-def test_a_network_nested_by_construction_is_left_as_it_is_but_for_rounding():
+def test_a_network_monotone_by_construction_is_left_as_it_is_but_for_rounding():
     network = Curved()
     network.monotone = True
     predictor = Predictor(model=network, thresholds=(2.0, 5.0, 10.0), resolution_m=1.0)
@@ -149,7 +149,7 @@ def test_turning_back_undoes_a_turn_and_all_turns_differ(turn):
     assert sum(torch.equal(rotate(planes, turn), rotate(planes, other)) for other in TURNS) == 1
 
 
-def test_a_run_is_loaded_with_flips_when_asked(run, plugins):
+def test_a_run_is_loaded_with_flips_when_requested(run, plugins):
     assert load_predictor(run, plugins=plugins).flips is False
     assert load_predictor(run, flips=True, plugins=plugins)(*question()).shape == (3, 3, 16, 16)
 

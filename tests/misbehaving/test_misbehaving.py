@@ -186,7 +186,7 @@ def test_what_a_plugin_prints_stays_out_of_the_json(listed, moment):
 
 @pytest.mark.parametrize("moment", ["MISBEHAVE", "MISBEHAVE_WHEN_LISTED"])
 @pytest.mark.parametrize("how", ["closes_descriptors", "closes_stderr", "closes_stdout", "closes_own_stdout", "detaches_stdout"])
-def test_a_plugin_that_closes_a_stream_is_broken_and_the_command_goes_on(listed, moment, how):
+def test_a_plugin_that_closes_a_stream_is_broken_and_the_command_continues(listed, moment, how):
     done, plugin = listed(**{moment: how})
     assert plugin["works"] is False
     assert "closes std" in str(plugin["reason"])
@@ -234,7 +234,7 @@ def test_the_module_of_a_component_that_misbehaves_is_named(command_line, tmp_pa
     told(done, "the loss 'late' of late.py", reason, status=status)
 
 
-def test_a_limit_that_is_none_is_told(command_line, tmp_path):
+def test_a_limit_that_is_invalid_is_reported(command_line, tmp_path):
     told(
         command_line("plugins", "list", folder=tmp_path, FORESTGAPS_IMPORT_SECONDS="soon"),
         "FORESTGAPS_IMPORT_SECONDS",
@@ -316,14 +316,14 @@ CASES = some([(kind, how, words) for kind, table in WRONG.items() for how, words
 
 
 @pytest.mark.parametrize(("kind", "how", "words"), CASES, ids=[f"{kind}-{how}" for kind, how, _ in CASES])
-def test_a_component_that_is_wrong_is_told_by_name(train, kind, how, words):
+def test_a_component_that_is_wrong_is_reported_by_name(train, kind, how, words):
     place = f"{kind}.mine" if kind in ("metrics", "callbacks") else kind
     changes = (f"{place}.name=wrong", f"{place}.how={how}")
     told(train("wrong_types", changes=changes), words, "callback 'mine'" if how == "no_events" else "wrong")
 
 
 @pytest.mark.parametrize("how", ["raises", "dtype"])
-def test_a_source_that_is_wrong_in_a_loader_process_is_told_by_name(train, how):
+def test_a_source_that_is_wrong_in_a_loader_process_is_reported_by_name(train, how):
     changes = ("data.name=wrong", f"data.how={how}", "environment.workers=2")
     told(train("wrong_types", changes=changes), "wrong", WRONG["data"][how])
 
@@ -344,7 +344,7 @@ def test_a_callback_that_raises_ends_the_run_by_name(train, event):
 
 
 @pytest.mark.parametrize("event", some(EVENTS[::-1], every=3))
-def test_or_it_is_told_once_and_the_run_goes_on_to_the_same_weights(train, tmp_path, undisturbed, event):
+def test_or_it_is_reported_once_and_the_run_continues_to_the_same_weights(train, tmp_path, undisturbed, event):
     done = train("events", changes=at(event, "raises", "training.callback_errors=continue"))
     told(done, "'misbehaving' of events.py", f"at {event}", "continues", status=0)
     assert done.err.count("divided by the weather") == 1

@@ -94,7 +94,7 @@ def test_show_progress_prints_names_of_files_as_text() -> None:
         (("empty", 0, 0, "rows", 5.0), "empty: running, 5 s"),
     ],
 )
-def test_progress_line_has_share_time_and_time_left(state: tuple[str, int, int | None, str, float], line: str) -> None:
+def test_progress_line_has_fraction_time_and_time_left(state: tuple[str, int, int | None, str, float], line: str) -> None:
     assert format_progress(*state) == line
 
 

@@ -28,13 +28,13 @@ def test_without_control_groups_there_is_no_quota(tmp_path):
     assert count_usable_cpus() >= 1
 
 
-def test_a_device_that_is_not_there_is_told():
+def test_a_device_that_is_not_there_is_reported():
     device = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
     with pytest.raises(ConfigError, match=rf"environment.device: found '{device}', which this machine lacks; there is: cpu"):
         Environment(device=device).torch_device()
 
 
-def test_a_cpu_has_no_loader_processes_unless_asked():
+def test_a_cpu_has_no_loader_processes_unless_requested():
     cpu = torch.device("cpu")
     assert Environment().loader_processes(cpu) == 0
     assert Environment(workers=3).loader_processes(cpu) == 3

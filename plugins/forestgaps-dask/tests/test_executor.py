@@ -59,7 +59,7 @@ def test_what_a_killed_worker_was_computing_is_computed_again(mortal) -> None:
     assert sorted(done) == list(range(24))
 
 
-def test_an_item_that_kills_workers_is_told() -> None:
+def test_an_item_that_kills_workers_is_reported() -> None:
     settings = {"processes": True, "dashboard_address": ":0", "memory_limit": 0, "silence_logs": 50}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
@@ -69,7 +69,7 @@ def test_an_item_that_kills_workers_is_told() -> None:
         list(DaskExecutor(strict.scheduler_address).execute(deadly, [3]))
 
 
-def test_workers_that_are_gone_for_good_are_told(monkeypatch) -> None:
+def test_workers_that_are_gone_for_good_are_reported(monkeypatch) -> None:
     monkeypatch.setattr(executors, "WORKER_TIMEOUT_S", 1.0)
     monkeypatch.setattr(executors, "POLL_S", 0.5)
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50) as leaving:
@@ -85,7 +85,7 @@ def test_an_error_of_the_function_is_the_error(executor) -> None:
         list(executor.execute(wrong, range(6)))
 
 
-def test_a_scheduler_that_is_not_there_is_told(monkeypatch) -> None:
+def test_a_scheduler_that_is_not_there_is_reported(monkeypatch) -> None:
     monkeypatch.setattr(executors, "SCHEDULER_TIMEOUT_S", 0.5)
     with socket.socket() as silent:  # it keeps the port, so that no other program can listen there
         silent.bind(("127.0.0.1", 0))
@@ -94,7 +94,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch) -> None:
             list(DaskExecutor(address).execute(abs, [1]))
 
 
-def test_a_scheduler_without_workers_is_told(monkeypatch) -> None:
+def test_a_scheduler_without_workers_is_reported(monkeypatch) -> None:
     monkeypatch.setattr(executors, "WORKER_TIMEOUT_S", 0.5)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,

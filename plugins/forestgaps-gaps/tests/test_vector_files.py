@@ -90,7 +90,7 @@ def test_no_gap_makes_an_empty_file(written, suffix) -> None:
     assert "area_m2" in frame.columns
 
 
-def test_geoparquet_says_what_the_specification_asks(written) -> None:
+def test_geoparquet_has_the_metadata_of_the_specification(written) -> None:
     out, searches = written(".parquet")
     metadata = json.loads(pq.read_metadata(out).metadata[b"geo"])
     assert metadata["version"] == "1.1.0"

@@ -34,7 +34,7 @@ def test_nodata_nan_and_masks_are_all_no_data(raster) -> None:
         assert scan_band(band).valid == 20
 
 
-def test_nodata_can_be_said(raster) -> None:
+def test_nodata_can_be_stated(raster) -> None:
     values = FLAT.copy()
     values[1] = -32768
     path = raster("a.tif", values, nodata=None)
@@ -95,7 +95,7 @@ def test_unknown_units_are_refused_and_declared_ones_converted(raster) -> None:
     ("declared", "meters"),
     [({}, 30.48), ({"unit": "ft"}, 30.48), ({"crs": "EPSG:26910+6360"}, 100 * 1200 / 3937), ({"unit": "metre"}, 30.48)],
 )
-def test_feet_become_meters_where_asked(raster, declared, meters: float) -> None:
+def test_feet_become_meters_where_requested(raster, declared, meters: float) -> None:
     values = FLAT.copy()
     values[0, 0] = np.nan
     with configure_gdal(), open_band(raster("a.tif", values, **declared), feet=True) as band:
@@ -105,7 +105,7 @@ def test_feet_become_meters_where_asked(raster, declared, meters: float) -> None
 
 @pytest.mark.parametrize("feet", [False, True])
 @pytest.mark.parametrize("value", [-9999, 9999])
-def test_undeclared_nodata_is_told_by_its_value(raster, value: float, feet: bool) -> None:
+def test_undeclared_nodata_is_reported_by_its_value(raster, value: float, feet: bool) -> None:
     values = np.full((60, 50), 100, np.float32)
     values[40, 7] = value
     path = raster("a.tif", values, nodata=None)
@@ -134,7 +134,7 @@ def test_elevations_below_the_sea_are_no_nodata(raster) -> None:
     refused(raster("b.tif", np.full((6, 5), -999, np.float32)), "30 pixels near row 0 outside the elevations of any land")
 
 
-def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
+def test_without_crs_the_pixel_size_must_be_stated(raster) -> None:
     path = raster("a.tif", FLAT, crs=None)
     refused(path, "has no CRS.*--pixel-size 1")
     refused(path, "has pixels of 1 m, not of 2 m as stated", pixel_size_m=2.0)

@@ -19,7 +19,7 @@ def wanted(grid: Grid = GRID, *, resolution_m: float | None = None, crs: CRS | N
     return choose_target_grid(grid, "dsm.tif", resolution_m=resolution_m, crs=crs, resample=resample)
 
 
-def test_a_grid_is_kept_unless_another_is_asked() -> None:
+def test_a_grid_is_kept_unless_another_is_requested() -> None:
     assert wanted(resample=False) is GRID
     assert wanted(resolution_m=0.5, resample=False) is GRID
 
@@ -55,7 +55,7 @@ def test_degrees_are_refused_and_a_grid_in_meters_is_proposed() -> None:
 FEET = CRS.from_epsg(2285)  # Washington North, in feet of 1200/3937 m
 
 
-def test_pixels_of_a_grid_in_feet_are_told_in_meters() -> None:
+def test_pixels_of_a_grid_in_feet_are_reported_in_meters() -> None:
     feet = Grid(FEET, Affine(3, 0, 1_200_000, 0, -3, 200_000), 10, 10)
     assert feet.resolution == pytest.approx(3 * 1200 / 3937, rel=1e-12)
     assert wanted(feet, resample=False) is feet
@@ -65,7 +65,7 @@ def test_pixels_of_a_grid_in_feet_are_told_in_meters() -> None:
         wanted(feet, resolution_m=1.0, resample=False)
 
 
-def test_coarser_pixels_on_a_grid_in_feet_have_the_meters_asked() -> None:
+def test_coarser_pixels_on_a_grid_in_feet_have_the_meters_requested() -> None:
     side = 0.5 * 3937 / 1200
     feet = Grid(FEET, Affine(side, 0, 1_200_000, 0, -side, 200_000), 40, 30)
     coarse = wanted(feet, resolution_m=1.0)
@@ -92,7 +92,7 @@ def test_a_grid_may_be_brought_to_one_in_feet() -> None:
         (Affine(1, 0, 0, 0, -2, 0), "not square"),
     ],
 )
-def test_crooked_grids_are_refused_unless_a_new_one_is_asked(transform: Affine, reason: str) -> None:
+def test_crooked_grids_are_refused_unless_a_new_one_is_requested(transform: Affine, reason: str) -> None:
     grid = Grid(UTM, transform, 50, 50)
     assert reason in (explain_not_north_up(transform) or "")
     with pytest.raises(DataError, match=f"{reason}.*; add --resample"):
@@ -144,7 +144,7 @@ def test_the_common_part_of_two_grids_is_whole_pixels_of_the_first() -> None:
 
 
 @pytest.mark.parametrize(("own", "wanted", "rows"), [(1.1, 1.0, 44), (1.4, 1.0, 56), (1.0, 0.9, 44)])
-def test_pixels_a_little_coarser_than_asked_are_brought_there_where_asked(own, wanted, rows) -> None:
+def test_pixels_a_little_coarser_than_requested_are_brought_there_where_requested(own, wanted, rows) -> None:
     source = Grid(CRS.from_epsg(32610), Affine(own, 0, 500_000, 0, -own, 5_200_000), 40, 40)
     grid = choose_target_grid(source, "dsm.tif", resolution_m=wanted, crs=None, resample=True)
     assert (grid.rows, grid.columns, grid.resolution) == (rows, rows, pytest.approx(wanted, rel=1e-3))
@@ -181,7 +181,7 @@ def test_a_geocentric_crs_is_no_place_for_a_raster() -> None:
         ("EPSG:4087", Affine(1, 0, -13_600_000, 0, -1, 5_250_000)),
     ],
 )
-def test_the_options_that_a_refused_grid_is_told_make_one(crs, transform) -> None:
+def test_the_options_printed_for_a_refused_grid_make_one(crs, transform) -> None:
     grid = Grid(CRS.from_user_input(crs), transform, 200, 200)
     with pytest.raises(DataError) as refused:
         choose_target_grid(grid, "dsm.tif", resolution_m=None, crs=None, resample=False)

@@ -56,7 +56,7 @@ def test_projections_made_for_a_place_are_left_as_they_are(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [3857, 3395, 32629, 3413])
-def test_elsewhere_pixels_have_their_size_on_the_ground_and_a_note_says_so(code: int) -> None:
+def test_elsewhere_pixels_have_their_size_on_the_ground_and_a_note_reports_it(code: int) -> None:
     grid = grid_at(code, 2.0)
     corners = [(grid.transform.c + 120 + dx, grid.transform.f - 120 + dy) for dx, dy in ((-50, 0), (50, 0))]
     longitude, latitude = transform(grid.crs, "EPSG:4326", *zip(*corners, strict=True))

@@ -39,7 +39,7 @@ def ground(rows: int = 200, columns: int = 220, level: float = 400) -> np.ndarra
     return (level + 0.2 * y + 6 * np.sin(x / 40)).astype(np.float32)
 
 
-def test_nothing_is_said_of_canopy_and_of_ground(found) -> None:
+def test_nothing_is_reported_for_canopy_and_for_ground(found) -> None:
     assert found(canopy()) == {}
     assert found(ground(), "dtm") == {}
 
@@ -53,7 +53,7 @@ def test_nothing_is_said_of_canopy_and_of_ground(found) -> None:
         (1 / 0.3048, "float32", "--feet"),
     ],
 )
-def test_heights_in_another_unit_are_told_with_the_option_that_converts_them(found, factor, kind, option) -> None:
+def test_heights_in_another_unit_are_reported_with_the_option_that_converts_them(found, factor, kind, option) -> None:
     heights = np.maximum(canopy(tall=35), 0) * factor
     values = heights if kind == "float32" else np.rint(heights)
     (finding,) = (f for name, f in found(values, dtype=kind, nodata=None).items() if name in ("unit", "feet"))
@@ -64,7 +64,7 @@ def test_heights_in_another_unit_are_told_with_the_option_that_converts_them(fou
     assert converted.keys() <= {"rounded"}
 
 
-def test_a_dsm_in_decimeters_is_refused_and_not_said_to_be_feet(found) -> None:
+def test_a_dsm_in_decimeters_is_refused_and_not_reported_as_feet(found) -> None:
     finding = found(np.rint((ground() + canopy()) * 10), "dsm", dtype="int16", nodata=None)["unit"]
     assert finding.severity == "error"
     assert "--scale 0.1" in finding.message
@@ -105,7 +105,7 @@ def test_a_collar_of_zeros_is_a_note(found, kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["dsm", "chm"])
-def test_undeclared_nodata_is_told_by_a_value_that_works(raster, kind: str, value: float, dtype: str) -> None:
+def test_undeclared_nodata_is_reported_by_a_value_that_works(raster, kind: str, value: float, dtype: str) -> None:
     values = (np.maximum(canopy(), 0) + (ground() if kind == "dsm" else 0)).astype(np.float64)
     values[:30] = value
     path = raster("a.tif", values, dtype=dtype, nodata=None)

@@ -49,7 +49,7 @@ def forest(**options: float) -> np.ndarray:
     return terrain() + heights(**options)
 
 
-def test_nothing_is_said_of_a_forest_on_hills(kinds) -> None:
+def test_nothing_is_reported_for_a_forest_on_hills(kinds) -> None:
     assert kinds(forest()) == {}
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_said_of_a_forest_on_hills(kinds) -> None:
 
 
 @pytest.mark.parametrize("ground", [0.9, 0.35, 0.05])
-def test_canopy_heights_are_told_from_open_to_closed_forest(kinds, ground: float) -> None:
+def test_canopy_heights_are_detected_from_open_to_closed_forest(kinds, ground: float) -> None:
     found = kinds(heights(ground=ground))
     assert found.keys() == {"canopy heights"}
     one = found["canopy heights"]
@@ -85,7 +85,7 @@ def test_bare_fields_at_the_sea_are_no_canopy(kinds) -> None:
 # --- units ------------------------------------------------------------------------------------------------------------
 
 
-def test_crowns_of_100_are_said_to_be_feet(kinds) -> None:
+def test_crowns_of_100_are_reported_as_feet(kinds) -> None:
     found = kinds(forest(tall=35) / 0.3048)["feet"]
     assert found.severity == "note"
     assert "--feet" in found.message

@@ -25,13 +25,13 @@ from forestgaps_geo.files.opening import open_raster
         ("vsizip/dsm.zip/dsm.tif", "vsizip/dsm.zip/dsm.tif: is inside an archive"),
     ],
 )
-def test_an_address_says_that_only_local_files_are_read(typed: str, named: str) -> None:
+def test_an_address_reports_that_only_local_files_are_read(typed: str, named: str) -> None:
     with pytest.raises(DataError, match=r"only local files are read. (Download|Unpack) it") as refused, open_raster(Path(typed)):
         pass
     assert str(refused.value).startswith(named)
 
 
-def test_an_address_in_a_list_is_told_without_the_folder_of_the_list() -> None:
+def test_an_address_in_a_list_is_reported_without_the_folder_of_the_list() -> None:
     assert explain_missing_file(Path("sites") / "s3://bucket/dsm.tif").startswith("s3://bucket/dsm.tif: is an address")
 
 

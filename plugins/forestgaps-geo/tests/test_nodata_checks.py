@@ -55,7 +55,7 @@ def ragged(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("outline", ["round", "wavy", "rotated"])
 @pytest.mark.parametrize(("kind", "value"), [("chm", 0), ("chm", 2.5), ("dsm", 398.5), ("dtm", 398.5), ("dtm", 0)])
-def test_a_collar_of_one_value_is_told_with_the_option_that_leaves_it_out(found, outline, kind, value) -> None:
+def test_a_collar_of_one_value_is_reported_with_the_option_that_leaves_it_out(found, outline, kind, value) -> None:
     heights = {"chm": np.maximum(canopy(), 0.01), "dsm": ground() + canopy(), "dtm": ground(level=4 if value == 0 else 400)}[kind]
     values = np.where(ragged(outline), np.float32(value), heights)
     (finding,) = (f for f in found(values, kind).values() if "--nodata=" in f.message)
@@ -94,12 +94,12 @@ def test_a_few_trees_are_canopy(found) -> None:
     assert "no canopy" not in found(surface, "dsm")
 
 
-def test_pixels_too_coarse_for_crowns_are_not_judged(found) -> None:
+def test_pixels_too_coarse_for_crowns_are_not_evaluated(found) -> None:
     assert "no canopy" not in found(ground(), "dsm", resolution=5.0)
 
 
 @pytest.mark.parametrize("kind", ["terrain", "slope", "hillshade"])
-def test_smooth_values_given_as_heights_are_told(found, kind) -> None:
+def test_smooth_values_given_as_heights_are_reported(found, kind) -> None:
     rise, across = np.gradient(ground(level=8, slope=0.02))
     values = {
         "terrain": ground(level=8, slope=0.02),
@@ -115,7 +115,7 @@ def test_low_and_even_vegetation_is_no_finding(found) -> None:
 
 
 @pytest.mark.parametrize("offset", [1.5, 3, 8, -3])
-def test_a_constant_added_to_heights_is_told(found, offset) -> None:
+def test_a_constant_added_to_heights_is_reported(found, offset) -> None:
     findings = found(canopy() + offset)
     assert findings
     if offset > 0:
@@ -128,7 +128,7 @@ def test_closed_canopy_whose_lowest_heights_vary_is_fine(found) -> None:
     assert found(canopy() + (4 + 3 * np.sin(x / 30) * np.sin(y / 37)).astype(np.float32)) == {}
 
 
-def test_a_share_in_percent_is_noted(found) -> None:
+def test_a_fraction_in_percent_is_noted(found) -> None:
     cover = np.clip(np.rint(canopy(240)), 0, 100)
     for kind in ("chm", "dsm"):
         assert found(cover, kind, dtype="uint8", nodata=255)["percent"].severity == "note"
@@ -145,12 +145,12 @@ def test_whole_numbers_may_be_decimeters(found) -> None:
     ("name", "option"),
     [("height_ft", "--feet"), ("Z (feet)", "--feet"), ("canopy_dm", "--scale 0.1"), ("CHM in centimeters", "--scale 0.01")],
 )
-def test_a_unit_in_the_name_of_a_band_is_told(found, name, option) -> None:
+def test_a_unit_in_the_name_of_a_band_is_reported(found, name, option) -> None:
     (finding,) = found(canopy(), name=name).values()
     assert f"Add {option} if" in finding.message
     assert found(canopy(), name=name, stated=True) == {}
 
 
 @pytest.mark.parametrize("name", ["canopy height", "leftover", "gap at 5 m", "dmax"])
-def test_other_names_of_bands_say_no_unit(found, name) -> None:
+def test_other_names_of_bands_state_no_unit(found, name) -> None:
     assert found(canopy(), name=name) == {}

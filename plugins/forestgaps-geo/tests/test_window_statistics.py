@@ -67,7 +67,7 @@ def test_holes_have_data_on_four_sides_and_borders_have_not() -> None:
     assert hole[8:12, 10:14].all()
 
 
-def test_level_and_tilted_patches_are_counted_apart() -> None:
+def test_level_and_tilted_patches_are_counted_separately() -> None:
     random = np.random.default_rng(0)
     values = random.normal(300, 1, (64, 64)).astype(np.float32)
     values[:8, :32] = 7.5

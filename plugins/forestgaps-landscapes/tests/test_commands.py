@@ -70,7 +70,7 @@ def test_a_file_is_not_a_folder(tmp_path):
         simulate(tmp_path / "file", size=32)
 
 
-def test_an_unknown_forest_is_told_with_the_nearest_name(tmp_path):
+def test_an_unknown_forest_is_reported_with_the_nearest_name(tmp_path):
     with pytest.raises(ForestgapsError, match="did you mean 'conifer'"):
         simulate(tmp_path, size=32, forest="conifers")
 
@@ -85,7 +85,7 @@ def test_when_writing_fails_nothing_is_left(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_rasterio_a_sentence_says_what_to_install(tmp_path, monkeypatch):
+def test_without_rasterio_a_sentence_names_what_to_install(tmp_path, monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest, **more):

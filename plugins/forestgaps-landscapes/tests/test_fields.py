@@ -17,7 +17,7 @@ def test_a_field_has_mean_zero_and_variance_one():
     assert abs(field.std().item() - 1) < 1e-4
 
 
-def test_the_power_of_a_field_falls_with_the_exponent_asked():
+def test_the_power_of_a_field_falls_with_the_exponent_requested():
     field = make_gaussian_field(generator(), 512, 1.0, longest_m=40, exponent=3.0)
     power = torch.fft.rfft2(field).abs().square()
     k = torch.hypot(torch.fft.fftfreq(512)[:, None], torch.fft.rfftfreq(512)[None, :])

@@ -42,7 +42,7 @@ def test_areas_at_the_ends_and_the_middle_worked_by_hand():
 
 
 @pytest.mark.parametrize("exponent", [1.5, 2.0, 2.7])
-def test_the_mean_area_is_that_of_many_draws(exponent):
+def test_the_mean_area_is_that_of_many_samples(exponent):
     gaps = Gaps(exponent=exponent, largest_m2=500)
     evenly = (torch.arange(100_000) + 0.5) / 100_000
     assert compute_gap_areas(evenly, gaps).mean().item() == pytest.approx(compute_mean_area(gaps), rel=0.01)
@@ -50,19 +50,19 @@ def test_the_mean_area_is_that_of_many_draws(exponent):
 
 @settings(max_examples=10, deadline=None)
 @given(st.floats(30, 3000), st.integers(0, 1000))
-def test_a_ragged_gap_has_exactly_the_area_drawn(area, seed):
+def test_a_ragged_gap_has_exactly_the_area_sampled(area, seed):
     center = torch.tensor([64.0])
     plane = render_outlines(torch.Generator().manual_seed(seed), 256, 0.5, center, center, torch.tensor([area]), torch.ones(1))
     assert (plane == 1).sum().item() * 0.25 == pytest.approx(area, rel=0.05, abs=1.5)
 
 
-def test_gaps_cover_the_share_asked():
+def test_gaps_cover_the_fraction_requested():
     gaps = Gaps(fraction=0.1, largest_m2=300)
     plane = render_gap_freshness(torch.Generator().manual_seed(0), 512, 1.0, gaps)
     assert (plane > -torch.inf).float().mean().item() == pytest.approx(0.1, abs=0.02)
 
 
-def test_fresh_gaps_are_as_many_as_asked():
+def test_fresh_gaps_are_as_many_as_requested():
     gaps = Gaps(fraction=0.05, largest_m2=100)
     for fresh in (0.0, 0.5, 1.0):
         plane = render_gap_freshness(torch.Generator().manual_seed(0), 512, 1.0, evolve(gaps, fresh=fresh))
@@ -71,7 +71,7 @@ def test_fresh_gaps_are_as_many_as_asked():
         assert youth.min() >= 0
 
 
-def test_no_share_no_gaps():
+def test_a_gap_fraction_of_0_has_no_gaps():
     assert (render_gap_freshness(torch.Generator().manual_seed(0), 64, 1.0, Gaps(fraction=0.0)) == -torch.inf).all()
 
 

@@ -90,7 +90,7 @@ def test_a_fixed_tile_is_of_the_stratum_training_would_put_it_in():
             assert data.validation.strata[k, index] == data.train.strata.numbers[k, kind]
 
 
-def test_emphasis_changes_what_is_drawn_and_nothing_else():
+def test_emphasis_changes_what_is_sampled_and_nothing_else():
     train = Landscapes(sampling=GAPS, **SMALL).build().train
     before = [train.read(0, draw).dsm for draw in range(20)]
     train.strata.emphasize([9.0] + [1.0] * (len(train.strata) - 1))

@@ -55,7 +55,7 @@ def test_stocking_sets_how_much_of_the_ground_has_trees():
     assert counts[0] < 0.35 * counts[2] < counts[1] < 0.7 * counts[2]
 
 
-def test_conifers_are_as_many_as_asked():
+def test_conifers_are_as_many_as_requested():
     for share in (0.0, 0.3, 1.0):
         found = standing(Stand(conifers=share), size=400).conifer.float().mean().item()
         assert abs(found - share) < 0.15

@@ -14,7 +14,7 @@ def made(terrain: Terrain, *, seed: int = 0, size: int = 256, resolution_m: floa
 
 @pytest.mark.parametrize("slope_deg", [0.0, 5.0, 25.0, 40.0])
 @pytest.mark.parametrize("resolution_m", [0.5, 1.0, 2.0])
-def test_95_percent_of_the_ground_is_less_steep_than_asked(slope_deg, resolution_m):
+def test_95_percent_of_the_ground_is_less_steep_than_requested(slope_deg, resolution_m):
     z = made(Terrain(slope_deg=slope_deg, roads=0, roughness_m=0.0, terraces=0.5), resolution_m=resolution_m)
     assert math.degrees(math.atan(measure_steepness(z, resolution_m).item())) == pytest.approx(slope_deg, abs=0.2)
 
@@ -29,11 +29,11 @@ def test_a_regional_slope_alone_is_a_plane():
     assert torch.allclose(compute_slope(z, 1.0), torch.tensor(math.tan(math.radians(20))), atol=2e-3)
 
 
-def test_the_mean_elevation_is_the_one_asked():
+def test_the_mean_elevation_is_the_one_requested():
     assert made(Terrain(elevation_m=1234.0)).mean().item() == pytest.approx(1234.0, abs=0.01)
 
 
-def test_bumps_have_the_size_asked():
+def test_bumps_have_the_size_requested():
     plain = made(Terrain(slope_deg=0.0, roads=0, roughness_m=0.2))
     assert plain.std().item() == pytest.approx(0.2, rel=0.05)
 

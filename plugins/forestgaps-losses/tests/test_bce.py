@@ -28,5 +28,5 @@ def test_it_agrees_with_ten_slow_lines() -> None:
             assert found[sample, plane].item() == pytest.approx(sum(costs) / len(costs), rel=1e-5)
 
 
-def test_a_plane_without_data_is_zero() -> None:
+def test_a_channel_without_data_is_zero() -> None:
     assert bce_loss(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)) == 0

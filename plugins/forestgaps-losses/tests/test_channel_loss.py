@@ -58,7 +58,7 @@ def test_gap_pixels_count_by_the_class_weight_and_pixels_without_data_not_at_all
     assert compute_pixel_weights(target, valid, 3.0).flatten().tolist() == [1, 3, 0, 0]
 
 
-def test_the_class_weight_moves_the_best_constant_answer_to_the_weighted_share() -> None:
+def test_the_class_weight_moves_the_best_constant_answer_to_the_weighted_fraction() -> None:
     batch = small_batch(torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(1, 1, 2, 2), thresholds=(2.0,))
     best = torch.logit(torch.tensor(3 / (3 + 3)))  # one gap counted three times, three canopy pixels
     logits = best.expand_as(batch.target).clone().requires_grad_()
@@ -74,7 +74,7 @@ def test_smoothed_labels_are_certain_to_that_degree() -> None:
     torch.testing.assert_close(Bce(label_smoothing=smoothing)(logits, batch), expected)
 
 
-def test_a_config_is_itself_a_loss_and_says_when_it_needs_the_run() -> None:
+def test_a_config_is_itself_a_loss_and_reports_when_it_needs_the_run() -> None:
     batch = example_batch()
     logits = example_logits(batch)
     assert Bce()(logits, batch) == Bce().build(thresholds=(2.0, 5.0, 10.0), gap_fraction=lambda: (0.1, 0.2, 0.3))(logits, batch)

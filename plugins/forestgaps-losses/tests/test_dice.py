@@ -13,7 +13,7 @@ from forestgaps_losses.dice import dice_loss
 ALL = torch.ones(1, 1, 2, 2)
 
 
-def test_half_sure_everywhere_of_half_a_plane_of_gaps() -> None:
+def test_half_sure_everywhere_of_half_a_channel_of_gaps() -> None:
     """Overlap 1/4, predicted 1/2, surveyed 1/2: 1 - (1/2 + 1/10) / (1 + 1/10) = 5/11."""
     assert dice_loss(0 * ALL, torch.eye(2)[None, None], ALL, eps=0.1).item() == pytest.approx(5 / 11)
 

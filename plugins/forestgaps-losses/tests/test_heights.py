@@ -38,7 +38,7 @@ def test_the_expected_height_worked_by_hand(below: tuple[float, ...], meters: fl
 
 @settings(deadline=None)
 @given(st.floats(1.0, 25.0))
-def test_with_close_thresholds_it_is_the_mean_of_the_height_cut_off(scale: float) -> None:
+def test_with_close_thresholds_it_is_the_mean_of_the_clipped_height(scale: float) -> None:
     """Heights exponential of mean `scale`: the mean of min(h, 30) is scale (1 - exp(-30 / scale))."""
     thresholds = torch.linspace(0.1, 30, 300, dtype=torch.float64)[None]
     found = compute_expected_height(torch.logit(1 - torch.exp(-thresholds / scale))[:, :, None, None], thresholds)
@@ -52,7 +52,7 @@ def test_huber_is_squared_near_and_absolute_far(error: float) -> None:
 
 
 @pytest.mark.parametrize(("error", "price"), [(-2.0, 1.8), (2.0, 0.2), (0.0, 0.0)])
-def test_pinball_prices_too_low_and_too_high_apart(error: float, price: float) -> None:
+def test_pinball_weights_too_low_and_too_high_differently(error: float, price: float) -> None:
     assert pinball(torch.tensor(error), quantile=0.9).item() == pytest.approx(price)
 
 
@@ -88,7 +88,7 @@ def test_it_agrees_with_ten_slow_lines(config: Huber | Pinball) -> None:
     assert config(logits, batch).item() == pytest.approx(sum(means) / 2, rel=1e-5)
 
 
-def test_heights_above_the_largest_threshold_and_below_the_ground_are_cut_off() -> None:
+def test_heights_above_the_largest_threshold_and_below_the_ground_are_clipped() -> None:
     batch = example_batch(nodata=0)
     logits = example_logits(batch)
     for extreme, limit in ((500.0, 10.0), (-3.0, 0.0)):

@@ -112,7 +112,7 @@ def test_parts_survive_the_run_file(kind: type) -> None:
         ({"a": 3}, "a"),
     ],
 )
-def test_mistakes_in_parts_are_told_with_their_place(parts: object, complaint: str) -> None:
+def test_mistakes_in_parts_are_reported_with_their_place(parts: object, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         structure({"parts": parts}, SumConfig)
 

@@ -98,7 +98,7 @@ def test_weights_that_make_no_sense_are_refused(said: object, complaint: str) ->
 
 
 @pytest.mark.parametrize("said", ["equal", "rarity", [3.0, 1.0], {"2": 3.0, "5": 1.0}])
-def test_every_way_to_say_them_survives_the_run_file(said: object) -> None:
+def test_every_form_of_them_survives_the_run_file(said: object) -> None:
     config = structure({"threshold_weights": said}, Bce)
     assert structure(unstructure(config), Bce) == config
 
@@ -117,7 +117,7 @@ def test_gaps_are_not_counted_where_nobody_asks_how_rare_they_are(said: Threshol
     build_threshold_weights(said, thresholds=(2.0, 5.0), gap_fraction=must_not_be_called)
 
 
-def test_rarity_without_the_run_says_what_is_missing() -> None:
+def test_rarity_without_the_run_reports_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="needs the thresholds of the run"):
         build_threshold_weights("rarity")
     with pytest.raises(ConfigError, match="needs the thresholds of the run"):

@@ -15,7 +15,7 @@ ALL = torch.ones(1, 1, 2, 2)
 HALF = torch.eye(2)[None, None]
 
 
-def test_half_sure_everywhere_of_half_a_plane_of_gaps() -> None:
+def test_half_sure_everywhere_of_half_a_channel_of_gaps() -> None:
     """Found, false and missed are 1/4 each: errors 1/4 (0.2 + 0.6) = 1/5, and 1/5 / (1/4 + 1/5 + 1/20) = 2/5."""
     assert tversky_loss(0 * ALL, HALF, ALL, alpha=0.2, beta=0.6, eps=0.05).item() == pytest.approx(0.4)
 

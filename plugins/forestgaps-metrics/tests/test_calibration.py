@@ -34,7 +34,7 @@ def test_four_pixels_worked_by_hand():
     assert values["brier_skill"] == pytest.approx(1 - 0.125 / (0.25 * 0.75), abs=1e-6)
 
 
-def test_telling_the_share_of_gaps_everywhere_has_no_skill_and_no_calibration_error():
+def test_predicting_the_gap_fraction_everywhere_has_no_skill_and_no_calibration_error():
     values = scored(*of_pixels([0.25] * 4, [0, 1, 0, 0])).compute()
     assert values["brier_skill"] == pytest.approx(0, abs=1e-6)
     assert values["ece"] == pytest.approx(0, abs=1e-6)
@@ -59,7 +59,7 @@ def test_without_a_valid_pixel_every_value_is_nan():
     assert all(math.isnan(value) for value in values.values())
 
 
-def test_the_curve_holds_mean_probability_and_share_of_gaps_by_bin():
+def test_the_curve_holds_mean_probability_and_gap_fraction_by_bin():
     probability, share, weight = scored(*of_pixels([0.1, 0.3, 0.6, 0.8], [0, 0, 0, 1]), bins=4).compute_curve()
     assert probability[0].tolist() == pytest.approx([0.1, 0.3, 0.6, 0.8], abs=1e-6)
     assert share[0].tolist() == [0, 0, 0, 1]

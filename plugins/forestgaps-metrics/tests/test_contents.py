@@ -32,7 +32,7 @@ def test_every_public_class_works_with_its_defaults(name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_every_metric_goes_on_outside_inference_mode(name):
+def test_every_metric_continues_outside_inference_mode(name):
     batch = example_batch()
     metric = config_class(name)().build()
     with torch.inference_mode():

@@ -100,7 +100,7 @@ def test_calling_everything_gap_detects_all_and_is_false():
     assert values["detection_rate"] == values["commission_rate"] == 1
 
 
-def test_gaps_touching_in_other_samples_or_planes_stay_apart():
+def test_gaps_touching_in_other_samples_or_channels_stay_apart():
     batch = example_batch(samples=3, size=8, nodata=0.0)
     everything = attrs.evolve(batch, target=torch.ones_like(batch.target))
     values = scored(torch.ones_like(batch.target), everything)

@@ -22,7 +22,7 @@ def scored(logits, batch, **options):
 
 
 @pytest.mark.parametrize(("side", "cell", "cells"), [(128, 64, 2), (128, 100, 1), (128, 80, 2), (128, 200, 1), (250, 100, 2)])
-def test_a_tile_is_divided_evenly_into_cells_nearest_to_the_size_asked(side, cell, cells):
+def test_a_tile_is_divided_evenly_into_cells_nearest_to_the_size_requested(side, cell, cells):
     assert count_by_cell(torch.ones((1, 1, side, side), dtype=torch.bool), cell).shape == (1, 1, cells, cells)
 
 

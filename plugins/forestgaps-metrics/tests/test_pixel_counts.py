@@ -55,7 +55,7 @@ def test_no_byte_overflows_where_every_pixel_is_gap():
     assert count_pixels(mask).tolist() == [2 * 256 * 256] * 3
 
 
-def test_counting_goes_on_where_float32_stops():
+def test_counting_continues_where_float32_stops():
     batch = example_batch(samples=1, size=4, thresholds=(5.0,), nodata=0.0)
     metric = SegmentationMetrics()
     metric.update(torch.ones_like(batch.target), attrs.evolve(batch, target=torch.ones_like(batch.target)))

@@ -30,7 +30,7 @@ def test_each_threshold_has_the_scores_of_its_plane_alone():
             assert scores[name + end] == pytest.approx(pooled[name], nan_ok=True, rel=1e-12), name
 
 
-def test_the_share_of_gaps_is_told_beside_the_scores():
+def test_the_gap_fraction_is_reported_beside_the_scores():
     batch = example_batch()
     scores = scored(example_logits(batch), batch)
     for plane, end in enumerate(("@2m", "@5m", "@10m")):
@@ -38,7 +38,7 @@ def test_the_share_of_gaps_is_told_beside_the_scores():
         assert scores[f"gap_fraction{end}"] == pytest.approx(share, rel=1e-12)
 
 
-def test_calling_everything_gap_scores_what_is_told_for_it():
+def test_calling_everything_gap_scores_what_is_documented_for_it():
     batch = example_batch()
     scores = scored(torch.ones_like(batch.target), batch)
     for end in ("@2m", "@5m", "@10m"):

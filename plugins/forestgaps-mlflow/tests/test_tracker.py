@@ -158,7 +158,7 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     assert len(curves(tracker)["validation/loss"]) == 2, "scores sent with the model are not points of their own"
 
 
-def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
+def test_a_resumed_run_continues_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
     keep = CheckpointAtStep(tmp_path / "seven.safetensors", 7)
@@ -171,7 +171,7 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
     assert not resumed.guard.reported
 
 
-def test_a_run_deleted_from_the_store_begins_anew(make: Callable[..., Any], train: Callable[..., Any]) -> None:
+def test_a_run_deleted_from_the_store_is_created_again(make: Callable[..., Any], train: Callable[..., Any]) -> None:
     tracker = make()
     tracker.store.run_id = "f" * 32
     train({"tracker": tracker}, epochs=1)
@@ -179,7 +179,7 @@ def test_a_run_deleted_from_the_store_begins_anew(make: Callable[..., Any], trai
     assert "train/loss" in curves(tracker)
 
 
-def test_a_server_that_refuses_connections_is_told_once_and_training_goes_on(
+def test_a_server_that_refuses_connections_is_reported_once_and_training_continues(
     tmp_path: Path, train: Callable[..., Any], nobody: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = MlflowConfig(uri=nobody, every=2, images=1)
@@ -244,7 +244,7 @@ def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7])
-def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
+def test_a_checkpoint_does_not_store_where_to_log(run, tmp_path):
     tracker = MlflowTracker(tmp_path)
     good = tracker.state_dict()
     tracker.load_state_dict(good | {"run": "0123456789abcdef" * 2})

@@ -45,7 +45,7 @@ def test_at_either_end_it_is_the_one_or_the_other(gate: float, alike: nn.Module)
 
 @settings(deadline=None)
 @given(start=st.floats(0.01, 0.99))
-def test_it_starts_at_the_share_asked_for(start: float) -> None:
+def test_it_starts_at_the_fraction_requested(start: float) -> None:
     layer = BlendedNormConfig(start=start).build()(4)
     assert layer.gate.sigmoid().tolist() == pytest.approx([start] * 4, rel=1e-5)
 

@@ -48,7 +48,7 @@ def test_batch_norm_converted_to_batch_norm_gives_the_same_map() -> None:
     assert not any(layer.training for layer in model.modules())
 
 
-def test_running_averages_go_on_in_the_blended_layer() -> None:
+def test_running_averages_continue_in_the_blended_layer() -> None:
     old = nn.BatchNorm2d(6)
     old(torch.randn(4, 6, 8, 8) * 3 + 1)
     new = convert_normalization(old, BlendedNormConfig().build())
@@ -57,7 +57,7 @@ def test_running_averages_go_on_in_the_blended_layer() -> None:
     assert torch.equal(new.running_var, old.running_var)
 
 
-def test_an_optimizer_that_held_the_parameters_goes_on() -> None:
+def test_an_optimizer_that_held_the_parameters_continues() -> None:
     model = network(nn.BatchNorm2d(6))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     convert_normalization(model, GroupNormConfig().build())

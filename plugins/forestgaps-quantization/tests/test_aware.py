@@ -110,7 +110,7 @@ def test_validation_scores_what_the_quantized_network_answers() -> None:
     assert (look.logits[-1] - quantized).abs().mean() < 0.02 * (look.logits[-1] - plain).abs().mean() + 1e-6
 
 
-def test_a_resumed_run_goes_on_exactly(tmp_path: Path) -> None:
+def test_a_resumed_run_continues_exactly(tmp_path: Path) -> None:
     class Stop:
         def __init__(self, step: int) -> None:
             self.step = step
@@ -158,7 +158,7 @@ def test_gradients_pass_the_rounding() -> None:
     assert (moved > 0).float().mean() > 0.99
 
 
-def test_what_cannot_be_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_is_reported(tmp_path: Path) -> None:
     trainer = example_trainer({"aware": QuantizationAware()}, network=Wide)
     trainer.environment = evolve(trainer.environment, compile=True)
     with pytest.raises(ConfigError, match=r"environment\.compile to false"):

@@ -145,7 +145,7 @@ def test_nothing_is_written_where_it_cannot_be_done(place: Path, tmp_path: Path)
     assert not out.exists()
 
 
-def test_what_is_told_is_what_is_lost(place: Path, tmp_path: Path) -> None:
+def test_what_is_reported_is_what_is_lost(place: Path, tmp_path: Path) -> None:
     app = Typer()
     app.command()(quantize)
     arguments = [str(place / "height_unet"), "--calibrate-with", str(place / "dsm.tif"), "--tiles", "4", "--json"]
@@ -217,7 +217,7 @@ def test_ranges_that_training_learned_are_taken(tmp_path: Path) -> None:
     "ranges",
     [{ONE: torch.zeros(4)}, {ONE: torch.full((4,), torch.nan)}, {ONE: torch.ones(2)}, {ONE: 3.0}, {"body.gone": torch.ones(4)}],
 )
-def test_ranges_that_are_none_are_told(tmp_path: Path, ranges: dict[str, Any]) -> None:
+def test_invalid_ranges_are_reported(tmp_path: Path, ranges: dict[str, Any]) -> None:
     pytest.importorskip("forestgaps_landscapes")
     with pytest.raises(CheckpointError, match="the ranges that quantization_aware"):
         quantize_network(checkpoint(tmp_path / "best.safetensors", ranges), tmp_path / "out", tiles=1)

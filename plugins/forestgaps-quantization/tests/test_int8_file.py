@@ -55,7 +55,7 @@ Change = Callable[[dict[str, Tensor]], object]
         (lambda t: t.pop(f"{LAYER}.input"), "does not contain a quantized convolution"),
     ],
 )
-def test_damage_is_told(change: Change, sentence: str) -> None:
+def test_damage_is_reported(change: Change, sentence: str) -> None:
     tensors = load(data())
     change(tensors)
     with pytest.raises(CheckpointError, match=sentence):
@@ -63,13 +63,13 @@ def test_damage_is_told(change: Change, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("plan", [None, "", "[]", "{", '{"config": {}}', "[" * 100_000])
-def test_a_file_that_does_not_say_what_it_is_of_is_told(plan: str | None) -> None:
+def test_a_file_without_its_source_is_reported(plan: str | None) -> None:
     with pytest.raises(CheckpointError, match=r"does not describe its network|is damaged"):
         decode_network(save(load(data()), metadata=None if plan is None else {PLAN: plan}), FILE)
 
 
 @pytest.mark.parametrize("given", [b"", b"\xff" * 64, data()[:-100]])
-def test_what_is_no_safetensors_is_told(given: bytes) -> None:
+def test_what_is_no_safetensors_is_reported(given: bytes) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         decode_network(given, FILE)
 

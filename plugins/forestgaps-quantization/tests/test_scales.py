@@ -62,6 +62,6 @@ def test_a_range_by_hand() -> None:
     assert scale.codes(torch.tensor([-9.0, -1.0, 0.0, 0.0149, 1.55, 9.0])).tolist() == [0, 0, 100, 101, 255, 255]
 
 
-def test_a_range_without_end_is_told() -> None:
+def test_a_range_without_end_is_reported() -> None:
     with pytest.raises(CheckpointError, match="cannot be quantized"):
         InputScale.of_range(0.0, float("inf"))

@@ -26,7 +26,7 @@ def test_a_run_gives_its_own_validation_tiles() -> None:
     assert all(tile.dsm.isfinite().all() and tile.valid.any() for tile in found)
 
 
-def test_data_that_are_gone_are_told() -> None:
+def test_data_that_are_gone_are_reported() -> None:
     with pytest.raises(CheckpointError, match=r"cannot be opened .*--calibrate-with DSM.tif"):
         read_run_surfaces(run(name="prepared_elsewhere"), Plugins.discover(), Path("best.safetensors"), 3)
 

@@ -123,7 +123,7 @@ def test_the_graph_is_logged_once(tmp_path: Path, train: Callable[..., Any]) -> 
     assert any(node.name == "layers/0/conv2d" for node in graph_of(events).node)
 
 
-def test_a_network_that_cannot_be_drawn_is_told_and_trains_on(
+def test_a_network_that_cannot_be_drawn_is_reported_and_trains_on(
     tmp_path: Path, train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from forestgaps_tensorboard import graph

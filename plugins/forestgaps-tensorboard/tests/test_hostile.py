@@ -26,7 +26,7 @@ class Boastful(torch.nn.Module):
         raise RuntimeError(EVIL)
 
 
-def test_what_a_network_says_of_itself_is_shown_as_it_is(tmp_path: Path, trainer: Any) -> None:
+def test_the_text_of_a_network_is_shown_as_it_is(tmp_path: Path, trainer: Any) -> None:
     board = TensorBoard(tmp_path)
     trainer.model, trainer.step = Boastful(), 3
     with SummaryWriter(str(tmp_path)) as writer:

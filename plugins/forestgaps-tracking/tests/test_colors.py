@@ -34,7 +34,7 @@ def test_the_ramp_gets_lighter_all_the_way() -> None:
     assert (lightness.diff() > 0).all()
 
 
-def test_errors_can_be_told_apart_by_lightness_alone() -> None:
+def test_errors_can_be_distinguished_by_lightness_alone() -> None:
     """CIE L* of any two differs by 10 or more, so they differ for every kind of color vision."""
     parts = torch.tensor([CANOPY, GAP, TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE])
     linear = torch.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)

@@ -25,7 +25,7 @@ def test_counts_agree_with_a_loop_over_pixels(seed: int) -> None:
     assert torch.equal(count_confusion(logits, batch.target, batch.valid), expected)
 
 
-def test_a_cell_is_the_darker_the_larger_its_share_of_the_row() -> None:
+def test_a_cell_is_the_darker_the_larger_its_fraction_of_the_row() -> None:
     picture = draw_confusion(torch.tensor([[90, 10], [25, 75]])).float()
 
     def lightness(row: int, column: int) -> float:

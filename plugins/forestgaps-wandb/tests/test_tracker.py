@@ -173,7 +173,7 @@ def test_the_network_is_kept_with_its_last_scores(make: Callable[..., Any], trai
     assert all(torch.equal(kept[name], tensor) for name, tensor in trainer.model.state_dict().items())
 
 
-def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
+def test_a_resumed_run_continues_in_the_same_run_of_the_tracker(
     make: Callable[..., Any], train: Callable[..., Any], tmp_path: Path
 ) -> None:
     keep = CheckpointAtStep(tmp_path / "seven.safetensors", 7)
@@ -189,7 +189,7 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(
 
 
 @pytest.mark.parametrize("key", [None, "0" * 40])
-def test_without_a_log_in_or_a_server_the_run_is_logged_offline_and_told_once(
+def test_without_a_log_in_or_a_server_the_run_is_logged_offline_and_reported_once(
     make: Callable[..., Any],
     train: Callable[..., Any],
     nobody: str,
@@ -209,7 +209,7 @@ def test_without_a_log_in_or_a_server_the_run_is_logged_offline_and_told_once(
     assert [step for step, _ in only_run(tracker).curve("train/loss")] == [5, 10]
 
 
-def test_a_client_that_fails_all_the_time_is_told_once_and_training_goes_on(
+def test_a_client_that_fails_all_the_time_is_reported_once_and_training_continues(
     make: Callable[..., Any], train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import wandb
@@ -224,7 +224,7 @@ def test_a_client_that_fails_all_the_time_is_told_once_and_training_goes_on(
     assert capsys.readouterr().err.count("the service is gone") == 1
 
 
-def test_a_connection_lost_in_the_middle_is_told_once_and_training_goes_on(
+def test_a_connection_lost_in_the_middle_is_reported_once_and_training_continues(
     make: Callable[..., Any], train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import wandb
@@ -264,7 +264,7 @@ def test_a_test_outside_of_training_is_not_drawn(tmp_path: Path, trainer: Any) -
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/b", "", "x" * 65, "x\n", "<script>", 7, None])
-def test_a_checkpoint_does_not_say_where_to_log(run, tmp_path):
+def test_a_checkpoint_does_not_store_where_to_log(run, tmp_path):
     tracker = WandbTracker(tmp_path)
     good = tracker.state_dict()
     tracker.load_state_dict(good)

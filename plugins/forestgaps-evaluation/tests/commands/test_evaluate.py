@@ -31,7 +31,7 @@ def call(plugins, monkeypatch):
     return run
 
 
-def test_a_run_is_judged_and_written(call, run, tmp_path):
+def test_a_run_is_evaluated_and_written(call, run, tmp_path):
     result = call(run, "--out", tmp_path / "new")
     assert result.exit_code == 0
     assert "mean IoU" in result.stdout
@@ -57,7 +57,7 @@ def test_json_is_for_programs(call, run):
     assert [row["threshold"] for row in found["rows"] if row["by"] == "all"] == [2, 5]
 
 
-def test_seeds_are_trained_and_judged_together_with_their_leakage(call, run_file, tmp_path):
+def test_seeds_are_trained_and_evaluated_together_with_their_leakage(call, run_file, tmp_path):
     out = tmp_path / "seeds"
     result = call("--train", run_file, "--seeds", "1,2", "--out", out, "-t", 5, "--leakage", tmp_path / "mixed", "--json")
     found = json.loads(result.stdout)

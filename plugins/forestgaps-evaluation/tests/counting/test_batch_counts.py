@@ -9,7 +9,7 @@ from forestgaps_core.testing import example_batch, example_logits
 from forestgaps_evaluation.counting import batch_counts as counting
 
 
-def test_a_cut_between_classes_counts_what_lies_above_it():
+def test_a_decision_threshold_between_classes_counts_what_lies_above_it():
     batch = example_batch(samples=1, size=2, thresholds=(5.0,), nodata=0.0)
     probability = torch.tensor([0.0, 0.5, 0.5000001, 1.0]).reshape(1, 1, 2, 2)
     pixels = counting.count_by_probability(probability, batch)[0, :, :2].sum(1)

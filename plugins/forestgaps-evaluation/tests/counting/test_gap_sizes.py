@@ -57,6 +57,6 @@ def test_half_the_area_lies_in_gaps_of_half_area_size(pixels):
     assert larger * 2 <= sizes.areas_m2.sum()
 
 
-def test_gap_sizes_need_a_plane():
+def test_gap_sizes_need_two_dimensions():
     with pytest.raises(RuntimeError):
         count_gap_sizes(np.ones(3, bool))

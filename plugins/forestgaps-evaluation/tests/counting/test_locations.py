@@ -19,7 +19,7 @@ class Placed(Plain):
         return "ridge"
 
 
-def test_a_source_says_its_blocks():
+def test_a_source_names_its_blocks():
     assert list_blocks(Placed(), [0, 1, 2]) == ("0", "0", "1")
 
 
@@ -27,6 +27,6 @@ def test_without_it_each_tile_is_its_own():
     assert list_blocks(Plain(), [0, 2]) == ("tile 0", "tile 2")
 
 
-def test_sites_are_told_where_they_are_known():
+def test_sites_are_listed_where_the_source_has_them():
     assert list_sites(Placed(), [0, 2]) == ("ridge", "ridge")
     assert list_sites(Plain(), [0, 2]) == ()

@@ -57,7 +57,7 @@ def test_nothing_but_the_data_may_be_changed(run, plugins):
         open_network(run, device="cpu", changes=["data.plcae=1"], plugins=plugins)
 
 
-def test_no_network_is_told_so(tmp_path, plugins):
+def test_no_network_is_reported(tmp_path, plugins):
     with pytest.raises(CheckpointError, match="no trained network"):
         open_network(tmp_path, device="cpu", plugins=plugins)
 

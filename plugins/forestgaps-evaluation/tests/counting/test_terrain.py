@@ -39,7 +39,7 @@ def test_invalid_pixels_do_not_matter():
 
 
 @pytest.mark.parametrize(("size", "known"), [(1, True), (64, False)])
-def test_where_it_cannot_be_told_it_is_unknown(size, known):
+def test_where_it_cannot_be_computed_it_is_nan(size, known):
     ground = plane(0.3, 0.1, size=size)
     assert slope_deg(ground, torch.full_like(ground, known, dtype=torch.bool), 1.0).isnan().all()
 

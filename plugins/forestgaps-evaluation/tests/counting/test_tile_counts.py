@@ -158,7 +158,7 @@ def test_cells_with_too_few_pixels_are_left_out(trained):
     assert len(whole.cell_fractions(minimum_valid=1.0)[0]) == 0
 
 
-def test_a_network_without_heights_that_contradicts_itself_is_judged_as_it_is_mapped(run_file, plugins, tmp_path):
+def test_a_network_without_heights_that_is_not_monotone_is_evaluated_as_it_is_mapped(run_file, plugins, tmp_path):
     config = load_config(run_file, overrides=["model.name=wavering", "training.epochs=1"], plugins=plugins)
     train_model(config, tmp_path / "run", plugins=plugins)
     found = count_tiles(tmp_path / "run", "test", LEVELS, device="cpu", plugins=plugins)
@@ -176,7 +176,7 @@ def test_nonsense_is_refused(trained, split, levels, said):
         count_split(trained, split, levels)
 
 
-def test_an_empty_split_is_told_so(trained):
+def test_an_empty_split_is_reported(trained):
     empty = attrs.evolve(trained, data=attrs.evolve(trained.data, test=SourceSubset(trained.data.test, ())))
     with pytest.raises(DataError, match="test split of its data is empty"):
         count_split(empty)

@@ -82,7 +82,7 @@ def page(maps):
     return html.document_fromstring(out.read_text(encoding="utf-8"))
 
 
-def test_shares_and_areas_are_those_of_the_raster(maps, page):
+def test_gap_fractions_and_areas_are_those_of_the_raster(maps, page):
     rows = [[" ".join(cell.text_content().split()) for cell in row] for row in page.xpath("//table/tbody/tr")]
     pixels = maps.valid.sum()
     for level, row, plane, chance in zip(LEVELS, rows, maps.gaps, maps.chances, strict=True):
@@ -159,7 +159,7 @@ def test_a_large_raster_is_drawn_small(tmp_path):
     assert out.stat().st_size < 2_000_000
 
 
-def test_mistakes_are_told_in_a_sentence(maps, tmp_path):
+def test_mistakes_are_reported_in_a_sentence(maps, tmp_path):
     (tmp_path / "report.html").touch()
     with pytest.raises(DataError, match=r"report\.html: exists already"):
         write_map_report(maps.folder, maps.dsm, tmp_path / "report.html")
@@ -193,7 +193,7 @@ def test_a_run_folder_is_no_folder_of_maps(run):
     [(1 / 0.3048, ["--feet"]), (10, ["--scale", "0.1"]), (1, ["--nodata", "-9999"])],
     ids=["feet", "dm", "nodata"],
 )
-def test_a_surface_is_drawn_as_the_options_say(maps, tmp_path, factor, options):
+def test_a_surface_is_drawn_as_the_options_set(maps, tmp_path, factor, options):
     other = np.where(maps.valid, maps.surface * factor, -9999).astype(np.float32)
     declared = None if options[0] == "--nodata" else -9999
     dsm = write(tmp_path / "dsm.tif", other[None], transform=maps.transform, crs=maps.crs, nodata=declared)

@@ -69,14 +69,14 @@ def test_nothing_is_drawn_of_nothing():
     assert one.parts == []
 
 
-def test_reference_trivial_and_predicted_differ_in_shape():
+def test_reference_baseline_and_predicted_differ_in_shape():
     one = chart()
     for role in ("predicted", "reference", "baseline"):
         one.points([0.5], [0.5], role)
     assert [part[1:5].strip() for part in one.parts] == ["circ", "rect", "path"]
 
 
-def test_a_chart_says_what_it_is_to_those_who_do_not_see_it():
+def test_a_chart_has_a_description_for_screen_readers():
     found = drawn(chart(title="a < b", description='"quoted" & more'))
     names = {element.attrib["id"]: element.text for element in found.iter() if "id" in element.attrib}
     assert found.attrib["role"] == "img"

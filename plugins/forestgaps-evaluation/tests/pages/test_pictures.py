@@ -83,7 +83,7 @@ def test_the_legend_names_each_class_once():
     assert words == ["below 2 m", "2 to 5 m", "5 to 10 m", "10 m and more: no gap"]
 
 
-def test_agreement_is_told_by_pattern_as_well_as_by_color():
+def test_agreement_is_shown_by_pattern_as_well_as_by_color():
     legend = make_agreement_legend()
     assert len({color.pattern for color in legend}) == 3
     bright = sorted(luminance(color) for color in (TRUE_POSITIVE_RGB, FALSE_NEGATIVE_RGB, FALSE_POSITIVE_RGB))

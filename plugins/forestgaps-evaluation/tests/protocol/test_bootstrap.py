@@ -53,7 +53,7 @@ def test_blocks_that_are_all_alike_leave_no_doubt():
     assert (float(low), float(high)) == pytest.approx((exact, exact), abs=1e-12)
 
 
-def test_one_block_says_nothing_about_others():
+def test_one_block_has_no_information_about_others():
     low, high = compute_interval(np.array([3.0, 4.0]), resample_blocks(np.array([[3, 4]]), 100), 1)
     assert np.isnan([*low, *high]).all()
 
@@ -67,7 +67,7 @@ def test_a_score_that_is_mostly_undefined_has_no_interval():
     assert (low[1], high[1]) == (0.5, 0.5)
 
 
-def test_draws_keep_the_number_of_blocks_and_follow_the_seed(monkeypatch):
+def test_resamples_keep_the_number_of_blocks_and_follow_the_seed(monkeypatch):
     sums = np.arange(12).reshape(6, 2)
     sums[:, 1] = 1
     first = resample_blocks(sums, 50, seed=3)
@@ -80,7 +80,7 @@ def test_draws_keep_the_number_of_blocks_and_follow_the_seed(monkeypatch):
 
 
 @pytest.mark.parametrize("blocks", [3, 5, 12, 40])
-def test_it_holds_the_truth_about_as_often_as_it_says(blocks):
+def test_it_holds_the_truth_at_its_nominal_rate(blocks):
     # Blocks with a quality of their own, so that pixels of a block are anything but independent.
     generator, trials = np.random.default_rng(blocks), 400
     fraction, quality = 0.3, generator.beta(8, 4, (trials, blocks))

@@ -45,7 +45,7 @@ def test_a_run_by_itself(tile_counts):
     assert "only 4 spatial blocks, so the intervals are wide" in found.notes
 
 
-def test_one_sided_thresholds_are_shown_and_left_out_of_the_mean(tile_counts):
+def test_thresholds_of_extreme_prevalence_are_shown_and_left_out_of_the_mean(tile_counts):
     found = evaluate_counts([tile_counts], resamples=100)
     rows = [row for row in found.rows if row.by == "all"]
     assert [row.evaluated for row in rows] == [True, True, True, False, False]
@@ -107,7 +107,7 @@ def test_runs_of_different_tiles_are_not_averaged(tile_counts, trained):
             evaluate_counts([tile_counts, other])
 
 
-def test_a_difference_is_taken_on_the_same_draws_of_blocks(tile_counts):
+def test_a_difference_is_taken_on_the_same_resamples_of_blocks(tile_counts):
     same = compare_mean_iou(tile_counts, tile_counts, resamples=100)
     assert all(one.difference == 0 for one in same[:3])
     assert all((one.low, one.high) == (0, 0) for one in same[:3])

@@ -25,7 +25,7 @@ def test_each_tile_is_either_trained_on_or_scored(count, seed):
     assert split_in_half(count, seed) == (added, kept)
 
 
-def test_the_half_is_drawn_by_the_seed():
+def test_the_half_is_sampled_by_the_seed():
     assert len({split_in_half(20, seed) for seed in range(5)}) == 5
     with pytest.raises(DataError, match="half of the test tiles"):
         split_in_half(1, 0)

@@ -66,7 +66,7 @@ def test_what_knows_nothing_scores_by_the_gap_fraction_alone(fraction):
     assert best_baseline(np.array(fraction), "gap_precision") == pytest.approx(fraction), "calling nothing gap has no precision"
 
 
-def test_random_guessing_scores_what_its_formula_says():
+def test_random_guessing_scores_what_its_formula_gives():
     generator, fraction, pixels = np.random.default_rng(0), 0.3, 400_000
     gap, called = generator.random(pixels) < fraction, generator.random(pixels) < fraction
     found = compute_scores(np.array([(called & gap).sum(), (called & ~gap).sum(), (~called & gap).sum(), (~called & ~gap).sum()]))
@@ -83,6 +83,6 @@ def test_no_map_without_knowledge_beats_the_best_map(tallied):
             assert np.isnan(value) or np.isnan(perfect[name]) or value <= perfect[name] + 1e-12
 
 
-def test_one_sided_shares_are_not_judged():
+def test_extreme_gap_fractions_are_not_evaluated():
     assert is_evaluated(np.array([0.0, 0.0099, 0.01, 0.5, 0.95, 0.951, 1.0, np.nan])).tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
     assert np.isnan(best_baseline(np.array([0.0, 1.0]), "mean_iou")).all()

@@ -38,7 +38,7 @@ def test_a_folder_of_another_run_is_refused(run_file, plugins, tmp_path):
         train_seeds(other, (1,), tmp_path, plugins)
 
 
-def test_what_differs_besides_the_seed_is_told():
+def test_what_differs_besides_the_seed_is_reported():
     tables = [
         {"environment": {"seed": seed, "device": "cpu"}, "loss": {"name": "focal", "focus": focus}, **more}
         for seed, focus, more in [(1, 2.0, {}), (2, 1.5, {"scheduler": {"name": "constant"}})]

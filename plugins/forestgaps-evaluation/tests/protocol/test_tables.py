@@ -28,7 +28,7 @@ def test_every_table_is_rectangular(evaluation):
         assert {len(row) for row in cells.rows} == {len(cells.head)}
 
 
-def test_a_row_says_score_gap_fraction_and_what_to_beat(evaluation):
+def test_a_row_has_score_gap_fraction_and_baseline(evaluation):
     cells = next(iter(tables.make_tables(evaluation)))
     row = dict(zip(cells.head, cells.rows[0], strict=True))
     first = evaluation.rows[0]
@@ -41,7 +41,7 @@ def test_a_row_says_score_gap_fraction_and_what_to_beat(evaluation):
     assert float(low) < float(row["mean IoU"]) < float(high)
 
 
-def test_one_threshold_is_marked_as_one_sided_and_never_trained(evaluation):
+def test_one_threshold_is_marked_as_extreme_prevalence_and_extrapolated(evaluation):
     cells = next(iter(tables.make_tables(evaluation)))
     assert cells.rows[2][0] == "30 m †‡"
     assert [line[0] for line in cells.foot[:2]] == ["†", "‡"]

@@ -41,7 +41,7 @@ def test_a_tile_is_scored_at_its_own_two_sided_thresholds(tile_counts):
     assert found[2] == pytest.approx(np.mean([1, 1, middle, last]))
 
 
-def test_pictures_show_the_tile_and_say_its_numbers(trained, tile_counts):
+def test_pictures_show_the_tile_and_give_its_numbers(trained, tile_counts):
     found = make_examples(trained, tile_counts, 5.0)
     assert {example.why for example in found} == {"typical", "best", "worst"}
     for example in found:
@@ -61,7 +61,7 @@ def test_tiles_are_named_with_their_block(tile_counts):
     assert name_tile(evolve(tile_counts, blocks=tuple(f"tile {n}" for n in tile_counts.index)), 3) == "Tile 4"
 
 
-def test_empty_margins_are_cut_off():
+def test_empty_margins_are_clipped():
     valid = np.zeros((6, 8), bool)
     valid[1:4, 2:7] = True
     valid[2, 4] = False

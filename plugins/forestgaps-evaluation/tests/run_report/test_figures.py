@@ -20,11 +20,11 @@ def rows(tile_counts):
     return [row for row in evaluate_counts([tile_counts]).rows if row.by == "all"]
 
 
-def test_the_cut_at_one_half_gives_the_counts_of_the_map(tile_counts):
+def test_a_decision_threshold_of_one_half_gives_the_counts_of_the_map(tile_counts):
     np.testing.assert_array_equal(figures.count_by_decision_threshold(tile_counts)[:, 50], tile_counts.counts.sum(0))
 
 
-def test_at_cut_nought_all_is_gap_but_what_has_no_chance_at_all(tile_counts):
+def test_at_a_decision_threshold_of_0_all_pixels_are_gap(tile_counts):
     tp, fp, fn, tn = np.moveaxis(figures.count_by_decision_threshold(tile_counts), -1, 0)
     assert ((tp + fp)[:, 0] >= (tp + fp)[:, 1]).all()
     assert (tp + fp + fn + tn == tile_counts.valid_pixels.sum()).all()
@@ -39,7 +39,7 @@ def test_calibration_error_by_hand(tile_counts):
     np.testing.assert_allclose(figures.compute_calibration_errors(evolve(tile_counts, reliability=reliability)), 20 / 400)
 
 
-def test_cells_are_compared_by_their_shares(tile_counts):
+def test_cells_are_compared_by_their_gap_fractions(tile_counts):
     apart, bias, cells = figures.compute_cell_errors(tile_counts)
     found, _ = tile_counts.cell_fractions()
     assert cells == len(found) > 0

@@ -125,7 +125,7 @@ def test_words_of_users_are_text_and_nothing_else(page):
     assert "toy <1>" in page.xpath("//p[contains(@class, 'eyebrow')]")[0].text
 
 
-def test_the_run_is_told_in_full(page, folder):
+def test_the_run_is_described_in_full(page, folder):
     assert (folder / "run.toml").read_text().strip() == page.xpath("//pre[@aria-label='Run file']")[0].text_content().strip()
     assert "torch" in page.xpath("//section[@id='made-of']")[0].text_content()
 

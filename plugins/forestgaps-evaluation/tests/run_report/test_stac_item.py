@@ -17,7 +17,7 @@ def item(trained, tmp_path):
     return make_stac_item(describe_network(trained), tmp_path, scores={"forestgaps:test_mean_iou": {"5": 0.5}}, notes="CC BY 4.0")
 
 
-def test_it_says_what_goes_in_and_what_comes_out(item, trained):
+def test_it_describes_inputs_and_outputs(item, trained):
     properties = item["properties"]
     (surface,), (gaps,) = properties["mlm:input"], properties["mlm:output"]
     assert surface["input"]["shape"] == [-1, 1, -1, -1]
@@ -40,7 +40,7 @@ def test_the_weights_are_named_from_beside_it_with_their_checksum(item, trained,
     assert asset["mlm:artifact_type"] == "safetensors.torch.save_file"
 
 
-def test_no_place_of_this_machine_is_told_but_in_the_link(item):
+def test_no_path_of_this_machine_is_written_except_in_the_link(item):
     item["assets"] = {}
     assert str(Path.home()) not in format_json(item)
     assert "/tmp" not in format_json(item)

@@ -81,7 +81,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_all_files_say_the_same(run, dates, tmp_path) -> None:
+def test_all_files_agree(run, dates, tmp_path) -> None:
     result = run(*dates, "-t", 5, "-t", 25, "--out", tmp_path / "out", "--json", "--min-area", 1)
     told = json.loads(result.stdout)
     assert [Path(path).name for path in told["files"]] == [
@@ -197,7 +197,7 @@ def test_transitions_open_in_colors_of_their_own(dates, tmp_path) -> None:
         assert "5 m" in file.descriptions[0]
 
 
-def test_heights_missing_below_a_threshold_at_one_date_are_told(write, tmp_path) -> None:
+def test_heights_missing_below_a_threshold_at_one_date_are_reported(write, tmp_path) -> None:
     random = np.random.default_rng(1)
     height = random.uniform(0, 28, (200, 200))
     lifted = np.where((height % 5 > 4.5) & (random.random(height.shape) < 0.6), np.ceil(height / 5) * 5 + 0.01, height)

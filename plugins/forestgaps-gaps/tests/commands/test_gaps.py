@@ -87,7 +87,7 @@ def cells_of(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_gaps_of_a_map_leaves_out_noise_by_default_and_says_so(run, raster) -> None:
+def test_gaps_of_a_map_leaves_out_noise_by_default_and_reports_it(run, raster) -> None:
     mask = np.zeros((20, 20), np.uint8)
     mask[2, 2] = mask[5, 5:7] = mask[9, 9:12] = mask[15:17, 15:17] = 1  # 1, 2, 3 and 4 m2
     path = raster("gaps.tif", mask, nodata=255, descriptions=("gap at 6 m",))
@@ -153,7 +153,7 @@ def test_voids_are_no_part_of_the_survey(run, raster, wood) -> None:
         (("--out", "gaps.shp"), ".shp is not a format of polygons"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_written(
+def test_what_cannot_be_done_is_reported_before_anything_is_written(
     run, raster, wood, tmp_path, monkeypatch, arguments, message
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -170,7 +170,7 @@ def test_existing_statistics_are_noticed_before_the_work(run, raster, wood, tmp_
     assert not (tmp_path / "gaps.fgb").exists()
 
 
-def test_bands_that_cannot_be_told_apart_are_refused(run, raster, tmp_path) -> None:
+def test_bands_that_cannot_be_distinguished_are_refused(run, raster, tmp_path) -> None:
     planes = np.stack([np.eye(5, dtype=np.uint8)] * 2)
     with pytest.raises(DataError, match="Choose one band"):
         run(raster("twins.tif", planes, descriptions=("gap at 5 m",) * 2))

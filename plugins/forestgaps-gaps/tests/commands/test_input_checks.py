@@ -74,7 +74,7 @@ def test_decimeters_and_centimeters_are_refused_until_they_are_converted(run, ra
     assert not (path.parent / "refused").exists()
 
 
-def test_feet_are_converted_where_the_file_or_the_user_says_so(run, raster, heights) -> None:
+def test_feet_are_converted_where_the_file_or_the_user_states_it(run, raster, heights) -> None:
     feet = (heights / 0.3048).astype(np.float32)
     bare = raster("chm.tif", feet)
     assert "may be in feet (--feet)" in run(gaps, bare, "-t", 5)["notes"][0]

@@ -34,7 +34,7 @@ def test_rotated_grids_are_refused(raster) -> None:
         grid(raster("turned.tif", PLANE, transform=Affine(1, 0.2, 0, 0.2, -1, 0)))
 
 
-def test_without_crs_the_pixel_size_must_be_said(raster) -> None:
+def test_without_crs_the_pixel_size_must_be_stated(raster) -> None:
     path = raster("bare.tif", PLANE, crs=None, transform=Affine(2, 0, 7, 0, -2, 9))
     with pytest.raises(DataError, match="--pixel-size 1"):
         grid(path)

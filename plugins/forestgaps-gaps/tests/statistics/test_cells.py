@@ -117,7 +117,7 @@ def test_the_raster_of_cells_lies_on_the_pixels_and_names_its_bands(tmp_path) ->
         assert np.isnan(file.read(3)[0, 0]) and np.isnan(file.nodata)
 
 
-def test_the_table_says_the_same_and_nothing_where_nothing_is(tmp_path) -> None:
+def test_the_table_agrees_and_has_no_value_where_there_is_none(tmp_path) -> None:
     cells, _ = make_example()
     write_cell_table(cells, tmp_path / "cells.csv", transform=TRANSFORM)
     with (tmp_path / "cells.csv").open() as file:

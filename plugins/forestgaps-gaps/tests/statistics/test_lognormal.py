@@ -12,7 +12,7 @@ from forestgaps_gaps.statistics.lognormal import compare_fits, fit_lognormal, lo
 from forestgaps_gaps.statistics.power_law import fit_power_law, sample_sizes
 
 
-def test_shares_are_scipys_within_the_limits() -> None:
+def test_probabilities_are_those_of_scipy_within_the_limits() -> None:
     sizes, law = np.arange(5, 3000), lognorm(s=1.1, scale=np.exp(3.0))
     expected = (law.cdf(sizes + 0.5) - law.cdf(sizes - 0.5)) / (law.cdf(2999.5) - law.cdf(4.5))
     assert np.exp(log_probabilities(sizes, 3.0, 1.1, 5, 2999)) == pytest.approx(expected, rel=1e-6)

@@ -94,13 +94,13 @@ def test_sums_too_small_for_a_float_keep_their_logarithm() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.sampled_from([1.6, 2.0, 2.7]), st.sampled_from([1, 7, 40]))
-def test_drawn_sizes_follow_the_law(seed, exponent, smallest) -> None:
+def test_sampled_sizes_follow_the_law(seed, exponent, smallest) -> None:
     sizes = sample_sizes(exponent, 4000, smallest, None, np.random.default_rng(seed))
     assert sizes.min() >= smallest
     assert ks_distance(sizes, exponent, smallest, None) < 0.04, "2.5 times the usual largest distance of 4000"
 
 
-def test_far_sizes_are_drawn_beyond_the_table() -> None:
+def test_far_sizes_are_sampled_beyond_the_table() -> None:
     sizes = sample_sizes(1.5, 20_000, 1, None, np.random.default_rng(0))
     assert (sizes > 1_000_000).mean() == pytest.approx(float(survival_function(np.array([1_000_000]), 1.5, 1, None)[0]), rel=0.5)
     assert sample_sizes(1.5, 20_000, 1, 500_000, np.random.default_rng(0)).max() <= 500_000
@@ -111,7 +111,7 @@ def test_far_sizes_are_drawn_beyond_the_table() -> None:
 
 @pytest.mark.parametrize("exponent", [1.6, 2.0, 2.7])
 @pytest.mark.parametrize(("smallest", "largest"), [(1, None), (40, None), (10, 2000)])
-def test_the_interval_covers_the_exponent_as_often_as_it_says(exponent, smallest, largest) -> None:
+def test_the_interval_covers_the_exponent_at_its_nominal_rate(exponent, smallest, largest) -> None:
     samples, covered = sample_sizes(exponent, 100 * 120, smallest, largest, np.random.default_rng(5)).reshape(100, 120), 0
     for sample in samples:
         fit = fit_power_law(sample, smallest, largest)

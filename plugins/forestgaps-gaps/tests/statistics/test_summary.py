@@ -78,7 +78,7 @@ def test_the_exponent_does_not_depend_on_the_unit_of_pixels() -> None:
     assert fine["size_distribution"]["lambda_asner"] is None, "a zeta distribution knows whole square meters only"
 
 
-def test_a_largest_area_is_told_to_the_fit() -> None:
+def test_a_largest_area_is_passed_to_the_fit() -> None:
     table = table_of(forest())
     table = table.select(table.area_m2 <= 100)
     found = summary_of(table, maximum_area_m2=100.0)["size_distribution"]
@@ -86,7 +86,7 @@ def test_a_largest_area_is_told_to_the_fit() -> None:
     assert found["largest_m2"] == 100
 
 
-def test_the_pattern_is_judged_in_the_surveyed_area() -> None:
+def test_the_pattern_is_evaluated_in_the_valid_area() -> None:
     height = forest()
     table, mask = table_of(height), np.ones(height.shape, bool)
     points = np.stack([table.column, table.row], 1)
@@ -100,7 +100,7 @@ def test_the_pattern_is_judged_in_the_surveyed_area() -> None:
     assert "199 simulations" in simulated["method"]
 
 
-def test_curves_of_the_pattern_are_given_and_told() -> None:
+def test_curves_of_the_pattern_are_given_and_reported() -> None:
     table, window = table_of(forest()), make_window(np.ones((300, 300), bool), 1.0)
     found = summary_of(table, window=window)
     curves = found["ripley"]
@@ -125,7 +125,7 @@ def test_words_carry_what_the_exponent_depends_on() -> None:
     assert "Clark-Evans R" in said
 
 
-def test_few_gaps_are_told_with_reasons_instead_of_numbers() -> None:
+def test_few_gaps_are_reported_with_reasons_instead_of_numbers() -> None:
     height = np.full((100, 100), 20.0, np.float32)
     height[10:13, 10:13] = height[40:50, 40:42] = 1
     found = summary_of(table_of(height), surveyed_m2=10_000.0)
