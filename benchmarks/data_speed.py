@@ -109,7 +109,7 @@ def trainer_of(model: nn.Module, loss: Any) -> Trainer:
         model=model,
         loss=loss,
         optimizer=AdamW().build([model]),
-        train_batch=maker,
+        make_train_batch=maker,
         environment=Environment(device="cpu"),
     )
 

@@ -201,8 +201,8 @@ def trainer_of(name: str, precision: str, device: torch.device, *, compiled: boo
         model=model,
         loss=loss,
         optimizer=AdamW(learning_rate=2e-3).build([model]),
-        train_batch=BatchMaker(thresholds=THRESHOLDS, augmentations=AUGMENTATIONS),
-        evaluation_batch=BatchMaker(thresholds=Thresholds(values=LEVELS)),
+        make_train_batch=BatchMaker(thresholds=THRESHOLDS, augmentations=AUGMENTATIONS),
+        make_evaluation_batch=BatchMaker(thresholds=Thresholds(values=LEVELS)),
         environment=Environment(device=device.type, precision=precision, compile=compiled),
     )
 
@@ -218,7 +218,7 @@ def job_of(name: str, kind: str, setting: str, tiles: Tiles) -> Callable[[], obj
     trainer = trainer_of(name, precision, device, compiled=compiled)
     if kind == "train":
         return graph_of_step(trainer, tiles) if graphed else partial(trainer.train_step, [tiles])
-    batch = trainer.evaluation_batch(tiles)
+    batch = trainer.make_evaluation_batch(tiles)
     trainer.model.eval()
 
     def forward() -> Tensor:
@@ -244,7 +244,7 @@ def captured(job: Callable[[], object]) -> Callable[[], object]:
 
 def graph_of_step(trainer: Trainer, tiles: Tiles) -> Callable[[], object]:
     """Network, loss, backward, clipping and optimizer as one graph, on one prepared batch."""
-    batch = trainer.train_batch(tiles)
+    batch = trainer.make_train_batch(tiles)
     parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=torch.tensor(2e-3, device=tiles.dsm.device), fused=True, capturable=True)
     trainer.model.train()

@@ -8,8 +8,9 @@ cosine, the mean loss of the epoch. Nothing is logged or written. All use torch'
 none is quicker for the optimizer; a bare loop with AdamW as torch has it by default is shown besides. Ours has five callbacks,
 each told every step, and watches loss and gradients for numbers that are none; the others have what they begin with.
 
-How to read it: each loop lives in a process of its own, they take turns, in a shuffled order each round. The network notes the CPU
-time of the thread at each forward pass; what lies between two passes of an epoch is a step. Of a run the tenth percentile of the
+How to read it: each loop lives in processes of its own, they take turns, in a shuffled order each round. The same code is up to 1%
+slower in one process than in the next, so the bare loop and ours have three of each, and their mean counts. The network notes the
+CPU time of the thread at each forward pass; what lies between two passes of an epoch is a step. Of a run the tenth percentile of the
 steps counts (those that nobody disturbed), its ratio to the bare loop is taken in every round, and the median over the rounds is
 what to read, with the quartiles beside it. `reads` are numbers that the host asks of the device in a step
 (aten::_local_scalar_dense; on a GPU each is a wait), in all steps but every 50th, in which ours looks whether all were numbers.
@@ -154,7 +155,7 @@ def forestgaps() -> Fit:
             max_gradient_norm=CLIP,
             check_every=LOOK,
             environment=Environment(device="cpu", channels_last=False),
-            train_batch=lambda pair: Batch(dsm=pair.x, thresholds=thresholds, target=pair.y, valid=valid),
+            make_train_batch=lambda pair: Batch(dsm=pair.x, thresholds=thresholds, target=pair.y, valid=valid),
         )
         trainer.fit(Pairs(loader), epochs=EPOCHS)
         return trainer.scores["train/loss"]
@@ -521,6 +522,7 @@ class Worker:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="runs of each loop")
+    parser.add_argument("--processes", type=int, default=3, help="processes of the bare loop and of ours")
     parser.add_argument("--only", nargs="+", choices=LOOPS, default=list(LOOPS), help="loops beside the bare one")
     parser.add_argument("--json", type=Path, help="file for the seconds of every round")
     parser.add_argument("--work", choices=LOOPS, help=argparse.SUPPRESS)
@@ -528,27 +530,33 @@ def main() -> None:
     if arguments.work:
         work(arguments.work)
         return
-    workers, left_out = {}, {}
+    workers: dict[tuple[str, int], Worker] = {}
+    left_out: dict[str, str] = {}
     for name in dict.fromkeys([REFERENCE, OURS, *arguments.only]):  # one after the other: imports are heavy
-        worker = Worker(name, subprocess.DEVNULL)
-        if error := worker.told().get("error"):
-            left_out[name] = error
-        else:
-            workers[name] = worker
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+        for place in range(arguments.processes if name in (REFERENCE, OURS) else 1):
+            worker = Worker(name, subprocess.DEVNULL)
+            if error := worker.told().get("error"):
+                left_out[name] = error
+            else:
+                workers[name, place] = worker
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in workers}
     shuffle = random.Random(0).shuffle
     for turn in range(arguments.rounds + 1):
         order = list(workers)
         shuffle(order)
-        for name in order:
-            answer = workers[name].ask("time")
+        round_of: dict[str, list[dict[str, Any]]] = {name: [] for name in answers}
+        for name, place in order:
+            answer = workers[name, place].ask("time")
             if error := answer.get("error"):
                 left_out[name] = error
-                workers.pop(name).close()
-                answers.pop(name)
-            elif turn:  # the first round warms up
-                answers[name].append(answer)
-    reads = {name: workers[name].ask("reads").get("reads", math.nan) for name in workers}
+                workers.pop((name, place)).close()
+                answers.pop(name, None)
+            else:
+                round_of[name].append(answer)
+        if turn:  # the first round warms up
+            for name in answers:
+                answers[name].append({**round_of[name][0], "seconds": fmean(answer["seconds"] for answer in round_of[name])})
+    reads = {name: workers[name, 0].ask("reads").get("reads", math.nan) for name in answers}
     for worker in workers.values():
         worker.close()
     report(answers, reads, left_out, arguments)

@@ -128,10 +128,10 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         last=folder / "checkpoints" / "last.safetensors",
         data=data,
         metrics=components.build_metrics(data.resolution_m),
-        train_batch=BatchMaker(
+        make_train_batch=BatchMaker(
             thresholds=config.thresholds, augmentations=build_augmentations(components, data) if training else ()
         ),
-        evaluation_batch=BatchMaker(thresholds=Thresholds(values=levels)),
+        make_evaluation_batch=BatchMaker(thresholds=Thresholds(values=levels)),
         environment=config.environment,
         accumulate=length.accumulate,
         max_gradient_norm=length.max_gradient_norm,

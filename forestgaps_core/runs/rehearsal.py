@@ -30,7 +30,7 @@ def count_operations(trainer: Trainer, tiles: Tiles) -> float:
     """Multiply-adds of a forward pass for one pixel and all thresholds, as torch counts them: convolutions and products."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    batch = trainer.evaluation_batch(tiles)
+    batch = trainer.make_evaluation_batch(tiles)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         trainer.model(batch.dsm, batch.valid, batch.thresholds)
     return float(counter.get_total_flops()) / 2 / batch.valid.numel()
@@ -69,7 +69,7 @@ def rehearse(run: BuiltRun) -> dict[str, Any]:
         trainer.fit(train, validation, epochs=max(run.config.training.epochs, trainer.epoch + 1))
         with torch.inference_mode():
             for batch in FirstBatches(loaders["test"], 1):
-                trainer.evaluation_batch(batch.to(run.device))
+                trainer.make_evaluation_batch(batch.to(run.device))
     tiles = next(iter(FirstBatches(loaders["train"], 1))).to(run.device)
     for loader in loaders.values():
         loader.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from math import inf, nan
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from math import inf
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from forestgaps_core.components import Scheduler
 from forestgaps_core.contracts import NamedErrors, check_factor
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.files.checkpoint import load_part
-from forestgaps_core.training.nonfinite_detection import NonfiniteDetector, fill_where, step_unless
+from forestgaps_core.training.nonfinite_detection import NonfiniteDetector, step_unless
 from forestgaps_core.training.optimizer_state import is_alike, load_optimizer
 from forestgaps_core.training.state import load_state, read_plain_state, read_state
 
@@ -77,38 +77,41 @@ class OptimizerStep:
     def backward(self, loss: Tensor) -> None:
         torch.autograd.backward(self.scaler.scale(loss))
 
-    def apply(self, loss: Tensor, *, max_norm: float, max_value: float, ready: Callable[[], object]) -> tuple[Tensor, Tensor]:
-        """Clip the gradients and let the optimizer step, unless loss or gradients are no numbers.
+    def unscale(self) -> None:
+        """Divide the gradients by the scale of the loss. After it they are those of the loss itself."""
+        if self.scaler.is_enabled():
+            assert self.optimizer is not None
+            self.scaler.unscale_(self.optimizer)
+
+    def apply(self, loss: Tensor, *, max_norm: float, max_value: float) -> tuple[Tensor, Tensor]:
+        """Clip the unscaled gradients and let the optimizer step, unless loss or gradients are not finite.
 
         Args:
             loss: Of the step, ().
-            ready: Called when the gradients are complete and unscaled, before they are clipped.
 
         Returns:
-            1 if they were none, else 0, and the norm of the gradients before clipping to it; both (), on the device.
+            1 if they are not finite, else 0, and the norm of the gradients before clipping to it; both (), on the device.
         """
         assert self.optimizer is not None
-        if self.scaler.is_enabled():  # which leaves out steps whose gradients overflow, by itself
-            bad = self.watch.see(loss, torch.zeros_like(loss))
-            fill_where(self.gradients(), bad, nan)
-            self.scaler.unscale_(self.optimizer)
-            ready()
-            norm = self._clip(max_norm, max_value)
-            with self.optimizer_errors:
-                self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            ready()
-            norm = self._clip(max_norm, max_value)
-            bad = self.watch.see(loss, norm)
-            with self.optimizer_errors:
-                step_unless(bad, self.optimizer, self.parameters)
-        return bad, norm
-
-    def _clip(self, max_norm: float, max_value: float) -> Tensor:
         if max_value < inf:
             clip_grad_value_(self.parameters, max_value)
-        return clip_gradients(self.gradients(), max_norm)
+        norm = clip_gradients(self.gradients(), max_norm)
+        if self.scaler.is_enabled():
+            return self._apply_scaled(self.optimizer, loss, norm), norm
+        bad = self.watch.see(loss, norm)
+        with self.optimizer_errors:
+            step_unless(bad, self.optimizer, self.parameters)
+        return bad, norm
+
+    def _apply_scaled(self, optimizer: Optimizer, loss: Tensor, norm: Tensor) -> Tensor:
+        """Step with a scaled loss. Gradients that overflow are not bad: the scaler leaves out the step and lowers the scale."""
+        (overflow,) = self.scaler._found_inf_per_device(optimizer).values()  # 1 where `unscale` found a non-finite gradient
+        bad = self.watch.see(loss, torch.where(overflow > 0, 0.0, norm))
+        torch.maximum(overflow, bad, out=overflow)
+        with self.optimizer_errors:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        return bad
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -150,8 +153,15 @@ def clip_gradients(gradients: list[Tensor], max_norm: float) -> Tensor:
     """
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if max_norm < inf:
-        torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp_(max=1.0))
+        eps, limit = constant(1e-6, norm.dtype, norm.device), constant(max_norm, norm.dtype, norm.device)
+        torch._foreach_mul_(gradients, (norm + eps).reciprocal_().mul_(limit).clamp_max_(1.0))
     return norm
+
+
+@lru_cache(maxsize=64)
+def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a number as a tensor, (): torch makes a new tensor of a Python number in each operation, for 2 microseconds."""
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 def set_momentum(group: dict[str, Any], momentum: float) -> None:

@@ -72,8 +72,8 @@ class Trainer:
         callbacks: By label, or a list (labeled by class name); in the order in which they receive events.
         further: Components of the kinds that plugins declare, by kind; where there may be several, by label. They are not trained.
             Those with a `state_dict` keep it in checkpoints.
-        train_batch: Makes a training `Batch`, on the device, of what the training loader yields.
-        evaluation_batch: The same for validation, test and prediction.
+        make_train_batch: Makes a training `Batch`, on the device, of what the training loader yields.
+        make_evaluation_batch: The same for validation, test and prediction.
         accumulate: Batches to an optimizer step.
         max_gradient_norm: Gradients are scaled down to this norm; inf leaves them.
         max_gradient_value: Each gradient value is clipped to this size; inf leaves them.
@@ -104,8 +104,8 @@ class Trainer:
     metrics: Mapping[str, Callable[[], Metric]] = field(factory=dict)
     callbacks: Mapping[str, object] | Sequence[object] = ()
     further: Mapping[str, Any] = field(factory=dict)
-    train_batch: MakeBatch = return_batch
-    evaluation_batch: MakeBatch = return_batch
+    make_train_batch: MakeBatch = return_batch
+    make_evaluation_batch: MakeBatch = return_batch
     environment: Environment = field(factory=Environment)
     accumulate: int = field(default=1, validator=ge(1))
     max_gradient_norm: float = field(default=1.0, validator=gt(0))
@@ -307,7 +307,7 @@ class Trainer:
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.nonfinite == "skip" else ()
         losses: list[Tensor] = []
         weights = find_batch_weights(self._train, self.batch, len(group), self.processes)
-        for batch, weight in zip(map(self.train_batch, group), weights, strict=True):
+        for batch, weight in zip(map(self.make_train_batch, group), weights, strict=True):
             loss = self._compute_loss(self._forward.compute_logits(batch), batch, "train")
             if weight != 1:
                 loss = loss * weight
@@ -316,11 +316,10 @@ class Trainer:
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         if self.processes.count > 1:
             self.processes.sum([total, *self._optimizer_step.gradients()])
+        self._optimizer_step.unscale()
+        self.events.backward_end(trainer=self)
         bad, self.gradient_norm = self._optimizer_step.apply(
-            total,
-            max_norm=self.max_gradient_norm,
-            max_value=self.max_gradient_value,
-            ready=partial(self.events.backward_end, trainer=self),
+            total, max_norm=self.max_gradient_norm, max_value=self.max_gradient_value
         )
         for buffer, before in statistics:
             buffer.copy_(torch.where(bad > 0, before, buffer))
@@ -343,7 +342,7 @@ class Trainer:
         place = describe_place(self._train, tiles)
         self.model.train()
         reseed(self.device, seed_of_step(self.environment.seed, moment.step))
-        batches = [self.train_batch(part.to(self.device)) for part in tiles]
+        batches = [self.make_train_batch(part.to(self.device)) for part in tiles]
         position = {"step": moment.step, "epoch": moment.epoch, "total_steps": self.total_steps}
         loss = partial(self._forward.compute_loss, split="train", position=lambda: position)
         with self._values.collect("", None):
@@ -361,7 +360,7 @@ class Trainer:
         with self._values.collect(split, seen.values):
             self.events.evaluation_start(trainer=self, split=split, batches=count)
             with torch.inference_mode():
-                for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
+                for batch in map(self.make_evaluation_batch, move_to_device(batches, self.device)):
                     logits = self._forward.compute_logits(batch)
                     seen.update(logits, batch, self._compute_loss(logits, batch, split) if self.loss is not None else None)
                     self.events.evaluation_batch(trainer=self, split=split, batch=batch, logits=logits)
@@ -387,7 +386,7 @@ class Trainer:
         """Gap probabilities (B, K, H, W) in float32, on the device, batch by batch."""
         self.model.eval()
         with torch.inference_mode():
-            for batch in map(self.evaluation_batch, move_to_device(batches, self.device)):
+            for batch in map(self.make_evaluation_batch, move_to_device(batches, self.device)):
                 yield self._forward.compute_logits(batch).sigmoid()
 
     # --- state ------------------------------------------------------------------------------------------------------

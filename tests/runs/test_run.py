@@ -278,14 +278,14 @@ def test_a_run_begun_from_weights_resumes_without_them_to_the_same_bits(run_file
     run = build_run(config, tmp_path / "part", plugins)
     load_start_weights(run, plugins)
     write_run_folder(run, tmp_path / "part", plugins)
-    make = run.trainer.train_batch
+    make = run.trainer.make_train_batch
 
     def stopping(tiles):
         if run.trainer.step == 4:  # in the fifth step, of the second epoch
             run.trainer.stop("as if interrupted", final=False)
         return make(tiles)
 
-    run.trainer.train_batch = stopping
+    run.trainer.make_train_batch = stopping
     fit_run(run, tmp_path / "part")
     assert weights(tmp_path / "part")["first.weight"].ne(weights(tmp_path / "whole")["first.weight"]).any()
     shutil.rmtree(tmp_path / "start")

@@ -38,10 +38,10 @@ def batches(count=5):
 CPU = Environment(device="cpu")
 
 
-def trainer(*, callbacks=(), seed=0, environment=CPU, **settings):
+def trainer(*, callbacks=(), seed=0, environment=CPU, fused=True, **settings):
     torch.manual_seed(seed)
     net = Net()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, fused=fused)
     return Trainer(model=net, loss=loss, optimizer=optimizer, callbacks=callbacks, environment=environment, **settings)
 
 
@@ -267,17 +267,32 @@ def test_gradients_that_a_callback_changes_move_the_weights():
     assert all(map(torch.equal, before, run.model.parameters()))
 
 
-def test_gradients_that_a_callback_makes_non_finite_stop_the_run_before_the_weights_move():
-    class Broken:
-        @hookimpl
-        def backward_end(self, trainer):
-            if trainer.step == 1:
-                next(trainer.model.parameters()).grad.fill_(torch.nan)
+class BrokenGradients:
+    changes = frozenset({"gradients"})
 
-    run = trainer(callbacks=[Broken()])
-    with pytest.raises(NumbersError):
+    @hookimpl
+    def backward_end(self, trainer):
+        if trainer.step == 1:
+            next(trainer.model.parameters()).grad.fill_(torch.nan)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("precision", ["32", "16"])
+def test_gradients_that_a_callback_makes_non_finite_stop_the_run_before_the_weights_move(precision, fused):
+    run = trainer(callbacks=[BrokenGradients()], environment=Environment(device="cpu", precision=precision), fused=fused)
+    with pytest.raises(NumbersError, match=r"step 2 .*The weights were not moved"):
         run.fit(batches(3), epochs=1)
     assert weights(run).isfinite().all()
+
+
+@pytest.mark.parametrize("precision", ["32", "16"])
+def test_a_step_whose_gradients_a_callback_makes_non_finite_can_be_skipped(precision):
+    environment = Environment(device="cpu", precision=precision)
+    run, plain = trainer(callbacks=[BrokenGradients()], environment=environment, nonfinite="skip"), trainer(environment=environment)
+    run.fit(batches(2), epochs=1)
+    plain.fit(batches(1), epochs=1)
+    parameters = [torch.cat([p.detach().flatten() for p in each.model.parameters()]) for each in (run, plain)]
+    assert torch.equal(*parameters)
 
 
 def test_an_event_without_a_listener_reads_nothing():

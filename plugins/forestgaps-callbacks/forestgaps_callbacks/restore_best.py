@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
 from torch import Tensor
@@ -33,6 +33,8 @@ class RestoreBestConfig:
 
 @define(eq=False)
 class RestoreBest:
+    changes: ClassVar = frozenset({"weights"})
+
     score: str
     mode: Mode = "max"
     label: str = "restore_best"

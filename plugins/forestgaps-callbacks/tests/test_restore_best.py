@@ -71,6 +71,19 @@ def test_scores_of_the_test_split_choose_nothing() -> None:
     assert callback.weights is None
 
 
+def test_the_change_of_weights_is_declared(train: Callable[..., Any]) -> None:
+    class Fills:
+        changes = frozenset({"weights"})
+
+        @hookimpl
+        def fit_end(self, trainer: Any) -> None:
+            with torch.no_grad():
+                trainer.model.layers[0].weight.fill_(1e3)
+
+    trainer = train({"fills": Fills(), "best": RestoreBest("validation/loss", mode="min")}, epochs=2, check_changes=True)
+    assert trainer.model.layers[0].weight.abs().max() < 1e3
+
+
 @pytest.mark.parametrize("order", [("best", "averaged"), ("averaged", "best")])
 def test_what_was_evaluated_is_what_is_restored(train: Callable[..., Any], order: tuple[str, ...]) -> None:
     class Look:

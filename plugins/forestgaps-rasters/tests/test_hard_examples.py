@@ -131,8 +131,8 @@ def made(folder: Path, *callbacks: object, sampling: ClassBalance = BALANCED):
         loss=cross_entropy,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         callbacks={"hard": HardExamples(power=30.0, limit=1e6), **{str(n): callback for n, callback in enumerate(callbacks)}},
-        train_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
-        evaluation_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
+        make_train_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
+        make_evaluation_batch=BatchMaker(thresholds=Thresholds(values=(2.0, 5.0))),
     )
     trainer.data = data
     return trainer, TileLoader(data.train, batch_size=4, seed=1, shuffle=True), TileLoader(data.validation, batch_size=4)
