@@ -10,9 +10,9 @@ each told every step, and watches loss and gradients for numbers that are none; 
 
 How to read it: each loop lives in processes of its own, they take turns, in a shuffled order each round. The same code is up to 1%
 slower in one process than in the next, so the bare loop and ours have three of each, and their mean counts. The network notes the
-CPU time of the thread at each forward pass; what lies between two passes of an epoch is a step. Of a run the tenth percentile of the
-steps counts (those that nobody disturbed), its ratio to the bare loop is taken in every round, and the median over the rounds is
-what to read, with the quartiles beside it. `reads` are numbers that the host asks of the device in a step
+CPU time of the thread at each forward pass; what lies between two passes of an epoch is a step. Of a run the tenth percentile of
+the steps counts (those that nobody disturbed), its ratio to the bare loop is taken in every round, and the median over the rounds
+is what to read, with the quartiles beside it. `reads` are numbers that the host asks of the device in a step
 (aten::_local_scalar_dense; on a GPU each is a wait), in all steps but every 50th, in which ours looks whether all were numbers.
 Peers that are not installed are left out: see benchmarks/requirements.txt.
 """
