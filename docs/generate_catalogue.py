@@ -26,6 +26,7 @@ TITLES = {
     "metrics": "Metrics",
     "callbacks": "Callbacks",
     "exporter": "Exporters",
+    "postprocessor": "Post-processing",
     "baseline": "Baselines",
     "recipe": "Recipes",
     "network": "Pretrained networks",

@@ -240,6 +240,29 @@ class Data(Protocol):
     test: Source
 
 
+class Postprocessor(Protocol):
+    """Changes a part of a map after prediction, for all height thresholds at once.
+
+    Attributes:
+        changes: "probabilities" or "gaps".
+        halo: How many pixels around a pixel its result depends on.
+    """
+
+    @property
+    def changes(self) -> str: ...
+
+    @property
+    def halo(self) -> int: ...
+
+    def __call__(self, values: Any, valid: Any) -> Any:
+        """Return an array of the same shape and type; the outer `halo` pixels and those without data have no effect.
+
+        Args:
+            values: (K, h, w), thresholds ascending: float32 probabilities, or bool, True in a gap; 0 where there is no data.
+            valid: (h, w) bool, False where there is no data and beyond the raster.
+        """
+
+
 class Executor(Protocol):
     """Runs the same function on many items, somewhere: in processes, on a cluster."""
 

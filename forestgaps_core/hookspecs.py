@@ -127,6 +127,13 @@ class PluginHooks:
         """
 
     @hookspec
+    def forestgaps_postprocessors(self) -> Mapping[str, str]:
+        """Steps that change maps, by name; `forestgaps predict --postprocess NAME`.
+
+        Called when `predict` runs or prints its help. `build` returns a `Postprocessor`, which is called with each part of the map.
+        """
+
+    @hookspec
     def forestgaps_engines(self) -> Mapping[str, str]:
         """What runs exported networks, by name: `{"onnxruntime": "package.module:Class"}`, where `Class()` is an `Engine`.
 

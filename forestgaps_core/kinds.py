@@ -124,6 +124,14 @@ COMMAND_KINDS: Mapping[str, Kind] = {
         hook="forestgaps_exporters",
         how="--to {}",
     ),
+    "postprocessor": Kind(
+        "a `Postprocessor`, called with (values, valid), that returns new values",
+        {"resolution_m": "pixel size of the map, meters", "thresholds": "height thresholds of the map, meters, ascending"},
+        table=False,
+        check="forestgaps_core.testing.rules.postprocessor:RULES",
+        hook="forestgaps_postprocessors",
+        how="--postprocess {}",
+    ),
 }
 """Kinds whose components a command uses, and no run file: the user chooses them by an option."""
 

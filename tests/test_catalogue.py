@@ -41,7 +41,7 @@ def test_every_formula_has_a_source(component):
 
 @pytest.mark.parametrize("component", components())
 def test_every_component_has_a_test(component):
-    tests = "\n".join(path.read_text() for path in (ROOT / "plugins" / component.plugin.distribution / "tests").glob("test_*.py"))
+    tests = "\n".join(path.read_text() for path in (ROOT / "plugins" / component.plugin.distribution / "tests").rglob("test_*.py"))
     config = component.load()
     name = config.__name__
     mentioned = rf"\b{name}\b|\b{name.removesuffix('Config')}\b|from {config.__module__} import"

@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import rasterio
+
 from .conftest import RUN_FILE
 from .test_third_party import machine as machine
 
@@ -56,3 +59,41 @@ def test_a_package_with_an_exporter(machine):
     checked = machine.forestgaps("plugins", "check", "canopy-maps").stdout
     assert "canopy-maps 0.2.0: exporter.weights: right" in checked
     assert "digits = 6" in machine.forestgaps("config", "explain", "exporter.weights").stdout
+
+
+def test_a_package_with_a_post_processor(machine):
+    install(machine)
+    (machine.folder / "run.toml").write_text(RUN_FILE)
+    assert machine.forestgaps("train", "run.toml", "--out", "run").returncode == 0
+    assert machine.forestgaps("simulate", "land", "--size", "150").returncode == 0
+    assert "grow" in machine.forestgaps("predict", "--help").stdout
+
+    for out, options in {
+        "plain": (),
+        "both": ("--postprocess", "smooth", "--postprocess", "grow", "--set", "grow.pixels=2", "--set", "smooth.sigma_m=1.5"),
+    }.items():
+        done = machine.forestgaps("predict", "run", "land/dsm.tif", "--out", out, "-t", "5,10", *options)
+        assert done.returncode == 0, done.stderr
+    with rasterio.open(machine.folder / "both" / "gaps.tif") as file:
+        gaps, recorded = file.read(), json.loads(file.tags()["FORESTGAPS_POSTPROCESSING"])
+    with rasterio.open(machine.folder / "both" / "probabilities.tif") as file:
+        smooth = file.read()
+    assert [step["name"] for step in recorded] == ["forestgaps-rasters:smooth", "canopy-maps:grow"]
+    assert recorded[1] == {"name": "canopy-maps:grow", "version": "0.2.0", "settings": {"pixels": 2}}
+    small = (smooth >= 125) & (smooth != 255)
+    padded = np.pad(small, ((0, 0), (2, 2), (2, 2)))
+    rows, columns = small.shape[1:]
+    grown = np.logical_or.reduce([padded[:, r : r + rows, c : c + columns] for r in range(5) for c in range(5)])
+    assert np.array_equal(gaps == 1, grown & (smooth != 255))
+
+    wrong = machine.forestgaps(
+        "predict", "run", "land/dsm.tif", "--postprocess", "grow", "--postprocess", "smooth", "--out", "wrong"
+    )
+    assert wrong.returncode == 2
+    assert "--postprocess smooth changes probabilities" in wrong.stderr
+    wrong = machine.forestgaps(
+        "predict", "run", "land/dsm.tif", "--postprocess", "grwo", "--set", "grow.pixels=1", "--out", "wrong"
+    )
+    assert "no postprocessor named 'grwo' (did you mean 'grow'?)" in wrong.stderr
+    assert not list(machine.folder.glob("wrong*"))
+    assert "canopy-maps 0.2.0: postprocessor.grow: right" in machine.forestgaps("plugins", "check", "canopy-maps").stdout

@@ -20,12 +20,13 @@ class ChosenComponent:
 
     component: Component
     config: Any
+    plugins: Plugins
 
     @property
     def words(self) -> str:
         return self.component.words
 
-    def build(self, plugins: Plugins, arguments: Mapping[str, Callable[[], Any]] | None = None) -> Any:
+    def build(self, arguments: Mapping[str, Callable[[], Any]] | None = None) -> Any:
         """Build it through the hook `forestgaps_build`.
 
         Raises:
@@ -35,7 +36,7 @@ class ChosenComponent:
 
         context = BuildContext(self.component.kind, arguments or {})
         with NamedErrors(lambda: f"{self.words}{context}"):
-            built = plugins.build(self.component.kind, self.component.full_name, self.config, context)
+            built = self.plugins.build(self.component.kind, self.component.full_name, self.config, context)
             if built is None:
                 raise PluginError(f"{self.words}{context} made nothing. Let build return what its settings describe")
         return built
@@ -73,7 +74,7 @@ def choose_components(
             continue
         if short in chosen:
             mistakes.append(f"{name} is named twice; name each {kind} once")
-        chosen[short] = ChosenComponent(component, config)
+        chosen[short] = ChosenComponent(component, config, plugins)
         problems += mistakes
     known = [name.rpartition(":")[2] for name in names]
     for name in tables:

@@ -47,7 +47,7 @@ def plugins(site):
 def test_settings_are_read_strictly_and_all_mistakes_are_reported(plugins):
     (chosen,) = choose_components("exporter", ["plain"], ["plain.digits=3"], plugins, command="export")
     assert chosen.config.digits == 3
-    assert chosen.build(plugins)(None, None) == 3
+    assert chosen.build()(None, None) == 3
     assert chosen.describe() == {"name": "t-one:plain", "version": "1.0", "settings": {"digits": 3}}
     with pytest.raises(ConfigError) as raised:
         choose_components(
@@ -79,6 +79,6 @@ def test_two_packages_with_one_name_are_told_apart(site, plugins):
 def test_a_component_that_cannot_be_built_is_named(plugins):
     broken, empty = choose_components("exporter", ["broken", "empty"], [], plugins, command="export")
     with pytest.raises(PluginError, match=r"the exporter 'broken' of t-one 1\.0 failed: OSError: no license"):
-        broken.build(plugins)
+        broken.build()
     with pytest.raises(PluginError, match="made nothing"):
-        empty.build(plugins)
+        empty.build()

@@ -53,7 +53,7 @@ def export_network(
     """
     plugins = plugins or Plugins.discover()
     (chosen,) = choose_components("exporter", [to], settings, plugins, command="export")
-    exporter = chosen.build(plugins)
+    exporter = chosen.build()
     source = load_export_source(run, checkpoint, plugins, channels_last=False)
     refuse_taken(Path(folder))  # before the minutes of the export
     network = build_network(source.state, plugins, source.path).eval()

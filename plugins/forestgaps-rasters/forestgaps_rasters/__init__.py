@@ -26,6 +26,11 @@ def forestgaps_callbacks() -> Mapping[str, str]:
 
 
 @hookimpl
+def forestgaps_postprocessors() -> Mapping[str, str]:
+    return {"smooth": "forestgaps_rasters.postprocessing.smooth:Smooth"}
+
+
+@hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
         "prepare": Command("forestgaps_rasters.commands.prepare:prepare", "Check rasters and write a folder to train from."),

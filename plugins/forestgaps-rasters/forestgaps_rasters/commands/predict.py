@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from forestgaps_core.cli.commands.installed import plugins
+from forestgaps_core.cli.commands.installed import list_installed, plugins
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.cli.commands.options import ComponentSettings, Json
 from forestgaps_core.cli.commands.raster_options import (
     BandNumber,
     Crs,
@@ -79,6 +79,14 @@ def predict(
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start again instead of resuming an interrupted map.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Also write a report page (needs forestgaps-evaluation).")] = False,
+    postprocess: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Step that changes the map; repeat for several, in order. Installed: {list_installed('postprocessor')}.",
+        ),
+    ] = None,
+    settings: ComponentSettings = None,
     resample: Resample = False,
     resolution: Annotated[
         float | None,
@@ -100,6 +108,7 @@ def predict(
     interruption to resume it.
     """
     from forestgaps_core import load_predictor
+    from forestgaps_core.config.command_components import choose_components
     from forestgaps_core.output.progress import show_progress
     from forestgaps_geo.grids.crs import parse_crs
     from forestgaps_rasters.commands.arguments import find_report_command, split_arguments
@@ -125,6 +134,7 @@ def predict(
         feet=feet,
         scale=scale,
         skip_checks=skip_checks,
+        postprocess=tuple(choose_components("postprocessor", postprocess or (), settings or (), plugins(), command="predict")),
     )
     reading = list_given_options({"band": band, "nodata": nodata, "feet": feet, "scale": scale})
     reports: list[str] = []
@@ -163,6 +173,7 @@ def predict(
             blocks=done.blocks,
             resumed=done.resumed,
             notes=list(done.notes),
+            postprocessing=[one.describe() for one in how.postprocess],
         )
         return
     print_notes(done.notes)

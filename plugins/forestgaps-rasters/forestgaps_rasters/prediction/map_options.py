@@ -8,6 +8,7 @@ from math import isfinite
 from attrs import frozen
 from rasterio.crs import CRS
 
+from forestgaps_core.config.command_components import ChosenComponent
 from forestgaps_core.config.thresholds import explain_indistinct_heights
 from forestgaps_core.errors import DataError
 from forestgaps_rasters.prediction.window_grid import (
@@ -37,6 +38,7 @@ class MapOptions:
         feet: The DSM's values are in feet.
         scale: The DSM's values times this are meters, whatever the file declares.
         skip_checks: Map a DSM that fails the input checks.
+        postprocess: Steps that change the map, in their order.
     """
 
     window: int | None = None
@@ -51,6 +53,7 @@ class MapOptions:
     feet: bool = False
     scale: float | None = None
     skip_checks: bool = False
+    postprocess: tuple[ChosenComponent, ...] = ()
 
 
 def check_options(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:

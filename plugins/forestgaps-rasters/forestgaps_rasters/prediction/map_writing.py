@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import closing
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands.band import ShowProgress
+from forestgaps_rasters.postprocessing.steps import MapSteps
+from forestgaps_rasters.postprocessing.strips import process_strips
 from forestgaps_rasters.prediction.blending import NODATA, ByteArray, assemble_strips
 from forestgaps_rasters.prediction.block_mapper import (
     PROBABILITY_STEPS,
@@ -49,29 +53,33 @@ def find_lowest_gap_byte(decision_threshold: float) -> int:
 
 
 def write_maps(
-    work: WorkFolder, mapper: BlockMapper, decision_threshold: float, report: ShowProgress, empty: Set[BlockIndex] = frozenset()
+    work: WorkFolder,
+    mapper: BlockMapper,
+    steps: MapSteps,
+    report: ShowProgress,
+    empty: Set[BlockIndex] = frozenset(),
+    tags: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[float, float]:
-    """Both maps from the blocks; the share of gaps by threshold."""
+    """Write both maps from the blocks, after the post-processing steps; returns the share of gaps by threshold."""
 
     def block(item: BlockIndex) -> ByteArray | None:
         return None if item in empty else work.read_block(item, (len(thresholds), *window_grid.shape(item)))
 
     grid, thresholds, window_grid = mapper.surface.grid, mapper.thresholds, mapper.window_grid
-    lowest = find_lowest_gap_byte(decision_threshold)
     gaps, pixels = np.zeros(len(thresholds), np.int64), 0
     chances, kinds = [f"gap probability at {t:g} m" for t in thresholds], [f"gap at {t:g} m" for t in thresholds]
     with (
-        CogWriter(work.result / "probabilities.tif", grid, chances, scale=1 / PROBABILITY_STEPS) as probability_file,
-        CogWriter(work.result / "gaps.tif", grid, kinds) as gap_file,
+        CogWriter(work.result / "probabilities.tif", grid, chances, scale=1 / PROBABILITY_STEPS, **tags) as probability_file,
+        CogWriter(work.result / "gaps.tif", grid, kinds, **tags) as gap_file,
     ):
         report("writing", 0, grid.rows)
-        for strip in assemble_strips(window_grid, len(thresholds), block):
-            for piece in strip.pieces:
-                gap = np.where(piece.values == NODATA, np.uint8(NODATA), piece.values >= lowest)
-                gaps += (gap == 1).sum((1, 2))
-                pixels += int((piece.values[0] != NODATA).sum())
-                probability_file.write(strip.row, piece.values, piece.column)
-                gap_file.write(strip.row, gap, piece.column)
+        strips = assemble_strips(window_grid, len(thresholds), block)
+        for strip, parts in process_strips(strips, len(thresholds), steps):
+            for part in parts:
+                gaps += (part.gaps == 1).sum((1, 2))
+                pixels += int((part.gaps[0] != NODATA).sum())
+                probability_file.write(part.row, part.probabilities, part.column)
+                gap_file.write(part.row, part.gaps, part.column)
             report("writing", strip.row + strip.rows, grid.rows)
     if not pixels:
         raise DataError("no pixel of the new grid has data")

@@ -19,6 +19,7 @@ from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.files.input_files import InputFile, find_changed_files, identify_files
 from forestgaps_geo.grids.grid import Grid
 from forestgaps_geo.grids.target_grid import choose_target_grid
+from forestgaps_rasters.postprocessing.steps import build_steps, describe_steps
 from forestgaps_rasters.prediction.block_mapper import (
     BlockMapper,
     DsmReader,
@@ -29,7 +30,7 @@ from forestgaps_rasters.prediction.block_mapper import (
 )
 from forestgaps_rasters.prediction.cog import DRAFT_SUFFIXES
 from forestgaps_rasters.prediction.map_options import MapOptions, check_options
-from forestgaps_rasters.prediction.map_writing import compute_blocks, write_maps
+from forestgaps_rasters.prediction.map_writing import compute_blocks, find_lowest_gap_byte, write_maps
 from forestgaps_rasters.prediction.pixel_sizes import describe_resampling, fit_to_pixels, get_finest_ratio
 from forestgaps_rasters.prediction.qgis_styles import STYLE_FILES
 from forestgaps_rasters.prediction.window_choice import choose_thread_count, choose_windows
@@ -116,6 +117,7 @@ def predict_raster(
         predictor = fit_to_pixels(predictor, grid.resolution)
         window_grid, widened = choose_windows(predictor, grid, how)
         notes += widened
+        steps = build_steps(how.postprocess, thresholds, grid.resolution, find_lowest_gap_byte(how.decision_threshold))
         mapper = BlockMapper(
             predictor, DsmReader(source, grid, how.resample, tuple(file.content() for file in files)), window_grid, thresholds
         )
@@ -127,7 +129,7 @@ def predict_raster(
         scan_band(band, report)
         resumed = len(work.list_finished())
         compute_blocks(mapper, work, executor or ThreadExecutor(choose_thread_count(predictor, window_grid)), report, empty)
-        share = write_maps(work, mapper, how.decision_threshold, report, empty)
+        share = write_maps(work, mapper, steps, report, empty, describe_steps(how.postprocess))
         if finish is not None:
             finish(work.result)
         check_unchanged(files, source, work)

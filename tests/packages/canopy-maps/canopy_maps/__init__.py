@@ -6,3 +6,8 @@ from forestgaps_core import hookimpl
 @hookimpl
 def forestgaps_exporters():
     return {"weights": "canopy_maps.weights:Weights"}
+
+
+@hookimpl
+def forestgaps_postprocessors():
+    return {"grow": "canopy_maps.grow:Grow"}
