@@ -10,6 +10,7 @@ from typing import Any
 
 from generate_tables import escape_prose, settings_table
 
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.registry import Plugins, load_target
 
 ROOT = Path(__file__).parent.parent
@@ -123,7 +124,7 @@ def title_of(name: str) -> str:
 
 def entry(kind: str, name: str, config_class: type, origin: str) -> Iterator[str]:
     """Yield the lines of one component: description, origin, source, table of settings."""
-    text = inspect.getdoc(config_class) or ""
+    text = inspect.getdoc(view_settings(config_class)) or ""
     yield from ["", f"## {name} {{ #{kind}-{name} }}", "", escape_prose(first_paragraph(config_class)), ""]
     source = re.search(r"Sources?: (.*?)(?=\n\n|\Z)", text, re.DOTALL)
     if source and source[0] not in first_paragraph(config_class):

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import attrs
-
+from forestgaps_core.config.converter import has_settings
 from forestgaps_core.config.explain import list_settings
 
 PLURALS = {"integer": "integers", "number": "numbers", "text": "texts", "path": "paths"}
@@ -35,7 +34,7 @@ def settings_rows(config_class: type, inside: str = "") -> Iterator[list[str]]:
     for row in list_settings(config_class):
         hint = hints[row["name"]]
         name = f"`{inside}{row['name']}`"
-        if attrs.has(hint):
+        if has_settings(hint):
             yield [name, "table", "as below", "", "", escape_prose(row["help"])]
             yield from settings_rows(hint, f"{inside}{row['name']}.")
             continue

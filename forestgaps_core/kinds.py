@@ -30,6 +30,8 @@ class Kind:
             and `forestgaps_core.testing`.
         hook: The hook that lists the components of this kind.
         how: How a name is written where one is chosen; an option of a command, such as `--to {}`, for a kind without a table.
+        calls: Parameters with which a component is called, if a plain function may be one; a function of another kind builds it.
+        call_options: Further parameters of the call, given by name to the components that have them.
     """
 
     makes: str
@@ -40,6 +42,8 @@ class Kind:
     check: str = ""
     hook: str = GENERIC_HOOK
     how: str = 'name = "{}"'
+    calls: tuple[str, ...] = ()
+    call_options: tuple[str, ...] = ()
 
     @property
     def is_option(self) -> bool:
@@ -61,6 +65,7 @@ KINDS: Mapping[str, Kind] = {
         default={"flips": {"name": "forestgaps-augmentations:flip_rotate"}, "tilt": {"name": "forestgaps-augmentations:tilt"}},
         check="forestgaps_core.testing.rules.augmentations:RULES",
         hook="forestgaps_augmentations",
+        calls=("tiles",),
     ),
     "model": Kind(
         "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",
@@ -77,6 +82,7 @@ KINDS: Mapping[str, Kind] = {
         {"batch_per_device": "samples a device sees at once in training"},
         check="forestgaps_core.testing.rules.normalization:RULES",
         hook="forestgaps_normalizations",
+        calls=("channels",),
     ),
     "loss": Kind(
         "a `Loss`",
@@ -86,6 +92,8 @@ KINDS: Mapping[str, Kind] = {
         },
         check="forestgaps_core.testing.rules.loss:RULES",
         hook="forestgaps_losses",
+        calls=("logits", "batch"),
+        call_options=("context",),
     ),
     "optimizer": Kind(
         "a `torch.optim.Optimizer`",
@@ -99,6 +107,7 @@ KINDS: Mapping[str, Kind] = {
         {"total_steps": "optimizer steps of the whole run", "steps_per_epoch": "optimizer steps of one epoch"},
         check="forestgaps_core.testing.rules.scheduler:RULES",
         hook="forestgaps_schedulers",
+        calls=("step",),
     ),
     "metrics": Kind(
         "a `Metric`, one for each pass over a split",
@@ -123,6 +132,7 @@ COMMAND_KINDS: Mapping[str, Kind] = {
         check="forestgaps_core.testing.rules.exporter:RULES",
         hook="forestgaps_exporters",
         how="--to {}",
+        calls=("network", "plan"),
     ),
     "postprocessor": Kind(
         "a `Postprocessor`, called with (values, valid), that returns new values",

@@ -21,6 +21,7 @@ from forestgaps_core.config.explain import list_settings
 from forestgaps_core.config.reading import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
+from forestgaps_core.plugins.config_forms import make_config_class
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing import example_batch
 from forestgaps_core.testing.example_run import example_trainer, train_example
@@ -218,7 +219,7 @@ def written(page: Path, folder: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("page", [page for page in HOW_TO if blocks(page, "python")], ids=named)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(page for page in HOW_TO if blocks(page, "python"))], ids=named)
 def test_components_of_a_page_keep_the_contract(page, tmp_path):
     plugins = Plugins()
     for path in written(page, tmp_path):
@@ -240,7 +241,8 @@ def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path,
         contents = importlib.import_module(package.name)
         for target in contents.forestgaps_losses().values():
             module, _, name = target.partition(":")
-            assert isinstance(getattr(importlib.import_module(module), name), type)
+            config_class = make_config_class(getattr(importlib.import_module(module), name), "loss", KINDS["loss"])
+            assert [row["name"] for row in list_settings(config_class)] == ["miss"]
         exec(paths["test_my_loss.py"].read_text(), found := {})
         found["test_the_contract"]()
     finally:
@@ -290,7 +292,7 @@ def test_the_callbacks_of_the_page_change_gradients_and_freeze_layers():
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "reference" / "api.md"], ids=named)
 def test_the_notebook_of_a_page_runs(page):
     everything()
-    ((_, text),) = blocks(page, "python")
+    (text,) = [text for title, text in blocks(page, "python") if not title.endswith(".py")]
     exec(text, found := {})
     assert found["trainer"].epoch == 2
     assert "validation/gaps/gap_iou@mean" in found["trainer"].scores

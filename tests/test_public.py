@@ -48,6 +48,7 @@ PUBLIC = [
     "hookimpl",
     "load_config",
     "load_predictor",
+    "make_config",
     "resume_training",
     "save_network",
     "train_model",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
 from forestgaps_core.errors import ConfigError, nearest, shorten
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.renamed_settings import apply_new_names
 
 T = TypeVar("T")
@@ -141,9 +143,17 @@ class StrictConverter(cattrs.Converter):
         self.register_structure_hook_func(is_union, self.structure_union)
         self.register_structure_hook_func(is_sequence, self.structure_sequence)
         self.register_structure_hook_func(is_mapping, self.structure_mapping)
+        self.register_structure_hook_func(is_dataclass, self.structure_dataclass)
         self.register_structure_hook_func(attrs.has, self.structure_attrs)
         # None cannot be said in TOML: an absent key means it.
-        self.register_unstructure_hook_factory(attrs.has, lambda kind: drop_none(make_dict_unstructure_fn(kind, self)))
+        self.register_unstructure_hook_factory(has_settings, lambda kind: drop_none(make_dict_unstructure_fn(kind, self)))
+
+    def structure_dataclass(self, value: Any, kind: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        view = view_settings(kind)
+        settings = self.structure_attrs(value, view)
+        return kind(**{attribute.name: getattr(settings, attribute.name) for attribute in attrs.fields(view)})
 
     def structure_attrs(self, value: Any, kind: Any) -> Any:
         if isinstance(value, kind):
@@ -217,11 +227,14 @@ class StrictConverter(cattrs.Converter):
     def structure_sequence(self, value: Any, kind: Any) -> Any:
         if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple)):
             raise make_mistake(f"found {format_value(value)}, expected a list in [brackets]")
-        inner = get_args(kind)[0] if get_args(kind) else Any
+        inner = get_args(kind) or (Any,)
+        each = (get_origin(kind) or kind) is not tuple or inner[-1] is Ellipsis or not get_args(kind)  # of any length
+        if not each and len(value) != len(inner):
+            raise make_mistake(f"found {format_value(list(value))}, expected a list of {len(inner)}")
         items, found = [], []
         for place, item in enumerate(value):
             try:
-                items.append(self.structure(item, inner))
+                items.append(self.structure(item, inner[0 if each else place]))
             except MistakesError as error:
                 found += [((str(place), *path), sentence) for path, sentence in error.found]
         if found:
@@ -241,6 +254,10 @@ class StrictConverter(cattrs.Converter):
         if found:
             raise MistakesError(found)
         return items
+
+
+def has_settings(kind: Any) -> bool:
+    return attrs.has(kind) or is_dataclass(kind)
 
 
 def is_literal(kind: Any) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import attrs
 
-from forestgaps_core.config.converter import format_value, unstructure
+from forestgaps_core.config.converter import format_value, has_settings, unstructure
 from forestgaps_core.config.run_file import SETTINGS, list_sections
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import build
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
@@ -97,7 +100,7 @@ def list_components(section: str, plugins: Plugins) -> Iterator[str]:
 def describe_settings(config_class: type, header: str) -> Iterator[str]:
     yield header
     yield ""
-    yield inspect.getdoc(config_class) or ""
+    yield inspect.getdoc(view_settings(config_class)) or ""
     yield ""
     yield from field_lines(config_class, "")
 
@@ -106,7 +109,7 @@ def field_lines(config_class: type, table: str) -> Iterator[str]:
     """A line and its help for every field; the fields of a table inside follow it, as `table.field`."""
     hints = get_type_hints(config_class)
     for row in list_settings(config_class):
-        inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if attrs.has(kind)]
+        inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if has_settings(kind)]
         if not inner:
             yield f"{table}{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
             yield f"    {row['help']}"
@@ -119,7 +122,7 @@ def field_lines(config_class: type, table: str) -> Iterator[str]:
 def list_settings(config_class: type) -> Iterator[Mapping[str, str]]:
     """Name, default, type, limits and help of every field."""
     hints = get_type_hints(config_class)
-    for attribute in attrs.fields(config_class):
+    for attribute in attrs.fields(view_settings(config_class)):
         yield {
             "name": attribute.name,
             "default": format_default(attribute),
@@ -137,7 +140,7 @@ def format_default(attribute: attrs.Attribute[Any]) -> str:
         default = "(computed)" if default.takes_self else default.factory()
     if default is None:
         return "(absent)"
-    plain = unstructure(default) if attrs.has(type(default)) else default
+    plain = unstructure(default) if has_settings(type(default)) or isinstance(default, Enum | Path) else default
     return format_value(list(plain) if isinstance(plain, tuple) else plain)
 
 
@@ -187,7 +190,7 @@ def plot_schedules(topic: str, plugins: Plugins) -> str:
 
 def plot_schedule(name: str, plugins: Plugins) -> str:
     component = plugins.component("scheduler", name)
-    required = [a.name for a in attrs.fields(component.load()) if a.default is attrs.NOTHING]
+    required = [a.name for a in attrs.fields(view_settings(component.load())) if a.default is attrs.NOTHING]
     if required:
         return f"scheduler.{name} has no curve of its own: it needs {', '.join(required)}"
     lengths = {"total_steps": lambda: PLOT_STEPS, "steps_per_epoch": lambda: PLOT_STEPS // 10}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from forestgaps_core.config.converter import format_key, format_value, limit_mistakes, structure_config
+from forestgaps_core.config.converter import format_key, format_value, has_settings, limit_mistakes, structure_config
 from forestgaps_core.config.overrides import apply_overrides
 from forestgaps_core.config.run_file import REQUIRED, SECTIONS, SETTINGS, Config, Training, list_sections, path_exists
 from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import USES_FURTHER_KINDS, list_required
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
 
@@ -176,13 +178,14 @@ class _Reader:
 def resolve_paths(config: Any, folder: Path) -> Any:
     """The config with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
     changes = {}
-    for attribute in attrs.fields(type(config)):
+    for attribute in attrs.fields(view_settings(type(config))):
         value = getattr(config, attribute.name)
         if isinstance(value, Path) and not value.is_absolute():
             changes[attribute.name] = folder / value
-        elif attrs.has(type(value)):
+        elif has_settings(type(value)):
             changes[attribute.name] = resolve_paths(value, folder)
-    return attrs.evolve(config, **changes) if changes else config
+    replaced: Any = attrs.evolve(config, **changes) if attrs.has(type(config)) else replace(config, **changes)
+    return replaced if changes else config
 
 
 def resolve_start(training: Training, folder: Path | None) -> Training:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from operator import ge, gt, le, lt
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import attrs
 import pluggy
@@ -101,9 +101,9 @@ def explain_malformed_row(name: object, target: object) -> str:
     if isinstance(target, Renamed):
         wrong = not isinstance(target.name, str) or not NAME.fullmatch(target.name) or not isinstance(target.since, str)
         return f"{name!r}: found {represent_value(target)}, expected Renamed(NAME, since=VERSION)" if wrong else ""
-    if isinstance(target, type) or (isinstance(target, str) and TARGET.fullmatch(target)):
+    if isinstance(target, type | FunctionType) or (isinstance(target, str) and TARGET.fullmatch(target)):
         return ""
-    return f"{name!r}: the target {represent_value(target)} is not 'package.module:ConfigClass'"
+    return f"{name!r}: the target {represent_value(target)} is not 'package.module:NAME' of a class or function"
 
 
 def explain_malformed_record(name: object, record: object, expected: type, spelling: re.Pattern[str]) -> str:

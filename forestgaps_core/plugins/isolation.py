@@ -57,6 +57,12 @@ def read_message(error: BaseException) -> str:
         return f"its message cannot be read, {type(another).__name__}"
 
 
+def format_error(error: BaseException) -> str:
+    text = " ".join(read_message(error).split()) or "no message"
+    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+    return kind + (text if len(text) <= 200 else text[:197] + "...")
+
+
 def keep_working_folder() -> str | None:
     try:
         return os.getcwd()

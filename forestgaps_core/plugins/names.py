@@ -6,22 +6,22 @@ chooses. The rule holds for every table: components, commands, recipes, trained 
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar
 
-import attrs
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.files.safe_opening import read_json
-from forestgaps_core.plugins.isolation import contain, read_message
-from forestgaps_core.plugins.renamed_settings import explain_old_names
+from forestgaps_core.kinds import Kind
+from forestgaps_core.plugins.config_forms import make_config_class
+from forestgaps_core.plugins.isolation import contain
+from forestgaps_core.plugins.isolation import format_error as format_error
 
 
 @define
@@ -88,20 +88,21 @@ class Component:
 
     kind: str
     name: str
-    target: str | type
+    target: str | Callable[..., Any]
     plugin: Plugin
+    about: Kind = field(eq=False, repr=False)
 
     def load(self) -> type:
-        """Import the config class.
+        """Import the component, and return the class of its settings.
 
         Raises:
-            PluginError: It cannot be imported, or is not a config class; the message names the package.
+            PluginError: It cannot be imported, or has none of the forms of a component; the message names the package.
         """
-        loaded = self.target if isinstance(self.target, type) else load_target(self.target, self.words)
-        if wrong := explain_config_class(loaded):
-            raise PluginError(f"{self.words}: {self.place} {wrong}")
-        config_class: type = loaded
-        return config_class
+        loaded = load_target(self.target, self.words) if isinstance(self.target, str) else self.target
+        try:
+            return make_config_class(loaded, self.kind, self.about)
+        except PluginError as error:
+            raise PluginError(f"{self.words}: {self.place} {error}") from error
 
     @property
     def words(self) -> str:
@@ -113,7 +114,7 @@ class Component:
 
     @property
     def place(self) -> str:
-        """`module:Class`, whether it is loaded or not."""
+        """`module:Name`, whether it is loaded or not."""
         return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
 
 
@@ -205,25 +206,6 @@ def load_target(target: str, what: str) -> Any:
     raise PluginError(f"{what}: {module_name} has no {attribute!r}{nearest(attribute, dir(module))}")
 
 
-def explain_config_class(found: Any) -> str:
-    """Return what keeps this from being a config class, with what would do, or ''."""
-    expected = "expected an attrs class with a method build: decorate it with attrs.frozen(kw_only=True)"
-    if not isinstance(found, type):
-        kind = "a function" if inspect.isroutine(found) else f"an object of type {type(found).__qualname__}"
-        return f"is {kind}, {expected}"
-    if not attrs.has(found):
-        if any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in found.__mro__):
-            return f"is an nn.Module, {expected}, and let build return the module"
-        return f"is a {'dataclass' if hasattr(found, '__dataclass_fields__') else 'class without attrs'}, {expected}"
-    if not callable(getattr(found, "build", None)):
-        return "has no method build; add one that returns what the settings describe"
-    try:
-        get_type_hints(found)
-    except Exception as error:  # annotations are code
-        return f"has an annotation that cannot be read ({format_error(error)}); import its names where the class is defined"
-    return explain_old_names(found)
-
-
 def keep_torch_settings(what: str) -> AbstractContextManager[None]:
     """Torch's settings are put back after the block, where torch is imported already."""
     if "torch" not in sys.modules:
@@ -231,12 +213,6 @@ def keep_torch_settings(what: str) -> AbstractContextManager[None]:
     from forestgaps_core.runtime.environment import keep_torch_settings as kept
 
     return kept(what)
-
-
-def format_error(error: BaseException) -> str:
-    text = " ".join(read_message(error).split()) or "no message"
-    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
-    return kind + (text if len(text) <= 200 else text[:197] + "...")
 
 
 def normalize_name(distribution: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import GENERIC_HOOK, TABLES, Command, Kind, Pretrained, Recipe, Renamed
+from forestgaps_core.kinds import GENERIC_HOOK, TABLES, USES_FURTHER_KINDS, Command, Kind, Pretrained, Recipe, Renamed
 from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
@@ -75,14 +75,18 @@ class Plugins(PluginLoader):
         if kind not in self._tables:
             table: dict[str, list[Component]] = {}
             renamed: list[tuple[Plugin, str, Renamed]] = []
-            hook = self.kinds[kind].hook
+            about = self.kinds[kind]
+            hook = about.hook
+            if kind in USES_FURTHER_KINDS:
+                further = {name: f"the run's {name}" for name in self.further_kinds if self.kinds[name].table}
+                about = evolve(about, arguments={**about.arguments, **further})
             for plugin, name, target in self._kind_tables.components.get(kind, ()) if hook == GENERIC_HOOK else self.rows(hook):
                 if problem := explain_malformed_row(name, target):
                     plugin.fail("table", f"{hook} offers {problem}")
                 elif isinstance(target, Renamed):
                     renamed.append((plugin, name, target))
                 else:
-                    table.setdefault(name, []).append(Component(kind, name, target, plugin))
+                    table.setdefault(name, []).append(Component(kind, name, target, plugin, about))
             self._tables[kind] = dict(sorted(table.items()))
             self._aliases[kind] = resolve_aliases(renamed, table, hook)
         return self._tables[kind]
@@ -144,7 +148,7 @@ class Plugins(PluginLoader):
         Args:
             chosen: Its full name, where it is known; several names may be of one class.
         """
-        place = f"{type(config).__module__}:{type(config).__qualname__}"
+        place = f"{type(config).__module__}:{type(config).__qualname__}"  # also of the class that is made for a function
         found = [
             component
             for offers in self.components(kind).values()

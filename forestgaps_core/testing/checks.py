@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
+from forestgaps_core.config.converter import has_settings
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import COMMAND_KINDS, KINDS, Kind
+from forestgaps_core.plugins.config_forms import make_config_class, view_settings
 from forestgaps_core.plugins.names import load_target
 from forestgaps_core.testing.rules import config as config_rules
 
@@ -68,9 +71,12 @@ def list_checks(kind: str, config: Any, *, known: Mapping[str, Kind] = CORE_KIND
 
     Args:
         kind: Such as "loss".
+        config: A config, or a function or class with defaults for all settings.
         known: The kinds, those of plugins too.
         arguments: Of `build`, in place of stand-ins.
     """
+    if inspect.isroutine(config) or isinstance(config, type):
+        config = make_config_class(config, kind, known[kind])()
     for rule in (*config_rules.RULES, *load_rules(kind, known[kind])):
         yield Check(rule, config, arguments)
 
@@ -136,18 +142,18 @@ def parametrize_checks(
 def format_config(config: Any) -> str:
     """Return class and settings that are not the default, such as `Focal(gamma=1.5)`."""
     kind = type(config)
-    if not attrs.has(kind):
+    if not has_settings(kind):
         return kind.__name__
     settings = [
         f"{attribute.name}={value!r}"
-        for attribute in attrs.fields(kind)
+        for attribute in attrs.fields(view_settings(kind))
         if attribute.init and (value := getattr(config, attribute.name)) != attribute.default
     ]
     return f"{kind.__name__}({', '.join(settings)})" if settings else kind.__name__
 
 
 def check_config(config: Any) -> None:
-    """Check a frozen attrs class, documented, with help on every field, that a run file can contain."""
+    """Check a frozen class of settings, documented, with help on every field, that a run file can contain."""
     for rule in config_rules.RULES:
         rule(config)
 

@@ -24,6 +24,7 @@ from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
 from forestgaps_core.kinds import TABLES, USES_FURTHER_KINDS, Kind
 from forestgaps_core.plugins.builds import BUILD_HOOK
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.isolation import read_message
 from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
@@ -147,7 +148,7 @@ def check_component(plugins: Plugins, kind: str, component: Component) -> None:
     config_class = component.load()
     further = plugins.further_kinds if kind in USES_FURTHER_KINDS else {}
     check_build(kind, config_class, {*plugins.kinds[kind].arguments, *further})
-    required = [a.name for a in attrs.fields(config_class) if a.init and a.default is attrs.NOTHING]
+    required = [a.name for a in attrs.fields(view_settings(config_class)) if a.init and a.default is attrs.NOTHING]
     if required:
         check_config_class(config_class)
         raise NotCheckedError(f"what it builds, which needs {', '.join(required)}; test it with forestgaps_core.testing")

@@ -56,7 +56,12 @@ def test_an_installed_plugin_is_found_and_its_component_imported_by_name(site):
         (GOOD + "def __dir__():\n    return []", "forestgaps-core", "hooks", "implements no hook"),
         (GOOD.replace("forestgaps_losses()", "forestgaps_losses(extra)"), "forestgaps-core", "hooks", "extra"),
         (GOOD.replace('"mine"', '"My Loss"'), "forestgaps-core", "table", "a name is lower case"),
-        (GOOD.replace('"MODULE:Mine"', '"Mine"'), "forestgaps-core", "table", "is not 'package.module:ConfigClass'"),
+        (
+            GOOD.replace('"MODULE:Mine"', '"Mine"'),
+            "forestgaps-core",
+            "table",
+            "is not 'package.module:NAME' of a class or function",
+        ),
         (GOOD.replace('return {"mine": "MODULE:Mine"}', "raise ValueError('no')"), "forestgaps-core", "table", "ValueError: no"),
     ],
 )

@@ -25,7 +25,7 @@ from forestgaps_core import hookimpl
 if TYPE_CHECKING:
     from elsewhere import Unknown
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class AsDataclass:
     """A dataclass."""
     gamma: float = 2.0
@@ -86,13 +86,13 @@ def forestgaps_losses():
     return {**table, "module": "torch.nn:Linear", "gone": "MODULE:Gone", "Bad Name": "MODULE:Fine", "bad_target": 7}
 '''
 EXPECTED = {
-    "asdataclass": "is a dataclass, expected an attrs class with a method build",
-    "plain": "is a class without attrs, expected",
-    "function": "is a function, expected",
+    "asdataclass": "is a dataclass that is not frozen (AsDataclass); use dataclass(frozen=True)",
+    "plain": "is a class without attrs that has a method build: decorate it",
+    "function": "takes (gamma) before its settings; a loss is called with (logits, batch)",
     "an_object": "is an object of type object, expected",
     "withoutbuild": "has no method build; add one",
     "unresolved": "has an annotation that cannot be read (NameError: name 'Unknown' is not defined)",
-    "module": "is an nn.Module, expected an attrs class",
+    "module": "takes 'in_features' before the *, which a loss is not given; there is: thresholds, gap_fraction, context",
     "gone": "has no 'Gone'",
 }
 FAILS_LATER = {"oddfield": "cannot be read: StructureHandlerNotFoundError", "explodes": "cannot be read: KeyError: 'no such key'"}
