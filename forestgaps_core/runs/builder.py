@@ -32,8 +32,9 @@ from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.component_builder import Arguments, ComponentBuilder, describe_class, offer_further
 from forestgaps_core.runtime.distributed import ALONE, find_processes
 from forestgaps_core.training.nonfinite_report import FOLDER as FAULTS
+from forestgaps_core.training.optimizer_step import constant_rate
 from forestgaps_core.training.state import list_modules
-from forestgaps_core.training.trainer import Trainer, constant_rate
+from forestgaps_core.training.trainer import Trainer
 from forestgaps_core.version import __version__
 
 SAMPLED_TILES = 256  # enough for a gap fraction to two digits

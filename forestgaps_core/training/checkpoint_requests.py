@@ -31,10 +31,16 @@ class CheckpointRequests:
         if path not in self.paths:
             self.paths.append(path)
 
-    def write(self, state: Callable[[], Mapping[str, Any]]) -> None:
-        """Write a checkpoint to each path. A disk that fails does not end the run: the next checkpoint may be written."""
+    def write(self, state: Callable[[], Mapping[str, Any]], *, here: bool = True) -> None:
+        """Write a checkpoint to each path. A disk that fails does not end the run: the next checkpoint may be written.
+
+        Args:
+            here: Whether this process writes them; if not, another one does.
+        """
         while self.paths:
             path = self.paths.pop(0)
+            if not here:
+                continue
             try:
                 save_checkpoint(path, state())
             except DiskError as error:

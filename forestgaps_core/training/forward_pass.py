@@ -35,7 +35,7 @@ class ForwardPass:
         values: ValueLog,
         named: Callable[[str, object], Name],
     ) -> None:
-        self.loss, self.environment, self.device, self.values = loss, environment, device, values
+        self.model, self.loss, self.environment, self.device, self.values = model, loss, environment, device, values
         self.model_errors, self.loss_errors = NamedErrors(named("model", model)), NamedErrors(named("loss", loss))
         self.outputs: dict[str, Tensor] = {}  # of the modules that the loss names, in the last forward pass
         self.takes_context = loss is not None and takes_context(loss)

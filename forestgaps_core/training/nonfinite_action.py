@@ -6,17 +6,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
-from forestgaps_core.components import Tiles
+from forestgaps_core.components import Batch, Tiles
 from forestgaps_core.errors import NumbersError
 from forestgaps_core.runtime.distributed import Processes
+from forestgaps_core.runtime.environment import reseed
+from forestgaps_core.runtime.rng import seed_of_step
+from forestgaps_core.training.forward_pass import ForwardPass
 from forestgaps_core.training.nonfinite_detection import NonfiniteDetector
-from forestgaps_core.training.nonfinite_report import NonfiniteReport, StepPosition, describe_tile, save_report
+from forestgaps_core.training.nonfinite_report import (
+    NonfiniteReport,
+    StepPosition,
+    describe_tile,
+    inspect_step,
+    save_report,
+)
 
 log = logging.getLogger("forestgaps")
 
@@ -75,3 +85,28 @@ def describe_place(train: object, read: Iterable[Any]) -> Callable[[int], str]:
         index: draw for t in read if isinstance(t, Tiles) for index, draw in zip(t.index.tolist(), t.draw.tolist(), strict=True)
     }
     return lambda index: describe_tile(source, index, draws.get(index, 0))
+
+
+def inspect_again(
+    forward: ForwardPass,
+    moment: StepPosition,
+    tiles: Sequence[Any],
+    make_batch: Callable[[Any], Batch],
+    total_steps: int | None,
+    place: Callable[[int], str],
+) -> NonfiniteReport:
+    """Make the batches of a step again and inspect them; an empty report if the loader cannot read the step again.
+
+    Args:
+        tiles: What the loader yielded for the step.
+        place: Words for the tile of a sample, by its index.
+    """
+    if not tiles:
+        return NonfiniteReport(moment=moment)
+    forward.model.train()
+    reseed(forward.device, seed_of_step(forward.environment.seed, moment.step))
+    batches = [make_batch(part.to(forward.device)) for part in tiles]
+    position = {"step": moment.step, "epoch": moment.epoch, "total_steps": total_steps}
+    loss = partial(forward.compute_loss, split="train", position=lambda: position)
+    with forward.values.collect("", None):
+        return inspect_step(batches, moment, forward.model, forward.compute_logits, loss, place)

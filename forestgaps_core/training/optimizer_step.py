@@ -22,6 +22,10 @@ from forestgaps_core.training.optimizer_state import is_alike, load_optimizer
 from forestgaps_core.training.state import load_state, read_plain_state, read_state
 
 
+def constant_rate(step: int) -> float:
+    return 1.0
+
+
 @define(eq=False, kw_only=True)
 class OptimizerStep:
     """Steps of an optimizer.

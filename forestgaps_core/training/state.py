@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from forestgaps_core.contracts import Name, NamedErrors
 from forestgaps_core.errors import CheckpointError, PluginError
+from forestgaps_core.files.checkpoint import load_part
 from forestgaps_core.files.state_tree import find_unstorable
 
 TO_RESUME = ("position", "loss", "loss_sum", "optimizer", "scheduler", "schedule", "scaler")
@@ -66,6 +68,32 @@ def load_network(model: nn.Module, weights: Mapping[str, Any]) -> None:
         model.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint belongs to another network: {str(error).splitlines()[0]}") from error
+
+
+def read_components(
+    callbacks: Mapping[str, object], further: Mapping[str, Any], name: Callable[[str, object], Name]
+) -> dict[str, Any]:
+    """Return what callbacks and the components of plugins' kinds keep in a checkpoint, by label and by place.
+
+    Args:
+        name: Words for the component at a place of the run file.
+    """
+    parts = {label: read_plain_state(callback, name(f"callbacks.{label}", callback)) for label, callback in callbacks.items()}
+    others = {place: read_plain_state(part, name(place, part)) for place, part in list_further(further).items()}
+    return {"callbacks": parts, **({"further": others} if further else {})}
+
+
+def load_components(state: Mapping[str, Any], callbacks: Mapping[str, object], further: Mapping[str, Any]) -> None:
+    """Load what `read_components` returned.
+
+    Raises:
+        CheckpointError: The state is of other callbacks or parts, or lacks something that a continuation needs.
+    """
+    check_resumable(state, callbacks, further)
+    for label, callback in callbacks.items():
+        load_part(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
+    for place, part in list_further(further).items():
+        load_part(place, partial(load_state, part), state["further"][place])
 
 
 def check_resumable(state: Mapping[str, Any], callbacks: Mapping[str, object], further: Mapping[str, Any]) -> None:

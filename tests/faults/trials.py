@@ -62,7 +62,7 @@ PHASES: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("checkpoint", "checkpoint.py", "save_checkpoint"),
         ("checkpoint", "checkpoints.py", ""),
         ("log", "rows.py", ""),
-        ("validation", "trainer.py", "evaluate"),
+        ("validation", "evaluator.py", "evaluate"),
         ("step", "trainer.py", "train_step"),
         ("between steps", "trainer.py", "fit"),
         ("run folder", "run.py", "write_run_folder"),
