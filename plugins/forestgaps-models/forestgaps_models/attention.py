@@ -56,10 +56,10 @@ class Cbam(nn.Module):
         self.channel_weights = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1))
         self.spatial_weights = nn.Conv2d(2, 1, window, padding=window // 2)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        mean = x.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
-        # Without known pixels the maximum is 0, not minus infinity.
-        highest = torch.where(known, x, x.amin((1, 2, 3), keepdim=True)).amax((2, 3), keepdim=True)
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        mean = x.sum((2, 3), keepdim=True) / valid.sum((2, 3), keepdim=True).clamp(min=1)
+        # Without valid pixels the maximum is 0, not minus infinity.
+        highest = torch.where(valid, x, x.amin((1, 2, 3), keepdim=True)).amax((2, 3), keepdim=True)
         x = x * torch.sigmoid(self.channel_weights(mean) + self.channel_weights(highest))
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
         return x * torch.sigmoid(self.spatial_weights(summary))

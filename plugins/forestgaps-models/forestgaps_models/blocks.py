@@ -60,14 +60,14 @@ class ResidualBlock(nn.Module):
             self.shortcut.append(convolution(inputs, outputs, size=1)).append(normalization(outputs))
         self.act = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         shortcut: Tensor = self.shortcut(x)
         convolve, normalize, act, drop, convolve_again, normalize_again, attend = self.branch
-        x = mask_features(drop(act(normalize(convolve(x)))), known)
+        x = mask_features(drop(act(normalize(convolve(x)))), valid)
         x = normalize_again(convolve_again(x))
         if isinstance(attend, Cbam):
-            x = attend(mask_features(x, known), known)
-        return mask_features(self.act(shortcut + self.drop_path(x)), known)
+            x = attend(mask_features(x, valid), valid)
+        return mask_features(self.act(shortcut + self.drop_path(x)), valid)
 
 
 class PlainBlock(nn.Sequential):
@@ -97,15 +97,15 @@ class PlainBlock(nn.Sequential):
             attention or nn.Identity(),
         )
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:  # type: ignore[override]  # a mask beside the features
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:  # type: ignore[override]  # a mask beside the features
         halve, first, drop, second, attend = self
-        x = mask_features(drop(first(halve(x))), known)
-        x = mask_features(second(x), known)
-        return attend(x, known) if isinstance(attend, Cbam) else x
+        x = mask_features(drop(first(halve(x))), valid)
+        x = mask_features(second(x), valid)
+        return attend(x, valid) if isinstance(attend, Cbam) else x
 
 
-def run_blocks(blocks: nn.Module, x: Tensor, known: Tensor) -> Tensor:
+def run_blocks(blocks: nn.Module, x: Tensor, valid: Tensor) -> Tensor:
     """Return the features after all blocks of a stage; the mask has the size of the result."""
     for block in blocks.children():
-        x = block(x, known)
+        x = block(x, valid)
     return x

@@ -82,60 +82,61 @@ class GroundCandidates(nn.Module):
 
     def compute_candidates(self, surface: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         covered = avg_pool2d(valid.float(), self.coarse)
-        known = covered > 0
+        valid_cells = covered > 0
         mean = avg_pool2d(torch.where(valid, surface, 0.0), self.coarse) / covered.clamp(min=1e-6)
-        trend = smooth(mean, known, TREND_M / self.cell_m)
-        over_trend = surface - enlarge(trend, known, self.coarse)
+        trend = smooth(mean, valid_cells, TREND_M / self.cell_m)
+        over_trend = surface - enlarge(trend, valid_cells, self.coarse)
 
         low, fine_known = find_block_minima(surface, valid, self.fine)
         high = -find_block_minima(-surface, valid, self.fine)[0]
         lowest = pool_minima(low, fine_known)
         lowest_over_trend = pool_minima(find_block_minima(over_trend, valid, self.fine)[0], fine_known)
         estimates = [
-            self.opening(lowest, known, width, smooth_m=min(SCALE_M, max(width / 4, self.cell_m))) for width in self.openings_m
+            self.opening(lowest, valid_cells, width, smooth_m=min(SCALE_M, max(width / 4, self.cell_m)))
+            for width in self.openings_m
         ]
-        estimates += [trend + self.opening(lowest_over_trend, known, width, smooth_m=SMOOTH_M) for width in self.over_trend_m]
-        last_trend = smooth(estimates[self.shown_against], known, LAST_TREND_M / self.cell_m)
-        estimates.append(last_trend + self.opening(lowest - last_trend, known, LAST_WINDOW_M, smooth_m=SMOOTH_M))
+        estimates += [trend + self.opening(lowest_over_trend, valid_cells, width, smooth_m=SMOOTH_M) for width in self.over_trend_m]
+        last_trend = smooth(estimates[self.shown_against], valid_cells, LAST_TREND_M / self.cell_m)
+        estimates.append(last_trend + self.opening(lowest - last_trend, valid_cells, LAST_WINDOW_M, smooth_m=SMOOTH_M))
         grounds = torch.cat(estimates, dim=1)
 
         base = grounds[:, self.shown_against, None]
         others = [number for number in range(self.count) if number != self.shown_against]
-        at_fine = enlarge(base, known, 2)
+        at_fine = enlarge(base, valid_cells, 2)
         heights = torch.cat([low - at_fine, high - low], dim=1) / SCALE_M
         channels = [
             pixel_unshuffle(torch.cat([torch.where(fine_known, heights, 0.0), fine_known.float()], dim=1), 2),
             (grounds[:, others] - base) / SCALE_M,
             (mean - trend) / SCALE_M,
-            support(lowest, grounds[:, self.supported], known),
-            compute_slope(trend, known, self.cell_m),
+            support(lowest, grounds[:, self.supported], valid_cells),
+            compute_slope(trend, valid_cells, self.cell_m),
         ]
-        return mask_features(torch.cat(channels, dim=1), known), grounds, known
+        return mask_features(torch.cat(channels, dim=1), valid_cells), grounds, valid_cells
 
-    def opening(self, cells: Tensor, known: Tensor, width_m: float, *, smooth_m: float) -> Tensor:
-        """Return the smoothed opening of the known cells by a square of the given width."""
-        low = torch.where(known, open_surface(cells, known, round_up_to_odd(width_m, self.cell_m)), 0.0)
-        return smooth(low, known, smooth_m / self.cell_m)
+    def opening(self, cells: Tensor, valid_cells: Tensor, width_m: float, *, smooth_m: float) -> Tensor:
+        """Return the smoothed opening of the valid cells by a square of the given width."""
+        low = torch.where(valid_cells, open_surface(cells, valid_cells, round_up_to_odd(width_m, self.cell_m)), 0.0)
+        return smooth(low, valid_cells, smooth_m / self.cell_m)
 
 
-def pool_minima(cells: Tensor, known: Tensor) -> Tensor:
-    """Return the minimum over the known cells of each 2x2 block; 0 in blocks without known cells."""
-    minima = -max_pool2d(torch.where(known, -cells, -math.inf), 2)
+def pool_minima(cells: Tensor, valid_cells: Tensor) -> Tensor:
+    """Return the minimum over the valid cells of each 2x2 block; 0 in blocks without valid cells."""
+    minima = -max_pool2d(torch.where(valid_cells, -cells, -math.inf), 2)
     return torch.where(minima.isfinite(), minima, 0.0)
 
 
-def support(lowest: Tensor, grounds: Tensor, known: Tensor) -> Tensor:
-    """Return the fraction of known cells around each cell that are within `NEAR_M` of each ground estimate, 0 to 1."""
-    near = ((lowest - grounds < NEAR_M) & known).float()
+def support(lowest: Tensor, grounds: Tensor, valid_cells: Tensor) -> Tensor:
+    """Return the fraction of valid cells around each cell that are within `NEAR_M` of each ground estimate, 0 to 1."""
+    near = ((lowest - grounds < NEAR_M) & valid_cells).float()
     margin = SUPPORT_CELLS // 2
     share = avg_pool2d(near, SUPPORT_CELLS, 1, margin)
-    return share / avg_pool2d(known.float(), SUPPORT_CELLS, 1, margin).clamp(min=1 / SUPPORT_CELLS**2)
+    return share / avg_pool2d(valid_cells.float(), SUPPORT_CELLS, 1, margin).clamp(min=1 / SUPPORT_CELLS**2)
 
 
-def compute_slope(trend: Tensor, known: Tensor, cell_m: float) -> Tensor:
+def compute_slope(trend: Tensor, valid_cells: Tensor, cell_m: float) -> Tensor:
     """Return the slope of the trend as a ratio. A neighbor without data has the height of the cell itself."""
     rows, columns = trend.shape[-2:]
-    edged, inside = pad(trend, (1, 1, 1, 1)), pad(known, (1, 1, 1, 1))
+    edged, inside = pad(trend, (1, 1, 1, 1)), pad(valid_cells, (1, 1, 1, 1))
 
     def beside(row: int, column: int) -> Tensor:
         place = (..., slice(row, row + rows), slice(column, column + columns))

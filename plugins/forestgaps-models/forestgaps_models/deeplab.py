@@ -32,8 +32,8 @@ class TileMean(nn.Module):
         super().__init__()
         self.mix = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(x.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1))
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(x.sum((2, 3), keepdim=True) / valid.sum((2, 3), keepdim=True).clamp(min=1))
         return mixed.expand(-1, -1, *x.shape[2:])
 
 
@@ -51,8 +51,8 @@ class Pyramid(nn.Module):
             self.branches.append(TileMean(inputs, outputs))
         self.mix = ConvNormAct(len(self.branches) * outputs, outputs, normalization, size=1)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        seen = [branch(x, known) if isinstance(branch, TileMean) else branch(x) for branch in self.branches]
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        seen = [branch(x, valid) if isinstance(branch, TileMean) else branch(x) for branch in self.branches]
         mixed: Tensor = self.mix(torch.cat(seen, dim=1))
         return mixed
 
@@ -101,8 +101,8 @@ class DeepLabBody(Body):
             ConvNormAct(context + base, context, normalization), ConvNormAct(context, self.channels, normalization)
         )
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        masks = mask_pyramid(known, HALVINGS)
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        masks = mask_pyramid(valid, HALVINGS)
         seen = []
         for stage, mask in zip(self.down, masks, strict=True):
             x = run_blocks(stage, x, mask)
@@ -111,7 +111,7 @@ class DeepLabBody(Body):
         x = torch.cat([context, self.fine(seen[FINE])], dim=1)
         for layer in self.join:
             x = layer(mask_features(x, masks[FINE]))
-        return mask_features(enlarge(x, masks[FINE], 2**FINE), known)
+        return mask_features(enlarge(x, masks[FINE], 2**FINE), valid)
 
 
 @frozen(kw_only=True)

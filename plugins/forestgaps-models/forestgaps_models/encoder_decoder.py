@@ -91,8 +91,8 @@ class EncoderDecoder(Body):
         )
         self.up = nn.ModuleList(stage(2 * widths[level], widths[level]) for level in upwards)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        masks = mask_pyramid(known, len(self.up))
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        masks = mask_pyramid(valid, len(self.up))
         seen = []
         for stage, mask in zip(self.down, masks, strict=True):
             x = run_blocks(stage, x, mask)

@@ -45,20 +45,20 @@ def find_block_minima(surface: Tensor, valid: Tensor, size: int) -> tuple[Tensor
     rows, columns = (-length % size for length in surface.shape[-2:])
     low = pad(torch.where(valid, surface, math.inf), (0, columns, 0, rows), value=math.inf)
     minima = -max_pool2d(-low, size)
-    known = minima.isfinite()
-    return torch.where(known, minima, 0.0), known
+    valid_cells = minima.isfinite()
+    return torch.where(valid_cells, minima, 0.0), valid_cells
 
 
-def smooth(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
-    """Return the Gaussian mean over the known cells; the values of cells that are not known have no meaning.
+def smooth(cells: Tensor, valid_cells: Tensor, sigma: float) -> Tensor:
+    """Return the Gaussian mean over the valid cells; the values of cells that are not valid have no meaning.
 
-    Cells beyond the edge are not known, so the edge of the tile has the same effect as the edge of the survey.
+    Cells beyond the edge are not valid, so the edge of the tile has the same effect as the edge of the survey.
     """
     reach = int(TRUNCATE * sigma + 0.5)
     place = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
     kernel = torch.exp(-0.5 * (place / sigma) ** 2)
     kernel = (kernel / kernel.sum())[None, None, None, :]
-    weight = known.to(cells.dtype)
+    weight = valid_cells.to(cells.dtype)
     # Relative to the mean of each tile, because sums of elevations of thousands of meters would lose precision.
     anchor = (cells * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     channels = torch.cat([(cells - anchor) * weight, weight]).contiguous()
@@ -69,10 +69,10 @@ def smooth(cells: Tensor, known: Tensor, sigma: float) -> Tensor:
     return torch.where(count > 1e-6, anchor + total / count.clamp(min=1e-6), anchor)
 
 
-def compute_low_percentile(cells: Tensor, known: Tensor, size: int, percentile: float) -> Tensor:
-    """Return the percentile of the known cells in the square of `size` (odd) around each; 0 without known cells."""
+def compute_low_percentile(cells: Tensor, valid_cells: Tensor, size: int, percentile: float) -> Tensor:
+    """Return the percentile of the valid cells in the square of `size` (odd) around each; 0 without valid cells."""
     margin = size // 2
-    far = torch.where(known, cells, math.inf)
+    far = torch.where(valid_cells, cells, math.inf)
     windows = unfold(pad(far, (margin,) * 4, value=math.inf), size).transpose(1, 2)  # (B, h * w, size * size)
     count = windows.isfinite().sum(-1, keepdim=True)
     rank = ((count - 1).clamp(min=0) * (percentile / 100)).round().long()
@@ -82,10 +82,10 @@ def compute_low_percentile(cells: Tensor, known: Tensor, size: int, percentile: 
     return torch.where(low.isfinite(), low, 0.0)
 
 
-def interpolate_to_pixels(cells: Tensor, known: Tensor, size: int, surface: Tensor) -> Tensor:
+def interpolate_to_pixels(cells: Tensor, valid_cells: Tensor, size: int, surface: Tensor) -> Tensor:
     """Interpolate cells to the pixels of the surface, limited to the elevation of the surface."""
     rows, columns = surface.shape[-2:]
-    whole = enlarge(cells, known, size)
+    whole = enlarge(cells, valid_cells, size)
     return torch.minimum(whole[..., :rows, :columns], surface)
 
 
@@ -102,9 +102,9 @@ def estimate_ground_by_opening(
     """Return the smoothed opening of the lowest pixels of cells, in meters, (B, 1, H, W)."""
     size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
-    minima, known = find_block_minima(surface, valid, size)
-    low = torch.where(known, open_surface(minima, known, round_up_to_odd(window_m, cell)), 0.0)
-    return interpolate_to_pixels(smooth(low, known, smooth_m / cell), known, size, surface)
+    minima, valid_cells = find_block_minima(surface, valid, size)
+    low = torch.where(valid_cells, open_surface(minima, valid_cells, round_up_to_odd(window_m, cell)), 0.0)
+    return interpolate_to_pixels(smooth(low, valid_cells, smooth_m / cell), valid_cells, size, surface)
 
 
 @torch.no_grad()
@@ -126,9 +126,9 @@ def estimate_ground_by_envelope(
     """
     size = choose_cell_pixels(cell_m, resolution_m)
     cell = size * resolution_m
-    minima, known = find_block_minima(surface, valid, size)
-    trend = smooth(minima, known, trend_m / cell)
+    minima, valid_cells = find_block_minima(surface, valid, size)
+    trend = smooth(minima, valid_cells, trend_m / cell)
     for _ in range(passes):
-        low = compute_low_percentile(minima - trend, known, round_up_to_odd(window_m, cell), percentile)
-        trend = smooth(trend + low, known, smooth_m / cell)
-    return interpolate_to_pixels(trend, known, size, surface)
+        low = compute_low_percentile(minima - trend, valid_cells, round_up_to_odd(window_m, cell), percentile)
+        trend = smooth(trend + low, valid_cells, smooth_m / cell)
+    return interpolate_to_pixels(trend, valid_cells, size, surface)

@@ -176,8 +176,8 @@ class GroundNetwork(nn.Module):
         """Return the parameters of the distribution of height, (B, 3 C, H, W) float32: `compute_components` in one tensor."""
         rows, columns = dsm.shape[-2:]
         margin = compute_padding(dsm, self.candidates.coarse * self.body.multiple)
-        channels, grounds, known = self.candidates(pad(dsm, margin), pad(valid, margin))
-        out = self.last(self.body(channels.contiguous(memory_format=torch.channels_last), known)).float()
+        channels, grounds, valid_cells = self.candidates(pad(dsm, margin), pad(valid, margin))
+        out = self.last(self.body(channels.contiguous(memory_format=torch.channels_last), valid_cells)).float()
         out = out.unflatten(1, (self.components, -1))
         count = self.candidates.count
         residual = RESIDUAL_M * out[:, :, count]
@@ -185,7 +185,7 @@ class GroundNetwork(nn.Module):
             residual = torch.cat([torch.zeros_like(residual[:, :1]), residual[:, 1:]], dim=1)
         ground = (out[:, :, :count].softmax(dim=2) * grounds[:, None]).sum(dim=2) + residual
         coarse = torch.cat([ground, out[:, :, count + 1], out[:, :, count + 2]], dim=1)
-        fine = enlarge(coarse, known, self.candidates.coarse)
+        fine = enlarge(coarse, valid_cells, self.candidates.coarse)
         ground, spread, weight = fine[..., :rows, :columns].chunk(3, dim=1)
         return torch.cat([dsm.float() - ground, SPREAD_M * softplus(spread) + LEAST_SPREAD_M, weight.log_softmax(dim=1)], dim=1)
 

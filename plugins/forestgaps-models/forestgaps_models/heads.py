@@ -40,9 +40,9 @@ class ThresholdHead(nn.Module):
 
     def forward(self, features: Tensor, thresholds: Tensor, valid: Tensor) -> Tensor:
         code = self.code(thresholds)
-        x, known = features, valid[:, None].expand(-1, thresholds.shape[1], -1, -1, -1).flatten(0, 1)
+        x, mask = features, valid[:, None].expand(-1, thresholds.shape[1], -1, -1, -1).flatten(0, 1)
         for number, (convolve, film) in enumerate(zip(self.convolutions, self.films, strict=True)):
-            x = torch.relu(film(convolve(mask_features(x, known) if number else x), code))
+            x = torch.relu(film(convolve(mask_features(x, mask) if number else x), code))
         logits: Tensor = self.last(x).float()
         return logits.reshape(*thresholds.shape, *features.shape[-2:])
 

@@ -16,7 +16,7 @@ from forestgaps_models.views import ViewLayer
 
 
 class Body(nn.Module):
-    """Maps (x, known), (B, C, H, W) and (B, 1, H, W), to features (B, `channels`, H, W). H and W are multiples of `multiple`.
+    """Maps (x, valid), (B, C, H, W) and (B, 1, H, W), to features (B, `channels`, H, W). H and W are multiples of `multiple`.
 
     Both x and the features are 0 at pixels without data.
     """

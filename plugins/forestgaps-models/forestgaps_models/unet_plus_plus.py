@@ -64,8 +64,8 @@ class UNetPlusPlusBody(Body):
         self.down.extend(node(widths[level], widths[level + 1], stride=2) for level in range(depth))
         self.steps = nn.ModuleList(step(number) for number in range(1, depth + 1))
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        masks = mask_pyramid(known, len(self.steps))
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        masks = mask_pyramid(valid, len(self.steps))
         levels = []
         for block, mask in zip(self.down, masks, strict=True):
             x = block(x, mask)

@@ -35,7 +35,7 @@ def draw_confusion(counts: Tensor) -> Tensor:
     picture = Image.new("RGB", (side, side), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     draw.text((MARGIN + CELL, 20), "predicted", fill="black", font=font, anchor="mm")
-    draw.text((8, 20), "surveyed", fill="black", font=font, anchor="lm")
+    draw.text((8, 20), "reference", fill="black", font=font, anchor="lm")
     for position, name in enumerate(("canopy", "gap")):
         middle = MARGIN + position * CELL + CELL // 2
         draw.text((middle, MARGIN - 16), name, fill="black", font=font, anchor="mm")

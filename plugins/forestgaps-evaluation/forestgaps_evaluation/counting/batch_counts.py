@@ -56,9 +56,9 @@ def sum_cells(mask: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def count_cells(probability: Tensor, batch: Batch, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return valid pixels of each cell, (B, C) int64, and gap pixels, predicted and observed, (B, C, K, 2) int64."""
-    known = sum_cells(batch.valid, shape)[:, 0]
+    valid = sum_cells(batch.valid, shape)[:, 0]
     sides = [sum_cells(side & batch.valid, shape).transpose(1, 2) for side in (probability > 0.5, batch.target > 0.5)]
-    return known, torch.stack(sides, dim=3)
+    return valid, torch.stack(sides, dim=3)
 
 
 def count_canopy(batch: Batch) -> Tensor:

@@ -24,8 +24,8 @@ def slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
     high, wide = rows // side, columns // side
     if min(high, wide) < 2:
         return torch.full((len(ground),), torch.nan, device=ground.device)
-    known = torch.where(valid, ground, torch.nan)[:, 0, : high * side, : wide * side]
-    squares = known.reshape(-1, high, side, wide, side).transpose(2, 3).flatten(3).nanmedian(dim=3).values
+    valid_ground = torch.where(valid, ground, torch.nan)[:, 0, : high * side, : wide * side]
+    squares = valid_ground.reshape(-1, high, side, wide, side).transpose(2, 3).flatten(3).nanmedian(dim=3).values
     down, right = squares.diff(dim=1), squares.diff(dim=2)
     rise = torch.hypot((down[:, :, 1:] + down[:, :, :-1]) / 2, (right[:, 1:] + right[:, :-1]) / 2)
     return torch.rad2deg(torch.atan(rise / (side * resolution_m))).flatten(1).nanmean(dim=1)

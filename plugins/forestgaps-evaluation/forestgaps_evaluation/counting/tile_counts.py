@@ -213,13 +213,13 @@ def count_split(
             batch = maker(tiles)
             probability = trained.logits(batch, levels).sigmoid()
             classes += counting.count_by_probability(probability, batch)
-            known, gaps = counting.count_cells(probability, batch, shape)
+            valid_pixels, gaps = counting.count_cells(probability, batch, shape)
             seen = {
                 "index": tiles.index,
                 "counts": counting.count_confusion(probability, batch),
                 "slope_deg": slope_deg(tiles.dsm - tiles.height, tiles.valid, resolution_m),
                 "canopy": counting.count_canopy(batch),
-                "cell_pixels": known,
+                "cell_pixels": valid_pixels,
                 "cells": gaps,
             }
             heights = trained.heights(batch)

@@ -98,9 +98,9 @@ def choose_places(masks: NDArray[np.uint8], factor: float, gaps: DatasetReader) 
     whole_rows, whole_columns = gaps.height // side * side, gaps.width // side * side
     for top, left, _, _ in iterate_windows(whole_rows, whole_columns, side, side):
         part = middle[int(top / factor) : int((top + side) / factor) + 1, int(left / factor) : int((left + side) / factor) + 1]
-        known = part != NODATA
-        if known.mean() > 0.9:
-            squares.append((float((part[known] == 1).mean()), top, left))
+        valid = part != NODATA
+        if valid.mean() > 0.9:
+            squares.append((float((part[valid] == 1).mean()), top, left))
     squares.sort()
     chosen = [squares[n] for n in sorted({len(squares) - 1, len(squares) // 2, 0})] if squares else []
     return [
@@ -125,7 +125,7 @@ def draw_close_up(
     factor = max(1, 560 // int(place.width))
     shade = enlarge(hillshade(surface, float(transform.a)), factor)
     width_m = place.width * float(transform.a)
-    known, gap = enlarge(valid, factor), enlarge(masks == 1, factor)
+    enlarged_valid, gap = enlarge(valid, factor), enlarge(masks == 1, factor)
     fraction = (
         format_percent(float((masks[:, valid] == 1)[list(levels).index(choose_main_threshold(levels))].mean()))
         if valid.any()
@@ -134,13 +134,13 @@ def draw_close_up(
     return {
         "name": place.name,
         "relief": frame_picture(
-            draw_relief(shade, known),
+            draw_relief(shade, enlarged_valid),
             width_m=width_m,
             alt=f"Relief of the surface in square {place.name}.",
             caption=f"{place.name}: surface (hillshade)",
         ),
         "gaps": frame_picture(
-            draw_gaps(shade, gap, known),
+            draw_gaps(shade, gap, enlarged_valid),
             width_m=width_m,
             alt=f"Gaps over the relief in square {place.name}; {fraction} of it is lower than {choose_main_threshold(levels):g} m.",
             caption=f"{place.name}: gaps; {fraction} of the square is lower than {choose_main_threshold(levels):g} m",

@@ -132,9 +132,9 @@ class Chart:
     def line(self, x: ArrayLike, y: ArrayLike, role: str) -> None:
         """Draw a line through the points in order, with a break at NaN."""
         across, up = np.broadcast_arrays(self.across(x), self.up(y))
-        known = np.isfinite(across) & np.isfinite(up)
-        if known.any():
-            self.parts.append(f'<path class="line {role}" d="{make_svg_path(across, up, known)}"/>')
+        finite = np.isfinite(across) & np.isfinite(up)
+        if finite.any():
+            self.parts.append(f'<path class="line {role}" d="{make_svg_path(across, up, finite)}"/>')
 
     def steps(self, edges: ArrayLike, heights: ArrayLike, role: str) -> None:
         """Draw the outline of a histogram: N heights between N + 1 edges, closed at both ends."""
@@ -144,9 +144,9 @@ class Chart:
     def band(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, role: str) -> None:
         """Draw the area between two lines."""
         across, bottom, top = np.broadcast_arrays(self.across(x), self.up(low), self.up(high))
-        known = np.isfinite(across) & np.isfinite(bottom) & np.isfinite(top)
-        if known.sum() > 1:
-            around = [*zip(across[known], bottom[known], strict=True), *zip(across[known][::-1], top[known][::-1], strict=True)]
+        finite = np.isfinite(across) & np.isfinite(bottom) & np.isfinite(top)
+        if finite.sum() > 1:
+            around = [*zip(across[finite], bottom[finite], strict=True), *zip(across[finite][::-1], top[finite][::-1], strict=True)]
             points = " ".join(f"{a:.1f},{b:.1f}" for a, b in around)
             self.parts.append(f'<polygon class="band {role}" points="{points}"/>')
 
@@ -222,7 +222,7 @@ class Chart:
         )
 
 
-def make_svg_path(x: NDArray[np.float64], y: NDArray[np.float64], known: NDArray[np.bool_]) -> str:
-    """Return SVG path data through the known points, with a new stroke after each unknown point."""
-    begins = known & ~np.concatenate([[False], known[:-1]])
-    return "".join(f"{'M' if new else 'L'}{a:.1f} {b:.1f}" for a, b, new in zip(x[known], y[known], begins[known], strict=True))
+def make_svg_path(x: NDArray[np.float64], y: NDArray[np.float64], finite: NDArray[np.bool_]) -> str:
+    """Return SVG path data through the finite points, with a new stroke after each gap."""
+    begins = finite & ~np.concatenate([[False], finite[:-1]])
+    return "".join(f"{'M' if new else 'L'}{a:.1f} {b:.1f}" for a, b, new in zip(x[finite], y[finite], begins[finite], strict=True))

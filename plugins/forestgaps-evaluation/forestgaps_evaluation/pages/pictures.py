@@ -72,9 +72,9 @@ def difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.floa
     ahead = np.concatenate([np.diff(surface, axis=0), step])
     behind = np.concatenate([step, np.diff(surface, axis=0)])
     both = np.stack([ahead, behind])
-    known = np.isfinite(both)
-    count = known.sum(0)
-    rise = np.where(known, both, 0).sum(0) / np.maximum(count, 1)
+    finite = np.isfinite(both)
+    count = finite.sum(0)
+    rise = np.where(finite, both, 0).sum(0) / np.maximum(count, 1)
     rise = np.where((count > 0) & np.isfinite(surface), rise, np.nan)
     return np.moveaxis(rise.astype(np.float32), 0, axis)
 

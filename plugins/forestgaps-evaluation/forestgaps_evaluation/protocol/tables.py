@@ -208,8 +208,8 @@ def format_csv(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         for name, score in row.scores.items():
             values = (score.mean, score.spread, score.low, score.high, row.baseline[name], row.random[name], *score.each)
-            known = [neutralize_formula(getattr(row, fact)) for fact in facts]
-            writer.writerow([*known, neutralize_formula(name), *("" if isnan(value) else repr(value) for value in values)])
+            cells = [neutralize_formula(getattr(row, fact)) for fact in facts]
+            writer.writerow([*cells, neutralize_formula(name), *("" if isnan(value) else repr(value) for value in values)])
     return text.getvalue()
 
 

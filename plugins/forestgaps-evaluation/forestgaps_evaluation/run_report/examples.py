@@ -57,9 +57,9 @@ def score_each_tile(tile_counts: TileCounts) -> NDArray[np.float64]:
     )
     scores = np.where(evaluated, compute_scores(tile_counts.counts)["mean_iou"], np.nan)
     enough = tile_counts.valid_pixels >= MIN_VALID_FRACTION * np.median(tile_counts.valid_pixels)
-    known = np.isfinite(scores) & enough[:, None]
-    total = np.where(known, scores, 0.0).sum(1)
-    mean: NDArray[np.float64] = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+    scored = np.isfinite(scores) & enough[:, None]
+    total = np.where(scored, scores, 0.0).sum(1)
+    mean: NDArray[np.float64] = np.where(scored.any(1), total / np.maximum(scored.sum(1), 1), np.nan)
     return mean
 
 
@@ -98,32 +98,32 @@ def make_example(trained: TrainedNetwork, tile_counts: TileCounts, n: int, why: 
     factor = max(1, round(PICTURE_PIXELS / max(valid.shape)))
     width_m = valid.shape[1] * tile_counts.resolution_m
     shade = enlarge(hillshade(dsm, tile_counts.resolution_m), factor)
-    mapped, reference, known = (enlarge(channel, factor) for channel in (predicted, target, valid))
+    mapped, reference, enlarged_valid = (enlarge(channel, factor) for channel in (predicted, target, valid))
     k = levels.index(threshold)
     name = name_tile(tile_counts, n)
     fractions = [format_percent(float(masks[k][valid].mean())) for masks in (target, predicted)]
     listed = ", ".join(f"{level:g}" for level in levels)
     relief = frame_picture(
-        draw_relief(shade, known),
+        draw_relief(shade, enlarged_valid),
         width_m=width_m,
         alt=f"{name}: relief of the surface.",
         caption="Surface: the only input of the network",
     )
     reference_map = frame_picture(
-        draw_gaps(shade, reference, known),
+        draw_gaps(shade, reference, enlarged_valid),
         width_m=None,
         alt=f"{name}, reference: gaps below {listed} m in colors over the relief; {fractions[0]} lower than {threshold:g} m.",
         caption=f"Reference: {fractions[0]} lower than {threshold:g}{NARROW_SPACE}m",
     )
     predicted_map = frame_picture(
-        draw_gaps(shade, mapped, known),
+        draw_gaps(shade, mapped, enlarged_valid),
         width_m=None,
         alt=f"{name}, map: gaps below {listed} m in colors over the relief; {fractions[1]} lower than {threshold:g} m.",
         caption=f"Map: {fractions[1]} lower than {threshold:g}{NARROW_SPACE}m",
     )
     scores = compute_scores(tile_counts.counts[n, k])
     agreement = frame_picture(
-        draw_agreement(shade, mapped[k], reference[k], known),
+        draw_agreement(shade, mapped[k], reference[k], enlarged_valid),
         width_m=None,
         alt=f"{name}, agreement at {threshold:g} m: gap IoU {format_score(float(scores['gap_iou']))}, "
         f"canopy IoU {format_score(float(scores['canopy_iou']))}.",

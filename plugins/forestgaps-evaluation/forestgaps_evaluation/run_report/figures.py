@@ -121,8 +121,8 @@ def make_decision_threshold_charts(tile_counts: TileCounts, rows: Sequence[Thres
     decision_thresholds = np.linspace(0, 1, DECISION_THRESHOLD_COUNT)
     charts = []
     for k, row in enumerate(rows):
-        known = np.isfinite(mean_iou[k])
-        best = int(np.nanargmax(mean_iou[k])) if known.any() else 0
+        finite = np.isfinite(mean_iou[k])
+        best = int(np.nanargmax(mean_iou[k])) if finite.any() else 0
         half, highest = format_score(mean_iou[k, DECISION_THRESHOLD_COUNT // 2]), format_score(mean_iou[k, best])
         chart = Chart(
             f"decision-threshold-{k}",

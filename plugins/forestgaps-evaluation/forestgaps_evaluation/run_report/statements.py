@@ -50,10 +50,10 @@ def write_statements(evaluation: Evaluation, tile_counts: TileCounts, main: floa
 
 def format_with_interval(value: Score) -> str:
     """Return text such as '0.91 (95 % interval 0.88 to 0.94)', without the brackets if there is no interval."""
-    known = np.isfinite([value.low, value.high]).all()
+    has_interval = np.isfinite([value.low, value.high]).all()
     return (
         f"{format_score(value.mean)} (95{NARROW_SPACE}% interval {format_score(value.low)} to {format_score(value.high)})"
-        if known
+        if has_interval
         else format_score(value.mean)
     )
 
@@ -115,10 +115,10 @@ def describe_strata(evaluation: Evaluation) -> list[Statement]:
     """Compare the best and the worst stratum of slope and of canopy cover, if there are at least two."""
     statements = []
     for by, phrase in (("slope", "a mean ground slope of {label}"), ("canopy cover", "a canopy cover of {label}")):
-        known = [part for part in evaluation.overall if part.by == by and np.isfinite(part.mean_iou.mean)]
-        if len(known) < 2:
+        scored = [part for part in evaluation.overall if part.by == by and np.isfinite(part.mean_iou.mean)]
+        if len(scored) < 2:
             continue
-        best, worst = (choice(known, key=lambda part: part.mean_iou.mean) for choice in (max, min))
+        best, worst = (choice(scored, key=lambda part: part.mean_iou.mean) for choice in (max, min))
         statements.append(
             Statement(
                 f"Mean IoU is highest in tiles with {phrase.format(label=best.label.replace('-', '–'))} "

@@ -126,8 +126,8 @@ def make_rate_chart(log: TrainingLog, axis: Scale) -> Chart | None:
 
 def describe_ends(name: str, values: Sequence[float]) -> str:
     """Return the first and last finite value in words."""
-    known = [value for value in values if isfinite(value)]
-    return f"{name} from {known[0]:.4g} to {known[-1]:.4g}"
+    finite = [value for value in values if isfinite(value)]
+    return f"{name} from {finite[0]:.4g} to {finite[-1]:.4g}"
 
 
 def make_epoch_scale(epochs: tuple[int, ...]) -> Scale:

@@ -142,7 +142,7 @@ def make_reader(layer: Layer, report: ReportProgress = ignore_progress, what: st
     def read(row: int, rows: int) -> tuple[Flags, Flags]:
         pixels = layer.read_pixels(row, rows)
         report(what, min(row + rows, layer.grid.rows), layer.grid.rows)
-        return pixels.gap, pixels.known
+        return pixels.gap, pixels.valid
 
     return read
 

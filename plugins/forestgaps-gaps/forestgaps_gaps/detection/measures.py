@@ -29,7 +29,7 @@ class Measures:
     _reals: dict[str, Reals] = field(init=False, repr=False)
     _edge: Flags = field(init=False, repr=False)
     _above: Numbers = field(init=False, repr=False)
-    _known_above: Flags = field(init=False, repr=False)
+    _valid_above: Flags = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         size = self.count + 1
@@ -39,13 +39,13 @@ class Measures:
         self._reals = {"mean": np.zeros(size), "squares": np.zeros(size), "low": np.full(size, inf), "high": np.full(size, -inf)}
         self._edge = np.zeros(size, bool)
         self._above = np.zeros(self.columns, np.int32)
-        self._known_above = np.zeros(self.columns, bool)
+        self._valid_above = np.zeros(self.columns, bool)
 
-    def add(self, strip: Strip, known: Flags, height: NDArray[np.float32] | None = None) -> None:
+    def add(self, strip: Strip, valid: Flags, height: NDArray[np.float32] | None = None) -> None:
         """Add the next strip.
 
         Args:
-            known: (rows, columns) False where the raster has no data.
+            valid: (rows, columns) False where the raster has no data.
             height: (rows, columns) meters, NaN where unknown.
         """
         labels = strip.labels
@@ -79,7 +79,7 @@ class Measures:
         np.maximum.at(self._integers["last_column"], run, column[east])
         if height is not None:
             self._add_heights(numbers, which, height.ravel()[where].astype(np.float64))
-        self._touch(labels, known)
+        self._touch(labels, valid)
 
     def _add_heights(self, numbers: Numbers, which: NDArray[np.unsignedinteger], heights: Reals) -> None:
         finite = np.isfinite(heights)
@@ -101,19 +101,19 @@ class Measures:
         self._reals["mean"][here] = joined
         self._integers["heights"][here] = total
 
-    def _touch(self, labels: Numbers, known: Flags) -> None:
+    def _touch(self, labels: Numbers, valid: Flags) -> None:
         """Mark gaps that touch pixels without data or the edge of the raster."""
         rows, columns = labels.shape
         self._edge[labels[:, 0]] = self._edge[labels[:, -1]] = True
-        if not (known.all() and self._known_above.all()):
+        if not (valid.all() and self._valid_above.all()):
             number = np.vstack([self._above, labels])
             lost = np.zeros((rows + 3, columns + 2), bool)
-            lost[1:-1, 1:-1] = ~np.vstack([self._known_above, known])
+            lost[1:-1, 1:-1] = ~np.vstack([self._valid_above, valid])
             near = lost[:-2, 1:-1] | lost[2:, 1:-1] | lost[1:-1, :-2] | lost[1:-1, 2:]
             if self.connectivity == 8:
                 near |= lost[:-2, :-2] | lost[:-2, 2:] | lost[2:, :-2] | lost[2:, 2:]
             self._edge[number[near]] = True
-        self._above, self._known_above = labels[-1].copy(), known[-1].copy()
+        self._above, self._valid_above = labels[-1].copy(), valid[-1].copy()
 
     def finish(self) -> None:
         """Mark the gaps of the last row, which is at the edge."""

@@ -123,9 +123,9 @@ class Outlines:
         code, line, x = np.repeat(code, times), np.repeat(line, times), np.repeat(x, times)
         pixel = TURN_PIXEL[code, place]
         label = around[line + pixel // 2, x + pixel % 2]
-        known = 2 * len(self._open)
+        first_new = 2 * len(self._open)
         joined = np.concatenate([self._open.joined, np.full(len(x), -1)])
-        self._join(joined, known, line, x, TURN_GOES_NORTH[code, place] == 0, rows)
+        self._join(joined, first_new, line, x, TURN_GOES_NORTH[code, place] == 0, rows)
         west = slice(0, None, 2)
         return Edges(
             np.concatenate([self._open.label, label[west]]),
@@ -135,10 +135,10 @@ class Outlines:
             joined,
         )
 
-    def _join(self, joined: Integers, known: int, line: Integers, x: Integers, south: Flags, rows: int) -> None:
+    def _join(self, joined: Integers, first_new: int, line: Integers, x: Integers, south: Flags, rows: int) -> None:
         """Join each end whose edge goes south to the next end on its vertical line."""
         waiting = np.flatnonzero(self._waiting >= 0)
-        ends = np.concatenate([self._waiting[waiting], np.arange(known, len(joined))])
+        ends = np.concatenate([self._waiting[waiting], np.arange(first_new, len(joined))])
         key = np.concatenate([waiting * (rows + 1) * 2 + 1, (x * (rows + 1) + line + 1) * 2 + south])  # at a corner, north first
         order = np.argsort(key)
         ends, column, down = ends[order], key[order] // (2 * (rows + 1)), key[order] % 2 == 1

@@ -128,9 +128,9 @@ class GapSearch:
 
         for strip in labels.strips():
             pixels = current.pop()
-            surveyed += int(pixels.known.sum())
+            surveyed += int(pixels.valid.sum())
             numbers = strip.labels
-            measures.add(strip, pixels.known, pixels.height)
+            measures.add(strip, pixels.valid, pixels.height)
             if self.on_strip is not None:
                 self.on_strip(strip.row, pixels, numbers > 0)
             if labels.count > 1:

@@ -62,11 +62,11 @@ class LayerBand:
         Raises:
             DataError: A value is not a canopy height in meters.
         """
-        values, known = self.read(row, rows)
+        values, valid = self.read(row, rows)
         with np.errstate(over="ignore"):
             heights: Heights = convert_values(values, self.source, self.unit.meters)
             heights = heights.astype(np.float64 if values.dtype == np.float64 else np.float32)
-        heights[~known] = np.nan
+        heights[~valid] = np.nan
         impossible = (heights < MIN_HEIGHT_M) | (heights > MAX_HEIGHT_M)
         if impossible.any():
             y, x = (int(place[0]) for place in np.nonzero(impossible))
@@ -75,7 +75,7 @@ class LayerBand:
             if len(np.unique(values[impossible])) > MAX_SENTINELS:
                 raise DataError(f"{problem}. If the heights have another unit, add --scale FACTOR (meters per unit)")
             raise DataError(f"{problem}. If it means no data, add --nodata={stored}")
-        return heights, known
+        return heights, valid
 
     def sample_values(self) -> set[float]:
         """Return valid values from windows that are spread over the raster."""
@@ -85,6 +85,6 @@ class LayerBand:
         last, sample = SAMPLE_WINDOWS - 1, set[float]()
         for window in range(SAMPLE_WINDOWS):
             row, column = (height - rows) * window // last, (width - columns) * (window * 7 % SAMPLE_WINDOWS) // last
-            values, known = self.read(row, rows, column, columns)
-            sample.update(np.unique(values[known]).tolist()[:1000])
+            values, valid = self.read(row, rows, column, columns)
+            sample.update(np.unique(values[valid]).tolist()[:1000])
         return sample

@@ -16,13 +16,13 @@ class Pixels:
     """A strip of rows at one threshold. Each array has the shape (rows, columns).
 
     Attributes:
-        gap: True in a gap. Never True where `known` is False.
-        known: True where the raster has data.
+        gap: True in a gap. Never True where `valid` is False.
+        valid: True where the raster has data.
         height: Canopy height, meters, NaN without data; None if the raster has no heights.
     """
 
     gap: Flags
-    known: Flags
+    valid: Flags
     height: Heights | None
 
 
@@ -62,10 +62,10 @@ class HeightLayer(Layer):
     band: LayerBand = field(kw_only=True)
 
     def read_pixels(self, row: int, rows: int) -> Pixels:
-        height, known = self.band.read_heights(row, rows)
+        height, valid = self.band.read_heights(row, rows)
         threshold = height.dtype.type(self.threshold_m)  # rounded as the heights are: 0.1 is another number in float32
         gap = height <= threshold if self.at_most else height < threshold
-        return Pixels(gap, known, height)
+        return Pixels(gap, valid, height)
 
 
 @define(eq=False)
@@ -76,18 +76,18 @@ class MapLayer(Layer):
     heights: LayerBand | None = field(kw_only=True)
 
     def read_pixels(self, row: int, rows: int) -> Pixels:
-        values, known = self.band.read(row, rows)
+        values, valid = self.band.read(row, rows)
         if self.band.nodata is None and values.dtype.kind != "f":
-            known &= values != MAP_NODATA
-        gap = (values == 1) & known
-        unexpected = known & ~gap & (values != 0)
+            valid &= values != MAP_NODATA
+        gap = (values == 1) & valid
+        unexpected = valid & ~gap & (values != 0)
         if unexpected.any():
             y, x = (int(place[0]) for place in np.nonzero(unexpected))
             raise DataError(
                 f"{self.band.path}: the value {values[y, x]} in row {row + y}, column {x} is not one of a gap map: 1 in gaps, 0 "
                 f"elsewhere, {MAP_NODATA} or the nodata value without data. If the raster contains heights, add thresholds: -t 5"
             )
-        return Pixels(gap, known, None if self.heights is None else self.heights.read_heights(row, rows)[0])
+        return Pixels(gap, valid, None if self.heights is None else self.heights.read_heights(row, rows)[0])
 
 
 @define(eq=False)
@@ -101,7 +101,7 @@ class CroppedLayer(Layer):
     def read_pixels(self, row: int, rows: int) -> Pixels:
         pixels = self.whole.read_pixels(self.row + row, rows)
         part = slice(self.column, self.column + self.grid.columns)
-        return Pixels(pixels.gap[:, part], pixels.known[:, part], None if pixels.height is None else pixels.height[:, part])
+        return Pixels(pixels.gap[:, part], pixels.valid[:, part], None if pixels.height is None else pixels.height[:, part])
 
 
 @define(eq=False)
@@ -113,5 +113,5 @@ class JointLayer(Layer):
 
     def read_pixels(self, row: int, rows: int) -> Pixels:
         own = self.own.read_pixels(row, rows)
-        known = own.known & self.other.read_pixels(row, rows).known
-        return Pixels(own.gap & known, known, own.height)
+        valid = own.valid & self.other.read_pixels(row, rows).valid
+        return Pixels(own.gap & valid, valid, own.height)

@@ -56,11 +56,11 @@ class Survey:
         self.search.on_strip = self._add_strip
 
     def _add_strip(self, row: int, pixels: Pixels, gap: Flags) -> None:
-        self._window.add(row, pixels.known)
+        self._window.add(row, pixels.valid)
         if self._cells is not None:
             height = pixels.height
-            known = pixels.known if height is None else pixels.known & ~np.isnan(height)
-            self._cells.add(row, gap, known, height)
+            valid = pixels.valid if height is None else pixels.valid & ~np.isnan(height)
+            self._cells.add(row, gap, valid, height)
 
     @property
     def table(self) -> GapTable:

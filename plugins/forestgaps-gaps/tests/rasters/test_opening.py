@@ -31,7 +31,7 @@ def test_heights_below_a_threshold_are_gap(raster) -> None:
         assert (low.threshold_m, high.threshold_m, low.name) == (5, 12, "5 m")
         assert whole(low).gap.tolist() == [[True, False, False], [True, False, False]]
         assert whole(high).gap.tolist() == [[True, True, False], [True, False, False]]
-        assert whole(low).known.tolist() == [[True] * 3, [True, False, True]]
+        assert whole(low).valid.tolist() == [[True] * 3, [True, False, True]]
         assert np.array_equal(whole(low).height, HEIGHTS, equal_nan=True)
     with read(path, thresholds=(5,), at_most=True) as (layer,):
         assert whole(layer).gap.tolist() == [[True, True, False], [True, False, False]]
@@ -47,7 +47,7 @@ def test_a_threshold_is_rounded_as_heights_are(raster, kind) -> None:
 def test_stated_and_written_nodata_are_no_gap(raster) -> None:
     path = raster("chm.tif", np.array([[-99, 3, 8]], np.float32))
     with read(path, thresholds=(5,), nodata=-99) as (layer,):
-        assert whole(layer).known.tolist() == [[False, True, True]]
+        assert whole(layer).valid.tolist() == [[False, True, True]]
         assert whole(layer).gap.tolist() == [[False, True, False]]
 
 
@@ -67,7 +67,7 @@ def test_a_gap_map_is_taken_as_it_is(raster) -> None:
         pixels = whole(layer)
         assert np.isnan(layer.threshold_m)
         assert pixels.gap.tolist() == [[True, False, False], [False, True, True]]
-        assert pixels.known.tolist() == [[True, True, False], [True, True, True]]
+        assert pixels.valid.tolist() == [[True, True, False], [True, True, True]]
         assert pixels.height is None
 
 
@@ -82,7 +82,7 @@ def test_a_gap_map_is_taken_as_it_is(raster) -> None:
 def test_gap_maps_of_other_programs_are_read(raster, values, nodata) -> None:
     with read(raster("gaps.tif", values, nodata=nodata)) as (layer,):
         assert whole(layer).gap.tolist() == (MASK == 1).tolist()
-        assert whole(layer).known.all() == (nodata == 0), "a mask whose 0 is not to be drawn was surveyed there"
+        assert whole(layer).valid.all() == (nodata == 0), "a mask whose 0 is not to be drawn was surveyed there"
 
 
 def test_bands_of_a_prediction_are_thresholds(raster) -> None:

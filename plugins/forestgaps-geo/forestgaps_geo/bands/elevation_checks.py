@@ -41,13 +41,13 @@ def scan_band(band: Band, report: ShowProgress = ignore_progress) -> BandStatist
     for strip in iterate_strips(rows, columns, STRIP_PIXELS):
         for column, width in band.source.column_ranges(strip.row, strip.rows):
             values = band.read(strip.row, column, strip.rows, width)
-            known = values[~np.isnan(values)]
-            if known.size:
-                least, most = float(known.min()), float(known.max())
+            valid_values = values[~np.isnan(values)]
+            if valid_values.size:
+                least, most = float(valid_values.min()), float(valid_values.max())
                 if least < MIN_ELEVATION_M or most > 0.99 * band.unit_m * min(SENTINEL_VALUES):  # only then look closer
                     check_elevations(band, values, strip.row, column)
-                valid, low, high = valid + known.size, min(low, least), max(high, most)
-                canopy += int(np.count_nonzero((known > -20) & (known < 120)))
+                valid, low, high = valid + valid_values.size, min(low, least), max(high, most)
+                canopy += int(np.count_nonzero((valid_values > -20) & (valid_values < 120)))
         report(what, strip.row + strip.rows, rows)
     if not valid:
         raise DataError(f"{band.path}: has no data at all, every pixel is nodata")

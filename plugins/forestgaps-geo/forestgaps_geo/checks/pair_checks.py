@@ -80,15 +80,15 @@ def measure_pair(surface: WindowReader, other: WindowReader, *, is_ground: bool)
     for window in spread_windows(grid.rows, grid.columns):
         dsm, values = surface.window(*window), other.window(*window)
         height = dsm - values if is_ground else np.where(np.isfinite(dsm), values, np.float32(np.nan))
-        known = height[np.isfinite(height)]
-        if not known.size:
+        valid_heights = height[np.isfinite(height)]
+        if not valid_heights.size:
             continue
-        pixels += known.size
+        pixels += valid_heights.size
         same += int((np.abs(dsm - values) < 1e-3).sum())
-        below += int((known < -1).sum())
-        tall += int((known > MAX_TREE_M).sum())
+        below += int((valid_heights < -1).sum())
+        tall += int((valid_heights > MAX_TREE_M).sum())
         lows.append(compute_cell_extremes(height, side)[0])
-        middles.append(float(np.median(known)))
+        middles.append(float(np.median(valid_heights)))
     return PairStatistics(
         pixels=pixels,
         same=same,

@@ -57,11 +57,11 @@ def compute_cell_extremes(values: FloatArray, side: int) -> tuple[FloatArray, Fl
 
 def find_enclosed(values: FloatArray) -> NDArray[np.bool_]:
     """Pixels with data, or with data somewhere on all four sides of them: no border of the survey."""
-    known = np.isfinite(values)
-    inside = np.ones_like(known)
+    finite = np.isfinite(values)
+    inside = np.ones_like(finite)
     for axis in (0, 1):
-        inside &= np.maximum.accumulate(known, axis)
-        inside &= np.flip(np.maximum.accumulate(np.flip(known, axis), axis), axis)
+        inside &= np.maximum.accumulate(finite, axis)
+        inside &= np.flip(np.maximum.accumulate(np.flip(finite, axis), axis), axis)
     return inside
 
 
@@ -103,10 +103,10 @@ def count_border_patches(
     pixels = [split_cells(view[:PATCH_PIXELS], PATCH_PIXELS)[0] for view, touch in zip(views, touches, strict=True) if touch]
     if not pixels:
         return 0, {}
-    known = np.concatenate(pixels)
-    known = known[np.isfinite(known).all(1)]
-    held, counts = np.unique(known[np.ptp(known, axis=1) == 0, 0], return_counts=True)
-    return len(known), dict(zip(held.tolist(), counts.tolist(), strict=True))
+    patches = np.concatenate(pixels)
+    patches = patches[np.isfinite(patches).all(1)]
+    held, counts = np.unique(patches[np.ptp(patches, axis=1) == 0, 0], return_counts=True)
+    return len(patches), dict(zip(held.tolist(), counts.tolist(), strict=True))
 
 
 def count_zero_margins(values: FloatArray, window: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:

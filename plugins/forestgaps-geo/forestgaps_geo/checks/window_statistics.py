@@ -180,34 +180,38 @@ def measure_window(
         unit_m: Meters in one unit of the file.
         shape: Rows and columns of the raster.
     """
-    known = values[np.isfinite(values)]
+    valid_values = values[np.isfinite(values)]
     lows, highs = compute_cell_extremes(values, cell)
     bottoms, tops = compute_cell_extremes(values, min(near, *values.shape))
     crown_cells, standing = count_standing_cells(values, near, CROWN_M / near)
     border, border_level = count_border_patches(values, window, shape)
     patches, level, plane, zero_patches = count_patches(values)
-    low, high, stored = float(known.min()), float(known.max()), known / np.float32(unit_m)
-    few = np.unique(known) if len(np.unique(known[:: max(len(known) // 1000, 1)])) <= MAX_DISTINCT_VALUES else None
+    low, high, stored = float(valid_values.min()), float(valid_values.max()), valid_values / np.float32(unit_m)
+    few = (
+        np.unique(valid_values)
+        if len(np.unique(valid_values[:: max(len(valid_values) // 1000, 1)])) <= MAX_DISTINCT_VALUES
+        else None
+    )
     return WindowStatistics(
         window=window,
-        valid=known.size,
+        valid=valid_values.size,
         void=int((find_enclosed(values) & ~np.isfinite(values)).sum()),
         missing=int(np.isnan(values).sum()),
         low=low,
-        low_count=int((known == low).sum()),
-        above_low=float(known[known > low].min(initial=np.inf)),
+        low_count=int((valid_values == low).sum()),
+        above_low=float(valid_values[valid_values > low].min(initial=np.inf)),
         high=high,
-        high_count=int((known == high).sum()),
-        below_high=float(known[known < high].max(initial=-np.inf)),
-        below=int((known < -1).sum()),
-        tall=int((known > MAX_TREE_M).sum()),
+        high_count=int((valid_values == high).sum()),
+        below_high=float(valid_values[valid_values < high].max(initial=-np.inf)),
+        below=int((valid_values < -1).sum()),
+        tall=int((valid_values > MAX_TREE_M).sum()),
         fractional=int((np.abs(stored - np.rint(stored)) > 1e-3).sum()),
         distinct=None if few is None or len(few) > MAX_DISTINCT_VALUES else frozenset(few.tolist()),
-        zeros=int((known == 0).sum()),
+        zeros=int((valid_values == 0).sum()),
         zero_patches=zero_patches,
         zero_margins=count_zero_margins(values, window, shape),
         zero_corners=count_zero_corners(values, window, shape),
-        least=float(np.abs(known[known != 0]).min(initial=np.inf)),
+        least=float(np.abs(valid_values[valid_values != 0]).min(initial=np.inf)),
         lows=lows,
         highs=highs,
         drops=tops - bottoms,
@@ -218,7 +222,9 @@ def measure_window(
         patches=patches,
         level=level,
         plane=plane,
-        on_step=tuple(int((np.abs(known - np.rint(known / step) * step) < MAX_ROUNDING_M).sum()) for step in ROUNDING_STEPS_M),
+        on_step=tuple(
+            int((np.abs(valid_values - np.rint(valid_values / step) * step) < MAX_ROUNDING_M).sum()) for step in ROUNDING_STEPS_M
+        ),
         columns=find_jumps(values),
         rows=find_jumps(values.T),
     )
