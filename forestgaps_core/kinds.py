@@ -68,8 +68,10 @@ KINDS: Mapping[str, Kind] = {
         calls=("tiles",),
     ),
     "model": Kind(
-        "an `nn.Module` called as (dsm, valid, thresholds) that returns logits",
+        "an `nn.Module` called as (dsm, valid, thresholds), and with further layers as `layers`, that returns logits",
         {
+            "layers": "the further input layers of the data, a mapping of names to `InputLayer`; a model without this parameter "
+            "uses none",
             "normalization": "`NormFactory` chosen in the run file",
             "resolution_m": "pixel size of the training data, meters",
             "thresholds": "the run's thresholds, meters, ascending",

@@ -15,6 +15,7 @@ from forestgaps_core.config.converter import unstructure
 from forestgaps_core.errors import CheckpointError
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.engines import is_exported, record_engine
+from forestgaps_core.inference.input_layers import require_no_layers
 from forestgaps_core.inference.model_folder import (
     CARD,
     FORMAT,
@@ -102,6 +103,7 @@ def load_export_source(run: Path | str, checkpoint: str | None, plugins: Plugins
     if is_exported(path):
         raise CheckpointError(f"{path} is exported already; name the run it was exported from")
     path, state = load_trained_network(path, checkpoint, plugins)
+    require_no_layers(state["about"], path)
     plan = {"format": FORMAT, **make_plan(state["about"], path)}
     plan["config"]["environment"] = {"precision": "32", "channels_last": channels_last}
     calibration = None

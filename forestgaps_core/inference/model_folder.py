@@ -30,6 +30,7 @@ from forestgaps_core.files.checkpoint import find_wrong_parts, load_run_checkpoi
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes, read_json
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
+from forestgaps_core.inference.input_layers import read_layers, record_layers
 from forestgaps_core.plugins.names import format_error
 from forestgaps_core.plugins.provenance import read_altered
 from forestgaps_core.plugins.registry import Plugins
@@ -141,7 +142,7 @@ def read_network_state(folder: Path) -> dict[str, Any]:
     except TensorFileError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    about = {key: plan[key] for key in ("config", "resolution_m", "components", "versions")}
+    about = {key: plan[key] for key in ("config", "resolution_m", "components", "versions", "layers") if key in plan}
     return {"about": about, "model": weights, "callbacks": {}, "calibration": plan.get("calibration")}
 
 
@@ -264,6 +265,7 @@ def make_plan(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
             if kind in about["components"]
         },
         "versions": {str(name): str(version) for name, version in about["versions"].items()},
+        **record_layers(read_layers(about, path)),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ import torch
 from attrs import define, evolve, field
 from torch import Tensor, nn
 
+from forestgaps_core.components import InputLayer
 from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.run_file import SETTINGS
-from forestgaps_core.data.batch_maker import fill_invalid
+from forestgaps_core.data.batch_maker import clear_invalid, fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
 from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.checkpoint import find_checkpoint as find_checkpoint
 from forestgaps_core.inference.batch_norm_folding import fold_batch_norms
 from forestgaps_core.inference.calibration import Calibration
 from forestgaps_core.inference.engines import FORMATS, TORCH, is_exported, open_exported_network
+from forestgaps_core.inference.input_layers import check_given_layers, read_layers
 from forestgaps_core.inference.isotonic import isotonic_regression, running_maximum
 from forestgaps_core.inference.model_folder import limit_parameters, load_trained_network, locate_network, structure_recorded
 from forestgaps_core.kinds import BuildContext
@@ -36,6 +38,7 @@ from forestgaps_core.runtime.environment import Environment
 
 Kept = tuple[slice, slice]
 WHOLE: Kept = (slice(None), slice(None))
+NO_LAYERS: Mapping[str, Tensor] = {}
 DEVICES, PRECISIONS = ("auto", "cpu", "cuda", "mps"), ("32", "bf16", "16")
 STRIP_ROWS = 16  # of 1,000 columns and seven thresholds: half a megabyte, which fits a core's own cache
 
@@ -47,12 +50,13 @@ class Predictor:
     Attributes:
         model: With an attribute `monotone = True` if its logits increase with the threshold for any weights. It may have
             `compute_distribution(dsm, valid)`, (B, C, H, W), and `compute_logits(distribution, thresholds)`, pixel by pixel, which
-            together do the same.
+            together do the same. With `layers`, the first takes them too, by that name.
         thresholds: Meters, those the network was validated at; others may be asked.
         resolution_m: Pixel size the network was trained at.
         calibration: Of its logits; None leaves them.
         flips: Whether to answer with the mean over the eight flips and quarter turns of a tile: somewhat better, eight times
             the work.
+        layers: Further layers that the network needs, by name.
     """
 
     model: nn.Module
@@ -61,6 +65,7 @@ class Predictor:
     environment: Environment = field(factory=Environment)
     calibration: Calibration | None = None
     flips: bool = False
+    layers: Mapping[str, InputLayer] = field(factory=dict)
     device: torch.device = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -69,7 +74,14 @@ class Predictor:
         if self.environment.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
 
-    def __call__(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float] | None = None, kept: Kept = WHOLE) -> Tensor:
+    def __call__(
+        self,
+        dsm: Tensor,
+        valid: Tensor,
+        thresholds: Sequence[float] | None = None,
+        kept: Kept = WHOLE,
+        layers: Mapping[str, Tensor] = NO_LAYERS,
+    ) -> Tensor:
         """Probability that canopy is lower than each threshold.
 
         Args:
@@ -77,14 +89,23 @@ class Predictor:
             valid: (B, 1, H, W) bool.
             thresholds: Meters, in any order.
             kept: Rows and columns to answer for; all by default.
+            layers: Those that the network needs, (B, C, H, W) each, 0 where they have no data.
 
         Returns:
             (B, K, rows, columns) float32 on the CPU. A gap at one threshold is never less likely at a higher one.
         """
-        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds, kept).cpu()
+        return self.on_device(dsm, valid, self.thresholds if thresholds is None else thresholds, kept, layers).cpu()
 
-    def on_device(self, dsm: Tensor, valid: Tensor, thresholds: Sequence[float], kept: Kept = WHOLE) -> Tensor:
+    def on_device(
+        self,
+        dsm: Tensor,
+        valid: Tensor,
+        thresholds: Sequence[float],
+        kept: Kept = WHOLE,
+        layers: Mapping[str, Tensor] = NO_LAYERS,
+    ) -> Tensor:
         """The same, left on the device: nothing waits for it."""
+        check_given_layers(layers, self.layers, dsm)
         asked = torch.tensor(tuple(thresholds), dtype=torch.float32)
         ascending, order = asked.sort()
         with torch.inference_mode():
@@ -92,11 +113,15 @@ class Predictor:
             # On a CPU it costs nothing to ask; a GPU would be waited for.
             surface = dsm if self.device.type == "cpu" and bool(valid.all()) else fill_invalid(dsm, valid)
             planes = ascending.to(self.device).expand(len(dsm), -1)
-            nested = self._by_turns(surface, valid, planes)[..., *kept] if self.flips else self._once(surface, valid, planes, kept)
+            clear = {name: clear_invalid(layer.to(self.device), valid) for name, layer in layers.items()}
+            if self.flips:
+                nested = self._by_turns(surface, valid, planes, clear)[..., *kept]
+            else:
+                nested = self._once(surface, valid, planes, kept, {"layers": clear} if clear else {})
         probabilities: Tensor = nested if torch.equal(asked, ascending) else nested[:, order.argsort()]
         return probabilities
 
-    def _once(self, surface: Tensor, valid: Tensor, thresholds: Tensor, kept: Kept) -> Tensor:
+    def _once(self, surface: Tensor, valid: Tensor, thresholds: Tensor, kept: Kept, further: Mapping[str, Any]) -> Tensor:
         """Probabilities of the pixels that are kept.
 
         If the network has `compute_distribution`, logits are computed for those pixels only, a few rows at a time
@@ -105,19 +130,21 @@ class Predictor:
         with self.environment.autocast(self.device):
             model: Any = self.model
             if not hasattr(model, "compute_distribution"):
-                return self._nested(self._probabilities(model(surface, valid, thresholds)[..., *kept]))
-            distribution = model.compute_distribution(surface, valid)[..., *kept]
+                return self._nested(self._probabilities(model(surface, valid, thresholds, **further)[..., *kept]))
+            distribution = model.compute_distribution(surface, valid, **further)[..., *kept]
             step = STRIP_ROWS if self.device.type == "cpu" else distribution.shape[-2]
             strips = distribution.split(step, dim=-2)
             return torch.cat(
                 [self._nested(self._probabilities(model.compute_logits(strip, thresholds))) for strip in strips], dim=-2
             )
 
-    def _by_turns(self, surface: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
+    def _by_turns(self, surface: Tensor, valid: Tensor, thresholds: Tensor, layers: Mapping[str, Tensor]) -> Tensor:
         total = torch.zeros((), device=self.device)
         for turn in TURNS:
+            turned = {name: rotate(layer, turn) for name, layer in layers.items()}
             with self.environment.autocast(self.device):
-                logits = self.model(rotate(surface, turn), rotate(valid, turn), thresholds)
+                further = {"layers": turned} if turned else {}
+                logits = self.model(rotate(surface, turn), rotate(valid, turn), thresholds, **further)
             total = total + rotate_back(self._probabilities(logits), turn)
         return self._nested(total / len(TURNS))
 
@@ -199,6 +226,7 @@ def load_predictor(
         environment=environment,
         calibration=read_calibration(state, path),
         flips=flips,
+        layers=read_layers(state["about"], path),
     )
 
 
@@ -248,7 +276,13 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
         return plugins.build("normalization", find_recorded_name("normalization", about, plugins), chosen, context)
 
     chosen = read_component_config(table, "model", about, plugins, path)
-    available = {"resolution_m": lambda: resolution_m, "thresholds": lambda: thresholds, "normalization": normalization}
+    layers = read_layers(about, path)
+    available = {
+        "resolution_m": lambda: resolution_m,
+        "thresholds": lambda: thresholds,
+        "normalization": normalization,
+        "layers": lambda: layers,
+    }
     try:
         with limit_parameters(weights, path):
             name = find_recorded_name("model", about, plugins)

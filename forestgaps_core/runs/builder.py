@@ -13,7 +13,7 @@ import torch
 from attrs import define
 from torch import nn
 
-from forestgaps_core.components import Data, Source
+from forestgaps_core.components import Data, InputLayer, Source
 from forestgaps_core.config.converter import format_value, unstructure
 from forestgaps_core.config.overrides import is_same_component
 from forestgaps_core.config.run_file import Config
@@ -25,6 +25,7 @@ from forestgaps_core.data.loader import Share, TileLoader
 from forestgaps_core.errors import ConfigError, DataError, PluginError
 from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
+from forestgaps_core.inference.input_layers import count_channels, record_layers, require_layer_model
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
 from forestgaps_core.inference.predictor import read_component_config
 from forestgaps_core.plugins.provenance import find_full_name, read_owners
@@ -63,6 +64,7 @@ class BuiltRun:
             workers=environment.loader_processes(self.device),
             pin_memory=self.device.type == "cuda",
             share=Share("samples" if training else "batches", here.rank, here.count),
+            channels=count_channels(getattr(self.data, "layers", {})),
         )
 
 
@@ -98,10 +100,13 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         )
         for module in list_modules(further):
             module.to(device)
+    layers: Mapping[str, InputLayer] = getattr(data, "layers", {})
+    require_layer_model(config.model, layers, plugins)
     model = build(
         "model",
         config.model,
         {
+            "layers": lambda: layers,
             "resolution_m": lambda: data.resolution_m,
             "thresholds": lambda: levels,
             "normalization": lambda: build_normalization(components),
@@ -224,6 +229,7 @@ def describe_run(builder: ComponentBuilder, data: Data) -> dict[str, Any]:
         "resolution_m": float(data.resolution_m),
         "components": builder.describe(),
         "versions": {"forestgaps-core": __version__, "torch": str(torch.__version__)},
+        **record_layers(getattr(data, "layers", {})),
     }
 
 

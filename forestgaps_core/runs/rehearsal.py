@@ -18,6 +18,7 @@ from attrs import define
 from forestgaps_core.components import Tiles
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.data.loader import TileLoader
+from forestgaps_core.inference.input_layers import call_network
 from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
@@ -32,7 +33,7 @@ def count_operations(trainer: Trainer, tiles: Tiles) -> float:
 
     batch = trainer.make_evaluation_batch(tiles)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        trainer.model(batch.dsm, batch.valid, batch.thresholds)
+        call_network(trainer.model, batch)
     return float(counter.get_total_flops()) / 2 / batch.valid.numel()
 
 

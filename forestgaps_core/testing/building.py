@@ -20,6 +20,7 @@ def build_component(kind: str, config: Any, **arguments: Any) -> Any:
     stand_ins: dict[str, Any] = {
         "seed": 0,
         "normalization": nn.BatchNorm2d,
+        "layers": {},
         "resolution_m": 1.0,
         "thresholds": THRESHOLDS,
         "batch_per_device": 8,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forestgaps_core.components import Batch, Loss, LossContext
 from forestgaps_core.contracts import Name, NamedErrors, check_logits, check_loss
 from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.inference.input_layers import call_network
 from forestgaps_core.runtime.environment import Environment
 from forestgaps_core.training.logged_values import ValueLog
 
@@ -49,7 +50,7 @@ class ForwardPass:
     def compute_logits(self, batch: Batch) -> Tensor:
         """Return logits (B, K, H, W) in float32: losses and metrics are computed in it, whatever the network's precision."""
         with self.model_errors, self.environment.autocast(self.device):
-            logits = self.network(batch.dsm, batch.valid, batch.thresholds)
+            logits: Tensor = call_network(self.network, batch)
         check_logits(logits, batch, self.model_errors.name)
         return logits.float()
 

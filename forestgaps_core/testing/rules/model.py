@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forestgaps_core.components import Batch
+from forestgaps_core.components import Batch, InputLayer
+from forestgaps_core.inference.input_layers import uses_layers
 from forestgaps_core.testing.building import build_component
 from forestgaps_core.testing.comparison import require_close
 from forestgaps_core.testing.examples import example_batch
@@ -106,6 +108,42 @@ def check_state(config: Any, **arguments: Any) -> None:
     require_close(compute_logits(again, batch), compute_logits(model, batch), sentence)
 
 
+def check_layers(config: Any, **arguments: Any) -> None:
+    """A network whose `build` takes `layers` uses them where they are valid, and its `state_dict` holds the whole state."""
+    if not uses_layers(config):
+        return
+    rgb, flat = InputLayer(mean=(100.0, 110.0, 90.0), std=(40.0, 30.0, 20.0)), InputLayer(mean=(1.0,), std=(0.0,))
+    arguments = {**arguments, "layers": {"rgb": rgb, "flat": flat}}
+    model, batch = build_network(config, arguments)
+    colors = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(2)) * 200
+    given = {"rgb": torch.where(batch.valid, colors, 0.0), "flat": batch.valid.float()}
+
+    def compute(network: nn.Module, layers: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = network(batch.dsm, batch.valid, batch.thresholds, layers=layers)
+        return logits
+
+    logits = compute(model, given)
+    assert logits.shape == batch.target.shape, f"with layers, logits are {tuple(logits.shape)}, not {tuple(batch.target.shape)}"
+    torch.autograd.backward(logits.float().square().mean())
+    silent = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not silent, f"with layers, no gradient reaches {', '.join(silent)}"
+    for parameter in model.eval().parameters():
+        nn.init.normal_(parameter, std=0.1)  # last layers may begin at 0, blind to everything
+    with torch.no_grad():
+        logits = compute(model, given)
+        known = batch.valid.expand_as(logits)
+        assert logits.isfinite().all(), "with layers, logits are not finite"
+        other = compute(model, {**given, "rgb": given["rgb"].flip(0)})
+        assert not torch.equal(other[known], logits[known]), "the layers do not matter"
+        under = compute(model, {**given, "rgb": colors})
+        require_close(under[known], logits[known], "what layers have under invalid pixels matters", 1e-3)
+        nothing = compute(model, {name: torch.zeros_like(layer) for name, layer in given.items()})
+        assert nothing.isfinite().all(), "layers without data give logits that are not finite"
+        again = build_component("model", config, **arguments)
+        again.load_state_dict(model.state_dict())
+        require_close(compute(again.eval(), given), logits, "with layers, the model's state_dict does not hold all of its state")
+
+
 RULES = (
     check_logits,
     check_gradients,
@@ -116,4 +154,5 @@ RULES = (
     check_any_size,
     check_no_valid_pixels,
     check_state,
+    check_layers,
 )

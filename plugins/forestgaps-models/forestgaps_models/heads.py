@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -123,17 +123,17 @@ class HeightNetwork(Network):
     monotone = True  # a gap at one threshold is a gap at any higher threshold
     head: HeightHead
 
-    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        return self.compute_logits(self.compute_distribution(dsm, valid), thresholds)
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor, layers: Mapping[str, Tensor] | None = None) -> Tensor:
+        return self.compute_logits(self.compute_distribution(dsm, valid, layers), thresholds)
 
-    def compute_distribution(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def compute_distribution(self, dsm: Tensor, valid: Tensor, layers: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the distribution of height in each pixel, (B, N, H, W) float32."""
-        return torch.exp(self.head.compute_scores(self.extract_features(dsm, valid)))
+        return torch.exp(self.head.compute_scores(self.extract_features(dsm, valid, layers)))
 
     def compute_logits(self, distribution: Tensor, thresholds: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) of the distribution (B, N, h, w) of some pixels."""
         return self.head.compute_logits(distribution, thresholds)
 
-    def predict_heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def predict_heights(self, dsm: Tensor, valid: Tensor, layers: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the expected canopy height in meters, (B, 1, H, W) float32."""
-        return self.head.predict_heights(self.extract_features(dsm, valid))
+        return self.head.predict_heights(self.extract_features(dsm, valid, layers))

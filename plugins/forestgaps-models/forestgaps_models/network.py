@@ -7,11 +7,14 @@ View and features are 0 without data (`forestgaps_models.masking`), so neither f
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from forestgaps_models.drop_path import set_drop_path
+from forestgaps_models.input_layers import LayerChannels
 from forestgaps_models.views import ViewLayer
 
 
@@ -33,14 +36,15 @@ class Network(nn.Module):
         view: Maps meters to channels, in float32.
         body: Maps the view to features.
         head: An `nn.Module` that maps (features (B, C, H, W), thresholds (B, K), valid (B, 1, H, W)) to logits (B, K, H, W).
+        layers: Maps further layers to channels, which the body gets after those of the view; None for a network of the DSM alone.
     """
 
     view: ViewLayer
     body: Body
 
-    def __init__(self, view: ViewLayer, body: Body, head: nn.Module) -> None:
+    def __init__(self, view: ViewLayer, body: Body, head: nn.Module, layers: LayerChannels | None = None) -> None:
         super().__init__()
-        self.view, self.body, self.head = view, body, head
+        self.view, self.body, self.head, self.layers = view, body, head, layers
 
     @property
     def multiple(self) -> int:
@@ -52,15 +56,18 @@ class Network(nn.Module):
         """Return the largest distance at which pixels affect the logits, without layers that average over the whole tile."""
         return self.view.reach + self.body.reach + int(self.head.reach)  # type: ignore[arg-type]  # an attribute of every head
 
-    def extract_features(self, dsm: Tensor, valid: Tensor) -> Tensor:
+    def extract_features(self, dsm: Tensor, valid: Tensor, layers: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the features of the body, (B, C, H, W)."""
         # The view is padded, not the DSM, so that windows of the view end at the edge of the survey.
         margin = compute_padding(dsm, self.body.multiple)
-        features: Tensor = self.body(pad(self.view(dsm, valid), margin), pad(valid, margin))
+        channels = self.view(dsm, valid)
+        if self.layers is not None:
+            channels = torch.cat([channels, self.layers(layers, valid)], dim=1).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.body(pad(channels, margin), pad(valid, margin))
         return features[..., : dsm.shape[-2], : dsm.shape[-1]]
 
-    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.extract_features(dsm, valid), thresholds, valid)
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor, layers: Mapping[str, Tensor] | None = None) -> Tensor:
+        logits: Tensor = self.head(self.extract_features(dsm, valid, layers), thresholds, valid)
         return logits
 
     def set_drop_path(self, rate: float) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, lt
 
-from forestgaps_core import NormFactory
+from forestgaps_core import InputLayer, NormFactory
 from forestgaps_models.drop_path import DropPath, Rule, compute_depth_shares
 from forestgaps_models.heads import EDGES_M, HeightHead, HeightNetwork, ThresholdHead
+from forestgaps_models.input_layers import NO_LAYERS, LayerChannels
 from forestgaps_models.network import Body, Network
-from forestgaps_models.views import View
+from forestgaps_models.views import View, ViewLayer
 
 
 @frozen(kw_only=True)
@@ -49,17 +51,32 @@ class NetworkConfig(ABC):
         """Return the drop-path layers of a number of blocks, from input to output."""
         return [DropPath(share, self.drop_path) for share in compute_depth_shares(blocks, self.drop_path_rule)]
 
-    def build_threshold_network(self, normalization: NormFactory, resolution_m: float, *, conditioned: int = 0) -> Network:
-        view = self.view.build(resolution_m)
-        body = self.make_body(view.channel_count, normalization)
-        return Network(view, body, ThresholdHead(body.channels, normalization, blocks=conditioned))
+    def build_threshold_network(
+        self, normalization: NormFactory, resolution_m: float, layers: Mapping[str, InputLayer], *, conditioned: int = 0
+    ) -> Network:
+        view, further = self.view.build(resolution_m), make_layer_channels(layers)
+        body = self.make_body(count_inputs(view, further), normalization)
+        return Network(view, body, ThresholdHead(body.channels, normalization, blocks=conditioned), further)
 
     def build_height_network(
-        self, normalization: NormFactory, resolution_m: float, *, edges_m: tuple[float, ...] = EDGES_M
+        self,
+        normalization: NormFactory,
+        resolution_m: float,
+        layers: Mapping[str, InputLayer],
+        *,
+        edges_m: tuple[float, ...] = EDGES_M,
     ) -> HeightNetwork:
-        view = self.view.build(resolution_m)
-        body = self.make_body(view.channel_count, normalization)
-        return HeightNetwork(view, body, HeightHead(body.channels, normalization, edges_m=edges_m))
+        view, further = self.view.build(resolution_m), make_layer_channels(layers)
+        body = self.make_body(count_inputs(view, further), normalization)
+        return HeightNetwork(view, body, HeightHead(body.channels, normalization, edges_m=edges_m), further)
+
+
+def make_layer_channels(layers: Mapping[str, InputLayer]) -> LayerChannels | None:
+    return LayerChannels(layers) if layers else None
+
+
+def count_inputs(view: ViewLayer, further: LayerChannels | None) -> int:
+    return view.channel_count + (further.channel_count if further else 0)
 
 
 @frozen(kw_only=True)
@@ -75,7 +92,7 @@ class EitherHead(NetworkConfig):
         },
     )
 
-    def build(self, normalization: NormFactory, resolution_m: float) -> Network:
+    def build(self, normalization: NormFactory, resolution_m: float, layers: Mapping[str, InputLayer] = NO_LAYERS) -> Network:
         if self.output == "heights":
-            return self.build_height_network(normalization, resolution_m)
-        return self.build_threshold_network(normalization, resolution_m)
+            return self.build_height_network(normalization, resolution_m, layers)
+        return self.build_threshold_network(normalization, resolution_m, layers)

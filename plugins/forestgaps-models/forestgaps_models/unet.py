@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, in_, le, max_len, min_len
 
-from forestgaps_core import NormFactory
+from forestgaps_core import InputLayer, NormFactory
 from forestgaps_core.config.thresholds import validate_ascending, validate_distinct
 from forestgaps_models.attention import Attention
 from forestgaps_models.blocks import PlainBlock, ResidualBlock
 from forestgaps_models.encoder_decoder import EncoderDecoder, count_blocks
 from forestgaps_models.heads import EDGES_M, HeightNetwork
+from forestgaps_models.input_layers import NO_LAYERS
 from forestgaps_models.network import Network
 from forestgaps_models.network_config import NetworkConfig
 
@@ -62,8 +64,8 @@ class UNet(UNetBody):
         metadata={"help": "3x3 convolutions at full resolution that run once per threshold; with 0, only a 1x1 convolution does."},
     )
 
-    def build(self, normalization: NormFactory, resolution_m: float) -> Network:
-        return self.build_threshold_network(normalization, resolution_m, conditioned=self.conditioned)
+    def build(self, normalization: NormFactory, resolution_m: float, layers: Mapping[str, InputLayer] = NO_LAYERS) -> Network:
+        return self.build_threshold_network(normalization, resolution_m, layers, conditioned=self.conditioned)
 
 
 @frozen(kw_only=True)
@@ -112,5 +114,5 @@ class HeightUNet(UNetBody):
         },
     )
 
-    def build(self, normalization: NormFactory, resolution_m: float) -> HeightNetwork:
-        return self.build_height_network(normalization, resolution_m, edges_m=self.edges_m)
+    def build(self, normalization: NormFactory, resolution_m: float, layers: Mapping[str, InputLayer] = NO_LAYERS) -> HeightNetwork:
+        return self.build_height_network(normalization, resolution_m, layers, edges_m=self.edges_m)

@@ -57,6 +57,7 @@ class TensorBoard(Tracker):
     folder: Path
     config: TensorBoardConfig = field(factory=TensorBoardConfig)
     inputs: tuple[Tensor, Tensor, Tensor] | None = field(default=None, init=False)  # for the graph
+    layers: dict[str, Tensor] = field(factory=dict, init=False)  # likewise
     graph_is_due: bool = field(default=False, init=False)
     writer: BoardWriter | None = field(default=None, init=False)
     file: Mapping[str, Any] | None = field(default=None, init=False)  # of the checkpoint that the run resumes from
@@ -98,6 +99,7 @@ class TensorBoard(Tracker):
         if self.graph_is_due and self.inputs is None:
             with torch.inference_mode(False):  # tensors made for inference cannot be traced
                 self.inputs = (torch.zeros_like(batch.dsm[:1]), torch.ones_like(batch.valid[:1]), batch.thresholds[:1].clone())
+                self.layers = {name: torch.zeros_like(layer[:1]) for name, layer in batch.layers.items()}
 
     @hookimpl
     def evaluation_end(self, trainer: Trainer) -> None:
@@ -111,7 +113,7 @@ class TensorBoard(Tracker):
         self.graph_is_due, self.inputs = False, None
         try:
             file_writer: Any = writer.file_writer  # torch types it as None
-            file_writer.add_event(graph_event(trainer.model, inputs))
+            file_writer.add_event(graph_event(trainer.model, inputs, self.layers))
         except Exception as error:  # torch.export raises many kinds of errors for what it cannot follow; none stops a run
             writer.add_text("graph", f"This network cannot be drawn:\n\n{as_code(str(error))}", trainer.step)
 

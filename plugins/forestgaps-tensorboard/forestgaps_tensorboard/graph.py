@@ -5,7 +5,7 @@ torch's own writer traces with `torch.jit.trace`, which is deprecated; this goes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,11 +13,17 @@ from tensorboard.compat.proto import event_pb2, graph_pb2, node_def_pb2, version
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram, export
 
+NO_LAYERS: Mapping[str, Tensor] = {}
 
-def graph_event(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """The network in the mode it is in, each operation under the modules it belongs to."""
+
+def graph_event(network: nn.Module, inputs: tuple[Tensor, ...], layers: Mapping[str, Tensor] = NO_LAYERS) -> Any:
+    """The network in the mode it is in, each operation under the modules it belongs to.
+
+    Args:
+        layers: Further layers that it is called with.
+    """
     with torch.no_grad():
-        program = export(network, inputs)
+        program = export(network, inputs, {"layers": dict(layers)} if layers else None)
     graph = graph_pb2.GraphDef(node=graph_nodes(program), versions=versions_pb2.VersionDef(producer=22))
     return event_pb2.Event(graph_def=graph.SerializeToString())
 

@@ -17,10 +17,12 @@ from forestgaps_core.config.run_file import REQUIRED, Config
 from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.data.loader import TileLoader
 from forestgaps_core.errors import ConfigError, DataError, ForestgapsError
+from forestgaps_core.inference.input_layers import count_channels
 from forestgaps_core.inference.model_folder import load_trained_network
 from forestgaps_core.inference.model_lookup import RUN_FILE, is_run_folder
 from forestgaps_core.inference.predictor import Predictor, load_predictor
 from forestgaps_core.kinds import build
+from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.provenance import apply_recorded_names
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.run import read_run_config
@@ -78,6 +80,7 @@ class TrainedNetwork:
             seed=environment.seed,
             workers=environment.loader_processes(device),
             pin_memory=device.type == "cuda",
+            channels=count_channels(getattr(self.data, "layers", {})),
         )
 
     def logits(self, batch: Batch, levels: Sequence[float]) -> Tensor:
@@ -86,7 +89,7 @@ class TrainedNetwork:
         Args:
             levels: Thresholds of the batch, equal for all samples. (Reading them from the device would synchronize.)
         """
-        return self.predictor.on_device(batch.dsm, batch.valid, levels).logit()
+        return self.predictor.on_device(batch.dsm, batch.valid, levels, layers=batch.layers).logit()
 
     def heights(self, batch: Batch) -> Tensor | None:
         """Canopy height, meters, (B, 1, H, W), of a network that also maps it: one with a method `format_heights(dsm, valid)`."""
@@ -94,7 +97,7 @@ class TrainedNetwork:
         if not callable(mapped):
             return None
         with torch.inference_mode(), self.predictor.environment.autocast(self.predictor.device):
-            height: Tensor = mapped(batch.dsm, batch.valid)
+            height: Tensor = mapped(batch.dsm, batch.valid, **({"layers": batch.layers} if batch.layers else {}))
         return height
 
 
@@ -130,6 +133,7 @@ def open_network(
     chosen = (("--checkpoint", checkpoint), ("--data", data), *(("--set", change) for change in changes))
     options = [word for option, value in chosen if value is not None for word in (option, value)]
     made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
+    require_layers(made, predictor)
     return TrainedNetwork(
         run=str(run),
         checkpoint=path,
@@ -140,6 +144,25 @@ def open_network(
         predictor=predictor,
         data=made,
     )
+
+
+def require_layers(data: Data, predictor: Predictor) -> None:
+    """
+    Raises:
+        ConfigError: The network needs other further layers than the data have.
+    """
+    found = count_channels(getattr(data, "layers", {}))
+    expected = count_channels(predictor.layers)
+    if found != expected:
+        raise ConfigError(
+            f"data.layers: the network needs {describe_channels(expected)}, the data have {describe_channels(found)}; choose data "
+            f"that have them, with --set 'data.layers={list(expected)}'",
+            "evaluate",
+        )
+
+
+def describe_channels(channels: Mapping[str, int]) -> str:
+    return ", ".join(f"{name!r} ({format_count(count, 'channel')})" for name, count in channels.items()) or "none"
 
 
 def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, changes: Sequence[str], plugins: Plugins) -> Config:
