@@ -31,6 +31,7 @@ TEST_TOOLS = ("pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "setuptoo
 PEERS = (
     *("numpy", "scipy", "scikit-learn", "torchmetrics", "monai", "matplotlib", "pillow", "ruff>=0.12", "mypy>=1.15"),
     *("geopandas", "shapely", "lxml", "playwright", "powerlaw", "pystac-core", "pystac-ext-mlm", "jsonschema"),
+    *("nbclient", "ipykernel"),
 )
 RUNNERS = ("coverage>=7.10", "pytest-cov>=7", "pytest-randomly>=4", "pytest-xdist>=3.6")
 LINTERS = ("ruff>=0.12", "import-linter>=2")

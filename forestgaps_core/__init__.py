@@ -49,6 +49,7 @@ _PUBLIC = {
     "load_config": "config.reading",
     "load_predictor": "inference.predictor",
     "make_config": "plugins.config_forms",
+    "register": "plugins.registry",
     "resume_training": "runs.run",
     "save_network": "inference.model_folder_writing",
     "train_model": "runs.run",
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from forestgaps_core.kinds import Recipe as Recipe
     from forestgaps_core.kinds import Renamed as Renamed
     from forestgaps_core.plugins.config_forms import make_config as make_config
+    from forestgaps_core.plugins.registry import register as register
     from forestgaps_core.runs.run import evaluate_run as evaluate_run
     from forestgaps_core.runs.run import resume_training as resume_training
     from forestgaps_core.runs.run import train_model as train_model

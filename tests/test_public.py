@@ -49,6 +49,7 @@ PUBLIC = [
     "load_config",
     "load_predictor",
     "make_config",
+    "register",
     "resume_training",
     "save_network",
     "train_model",

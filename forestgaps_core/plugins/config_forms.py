@@ -246,8 +246,8 @@ def contains_annotated(annotation: Any) -> bool:
 
 def make_attrs_class(source: Any, fields: Mapping[str, Any], methods: Mapping[str, Any]) -> type:
     """Return a frozen attrs class with the name, module and docstring of what it is made for."""
-    names = {"__module__": source.__module__, "__qualname__": source.__qualname__}
-    made: type = attrs.make_class(source.__name__, dict(fields), frozen=True, kw_only=True, class_body={**methods, **names})
+    made: type = attrs.make_class(source.__name__, dict(fields), frozen=True, kw_only=True, class_body=dict(methods))
+    made.__module__, made.__qualname__ = source.__module__, source.__qualname__
     made.__doc__ = split_docstring(source.__doc__)[0]
     return made
 

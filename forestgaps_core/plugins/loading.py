@@ -29,6 +29,7 @@ from forestgaps_core.plugins.hook_checks import CORE, HookManager, explain_unmet
 from forestgaps_core.plugins.isolation import contain, report_long_calls
 from forestgaps_core.plugins.local_files import compute_digest, import_file, list_given_files, list_sent_files
 from forestgaps_core.plugins.names import Plugin, format_error, keep_torch_settings, normalize_name
+from forestgaps_core.plugins.session import SessionComponent, list_registered
 from forestgaps_core.version import __version__
 
 GROUP = "forestgaps"
@@ -73,6 +74,8 @@ class PluginLoader:
                 plugins.add_file(path)
             for path, content in list_sent_files():
                 plugins.add_content(path, content)
+        for component in list_registered():
+            plugins.add_session_component(component)
         return plugins
 
     def add_installed(self, *distributions: str) -> None:
@@ -140,6 +143,12 @@ class PluginLoader:
         self.register(partial(import_file, path, content), plugin)
         if plugin.failed:
             raise PluginError(f"-p {path}: {plugin.reason}")
+        self.records.append(plugin)
+
+    def add_session_component(self, component: SessionComponent) -> None:
+        """Load what was registered in this session."""
+        plugin = Plugin(component.distribution, component.version, source=component.source)
+        self.register(component.make_module, plugin)
         self.records.append(plugin)
 
     def add_folder(self, folder: Path) -> Plugin:

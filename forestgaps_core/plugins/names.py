@@ -35,6 +35,7 @@ class Plugin:
         reason: Why, in one sentence; '' when it works.
         path: The local file, if it is one.
         module: Name of the module with its hooks, '' before it is known.
+        source: Text of a component that was registered in this session, '' for all others.
     """
 
     distribution: str
@@ -43,6 +44,7 @@ class Plugin:
     reason: str = ""
     path: Path | None = None
     module: str = ""
+    source: str = ""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"

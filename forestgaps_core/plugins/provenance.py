@@ -15,6 +15,8 @@ from typing import Any
 from forestgaps_core.kinds import Kind
 from forestgaps_core.plugins.names import format_install_command, normalize_name
 from forestgaps_core.plugins.registry import CORE, Plugins
+from forestgaps_core.plugins.session import PREFIX as SESSION
+from forestgaps_core.plugins.session import explain_unregistered, name_source_file
 from forestgaps_core.version import __version__
 
 log = logging.getLogger("forestgaps")
@@ -45,7 +47,8 @@ def read_altered(about: Any, places: Iterable[str] | None = None) -> dict[str, s
 def find_full_name(kind: str, name: str, owner: str | None, plugins: Plugins) -> str:
     """Return the full name of a component.
 
-    A local file that is not given is replaced by the given one that offers the name, since the user chose it.
+    A local file that is not given, or a component of a session that is not registered, is replaced by the given file that offers
+    the name, since the user chose it.
 
     Args:
         name: As in a table that was recorded.
@@ -54,7 +57,7 @@ def find_full_name(kind: str, name: str, owner: str | None, plugins: Plugins) ->
     owner, _, short = name.rpartition(":") if ":" in name else (owner or "", "", name)
     if owner in ("", "unknown"):
         return plugins.current_name(kind, name)
-    if owner.endswith(".py") and not any(plugin.distribution == owner for plugin in plugins.records):
+    if (owner.endswith(".py") or owner.startswith(SESSION)) and not any(plugin.distribution == owner for plugin in plugins.records):
         given = [c.plugin.distribution for c in plugins.components(kind).get(short, ()) if c.plugin.distribution.endswith(".py")]
         owner = given[0] if len(given) == 1 else owner
     return plugins.current_name(kind, f"{owner}:{short}")
@@ -107,19 +110,21 @@ def explain_missing(owners: Iterable[str], versions: Mapping[str, Any], plugins:
         folder: Of the run, whose copies of local files serve.
     """
     known = {normalize_name(plugin.distribution): plugin for plugin in plugins.records}
-    absent, broken, files = [], [], []
+    absent, broken, files, parts = [], [], [], list[str]()
     for owner in dict.fromkeys(owners):
         version = str(versions.get(owner, ""))
         plugin = known.get(normalize_name(owner))
         if owner in (CORE, "unknown"):
             continue
-        if plugin is None and owner.endswith(".py"):
+        if plugin is None and owner.startswith(SESSION):
+            copy = folder / "plugins" / name_source_file(owner, version) if folder is not None else None
+            parts.append(explain_unregistered(owner, str(copy) if copy is not None and copy.is_file() else ""))
+        elif plugin is None and owner.endswith(".py"):
             files.append(owner)
         elif plugin is None:
             absent.append((owner, version))
         elif not plugin.usable:
             broken.append(f"{plugin} {plugin.explain_failure()}")
-    parts = []
     if absent:
         named = " and ".join(f"{owner} {version}".strip() for owner, version in absent)
         commands = [format_install_command(owner, version).removeprefix("; pip install ") for owner, version in absent]

@@ -24,11 +24,34 @@ from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_p
 from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
 from forestgaps_core.plugins.names import normalize_name as normalize_name
+from forestgaps_core.plugins.session import add_component
 
 if TYPE_CHECKING:
     from forestgaps_core.components import Engine, Executor
 
 CORE_COMMANDS = frozenset({"train", "test", "publish", "config", "plugins"})  # their names are not offered to plugins
+
+
+def register(kind: str, name: str, component: Callable[..., Any]) -> None:
+    """Offer a class or function of the running session, such as of a notebook, by name.
+
+    All run files that are read afterwards can name it. Registering a name again replaces what it stood for.
+
+    Example:
+        `register("loss", "mine", my_loss)`, then `load_config("run.toml", overrides=["loss.name=mine"])`
+
+    Raises:
+        PluginError: There is no such kind, the name cannot be used, or it has none of the forms of a component.
+    """
+    if problem := explain_malformed_row(name, component):
+        raise PluginError(f"register: {problem}")
+    added, undo = add_component(kind, name, component)
+    try:
+        plugins = Plugins.discover()
+        plugins.component(kind, f"{added.distribution}:{name}").load()
+    except PluginError:
+        undo()
+        raise
 
 
 @define(eq=False)
@@ -149,20 +172,18 @@ class Plugins(PluginLoader):
             chosen: Its full name, where it is known; several names may be of one class.
         """
         place = f"{type(config).__module__}:{type(config).__qualname__}"  # also of the class that is made for a function
-        found = [
-            component
-            for offers in self.components(kind).values()
-            for component in offers
-            if component.target is type(config) or component.place == place
-        ]
-        if not found:
+        found = [component for offers in self.components(kind).values() for component in offers if component.place == place]
+        current = [component for component in found if isinstance(component.target, str) or component.load() is type(config)]
+        if found and not current:
+            raise PluginError(f"the {kind} {place} was defined anew since this config was made; make the config again")
+        if not current:
             raise PluginError(
                 f"no installed plugin offers the {kind} {place}, so a run file cannot name it; offer it, or use `Trainer` directly"
             )
         package = place.partition(":")[0].partition(".")[0]
         # First the one that was chosen; else of several that offer one class the package that it is in.
         return min(
-            found, key=lambda component: (component.full_name != chosen, component.plugin.module.partition(".")[0] != package)
+            current, key=lambda component: (component.full_name != chosen, component.plugin.module.partition(".")[0] != package)
         )
 
     # --- other tables -----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from forestgaps_core.plugins.provenance import (
     read_versions,
 )
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.plugins.session import name_source_file
 from forestgaps_core.runs.builder import BuiltRun
 
 VERSIONS, HISTORY = "versions.json", "versions_history.json"
@@ -40,13 +41,23 @@ def write_run_folder(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
     import tomli_w
 
     local = [plugin.path for plugin in plugins.records if plugin.path is not None and plugin.path.is_file()]
-    contents = (RUN_FILE, VERSIONS, *(escape(f"plugins/{path.name}") for path in local))
+    texts = list_session_sources(run, plugins)
+    contents = (RUN_FILE, VERSIONS, *(escape(f"plugins/{name}") for name in (*(path.name for path in local), *texts)))
     with new_folder(folder, purpose="train", contents=contents) as draft:
         (draft / RUN_FILE).write_text(tomli_w.dumps(run.trainer.about["config"]), encoding="utf-8")
         (draft / VERSIONS).write_text(json.dumps(list_versions(run, plugins), indent=2) + "\n", encoding="utf-8")
         for path in local:
             (draft / "plugins").mkdir(exist_ok=True)
             shutil.copyfile(path, draft / "plugins" / path.name)
+        for name, text in texts.items():
+            (draft / "plugins").mkdir(exist_ok=True)
+            (draft / "plugins" / name).write_text(text, encoding="utf-8")
+
+
+def list_session_sources(run: BuiltRun, plugins: Plugins) -> dict[str, str]:
+    """Return the source texts of the components of this session that a run uses, by the names of their files."""
+    used = find_plugins(run.config, plugins).values()
+    return {name_source_file(plugin.distribution, plugin.version): plugin.source for plugin in used if plugin.source}
 
 
 def list_versions(run: BuiltRun, plugins: Plugins) -> dict[str, str]:
@@ -72,6 +83,9 @@ def record_versions(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
     earlier = {"versions": before, "until": {"epoch": trainer.epoch, "step": trainer.step}}
     write_text(folder / HISTORY, json.dumps([*(history if isinstance(history, list) else []), earlier], indent=2) + "\n")
     write_text(folder / VERSIONS, json.dumps(now, indent=2) + "\n")
+    for name, text in list_session_sources(run, plugins).items():
+        (folder / "plugins").mkdir(exist_ok=True)
+        write_text(folder / "plugins" / name, text)
     for plugin in plugins.records:
         copy = folder / "plugins" / plugin.path.name if plugin.path is not None and plugin.path.is_file() else None
         if copy is None or plugin.path is None or (copy.is_file() and read_bytes(copy) == read_bytes(plugin.path)):

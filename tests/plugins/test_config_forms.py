@@ -18,7 +18,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 from torch import nn
 
-from forestgaps_core import make_config
+from forestgaps_core import load_config, make_config, resume_training, train_model
 from forestgaps_core.config.converter import structure_config, unstructure
 from forestgaps_core.config.explain import explain_topic
 from forestgaps_core.config.reading import read_config
@@ -29,7 +29,7 @@ from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing import build_component, check_loss, example_batch, example_logits
 from forestgaps_core.testing.plugin_checks import check_plugin
 
-from ..conftest import EXAMPLE_PLUGIN
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -338,6 +338,21 @@ def test_a_loss_that_is_a_function_may_take_a_context():
         return context
 
     assert [build_component("loss", make_config("loss", one))(0, 0, context=5) for one in (loss, required)] == [5, 5]
+
+
+def test_a_run_of_functions_and_classes_is_trained_recorded_and_resumed(site, tmp_path):
+    table = {"power": f"{__name__}:power", "module": f"{__name__}:PowerModule", "dataclass": f"{__name__}:PowerDataclass"}
+    site("t-forms", f"from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_losses():\n    return {table}")
+    plugins = Plugins.discover()
+    plugins.add_file(EXAMPLE_PLUGIN)
+    (tmp_path / "run.toml").write_text(RUN_FILE.replace("epochs = 3", "epochs = 1"))
+    for name in table:
+        config = load_config(tmp_path / "run.toml", overrides=[f"loss.name={name}", "loss.exponent=3"], plugins=plugins)
+        train_model(config, tmp_path / name, plugins=plugins)
+        again = load_config(tmp_path / name / "run.toml", plugins=plugins)
+        assert again == config
+        assert again.names["loss"] == f"t-forms:{name}"
+        assert resume_training(tmp_path / name, plugins=plugins).epoch == 1
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------------
