@@ -12,6 +12,7 @@ OPTIMIZERS = {
     "adam": "forestgaps_optimizers.adam:Adam",
     "adamw": "forestgaps_optimizers.adamw:AdamW",
     "lion": "forestgaps_optimizers.lion:Lion",
+    "muon": "forestgaps_optimizers.muon:Muon",
     "nadam": "forestgaps_optimizers.nadam:NAdam",
     "radam": "forestgaps_optimizers.radam:RAdam",
     "sgd": "forestgaps_optimizers.sgd:SGD",
@@ -25,5 +26,10 @@ def forestgaps_optimizers() -> Mapping[str, str]:
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    [*OPTIMIZERS.values(), "forestgaps_optimizers.groups:can_fuse", "forestgaps_optimizers.groups:parameter_groups"],
+    [
+        *OPTIMIZERS.values(),
+        "forestgaps_optimizers.groups:GroupSettings",
+        "forestgaps_optimizers.groups:can_fuse",
+        "forestgaps_optimizers.groups:parameter_groups",
+    ],
 )

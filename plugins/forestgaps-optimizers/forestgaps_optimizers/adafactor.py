@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 from torch import nn, optim
 
-from forestgaps_optimizers.groups import parameter_groups
+from forestgaps_optimizers.groups import GROUPS, GroupSettings, parameter_groups
 from forestgaps_optimizers.settings import DECOUPLED, learning_rate, weight_decay
 
 
@@ -20,6 +20,7 @@ class Adafactor:
 
     learning_rate: float = learning_rate(1e-2)
     weight_decay: float = weight_decay(0.0, DECOUPLED)
+    groups: GroupSettings = field(factory=GroupSettings, metadata=GROUPS)
 
     def build(self, modules: Sequence[nn.Module]) -> optim.Optimizer:
-        return optim.Adafactor(parameter_groups(modules, self.weight_decay), lr=self.learning_rate)
+        return optim.Adafactor(parameter_groups(modules, self.weight_decay, self.learning_rate, self.groups), lr=self.learning_rate)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import nn, optim
 
-from forestgaps_optimizers.groups import parameter_groups
+from forestgaps_optimizers.groups import GROUPS, GroupSettings, parameter_groups
 from forestgaps_optimizers.settings import DECOUPLED, betas, learning_rate, weight_decay
 
 
@@ -47,7 +47,8 @@ class Lion:
     learning_rate: float = learning_rate(1e-4)
     weight_decay: float = weight_decay(0.1, DECOUPLED)
     betas: tuple[float, ...] = betas((0.9, 0.99), "Decay rates of the direction of a step and of the moment.")
+    groups: GroupSettings = field(factory=GroupSettings, metadata=GROUPS)
 
     def build(self, modules: Sequence[nn.Module]) -> optim.Optimizer:
-        groups = parameter_groups(modules, self.weight_decay)
+        groups = parameter_groups(modules, self.weight_decay, self.learning_rate, self.groups)
         return LionOptimizer(groups, lr=self.learning_rate, betas=(self.betas[0], self.betas[1]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 from torch import nn, optim
 
-from forestgaps_optimizers.groups import parameter_groups
+from forestgaps_optimizers.groups import GROUPS, GroupSettings, parameter_groups
 from forestgaps_optimizers.settings import DECOUPLED, MOMENTS, betas, learning_rate, weight_decay
 
 
@@ -21,8 +21,9 @@ class NAdam:
     learning_rate: float = learning_rate(1e-3)
     weight_decay: float = weight_decay(1e-2, DECOUPLED)
     betas: tuple[float, ...] = betas((0.9, 0.999), MOMENTS)
+    groups: GroupSettings = field(factory=GroupSettings, metadata=GROUPS)
 
     def build(self, modules: Sequence[nn.Module]) -> optim.Optimizer:
-        groups = parameter_groups(modules, self.weight_decay)
+        groups = parameter_groups(modules, self.weight_decay, self.learning_rate, self.groups)
         both = (self.betas[0], self.betas[1])
         return optim.NAdam(groups, lr=self.learning_rate, betas=both, decoupled_weight_decay=True)

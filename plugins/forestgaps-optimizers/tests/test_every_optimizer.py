@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from forestgaps_core.testing import check_optimizer
-from forestgaps_optimizers import SGD, Adafactor, Adam, AdamW, Lion, NAdam, RAdam
+from forestgaps_optimizers import SGD, Adafactor, Adam, AdamW, GroupSettings, Lion, Muon, NAdam, RAdam
 
 REFERENCES: list[tuple[Any, Callable[[Iterable[Tensor]], Optimizer]]] = [
     (Adam(learning_rate=0.01), lambda p: torch.optim.Adam(p, lr=0.01, fused=False)),
@@ -21,9 +21,12 @@ REFERENCES: list[tuple[Any, Callable[[Iterable[Tensor]], Optimizer]]] = [
     (RAdam(learning_rate=0.01, weight_decay=0.0), lambda p: torch.optim.RAdam(p, lr=0.01)),
     (SGD(learning_rate=0.01), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)),
 ]
+GROUPS = GroupSettings(decay_all=True, layer_decay=0.7, rates={"0.*": 0.5})
 SETTINGS = [
     *(Adam(), Adam(weight_decay=0.1), AdamW(), AdamW(betas=(0.5, 0.9)), SGD(), SGD(momentum=0.0), SGD(nesterov=True)),
     *(Lion(), Lion(weight_decay=0.0), NAdam(), RAdam(), Adafactor(), Adafactor(weight_decay=0.1)),
+    *(Muon(), Muon(momentum=0.0, weight_decay=0.0)),
+    *(kind(groups=GROUPS) for kind in (Adam, AdamW, SGD, Lion, NAdam, RAdam, Adafactor, Muon)),
 ]
 
 
