@@ -24,6 +24,7 @@ def forestgaps_kinds() -> Mapping[str, Kind]:
         "baseline": Kind(
             makes="a `GroundFilter`, called as (dsm, resolution_m), that returns the elevation of the ground",
             table=False,
+            how="--baseline {}",
             check="forestgaps_baselines.contract:check_ground_filter",
         )
     }

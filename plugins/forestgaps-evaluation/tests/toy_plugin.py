@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from attrs import define, field, frozen
 from torch import nn
 
-from forestgaps_core import Tile, hookimpl
+from forestgaps_core import Kind, Tile, hookimpl
 from forestgaps_core.runtime.rng import uniform
 from forestgaps_core.testing.example_run import example_loss
 
@@ -141,3 +142,23 @@ class Descent:
 @hookimpl
 def forestgaps_optimizers():
     return {"descent": Descent}
+
+
+@frozen(kw_only=True)
+class LowestPixel:
+    """Ground at the lowest pixel of all, plus an offset."""
+
+    offset_m: float = field(default=0.0, metadata={"help": "Meters."})
+
+    def build(self):
+        return lambda dsm, resolution_m: np.full(dsm.shape, np.nanmin(dsm) + self.offset_m)
+
+
+@hookimpl
+def forestgaps_kinds():
+    return {"baseline": Kind("a function (dsm, resolution_m) that returns the ground", table=False, how="--baseline {}")}
+
+
+@hookimpl
+def forestgaps_components():
+    return {"baseline": {"lowest": LowestPixel, "lifted": LowestPixel}}

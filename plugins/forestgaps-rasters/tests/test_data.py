@@ -309,3 +309,20 @@ def test_a_part_without_samples_is_empty_or_told(raster, tmp_path) -> None:
         Rasters(folder=folder).build()
     with pytest.raises(ConfigError, match="samples_per_epoch"):
         structure({"folder": "x", "samples_per_epoch": 0}, Rasters, "run file")
+
+
+@pytest.mark.parametrize("margin", [0, 6, 1000])
+def test_the_surroundings_of_a_tile_are_the_surface_around_it(prepared, margin) -> None:
+    source = Rasters(folder=prepared, tile_size=32).build().test
+    for index in range(len(source)):
+        tile = source.read(index, 0)
+        surface, (rows, columns) = source.surroundings(index, margin)
+        inside = surface[rows, columns]
+        height, width = inside.shape
+        np.testing.assert_array_equal(np.isfinite(inside), tile.valid[:height, :width].numpy())
+        np.testing.assert_array_equal(np.nan_to_num(inside), np.where(tile.valid, tile.dsm, 0.0)[:height, :width])
+        site, window = source.windows[index]
+        whole = source.maps.arrays[site, "dsm"]
+        expected = min(window.end[0] + margin, whole.shape[0]) - max(window.row - margin, 0)
+        assert surface.shape[0] == expected
+    assert source.surroundings(0, 1000)[0].shape == source.maps.arrays[source.windows[0][0], "dsm"].shape

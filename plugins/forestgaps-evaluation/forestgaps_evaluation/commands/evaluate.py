@@ -49,9 +49,17 @@ def evaluate(
             help="Data to evaluate on instead of the run's own: a prepared folder, a run folder or a run file.",
         ),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Ground filter to compare with, such as csf; may be repeated."),
+    ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="Change of a data setting, such as data.folder=elsewhere."),
+        typer.Option(
+            "--set",
+            metavar="data.KEY=VALUE",
+            help="Change of a data setting, such as data.folder=elsewhere, or of a filter, such as csf.rigidness=2.",
+        ),
     ] = None,
     resamples: Annotated[
         int, typer.Option(metavar="N", min=100, max=100_000, help="Number of resamples of the spatial blocks for the intervals.")
@@ -63,7 +71,7 @@ def evaluate(
 
     Prints the scores, the gap fraction, the baselines and 95 % intervals at each threshold. Intervals are computed by a bootstrap
     over spatial blocks. Several runs add the standard deviation over seeds. Further tables group the scores by ground slope and
-    by canopy cover.
+    by canopy cover. --baseline adds a table of ground filters, which need no training.
     """
     import sys
     from contextlib import ExitStack, redirect_stdout
@@ -72,6 +80,7 @@ def evaluate(
     from rich.console import Console
 
     from forestgaps_core.cli.app import plugins
+    from forestgaps_core.config.command_components import choose_components
     from forestgaps_core.errors import ConfigError
     from forestgaps_core.files.atomic import disk_errors
     from forestgaps_core.files.drafts import new_files
@@ -80,6 +89,7 @@ def evaluate(
     from forestgaps_evaluation.counting.tile_counts import PROTOCOL_THRESHOLDS_M, count_split
     from forestgaps_evaluation.protocol import leakage as leakage_protocol
     from forestgaps_evaluation.protocol import tables
+    from forestgaps_evaluation.protocol.baselines import count_baseline, score_baseline
     from forestgaps_evaluation.protocol.evaluation import evaluate_counts
     from forestgaps_evaluation.protocol.seeds import note_seeds, parse_seeds, train_seeds
 
@@ -89,6 +99,10 @@ def evaluate(
         raise ConfigError("--train needs a folder for the runs. Add --out FOLDER", "evaluate")
     if leakage is not None and split != "test":
         raise ConfigError("--leakage divides the test split. Use it with --split test", "evaluate")
+    wanted = baseline or []
+    settings = [change for change in changes or [] if change.split(".")[0] in {name.rpartition(":")[2] for name in wanted}]
+    data_changes = [change for change in changes or [] if change not in settings]
+    filters = choose_components("baseline", wanted, settings, plugins(), command="evaluate") if wanted else []
     files = {} if out is None else {kind: out / f"{NAME}.{kind}" for kind in ("json", "csv", "md")}
     writers = {"json": tables.format_json, "csv": tables.format_csv, "md": tables.format_markdown}
     with ExitStack() as stack:
@@ -102,7 +116,7 @@ def evaluate(
             with redirect_stdout(sys.stderr):  # progress bars of callbacks; the standard output is for results only
                 names = [str(run) for run in train_seeds(train, parse_seeds(seeds), out, plugins())]
         networks = [
-            open_network(name, device=device, checkpoint=checkpoint, data=data, changes=changes or [], plugins=plugins())
+            open_network(name, device=device, checkpoint=checkpoint, data=data, changes=data_changes, plugins=plugins())
             for name in names
         ]
         if leakage is not None:
@@ -112,6 +126,11 @@ def evaluate(
             with show_batch_progress(network.run, shown=not as_json) as progress:
                 counted.append(count_split(network, split, threshold or PROTOCOL_THRESHOLDS_M, progress=progress))
         result = evaluate_counts(counted, resamples=resamples, notes=[*note_pixel_sizes(networks), *note_seeds(networks)])
+        for chosen in filters:
+            with show_batch_progress(chosen.component.name, shown=not as_json) as progress:
+                map_counts = count_baseline(networks[0], chosen, split, counted[0].thresholds.tolist(), progress=progress)
+            scores = score_baseline(counted, map_counts, chosen, resamples=resamples)
+            result = evolve(result, filters=(*result.filters, scores))
         if leakage is not None:
             with redirect_stdout(sys.stderr):
                 leakage_scores = leakage_protocol.measure_leakage(networks[0], counted[0], leakage, plugins(), resamples=resamples)

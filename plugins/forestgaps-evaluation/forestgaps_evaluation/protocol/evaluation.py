@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -109,6 +110,32 @@ class Leakage:
 
 
 @frozen
+class Advantage:
+    """Mean IoU of a network (mean over its runs) and of a baseline; `difference` is network minus baseline, with a 95 % interval.
+
+    `threshold` is NaN for the average over the evaluated thresholds.
+    """
+
+    threshold: float
+    evaluated: bool
+    network: float
+    baseline: float
+    difference: float
+    low: float
+    high: float
+
+
+@frozen
+class BaselineScores:
+    """A ground filter on the tiles of the network: its name, full name with version and settings, and scores."""
+
+    name: str
+    filter: Mapping[str, Any]
+    rows: tuple[Advantage, ...]
+    overall: Advantage
+
+
+@frozen
 class Evaluation:
     """The result of `forestgaps evaluate`.
 
@@ -116,6 +143,7 @@ class Evaluation:
         runs: Facts of each run: run, checkpoint, seed.
         rows: Thresholds of all tiles, then of each stratum.
         overall: Averages of all tiles, then of each stratum.
+        filters: Ground filters on the same tiles.
         heights: Errors of the canopy height, meters, by name; empty if not all networks map heights.
     """
 
@@ -128,6 +156,7 @@ class Evaluation:
     heights: Mapping[str, Score]
     notes: tuple[str, ...] = ()
     leakage: Leakage | None = None
+    filters: tuple[BaselineScores, ...] = ()
 
 
 def evaluate_counts(runs: Sequence[TileCounts], *, resamples: int = RESAMPLES, notes: Sequence[str] = ()) -> Evaluation:
@@ -261,24 +290,3 @@ def compute_height_scores(sums: Reals) -> dict[str, Reals]:
     with np.errstate(invalid="ignore"):
         bias, mae, square = (sums[..., n] / sums[..., 3] for n in range(3))
     return {"mae_m": mae, "rmse_m": np.sqrt(square), "bias_m": bias}
-
-
-def compare_mean_iou(spatial: TileCounts, mixed: TileCounts, *, resamples: int = RESAMPLES) -> tuple[Difference, ...]:
-    """Compare the mean IoU of two networks on the same tiles; the interval of the difference uses the same resamples."""
-    require_same_tiles(spatial, mixed)
-    sums = sum_blocks(np.stack([spatial.counts, mixed.counts], axis=1), spatial.blocks)
-    now, again = compute_scores(sums.sum(0))["mean_iou"], compute_scores(resample_blocks(sums, resamples))["mean_iou"]
-    low, high = compute_interval(now[1] - now[0], again[:, 1] - again[:, 0], len(sums))
-    evaluated = is_evaluated(compute_gap_fraction(sums[:, 0].sum(0)))
-    return tuple(
-        Difference(
-            threshold=float(level),
-            evaluated=bool(evaluated[k]),
-            spatial=float(now[0, k]),
-            mixed=float(now[1, k]),
-            difference=float(now[1, k] - now[0, k]),
-            low=float(low[k]),
-            high=float(high[k]),
-        )
-        for k, level in enumerate(spatial.thresholds)
-    )

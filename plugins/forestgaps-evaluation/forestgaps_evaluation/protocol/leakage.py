@@ -31,7 +31,8 @@ from forestgaps_core.runtime.rng import random_numbers, uniform
 from forestgaps_evaluation.counting.locations import HasBlocks
 from forestgaps_evaluation.counting.network import TrainedNetwork
 from forestgaps_evaluation.counting.tile_counts import TileCounts, count_split
-from forestgaps_evaluation.protocol.evaluation import Leakage, compare_mean_iou
+from forestgaps_evaluation.protocol.comparison import compare_mean_iou
+from forestgaps_evaluation.protocol.evaluation import Difference, Leakage
 
 RECORD_FILE = "leakage.json"
 SPLIT_SALT = 0x1EA4  # a different random sequence than in training
@@ -149,8 +150,20 @@ def measure_leakage(trained: TrainedNetwork, spatial: TileCounts, folder: Path, 
     predictor = load_predictor(find_checkpoint(folder), device=trained.predictor.environment.device, plugins=plugins)
     mixed = count_split(evolve(trained, run=str(folder), predictor=predictor, data=data), "test", spatial.thresholds.tolist())
     same = select_tiles(spatial, data.test.indices if isinstance(data.test, SourceSubset) else ())
-    found = compare_mean_iou(same, evolve(mixed, index=same.index), resamples=resamples)
-    return Leakage(run=trained.run, folder=str(folder), tiles=len(same), blocks=len(set(same.blocks)), differences=found)
+    found, _ = compare_mean_iou([evolve(mixed, index=same.index)], same, resamples=resamples)
+    differences = tuple(
+        Difference(
+            threshold=row.threshold,
+            evaluated=row.evaluated,
+            spatial=row.baseline,
+            mixed=row.network,
+            difference=row.difference,
+            low=row.low,
+            high=row.high,
+        )
+        for row in found
+    )
+    return Leakage(run=trained.run, folder=str(folder), tiles=len(same), blocks=len(set(same.blocks)), differences=differences)
 
 
 def select_tiles(tile_counts: TileCounts, indices: Sequence[int]) -> TileCounts:

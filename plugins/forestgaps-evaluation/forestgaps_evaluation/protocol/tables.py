@@ -7,7 +7,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isnan
 from typing import Any
 
@@ -19,7 +19,7 @@ from forestgaps_core.errors import printable
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.output.spreadsheet import neutralize_formula
 from forestgaps_core.output.tables import print_table
-from forestgaps_evaluation.protocol.evaluation import AverageScores, Evaluation, Score, ThresholdScores
+from forestgaps_evaluation.protocol.evaluation import Advantage, AverageScores, Evaluation, Score, ThresholdScores
 
 EXTREME, EXTRAPOLATED = "†", "‡"
 LEGEND = {
@@ -42,8 +42,10 @@ class TextTable:
 
 
 def make_tables(evaluation: Evaluation) -> Iterator[TextTable]:
-    """Yield the tables: scores by threshold, strata, leakage."""
+    """Yield the tables: scores by threshold, ground filters, strata, leakage."""
     yield make_threshold_table(evaluation)
+    if evaluation.filters:
+        yield make_filter_table(evaluation)
     yield make_stratum_table(evaluation)
     if evaluation.leakage is not None:
         yield make_leakage_table(evaluation)
@@ -120,6 +122,30 @@ def format_average(part: AverageScores) -> str:
         return "-"
     baseline = format_number(max(part.baseline, part.random), 2)
     return f"{format_number(part.mean_iou.mean, 2)} ({baseline})\n{format_range(part.mean_iou, 2)}"
+
+
+def make_filter_table(evaluation: Evaluation) -> TextTable:
+    """Return the table of the network beside ground filters; the last column is the network minus the best filter."""
+    filters = evaluation.filters
+    rows = []
+    for parts in zip(*(one.rows for one in filters), strict=True):
+        name = f"{parts[0].threshold:g} m{'' if parts[0].evaluated else EXTREME}"
+        rows.append((name, *format_advantages(parts)))
+    rows.append((f"mean of {sum(row.evaluated for row in filters[0].rows)}", *format_advantages([one.overall for one in filters])))
+    foot = ["mean IoU; below each filter: network minus filter, with its 95 % interval"]
+    if any(EXTREME in row[0] for row in rows):
+        foot.append(f"{EXTREME} {LEGEND[EXTREME]}")
+    head = ("threshold", "network", *(one.name for one in filters), "network - best")
+    return TextTable("Ground filters, which need no training", head, tuple(rows), tuple(foot))
+
+
+def format_advantages(parts: Sequence[Advantage]) -> Iterator[str]:
+    """Yield the score of the network, those of the filters, and the difference to the best of these."""
+    yield format_number(parts[0].network)
+    for part in parts:
+        interval = "" if isnan(part.low) else f" ({format_signed(part.low)} to {format_signed(part.high)})"
+        yield f"{format_number(part.baseline)}\n{format_signed(part.difference)}{interval}"
+    yield format_signed(min((part.difference for part in parts), default=float("nan")))
 
 
 def make_leakage_table(evaluation: Evaluation) -> TextTable:

@@ -67,9 +67,32 @@ def test_seeds_are_trained_and_evaluated_together_with_their_leakage(call, run_f
     assert sorted(file.name for file in out.iterdir()) == [*NAMES, "seed-1", "seed-2"]
 
 
+def test_ground_filters_stand_beside_the_network(call, run, tmp_path):
+    baselines = ("--baseline", "lowest", "--baseline", "lifted", "--set", "lifted.offset_m=1000")
+    result = call(run, "-t", "2,5,10", *baselines, "--out", tmp_path / "new")
+    assert "Ground filters, which need no training" in result.stdout
+    assert "network - best" in result.stdout
+    found = json.loads((tmp_path / "new" / "evaluation.json").read_text())
+    lowest, lifted = found["filters"]
+    assert (lowest["name"], lifted["filter"]["settings"]) == ("lowest", {"offset_m": 1000.0})
+    scores = {row["threshold"]: row["scores"]["mean_iou"]["mean"] for row in found["rows"] if row["by"] == "all"}
+    for row in (*lowest["rows"], *lifted["rows"]):
+        assert row["network"] == pytest.approx(scores[row["threshold"]])
+        assert row["difference"] == pytest.approx(row["network"] - row["baseline"])
+        assert row["low"] <= row["difference"] <= row["high"]
+    for row in (row for row in lifted["rows"] if row["evaluated"]):
+        share = next(r["gap_fraction"] for r in found["rows"] if r["by"] == "all" and r["threshold"] == row["threshold"])
+        assert row["baseline"] == pytest.approx(share / 2), "above a ground of 1,000 m more everything is a gap"
+    assert "| threshold | network | lowest | lifted | network - best |" in (tmp_path / "new" / "evaluation.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("{run}", "--baseline", "lowst"), "no baseline named 'lowst'"),
+        (("{run}", "--baseline", "lowest", "--baseline", "lowest"), "named twice"),
+        (("{run}", "--baseline", "lowest", "--set", "lowest.offset=1"), "lowest.offset"),
+        (("{run}", "--set", "lowest.offset_m=1"), "only the data may be changed"),
         ((), "needs either run folders or --train"),
         (("{run}", "--train", "{run}/run.toml"), "needs either run folders or --train"),
         (("--train", "{run}/run.toml"), "--train needs a folder for the runs"),

@@ -8,7 +8,8 @@ import pytest
 
 from forestgaps_core.errors import DataError
 from forestgaps_evaluation.counting.tile_counts import count_split
-from forestgaps_evaluation.protocol.evaluation import compare_mean_iou, evaluate_counts
+from forestgaps_evaluation.protocol.comparison import compare_mean_iou
+from forestgaps_evaluation.protocol.evaluation import evaluate_counts
 from forestgaps_evaluation.protocol.scores import SCORES, compute_scores
 
 LEVELS = (2.0, 5.0, 10.0, 20.0, 30.0)
@@ -108,9 +109,12 @@ def test_runs_of_different_tiles_are_not_averaged(tile_counts, trained):
 
 
 def test_a_difference_is_taken_on_the_same_resamples_of_blocks(tile_counts):
-    same = compare_mean_iou(tile_counts, tile_counts, resamples=100)
+    same, average = compare_mean_iou([tile_counts, tile_counts], tile_counts, resamples=100)
+    assert (average.difference, average.low, average.high) == (0, 0, 0)
     assert all(one.difference == 0 for one in same[:3])
     assert all((one.low, one.high) == (0, 0) for one in same[:3])
-    worse = compare_mean_iou(moved(tile_counts, 30), tile_counts, resamples=100)
-    assert all(one.difference == one.mixed - one.spatial > 0 for one in worse[:3])
-    assert all(0 < one.low <= one.difference <= one.high for one in worse[:3])
+    better, average = compare_mean_iou([tile_counts], moved(tile_counts, 30), resamples=100)
+    assert all(one.difference == one.network - one.baseline > 0 for one in better[:3])
+    assert all(0 < one.low <= one.difference <= one.high for one in better[:3])
+    evaluated = [one for one in better if one.evaluated]
+    assert average.difference == pytest.approx(sum(one.difference for one in evaluated) / len(evaluated))

@@ -163,6 +163,17 @@ class FixedTiles:
         """Where a tile lies, for people."""
         return self.maps.place(*self.windows[index])
 
+    def surroundings(self, index: int, margin: int) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
+        """Return the surface of a window and of up to `margin` pixels around it, NaN without data, and where the window is."""
+        site, window = self.windows[index]
+        rows, columns = self.maps.arrays[site, "dsm"].shape
+        top, left = max(window.row - margin, 0), max(window.column - margin, 0)
+        bottom, right = min(window.end[0] + margin, rows), min(window.end[1] + margin, columns)
+        wide = Block(top, left, bottom - top, right - left)
+        surface = np.where(np.isnan(self.maps.crop(site, "height", wide)), np.float32(np.nan), self.maps.crop(site, "dsm", wide))
+        down, across = window.row - top, window.column - left
+        return surface, (slice(down, down + window.rows), slice(across, across + window.columns))
+
     def site(self, index: int) -> str:
         """The site of a window."""
         return self.maps.names[self.windows[index][0]]
