@@ -15,11 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from attrs import frozen
-
+from forestgaps_core.cli.scaffold_examples import COMPONENT_KINDS, EXAMPLES, NAMES, find_hook
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.files.drafts import discard_draft, new_folder
-from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import CORE
 from forestgaps_core.version import __version__
@@ -29,49 +27,17 @@ DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 COMPONENT = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 FOLDERS = ("build", "dist", "runs", "tests")
 LONGEST_DISTRIBUTION, LONGEST_COMPONENT = 36, 24  # characters; with longer names, lines of the templates would not fit
-SINGULAR = {kind.removesuffix("s") if about.several else kind: kind for kind, about in KINDS.items()}
-
 # Path in the package: name of the template; both are templates themselves.
 FILES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
     ".gitignore": "gitignore",
     ".github/workflows/tests.yml": "workflow.yml",
-    "$package/__init__.py": "contents.py",
+    "$package/__init__.py": "$contents",
     "$package/py.typed": "",
-    "$package/$component.py": "$kind.py",
-    "tests/test_table_of_contents.py": "test_contents.py",
+    "$package/$component$extension": "$kind$extension",
+    "tests/test_table_of_contents.py": "test_$contents",
     "tests/test_$component.py": "test_$kind.py",
-}
-
-
-@frozen
-class Example:
-    """What the template of a kind holds.
-
-    Attributes:
-        does: The component in half a sentence.
-        setting: A setting of it and a value, for the example of a run file.
-        suffix: What tells its config's class from the class it builds.
-        needs: Libraries it imports besides attrs and the core.
-    """
-
-    does: str
-    setting: tuple[str, str]
-    suffix: str = "Config"
-    needs: tuple[str, ...] = ("torch>=2.6",)
-
-
-EXAMPLES: Mapping[str, Example] = {
-    "data": Example("round gaps in an even canopy on a slope, made in memory", ("canopy_m", "25.0")),
-    "model": Example("a small network that predicts a distribution of canopy height at each pixel", ("width", "24")),
-    "normalization": Example("features over their root mean square", ("eps", "1e-6")),
-    "loss": Example("a power of the distance between probability and survey", ("exponent", "1.5"), suffix=""),
-    "optimizer": Example("steps of one size, in the direction of the sign of the mean gradient", ("momentum", "0.95")),
-    "scheduler": Example("a straight line down to a share of the base rate", ("floor", "0.05"), suffix="", needs=()),
-    "metrics": Example("the share of pixels called right", ("decision_threshold", "0.4")),
-    "augmentations": Example("ground raised like a dome or lowered like a bowl under the canopy", ("height_m", "30.0"), suffix=""),
-    "callbacks": Example("the number of optimizer steps, written into the run folder", ("file", '"count.txt"'), needs=()),
 }
 
 
@@ -80,7 +46,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
 
     Args:
         name: Of the distribution, such as `forestgaps-squared`; the package to import is `forestgaps_squared`.
-        kind: Of its component, in the singular, such as `loss` or `metric`.
+        kind: Of its component, in the singular, such as `loss` or `metric`; or what else it offers, such as `command`.
         component: Its name in run files; by default `name` without `forestgaps-`.
         folder: To make; by default `name` in the current one.
 
@@ -97,7 +63,7 @@ def write_plugin(name: str, kind: str, *, component: str | None = None, folder: 
         problems = [f"--folder: {folder} exists, and nothing is written over; give a folder that does not: --folder DIR"]
     if problems:
         raise ConfigError(problems, SOURCE)
-    texts = {path: text.encode() for path, text in render_files(make_placeholders(name, SINGULAR[kind], component)).items()}
+    texts = {path: text.encode() for path, text in render_files(make_placeholders(name, NAMES[kind], component)).items()}
     with new_folder(folder, needed=sum(map(len, texts.values())), contents=tuple(texts)) as draft:
         for path, data in texts.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +92,7 @@ def check_name(name: str) -> list[str]:
 
 
 def check_kind(kind: str) -> list[str]:
-    return [] if kind in SINGULAR else [f"--kind: no kind {kind!r}{nearest(kind, SINGULAR)}; there is: {', '.join(SINGULAR)}"]
+    return [] if kind in NAMES else [f"--kind: no kind {kind!r}{nearest(kind, NAMES)}; there is: {', '.join(NAMES)}"]
 
 
 def check_component(component: str) -> list[str]:
@@ -142,27 +108,34 @@ def check_component(component: str) -> list[str]:
 
 
 def make_placeholders(name: str, kind: str, component: str) -> dict[str, str]:
-    example = EXAMPLES[kind]
+    example, about = EXAMPLES[kind], COMPONENT_KINDS.get(kind)
     class_name = "".join(word.capitalize() for word in component.split("_"))
     major, minor = __version__.split(".")[:2]
     needs = sorted(["attrs>=25.4", f"{CORE}>={major}.{minor},<{major}.{int(minor) + 1}", *example.needs])
-    return {
+    values = {
         "distribution": name,
         "Distribution": name[0].upper() + name[1:],
         "package": name.replace("-", "_"),
         "component": component,
+        "name": component.replace("_", "-") if kind == "command" else component,
         "Class": class_name,
         "Config": class_name + example.suffix,
         "kind": kind,
-        "one": "data set" if kind == "data" else next(one for one, its_kind in SINGULAR.items() if its_kind == kind),
-        "hook": KINDS[kind].hook,
-        "table": f"{kind}.{component}" if KINDS[kind].several else kind,
+        "one": example.one or next(one for one, its_kind in NAMES.items() if its_kind == kind),
+        "hook": find_hook(kind),
+        "table": f"{kind}.{component}" if about and about.several else kind,
         "setting": example.setting[0],
         "value": example.setting[1],
         "does": example.does,
         "Does": example.does[0].upper() + example.does[1:],
         "dependencies": ", ".join(f'"{text}"' for text in needs),
+        "contents": example.contents,
+        "extension": example.extension,
+        "record": example.record,
     }
+    values |= {"usage": Template(example.usage).substitute(values), "target": Template(example.target).substitute(values)}
+    explained = f"`forestgaps config explain {kind}.{component}` shows its settings, its formula and where that is from.\n\n"
+    return values | {"explained": explained if about else ""}
 
 
 def render_files(values: Mapping[str, str]) -> dict[str, str]:
@@ -200,7 +173,7 @@ def find_duplicate_name(text: str) -> str:
 
 def format_next_steps(written: list[Path], name: str) -> list[str]:
     """Lines for the person who has just made the package."""
-    project, component = written[0], written[list(FILES).index("$package/$component.py")]
+    project, component = written[0], written[list(FILES).index("$package/$component$extension")]
     return [
         f"  {format_command(project.parent, program='cd')}",
         '  python -m pip install -e ".[test]"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,5 +26,6 @@ def empty_plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
         return plugins
 
     monkeypatch.setattr(Plugins, "discover", discover)
+    monkeypatch.setattr("sys.path", [*sys.path])  # to which `add_folder` adds
     monkeypatch.setattr("forestgaps_core.cli.commands.installed._found", [plugins])  # what commands found before the test
     return plugins

@@ -42,8 +42,9 @@ import forestgaps_core.hookspecs, forestgaps_core.components
 before = set(sys.modules)
 module = __import__("importlib").import_module(sys.argv[1])
 for name in dir(module):
-    if name.startswith("forestgaps_") and callable(getattr(module, name)) and hasattr(getattr(module, name), "forestgaps_impl"):
-        getattr(module, name)()
+    hook = getattr(module, name)
+    if name.startswith("forestgaps_") and name != "forestgaps_build" and callable(hook) and hasattr(hook, "forestgaps_impl"):
+        hook()
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,10 +28,9 @@ def list_plugins(
 
     from forestgaps_core.plugins.installations import find_damaged_installations
 
-    offered = [component for kind in plugins().kinds for offers in plugins().components(kind).values() for component in offers]
     if as_json:
         rows = [
-            {**describe_plugin(plugin), "components": [f"{c.kind}.{c.name}" for c in offered if c.plugin is plugin]}
+            {**describe_plugin(plugin), "offers": [place for owner, place, _ in list_offers() if owner is plugin]}
             for plugin in plugins().records
         ]
         typer.echo(json.dumps(rows, indent=2))
@@ -40,9 +41,10 @@ def list_plugins(
         typer.echo('No plugin is installed: pip install "forestgaps-core[standard]"')
     if components:
         typer.echo()
-        width = max((len(f"{c.kind}.{c.name}") for c in offered), default=0)
-        for component in offered:
-            typer.echo(f"{component.kind}.{component.name:{width - len(component.kind)}}  {component.plugin}")
+        offered = sorted((place, str(plugin)) for plugin, place, _ in list_offers())
+        width = max((len(place) for place, _ in offered), default=0)
+        for place, plugin_name in offered:
+            typer.echo(f"{place:{width}}  {plugin_name}")
     for sentence in plugins().clashes():
         typer.echo(f"CLASH: {sentence}")
     for sentence in [*plugins().list_unknown_disabled(), *find_damaged_installations()]:
@@ -71,24 +73,26 @@ def show_plugin(name: Annotated[str, typer.Argument(help="Name of a distribution
     plugin = find_plugin(name)
     typer.echo(f"{plugin}")
     typer.echo(f"  {describe_state(plugin)}")
-    for name in [name for name, owner in plugins().further_kinds.items() if owner is plugin]:
-        typer.echo(f"  kind {name}  {plugins().kinds[name].makes}")
-    if plugin in plugins().list_altering():
-        typer.echo(f"  {BUILD_HOOK}  is called around the building of every component")
-    for kind in plugins().kinds:
-        for offers in plugins().components(kind).values():
-            for component in offers:
-                if component.plugin is plugin:
-                    typer.echo(f"  {kind}.{component.name}  {component.place}")
-        for name, aliases in plugins().aliases(kind).items():
-            for alias in aliases:
-                if alias.plugin is plugin:
-                    typer.echo(f"  {kind}.{name}  old name of {alias.component.name}")
+    for owner, place, description in list_offers():
+        if owner is plugin:
+            typer.echo(f"  {place}  {description}")
+
+
+def list_offers() -> Iterator[tuple[Plugin, str, str]]:
+    """Yield what is offered through each hook: by which plugin, at which place, and what it is."""
+    found = plugins()
+    for name, owner in found.further_kinds.items():
+        yield owner, f"kind {name}", found.kinds[name].makes
+    for plugin in found.list_altering():
+        yield plugin, BUILD_HOOK, "is called around the building of every component"
+    for kind in found.kinds:
+        for component in chain.from_iterable(found.components(kind).values()):
+            yield component.plugin, f"{kind}.{component.name}", component.place
+        for alias in chain.from_iterable(found.aliases(kind).values()):
+            yield alias.plugin, f"{kind}.{alias.name}", f"old name of {alias.component.name}"
     for table in TABLES:
-        for rows in plugins().offers(table).values():
-            for offer in rows:
-                if offer.plugin is plugin:
-                    typer.echo(f"  {table} {offer.name}  {getattr(offer.record, 'help', offer.record)}")
+        for offer in chain.from_iterable(found.offers(table).values()):
+            yield offer.plugin, f"{table} {offer.name}", getattr(offer.record, "help", offer.record)
 
 
 @plugins_app.command("check")
@@ -130,10 +134,14 @@ def find_plugin(name: str) -> Plugin:
 def new_plugin(
     name: Annotated[str, typer.Argument(help="Name of the distribution to make, such as forestgaps-squared.")],
     kind: Annotated[
-        str, typer.Option(help="augmentation, callback, data, loss, metric, model, normalization, optimizer or scheduler.")
+        str,
+        typer.Option(
+            help="augmentation, callback, data, exporter, loss, metric, model, normalization, optimizer, scheduler; or what else a "
+            "package can offer: build, command, engine, executor, kind, network, recipe."
+        ),
     ],
     component: Annotated[
-        str | None, typer.Option(help="Its component's name in run files; by default NAME without forestgaps-.")
+        str | None, typer.Option(help="Name of its component, in run files or options; by default NAME without forestgaps-.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder to make; by default NAME.")] = None,
 ) -> None:
