@@ -60,6 +60,13 @@ EXAMPLES: Mapping[str, Example] = {
         ("digits", "3"),
         usage="```console\n$$ forestgaps export RUN --to $component --set $component.$setting=$value --out FOLDER\n```",
     ),
+    "postprocessor": Example(
+        "gaps that grow by some pixels to all sides",
+        ("pixels", "2"),
+        needs=("numpy>=2.0",),
+        usage="```console\n$$ forestgaps predict RUN dsm.tif --out MAPS --postprocess $component --set $component.$setting=$value\n"
+        "```",
+    ),
     "command": Example(
         "the area of a number of pixels",
         hook="forestgaps_commands",
@@ -73,7 +80,7 @@ EXAMPLES: Mapping[str, Example] = {
         "a short training on simulated landscapes",
         hook="forestgaps_recipes",
         needs=tuple(f"forestgaps-{name}>=0.1,<0.2" for name in STANDARD),
-        usage="```console\n$$ forestgaps config init run.toml --recipe $component\n$$ forestgaps train run.toml --out RUN\n```",
+        usage="```console\n$$ forestgaps config init run.toml --recipe $component\n```",
         record="Recipe",
         target="$package:$component.toml",
         contents="contents_record.py",

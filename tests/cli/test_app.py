@@ -164,7 +164,7 @@ def test_plugins_list_show_and_check():
     rows = json.loads(forestgaps("plugins", "list", "--json").stdout)
     mine = next(row for row in rows if row["distribution"] == "example_plugin.py")
     assert mine["works"] is True
-    assert "model.net" in mine["components"]
+    assert "model.net" in mine["offers"]
 
 
 def test_plugins_check_holds_a_plugin_against_the_contract(tmp_path):
