@@ -19,6 +19,7 @@ _PUBLIC = {
     "BuildContext": "kinds",
     "CheckpointError": "errors",
     "Command": "kinds",
+    "Component": "settings",
     "Config": "config.run_file",
     "ConfigError": "errors",
     "Data": "components",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from forestgaps_core.runs.run import resume_training as resume_training
     from forestgaps_core.runs.run import train_model as train_model
     from forestgaps_core.runtime.environment import Environment as Environment
+    from forestgaps_core.settings import Component as Component
     from forestgaps_core.training.trainer import Trainer as Trainer
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.settings import offer_build_inner
 
 GENERIC_HOOK = "forestgaps_components"
 
@@ -170,11 +171,15 @@ class BuildContext:
     Attributes:
         place: In the run file, such as `metrics.gaps`.
         arguments: For each argument that `build` may ask for a function that makes it.
+        names: Full names of the components by place, as far as they are known.
+        build_part: Builds a component inside this one, from its kind, config and context; by default `Plugins.build` does.
         altered_by: Distributions whose `forestgaps_build` made another object than the core's, each with its version.
     """
 
     place: str
     arguments: Mapping[str, Callable[[], Any]]
+    names: Mapping[str, str] = field(factory=dict)
+    build_part: Callable[[str, Any, BuildContext], Any] | None = None
     altered_by: dict[str, str] = field(factory=dict, init=False)
 
     def __str__(self) -> str:
@@ -182,11 +187,12 @@ class BuildContext:
         return f" (altered by {owners})" if owners else ""
 
 
-def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) -> Any:
-    """Call `config.build` with the arguments it names.
+def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]], context: BuildContext | None = None) -> Any:
+    """Call `config.build` with the arguments it names; `build_inner` builds a component inside this one.
 
     Args:
         available: For each argument a function that makes it, called only if `build` asks for it.
+        context: Of the build; without it, components inside are built without the hook.
 
     Raises:
         PluginError: `build` asks for an argument its kind does not have.
@@ -196,6 +202,10 @@ def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]]) ->
     for parameter in wanted:
         if parameter.name in available:
             arguments[parameter.name] = available[parameter.name]()
+        elif parameter.name == "build_inner":
+            context = context or BuildContext(kind, available)
+            without_hook = lambda kind, part, inside: build(kind, part, inside.arguments)  # noqa: E731
+            arguments[parameter.name] = offer_build_inner(config, context, context.build_part or without_hook)
         elif parameter.default is parameter.empty:
             known = ", ".join(available) or "none"
             raise PluginError(

@@ -119,6 +119,17 @@ def test_a_resume_in_the_middle_of_an_epoch_is_exact(first, then, accumulation, 
     assert_same_end(folder, undisturbed(changes))
 
 
+def test_weights_learned_inside_a_sum_are_resumed_exactly(plugins, undisturbed, tmp_path):
+    learned = '{name = "mixture", parts = {pixels = {name = "bce"}, overlap = {name = "dice"}}}'
+    changes = [f'loss={{name = "sum", weights = {{plain = 0.5}}, parts = {{learned = {learned}, plain = {{name = "focal"}}}}}}']
+    folder = tmp_path / "run"
+    train(folder, plugins, [*changes, "environment.workers=0", "callbacks.interrupt.at=9"])
+    assert resume_training(folder, plugins=plugins).stopped is None
+    state = load_checkpoint(folder / "checkpoints" / "last.safetensors")
+    assert state["loss"]["trainable.0.log_variance"].abs().min() > 0
+    assert_same_end(folder, undisturbed(tuple(changes)))
+
+
 def test_a_run_stopped_after_every_step_is_exact(plugins, undisturbed, tmp_path):
     folder = tmp_path / "run"
     result, starts = train(folder, plugins, ["environment.workers=0", "callbacks.interrupt.every=1"]), 1

@@ -18,6 +18,7 @@ PUBLIC = [
     "BuildContext",
     "CheckpointError",
     "Command",
+    "Component",
     "Config",
     "ConfigError",
     "Data",

@@ -7,18 +7,19 @@ from typing import Any
 
 from attrs import frozen
 
-from forestgaps_core.config.converter import format_key, limit_mistakes, structure_config, unstructure
+from forestgaps_core.config.converter import structure_config, unstructure
+from forestgaps_core.config.mistakes import format_key, limit_mistakes
 from forestgaps_core.config.overrides import apply_overrides
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import BuildContext
-from forestgaps_core.plugins.registry import Component, Plugins
+from forestgaps_core.plugins.registry import ComponentOffer, Plugins
 
 
 @frozen(eq=False)
 class ChosenComponent:
     """A component, with the settings that the user gave."""
 
-    component: Component
+    component: ComponentOffer
     config: Any
     plugins: Plugins
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import attrs
 
-from forestgaps_core.config.converter import format_value, has_settings, unstructure
+from forestgaps_core.config.mistakes import format_value
 from forestgaps_core.config.run_file import SETTINGS, list_sections
 from forestgaps_core.errors import ConfigError, PluginError, nearest
-from forestgaps_core.kinds import build
+from forestgaps_core.kinds import KINDS, build
 from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.names import format_error, list_usable_names
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.settings import (
+    find_component_kind,
+    has_settings,
+    is_mapping,
+    is_sequence,
+    list_hints,
+    list_marks,
+    list_parts_of_type,
+    unstructure_value,
+)
 
 ALIASES = {
     "metric": "metrics",
@@ -100,16 +108,17 @@ def list_components(section: str, plugins: Plugins) -> Iterator[str]:
 def describe_settings(config_class: type, header: str) -> Iterator[str]:
     yield header
     yield ""
-    yield inspect.getdoc(view_settings(config_class)) or ""
+    yield inspect.getdoc(config_class) or ""
     yield ""
     yield from field_lines(config_class, "")
 
 
 def field_lines(config_class: type, table: str) -> Iterator[str]:
     """A line and its help for every field; the fields of a table inside follow it, as `table.field`."""
-    hints = get_type_hints(config_class)
+    hints = list_hints(view_settings(config_class))
     for row in list_settings(config_class):
-        inner = [kind for kind in (hints[row["name"]], *get_args(hints[row["name"]])) if has_settings(kind)]
+        hint = hints[row["name"]]
+        inner = [kind for kind in (hint, *get_args(hint)) if has_settings(kind)]
         if not inner:
             yield f"{table}{row['name']} = {row['default']}  # {row['type']}{row['limits']}"
             yield f"    {row['help']}"
@@ -121,30 +130,43 @@ def field_lines(config_class: type, table: str) -> Iterator[str]:
 
 def list_settings(config_class: type) -> Iterator[Mapping[str, str]]:
     """Name, default, type, limits and help of every field."""
-    hints = get_type_hints(config_class)
-    for attribute in attrs.fields(view_settings(config_class)):
+    view = view_settings(config_class)
+    fields = attrs.fields_dict(view)
+    for name, hint in list_hints(view).items():
         yield {
-            "name": attribute.name,
-            "default": format_default(attribute),
-            "type": type_name(hints[attribute.name]),
-            "limits": format_limits(attribute.validator),
-            "help": attribute.metadata.get("help", ""),
+            "name": name,
+            "default": format_default(fields[name].default, hint),
+            "type": type_name(hint),
+            "limits": "".join(map(format_limits, (fields[name].validator, *list_marks(hint)))),
+            "help": fields[name].metadata.get("help", ""),
         }
 
 
-def format_default(attribute: attrs.Attribute[Any]) -> str:
-    default: Any = attribute.default
+def format_default(default: Any, hint: Any) -> str:
     if default is attrs.NOTHING:
         return "(required)"
     if hasattr(default, "factory"):
         default = "(computed)" if default.takes_self else default.factory()
     if default is None:
         return "(absent)"
-    plain = unstructure(default) if has_settings(type(default)) or isinstance(default, Enum | Path) else default
+    if find_component_kind(hint):
+        return type(default).__name__
+    inner = list(list_parts_of_type(default, hint, ""))
+    if inner and isinstance(default, Mapping):
+        return f"{{{', '.join(f'{place[1:]} = {type(config).__name__}' for place, _, config in inner)}}}"
+    plain = unstructure_value(default, {}, "")
     return format_value(list(plain) if isinstance(plain, tuple) else plain)
 
 
 def type_name(hint: Any) -> str:
+    """The type in words, such as `float`, `a loss` or `tables, each a loss`."""
+    if kind := find_component_kind(hint):
+        name = kind.removesuffix("s") if kind in KINDS and KINDS[kind].several else kind
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    if list_marks(hint):
+        return type_name(get_args(hint)[0])
+    if (is_mapping(hint) or is_sequence(hint)) and (parts := [part for part in get_args(hint) if find_component_kind(part)]):
+        return f"{'tables' if is_mapping(hint) else 'a list of tables'}, each {type_name(parts[0])}"
     text = hint.__name__ if isinstance(hint, type) and not getattr(hint, "__args__", None) else str(hint)
     return re.sub(r"typing\.|collections\.abc\.|pathlib\.|forestgaps_\w+(\.\w+)*\.", "", text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from forestgaps_core.config.converter import format_key, format_value
+from forestgaps_core.config.mistakes import format_key, format_value
 from forestgaps_core.config.toml_files import DEEPEST, parse_toml
 from forestgaps_core.errors import ConfigError
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from forestgaps_core.config.converter import format_key, format_value, has_settings, limit_mistakes, structure_config
+from forestgaps_core.config.converter import structure_config
+from forestgaps_core.config.mistakes import MistakesError, format_key, format_place, format_value, limit_mistakes
 from forestgaps_core.config.overrides import apply_overrides
 from forestgaps_core.config.run_file import REQUIRED, SECTIONS, SETTINGS, Config, Training, list_sections, path_exists
 from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import USES_FURTHER_KINDS, list_required
-from forestgaps_core.plugins.config_forms import view_settings
-from forestgaps_core.plugins.names import format_error, list_usable_names
+from forestgaps_core.plugins.names import list_usable_names, normalize_name
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.settings import Component, has_settings, list_hints, list_inner_components
 
 LONGEST_NAME = 200  # characters of a component's, with its distribution
 # Labels stand in names of files and scores.
@@ -79,8 +79,9 @@ def read_config(
                 fields[section] = reader.read_default(section, default)
             elif user:
                 reader.problems.append(f"{section}: the table is missing; {user} asks for it")
-    if reader.unknown is not None:  # once, however many names there are
-        reader.problems[reader.unknown] += f". {plugins.advice()}"
+    if reader.unknown:  # once, however many names there are
+        last = max(place for place, problem in enumerate(reader.problems) if problem.endswith(reader.unknown))
+        reader.problems[last] += f". {plugins.advice()}"
     if reader.problems:
         raise ConfigError(limit_mistakes(reader.problems), source)
     further = {section: fields.pop(section) for section in plugins.further_kinds if section in fields}
@@ -93,9 +94,20 @@ def find_user(kind: str, fields: Mapping[str, Any]) -> str:
         found = fields.get(user)
         rows = {f"{user}.{label}": row for label, row in found.items()} if isinstance(found, Mapping) else {user: found}
         for place, config in rows.items():
-            if config is not None and kind in list_required(config):
-                return place
+            inside = (
+                [] if config is None else [(place, config), *((at, part) for at, _, part in list_inner_components(config, place))]
+            )
+            for at, part in inside:
+                if kind in list_required(part):
+                    return at
     return ""
+
+
+def read_component(kind: str, table: Mapping[str, Any], plugins: Plugins) -> tuple[Any, dict[str, str], list[str]]:
+    """The config of one component and those inside it, their full names by place, and what is wrong."""
+    reader = _Reader(plugins, None)
+    config = reader.read_component(kind, table, (kind,))
+    return config, reader.names, reader.problems
 
 
 class _Reader:
@@ -105,7 +117,7 @@ class _Reader:
         self.plugins, self.folder = plugins, folder
         self.problems: list[str] = []
         self.names: dict[str, str] = {}
-        self.unknown: int | None = None  # the last problem about a name that no plugin offers
+        self.unknown = ""  # the last sentence about a name that no plugin offers
 
     def read_section(self, section: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -142,50 +154,63 @@ class _Reader:
         return self.read_component(kind, value, (kind, label))
 
     def read_component(self, kind: str, value: Mapping[str, Any], place: tuple[str, ...]) -> Any:
-        name = value.get("name")
-        where = ".".join(place)
+        return self.read_settings(value, Component[kind], place)
+
+    def find_class(self, kind: str, table: Mapping[str, Any], place: tuple[str, ...]) -> type:
+        """The config class of the component that a table names.
+
+        Raises:
+            MistakesError: The name is missing, unknown, or of a component of another kind.
+        """
+        name = table.get("name")
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             found = "is missing" if name is None else f"found {format_value(name)}"
             known = list_usable_names(self.plugins.components(kind))
-            self.problems.append(f"{where}.name: {found}, expected one of: {', '.join(known) or 'none is installed'}")
-            return None
+            sentence = f"{found}, expected one of: {', '.join(known) or 'none is installed'}"
+            raise MistakesError([(("name",), sentence)])
         try:
-            config_class = self.find_config_class(kind, name, where)
+            component = self.plugins.component(kind, name, advised=False)
+            self.names[format_place(place)] = component.full_name
+            return component.load()
         except PluginError as error:
-            self.problems.append(f"{where}.name: {error}")
-            unknown = ":" not in name and name not in self.plugins.components(kind)
-            if unknown and not self.plugins.missing_package(kind, name):
-                self.unknown = len(self.problems) - 1
-            return None
-        settings = {key: item for key, item in value.items() if key != "name"}
-        try:
-            return self.read_settings(settings, config_class, place)
-        except Exception as error:  # a config class may raise anything, and have fields of any type
-            self.problems.append(f"{where}: the settings of {self.names.get(where, name)} cannot be read: {format_error(error)}")
-            return None
+            sentence = str(error)
+            if name.rpartition(":")[2] not in self.plugins.components(kind):
+                other = find_kind(name, self.plugins)
+                sentence = f"{name!r} is a component of the kind {other}, expected the kind {kind}: {error}" if other else sentence
+                if not other and ":" not in name and not self.plugins.missing_package(kind, name):
+                    self.unknown = sentence
+            raise MistakesError([(("name",), sentence)]) from error
 
-    def find_config_class(self, kind: str, name: str, where: str) -> type:
-        component = self.plugins.component(kind, name, advised=False)
-        self.names[where] = component.full_name
-        return component.load()
-
-    def read_settings(self, value: Mapping[str, Any], config_class: type, place: tuple[str, ...]) -> Any:
-        config, problems = structure_config(value, config_class, place)
+    def read_settings(self, value: Any, config_class: Any, place: tuple[str, ...]) -> Any:
+        config, problems = structure_config(value, config_class, place, self.find_class)
         self.problems += problems
         return config if problems or self.folder is None else resolve_paths(config, self.folder.absolute())
 
 
-def resolve_paths(config: Any, folder: Path) -> Any:
-    """The config with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
-    changes = {}
-    for attribute in attrs.fields(view_settings(type(config))):
-        value = getattr(config, attribute.name)
-        if isinstance(value, Path) and not value.is_absolute():
-            changes[attribute.name] = folder / value
-        elif has_settings(type(value)):
-            changes[attribute.name] = resolve_paths(value, folder)
-    replaced: Any = attrs.evolve(config, **changes) if attrs.has(type(config)) else replace(config, **changes)
-    return replaced if changes else config
+def find_kind(name: str, plugins: Plugins) -> str:
+    """Return the kind of the components that have a name; '' if there is none."""
+    owner, _, short = name.rpartition(":")
+    for kind in plugins.kinds:
+        offers = plugins.components(kind).get(short, ())
+        if any(not owner or normalize_name(offer.plugin.distribution) == normalize_name(owner) for offer in offers):
+            return kind
+    return ""
+
+
+def resolve_paths(value: Any, folder: Path) -> Any:
+    """The value with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
+    if isinstance(value, Path):
+        return value if value.is_absolute() else folder / value
+    if isinstance(value, Mapping):
+        return {key: resolve_paths(item, folder) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([resolve_paths(item, folder) for item in value])
+    if not has_settings(type(value)):
+        return value
+    before = {name: getattr(value, name) for name in list_hints(type(value))}
+    after = {name: resolve_paths(item, folder) for name, item in before.items()}
+    changed = any(after[name] != before[name] for name in before)
+    return type(value)(**after) if changed else value
 
 
 def resolve_start(training: Training, folder: Path | None) -> Training:

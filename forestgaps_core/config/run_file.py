@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
-from forestgaps_core.config.converter import validate_path
+from forestgaps_core.config.plain_values import validate_path
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forestgaps_core.config.converter import WHOLE
+from forestgaps_core.config.plain_values import WHOLE
 from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_core.files.safe_opening import read_bytes
 from forestgaps_core.plugins.command_lines import format_command

@@ -10,7 +10,8 @@ from forestgaps_core.config.converter import unstructure
 from forestgaps_core.config.run_file import SETTINGS, Config, get_section, list_sections, path_exists
 from forestgaps_core.errors import PluginError
 from forestgaps_core.plugins.names import format_error, full_name
-from forestgaps_core.plugins.registry import Component, Plugin, Plugins
+from forestgaps_core.plugins.registry import ComponentOffer, Plugin, Plugins
+from forestgaps_core.settings import list_inner_components
 
 
 def make_table(config: Config, plugins: Plugins) -> dict[str, Any]:
@@ -36,14 +37,34 @@ def make_table(config: Config, plugins: Plugins) -> dict[str, Any]:
 
 
 def make_component_table(kind: str, chosen: Any, plugins: Plugins, config: Config, label: str = "") -> dict[str, Any]:
-    component = plugins.component_of(kind, chosen, config.names.get(f"{kind}.{label}" if label else kind))
+    place = f"{kind}.{label}" if label else kind
+    component = plugins.component_of(kind, chosen, config.names.get(place))
     try:
-        settings = unstructure(chosen)
+        names = {
+            inner: found.full_name for inner, found in find_inner_components(kind, chosen, place, plugins, config.names).items()
+        }
+        settings = unstructure(chosen, names, place)
+    except PluginError:
+        raise
     except Exception as error:  # fields may be of any type
         raise PluginError(f"{component.words}: its settings cannot be written to a run file: {format_error(error)}") from error
     if wrong := explain_unwritable(settings):
         raise PluginError(f"{component.words}: its settings cannot be written to a run file: found {wrong}")
-    return {"name": component.full_name, **settings}
+    return {"name": component.full_name, **{key: value for key, value in settings.items() if key != "name"}}
+
+
+def find_inner_components(
+    kind: str, chosen: Any, place: str, plugins: Plugins, names: Mapping[str, str]
+) -> dict[str, ComponentOffer]:
+    """The component at a place and those inside it, by place.
+
+    Args:
+        names: Full names by place, as far as they are known.
+    """
+    found = {place: plugins.component_of(kind, chosen, names.get(place))}
+    for inner, inner_kind, config in list_inner_components(chosen, place):
+        found[inner] = plugins.component_of(inner_kind, config, names.get(inner))
+    return found
 
 
 def explain_unwritable(value: Any) -> str:
@@ -54,15 +75,15 @@ def explain_unwritable(value: Any) -> str:
     return "" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
-def find_components(config: Config, plugins: Plugins) -> dict[str, Component]:
-    """The component behind each place of a config, such as `metrics.gaps`."""
-    found: dict[str, Component] = {}
+def find_components(config: Config, plugins: Plugins) -> dict[str, ComponentOffer]:
+    """The component behind each place of a config, such as `metrics.gaps` or, inside another, `loss.parts.b`."""
+    found: dict[str, ComponentOffer] = {}
     for kind, about in plugins.kinds.items():
         value = get_section(config, kind)
         places = {f"{kind}.{label}": chosen for label, chosen in (value or {}).items()} if about.several else {kind: value}
         for place, chosen in places.items():
             if chosen is not None:
-                found[place] = plugins.component_of(kind, chosen, config.names.get(place))
+                found |= find_inner_components(kind, chosen, place, plugins, config.names)
     return found
 
 

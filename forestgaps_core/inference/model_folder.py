@@ -32,7 +32,7 @@ from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, read_tensors
 from forestgaps_core.inference.input_layers import read_layers, record_layers
 from forestgaps_core.plugins.names import format_error
-from forestgaps_core.plugins.provenance import read_altered
+from forestgaps_core.plugins.provenance import find_section, read_altered
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runtime.environment import Environment
 
@@ -257,12 +257,12 @@ def make_plan(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "environment": {"precision": environment.precision, "channels_last": environment.channels_last},
         },
         "components": {
-            kind: {
-                **{key: str(about["components"][kind].get(key, "unknown")) for key in ("name", "distribution", "version")},
-                **({"altered_by": altered_by} if (altered_by := read_altered(about, [kind])) else {}),
+            place: {
+                **{key: str(made_with.get(key, "unknown")) for key in ("name", "distribution", "version")},
+                **({"altered_by": altered_by} if (altered_by := read_altered(about, [place])) else {}),
             }
-            for kind in tables
-            if kind in about["components"]
+            for place, made_with in about["components"].items()
+            if find_section(place) in tables
         },
         "versions": {str(name): str(version) for name, version in about["versions"].items()},
         **record_layers(read_layers(about, path)),

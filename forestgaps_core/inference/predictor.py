@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from forestgaps_core.components import InputLayer
 from forestgaps_core.config.converter import structure_config
+from forestgaps_core.config.reading import read_component
 from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.data.batch_maker import clear_invalid, fill_invalid
 from forestgaps_core.errors import CheckpointError, ConfigError, ForestgapsError, PluginError
@@ -26,8 +27,11 @@ from forestgaps_core.inference.model_folder import limit_parameters, load_traine
 from forestgaps_core.kinds import BuildContext
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.provenance import (
+    apply_recorded_names,
     explain_missing,
     find_full_name,
+    find_section,
+    list_inner_names,
     read_altered,
     read_owners,
     read_versions,
@@ -271,11 +275,11 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
     def normalization() -> Any:
         if "normalization" not in table:
             raise CheckpointError(f"{path} does not name the normalization of its network")
-        chosen = read_component_config(table, "normalization", about, plugins, path)
-        context = BuildContext("normalization", {"batch_per_device": lambda: table["training"]["batch_size"]})
+        chosen, names = read_recorded_component(table, "normalization", about, plugins, path)
+        context = BuildContext("normalization", {"batch_per_device": lambda: table["training"]["batch_size"]}, names)
         return plugins.build("normalization", find_recorded_name("normalization", about, plugins), chosen, context)
 
-    chosen = read_component_config(table, "model", about, plugins, path)
+    chosen, names = read_recorded_component(table, "model", about, plugins, path)
     layers = read_layers(about, path)
     available = {
         "resolution_m": lambda: resolution_m,
@@ -286,7 +290,7 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
     try:
         with limit_parameters(weights, path):
             name = find_recorded_name("model", about, plugins)
-            model: nn.Module = plugins.build("model", name, chosen, BuildContext("model", available))
+            model: nn.Module = plugins.build("model", name, chosen, BuildContext("model", available, names))
         model.load_state_dict(weights)
     except ForestgapsError:
         raise
@@ -296,20 +300,22 @@ def build_network(state: dict[str, Any], plugins: Plugins, path: Path) -> nn.Mod
     return model
 
 
-def read_component_config(table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path) -> Any:
-    """The config of the component of one kind that a checkpoint names."""
-    settings = {key: value for key, value in table[kind].items() if key != "name"}
+def read_recorded_component(
+    table: dict[str, Any], kind: str, about: dict[str, Any], plugins: Plugins, path: Path
+) -> tuple[Any, dict[str, str]]:
+    """The config of the component of one kind that a checkpoint names, and the full names of it and those inside it, by place."""
     made_with = about["components"].get(kind, {})
     package = f"{made_with.get('distribution', 'an unknown package')} {made_with.get('version', '')}".strip()
     refuse_missing(about, [kind], plugins, path)
-    name = find_recorded_name(kind, {**about, "config": table}, plugins)
+    recorded = apply_recorded_names({kind: table[kind]}, about, plugins)[kind]
     try:
-        config, problems = structure_config(settings, plugins.component(kind, name).load(), (kind,))
+        plugins.component(kind, recorded["name"]).load()
+        config, names, problems = read_component(kind, recorded, plugins)
     except PluginError as error:
         raise CheckpointError(f"{path} was made with the {kind} {table[kind]['name']!r} of {package}: {error}") from error
     if problems:
         raise CheckpointError(f"{path} was made with {package}, whose settings have changed since: {'; '.join(problems)}")
-    return config
+    return config, names
 
 
 def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugins, path: Path) -> None:
@@ -317,7 +323,10 @@ def refuse_missing(about: dict[str, Any], places: Sequence[str], plugins: Plugin
     CheckpointError: Packages that these parts were made with are not installed; one sentence for all of them.
     """
     names = [find_recorded_name(place, about, plugins) for place in places]
-    needed = [*(name.rpartition(":")[0] for name in names if ":" in name), *read_altered(about, places)]
+    inner = [place for place in about["components"] if find_section(place) in places]
+    owners = set(read_owners(about).values())
+    names += [name for place in places for _, name in list_inner_names(about["config"][place], place, owners)]
+    needed = [*(name.rpartition(":")[0] for name in names if ":" in name), *read_altered(about, inner)]
     # A run folder has copies of its local files.
     folder = path.parent.parent if path.parent.name == "checkpoints" else None
     if sentence := explain_missing(needed, read_versions(about), plugins, folder):

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import Renamed
-from forestgaps_core.plugins.names import Component, Plugin, full_name
+from forestgaps_core.plugins.names import ComponentOffer, Plugin, full_name
 from forestgaps_core.plugins.renamed_settings import warn_of_old_name
 
 
@@ -17,7 +17,7 @@ class Alias:
     """An old name that a plugin offers, and the component that has the new one."""
 
     name: str
-    component: Component
+    component: ComponentOffer
     since: str
 
     @property
@@ -30,7 +30,7 @@ class Alias:
 
 
 def resolve_aliases(
-    renamed: Sequence[tuple[Plugin, str, Renamed]], components: Mapping[str, Sequence[Component]], hook: str
+    renamed: Sequence[tuple[Plugin, str, Renamed]], components: Mapping[str, Sequence[ComponentOffer]], hook: str
 ) -> dict[str, list[Alias]]:
     """Follow each old name to a component of the same plugin; one that leads nowhere is recorded for the plugin."""
     next_names = {(plugin.distribution, name): record.name for plugin, name, record in renamed}

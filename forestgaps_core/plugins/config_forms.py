@@ -24,6 +24,7 @@ from forestgaps_core.errors import PluginError, nearest
 from forestgaps_core.kinds import KINDS, Kind
 from forestgaps_core.plugins.isolation import format_error
 from forestgaps_core.plugins.renamed_settings import explain_old_names
+from forestgaps_core.settings import find_component_kind
 
 EXPECTED = "expected a function, a class, or an attrs class or frozen dataclass with a method build"
 RESERVED = {"name": "chooses the component in a run file", "build": "is what a config does"}  # not names of settings
@@ -229,7 +230,7 @@ def explain_unreadable_hint(error: Exception) -> str:
 def make_field(name: str, annotation: Any, *, default: Any, metadata: Mapping[str, Any]) -> Any:
     """Return the attrs field of a setting; `Annotated[float, gt(0)]` holds its type and validators of attrs."""
     validators: tuple[Any, ...] = ()
-    if get_origin(annotation) is Annotated:
+    if get_origin(annotation) is Annotated and find_component_kind(annotation) is None:
         validators = annotation.__metadata__
         annotation = annotation.__origin__
         if unknown := [validator for validator in validators if not callable(validator)]:
@@ -241,6 +242,8 @@ def make_field(name: str, annotation: Any, *, default: Any, metadata: Mapping[st
 
 
 def contains_annotated(annotation: Any) -> bool:
+    if find_component_kind(annotation) is not None:
+        return False
     return get_origin(annotation) is Annotated or any(map(contains_annotated, get_args(annotation)))
 
 

@@ -16,4 +16,4 @@ def forestgaps_kinds() -> Mapping[str, Kind]:
 
 @hookimpl(trylast=True)
 def forestgaps_build(kind: str, config: Any, context: BuildContext) -> Any:
-    return build(kind, config, context.arguments)
+    return build(kind, config, context.arguments, context)

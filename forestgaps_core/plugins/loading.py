@@ -213,14 +213,6 @@ class PluginLoader:
         names = {implementation.plugin_name for implementation in getattr(self._manager.hook, BUILD_HOOK).get_hookimpls()}
         return [plugin for plugin in self.records if plugin.distribution in names]
 
-    def build(self, kind: str, name: str, config: Any, context: BuildContext) -> Any:
-        """Build a component through the hook; `context` then tells which plugins altered it."""
-        self._builds.append(context)
-        try:
-            return self._manager.hook.forestgaps_build(kind=kind, name=name, config=config, context=context)
-        finally:
-            self._builds.pop()
-
     def rows(self, hook: str) -> Iterable[tuple[Plugin, str, Any]]:
         """What each plugin's implementation of a hook returns, row by row; one that raises is recorded."""
         by_name = {plugin.distribution: plugin for plugin in (self._core, *self.records)}

@@ -85,7 +85,7 @@ class Offer:
 
 
 @frozen
-class Component:
+class ComponentOffer:
     """A row of a table of components."""
 
     kind: str

@@ -7,8 +7,9 @@ short name in their tables, and the distribution beside it.
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,15 @@ def apply_recorded_names(table: Mapping[str, Any], about: Any, plugins: Plugins,
         offers = [c for c in plugins.components(kind).get(name, ()) if normalize_name(c.plugin.distribution) in used]
         owner = owners.get(place) or (offers[0].plugin.distribution if len(offers) == 1 else None)
         names[place] = find_full_name(kind, name, owner, plugins)
+    known = {*owners.values(), *packages}
+    for key, row in table.items():
+        for place, name in list_inner_names(row, key, known) if isinstance(row, Mapping) else ():
+            kinds = (kind for kind in plugins.kinds if name.rpartition(":")[2] in plugins.components_and_aliases(kind))
+            names.setdefault(place, find_full_name(next(kinds, "loss"), name, None, plugins))
 
     def named(value: Any, place: str) -> Any:
+        if isinstance(value, list | tuple):
+            return [named(item, f"{place}[{number}]") for number, item in enumerate(value)]
         if not isinstance(value, Mapping):
             return value
         rows = {key: named(row, f"{place}.{key}" if place else key) for key, row in value.items()}
@@ -96,6 +104,26 @@ def list_components(table: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Iter
         for place, row in rows.items():
             if isinstance(row, Mapping) and isinstance(row.get("name"), str):
                 yield place, kind, row["name"]
+
+
+def list_inner_names(value: Any, place: str, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield place and full name of the components inside the components of a resolved run file.
+
+    Args:
+        known: Distributions that the run was made with. A setting `name` that begins with none of them is not a component's.
+    """
+    rows = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, row in rows:
+        inner = f"{place}.{key}" if isinstance(value, Mapping) else f"{place}[{key}]"
+        name = row.get("name") if isinstance(row, Mapping) else None
+        if isinstance(name, str) and name.rpartition(":")[0] in known:
+            yield inner, name
+        yield from list_inner_names(row, inner, known)
+
+
+def find_section(place: str) -> str:
+    """Return the table of a run file that a place such as `model.inner` is in."""
+    return re.split(r"[.\[]", place)[0]
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field
 
 from forestgaps_core.errors import PluginError, nearest
-from forestgaps_core.kinds import GENERIC_HOOK, TABLES, USES_FURTHER_KINDS, Command, Kind, Pretrained, Recipe, Renamed
+from forestgaps_core.kinds import GENERIC_HOOK, TABLES, USES_FURTHER_KINDS, BuildContext, Command, Kind, Pretrained, Recipe, Renamed
 from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
@@ -19,7 +19,7 @@ from forestgaps_core.plugins.hook_checks import explain_unmet_requirement as exp
 from forestgaps_core.plugins.kind_tables import KindTables, read_kind_tables
 from forestgaps_core.plugins.loading import GROUP as GROUP
 from forestgaps_core.plugins.loading import PluginLoader
-from forestgaps_core.plugins.names import Component as Component
+from forestgaps_core.plugins.names import ComponentOffer as ComponentOffer
 from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_package, full_name, list_usable_names
 from forestgaps_core.plugins.names import Plugin as Plugin
 from forestgaps_core.plugins.names import load_target as load_target
@@ -61,7 +61,7 @@ class Plugins(PluginLoader):
     Make it with `Plugins.discover()`; a plain `Plugins()` knows none.
     """
 
-    _tables: dict[str, dict[str, list[Component]]] = field(factory=dict, init=False)
+    _tables: dict[str, dict[str, list[ComponentOffer]]] = field(factory=dict, init=False)
     _aliases: dict[str, dict[str, list[Alias]]] = field(factory=dict, init=False)
     _kind_tables: KindTables = field(factory=KindTables, init=False)
     _offers: dict[str, dict[str, list[Offer]]] = field(factory=dict, init=False)
@@ -92,11 +92,11 @@ class Plugins(PluginLoader):
 
     # --- components -------------------------------------------------------------------------------------------------
 
-    def components(self, kind: str) -> Mapping[str, Sequence[Component]]:
+    def components(self, kind: str) -> Mapping[str, Sequence[ComponentOffer]]:
         """Everything offered of this kind by name; more than one for a name is a clash."""
         self._forget_old_tables()
         if kind not in self._tables:
-            table: dict[str, list[Component]] = {}
+            table: dict[str, list[ComponentOffer]] = {}
             renamed: list[tuple[Plugin, str, Renamed]] = []
             about = self.kinds[kind]
             hook = about.hook
@@ -109,7 +109,7 @@ class Plugins(PluginLoader):
                 elif isinstance(target, Renamed):
                     renamed.append((plugin, name, target))
                 else:
-                    table.setdefault(name, []).append(Component(kind, name, target, plugin, about))
+                    table.setdefault(name, []).append(ComponentOffer(kind, name, target, plugin, about))
             self._tables[kind] = dict(sorted(table.items()))
             self._aliases[kind] = resolve_aliases(renamed, table, hook)
         return self._tables[kind]
@@ -119,9 +119,9 @@ class Plugins(PluginLoader):
         self.components(kind)
         return self._aliases[kind]
 
-    def components_and_aliases(self, kind: str) -> Mapping[str, Sequence[Component | Alias]]:
+    def components_and_aliases(self, kind: str) -> Mapping[str, Sequence[ComponentOffer | Alias]]:
         """What a run file may name: components, and their old names."""
-        rows: dict[str, Sequence[Component | Alias]] = {**self.components(kind)}
+        rows: dict[str, Sequence[ComponentOffer | Alias]] = {**self.components(kind)}
         for name, aliases in self.aliases(kind).items():
             rows[name] = [*rows.get(name, ()), *aliases]
         return rows
@@ -133,7 +133,7 @@ class Plugins(PluginLoader):
                 return alias.component.full_name
         return name
 
-    def component(self, kind: str, name: str, *, advised: bool = True) -> Component:
+    def component(self, kind: str, name: str, *, advised: bool = True) -> ComponentOffer:
         """The component of this name, which may be written `distribution:name` to choose between two.
 
         Args:
@@ -165,7 +165,7 @@ class Plugins(PluginLoader):
             return "Not loaded: " + "; ".join(f"{p} ({p.failed}: {p.reason})" for p in self.broken)
         return "If another package offers it, install that package; `forestgaps plugins list` shows what is installed"
 
-    def component_of(self, kind: str, config: Any, chosen: str | None = None) -> Component:
+    def component_of(self, kind: str, config: Any, chosen: str | None = None) -> ComponentOffer:
         """The offered component whose config class this is.
 
         Args:
@@ -185,6 +185,19 @@ class Plugins(PluginLoader):
         return min(
             current, key=lambda component: (component.full_name != chosen, component.plugin.module.partition(".")[0] != package)
         )
+
+    def build(self, kind: str, name: str, config: Any, context: BuildContext) -> Any:
+        """Build a component through the hook; `context` then tells which plugins altered it."""
+        context.build_part = context.build_part or self.build_part
+        self._builds.append(context)
+        try:
+            return self._manager.hook.forestgaps_build(kind=kind, name=name, config=config, context=context)
+        finally:
+            self._builds.pop()
+
+    def build_part(self, kind: str, config: Any, context: BuildContext) -> Any:
+        """Build a component inside another through the hook."""
+        return self.build(kind, self.component_of(kind, config, context.names.get(context.place)).full_name, config, context)
 
     # --- other tables -----------------------------------------------------------------------------------------------
 

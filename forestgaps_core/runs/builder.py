@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from attrs import define
 from torch import nn
 
 from forestgaps_core.components import Data, InputLayer, Source
-from forestgaps_core.config.converter import format_value, unstructure
+from forestgaps_core.config.converter import unstructure
+from forestgaps_core.config.mistakes import format_value
 from forestgaps_core.config.overrides import is_same_component
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.config.thresholds import Thresholds
@@ -27,8 +28,7 @@ from forestgaps_core.files.checkpoint import choose_weights
 from forestgaps_core.files.safe_opening import MAX_WEIGHTS_BYTES, read_bytes
 from forestgaps_core.inference.input_layers import count_channels, record_layers, require_layer_model
 from forestgaps_core.inference.model_folder import WEIGHTS, compute_sha256, load_trained_network
-from forestgaps_core.inference.predictor import read_component_config
-from forestgaps_core.plugins.provenance import find_full_name, read_owners
+from forestgaps_core.inference.predictor import read_recorded_component
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.runs.component_builder import Arguments, ComponentBuilder, describe_class, offer_further
 from forestgaps_core.runtime.distributed import ALONE, find_processes
@@ -113,7 +113,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         },
     ).to(device)
     if training:
-        share = partial(measure_gap_fraction, data.train, levels)
+        share = cache(partial(measure_gap_fraction, data.train, levels))  # counted once for all parts of a loss
         of_loss: Arguments = {"thresholds": lambda: levels, "gap_fraction": lambda: share}
         loss = build("loss", config.loss, offer_further("loss", of_loss, further))
         if isinstance(loss, nn.Module):
@@ -251,9 +251,8 @@ def load_start_weights(run: BuiltRun, plugins: Plugins) -> None:
     problems, changes = [], []
     for kind in ("model", "normalization"):
         if kind in theirs:
-            config = read_component_config(theirs, kind, state["about"], plugins, path)
-            name = find_full_name(kind, theirs[kind]["name"], read_owners(state["about"]).get(kind), plugins)
-            there = {"name": name, **unstructure(config)}
+            config, names = read_recorded_component(theirs, kind, state["about"], plugins, path)
+            there = unstructure(config, names, kind)
             found, settings = list_differences(mine.get(kind, {}), there, kind)
             problems += found
             changes += settings

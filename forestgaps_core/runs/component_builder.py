@@ -12,7 +12,7 @@ from forestgaps_core.config.run_file import Config
 from forestgaps_core.config.writing import find_components
 from forestgaps_core.contracts import NamedErrors, check_built
 from forestgaps_core.kinds import USES_FURTHER_KINDS, BuildContext
-from forestgaps_core.plugins.registry import Component, Plugins
+from forestgaps_core.plugins.registry import ComponentOffer, Plugins
 
 Arguments = Mapping[str, Callable[[], Any]]
 
@@ -28,7 +28,7 @@ class ComponentBuilder:
 
     config: Config
     plugins: Plugins
-    components: Mapping[str, Component] = field(init=False)
+    components: Mapping[str, ComponentOffer] = field(init=False)
     altered_by: dict[str, dict[str, str]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -37,7 +37,11 @@ class ComponentBuilder:
     def build(self, kind: str, config: Any, arguments: Arguments, label: str = "") -> Any:
         """Build a component and check its contract; errors name the component, and who altered it."""
         place = f"{kind}.{label}" if label else kind
-        context = BuildContext(place, arguments)
+        return self.build_part(kind, config, BuildContext(place, arguments, build_part=self.build_part))
+
+    def build_part(self, kind: str, config: Any, context: BuildContext) -> Any:
+        """Build the component of a place, which may be inside another."""
+        place = context.place
         name = partial(describe_build, kind, config, context)
         with NamedErrors(name):
             thing = self.plugins.build(kind, self.components[place].full_name, config, context)

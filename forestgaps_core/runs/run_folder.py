@@ -26,6 +26,7 @@ from forestgaps_core.plugins.provenance import (
     apply_recorded_names,
     explain_missing,
     list_components,
+    list_inner_names,
     read_altered,
     read_versions,
 )
@@ -111,6 +112,7 @@ def read_run_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | N
     path, versions = folder / RUN_FILE, read_recorded_versions(folder)
     table = apply_recorded_names(read_table(path), about, plugins, versions)
     names = [name for _, _, name in list_components(table, plugins.kinds)]
+    names += [name for place, row in table.items() for _, name in list_inner_names(row, place, versions)]
     needed = [name.rpartition(":")[0] for name in names if ":" in name]
     if len(needed) < len(names):  # a run of 0.1 without a checkpoint: all that it was made with may be needed
         needed += [name for name in versions if name not in NOT_PACKAGES and not name.startswith("weights of ")]

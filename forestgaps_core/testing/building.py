@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def build_component(kind: str, config: Any, **arguments: Any) -> Any:
         "label": "example",
     } | arguments
     known = KINDS[kind].arguments if kind in KINDS else stand_ins  # a plugin's kind lists what it gives itself
+    stand_ins["gap_fraction"] = cache(stand_ins["gap_fraction"])  # counted once for all parts of a loss, as in a run
     # A lambda in a loop would see the last name only.
     available = {name: (lambda name=name: stand_ins[name]) for name in {**known, **arguments}}
     return build(kind, config, available)

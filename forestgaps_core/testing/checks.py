@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
-from forestgaps_core.config.converter import has_settings
 from forestgaps_core.errors import nearest
 from forestgaps_core.kinds import COMMAND_KINDS, KINDS, Kind
 from forestgaps_core.plugins.config_forms import make_config_class, view_settings
 from forestgaps_core.plugins.names import load_target
+from forestgaps_core.settings import has_settings
 from forestgaps_core.testing.rules import config as config_rules
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from forestgaps_core.kinds import TABLES, USES_FURTHER_KINDS, Kind
 from forestgaps_core.plugins.builds import BUILD_HOOK
 from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.isolation import read_message
-from forestgaps_core.plugins.names import Component, Offer, Plugin, format_error, full_name, load_target
+from forestgaps_core.plugins.names import ComponentOffer, Offer, Plugin, format_error, full_name, load_target
 from forestgaps_core.plugins.provenance import list_components
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing.checks import check_component as check_rules
@@ -145,7 +145,7 @@ def check_kind(name: str, kind: Kind) -> None:
 # --- components -----------------------------------------------------------------------------------------------------
 
 
-def check_component(plugins: Plugins, kind: str, component: Component) -> None:
+def check_component(plugins: Plugins, kind: str, component: ComponentOffer) -> None:
     config_class = component.load()
     further = plugins.further_kinds if kind in USES_FURTHER_KINDS else {}
     check_build(kind, config_class, {*plugins.kinds[kind].arguments, *further})

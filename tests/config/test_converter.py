@@ -57,7 +57,7 @@ class Demanding:
         ({"mode": "cup"}, "mode: found 'cup', expected one of 'auto', 'cpu' (did you mean 'cpu'?)"),
         ({"values": 3}, "values: found 3, expected a list"),
         ({"values": "23"}, "values: found '23', expected a list"),
-        ({"values": [1, "a"]}, "values.1: found 'a', expected a number"),
+        ({"values": [1, "a"]}, "values[1]: found 'a', expected a number"),
         ({"inner": {"share": 5}}, "inner.share: found 5.0; must be < 1"),
         ({"inner": 3}, "inner: found 3, expected a table"),
         ({"weights": {"2": "x"}}, "weights.2: found 'x', expected a number"),

@@ -12,7 +12,8 @@ import attrs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forestgaps_core.config.converter import format_key, structure, structure_config, unstructure
+from forestgaps_core.config.converter import structure, structure_config, unstructure
+from forestgaps_core.config.mistakes import format_key
 
 from .conftest import case, fuzzing
 from .hostile import scalars, values

@@ -6,8 +6,9 @@ from typing import Any
 
 import attrs
 
-from forestgaps_core.config.converter import has_settings, structure, unstructure
+from forestgaps_core.config.converter import structure_config, unstructure
 from forestgaps_core.plugins.config_forms import view_settings
+from forestgaps_core.settings import has_settings, list_inner_components
 
 
 def check_class(config: Any, **arguments: Any) -> None:
@@ -42,7 +43,11 @@ def check_frozen(config: Any, **arguments: Any) -> None:
 def check_run_file(config: Any, **arguments: Any) -> None:
     """A run file can contain the config."""
     kind = type(config)
-    again = structure(unstructure(config), kind)
+    inner = {place: type(part) for place, _, part in list_inner_components(config, "config")}
+    names = {place: f"{part.__module__}:{part.__qualname__}" for place, part in inner.items()}
+    classes = {name: inner[place] for place, name in names.items()}
+    again, problems = structure_config(unstructure(config, names, "config"), kind, (), lambda _, table, __: classes[table["name"]])
+    assert not problems, f"{kind.__name__} cannot be read from a run file: {'; '.join(problems)}"
     assert again == config, f"{kind.__name__} changes on its way through a run file: {config} became {again}"
 
 

@@ -12,6 +12,7 @@ AUGMENTATIONS = {
     "canopy_stretch": "forestgaps_augmentations.canopy_stretch:CanopyStretch",
     "flip_rotate": "forestgaps_augmentations.flip_rotate:FlipRotate",
     "hills": "forestgaps_augmentations.hills:Hills",
+    "sometimes": "forestgaps_augmentations.sometimes:Sometimes",
     "tilt": "forestgaps_augmentations.tilt:Tilt",
 }
 

@@ -19,7 +19,7 @@ from forestgaps_core.inference.exporting import Export, ExportSource, describe_p
 from forestgaps_core.inference.model_card import format_card, format_levels, remove_markup
 from forestgaps_core.inference.model_folder import CARD, PLAN
 from forestgaps_core.inference.predictor import build_network
-from forestgaps_core.plugins.registry import Component, Plugins
+from forestgaps_core.plugins.registry import ComponentOffer, Plugins
 
 
 @frozen
@@ -67,7 +67,7 @@ def export_network(
 
 
 def write_export(
-    draft: Path, name: str, export: Export, source: ExportSource, network: nn.Module, component: Component, plugins: Plugins
+    draft: Path, name: str, export: Export, source: ExportSource, network: nn.Module, component: ComponentOffer, plugins: Plugins
 ) -> Program | None:
     """Write the files of a folder: a model folder if an engine runs the file, else the file and its card."""
 

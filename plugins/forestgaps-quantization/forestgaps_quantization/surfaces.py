@@ -14,7 +14,7 @@ from torch import Tensor
 from forestgaps_core.components import Data, Source
 from forestgaps_core.data.batch_maker import fill_invalid
 from forestgaps_core.errors import CheckpointError, DataError, ForestgapsError
-from forestgaps_core.inference.predictor import read_component_config
+from forestgaps_core.inference.predictor import read_recorded_component
 from forestgaps_core.kinds import build
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.registry import Plugins
@@ -52,7 +52,7 @@ def read_run_surfaces(about: dict[str, Any], plugins: Plugins, path: Path, count
             f"{path} does not record the data it was trained on. Calibrate with a surface model: --calibrate-with DSM.tif"
         )
     try:
-        config = read_component_config(about["config"], "data", about, plugins, path)
+        config, _ = read_recorded_component(about["config"], "data", about, plugins, path)
         data: Data = build("data", config, {"seed": lambda: about["config"]["environment"].get("seed", 0)})
     except ForestgapsError as error:
         raise CheckpointError(

@@ -19,6 +19,7 @@ SCHEDULERS = {
     "plateau": "forestgaps_schedulers.plateau:Plateau",
     "polynomial": "forestgaps_schedulers.polynomial:Polynomial",
     "step": "forestgaps_schedulers.step:Step",
+    "warmup": "forestgaps_schedulers.warmup:Warmup",
     "warmup_cosine": "forestgaps_schedulers.warmup_cosine:WarmupCosine",
 }
 

@@ -21,7 +21,7 @@ from attrs import frozen
 from rasterio import Affine
 from rasterio.enums import Resampling
 
-from forestgaps_core.config.converter import explain_unusable_path
+from forestgaps_core.config.plain_values import explain_unusable_path
 from forestgaps_core.errors import DataError, shorten
 from forestgaps_core.files.safe_opening import read_text
 from forestgaps_geo.bands.band import Band, open_band
