@@ -98,7 +98,7 @@ def list_inner_components(config: Any, place: str, depth: int = 0) -> Iterator[t
     """
     for inner, kind, part in list_parts(config, place):
         if depth >= MAX_DEPTH:
-            raise ConfigError(f"components in one another, more than {MAX_DEPTH} deep", inner)
+            raise ConfigError(f"{inner}: components in one another, more than {MAX_DEPTH} deep")
         yield inner, kind, part
         yield from list_inner_components(part, inner, depth + 1)
 
