@@ -166,7 +166,7 @@ def check_component(plugins: Plugins, kind: str, component: ComponentOffer) -> N
 def check_build(kind: str, config_class: type, known: set[str]) -> None:
     for parameter in list(inspect.signature(config_class.build).parameters.values())[1:]:  # type: ignore[attr-defined]
         asked = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        if asked and parameter.name not in known:
+        if asked and parameter.name not in (*known, "build_inner"):
             raise AssertionError(
                 f"build asks for {parameter.name!r}, which a {kind} is not given; there is: {', '.join(sorted(known))}"
             )
