@@ -216,7 +216,7 @@ def test_all_mistakes_of_a_function_are_reported_with_their_places(offered):
 
 def test_a_fixed_tuple_is_read_by_place():
     config, problems = structure_config({"pair": [0.5, 1]}, config_class(power), ("loss",))
-    assert (config, problems) == (None, ["loss.pair.0: found 0.5, expected a whole number"])
+    assert (config, problems) == (None, ["loss.pair[0]: found 0.5, expected a whole number"])
 
 
 def test_what_a_dataclass_itself_requires_is_a_mistake_with_its_place():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from forestgaps_core.testing.augmentation_conformance import check_augmentation, example_tiles
+from forestgaps_core.testing import check_augmentation, example_tiles
 
 from forestgaps_augmentations.canopy_mix import CanopyMix
 from forestgaps_augmentations.flip_rotate import FlipRotate
