@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from forestgaps_core.config.converter import has_settings
 from forestgaps_core.config.explain import list_settings
+from forestgaps_core.settings import has_settings
 
 PLURALS = {"integer": "integers", "number": "numbers", "text": "texts", "path": "paths"}
 TYPES = {"bool": "true or false", "int": "integer", "float": "number", "str": "text", "Path": "path"}

@@ -11,7 +11,6 @@ from attrs import define, evolve, field
 from torch import Tensor, nn
 
 from forestgaps_core.components import InputLayer
-from forestgaps_core.config.converter import structure_config
 from forestgaps_core.config.reading import read_component
 from forestgaps_core.config.run_file import SETTINGS
 from forestgaps_core.data.batch_maker import clear_invalid, fill_invalid

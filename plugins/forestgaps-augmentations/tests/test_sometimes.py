@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from forestgaps_core.testing import check_augmentation, example_tiles
 
 from forestgaps_augmentations.canopy_mix import CanopyMix
 from forestgaps_augmentations.flip_rotate import FlipRotate
 from forestgaps_augmentations.sometimes import Sometimes
 from forestgaps_augmentations.tilt import Tilt
-from forestgaps_core.testing import build_component
+from forestgaps_core.testing import build_component, check_augmentation, example_tiles
 
 
 @pytest.mark.parametrize("inner", [Tilt(), FlipRotate(), CanopyMix()])
