@@ -14,6 +14,7 @@ from small_network import small
 
 from forestgaps_core.config.command_components import ChosenComponent
 from forestgaps_core.errors import ConfigError, PluginError
+from forestgaps_core.kinds import COMMAND_KINDS
 from forestgaps_core.plugins.registry import ComponentOffer, Plugin, Plugins
 from forestgaps_core.testing import check_postprocessor
 from forestgaps_rasters.postprocessing.smooth import GaussianMean, Smooth
@@ -48,7 +49,11 @@ class Config:
 
 
 def choose(built: Any, name: str = "mine") -> ChosenComponent:
-    return ChosenComponent(ComponentOffer("postprocessor", name, Config, Plugin("t-steps", "1.0")), Config(built=built), Plugins())
+    return ChosenComponent(
+        ComponentOffer("postprocessor", name, Config, Plugin("t-steps", "1.0"), COMMAND_KINDS["postprocessor"]),
+        Config(built=built),
+        Plugins(),
+    )
 
 
 def steps_of(*built: Call) -> MapSteps:
@@ -180,7 +185,9 @@ def test_a_map_has_the_steps_in_its_metadata_and_does_not_depend_on_executor_or_
     dsm = site("wood", 300, 260) / "dsm.tif"
     plain = MapOptions(window=128, overlap=64)
     smooth = ChosenComponent(
-        ComponentOffer("postprocessor", "smooth", Smooth, Plugin("forestgaps-rasters", "0.1.0")), Smooth(sigma_m=1.5), Plugins()
+        ComponentOffer("postprocessor", "smooth", Smooth, Plugin("forestgaps-rasters", "0.1.0"), COMMAND_KINDS["postprocessor"]),
+        Smooth(sigma_m=1.5),
+        Plugins(),
     )
     how = MapOptions(window=128, overlap=64, postprocess=(smooth,))
     before = predict_raster(small(), dsm, tmp_path / "before", [2, 5], plain)
