@@ -3,7 +3,7 @@
     python benchmarks/bench.py                     # quick: some minutes
     python benchmarks/bench.py --full --out bench  # as the page on performance was measured: an hour
 
-Runs the other benchmarks one after the other, each in a process of its own, and prints what each told, then one table of goals
+Runs the other benchmarks one after the other, each in a process of its own, and prints the output of each, then one table of goals
 and results. Every number, round by round, is in a JSON file of each in the folder `--out`; the table is in `summary.json`. A missed
 goal is no failure: the exit status says only whether all could be run.
 
@@ -63,20 +63,20 @@ class Row:
     def __str__(self) -> str:
         spread = f"({self.low:.3g} to {self.high:.3g})" if self.low is not None and self.high is not None else ""
         goal = "" if self.goal is None else f"{self.goal:.3g}"
-        told = "" if self.goal is None else "met" if self.value <= self.goal else "MISSED"
-        return f"  {self.what[:78]:78} {goal:>8} {self.value:9.3g} {spread:20} {told}".rstrip()
+        verdict = "" if self.goal is None else "met" if self.value <= self.goal else "MISSED"
+        return f"  {self.what[:78]:78} {goal:>8} {self.value:9.3g} {spread:20} {verdict}".rstrip()
 
 
-def rows(told: Mapping[str, Any]) -> Iterator[Row]:
+def rows(result: Mapping[str, Any]) -> Iterator[Row]:
     """Those with a goal, of what a benchmark wrote."""
-    comparisons = [*told.get("comparisons", []), *([told["comparison"]] if "comparison" in told else [])]
+    comparisons = [*result.get("comparisons", []), *([result["comparison"]] if "comparison" in result else [])]
     for comparison in comparisons:
         for name, job in comparison["jobs"].items():
             if job.get("goal") is not None:
                 ratio = job["ratio"]
                 what = f"{comparison['title']}: {name}, to {comparison['reference']}"
                 yield Row(what, ratio["median"], ratio["low"], ratio["high"], job["goal"])
-    for row in told.get("rows", []):
+    for row in result.get("rows", []):
         yield Row(row["what"], row["value"], row.get("low"), row.get("high"), row["goal"])
 
 

@@ -10,7 +10,7 @@ goal at least 0.5 for `window`.
 
 The loader: epochs of the Trainer with batches of 8 tiles of 256 x 256 pixels. With a network of no cost what is left is the loader
 (and making batches: augmentation and targets); with ground_unet the same loader stands behind a real step. `alone` is the step on
-a batch that is there. `not hidden` is the wall time an epoch takes beyond its steps alone, as a share of the loader's own time: 1
+a batch that is there. `not hidden` is the wall time an epoch takes beyond its steps alone, as a fraction of the loader's time: 1
 where there is one thread for all, near 0 where other processes read ahead and there are processors for them; `of the step` says
 what it costs. Wall times, so to be read on a quiet machine.
 """
@@ -163,14 +163,14 @@ def main() -> None:
         print(f"  {f'reading, {TILES} tiles':20}  GB per second   speed beside a copy (quartiles)")
         for job, seconds in comparison.seconds.items():
             ratio, rate = comparison.ratios(job), 8 * TILE * TILE * TILES / spread(seconds).median / 1e9
-            told = f"{1 / ratio.median:.3f} ({1 / ratio.high:.3f} to {1 / ratio.low:.3f})"
+            cells = f"{1 / ratio.median:.3f} ({1 / ratio.high:.3f} to {1 / ratio.low:.3f})"
             reached = f"goal >= {GOAL}: {'met' if ratio.median <= 1 / GOAL else 'MISSED'}" if job == "window" else ""
-            print(f"  {job:20}  {rate:13.2f}   {told}   {reached}".rstrip())
+            print(f"  {job:20}  {rate:13.2f}   {cells}   {reached}".rstrip())
         rows = loading(maps, arguments.side, arguments.batches, arguments.rounds)
     print("\n  loader processes   loader ms   no-cost network ms   ground_unet ms   alone ms   not hidden   of the step")
     for row in rows:
-        told = f"{row['loader']:9.1f} {row['no cost']:20.1f} {row['ground_unet']:16.1f} {row['alone']:10.1f}"
-        print(f"  {row['workers']:16}   {told} {row['not hidden']:12.2f} {row['of the step']:13.3f}")
+        cells = f"{row['loader']:9.1f} {row['no cost']:20.1f} {row['ground_unet']:16.1f} {row['alone']:10.1f}"
+        print(f"  {row['workers']:16}   {cells} {row['not hidden']:12.2f} {row['of the step']:13.3f}")
     best = min(row["of the step"] for row in rows)
     kept = [{"what": "loader's time not behind the step, of the step, at best", "value": best, "goal": HIDDEN_GOAL}]
     save(arguments.json, {"about": about, "comparisons": [record(comparison)], "loading": rows, "rows": kept})

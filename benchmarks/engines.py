@@ -12,7 +12,7 @@ enough for a default.
 - **channels_last**: planes last, as `load_predictor` lays them.
 - **folded**: the same with batch norms folded into convolutions, as `forestgaps predict` does.
 - **compiled**: folded, by `torch.compile` for the one size. Needs a C++ compiler.
-- **bf16**: folded, convolutions in bfloat16; whether the processor has instructions for that is told above the table.
+- **bf16**: folded, convolutions in bfloat16; whether the processor has instructions for that is printed above the table.
 - **int8**: folded, convolutions of 32 planes or more with 8-bit integers, as `forestgaps quantize` writes them, their ranges seen
   on two other tiles.
 - **onnxruntime**, **aoti**: as `forestgaps export` writes them.
@@ -137,12 +137,12 @@ def exported(network: nn.Module, way: str) -> nn.Module:
 
 def compared(name: str, ways: Mapping[str, Answer], size: int, rounds: int, calibrated: Callable[[Tensor], Tensor]) -> Comparison:
     """Every way in turns; prints its row of the table."""
-    asked = tile(size)
+    inputs = tile(size)
 
     def job(answer: Answer) -> Job:
         def run() -> Tensor:
             with torch.inference_mode():
-                return answer(*asked)
+                return answer(*inputs)
 
         return run
 
@@ -154,10 +154,12 @@ def compared(name: str, ways: Mapping[str, Answer], size: int, rounds: int, cali
     print(comparison.title)
     print(f"  {'':14}  tiles/s   ratio (quartiles)        difference")
     for way, answer_job in jobs.items():
-        difference = ((calibrated(answer_job()).sigmoid() - exact).abs() * asked[1]).max().item()  # type: ignore[arg-type]
+        difference = ((calibrated(answer_job()).sigmoid() - exact).abs() * inputs[1]).max().item()  # type: ignore[arg-type]
         ratio, seconds = comparison.ratios(way), spread(comparison.seconds[way]).median
-        told = "" if difference <= TOLERANCE else "   too far"
-        print(f"  {way:14}  {1 / seconds:7.2f}   {ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})   {difference:.1e}{told}")
+        verdict = "" if difference <= TOLERANCE else "   too far"
+        print(
+            f"  {way:14}  {1 / seconds:7.2f}   {ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})   {difference:.1e}{verdict}"
+        )
     print(flush=True)
     return comparison
 

@@ -121,10 +121,10 @@ JOBS: dict[str, Callable[[Mask, Heights], tuple[int, float]]] = {
 
 def peak_mb(name: str, size: int) -> float:
     """Megabytes a fresh process needs at most for one job, beyond those it had before."""
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, __file__, "--size", str(size), "--only", name], capture_output=True, text=True, check=True
     )
-    return float(told.stdout.split()[-1])
+    return float(done.stdout.split()[-1])
 
 
 def only(name: str, size: int) -> None:
@@ -133,7 +133,7 @@ def only(name: str, size: int) -> None:
     JOBS[name](gap[:64], height[:64])  # imports
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
-        clear.write_text("5")  # the peak begins anew; making the scene took more
+        clear.write_text("5")  # the peak restarts; making the scene took more
     before = peak_now()
     JOBS[name](gap, height)
     print(peak_now() - before)

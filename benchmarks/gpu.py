@@ -13,14 +13,14 @@ What is measured, and how to read it:
   targets, forward, loss, backward, clipping, AdamW. `predict` is the forward pass. Settings: fp32 (with TF32), bf16, bf16 compiled,
   and bf16 as a CUDA graph (of network, loss, backward, clipping and optimizer, on one prepared batch). The batch is doubled in bf16
   until memory ends; all settings then take the quickest.
-- `TFLOP/s`: operations of convolutions and matrix products as torch counts them, and their share of the ceiling of that precision.
-- `GB/s`: bytes of the inputs and outputs of every operation run one by one, views left out, and their share of the copy ceiling.
+- `TFLOP/s`: operations of convolutions and matrix products as torch counts them, and their fraction of the maximum of it.
+- `GB/s`: bytes of the inputs and outputs of every operation run one by one, views left out, and their fraction of the copy ceiling.
   More than the whole ceiling means that operations were fused or met their inputs in the cache.
 - `bound`, in the JSON: the larger of these two shares, of what counts.
-- `busy`: share of the time in which the GPU ran a kernel, by torch's profiler; in the rest it waited for the host.
+- `busy`: fraction of the time in which the GPU ran a kernel, by torch's profiler; in the rest it waited for the host.
 - Waits: how often a training step made the host wait for the device (torch.cuda.set_sync_debug_mode).
-- The whole loop: epochs of `Trainer.fit` with loader processes; images/s, and their share of those of the step alone; and in which
-  share of steps the next batch was on the device before the last kernel of the step ended.
+- The whole loop: epochs of `Trainer.fit` with loader processes; images/s, as a fraction of those of the step alone; and in which
+  fraction of steps the next batch was on the device before the last kernel of the step ended.
 
 A line is printed, and the JSON written, as soon as a number is there; what fails is kept with its reason. Nothing new is begun
 after `--seconds`.
@@ -317,7 +317,7 @@ def measured(
 
 
 def profiled(job: Callable[[], object], runs: int = 5) -> dict[str, float]:
-    """Share of the time the GPU ran kernels, and kernels in a run."""
+    """Fraction of the time the GPU ran kernels, and kernels in a run."""
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         for _ in range(runs):
@@ -395,12 +395,12 @@ def whole_loop(name: str, size: int, batch: int, bare_rate: float, report: Repor
     found: dict[str, float] = {"images/s": rate, "of the bare step": rate / bare_rate}
     if device.type == "cuda":
         found |= ahead(trainer, loader)
-    told = ", ".join(f"{key} {value:.3g}" for key, value in found.items())
-    report.put(("networks", name, "whole loop"), found, f"  {name}: whole loop, {loader.workers} loader processes: {told}")
+    text = ", ".join(f"{key} {value:.3g}" for key, value in found.items())
+    report.put(("networks", name, "whole loop"), found, f"  {name}: whole loop, {loader.workers} loader processes: {text}")
 
 
 def ahead(trainer: Trainer, loader: TileLoader) -> dict[str, float]:
-    """In which share of steps the next batch was on the device before the step's last kernel ended, and waits for the host."""
+    """In which fraction of steps the next batch was on the device before the step's last kernel ended, and waits for the host."""
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         trainer.fit(loader, epochs=3)
@@ -445,7 +445,7 @@ def main() -> None:
     for name in arguments.networks:
         with report.attempt(f"{name}, batches"):
             best[name] = largest_batch(name, size, device, report, quick)
-    titles = f"{'images/s':>9} {'TFLOP/s':>8} {'share':>6} {'GB/s':>8} {'share':>7}  busy kernels"
+    titles = f"{'images/s':>9} {'TFLOP/s':>8} {'of max':>6} {'GB/s':>8} {'of max':>7}  busy kernels"
     print(f"\n  {'network':12} {'job':8} {'setting':14} {'batch':>6} {titles}")
     counts: dict[Any, tuple[int, int]] = {}
     settings = ["bf16", "fp32"] if device.type == "cpu" else list(SETTINGS)
@@ -469,15 +469,17 @@ def main() -> None:
 
 
 def summary(report: Report) -> None:
-    """The share of the bound that counts, beside the goal."""
+    """The fraction of the bound that counts, beside the goal."""
     for name, found in report.content.get("networks", {}).items():
         for kind in ("train", "predict"):
             reached = {setting: row["bound"] for setting, row in found.get(kind, {}).items() if setting.startswith("bf16")}
             if reached:
                 setting = max(reached, key=lambda one: found[kind][one]["images/s"])
-                share = reached[setting]
-                told = f"  {name}, {kind}: quickest in {setting}, at {share:.0%} of the bound that counts"
-                report.put(("summary", f"{name}, {kind}"), {"setting": setting, "bound": share, "goal": GOAL}, f"{told}; goal 60%")
+                fraction = reached[setting]
+                text = f"  {name}, {kind}: quickest in {setting}, at {fraction:.0%} of the bound that counts"
+                report.put(
+                    ("summary", f"{name}, {kind}"), {"setting": setting, "bound": fraction, "goal": GOAL}, f"{text}; goal 60%"
+                )
     if report.path is not None:
         print(f"wrote {report.path}")
 

@@ -8,7 +8,7 @@ go through all points one after the other. What grows:
 - raster: `forestgaps prepare` of one DSM and DTM, by their pixels;
 - sites: `forestgaps prepare` of so many sites of 800 x 800 pixels;
 - tiles: an epoch of the Trainer over so many tiles of 256 x 256 pixels, with a network of no cost;
-- thresholds: ten forward passes of ground_unet and height_unet on 4 tiles of 256 x 256 pixels, asked for so many thresholds;
+- thresholds: ten forward passes of ground_unet and height_unet on 4 tiles of 256 x 256 pixels, for so many thresholds;
 - plugins: `forestgaps plugins list` with so many further plugins of ten losses each installed.
 
 How to read it: `power` is p of the curve a + b n^p that fits the times best; 1 is a straight line. Where the last point takes less
@@ -66,8 +66,8 @@ def measured(command: Sequence[str]) -> tuple[float, float]:
     """CPU seconds and peak MiB of a process."""
     with tempfile.TemporaryDirectory() as folder:
         made = [str(Path(folder, "new")) if part == NEW else part for part in command]
-        told = subprocess.run([sys.executable, "-S", "-c", LAUNCH, *made], env=ONE, capture_output=True, text=True, check=True)
-    seconds, peak = map(float, told.stdout.split())
+        done = subprocess.run([sys.executable, "-S", "-c", LAUNCH, *made], env=ONE, capture_output=True, text=True, check=True)
+    seconds, peak = map(float, done.stdout.split())
     return seconds, peak
 
 
@@ -234,11 +234,11 @@ def main() -> None:
         folder = Path(name)
         curves = [rasters(folder, quick), sites(folder, quick), tiles(folder, quick), plugins(folder, quick)]
         curves += [thresholds(network, quick) for network in ("ground_unet", "height_unet")]
-        told = report(curves, arguments)
+        fits = report(curves, arguments)
     rows = [
-        {"what": f"{row['name']}: power of the growth of time", "value": row["power"], "goal": 1.15} for row in told if row["power"]
+        {"what": f"{row['name']}: power of the growth of time", "value": row["power"], "goal": 1.15} for row in fits if row["power"]
     ]
-    save(arguments.json, {"about": about, "curves": told, "rows": rows})
+    save(arguments.json, {"about": about, "curves": fits, "rows": rows})
 
 
 def report(curves: Sequence[Curve], arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ def report(curves: Sequence[Curve], arguments: argparse.Namespace) -> list[dict[
         for curve in curves:
             for n, command in curve.command.items():
                 found.setdefault((curve.name, n), []).append(measured(command))
-    told = []
+    fits = []
     print(f"  {'':26} {'from':>8} {'to':>8}   {'seconds':>15}   power   {'peak MiB':>15}   MB each")
     for curve in curves:
         points = [(n, min(s for s, _ in found[curve.name, n]), min(m for _, m in found[curve.name, n])) for n in curve.command]
@@ -258,11 +258,11 @@ def report(curves: Sequence[Curve], arguments: argparse.Namespace) -> list[dict[
         times, peaks = f"{seconds[0]:6.2f} to {seconds[-1]:5.2f}", f"{memory[0]:6.0f} to {memory[-1]:5.0f}"
         ends = f"{n[0]:8g} {n[-1]:8g}   {times}   {' flat' if flat else f'{fit[2]:5.2f}'}   {peaks}"
         print(f"  {f'{curve.name} ({curve.unit})':26} {ends}   {each:7.3f}")
-        told.append({"name": curve.name, "unit": curve.unit, "points": points, "power": None if flat else fit[2], "MB each": each})
+        fits.append({"name": curve.name, "unit": curve.unit, "points": points, "power": None if flat else fit[2], "MB each": each})
         if arguments.figures is not None:
             file = "growth-" + curve.name.replace(", ", "-").replace("_", "-") + ".svg"
             figure(arguments.figures / file, curve.name, curve.unit, points, None if flat else fit)
-    return told
+    return fits
 
 
 if __name__ == "__main__":

@@ -91,9 +91,9 @@ def table(comparison: Comparison) -> str:
     lines = [comparison.title, f"  {'':{wide}}  median ms   ratio (quartiles)"]
     for name, seconds in comparison.seconds.items():
         ratio = comparison.ratios(name)
-        told = "reference" if name == comparison.reference else f"{ratio.median:5.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+        ratio_text = "reference" if name == comparison.reference else f"{ratio.median:5.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
         reached = verdict(ratio.median, comparison.goals.get(name))
-        lines.append(f"  {name:{wide}}  {spread(seconds).median * 1e3:9.1f}   {told}   {reached}".rstrip())
+        lines.append(f"  {name:{wide}}  {spread(seconds).median * 1e3:9.1f}   {ratio_text}   {reached}".rstrip())
     return "\n".join(lines)
 
 
@@ -122,7 +122,7 @@ def surroundings(packages: Iterable[str]) -> dict[str, str]:
 
 
 def save(path: Path | None, content: Mapping[str, Any]) -> None:
-    """Write JSON, if a path was asked for."""
+    """Write JSON, if a path was given."""
     if path is not None:
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {path}")

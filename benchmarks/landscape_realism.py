@@ -30,7 +30,7 @@ from forestgaps_landscapes.simulation.variety import FORESTS, sample_settings
 
 Array = Any  # numpy arrays of floats, NaN where there is no data
 LAGS_M = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-SHARES = np.linspace(0.5, 99.5, 100)  # percent
+FRACTIONS = np.linspace(0.5, 99.5, 100)  # percent
 SMALLEST_GAP_M2 = 10.0
 LEAST_SIDE_M = 100  # smaller sites tell little about stands and gaps
 
@@ -49,11 +49,11 @@ def read(path: Path) -> tuple[Array, float]:
         return raster.read(1, masked=True).astype(float).filled(np.nan), raster.res[0]
 
 
-def coarser(plane: Array, resolution_m: float, over_block: Callable[..., Array]) -> Array:
+def coarser(band: Array, resolution_m: float, over_block: Callable[..., Array]) -> Array:
     """Blocks of so many pixels as 1 m holds; a block with any pixel missing is missing."""
     n = round(1 / resolution_m)
-    rows, columns = (side // n * n for side in plane.shape)
-    return over_block(plane[:rows, :columns].reshape(rows // n, n, columns // n, n), axis=(1, 3))
+    rows, columns = (side // n * n for side in band.shape)
+    return over_block(band[:rows, :columns].reshape(rows // n, n, columns // n, n), axis=(1, 3))
 
 
 def real_sites(folder: Path) -> list[Site]:
@@ -72,15 +72,15 @@ def real_sites(folder: Path) -> list[Site]:
 def simulated_sites(count: int) -> list[Site]:
     data = Landscapes(train=count, size_px=384)
     stack = data.landscapes("train")
-    planes = [torch.where(stack.valid, plane, torch.nan).double().numpy() for plane in (stack.height, stack.dsm - stack.height)]
-    return [Site(f"simulated {k}", height, ground) for k, (height, ground) in enumerate(zip(*planes, strict=True))]
+    bands = [torch.where(stack.valid, band, torch.nan).double().numpy() for band in (stack.height, stack.dsm - stack.height)]
+    return [Site(f"simulated {k}", height, ground) for k, (height, ground) in enumerate(zip(*bands, strict=True))]
 
 
-def smooth(plane: Array) -> Array:
+def smooth(band: Array) -> Array:
     """Mean of what is known in 3 x 3 m, NaN where the middle is not."""
-    known = np.isfinite(plane)
-    share = ndimage.uniform_filter(known.astype(float), 3)
-    return np.where(known, ndimage.uniform_filter(np.where(known, plane, 0.0), 3) / np.maximum(share, 1e-9), np.nan)
+    finite = np.isfinite(band)
+    fraction = ndimage.uniform_filter(finite.astype(float), 3)
+    return np.where(finite, ndimage.uniform_filter(np.where(finite, band, 0.0), 3) / np.maximum(fraction, 1e-9), np.nan)
 
 
 def roughness(height: Array) -> float:
@@ -115,46 +115,46 @@ def exponent(areas: Array) -> float:
 def slopes(ground: Array) -> Array:
     """Degrees, of the ground smoothed over 3 m."""
     steep = np.degrees(np.arctan(np.hypot(*np.gradient(smooth(ground)))))
-    return np.nanpercentile(steep, SHARES)
+    return np.nanpercentile(steep, FRACTIONS)
 
 
 def figures_of(site: Site) -> dict[str, Any]:
     return {
-        "heights": np.nanpercentile(site.height, SHARES),
+        "heights": np.nanpercentile(site.height, FRACTIONS),
         "roughness": roughness(site.height),
         "variogram": semivariogram(site.height),
         "gaps": {t: gap_areas(site.height, t) for t in (5, 10)},
-        "share": {t: float((site.height < t).sum() / np.isfinite(site.height).sum()) for t in (2, 5, 10, 20)},
+        "fraction": {t: float((site.height < t).sum() / np.isfinite(site.height).sum()) for t in (2, 5, 10, 20)},
         "slopes": None if site.ground is None else slopes(site.ground),
     }
 
 
 def row(name: str, figures: Mapping[str, Any]) -> str:
     steep = "    -    -" if figures["slopes"] is None else f"{at(figures['slopes'], 50):5.0f}{at(figures['slopes'], 95):5.0f}"
-    heights = "".join(f"{at(figures['heights'], share):6.1f}" for share in (5, 50, 95))
-    share = "".join(f"{figures['share'][t]:5.2f}" for t in (2, 5, 10, 20))
+    heights = "".join(f"{at(figures['heights'], fraction):6.1f}" for fraction in (5, 50, 95))
+    fraction = "".join(f"{figures['fraction'][t]:5.2f}" for t in (2, 5, 10, 20))
     variogram = "".join(f"{math.sqrt(figures['variogram'][LAGS_M.index(lag)]):5.1f}" for lag in (1, 4, 16))
     power = "".join(f"{exponent(figures['gaps'][t]):6.2f}" for t in (5, 10))
-    return f"{name:22s}{heights} |{share} |{figures['roughness']:5.2f} |{variogram} |{power} |{steep}"
+    return f"{name:22s}{heights} |{fraction} |{figures['roughness']:5.2f} |{variogram} |{power} |{steep}"
 
 
-def at(curve: Array, share: float) -> float:
-    return float(np.interp(share, SHARES, curve))
+def at(curve: Array, fraction: float) -> float:
+    return float(np.interp(fraction, FRACTIONS, curve))
 
 
 def summary(groups: list[list[dict[str, Any]]]) -> str:
     """A table for people: the middle site and, in brackets, the lowest and the highest."""
-    told: Mapping[str, Callable[[dict[str, Any]], float]] = {
+    panels: Mapping[str, Callable[[dict[str, Any]], float]] = {
         "median height, m": lambda f: at(f["heights"], 50),
         "95th percentile of height, m": lambda f: at(f["heights"], 95),
-        "share below 5 m": lambda f: f["share"][5],
+        "gap fraction at 5 m": lambda f: f["fraction"][5],
         "roughness within 3 m, m": lambda f: f["roughness"],
         "square root of the semivariance at 4 m, m": lambda f: math.sqrt(f["variogram"][LAGS_M.index(4)]),
         "the same at 16 m, m": lambda f: math.sqrt(f["variogram"][LAGS_M.index(16)]),
         "median slope, degrees": lambda f: math.nan if f["slopes"] is None else at(f["slopes"], 50),
     }
     lines = ["| middle (lowest to highest) | real sites | simulated |", "|---|---|---|"]
-    for name, value in told.items():
+    for name, value in panels.items():
         cells = []
         for group in groups:
             values = np.array([value(f) for f in group])
@@ -178,17 +178,17 @@ def saved(figure: plt.Figure, path: Path, *, dpi: int) -> None:
     small.save(path, optimize=True)
 
 
-def drawn(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Path) -> None:
+def draw_panels(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
     groups = ((simulated, "#d95f02", 0.25, "simulated"), (real, "#1b3a4b", 0.8, "real site"))
     for sites, color, alpha, label in groups:
         style = {"color": color, "alpha": alpha, "linewidth": 1.0}
         for n, f in enumerate(sites):
             only_once = {"label": label} if n == 0 else {}
-            axes[0, 0].plot(f["heights"], SHARES / 100, **style, **only_once)
+            axes[0, 0].plot(f["heights"], FRACTIONS / 100, **style, **only_once)
             axes[0, 1].plot(LAGS_M, np.sqrt(f["variogram"]), **style)
             if f["slopes"] is not None:
-                axes[1, 2].plot(f["slopes"], SHARES / 100, **style)
+                axes[1, 2].plot(f["slopes"], FRACTIONS / 100, **style)
         axes[0, 2].scatter(
             [f["heights"][-5] for f in sites], [f["roughness"] for f in sites], color=color, alpha=max(alpha, 0.5), s=18
         )
@@ -199,15 +199,15 @@ def drawn(real: list[dict[str, Any]], simulated: list[dict[str, Any]], path: Pat
                     axis.plot(areas, 1 - np.arange(len(areas)) / len(areas), **style)
             pooled = np.concatenate([f["gaps"][threshold] for f in sites])
             axis.plot([], [], color=color, label=f"{label}: exponent {exponent(pooled):.2f}")
-    told = (
-        ("Canopy height", "height, m", "share of the area below", "linear"),
+    panels = (
+        ("Canopy height", "height, m", "fraction of the area below", "linear"),
         ("Texture: semivariogram", "distance, m", "square root of the semivariance, m", "log"),
         ("Roughness within 3 m", "95th percentile of height, m", "standard deviation, m", "linear"),
-        ("Gaps below 5 m", "area, m²", "share of gaps at least so large", "loglog"),
-        ("Gaps below 10 m", "area, m²", "share of gaps at least so large", "loglog"),
-        ("Slope of the ground", "slope, degrees", "share of the area below", "linear"),
+        ("Gaps below 5 m", "area, m²", "fraction of gaps at least so large", "loglog"),
+        ("Gaps below 10 m", "area, m²", "fraction of gaps at least so large", "loglog"),
+        ("Slope of the ground", "slope, degrees", "fraction of the area below", "linear"),
     )
-    for axis, (title, x, y, scale) in zip(axes.flat, told, strict=True):
+    for axis, (title, x, y, scale) in zip(axes.flat, panels, strict=True):
         axis.set(title=title, xlabel=x, ylabel=y, xscale="linear" if scale == "linear" else "log")
         axis.set_yscale("log" if scale == "loglog" else "linear")
         axis.grid(alpha=0.2)
@@ -250,7 +250,7 @@ def main() -> None:
         print("\n".join(row(site.name, f) for site, f in zip(sites, figures, strict=True)))
         groups.append(figures)
     print(summary(groups))
-    drawn(*groups, arguments.out / "landscapes.png")
+    draw_panels(*groups, arguments.out / "landscapes.png")
     drawn_examples(arguments.out / "landscape_examples.png")
     print("\n".join(f"wrote {arguments.out / name}" for name in ("landscapes.png", "landscape_examples.png")))
 

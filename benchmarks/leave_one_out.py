@@ -82,11 +82,11 @@ def site_scores(run: Path, prepared: Path, site: str) -> list[dict[str, float]]:
     probability = network(surface, torch.from_numpy(valid)[None, None], THRESHOLDS)[0].numpy()
     above = [dsm - ground(dsm, RESOLUTION_M) for ground in load_filters().values()]
     rows = []
-    for plane, threshold in enumerate(THRESHOLDS):
+    for channel, threshold in enumerate(THRESHOLDS):
         reference = height < threshold
         if 0.01 <= reference[valid].mean() <= 0.95:
             best = max(mean_iou(heights < threshold, reference, valid) for heights in above)
-            found = mean_iou(probability[plane] > 0.5, reference, valid)
+            found = mean_iou(probability[channel] > 0.5, reference, valid)
             rows.append({"threshold": threshold, "network": found, "filter": best})
     return rows
 

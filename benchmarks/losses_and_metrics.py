@@ -36,7 +36,7 @@ from forestgaps_metrics.confusion import ConfusionMatrix
 
 SAMPLES, SIZE = 16, 256  # pixels
 THRESHOLDS = (2.0, 5.0, 10.0, 15.0, 20.0)  # meters
-WITHOUT_DATA = 0.2  # share of pixels
+WITHOUT_DATA = 0.2  # fraction of pixels
 IGNORED = -1
 
 
@@ -68,7 +68,7 @@ def step(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Job:
 
 
 def same_loss(losses: ModuleType) -> None:
-    """Value and gradient of the two agree where both can be asked the same: no mask, no weights.
+    """Value and gradient of the two agree where both accept the same input: no mask, no weights.
 
     Raises:
         AssertionError: They do not.
@@ -124,8 +124,8 @@ def compared_counts(rounds: int) -> Iterator[Comparison]:
             "confusion, for each threshold": lambda: counts.update(logits, batch),  # noqa: B023
         }
         reference, _, ours = jobs
-        told = "with pixels to ignore" if nodata else "every pixel counted"
-        title = f"confusion counts, one update, {tuple(logits.shape)}, {told}"
+        pixels = "with pixels to ignore" if nodata else "every pixel counted"
+        title = f"confusion counts, one update, {tuple(logits.shape)}, {pixels}"
         yield Comparison(title, interleaved(jobs, rounds=rounds), reference, {ours: goal})
 
 

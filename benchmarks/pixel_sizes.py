@@ -68,10 +68,10 @@ def at_pixel_size(dsm: Plane, chm: Plane, size: float) -> tuple[Plane, Plane]:
 
 
 def finer(plane: Plane, k: int) -> Plane:
-    known = np.isfinite(plane)
-    filled = torch.from_numpy(np.where(known, plane, np.nanmedian(plane)))[None, None]
+    finite = np.isfinite(plane)
+    filled = torch.from_numpy(np.where(finite, plane, np.nanmedian(plane)))[None, None]
     out: Plane = interpolate(filled, scale_factor=k, mode="bilinear", align_corners=False)[0, 0].numpy()
-    out[~known.repeat(k, 0).repeat(k, 1)] = np.nan
+    out[~finite.repeat(k, 0).repeat(k, 1)] = np.nan
     return out
 
 
@@ -121,8 +121,8 @@ def table(scores: Mapping[str, Mapping[float, Mapping[str, float]]]) -> str:
     means = [np.mean([cell[m] for row in scores.values() for cell in row.values()]) for m in methods]
     pairs = sum(len(row) for row in scores.values())
     best = sum(cell["native"] >= max(cell.values()) for row in scores.values() for cell in row.values())
-    told = ", ".join(f"{method} {mean:.3f}" for method, mean in zip(methods, means, strict=True))
-    return "\n".join([*lines, "", f"Mean over {pairs} pairs of site and threshold: {told}. Native is best at {best}."])
+    means_text = ", ".join(f"{method} {mean:.3f}" for method, mean in zip(methods, means, strict=True))
+    return "\n".join([*lines, "", f"Mean over {pairs} pairs of site and threshold: {means_text}. Native is best at {best}."])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

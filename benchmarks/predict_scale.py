@@ -30,7 +30,7 @@ THRESHOLDS = (2.0, 5.0, 10.0)
 STRIP = 512  # rows written at once
 
 
-class Trivial(nn.Module):
+class Constant(nn.Module):
     """A gap is where the surface lies below 400 m: no time, no context."""
 
     monotone = True
@@ -78,7 +78,7 @@ def mapped(dsm: Path, out: Path, name: str, workers: int | None) -> dict[str, fl
     from forestgaps_rasters.prediction.predict_raster import predict_raster
     from forestgaps_rasters.work.executors import ProcessExecutor, ThreadExecutor
 
-    network = Trivial() if name == "trivial" else network_of(name)
+    network = Constant() if name == "constant" else network_of(name)
     predictor = Predictor(model=network, thresholds=THRESHOLDS, resolution_m=0.5, environment=Environment(device="cpu"))
     executor = None if workers is None else ProcessExecutor(workers) if workers > 1 else ThreadExecutor()
     torch.set_num_threads(1)
@@ -115,23 +115,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=3, metavar=("DSM", "OUT", "NETWORK"), help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.child:
-        dsm, out, name = asked.child
-        print(json.dumps(mapped(Path(dsm), Path(out), name, asked.workers)))
+    options = parser.parse_args(arguments)
+    if options.child:
+        dsm, out, name = options.child
+        print(json.dumps(mapped(Path(dsm), Path(out), name, options.workers)))
         return
-    workers = [] if asked.workers is None else ["--workers", str(asked.workers)]
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+    workers = [] if options.workers is None else ["--workers", str(options.workers)]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         place = Path(folder)
-        terrain(place / "large.tif", asked.size)
-        large = alone(str(place / "large.tif"), str(place / "large"), "trivial", *workers)
-    side = f"{asked.size:,}"
+        terrain(place / "large.tif", options.size)
+        large = alone(str(place / "large.tif"), str(place / "large"), "constant", *workers)
+    side = f"{options.size:,}"
     print(f"{side} x {side} pixels, {len(THRESHOLDS)} thresholds, network that does nothing:")
     print(f"  peak memory {large['peak_gib']:.2f} GiB (a child {large['peak_of_a_child_gib']:.2f} GiB); goal: below 2 GiB")
     rate = large["pixels"] / large["cpu_s"] / 1e6
     print(f"  {large['cpu_s']:.0f} CPU s, {large['wall_s']:.0f} s on the clock, {rate:.1f} Mpx a CPU s")
-    if asked.json:
-        asked.json.write_text(json.dumps(large, indent=1) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(large, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
     window_grid, _ = choose_windows(predictor, grid, MapOptions())
     levels = torch.tensor([THRESHOLDS])
     size = (window_grid.down.size, window_grid.right.size)
-    share = [
+    overlap = [
         1 - (axis.starts[1] - axis.starts[0]) / axis.size if len(axis) > 1 else 0.0
         for axis in (window_grid.down, window_grid.right)
     ]
@@ -101,7 +101,7 @@ def jobs_of(name: str, dsm: Path, folder: Path) -> dict[str, Callable[[], object
 
     def monai() -> None:
         with torch.inference_mode():
-            sliding_window_inference(surface, size, 1, answered, overlap=share, mode="gaussian").sigmoid()
+            sliding_window_inference(surface, size, 1, answered, overlap=overlap, mode="gaussian").sigmoid()
 
     return {**jobs, "MONAI": monai}
 
@@ -126,10 +126,10 @@ def memory(side: int, place: Path) -> list[dict[str, Any]]:
     peaks = []
     for rows in (side, 4 * side):
         terrain(place / "tall.tif", side, rows)
-        told = alone(str(place / "tall.tif"), str(place / f"tall-{rows}"), "trivial", "--workers", "1")
+        result = alone(str(place / "tall.tif"), str(place / f"tall-{rows}"), "constant", "--workers", "1")
         shutil.rmtree(place / f"tall-{rows}")
-        peaks.append(told["peak_gib"])
-        rate = told["pixels"] / told["cpu_s"] / 1e6
+        peaks.append(result["peak_gib"])
+        rate = result["pixels"] / result["cpu_s"] / 1e6
         print(f"{rows} rows of {side} pixels, a network that does nothing: {rate:.1f} Mpx a CPU second, {peaks[-1]:.2f} GiB")
     return [{"what": f"peak memory, {4 * side} rows to {side}", "value": peaks[1] / peaks[0], "goal": MEMORY_GROWTH}]
 

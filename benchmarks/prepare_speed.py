@@ -86,7 +86,7 @@ def main() -> None:
         "rasterio's GDAL": rasterio.__gdal_version__,
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {arguments.rounds} rounds\n")
-    told = []
+    records = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = rasters(folder, arguments.size)
@@ -103,8 +103,8 @@ def main() -> None:
             title = f"{arguments.size} x {arguments.size} pixels, {kind}"
             comparison = Comparison(title, seconds, reference="gdalwarp, twice", goals={"prepare": GOAL})
             print(table(comparison), end="\n\n", flush=True)
-            told.append(record(comparison))
-    save(arguments.json, {"about": about, "comparisons": told})
+            records.append(record(comparison))
+    save(arguments.json, {"about": about, "comparisons": records})
 
 
 if __name__ == "__main__":

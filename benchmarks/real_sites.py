@@ -3,10 +3,10 @@
     python benchmarks/real_sites.py --data FOLDER --out FOLDER [--recipe best] [--set training.epochs=20]
 
 FOLDER holds one folder a site with dsm.tif, dtm.tif and chm.tif. Every step is the command a user would type. The table has, for
-each test area and threshold, the share of gap in the reference, the IoU of gap, the IoU of canopy and the F1 of gap, for the
+each test area and threshold, the gap fraction of the reference, the IoU of gap, the IoU of canopy and the F1 of gap, for the
 network and for each filter at its fixed default setting, and says who wins. Read the mean of gap and canopy IoU: at high
 thresholds nearly all is gap, and gap IoU alone flatters whoever says so. Areas with under 1 % or over 95 % gap are shown
-and not judged.
+and not evaluated.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def scores(gap: NDArray[np.bool_], reference: NDArray[np.bool_], valid: NDArray[
     both, either, neither = (gap & reference).sum(), (gap | reference).sum(), (~gap & ~reference).sum()
     with np.errstate(invalid="ignore"):
         return {
-            "share": float(reference.mean()),
+            "gap_fraction": float(reference.mean()),
             "gap_iou": float(both / either),
             "canopy_iou": float(neither / (valid.sum() - both)),
             "gap_f1": float(2 * both / (gap.sum() + reference.sum())),
@@ -105,9 +105,9 @@ def compared(run: Path, prepared: Path, out: Path) -> list[dict[str, object]]:
         dsm = np.where(valid, dsm, np.nan)
         probability = mapped(run, name, dsm, out)
         above = {label: dsm - ground(dsm, RESOLUTION_M) for label, ground in load_filters().items()}
-        for plane, threshold in enumerate(THRESHOLDS):
+        for channel, threshold in enumerate(THRESHOLDS):
             reference = height < threshold
-            maps = {"network": probability[plane] > 0.5, **{label: heights < threshold for label, heights in above.items()}}
+            maps = {"network": probability[channel] > 0.5, **{label: heights < threshold for label, heights in above.items()}}
             for method, gap in maps.items():
                 rows.append({"site": name, "threshold": threshold, "method": method, **scores(gap, reference, valid)})
     return rows
@@ -116,19 +116,19 @@ def compared(run: Path, prepared: Path, out: Path) -> list[dict[str, object]]:
 def table(rows: list[dict[str, object]]) -> str:
     """Markdown: a row for each area and threshold, mean IoU of each method, the best in bold; gap IoU of the network beside it."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    lines = [f"| site | m | gap fraction | trivial | {' | '.join(methods)} | gap IoU |", "|---" * (5 + len(methods)) + "|"]
-    wins = judged = 0
+    lines = [f"| site | m | gap fraction | baseline | {' | '.join(methods)} | gap IoU |", "|---" * (5 + len(methods)) + "|"]
+    wins = evaluated = 0
     for site, threshold in dict.fromkeys((row["site"], row["threshold"]) for row in rows):
         found = {row["method"]: row for row in rows if (row["site"], row["threshold"]) == (site, threshold)}
-        share, gap_iou = (float(str(found["network"][score])) for score in ("share", "gap_iou"))
+        gap_fraction, gap_iou = (float(str(found["network"][score])) for score in ("gap_fraction", "gap_iou"))
         mean = {m: (float(str(found[m]["gap_iou"])) + float(str(found[m]["canopy_iou"]))) / 2 for m in methods}
-        one_sided, best = not 0.01 <= share <= 0.95, max(mean, key=lambda m: mean[m])
-        cells = [f"**{mean[m]:.3f}**" if m == best and not one_sided else f"{mean[m]:.3f}" for m in methods]
-        name = f"{site}, not judged" if one_sided else site
-        trivial = max(share, 1 - share) / 2
-        lines.append(f"| {name} | {threshold:g} | {share:.3f} | {trivial:.3f} | {' | '.join(cells)} | {gap_iou:.2f} |")
-        judged, wins = judged + (not one_sided), wins + (best == "network" and not one_sided)
-    summary = f"The network is best at {wins} of {judged} judged pairs of site and threshold, a filter at {judged - wins}."
+        extreme, best = not 0.01 <= gap_fraction <= 0.95, max(mean, key=lambda m: mean[m])
+        cells = [f"**{mean[m]:.3f}**" if m == best and not extreme else f"{mean[m]:.3f}" for m in methods]
+        name = f"{site}, not evaluated" if extreme else site
+        baseline = max(gap_fraction, 1 - gap_fraction) / 2
+        lines.append(f"| {name} | {threshold:g} | {gap_fraction:.3f} | {baseline:.3f} | {' | '.join(cells)} | {gap_iou:.2f} |")
+        evaluated, wins = evaluated + (not extreme), wins + (best == "network" and not extreme)
+    summary = f"The network is best at {wins} of {evaluated} evaluated pairs of site and threshold, a filter at {evaluated - wins}."
     return "\n".join([*lines, "", summary])
 
 

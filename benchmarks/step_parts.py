@@ -6,9 +6,9 @@
   the parameters of ground_unet. Goal 0.40 (0.33 was measured).
 - Clipping: `forestgaps_core.training.optimizer_step.clip_gradients` beside `torch.nn.utils.clip_grad_norm_`, on the same gradients,
   after the same norm.
-- Averaged weights: what a step of the callback `ema_weights` takes, as a share of a training step of ground_unet on 8 tiles of
+- EMA weights: what a step of the callback `ema_weights` takes, as a fraction of a training step of ground_unet on 8 tiles of
   256 x 256 pixels. Goal 0.02. A loop over the weights, tensor by tensor, besides.
-- Thresholds: a forward pass on 4 tiles that is asked for seven thresholds, beside one that is asked for one. Goal 1.2, for the
+- Thresholds: a forward pass on 4 tiles for seven thresholds, beside one for one threshold. Goal 1.2, for the
   networks that predict the distribution of heights.
 
 How to read it: CPU time of one thread, jobs in turns (see `interleaved`); the median ratio to the reference of each table.
@@ -113,9 +113,11 @@ def thresholds(name: str, rounds: int) -> Comparison:
 def example(samples: int, size: int, levels: tuple[float, ...]) -> Batch:
     made = torch.Generator().manual_seed(0)
     height = (torch.rand(samples, 1, size, size, generator=made) * 45 - 15).clamp(min=0)
-    asked = torch.tensor(levels).expand(samples, -1)
-    target = (height < asked[:, :, None, None]).float()
-    return Batch(dsm=400 + height, thresholds=asked, target=target, valid=torch.ones_like(height, dtype=torch.bool), height=height)
+    requested = torch.tensor(levels).expand(samples, -1)
+    target = (height < requested[:, :, None, None]).float()
+    return Batch(
+        dsm=400 + height, thresholds=requested, target=target, valid=torch.ones_like(height, dtype=torch.bool), height=height
+    )
 
 
 def repeat(job: Callable[[], object], times: int) -> None:

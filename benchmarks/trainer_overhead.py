@@ -6,7 +6,7 @@ One 3x3 convolution on batches of 8x1x16x16: so little work that what is left is
 batches in the same order: binary cross-entropy, AdamW, gradients clipped to a norm of 1, a rate that warms up and falls along a
 cosine, the mean loss of the epoch. Nothing is logged or written. All use torch's fused AdamW, as ours does by default, so that
 none is quicker for the optimizer; a bare loop with AdamW as torch has it by default is shown besides. Ours has five callbacks,
-each told every step, and watches loss and gradients for numbers that are none; the others have what they begin with.
+each called in every step, and watches loss and gradients for non-finite values; the others have what they begin with.
 
 How to read it: each loop lives in processes of its own, they take turns, in a shuffled order each round. The same code is up to 1%
 slower in one process than in the next, so the bare loop and ours have three of each, and their mean counts. The network notes the
@@ -435,8 +435,8 @@ def work(name: str) -> None:
     os.dup2(2, 1)  # what a package prints must not be read as an answer
     warnings.filterwarnings("ignore")
 
-    def answer(**told: Any) -> None:
-        out.write(json.dumps(told) + "\n")
+    def answer(**result: Any) -> None:
+        out.write(json.dumps(result) + "\n")
         out.flush()
 
     try:
@@ -501,7 +501,7 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
 
-    def told(self) -> dict[str, Any]:
+    def read_answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         return dict(json.loads(line)) if line else {"error": "its process died"}
@@ -510,7 +510,7 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        return self.told()
+        return self.read_answer()
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -535,7 +535,7 @@ def main() -> None:
     for name in dict.fromkeys([REFERENCE, OURS, *arguments.only]):  # one after the other: imports are heavy
         for place in range(arguments.processes if name in (REFERENCE, OURS) else 1):
             worker = Worker(name, subprocess.DEVNULL)
-            if error := worker.told().get("error"):
+            if error := worker.read_answer().get("error"):
                 left_out[name] = error
             else:
                 workers[name, place] = worker
@@ -567,21 +567,21 @@ def report(
 ) -> None:
     about = surroundings(["torch", "forestgaps-core", *PACKAGES.values()])
     print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {arguments.rounds} rounds\n")
-    seconds = {name: [answer["seconds"] for answer in told] for name, told in answers.items()}
+    seconds = {name: [answer["seconds"] for answer in result] for name, result in answers.items()}
     comparison = Comparison("a training step", seconds, reference=REFERENCE, goals={OURS: GOAL})
     wide = max(map(len, seconds))
     print(f"  {'a training step':{wide}}  microseconds   ratio to bare (quartiles)   reads a step")
     for name in sorted(seconds, key=lambda name: comparison.ratios(name).median):
         ratio, reached = comparison.ratios(name), verdict(comparison.ratios(name).median, comparison.goals.get(name))
-        told = f"{spread(seconds[name]).median * 1e6:12.1f}   {ratio.median:5.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
-        print(f"  {name:{wide}}  {told}      {reads[name]:6.3f}   {reached}".rstrip())
+        result = f"{spread(seconds[name]).median * 1e6:12.1f}   {ratio.median:5.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+        print(f"  {name:{wide}}  {result}      {reads[name]:6.3f}   {reached}".rstrip())
     for name, error in left_out.items():
         print(f"  {name} is left out: {error}")
     weights = {answer["weights"] for name in (REFERENCE, OURS) for answer in answers[name]}
     print(f"\nlargest difference between the weights ours and the bare loop come to: {max(weights) - min(weights):.1e}")
     rows = [{"what": "reads from the device in a step", "value": reads[OURS], "goal": 0}]
-    told = {"about": about, "comparisons": [record(comparison)], "rows": rows, "reads": reads, "left_out": left_out}
-    save(arguments.json, told)
+    result = {"about": about, "comparisons": [record(comparison)], "rows": rows, "reads": reads, "left_out": left_out}
+    save(arguments.json, result)
 
 
 if __name__ == "__main__":

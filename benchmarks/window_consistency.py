@@ -3,7 +3,7 @@
     python benchmarks/window_consistency.py RUN DSM.tif [--picture docs/explanation/window-consistency.svg]
 
 A raster is mapped in one piece, then in windows of other sizes and offsets; for each distance from the edge of a window, away from
-the raster's own edge, the largest and the 99.9th percentile of the differences in probability are told. Windows begin at
+the raster's own edge, the largest and the 99.9th percentile of the differences in probability are printed. Windows begin at
 multiples of 64 pixels, as those of `forestgaps predict` do.
 """
 
@@ -30,9 +30,9 @@ BORDERS = (0, 16, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 
 def surface_of(path: Path, most: int) -> tuple[Tensor, Tensor]:
     with rasterio.open(path) as raster:
-        plane = raster.read(1, masked=True)[:most, :most]
-    valid = ~np.ma.getmaskarray(plane) & np.isfinite(plane.filled(np.nan))
-    return torch.from_numpy(np.where(valid, plane.filled(0), 0).astype(np.float32))[None, None], torch.from_numpy(valid)[None, None]
+        band = raster.read(1, masked=True)[:most, :most]
+    valid = ~np.ma.getmaskarray(band) & np.isfinite(band.filled(np.nan))
+    return torch.from_numpy(np.where(valid, band.filled(0), 0).astype(np.float32))[None, None], torch.from_numpy(valid)[None, None]
 
 
 def distances(start: int, size: int, whole: int) -> NDArray[np.int64]:
@@ -54,10 +54,10 @@ def differences(network: Predictor, dsm: Tensor, valid: Tensor) -> Iterator[tupl
                     continue
                 part = np.s_[..., row : row + size, column : column + size]
                 found = network(dsm[part], valid[part], THRESHOLDS)[0].numpy()
-                apart = np.abs(found - whole[part]).max(axis=0)
+                difference = np.abs(found - whole[part]).max(axis=0)
                 near = np.minimum(distances(row, size, rows)[:, None], distances(column, size, columns)[None, :])
                 known = valid[part][0, 0].numpy()
-                yield near[known], apart[known]
+                yield near[known], difference[known]
 
 
 def picture(path: Path, rows: list[tuple[int, float, float]]) -> None:
@@ -84,11 +84,11 @@ def main() -> None:
     arguments = parser.parse_args()
     network = load_predictor(arguments.run)
     dsm, valid = surface_of(arguments.dsm, arguments.most)
-    near, apart = (np.concatenate(parts) for parts in zip(*differences(network, dsm, valid), strict=True))
+    near, difference = (np.concatenate(parts) for parts in zip(*differences(network, dsm, valid), strict=True))
     rows = []
     print("| distance from the edge, m | largest difference | 99.9th percentile |\n|---|---|---|")
     for low, high in zip(BORDERS, (*BORDERS[1:], 10**9), strict=True):
-        inside = apart[(near >= low) & (near < high)]
+        inside = difference[(near >= low) & (near < high)]
         if inside.size:
             rows.append((low * network.resolution_m, float(inside.max()), float(np.quantile(inside, 0.999))))
             print(f"| {rows[-1][0]:g} | {rows[-1][1]:.4f} | {rows[-1][2]:.4f} |")
