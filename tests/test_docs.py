@@ -193,7 +193,7 @@ def test_run_files_of_a_page_can_be_read(page, tmp_path):
     """Each block is laid over a complete run file and read with the page's own code, if it has any."""
     plugins = everything()
     for path in written(page, tmp_path):
-        if path.parent == tmp_path and "@hookimpl" in path.read_text():
+        if path.parent == tmp_path and is_plugin(path.read_text()):
             plugins.add_file(path)
     (recipe,) = (ROOT / "plugins" / "forestgaps-landscapes").glob("*/quick.toml")
     for title, text in blocks(page, "toml"):
@@ -206,6 +206,10 @@ def laid_over(complete: dict[str, Any], change: dict[str, Any]) -> dict[str, Any
     """The run file with the tables of a fragment in place of its own; labeled tables are added."""
     several = {kind for kind, about in KINDS.items() if about.several}
     return complete | {name: complete.get(name, {}) | table if name in several else table for name, table in change.items()}
+
+
+def is_plugin(text: str) -> bool:
+    return "@hookimpl" in text or "\nforestgaps_" in text
 
 
 def written(page: Path, folder: Path) -> list[Path]:
@@ -223,7 +227,7 @@ def written(page: Path, folder: Path) -> list[Path]:
 def test_components_of_a_page_keep_the_contract(page, tmp_path):
     plugins = Plugins()
     for path in written(page, tmp_path):
-        if path.parent == tmp_path and "@hookimpl" in path.read_text():
+        if path.parent == tmp_path and is_plugin(path.read_text()):
             plugins.add_file(path)
     for plugin in plugins.records:
         found = [verdict for verdict in check_plugin(plugins, plugin) if verdict.place != "table"]
@@ -239,7 +243,7 @@ def test_the_package_of_the_page_on_losses_names_what_the_page_defines(tmp_path,
     monkeypatch.syspath_prepend(tmp_path)
     try:
         contents = importlib.import_module(package.name)
-        for target in contents.forestgaps_losses().values():
+        for target in contents.forestgaps_losses.values():
             module, _, name = target.partition(":")
             config_class = make_config_class(getattr(importlib.import_module(module), name), "loss", KINDS["loss"])
             assert [row["name"] for row in list_settings(config_class)] == ["miss"]

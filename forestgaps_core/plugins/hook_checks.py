@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from operator import ge, gt, le, lt
 from types import FunctionType, ModuleType
+from typing import Any
 
 import attrs
 import pluggy
 
-from forestgaps_core.errors import nearest
-from forestgaps_core.hookspecs import PluginHooks
+from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.hookspecs import PluginHooks, hookimpl
 from forestgaps_core.kinds import NAME, Renamed
 from forestgaps_core.plugins.names import normalize_name
 from forestgaps_core.version import __version__
@@ -80,6 +82,30 @@ class HookManager(pluggy.PluginManager):
             if not callable(value) or isinstance(value, type):
                 return None
         return super().parse_hookimpl_opts(plugin, name)
+
+
+def turn_tables_into_hooks(module: Any) -> Any:
+    """Return a module whose hooks are all functions: a plain table `forestgaps_losses = {...}` becomes one that returns it."""
+    if not isinstance(module, ModuleType):
+        return module
+    tables = {name: value for name, value in vars(module).items() if name.startswith("forestgaps_") and isinstance(value, Mapping)}
+    if not tables:
+        return module
+    hooks = ModuleType(module.__name__)
+    vars(hooks).update(vars(module))
+    for name, table in tables.items():
+        if name in vars(PluginHooks) and len(signature(getattr(PluginHooks, name)).parameters) > 1:
+            raise PluginError(f"has a table {name!r}; this hook is a function")
+        setattr(hooks, name, make_hook(table))
+    return hooks
+
+
+def make_hook(table: Mapping[Any, Any]) -> Callable[[], Mapping[Any, Any]]:
+    @hookimpl
+    def offer() -> Mapping[Any, Any]:
+        return table
+
+    return offer
 
 
 def find_misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:

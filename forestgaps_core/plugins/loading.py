@@ -25,7 +25,13 @@ from forestgaps_core.plugins import core_hooks
 from forestgaps_core.plugins.builds import BUILD_HOOK, trace_builds
 from forestgaps_core.plugins.choice import list_disabled
 from forestgaps_core.plugins.entry_points import EntryPoint, read_entry_points
-from forestgaps_core.plugins.hook_checks import CORE, HookManager, explain_unmet_requirement, find_misspelt_hooks
+from forestgaps_core.plugins.hook_checks import (
+    CORE,
+    HookManager,
+    explain_unmet_requirement,
+    find_misspelt_hooks,
+    turn_tables_into_hooks,
+)
 from forestgaps_core.plugins.isolation import contain, report_long_calls
 from forestgaps_core.plugins.local_files import compute_digest, import_file, list_given_files, list_sent_files
 from forestgaps_core.plugins.names import Plugin, format_error, keep_torch_settings, normalize_name
@@ -185,6 +191,7 @@ class PluginLoader:
             with contain(f"the plugin {plugin}"), keep_torch_settings(f"the plugin {plugin}"):
                 module = load()
                 stage = "hooks"
+                module = turn_tables_into_hooks(module)
                 if wrong := find_misspelt_hooks(self._manager, module):
                     raise PluginError(wrong)
                 self._manager.register(module, name=plugin.distribution)

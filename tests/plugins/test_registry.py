@@ -63,6 +63,8 @@ def test_an_installed_plugin_is_found_and_its_component_imported_by_name(site):
             "is not 'package.module:NAME' of a class or function",
         ),
         (GOOD.replace('return {"mine": "MODULE:Mine"}', "raise ValueError('no')"), "forestgaps-core", "table", "ValueError: no"),
+        ("forestgaps_lossses = {}", "forestgaps-core", "hooks", "not a hook (did you mean 'forestgaps_losses'?)"),
+        ("forestgaps_build = {}", "forestgaps-core", "hooks", "has a table 'forestgaps_build'; this hook is a function"),
     ],
 )
 def test_a_broken_plugin_is_kept_as_a_record_and_the_others_work(site, source, requires, stage, reason):
@@ -75,6 +77,15 @@ def test_a_broken_plugin_is_kept_as_a_record_and_the_others_work(site, source, r
     assert reason in broken.reason
     with pytest.raises(PluginError, match=r"t-broken 2.5 \(" + stage):
         plugins.component("loss", "mine_or_whatever")
+
+
+def test_a_hook_may_be_a_plain_table_beside_functions(site):
+    site("t-good", GOOD + '\nforestgaps_schedulers = {"slow": "MODULE:Mine"}\nforestgaps_metrics = {}\n')
+    plugins = Plugins.discover()
+    assert plugins.component("loss", "mine").load()
+    assert plugins.component("scheduler", "slow").load()
+    assert record(plugins, "t-good").failed is None
+    assert "forestgaps_schedulers" in dir(sys.modules["t_good"])
 
 
 def test_a_plugin_with_an_unmet_requirement_is_not_imported(site):

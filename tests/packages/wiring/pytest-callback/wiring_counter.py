@@ -1,0 +1,2 @@
+def pytest_runtest_logreport(report):  # logic
+    print(report.nodeid)  # logic
