@@ -28,6 +28,7 @@ TITLES = {
     "callbacks": "Callbacks",
     "exporter": "Exporters",
     "postprocessor": "Post-processing",
+    "reader": "Readers",
     "baseline": "Baselines",
     "recipe": "Recipes",
     "network": "Pretrained networks",

@@ -134,6 +134,14 @@ class PluginHooks:
         """
 
     @hookspec
+    def forestgaps_readers(self) -> Mapping[str, str]:
+        """Readers of files by name; `forestgaps prepare` and `forestgaps predict`, with `--reader NAME`.
+
+        Called when one of these commands runs or prints its help. `build` returns a `Reader`, which is asked about each file that
+        GDAL does not open.
+        """
+
+    @hookspec
     def forestgaps_engines(self) -> Mapping[str, str]:
         """What runs exported networks, by name: `{"onnxruntime": "package.module:Class"}`, where `Class()` is an `Engine`.
 

@@ -145,6 +145,14 @@ COMMAND_KINDS: Mapping[str, Kind] = {
         hook="forestgaps_postprocessors",
         how="--postprocess {}",
     ),
+    "reader": Kind(
+        "a `forestgaps_geo.files.readers.Reader`, which returns the pixels of files that GDAL does not open",
+        {"layer": "what the raster is: dsm, dtm or chm"},
+        table=False,
+        check="forestgaps_core.testing.rules.reader:RULES",
+        hook="forestgaps_readers",
+        how="--reader {}",
+    ),
 }
 """Kinds whose components a command uses, and no run file: the user chooses them by an option."""
 

@@ -97,3 +97,35 @@ def test_a_package_with_a_post_processor(machine):
     assert "no postprocessor named 'grwo' (did you mean 'grow'?)" in wrong.stderr
     assert not list(machine.folder.glob("wrong*"))
     assert "canopy-maps 0.2.0: postprocessor.grow: right" in machine.forestgaps("plugins", "check", "canopy-maps").stdout
+
+
+def test_a_package_with_a_reader(machine):
+    install(machine)
+    (machine.folder / "run.toml").write_text(RUN_FILE)
+    assert machine.forestgaps("train", "run.toml", "--out", "run").returncode == 0
+    assert machine.forestgaps("simulate", "land", "--size", "150").returncode == 0
+    for layer in ("dsm", "dtm"):
+        with rasterio.open(machine.folder / "land" / f"{layer}.tif") as file:
+            np.save(machine.folder / f"{layer}.npy", file.read(1, masked=True).astype(np.float32).filled(np.nan))
+            grid = {"x": file.transform.c, "y": file.transform.f, "pixel_size": file.transform.a, "crs": file.crs.to_string()}
+            (machine.folder / f"{layer}.json").write_text(json.dumps(grid))
+
+    for out, dsm in {"expected": "land/dsm.tif", "maps": "dsm.npy"}.items():
+        done = machine.forestgaps("predict", "run", dsm, "--out", out, "-t", "5,10")
+        assert done.returncode == 0, done.stderr
+    assert "note: dsm.npy: was read by the reader 'arrays' of canopy-maps 0.2.0" in done.stderr
+    found, expected = ((machine.folder / out / "gaps.tif").read_bytes() for out in ("maps", "expected"))
+    assert found == expected
+    prepared = machine.forestgaps("prepare", "--dsm", "dsm.npy", "--dtm", "dtm.npy", "--out", "prepared", "--buffer", "0")
+    assert prepared.returncode == 0, prepared.stderr
+    sources = json.loads((machine.folder / "prepared" / "index.json").read_text())["sites"][0]["sources"]
+    assert [Path(source["path"]).name for source in sources] == ["dsm.npy", "dtm.npy"]
+    assert not list(machine.folder.glob(".*"))
+
+    (machine.folder / "dsm.json").write_text("{}")
+    damaged = machine.forestgaps("predict", "run", "dsm.npy", "--out", "damaged")
+    assert damaged.returncode == 2
+    assert "dsm.npy: is not an array with a grid in dsm.json" in damaged.stderr
+    wrong = machine.forestgaps("predict", "run", "dsm.npy", "--set", "arrays.unt=1", "--out", "wrong")
+    assert "arrays.unt: unknown key (did you mean 'unit'?)" in wrong.stderr
+    assert "canopy-maps 0.2.0: reader.arrays: right" in machine.forestgaps("plugins", "check", "canopy-maps").stdout

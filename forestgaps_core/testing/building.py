@@ -31,6 +31,7 @@ def build_component(kind: str, config: Any, **arguments: Any) -> Any:
         "steps_per_epoch": 10,
         "run_folder": Path(),
         "label": "example",
+        "layer": "dsm",
     } | arguments
     known = KINDS[kind].arguments if kind in KINDS else stand_ins  # a plugin's kind lists what it gives itself
     stand_ins["gap_fraction"] = cache(stand_ins["gap_fraction"])  # counted once for all parts of a loss, as in a run

@@ -31,6 +31,11 @@ def forestgaps_postprocessors() -> Mapping[str, str]:
 
 
 @hookimpl
+def forestgaps_readers() -> Mapping[str, str]:
+    return {"gdal": "forestgaps_rasters.sources.gdal_reader:Gdal"}
+
+
+@hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
         "prepare": Command("forestgaps_rasters.commands.prepare:prepare", "Check rasters and write a folder to train from."),

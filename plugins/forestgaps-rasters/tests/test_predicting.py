@@ -547,14 +547,14 @@ def test_a_process_that_finds_other_files_computes_nothing(raster, tmp_path) -> 
 def test_what_is_added_to_the_maps_has_its_name_with_them_or_not_at_all(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", terrain(300, 260))
 
-    def fails(maps: Path) -> None:
+    def fails(maps: Path, rasters: Sequence[Path]) -> None:
         (maps / "report.html").write_text("half")
         raise DataError("no report")
 
     with pytest.raises(DataError, match="no report"):
         predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=fails)
     assert not (tmp_path / "map").exists()
-    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=lambda maps: None)
+    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=lambda maps, rasters: None)
     assert done.resumed == done.blocks
     assert "report.html" not in {path.name for path in (tmp_path / "map").iterdir()}
 

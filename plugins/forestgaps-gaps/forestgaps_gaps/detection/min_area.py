@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import cc3d
 import numpy as np
 from attrs import field, frozen
 from attrs.validators import and_, gt, le
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from forestgaps_core.components import Postprocessor
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2, count_min_pixels
+from forestgaps_geo.gap_labeling import label_components
 
 
 @frozen(kw_only=True)
@@ -50,8 +50,8 @@ class SmallGapFilter:
         return np.stack([self.filter_plane(plane) for plane in values])
 
     def filter_plane(self, gap: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        labels = cc3d.connected_components(gap, connectivity=8 if self.connectivity == 8 else 4)
-        large = np.bincount(labels.ravel()) >= self.pixels
+        labels, count = label_components(gap, self.connectivity)
+        large = np.bincount(labels.ravel(), minlength=count + 1) >= self.pixels
         large[0] = False  # canopy
         kept: NDArray[np.bool_] = large[labels]
         return kept

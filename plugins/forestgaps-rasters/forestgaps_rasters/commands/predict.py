@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from forestgaps_core.cli.commands.results import print_json, print_notes, print_
 from forestgaps_core.cli.commands.thresholds import Thresholds
 from forestgaps_core.output.counts import format_count
 from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_rasters.commands.reader_options import ReaderName, make_readers, split_settings
 
 EXIT_INTERRUPTED = 130  # as shells report a program ended by SIGINT
 
@@ -86,6 +88,7 @@ def predict(
             help=f"Step that changes the map; repeat for several, in order. Installed: {list_installed('postprocessor')}.",
         ),
     ] = None,
+    reader: ReaderName = None,
     settings: ComponentSettings = None,
     resample: Resample = False,
     resolution: Annotated[
@@ -121,6 +124,7 @@ def predict(
     chosen, dsm = split_arguments(places, network, plugins())
     executor = choose_executor(workers, cluster)
     write_report = find_report_command() if report else None
+    for_readers, for_steps = split_settings(settings or (), plugins())
     how = MapOptions(
         window=window,
         overlap=overlap,
@@ -134,14 +138,15 @@ def predict(
         feet=feet,
         scale=scale,
         skip_checks=skip_checks,
-        postprocess=tuple(choose_components("postprocessor", postprocess or (), settings or (), plugins(), command="predict")),
+        postprocess=tuple(choose_components("postprocessor", postprocess or (), for_steps, plugins(), command="predict")),
+        readers=make_readers(reader or (), for_readers, plugins()),
     )
     reading = list_given_options({"band": band, "nodata": nodata, "feet": feet, "scale": scale})
     reports: list[str] = []
 
-    def finish(maps: Path) -> None:
+    def finish(maps: Path, rasters: Sequence[Path]) -> None:
         if write_report is not None:
-            reports.extend(write_report(maps, dsm, out, reading))
+            reports.extend(write_report(maps, rasters, out, reading))
 
     check_output_is_free(out)
     predictor = load_predictor(chosen, device=device, precision=precision, engine=engine, fold=True)
@@ -182,7 +187,9 @@ def predict(
     for level, share in done.gap_fraction.items():
         typer.echo(f"gaps below {level:g} m: {share:.1%} of the surveyed area")
     print_written(files)
-    surfaces = [word for path in dsm if path.is_file() and path.suffix.lower() != ".txt" for word in ("--dsm", str(path))]
+    surfaces = [
+        word for path in dsm if path.is_file() and path.suffix.lower() in (".tif", ".tiff", ".vrt") for word in ("--dsm", str(path))
+    ]
     steps = [format_command("gaps", done.gaps, "--out", out / "gaps.gpkg")]
     steps += [] if report else [format_command("report", out, *surfaces, *reading)]
     print_next(*steps, f"open {out / 'gaps.qlr'} in QGIS")

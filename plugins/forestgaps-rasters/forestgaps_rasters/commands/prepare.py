@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from forestgaps_core.cli.commands.installed import plugins
 from forestgaps_core.cli.commands.next_steps import print_next
-from forestgaps_core.cli.commands.options import Json
+from forestgaps_core.cli.commands.options import ComponentSettings, Json
 from forestgaps_core.cli.commands.raster_options import BandNumber, Crs, Feet, Nodata, PixelSize, Resample, Scale, SkipChecks
 from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
 from forestgaps_core.output.counts import format_count, format_hectares
 from forestgaps_core.plugins.command_lines import format_command
+from forestgaps_rasters.commands.reader_options import ReaderName, make_readers
 
 
 def prepare(
@@ -47,6 +49,8 @@ def prepare(
             metavar="RULE", help="Block of each site for the test; '' for none, all for the whole site. A site list has its own."
         ),
     ] = "north 0.2",
+    reader: ReaderName = None,
+    settings: ComponentSettings = None,
     resample: Resample = False,
     crs: Crs = None,
     pixel_size: PixelSize = None,
@@ -87,8 +91,9 @@ def prepare(
         buffer_m=buffer,
         skip_checks=skip_checks,
     )
+    readers = make_readers(reader or (), settings or (), plugins())
     with show_progress(shown=not as_json) as report:
-        done = prepare_sites(chosen, out, wish, report)
+        done = prepare_sites(chosen, out, wish, report, readers=readers)
     index = done.index
     shares = {part: index.area(part) for part in ("train", "validation", "test")}
     files = [str(path) for path in sorted(out.rglob("*")) if path.is_file()]

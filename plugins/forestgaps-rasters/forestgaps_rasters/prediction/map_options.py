@@ -11,9 +11,8 @@ from rasterio.crs import CRS
 from forestgaps_core.config.command_components import ChosenComponent
 from forestgaps_core.config.thresholds import explain_indistinct_heights
 from forestgaps_core.errors import DataError
-from forestgaps_rasters.prediction.window_grid import (
-    STRIDE_PIXELS,
-)
+from forestgaps_rasters.prediction.window_grid import STRIDE_PIXELS
+from forestgaps_rasters.sources.readers import Readers
 
 DEFAULT_WINDOW_PIXELS = 768  # of a network that does not say how far it looks
 
@@ -39,6 +38,7 @@ class MapOptions:
         scale: The DSM's values times this are meters, whatever the file declares.
         skip_checks: Map a DSM that fails the input checks.
         postprocess: Steps that change the map, in their order.
+        readers: Of files that GDAL does not open; None: those that are installed.
     """
 
     window: int | None = None
@@ -54,6 +54,7 @@ class MapOptions:
     scale: float | None = None
     skip_checks: bool = False
     postprocess: tuple[ChosenComponent, ...] = ()
+    readers: Readers | None = None
 
 
 def check_options(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:

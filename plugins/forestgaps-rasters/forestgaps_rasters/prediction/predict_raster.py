@@ -12,6 +12,7 @@ from attrs import frozen
 
 from forestgaps_core.components import Executor
 from forestgaps_core.errors import DataError
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_geo.bands.band import ShowProgress, ignore_progress
 from forestgaps_geo.bands.elevation_checks import scan_band
 from forestgaps_geo.checks.input_checks import check_dsm, check_grid, resolve_findings
@@ -35,6 +36,7 @@ from forestgaps_rasters.prediction.pixel_sizes import describe_resampling, fit_t
 from forestgaps_rasters.prediction.qgis_styles import STYLE_FILES
 from forestgaps_rasters.prediction.window_choice import choose_thread_count, choose_windows
 from forestgaps_rasters.sources.mosaics import RasterSource, make_source
+from forestgaps_rasters.sources.readers import InputRasters, Readers
 from forestgaps_rasters.sources.resampling import measure_pixel_size, resample_band
 from forestgaps_rasters.work.executors import ThreadExecutor
 from forestgaps_rasters.work.work_folder import WorkFolder, check_output_is_free, open_work_folder
@@ -78,7 +80,7 @@ def predict_raster(
     *,
     executor: Executor | None = None,
     restart: bool = False,
-    finish: Callable[[Path], None] | None = None,
+    finish: Callable[[Path, Sequence[Path]], None] | None = None,
 ) -> GapMap:
     """Map the gaps of a DSM into the new folder `out`.
 
@@ -92,7 +94,7 @@ def predict_raster(
         thresholds: Meters; without any, those of the training.
         executor: Who computes the blocks; None: threads of this process.
         restart: Remove the blocks that an interrupted call left.
-        finish: Called with the folder of the complete maps before it gets its name, to add to it.
+        finish: Called with the folder of the complete maps before it gets its name, to add to it, and the rasters of the DSM.
 
     Raises:
         DataError: The DSM cannot be used as it is. Nothing is then left on disk.
@@ -103,7 +105,10 @@ def predict_raster(
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
     options["scale"] = how.scale
     with configure_gdal(), preserve_torch_threads(), ExitStack() as stack:
-        source = make_source([dsm] if isinstance(dsm, Path) else dsm, **options, resample=how.resample)
+        inputs = stack.enter_context(InputRasters(how.readers or Readers(Plugins.discover()), out))
+        stack.enter_context(inputs.name_originals())
+        rasters = inputs.open([dsm] if isinstance(dsm, Path) else dsm, "dsm")
+        source = make_source(rasters, **options, resample=how.resample)
         files = identify_files(source.files)
         band = stack.enter_context(source.open())
         wanted = predictor.resolution_m if how.resample and how.resolution_m is None else how.resolution_m
@@ -112,7 +117,7 @@ def predict_raster(
             pass
         findings = check_grid(source.place, grid)
         findings += check_dsm(band, grid.resolution, predictor.resolution_m, get_finest_ratio(predictor))
-        notes = [*resolve_findings(findings, skip=how.skip_checks), *collect_notes(predictor, grid, thresholds)]
+        notes = [*inputs.notes, *resolve_findings(findings, skip=how.skip_checks), *collect_notes(predictor, grid, thresholds)]
         notes += describe_resampling(predictor, measure_pixel_size(band.grid, grid), grid.resolution)
         predictor = fit_to_pixels(predictor, grid.resolution)
         window_grid, widened = choose_windows(predictor, grid, how)
@@ -122,7 +127,7 @@ def predict_raster(
             predictor, DsmReader(source, grid, how.resample, tuple(file.content() for file in files)), window_grid, thresholds
         )
         stack.callback(mapper.close)
-        about = {**describe_inputs(mapper, source, how), "input files": [list(file.stamp()) for file in files]}
+        about = {**describe_inputs(mapper, source, how), "input files": inputs.stamp(files)}
         empty = frozenset(item for item in window_grid if mapper.is_empty(item))
         needed = estimate_disk_bytes(grid, len(thresholds), 1 - len(empty) / len(window_grid))
         work = stack.enter_context(open_work_folder(out, about, needed, restart=restart, contents=WORK_FILES))
@@ -131,7 +136,7 @@ def predict_raster(
         compute_blocks(mapper, work, executor or ThreadExecutor(choose_thread_count(predictor, window_grid)), report, empty)
         share = write_maps(work, mapper, steps, report, empty, describe_steps(how.postprocess))
         if finish is not None:
-            finish(work.result)
+            finish(work.result, rasters)
         check_unchanged(files, source, work)
         work.complete()
     return GapMap(

@@ -20,6 +20,7 @@ from forestgaps_core.errors import DataError
 from forestgaps_core.files.atomic import remove_empty, write_json
 from forestgaps_core.files.removal import remove_made
 from forestgaps_core.files.safe_opening import read_json
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.version import __version__
 from forestgaps_geo.bands.band import Band, ShowProgress, ignore_progress, open_band
 from forestgaps_geo.bands.writing import NewRaster
@@ -27,7 +28,14 @@ from forestgaps_geo.files.gdal import configure_gdal
 from forestgaps_geo.files.input_files import find_changed_files
 from forestgaps_geo.grids.grid import Grid
 from forestgaps_geo.grids.windows import STRIP_PIXELS, iterate_strips
-from forestgaps_rasters.preparation.site_plan import PrepareOptions, SitePlan, choose_ground_method, make_index, plan_site
+from forestgaps_rasters.preparation.site_plan import (
+    PrepareOptions,
+    SitePlan,
+    choose_ground_method,
+    describe_source_file,
+    make_index,
+    plan_site,
+)
 from forestgaps_rasters.preparation.sites import Site
 from forestgaps_rasters.preparation.split_distance import check_buffer_distance
 from forestgaps_rasters.prepared.blocks import SPLITS
@@ -42,6 +50,7 @@ from forestgaps_rasters.prepared.index import (
     write_index,
 )
 from forestgaps_rasters.sources.mosaics import list_rasters, open_source
+from forestgaps_rasters.sources.readers import InputRasters, Readers
 from forestgaps_rasters.sources.resampling import ResampledBand, resample_band
 from forestgaps_rasters.work.work_folder import DRAFT_SUFFIX, WorkFolder, open_work_folder
 
@@ -66,18 +75,31 @@ class PreparedSites:
 
 
 def prepare_sites(
-    sites: Sequence[Site], out: Path, wish: PrepareOptions | None = None, report: ShowProgress = ignore_progress
+    sites: Sequence[Site],
+    out: Path,
+    wish: PrepareOptions | None = None,
+    report: ShowProgress = ignore_progress,
+    *,
+    readers: Readers | None = None,
 ) -> PreparedSites:
     """Check the sites and write them into the new folder `out`.
 
     After an interruption the same call resumes after the finished sites.
 
+    Args:
+        readers: Of files that GDAL does not open; None: those that are installed.
+
     Raises:
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
     """
     wish = wish or PrepareOptions()
-    with configure_gdal(), open_work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=WORK_FILES) as work:
-        plans = [plan_site(site, wish, report) for site in sites]
+    with (
+        configure_gdal(),
+        open_work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=WORK_FILES) as work,
+        InputRasters(readers or Readers(Plugins.discover()), out) as inputs,
+        inputs.name_originals(),
+    ):
+        plans = [name_sources(plan_site(open_site(site, inputs), wish, report), inputs) for site in sites]
         index = make_index(plans, wish)
         check_buffer_distance(index)
         work.require(estimate_disk_bytes(plans))
@@ -89,7 +111,28 @@ def prepare_sites(
         index = evolve(index, sites=done)
         write_index(work.result, index)
         work.complete()
-    return PreparedSites(out, index, (*(note for plan in plans for note in plan.notes), *collect_notes(index)))
+    return PreparedSites(out, index, (*inputs.notes, *(note for plan in plans for note in plan.notes), *collect_notes(index)))
+
+
+def open_site(site: Site, inputs: InputRasters) -> Site:
+    """Return the site with rasters in place of files that GDAL does not open."""
+    named = site.files()
+    found = {layer: inputs.open([place], layer) for layer, place in named.items()}
+    if all(found[layer] == [place] for layer, place in named.items()):
+        return site
+    if several := [layer for layer, rasters in found.items() if len(rasters) > 1]:
+        raise DataError(f"{named[several[0]]}: several files that are not GeoTIFFs are not a site. Name one file for each layer")
+    rasters = {layer: one for layer, (one,) in found.items()}
+    return evolve(site, folder=None, dsm=rasters["dsm"], dtm=rasters.get("dtm"), chm=rasters.get("chm"))
+
+
+def name_sources(plan: SitePlan, inputs: InputRasters) -> SitePlan:
+    """Return the plan with the files that the user gave as the sources of its site."""
+    sources = []
+    for source in plan.stored.sources:
+        original = inputs.originals.get(Path(source.path))
+        sources.append(source if original is None else describe_source_file(source.layer, original[0]))
+    return evolve(plan, stored=evolve(plan.stored, sources=tuple(sources)))
 
 
 def estimate_disk_bytes(plans: Sequence[SitePlan]) -> int:

@@ -11,3 +11,8 @@ def forestgaps_exporters():
 @hookimpl
 def forestgaps_postprocessors():
     return {"grow": "canopy_maps.grow:Grow"}
+
+
+@hookimpl
+def forestgaps_readers():
+    return {"arrays": "canopy_maps.arrays:Arrays"}
