@@ -26,6 +26,14 @@ def prepare(
     dsm: Annotated[list[Path] | None, typer.Option(metavar="TIF", help="A DSM; may be repeated.")] = None,
     dtm: Annotated[list[Path] | None, typer.Option(metavar="TIF", help="The DTM of each --dsm.")] = None,
     chm: Annotated[list[Path] | None, typer.Option(metavar="TIF", help="Or the CHM of each --dsm.")] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=TIF]",
+            help="A further input layer, such as rgb=ortho.tif, in the CRS of the DSM; NAME alone is the file of that name in each "
+            "site folder. May be repeated. A site list has its own.",
+        ),
+    ] = None,
     resolution: Annotated[
         float | None,
         typer.Option(metavar="METERS", min=0.01, help="Pixel size; left out: that of the rasters."),
@@ -76,13 +84,14 @@ def prepare(
     from forestgaps_rasters.preparation.site_plan import PrepareOptions
     from forestgaps_rasters.preparation.site_writing import prepare_sites
     from forestgaps_rasters.preparation.sites import collect_sites
+    from forestgaps_rasters.prepared.layers import parse_layers
 
     if check is not None:
         print_folder_check(check, as_json=as_json)
         return
     common: dict[str, Any] = {**parse_block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata}
     common |= {"band": band, "feet": feet, "scale": scale}
-    chosen = collect_sites(sites or (), dsm or (), dtm or (), chm or (), **common)
+    chosen = collect_sites(sites or (), dsm or (), dtm or (), chm or (), parse_layers(layer or []), **common)
     wish = PrepareOptions(
         resolution_m=resolution,
         crs=parse_crs(crs) if crs else None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 from rasterio.crs import CRS
 
 from forestgaps_core.errors import DataError
@@ -23,6 +23,8 @@ from forestgaps_geo.grids.target_grid import MIN_COARSENING, choose_target_grid
 from forestgaps_rasters.preparation.sites import Site
 from forestgaps_rasters.prepared.blocks import convert_to_pixels, split_blocks
 from forestgaps_rasters.prepared.index import FORMAT, Index, SourceFile, StoredSite, hash_file
+from forestgaps_rasters.prepared.layers import explain_other_layers
+from forestgaps_rasters.sources.further_layers import open_layer, require_layer_file
 from forestgaps_rasters.sources.mosaics import list_rasters, open_source
 from forestgaps_rasters.sources.resampling import Method, resample_band
 
@@ -49,12 +51,16 @@ class SitePlan:
     stored: StoredSite
     notes: tuple[str, ...] = ()
     inputs: tuple[InputFile, ...] = ()  # as they were before they were first read
+    channels: Mapping[str, int] = field(factory=dict)  # of the further layers
 
 
 def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePlan:
     """Check one site."""
     files = site.files()
-    inputs = identify_files(raster for place in files.values() for raster in list_rasters([place]))
+    with name_site(site):
+        for name, place in site.layers.items():
+            require_layer_file(name, place)
+    inputs = identify_files(raster for place in site.list_places() for raster in list_rasters([place]))
     layer: Literal["dtm", "chm"] = "dtm" if "dtm" in files else "chm"
     with ExitStack() as stack:
         surface, other = (stack.enter_context(open_source(path, **site.reading_options)) for path in files.values())
@@ -91,9 +97,13 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
             *resolve_findings(findings, skip=wish.skip_checks),
             *describe_interpolation(surface, other, how, exact=below.exact),
         )
+        channels = {}
+        for name, place in site.layers.items():
+            with name_site(site), open_layer(name, place, target, pixel_size_m=site.pixel_size_m) as opened:
+                channels[name], notes = opened.channels, (*notes, *opened.notes)
         sources = tuple(
             describe_source_file(name, path)
-            for name, place in files.items()
+            for name, place in {**files, **site.layers}.items()
             for raster in list_rasters([place])
             for path in list_input_files(raster)
         )
@@ -112,7 +122,7 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
         blocks=blocks,
         sources=sources,
     )
-    return SitePlan(site, target, derived, stored, notes, inputs)
+    return SitePlan(site, target, derived, stored, notes, inputs, channels)
 
 
 def choose_ground_method(surface: Band, ground: Band) -> Method:
@@ -160,7 +170,19 @@ def describe_source_file(layer: str, path: Path) -> SourceFile:
     return SourceFile(layer=layer, path=str(path), bytes=path.stat().st_size, sha256=hash_file(path))
 
 
+@contextmanager
+def name_site(site: Site) -> Iterator[None]:
+    """Errors inside begin with the name of the site."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"site {site.name!r}: {error}") from error
+
+
 def make_index(plans: Sequence[SitePlan], wish: PrepareOptions) -> Index:
+    for plan in plans:
+        if fault := explain_other_layers(plan.site.name, plan.channels, plans[0].site.name, plans[0].channels):
+            raise DataError(fault)
     # Four figures: a pixel of 3.28084 feet is one of 1 m. Where the CRS is not true to length, sizes differ within a site already.
     exact = [plan for plan in plans if plan.grid.ground_scale.mean == 1]
     sizes = {float(f"{plan.grid.resolution:.4g}"): plan.site.name for plan in exact}

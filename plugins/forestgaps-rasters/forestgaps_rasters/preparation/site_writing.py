@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 
-from forestgaps_core.errors import DataError
+from forestgaps_core.config.converter import structure, unstructure
+from forestgaps_core.errors import ConfigError, DataError
 from forestgaps_core.files.atomic import remove_empty, write_json
 from forestgaps_core.files.removal import remove_made
 from forestgaps_core.files.safe_opening import read_json
@@ -47,8 +49,11 @@ from forestgaps_rasters.prepared.index import (
     StoredSite,
     get_layer_path,
     hash_file,
+    list_planes,
     write_index,
 )
+from forestgaps_rasters.prepared.layers import LayerStatistics, RunningStatistics
+from forestgaps_rasters.sources.further_layers import FurtherLayer, open_layer
 from forestgaps_rasters.sources.mosaics import list_rasters, open_source
 from forestgaps_rasters.sources.readers import InputRasters, Readers
 from forestgaps_rasters.sources.resampling import ResampledBand, resample_band
@@ -57,6 +62,7 @@ from forestgaps_rasters.work.work_folder import DRAFT_SUFFIX, WorkFolder, open_w
 LAYER_STRIP_PIXELS = STRIP_PIXELS // 4  # DSM, ground and heights are in memory at the same time
 SUMMARY_NAME = "share.json"  # in the folder of a finished site, while others are not
 SITE_FILES = (
+    "*.*.npy",  # of further layers
     *(f"{layer}.npy" for layer in LAYER_NAMES),
     SUMMARY_NAME,
     "ground.tif",
@@ -137,7 +143,7 @@ def name_sources(plan: SitePlan, inputs: InputRasters) -> SitePlan:
 
 def estimate_disk_bytes(plans: Sequence[SitePlan]) -> int:
     """Bytes of the folder while it is made."""
-    layers = sum(8 * plan.grid.rows * plan.grid.columns + 4096 for plan in plans)
+    layers = sum(4 * (len(LAYER_NAMES) + sum(plan.channels.values())) * plan.grid.rows * plan.grid.columns + 4096 for plan in plans)
     return layers + max((4 * plan.derived.rows * plan.derived.columns for plan in plans if plan.derived), default=0)
 
 
@@ -154,9 +160,8 @@ def prepare_site(plan: SitePlan, work: WorkFolder, wish: PrepareOptions, report:
     remove_made(draft, (*SITE_FILES, *(f"*/{name}" for name in SITE_FILES)))
     draft.mkdir(exist_ok=True)
     done = write_site(plan, draft, wish, report)
-    write_json(
-        draft / plan.site.name / SUMMARY_NAME, {"about": about, "valid_fraction": done.valid_fraction, "sums": dict(done.sums)}
-    )
+    said = {"about": about, "valid_fraction": done.valid_fraction, "sums": dict(done.sums), "layers": unstructure(done.layers)}
+    write_json(draft / plan.site.name / SUMMARY_NAME, said)
     (draft / plan.site.name).rename(folder)
     remove_empty(draft)
     return done
@@ -168,7 +173,7 @@ def check_unchanged(plans: Sequence[SitePlan]) -> None:
         DataError: A raster was changed while it was read.
     """
     for plan in plans:
-        places = [place for path in plan.site.files().values() for place in list_rasters([path])]
+        places = [place for path in plan.site.list_places() for place in list_rasters([path])]
         if changed := find_changed_files(plan.inputs, places):
             raise DataError(
                 f"{changed[0]}: was changed while it was read; repeat the command, which prepares site {plan.site.name!r} again"
@@ -179,10 +184,12 @@ def read_finished_site(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]
     """What an interrupted call said of a site that it finished; None where its files no longer hold what it wrote."""
     try:
         before = read_json(folder / SUMMARY_NAME)
-        said = {"valid_fraction": before["valid_fraction"], "sums": before["sums"]}
-        whole = all(hash_file(folder / f"{layer}.npy") == before["sums"][layer] for layer in LAYER_NAMES)
+        layers = {name: structure(layer, LayerStatistics) for name, layer in before["layers"].items()}
+        said = {"valid_fraction": before["valid_fraction"], "sums": before["sums"], "layers": layers}
+        planes = {*LAYER_NAMES, *before["sums"]}
+        whole = all(hash_file(folder / f"{layer}.npy") == before["sums"][layer] for layer in planes)
         return said if before["about"] == about and whole else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError):
         return None
 
 
@@ -202,7 +209,7 @@ def describe_inputs(plan: SitePlan, wish: PrepareOptions) -> dict[str, Any]:
 
 def write_site(plan: SitePlan, folder: Path, wish: PrepareOptions, report: ShowProgress) -> StoredSite:
     """Write the layers of one site; the site with its share of valid pixels."""
-    name, grid = plan.site.name, plan.grid
+    name, grid, size = plan.site.name, plan.grid, plan.site.pixel_size_m
     (folder / name).mkdir(exist_ok=True)
     valid = 0
     with open_layers(plan, folder, wish) as (surface, other, is_ground), ExitStack() as stack:
@@ -210,6 +217,10 @@ def write_site(plan: SitePlan, folder: Path, wish: PrepareOptions, report: ShowP
             stack.enter_context(LayerFile(get_layer_path(folder, name, layer), grid.rows, grid.columns))
             for layer in ("dsm", "height")
         )
+        further = [
+            LayerWriter(stack, folder, name, layer, grid, stack.enter_context(open_layer(layer, path, grid, pixel_size_m=size)))
+            for layer, path in plan.site.layers.items()
+        ]
         report(f"writing {name}", 0, grid.rows)
         for row, _, rows, _ in iterate_strips(grid.rows, grid.columns, LAYER_STRIP_PIXELS):
             dsm, below = surface.read(row, rows), other.read(row, rows)
@@ -218,11 +229,33 @@ def write_site(plan: SitePlan, folder: Path, wish: PrepareOptions, report: ShowP
             valid += int(known.sum())
             dsm_file.write(np.where(known, dsm, np.float32(np.nan)))
             height_file.write(np.where(known, height, np.float32(np.nan)))
+            for one in further:
+                one.write(row, rows, known)
             report(f"writing {name}", row + rows, grid.rows)
-    sums = {"dsm": dsm_file.digest.hexdigest(), "height": height_file.digest.hexdigest()}
+    files = {"dsm": dsm_file, "height": height_file} | {plane: file for one in further for plane, file in one.files.items()}
+    sums = {plane: file.digest.hexdigest() for plane, file in files.items()}
     if not valid:
         raise DataError(f"site {name!r}: DSM and heights have no pixel in common where both have data")
-    return evolve(plan.stored, valid_fraction=valid / (grid.rows * grid.columns), sums=sums)
+    layers = {one.name: one.statistics.finish(f"site {name!r}: layer {one.name!r}") for one in further}
+    return evolve(plan.stored, valid_fraction=valid / (grid.rows * grid.columns), sums=sums, layers=layers)
+
+
+class LayerWriter:
+    """Writes the channels of a further layer, strip by strip, and gathers their statistics."""
+
+    def __init__(self, stack: ExitStack, folder: Path, site: str, name: str, grid: Grid, layer: FurtherLayer) -> None:
+        self.name, self.layer, self.columns = name, layer, grid.columns
+        self.files = {
+            plane: stack.enter_context(LayerFile(get_layer_path(folder, site, plane), grid.rows, grid.columns))
+            for plane in list_planes({name: layer.channels})
+        }
+        self.statistics = RunningStatistics(layer.channels)
+
+    def write(self, row: int, rows: int, valid: NDArray[np.bool_]) -> None:
+        planes = np.where(valid, self.layer.window(row, 0, rows, self.columns), np.float32(0))
+        self.statistics.add(planes, valid)
+        for file, plane in zip(self.files.values(), planes, strict=True):
+            file.write(plane)
 
 
 @contextmanager

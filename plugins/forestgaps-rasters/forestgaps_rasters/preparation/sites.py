@@ -17,15 +17,23 @@ from forestgaps_core.errors import ConfigError, DataError, shorten
 from forestgaps_core.files.safe_opening import read_text
 from forestgaps_core.output.counts import format_count
 from forestgaps_geo.files.local_paths import explain_missing_file
+from forestgaps_rasters.prepared.layers import explain_layer_name
 
 LAYER_NAMES = ("dsm", "dtm", "chm")
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
+NO_LAYERS: Mapping[str, Path | None] = {}
 Part = Literal["train", "validation", "test"]
 
 
 def validate_site_name(instance: Any, attribute: Any, value: str) -> None:
     if not re.fullmatch(r"[\w][\w.-]*", value):
         raise ValueError(f"must be letters, digits, '_', '-' and '.': {shorten(value)!r}")
+
+
+def validate_layer_names(instance: Any, attribute: Any, value: Mapping[str, Path]) -> None:
+    for name in value:
+        if fault := explain_layer_name(name):
+            raise ValueError(fault)
 
 
 @frozen(kw_only=True)
@@ -63,6 +71,10 @@ class Site:
         metadata={"help": "Factor from the rasters' values to meters, such as 0.1 for decimeters."},
     )
 
+    layers: Mapping[str, Path] = field(
+        factory=dict, validator=validate_layer_names, metadata={"help": "Further input layers, such as rgb, each with its raster."}
+    )
+
     @property
     def rules(self) -> Mapping[str, str]:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -94,6 +106,10 @@ class Site:
         height = "dtm" if "dtm" in found else "chm"
         return {"dsm": found["dsm"], height: found[height]}
 
+    def list_places(self) -> list[Path]:
+        """Return all rasters that are read, those of further layers too."""
+        return [*self.files().values(), *self.layers.values()]
+
 
 def find_layer(folder: Path, layer: str) -> Path | None:
     """The file or folder of a layer, such as dsm.tif, DSM.TIFF or Dsm.vrt; None where there is none.
@@ -102,6 +118,7 @@ def find_layer(folder: Path, layer: str) -> Path | None:
         DataError: There are several files.
     """
     inside = sorted(folder.iterdir())
+    layer = layer.lower()
     found = [path for path in inside if path.stem.lower() == layer and path.suffix.lower() in RASTER_SUFFIXES and path.is_file()]
     found += [path for path in inside if path.name.lower() == layer and path.is_dir()]
     if len(found) > 1:
@@ -140,15 +157,25 @@ def read_sites(path: Path) -> list[Site]:
 
 def resolve_paths(site: Site, folder: Path) -> dict[str, Any]:
     """The paths of a site, relative ones from this folder."""
-    return {key: folder / path for key in ("folder", "dsm", "dtm", "chm") if (path := getattr(site, key)) is not None}
+    found: dict[str, Any] = {
+        key: folder / path for key in ("folder", "dsm", "dtm", "chm") if (path := getattr(site, key)) is not None
+    }
+    return {**found, "layers": {name: folder / path for name, path in site.layers.items()}}
 
 
 def collect_sites(
-    places: Sequence[Path], dsm: Sequence[Path], dtm: Sequence[Path], chm: Sequence[Path], **common: Any
+    places: Sequence[Path],
+    dsm: Sequence[Path],
+    dtm: Sequence[Path],
+    chm: Sequence[Path],
+    layers: Mapping[str, Path | None] = NO_LAYERS,
+    **common: Any,
 ) -> list[Site]:
     """The sites a command line names: folders, site lists, and a DSM with its DTM or CHM.
 
     Args:
+        layers: Further layers of all sites but those of a site list: the file of the only site, or None for the file of that name
+            in each site folder.
         common: Fields for all sites but those of a site list, which says its own.
     """
     sites: list[Site] = []
@@ -156,7 +183,8 @@ def collect_sites(
         if place.suffix.lower() == ".toml":
             sites += read_sites(place)
         else:
-            sites.append(Site(name=make_site_name(Path(os.path.abspath(place)).name), folder=place, **common))
+            found = find_layers(place, layers)
+            sites.append(Site(name=make_site_name(Path(os.path.abspath(place)).name), folder=place, layers=found, **common))
     for option, heights in (("dtm", dtm), ("chm", chm)):
         if heights and len(heights) != len(dsm):
             raise DataError(
@@ -165,14 +193,36 @@ def collect_sites(
             )
     for number, surface in enumerate(dsm):
         given: dict[str, Any] = {"dtm": dtm[number] if dtm else None, "chm": chm[number] if chm else None}
-        sites.append(Site(name=make_site_name(surface.stem), dsm=surface, **given, **common))
+        sites.append(Site(name=make_site_name(surface.stem), dsm=surface, layers=find_layers(None, layers), **given, **common))
     if not sites:
         raise DataError("no site is named: give site folders, a site list (sites.toml), or --dsm with --chm or --dtm")
+    for layer, file in layers.items():
+        if file is not None and len(sites) > 1:
+            raise DataError(
+                f"--layer {layer}={file} names one file, and there are {len(sites)} sites; give --layer {layer} for files of that "
+                f'name in each site folder, or name them in a site list: layers = {{ {layer} = "..." }}'
+            )
     names = [site.name for site in sites]
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{names.count(name)} sites are called {name!r}; name them apart in a site list (sites.toml)")
     return sites
+
+
+def find_layers(folder: Path | None, layers: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Return the file of each further layer of a site.
+
+    Raises:
+        DataError: None was given, and the site folder has none of that name.
+    """
+    found = {}
+    for name, file in layers.items():
+        inside = find_layer(folder, name) if file is None and folder is not None and folder.is_dir() else None
+        if file is None and inside is None:
+            where = f"{folder}: has no {name}.tif" if folder is not None else "a site of --dsm has no folder to look in"
+            raise DataError(f"--layer {name}: {where}; name the file: --layer {name}=FILE")
+        found[name] = file or inside or Path()
+    return found
 
 
 def make_site_name(text: str) -> str:

@@ -1,6 +1,7 @@
-"""The prepared folder: `index.json`, and for each site `dsm.npy` and `height.npy`.
+"""The prepared folder: `index.json`, and for each site `dsm.npy`, `height.npy` and a file for each channel of further layers.
 
-The layers are plain float32 arrays, rows from north to south, NaN in both where either has no data. They are memory-mapped:
+The layers are plain float32 arrays, rows from north to south. DSM and heights are NaN in both where either has no data, channels of
+further layers are 0 where they have none. They are memory-mapped:
 reading a window of a compressed GeoTIFF instead costs 18 to 57 times as much CPU. Nothing is stored per threshold.
 
 A folder may come from elsewhere, so the index is taken for what it is, a text: its numbers are compared with each other and with
@@ -29,6 +30,7 @@ from forestgaps_core.files.atomic import write_json
 from forestgaps_core.files.safe_opening import open_regular_file, read_json
 from forestgaps_rasters.preparation.sites import validate_site_name
 from forestgaps_rasters.prepared.blocks import SPLITS, Block, count_covered_pixels
+from forestgaps_rasters.prepared.layers import LayerStatistics, explain_layer_name
 
 FORMAT = 2
 READABLE_FORMATS = (1, 2)  # that are read; the first had no checksums
@@ -72,6 +74,28 @@ class StoredSite:
     blocks: Mapping[str, tuple[Block, ...]]
     sources: tuple[SourceFile, ...]
     sums: Mapping[str, str] = field(factory=dict)
+    layers: Mapping[str, LayerStatistics] = field(factory=dict)
+
+    @layers.validator
+    def _validate_layers(self, attribute: object, value: Mapping[str, LayerStatistics]) -> None:
+        for name in value:
+            if fault := explain_layer_name(name):
+                raise ValueError(fault)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of the further layers."""
+        return {name: len(layer.mean) for name, layer in self.layers.items()}
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of all its files: DSM, heights, then the channels of further layers."""
+        return (*LAYER_NAMES, *list_planes(self.channels))
+
+
+def list_planes(channels: Mapping[str, int]) -> list[str]:
+    """Return the names of the files of further layers, such as `rgb.1` for the first channel of `rgb`."""
+    return [f"{name}.{channel + 1}" for name, count in channels.items() for channel in range(count)]
 
 
 @frozen(kw_only=True)
@@ -119,6 +143,8 @@ def read_index(folder: Path) -> Index:
         raise DataError(f"{path}: is damaged, it names {'a site twice' if names else 'no site'}; {REPAIR_ADVICE}")
     for site in index.sites:
         check_site(folder, site)
+        if site.channels != index.sites[0].channels:
+            raise DataError(f"{path}: is damaged, its sites have different further layers; {REPAIR_ADVICE}")
     return index
 
 
@@ -131,7 +157,7 @@ def check_site(folder: Path, site: StoredSite) -> None:
     for one, other in combinations(SPLITS, 2):
         if any(block.overlaps(foreign) for block in site.blocks[one] for foreign in site.blocks[other]):
             raise DataError(f"{folder / INDEX_NAME}: site {site.name!r} has the same ground for {one} and {other}; {REPAIR_ADVICE}")
-    for layer in LAYER_NAMES:
+    for layer in site.planes:
         if map_layer(folder, site.name, layer).shape != (site.rows, site.columns):
             raise DataError(f"{get_layer_path(folder, site.name, layer)}: does not fit {INDEX_NAME}; {REPAIR_ADVICE}")
 

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from forestgaps_core.errors import DataError
 from forestgaps_geo.bands.band import ShowProgress, ignore_progress
-from forestgaps_rasters.prepared.index import LAYER_NAMES, Index, get_layer_path, hash_file, read_index
+from forestgaps_rasters.prepared.index import Index, get_layer_path, hash_file, read_index
 
 
 @frozen
@@ -32,9 +32,9 @@ def verify_folder(folder: Path, report: ShowProgress = ignore_progress) -> Folde
         DataError: The folder is damaged; names every file that is.
     """
     index = read_index(folder)
-    total, damaged, unknown, done = len(index.sites) * len(LAYER_NAMES), [], 0, 0
+    total, damaged, unknown, done = sum(len(site.planes) for site in index.sites), [], 0, 0
     for site in index.sites:
-        for layer in LAYER_NAMES:
+        for layer in site.planes:
             report(f"checking {folder.name}", done, total)
             path = get_layer_path(folder, site.name, layer)
             if layer not in site.sums:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from math import ceil
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import define, frozen
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from forestgaps_core import Tile
@@ -21,7 +21,7 @@ from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.runtime.rng import uniform
 from forestgaps_geo.bands.elevation_checks import MAX_ELEVATION_M
 from forestgaps_rasters.prepared.blocks import Block
-from forestgaps_rasters.prepared.index import LAYER_NAMES, map_layer
+from forestgaps_rasters.prepared.index import LAYER_NAMES, list_planes, map_layer
 
 MAX_TRIES = 8  # places looked at for a crop with enough valid pixels
 
@@ -32,13 +32,15 @@ class SiteLayers:
 
     folder: Path
     names: tuple[str, ...]
+    channels: Mapping[str, int] = field(factory=dict)  # of the further layers that are read
 
     @cached_property
     def arrays(self) -> dict[tuple[int, str], NDArray[np.float32]]:
-        return {(n, layer): map_layer(self.folder, name, layer) for n, name in enumerate(self.names) for layer in LAYER_NAMES}
+        planes = (*LAYER_NAMES, *list_planes(self.channels))
+        return {(n, plane): map_layer(self.folder, name, plane) for n, name in enumerate(self.names) for plane in planes}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "names": self.names}  # a map pickled would carry all its pixels
+        return {"folder": self.folder, "names": self.names, "channels": self.channels}  # a map pickled would carry all its pixels
 
     def crop(self, site: int, layer: str, window: Block) -> NDArray[np.float32]:
         bottom, right = window.end
@@ -71,7 +73,15 @@ class SiteLayers:
                     f"to see which: {format_command('prepare', '--check', self.folder)}"
                 )
         valid = np.logical_not(missing, out=missing)
-        return Tile(dsm=torch.from_numpy(dsm), height=torch.from_numpy(height), valid=torch.from_numpy(valid))
+        layers = {name: self.read_layer(site, name, window, size, inside) for name in self.channels} if self.channels else {}
+        return Tile(torch.from_numpy(dsm), torch.from_numpy(height), torch.from_numpy(valid), layers)
+
+    def read_layer(self, site: int, name: str, window: Block, size: int, inside: tuple[slice, slice]) -> torch.Tensor:
+        """Return the channels of a further layer, (C, size, size), 0 outside the window."""
+        channels = np.zeros((self.channels[name], size, size), np.float32)
+        for plane, channel in zip(list_planes({name: self.channels[name]}), channels, strict=True):
+            channel[inside] = self.crop(site, plane, window)
+        return torch.from_numpy(channels)
 
 
 @frozen

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from attrs import evolve, field, frozen
 from attrs.validators import and_, ge, le, optional
 
+from forestgaps_core import InputLayer
 from forestgaps_core.data.class_balance import ClassBalance
 from forestgaps_core.data.stratified import Strata, classify, make_strata
 from forestgaps_core.errors import DataError, nearest
 from forestgaps_rasters.prepared.blocks import Block
 from forestgaps_rasters.prepared.index import Index, read_index
+from forestgaps_rasters.prepared.layers import combine_statistics
 from forestgaps_rasters.training.crops import CropArea, FixedTiles, RandomCrops, SiteLayers, list_crop_areas, tile_block
 from forestgaps_rasters.training.sampling import measure_windows
 
@@ -27,6 +29,22 @@ class RasterData:
     train: RandomCrops | FixedTiles  # a grid without tiles, where no site has a training block
     validation: FixedTiles
     test: FixedTiles
+    layers: Mapping[str, InputLayer] = field(factory=dict)
+
+
+def choose_layers(index: Index, names: Sequence[str], folder: Path) -> dict[str, InputLayer]:
+    """The further layers of these names, with the statistics of the sites that have training blocks.
+
+    Raises:
+        DataError: The folder has no such layer.
+    """
+    there = index.sites[0].layers
+    missing = [name for name in names if name not in there]
+    if missing:
+        known = ", ".join(there) or "none; prepare the folder again with --layer NAME=FILE"
+        raise DataError(f"{folder}: data.layers names {missing[0]!r}{nearest(missing[0], there)}; there is: {known}")
+    training = [site for site in index.sites if site.blocks["train"]] or index.sites
+    return {name: combine_statistics([site.layers[name] for site in training]) for name in names}
 
 
 def hold_out_sites(index: Index, names: Sequence[str], folder: Path) -> Index:
@@ -52,6 +70,11 @@ def hold_out_sites(index: Index, names: Sequence[str], folder: Path) -> Index:
             for site in index.sites
         ),
     )
+
+
+def validate_distinct_names(instance: Any, attribute: Any, value: Sequence[str]) -> None:
+    if len(set(value)) < len(value):
+        raise ValueError(f"names a layer twice: {', '.join(value)}")
 
 
 @frozen(kw_only=True)
@@ -92,6 +115,11 @@ class Rasters:
             "on forest that the network has never seen."
         },
     )
+    layers: tuple[str, ...] = field(
+        default=(),
+        validator=validate_distinct_names,
+        metadata={"help": "Further input layers of the prepared folder for the network to use, such as rgb."},
+    )
     sampling: ClassBalance = field(
         factory=ClassBalance, metadata={"help": "Balances crops over classes of gap fraction or of slope."}
     )
@@ -100,7 +128,9 @@ class Rasters:
         store = self.folder
         index = hold_out_sites(read_index(store), self.leave_out, store)
         size = self.tile_size or index.tile
-        maps = SiteLayers(store.absolute(), tuple(site.name for site in index.sites))
+        layers = choose_layers(index, self.layers, store)
+        channels = {name: layer.channels for name, layer in layers.items()}
+        maps = SiteLayers(store.absolute(), tuple(site.name for site in index.sites), channels)
         train = self.make_crops(index, maps, size) if index.area("train") else None
         strata = None if train is None else train.strata
         return RasterData(
@@ -108,6 +138,7 @@ class Rasters:
             train=train or self.make_tiles(index, maps, size, "train", None),
             validation=self.make_tiles(index, maps, size, "validation", strata),
             test=self.make_tiles(index, maps, size, "test", strata),
+            layers=layers,
         )
 
     def make_crops(self, index: Index, maps: SiteLayers, size: int) -> RandomCrops:
