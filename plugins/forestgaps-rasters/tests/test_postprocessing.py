@@ -15,7 +15,7 @@ from small_network import small
 from forestgaps_core.config.command_components import ChosenComponent
 from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_core.kinds import COMMAND_KINDS
-from forestgaps_core.plugins.registry import Component, Plugin, Plugins
+from forestgaps_core.plugins.registry import ComponentOffer, Plugin, Plugins
 from forestgaps_core.testing import check_postprocessor
 from forestgaps_rasters.postprocessing.smooth import GaussianMean, Smooth
 from forestgaps_rasters.postprocessing.steps import MapSteps, build_steps
@@ -48,12 +48,12 @@ class Config:
         return self.built
 
 
-def offer(name: str, config_class: type, distribution: str = "t-steps", version: str = "1.0") -> Component:
-    return Component("postprocessor", name, config_class, Plugin(distribution, version), COMMAND_KINDS["postprocessor"])
-
-
 def choose(built: Any, name: str = "mine") -> ChosenComponent:
-    return ChosenComponent(offer(name, Config), Config(built=built), Plugins())
+    return ChosenComponent(
+        ComponentOffer("postprocessor", name, Config, Plugin("t-steps", "1.0"), COMMAND_KINDS["postprocessor"]),
+        Config(built=built),
+        Plugins(),
+    )
 
 
 def steps_of(*built: Call) -> MapSteps:
@@ -184,7 +184,11 @@ def test_probabilities_do_not_change_after_gaps() -> None:
 def test_a_map_has_the_steps_in_its_metadata_and_does_not_depend_on_executor_or_resuming(raster, site, tmp_path) -> None:
     dsm = site("wood", 300, 260) / "dsm.tif"
     plain = MapOptions(window=128, overlap=64)
-    smooth = ChosenComponent(offer("smooth", Smooth, "forestgaps-rasters", "0.1.0"), Smooth(sigma_m=1.5), Plugins())
+    smooth = ChosenComponent(
+        ComponentOffer("postprocessor", "smooth", Smooth, Plugin("forestgaps-rasters", "0.1.0"), COMMAND_KINDS["postprocessor"]),
+        Smooth(sigma_m=1.5),
+        Plugins(),
+    )
     how = MapOptions(window=128, overlap=64, postprocess=(smooth,))
     before = predict_raster(small(), dsm, tmp_path / "before", [2, 5], plain)
     one = predict_raster(small(), dsm, tmp_path / "one", [2, 5], how)
