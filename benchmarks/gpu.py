@@ -13,7 +13,7 @@ What is measured, and how to read it:
   targets, forward, loss, backward, clipping, AdamW. `predict` is the forward pass. Settings: fp32 (with TF32), bf16, bf16 compiled,
   and bf16 as a CUDA graph (of network, loss, backward, clipping and optimizer, on one prepared batch). The batch is doubled in bf16
   until memory ends; all settings then take the quickest.
-- `TFLOP/s`: operations of convolutions and matrix products as torch counts them, and their fraction of the maximum of it.
+- `TFLOP/s`: operations of convolutions and matrix products as torch counts them, and their fraction of the peak of that precision.
 - `GB/s`: bytes of the inputs and outputs of every operation run one by one, views left out, and their fraction of the copy ceiling.
   More than the whole ceiling means that operations were fused or met their inputs in the cache.
 - `bound`, in the JSON: the larger of these two shares, of what counts.

@@ -15,7 +15,7 @@ from torch import Tensor
 from forestgaps_core.components import Tiles
 from forestgaps_core.config.thresholds import Thresholds
 from forestgaps_core.data.batch_maker import BatchMaker
-from forestgaps_core.errors import ConfigError, DataError
+from forestgaps_core.errors import ConfigError
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.training.batch_iteration import move_to_device
 from forestgaps_evaluation.counting import batch_counts as counting
@@ -121,38 +121,6 @@ class TileCounts:
 
 
 BY_TILE = ("index", "counts", "slope_deg", "canopy_cover", "cell_pixels", "cells")
-SAME_IN_A_PASS = ("run", "checkpoint", "split", "seed", "resolution_m", "tile_px", "trained", "cell_m")
-
-
-def merge_tile_counts(parts: Sequence[TileCounts]) -> TileCounts:
-    """Combine several passes over parts of one split. The result equals that of one pass, exactly.
-
-    Raises:
-        DataError: The parts are of different splits, or differ in thresholds.
-    """
-    first = parts[0]
-    for other in parts[1:]:
-        if any(getattr(other, name) != getattr(first, name) for name in SAME_IN_A_PASS):
-            raise DataError(
-                f"tile_counts of {first.run} ({first.split}) and of {other.run} ({other.split}) are not parts of one pass. "
-                "Combine counts of one run and split"
-            )
-        if not np.array_equal(other.thresholds, first.thresholds):
-            raise DataError(
-                f"tile_counts at {format_thresholds(first.thresholds)} and at {format_thresholds(other.thresholds)} cannot be "
-                "combined. Use equal thresholds"
-            )
-    heights = [part.height_errors for part in parts if part.height_errors is not None]
-    by_tile: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in BY_TILE}
-    return evolve(
-        first,
-        **by_tile,
-        blocks=tuple(block for part in parts for block in part.blocks),
-        sites=tuple(site for part in parts for site in part.sites),
-        height_errors=np.concatenate(heights) if len(heights) == len(parts) else None,
-        reliability=np.sum([part.reliability for part in parts], axis=0),
-        curve=np.sum([part.curve for part in parts], axis=0),
-    )
 
 
 def format_thresholds(thresholds: Iterable[float]) -> str:

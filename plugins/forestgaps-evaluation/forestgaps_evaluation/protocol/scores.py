@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCORES = ("gap_iou", "canopy_iou", "mean_iou", "gap_f1", "gap_precision", "gap_recall", "canopy_recall", "accuracy", "mcc")
-BASELINES = ("all_gap", "all_canopy", "random")
 EVALUATED_FRACTIONS = (0.01, 0.95)  # of gap; outside, prevalence is extreme and a few pixels decide the score
 
 Reals = NDArray[np.float64]

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from math import isnan
-from typing import Any
 
 import attrs
 from attrs import frozen
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from forestgaps_core.errors import printable
 from forestgaps_core.output.counts import format_count
+from forestgaps_core.output.json_values import replace_nonfinite
 from forestgaps_core.output.spreadsheet import neutralize_formula
 from forestgaps_core.output.tables import print_table
 from forestgaps_evaluation.protocol.evaluation import Advantage, AverageScores, Evaluation, Score, ThresholdScores
@@ -240,13 +240,4 @@ def format_csv(evaluation: Evaluation) -> str:
 
 
 def format_json(evaluation: Evaluation) -> str:
-    return json.dumps(replace_nan(attrs.asdict(evaluation)), indent=1) + "\n"
-
-
-def replace_nan(value: Any) -> Any:
-    """Replace NaN by None, which is null in JSON."""
-    if isinstance(value, dict):
-        return {key: replace_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_nan(inner) for inner in value]
-    return None if isinstance(value, float) and isnan(value) else value
+    return json.dumps(replace_nonfinite(attrs.asdict(evaluation)), indent=1) + "\n"

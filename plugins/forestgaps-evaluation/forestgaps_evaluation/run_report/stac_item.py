@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from attrs import frozen
 
 from forestgaps_core.files.safe_opening import open_regular_file
 from forestgaps_core.inference.model_folder import is_model_folder
+from forestgaps_core.output.json_values import replace_nonfinite
 
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"  # MLM 1.4 reads the bands of this version
@@ -166,11 +166,3 @@ def identifier(name: str) -> str:
 def format_json(item: Mapping[str, Any]) -> str:
     """Return the item as JSON; NaN and infinity become null, because JSON cannot express them."""
     return json.dumps(replace_nonfinite(item), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def replace_nonfinite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: replace_nonfinite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_nonfinite(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -16,7 +16,6 @@ from forestgaps_evaluation.counting.tile_counts import (
     PROTOCOL_THRESHOLDS_M,
     count_split,
     count_tiles,
-    merge_tile_counts,
 )
 from forestgaps_evaluation.protocol.leakage import SourceSubset
 
@@ -90,24 +89,6 @@ def test_it_counts_what_the_metrics_of_the_core_count(trained):
     counts = trust.counts.values.sum(1)
     assert (pixels.tolist(), gaps.tolist()) == (counts[:, 0].tolist(), counts[:, 1].tolist())
     assert probability == pytest.approx(counts[:, 2].numpy() / calibration.UNIT, abs=1e-2)
-
-
-def test_parts_of_a_pass_make_the_whole(trained):
-    whole = count_split(trained, "test", LEVELS)
-    parts = []
-    for indices in ((0, 1, 2), (3,), (4, 5, 6, 7)):
-        part = attrs.evolve(trained, data=attrs.evolve(trained.data, test=SourceSubset(trained.data.test, indices)))
-        parts.append(
-            attrs.evolve(count_split(part, "test", LEVELS), index=np.array(indices), sites=tuple(whole.sites[n] for n in indices))
-        )
-    again = merge_tile_counts(parts)
-    for name in attrs.fields_dict(type(whole)):
-        one, other = getattr(whole, name), getattr(again, name)
-        assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other, name
-    with pytest.raises(DataError, match="cannot be combined"):
-        merge_tile_counts([whole, count_split(trained, "test", (2.0, 3.0, 4.0, 5.0))])
-    with pytest.raises(DataError, match="not parts of one pass"):
-        merge_tile_counts([whole, count_split(trained, "validation", LEVELS)])
 
 
 def test_what_stands_at_invalid_pixels_does_not_matter(trained):

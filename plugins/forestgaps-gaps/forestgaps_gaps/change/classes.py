@@ -62,7 +62,6 @@ class Changes:
         row, column: Centroid of all pixels, as in `GapTable`.
         earlier_fate, later_fate: The gaps of each date.
         surveyed: Pixels surveyed at both dates.
-        earlier_labels, later_labels: The labels of each date.
     """
 
     kind: Integers
@@ -76,8 +75,6 @@ class Changes:
     earlier_fate: GapFate
     later_fate: GapFate
     surveyed: int
-    earlier_labels: Labels
-    later_labels: Labels
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -206,8 +203,6 @@ def group_gaps(
         earlier_fate=make_fate(before, first, shared, one),
         later_fate=make_fate(after, second - before.count, shared, other),
         surveyed=valid,
-        earlier_labels=before,
-        later_labels=after,
     )
 
 

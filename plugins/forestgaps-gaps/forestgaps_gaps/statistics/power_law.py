@@ -12,7 +12,7 @@ Asner et al. 2013 doi 10.1371/journal.pone.0060875.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, expm1, inf, isfinite, log, nan, sqrt
+from math import exp, expm1, inf, log, nan, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -119,50 +119,6 @@ def fit_power_law(pixels: NDArray[Any], smallest: int = 1, largest: int | None =
         return PowerLaw(**facts, **fitted)
     fit = PowerLaw(**facts, **fitted, distance=ks_distance(sizes, fitted["exponent"], smallest, largest))
     return fit if seed is None else evolve(fit, plausibility=simulate_plausibility(fit, seed))
-
-
-def fit_continuous_power_law(areas: NDArray[Any], smallest: float) -> PowerLaw:
-    """Fit a continuous power law above `smallest`: 1 + n / sum(log(area / smallest)).
-
-    For sizes that are not whole numbers of pixels. If `smallest` is much larger than a pixel, the result equals `fit_power_law`.
-    Source: Clauset et al. 2009, eq. 3.1 and 3.2.
-    """
-    sizes = np.sort(np.asarray(areas, np.float64))
-    sizes = sizes[sizes >= smallest]
-    if reason := explain_no_fit(sizes):
-        return PowerLaw(gaps=len(sizes), smallest=smallest, why=reason)
-    mean = float(np.log(sizes / smallest).mean())
-    fitted = fit_with_interval(lambda exponent: exponent * mean - log(exponent - 1), len(sizes))
-    if "exponent" not in fitted:
-        return PowerLaw(gaps=len(sizes), smallest=smallest, **fitted)
-    exponent = 1 + 1 / mean
-    fitted |= {
-        "exponent": exponent,
-        "standard_error": (exponent - 1) / sqrt(len(sizes)),
-        "likelihood": len(sizes) * (log(exponent - 1) - log(smallest) - exponent * mean),
-    }
-    shares = 1 - (sizes / smallest) ** (1 - exponent)
-    steps = np.arange(len(sizes) + 1) / len(sizes)
-    distance = float(max(np.abs(steps[1:] - shares).max(), np.abs(shares - steps[:-1]).max()))
-    return PowerLaw(gaps=len(sizes), smallest=smallest, **fitted, distance=distance)
-
-
-def fit_best_start(pixels: NDArray[Any], *, candidates: int = 100) -> PowerLaw:
-    """Fit a power law above the smallest size with the best fit: the one with the smallest distance.
-
-    At least 5 times `MIN_GAPS` gaps remain. With fewer gaps, all are used.
-    Source: Clauset et al. 2009, section 3.3.
-
-    Args:
-        candidates: Number of sizes to try, evenly spaced by rank.
-    """
-    sizes = np.sort(np.asarray(pixels, np.int64))
-    if not len(sizes):
-        return fit_power_law(sizes)
-    starts = np.unique(sizes[: max(len(sizes) - 5 * MIN_GAPS, 0) + 1])
-    starts = starts[np.unique(np.linspace(0, len(starts) - 1, min(candidates, len(starts))).astype(int))]
-    fits = [fit_power_law(sizes, int(start)) for start in starts]
-    return min(fits, key=lambda fit: fit.distance if isfinite(fit.distance) else inf)
 
 
 def explain_no_fit(sizes: NDArray[Any]) -> str | None:

@@ -8,7 +8,7 @@ Patterns, chapters 7 and 10.
 
 from __future__ import annotations
 
-from math import isfinite, nan, pi, sqrt
+from math import nan, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from forestgaps_core.errors import DataError
+from forestgaps_core.output.json_values import replace_nonfinite
 from forestgaps_gaps.statistics.clark_evans import MIN_POINTS, ClarkEvans, explain_too_few
 from forestgaps_gaps.statistics.window import Points, Reals, Window
 
@@ -141,10 +142,6 @@ def interpolate_overlap(table: NDArray[Any], apart: Points) -> Reals:
 
 def to_json_values(result: ClarkEvans | Ripley) -> dict[str, Any]:
     """Return the fields for JSON: lists for curves, None for NaN."""
-    values: dict[str, Any] = {}
-    for name in type(result).__annotations__:
-        value = getattr(result, name)
-        if isinstance(value, np.ndarray):
-            value = value.tolist()
-        values[name] = None if isinstance(value, float) and not isfinite(value) else value
-    return values
+    values = {name: getattr(result, name) for name in type(result).__annotations__}
+    lists = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
+    return dict(replace_nonfinite(lists))

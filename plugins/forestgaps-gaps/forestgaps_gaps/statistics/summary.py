@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forestgaps_core.output.json_values import replace_nonfinite
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.statistics.clark_evans import ClarkEvans, compute_clark_evans, simulate_clark_evans
 from forestgaps_gaps.statistics.lognormal import compare_fits, fit_lognormal
@@ -94,39 +95,36 @@ def summarize_sizes(table: GapTable, pixel_m2: float, smallest: int, maximum_m2:
     other = fit_lognormal(table.pixels, smallest, largest)
     comparison = compare_fits(table.pixels, fit, other)
     in_meters = {"smallest_m2": smallest * pixel_m2, "largest_m2": None if largest is None else largest * pixel_m2}
-    return {
+    facts: dict[str, Any] = {
         **in_meters,
         "gaps": fit.gaps,
-        "exponent": null_if_not_finite(fit.exponent),
-        "low": null_if_not_finite(fit.low),
-        "high": null_if_not_finite(fit.high),
-        "standard_error": null_if_not_finite(fit.standard_error),
-        "distance": null_if_not_finite(fit.distance),
-        "plausibility": null_if_not_finite(fit.plausibility),
+        "exponent": fit.exponent,
+        "low": fit.low,
+        "high": fit.high,
+        "standard_error": fit.standard_error,
+        "distance": fit.distance,
+        "plausibility": fit.plausibility,
         "why": fit.why,
         "lognormal": {
-            "location_ln_m2": null_if_not_finite(other.location + log(pixel_m2)),
-            "scale": null_if_not_finite(other.scale),
+            "location_ln_m2": other.location + log(pixel_m2),
+            "scale": other.scale,
             "why": other.why,
         },
         "comparison": {
-            "log_likelihood_ratio": null_if_not_finite(comparison.ratio),
-            "z": null_if_not_finite(comparison.z),
-            "p": null_if_not_finite(comparison.p),
+            "log_likelihood_ratio": comparison.ratio,
+            "z": comparison.z,
+            "p": comparison.p,
             "better": comparison.better,
         },
-        "lambda_hanel": null_if_not_finite(lambda_hanel(table.area_m2)),
-        "lambda_asner": null_if_not_finite(lambda_asner(table.area_m2)) if are_whole_numbers(table.area_m2) else None,
+        "lambda_hanel": lambda_hanel(table.area_m2),
+        "lambda_asner": lambda_asner(table.area_m2) if are_whole_numbers(table.area_m2) else None,
     }
+    return dict(replace_nonfinite(facts))
 
 
 def are_whole_numbers(areas: NDArray[Any]) -> bool:
     """Return whether all areas are whole square meters, as a zeta distribution requires."""
     return bool((np.abs(areas - np.round(areas)) < 1e-6).all())
-
-
-def null_if_not_finite(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
 
 
 def list_centroids(table: GapTable, resolution_m: float) -> NDArray[np.float64]:

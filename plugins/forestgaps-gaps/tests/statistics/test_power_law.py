@@ -11,11 +11,9 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import zeta
-from scipy.stats import pareto, zipf
+from scipy.stats import zipf
 
 from forestgaps_gaps.statistics.power_law import (
-    fit_best_start,
-    fit_continuous_power_law,
     fit_power_law,
     ks_distance,
     lambda_asner,
@@ -149,19 +147,9 @@ def test_golden_standard_error_of_the_discrete_law() -> None:
     assert fit.standard_error == pytest.approx(1 / np.sqrt(500 * variance), rel=1e-3)
 
 
-def test_the_continuous_law_is_scipys_pareto() -> None:
-    areas = pareto.rvs(1.4, scale=3.0, size=300, random_state=1)
-    fit = fit_continuous_power_law(areas, 3.0)
-    shape, _, _ = pareto.fit(areas, floc=0, fscale=3.0)
-    assert fit.exponent == pytest.approx(shape + 1, rel=1e-6)
-    assert fit.likelihood == pytest.approx(pareto.logpdf(areas, fit.exponent - 1, scale=3.0).sum(), rel=1e-9)
-    assert fit.low < 2.4 < fit.high
-    assert fit.standard_error == pytest.approx((fit.exponent - 1) / np.sqrt(300))
-
-
-def test_far_from_the_pixel_size_both_laws_agree() -> None:
+def test_far_from_the_pixel_size_the_exponent_is_that_of_a_pareto_distribution() -> None:
     sizes = sample_sizes(2.0, 500, 1000, None, np.random.default_rng(4))
-    assert fit_power_law(sizes, 1000).exponent == pytest.approx(fit_continuous_power_law(sizes, 999.5).exponent, rel=1e-4)
+    assert fit_power_law(sizes, 1000).exponent == pytest.approx(1 + 1 / np.log(sizes / 999.5).mean(), rel=1e-4)
 
 
 def test_the_distance_is_that_of_slow_plain_lines() -> None:
@@ -201,17 +189,6 @@ def test_reasons_are_sentences() -> None:
     assert fit_power_law(np.array([5]), 1).why == "1 gap within the limits; an exponent requires at least 10"
     assert fit_power_law(np.full(30, 4)).why == "all 30 gaps have the same size"
     assert "smallest size" in str(fit_power_law(np.array([100_000] * 400 + [100_001]), 100_000).why)
-    assert fit_continuous_power_law(np.full(30, 4.0), 4.0).why == "all 30 gaps have the same size"
-
-
-def test_the_best_start_is_where_the_law_begins() -> None:
-    random = np.random.default_rng(10)
-    bulk = random.integers(1, 50, 1500)  # no power law below 50
-    fit = fit_best_start(np.concatenate([bulk, sample_sizes(2.2, 800, 50, None, random)]))
-    assert 35 <= fit.smallest <= 80
-    assert fit.low < 2.2 < fit.high
-    assert fit_best_start(np.array([3, 4])).why is not None
-    assert fit_best_start(np.empty(0, int)).why is not None
 
 
 @pytest.mark.parametrize(("area", "resolution", "pixels"), [(1, 1, 1), (10, 0.5, 40), (5, 0.7, 11), (0, 1, 1), (0.3, 0.1, 30)])
