@@ -18,6 +18,7 @@ import torch
 
 from forestgaps_core import Trainer
 from forestgaps_core.config.explain import list_settings
+from forestgaps_core.config.inheritance import read_run_file
 from forestgaps_core.config.reading import read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
@@ -198,7 +199,10 @@ def test_run_files_of_a_page_can_be_read(page, tmp_path):
     (recipe,) = (ROOT / "plugins" / "forestgaps-landscapes").glob("*/quick.toml")
     for title, text in blocks(page, "toml"):
         table = tomllib.loads(text)
+        if title.endswith(".toml") and "/" not in title:
+            (tmp_path / title).write_text(text)
         if title == "run.toml":
+            table, _ = read_run_file(tmp_path / title)
             read_config(laid_over(tomllib.loads(recipe.read_text()), table), plugins)
 
 

@@ -86,6 +86,10 @@ def describe_kind(section: str, plugins: Plugins) -> Iterator[str]:
     if kind.is_option:
         yield f"{section}: {kind.makes}; chosen by {kind.how.format('NAME')}, with --set NAME.KEY=VALUE for its settings"
         return
+    if kind.default is not None:
+        tables = kind.default.values() if kind.several else (kind.default,)
+        whose = "a component that asks for it" if section in plugins.further_kinds else "a run"
+        yield f"default: without this table, {whose} has {' and '.join(table['name'] for table in tables)}"
     if section not in plugins.further_kinds:
         return
     place = "" if kind.table else "; a part of other components, without a table of its own"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from forestgaps_core.config.converter import structure_config
+from forestgaps_core.config.inheritance import Place, Sources, read_run_file
 from forestgaps_core.config.mistakes import MistakesError, format_key, format_place, format_value, limit_mistakes
 from forestgaps_core.config.overrides import apply_overrides
 from forestgaps_core.config.run_file import REQUIRED, SECTIONS, SETTINGS, Config, Training, list_sections, path_exists
-from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ConfigError, PluginError, nearest
 from forestgaps_core.kinds import USES_FURTHER_KINDS, list_required
+from forestgaps_core.plugins.config_forms import view_settings
 from forestgaps_core.plugins.names import list_usable_names, normalize_name
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.plugins.renamed_settings import list_old_names
 from forestgaps_core.settings import Component, has_settings, list_hints, list_inner_components
 
 LONGEST_NAME = 200  # characters of a component's, with its distribution
@@ -42,8 +45,22 @@ def load_config(path: Path | str, *, overrides: Iterable[str] = (), plugins: Plu
         ConfigError: With every mistake found.
     """
     path = Path(path)
-    table = apply_overrides(read_table(path), overrides)
-    return read_config(table, plugins or Plugins.discover(), source=str(path), folder=path.parent)
+    inherited, sources = read_run_file(path)
+    table = apply_overrides(inherited, overrides)
+    return read_config(
+        table, plugins or Plugins.discover(), source=str(path), folder=path.parent, sources=drop_changed(sources, inherited, table)
+    )
+
+
+def drop_changed(sources: Sources, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sources:
+    """The files of the values that overrides leave as they are."""
+    return {place: file for place, file in sources.items() if find_value(before, place) == find_value(after, place)}
+
+
+def find_value(table: Any, place: Place) -> Any:
+    for key in place:
+        table = table.get(key) if isinstance(table, Mapping) else None
+    return table
 
 
 def read_config(
@@ -53,13 +70,15 @@ def read_config(
     source: str = "run file",
     folder: Path | None = None,
     required: Sequence[str] = REQUIRED,
+    sources: Sources = MappingProxyType({}),
 ) -> Config:
     """The config of the tables of a run file; relative paths in it start at `folder`.
 
     Args:
+        sources: Files of the values; their relative paths start at the folder of the file.
         required: Tables that must be there. Others of `REQUIRED` that are missing are None.
     """
-    reader = _Reader(plugins, folder)
+    reader = _Reader(plugins, folder, sources)
     fields: dict[str, Any] = {}
     sections = list_sections(plugins)
     for key in table:
@@ -113,8 +132,8 @@ def read_component(kind: str, table: Mapping[str, Any], plugins: Plugins) -> tup
 class _Reader:
     """Reads the tables of one file and gathers what is wrong in them."""
 
-    def __init__(self, plugins: Plugins, folder: Path | None) -> None:
-        self.plugins, self.folder = plugins, folder
+    def __init__(self, plugins: Plugins, folder: Path | None, sources: Sources = MappingProxyType({})) -> None:
+        self.plugins, self.folder, self.sources = plugins, folder, sources
         self.problems: list[str] = []
         self.names: dict[str, str] = {}
         self.unknown = ""  # the last sentence about a name that no plugin offers
@@ -125,7 +144,8 @@ class _Reader:
             return None
         if section in SETTINGS:
             settings = self.read_settings(value, SETTINGS[section], (section,))
-            return resolve_start(settings, self.folder) if isinstance(settings, Training) else settings
+            folder = self.find_folder(("training", "start"))
+            return resolve_start(settings, folder) if isinstance(settings, Training) else settings
         if self.plugins.kinds[section].several:
             return {label: self.read_labelled(section, label, chosen) for label, chosen in value.items()}
         return self.read_component(section, value, (section,))
@@ -184,7 +204,28 @@ class _Reader:
     def read_settings(self, value: Any, config_class: Any, place: tuple[str, ...]) -> Any:
         config, problems = structure_config(value, config_class, place, self.find_class)
         self.problems += problems
-        return config if problems or self.folder is None else resolve_paths(config, self.folder.absolute())
+        return config if problems or self.folder is None else self.resolve_paths(config, place)
+
+    def find_folder(self, place: Place) -> Path | None:
+        """The folder of the file that has the value of a place; of the run file where none has."""
+        file = self.sources.get(place)
+        return self.folder if file is None else file.parent
+
+    def resolve_paths(self, value: Any, place: Place) -> Any:
+        """The value with its relative paths made absolute, so that the resolved run file means the same anywhere."""
+        if isinstance(value, Path):
+            return value if value.is_absolute() or (folder := self.find_folder(place)) is None else folder.absolute() / value
+        if isinstance(value, Mapping):
+            return {key: self.resolve_paths(item, (*place, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)([self.resolve_paths(item, place) for item in value])
+        if not has_settings(type(value)):
+            return value
+        before = {name: getattr(value, name) for name in list_hints(type(value))}
+        old = {new: name for name, new, _ in list_old_names(view_settings(type(value))) if (*place, name) in self.sources}
+        after = {name: self.resolve_paths(item, (*place, old.get(name, name))) for name, item in before.items()}
+        changed = any(after[name] != before[name] for name in before)
+        return type(value)(**after) if changed else value
 
 
 def find_kind(name: str, plugins: Plugins) -> str:
@@ -195,22 +236,6 @@ def find_kind(name: str, plugins: Plugins) -> str:
         if any(not owner or normalize_name(offer.plugin.distribution) == normalize_name(owner) for offer in offers):
             return kind
     return ""
-
-
-def resolve_paths(value: Any, folder: Path) -> Any:
-    """The value with its relative paths taken from `folder`, so that the resolved run file means the same anywhere."""
-    if isinstance(value, Path):
-        return value if value.is_absolute() else folder / value
-    if isinstance(value, Mapping):
-        return {key: resolve_paths(item, folder) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([resolve_paths(item, folder) for item in value])
-    if not has_settings(type(value)):
-        return value
-    before = {name: getattr(value, name) for name in list_hints(type(value))}
-    after = {name: resolve_paths(item, folder) for name, item in before.items()}
-    changed = any(after[name] != before[name] for name in before)
-    return type(value)(**after) if changed else value
 
 
 def resolve_start(training: Training, folder: Path | None) -> Training:

@@ -18,8 +18,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from forestgaps_core.config.inheritance import read_run_file
 from forestgaps_core.config.run_file import list_sections
-from forestgaps_core.config.toml_files import read_table
 from forestgaps_core.errors import ForestgapsError
 from forestgaps_core.inference.model_folder import is_model_folder, load_trained_network
 from forestgaps_core.kinds import TABLES, USES_FURTHER_KINDS, Kind
@@ -198,7 +198,7 @@ def check_recipe(plugins: Plugins, offer: Offer) -> None:
     path = find_resource(offer.record.target)
     if not path.is_file():
         raise AssertionError(f"{path} is missing")
-    table = read_table(path)
+    table, _ = read_run_file(path)
     lacking = [
         name for _, kind, name in list_components(table, plugins.kinds) if name.rpartition(":")[2] not in plugins.components(kind)
     ]

@@ -74,10 +74,24 @@ def check(
 
 @config_app.command()
 def explain(
-    topic: Annotated[str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables.")] = "",
+    topic: Annotated[
+        str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables; a run file for --resolved.")
+    ] = "",
     plot: Annotated[bool, typer.Option("--plot", help="Draw the schedules: scheduler, or scheduler.NAME.")] = False,
+    resolved: Annotated[
+        bool,
+        typer.Option("--resolved", help="Print all values of a run file, each with its origin: file and line, or default."),
+    ] = False,
+    changes: Set = None,
 ) -> None:
-    """Explain the settings of a table of a run file."""
+    """Explain the settings of a table of a run file, or the values of a run file."""
     from forestgaps_core.config.explain import explain_topic, plot_schedules
 
+    if resolved:
+        from forestgaps_core.config.resolved import explain_resolved
+
+        typer.echo(explain_resolved(Path(topic or "run.toml"), changes or [], plugins()))
+        return
+    if changes:
+        raise ConfigError("--set changes a run file; give it with --resolved", "config explain")
     typer.echo(plot_schedules(topic, plugins()) if plot else explain_topic(topic, plugins()))
