@@ -119,6 +119,13 @@ def test_every_hook_is_described(hooks):
         assert name.startswith("_") or f"`{name}`" in text, f"{hooks.__name__}.{name} is not described in docs/reference/hooks.md"
 
 
+@pytest.mark.parametrize("hook", [name for name in vars(PluginHooks) if not name.startswith("_")])
+def test_every_hook_has_a_how_to_page_with_an_example(hook):
+    """`test_components_of_a_page_keep_the_contract` runs the example; files inside a folder are parts of a package."""
+    pages = [page for page in HOW_TO if any(f"def {hook}(" in text for title, text in blocks(page, "python") if title)]
+    assert pages, f"no page in docs/how-to has an example of {hook}"
+
+
 def test_the_arguments_of_build_are_described():
     text = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
     for kind, about in KINDS.items():

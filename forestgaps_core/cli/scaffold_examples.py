@@ -67,6 +67,13 @@ EXAMPLES: Mapping[str, Example] = {
         usage="```console\n$$ forestgaps predict RUN dsm.tif --out MAPS --postprocess $component --set $component.$setting=$value\n"
         "```",
     ),
+    "reader": Example(
+        "grids in the text format of Esri (.asc), in meters",
+        ("crs", '"EPSG:32632"'),
+        needs=("forestgaps-geo>=0.1,<0.2", "numpy>=2.0"),
+        one="reader of files",
+        usage="```console\n$$ forestgaps predict RUN dsm.asc --out MAPS --set $component.crs=EPSG:32632\n```",
+    ),
     "command": Example(
         "the area of a number of pixels",
         hook="forestgaps_commands",

@@ -137,7 +137,7 @@ def new_plugin(
         str,
         typer.Option(
             help="augmentation, callback, data, exporter, loss, metric, model, normalization, optimizer, postprocessor, "
-            "scheduler; or what else a package can offer: build, command, engine, executor, kind, network, recipe."
+            "reader, scheduler; or what else a package can offer: build, command, engine, executor, kind, network, recipe."
         ),
     ],
     component: Annotated[
