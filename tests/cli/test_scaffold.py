@@ -274,7 +274,7 @@ def test_names_that_cannot_be_used_are_refused_with_what_would_do(tmp_path, name
     assert not (tmp_path / "new").exists()
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         write_plugin("canopy-extras", "losss", component="Squared")
     assert len(caught.value.problems) == 2

@@ -66,7 +66,7 @@ def test_settings_are_read_strictly_and_all_mistakes_are_reported(plugins):
         choose_components("exporter", ["plain"], ["plain"], plugins, command="export")
 
 
-def test_two_packages_with_one_name_are_told_apart(site, plugins):
+def test_two_packages_with_one_name_are_distinguished(site, plugins):
     site("t-two", OFFERS)
     plugins = Plugins.discover()
     with pytest.raises(ConfigError, match="choose with --to t-one:plain or --to t-two:plain"):

@@ -65,19 +65,19 @@ class Demanding:
         ({"low": 2.0, "high": 1.0}, "high: found 1.0; must be above low"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_what_was_found_and_what_would_do(table, sentence):
+def test_a_mistake_is_reported_with_its_place_what_was_found_and_what_would_do(table, sentence):
     _, problems = structure_config(table, Settings)
     assert len(problems) == 1
     assert problems[0].startswith(sentence)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         structure({"focus": -1, "count": 1.5, "inner": {"share": 2, "shore": 1}, "fokus": 1}, Settings)
     assert len(caught.value.problems) == 5
 
 
-def test_a_missing_setting_is_told_with_its_help():
+def test_a_missing_setting_is_reported_with_its_help():
     _, problems = structure_config({}, Demanding)
     assert problems == ["folder: is missing: Where the data is."]
 

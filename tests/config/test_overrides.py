@@ -13,7 +13,7 @@ def test_overrides_reach_any_depth_and_are_read_as_toml():
     assert table == {"loss": {"name": "focal", "focus": 1e-3}, "metrics": {"a": {"b": [1, 2]}}, "data": {"folder": "some/where"}}
 
 
-def test_another_name_starts_the_table_of_the_component_anew():
+def test_another_name_starts_the_table_of_the_component_again():
     table = apply_overrides({"loss": {"name": "focal", "focus": 2}}, ["loss.smooth=1", "loss.name=dice"])
     assert table == {"loss": {"name": "dice", "smooth": 1}}
 
@@ -29,7 +29,7 @@ def test_overrides_leave_the_table_they_were_given_alone():
 
 
 @pytest.mark.parametrize("change", ["focus", "focus=1", ".x=1", "loss.=1", "loss.focus.deep=1"])
-def test_a_change_that_cannot_be_made_is_told(change):
+def test_a_change_that_cannot_be_made_is_reported(change):
     with pytest.raises(ConfigError, match="--set"):
         apply_overrides({"loss": {"focus": 2}}, [change])
 

@@ -20,7 +20,7 @@ def test_a_run_file_becomes_a_config_of_components(run_file, plugins):
     assert list(config.metrics) == ["share"]
 
 
-def test_every_mistake_of_a_file_is_told_at_once_with_its_place(run_file, plugins):
+def test_every_mistake_of_a_file_is_reported_at_once_with_its_place(run_file, plugins):
     found = problems_of(
         run_file,
         plugins,
@@ -37,12 +37,12 @@ def test_every_mistake_of_a_file_is_told_at_once_with_its_place(run_file, plugin
     assert "did you mean 'share'?" in found[4]
 
 
-def test_an_unknown_table_is_told_with_the_nearest_name(run_file, plugins):
+def test_an_unknown_table_is_reported_with_the_nearest_name(run_file, plugins):
     (problem,) = problems_of(run_file, plugins, "\n[traning]\nepochs = 3\n")
     assert problem.startswith("traning: unknown table (did you mean 'training'?)")
 
 
-def test_missing_tables_and_names_are_told(tmp_path, plugins):
+def test_missing_tables_and_names_are_reported(tmp_path, plugins):
     path = tmp_path / "run.toml"
     path.write_text('[model]\nwidth = 3\n[data]\nname = "hills"\nx = 1\n')
     with pytest.raises(ConfigError) as caught:
@@ -51,7 +51,7 @@ def test_missing_tables_and_names_are_told(tmp_path, plugins):
     assert places == ["data.x", "model.name", "loss"]
 
 
-def test_a_metric_without_a_label_is_told(run_file, plugins):
+def test_a_metric_without_a_label_is_reported(run_file, plugins):
     text = run_file.read_text().replace("[metrics.share]", "[metrics]")
     run_file.write_text(text)
     (problem,) = problems_of(run_file, plugins)

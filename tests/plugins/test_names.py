@@ -142,7 +142,7 @@ def test_what_was_recorded_stays_what_it_is_when_another_package_comes(one, both
     assert type(again.loss).__module__ == "t_one"
 
 
-def test_two_packages_that_offer_one_class_are_told_apart_by_what_was_chosen(one, site):
+def test_two_packages_that_offer_one_class_are_distinguished_by_what_was_chosen(one, site):
     site("a-fork", 'from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_losses():\n    return {"mine": "t_one:Mine"}\n')
     plugins = Plugins.discover()
     assert make_table(read_config(RUN | {"loss": {"name": "a-fork:mine"}}, plugins), plugins)["loss"]["name"] == "a-fork:mine"

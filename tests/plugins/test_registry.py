@@ -114,7 +114,7 @@ bounds = st.lists(
     st.sampled_from(["", " ; python_version >= '3'", '; extra == "future"']),
     st.sampled_from(["0.1.0", "0.1", "0.2.0", "0.2.0rc1", "1.0"]),
 )
-def test_a_plain_requirement_is_judged_as_packaging_does(found, name, marker, version):
+def test_a_plain_requirement_is_matched_as_packaging_does(found, name, marker, version):
     text = name + ",".join(f"{operator}{release}" for operator, release in found)
     try:
         requirement = Requirement(text + marker)
@@ -138,7 +138,7 @@ def test_a_name_offered_twice_must_be_chosen(site):
     assert plugins.component("loss", "t-two:mine").plugin.distribution == "t-two"
 
 
-def test_a_second_entry_point_of_one_distribution_is_told(site):
+def test_a_second_entry_point_of_one_distribution_is_reported(site):
     site("t-double", GOOD, points=["a = t_double", "b = t_double"])
     plugins = Plugins.discover()
     states = [plugin.reason for plugin in plugins.records if plugin.distribution == "t-double"]
@@ -146,7 +146,7 @@ def test_a_second_entry_point_of_one_distribution_is_told(site):
     assert "more than one entry point" in states[1]
 
 
-def test_a_target_that_cannot_be_imported_is_told_with_its_package(site):
+def test_a_target_that_cannot_be_imported_is_reported_with_its_package(site):
     site("t-late", GOOD.replace('"MODULE:Mine"', '"t_late_missing:Mine"'))
     with pytest.raises(PluginError, match=r"the loss 'mine' of t-late 1.0 cannot be imported from t_late_missing:Mine"):
         Plugins.discover().component("loss", "mine").load()
@@ -163,7 +163,7 @@ def test_what_a_plugin_prints_while_it_is_imported_stays_out_of_stdout(site, cap
     assert "hello" in captured.err
 
 
-def test_an_unknown_name_is_told_with_the_nearest(plugins):
+def test_an_unknown_name_is_reported_with_the_nearest(plugins):
     with pytest.raises(PluginError, match=r"no loss named 'binry' \(did you mean 'binary'\?\); there is: binary"):
         plugins.component("loss", "binry")
 
@@ -183,14 +183,14 @@ def test_a_local_file_offers_classes_and_is_known_by_its_hash(plugins):
         (GOOD.replace("_losses", "_loses"), "is not a hook"),
     ],
 )
-def test_a_local_file_that_cannot_be_used_is_told_at_once(tmp_path, source, sentence):
+def test_a_local_file_that_cannot_be_used_is_reported_at_once(tmp_path, source, sentence):
     path = tmp_path / "mine.py"
     path.write_text(source)
     with pytest.raises(PluginError, match=sentence):
         Plugins().add_file(path)
 
 
-def test_a_local_file_that_is_missing_is_told():
+def test_a_local_file_that_is_missing_is_reported():
     with pytest.raises(PluginError, match="no such file"):
         Plugins().add_file(Path("nowhere.py"))
 
@@ -219,7 +219,7 @@ def test_a_folder_is_loaded_without_installing_it(tmp_path, site):
     assert plugins.component("loss", "mine").load().__name__ == "Mine"
 
 
-def test_a_folder_that_holds_no_plugin_is_told(tmp_path, site):
+def test_a_folder_that_holds_no_plugin_is_reported(tmp_path, site):
     with pytest.raises(PluginError, match=r"no pyproject.toml with \[project.entry-points.forestgaps\]"):
         Plugins().add_folder(tmp_path)
     (tmp_path / "pyproject.toml").write_text(PROJECT.replace(">=0.1", ">=77"))

@@ -96,7 +96,7 @@ def run_file(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def test_a_config_of_what_was_defined_anew_is_refused(run_file, tmp_path):
+def test_a_config_of_a_redefined_component_is_refused(run_file, tmp_path):
     register("loss", "mine", mine)
     config = load_config(run_file, overrides=["loss.name=mine"])
     changed: dict[str, Any] = {}

@@ -132,7 +132,7 @@ def test_a_check_writes_nothing_and_callbacks_see_the_run_as_it_will_be(run_file
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_callback_that_writes_to_a_server_is_built_and_not_told(run_file, plugins):
+def test_a_callback_that_writes_to_a_server_is_built_and_receives_no_event(run_file, plugins):
     assert try_run(load_config(run_file, overrides=["callbacks.far.name=remote"], plugins=plugins), plugins)["steps"] == 12
 
 

@@ -87,12 +87,12 @@ def test_a_run_without_its_plugin_says_what_it_was_made_with(run_file, plugins, 
         resume_training(tmp_path / "run", plugins=default_plugins())
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path):
+def test_a_folder_that_is_no_run_is_reported(tmp_path):
     with pytest.raises(CheckpointError, match="is not a run folder"):
         resume_training(tmp_path, plugins=Plugins())
 
 
-def test_an_empty_split_is_told(run_file, plugins, tmp_path):
+def test_an_empty_split_is_reported(run_file, plugins, tmp_path):
     with pytest.raises(DataError, match="train split of the data is empty"):
         train_model(load_config(run_file, overrides=["data.samples=0"], plugins=plugins), tmp_path / "run", plugins=plugins)
 
@@ -218,7 +218,7 @@ def test_a_killed_process_resumes_in_the_middle_of_an_epoch_and_ends_with_the_sa
     assert notes(tmp_path / "killed") == notes(whole)
 
 
-def test_an_interrupted_run_saves_and_says_how_to_go_on(run_file, tmp_path, pause, whole):
+def test_an_interrupted_run_saves_and_prints_how_to_resume(run_file, tmp_path, pause, whole):
     process = paused(24, run_file, "--out", tmp_path / "run", *LONG, plugin=pause)
     process.send_signal(signal.SIGTERM)
     (tmp_path / "run" / "go").touch()
@@ -247,7 +247,7 @@ def begun(run_file, plugins, start, *changes):
     return load_config(run_file, overrides=[f"training.start={json.dumps(str(start))}", *changes], plugins=plugins)
 
 
-def test_a_run_begins_with_the_weights_it_names_and_says_so(run_file, plugins, trained, tmp_path):
+def test_a_run_begins_with_the_weights_it_names_and_reports_it(run_file, plugins, trained, tmp_path):
     slow = ["optimizer.name=sgd", "optimizer.learning_rate=1e-12", "training.epochs=1"]
     train_model(begun(run_file, plugins, trained, *slow), tmp_path / "run", plugins=plugins)
     before, after = weights(trained), weights(tmp_path / "run")
@@ -264,7 +264,7 @@ def test_a_run_begins_with_the_weights_it_names_and_says_so(run_file, plugins, t
     assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "again"))
 
 
-def test_optimizer_and_schedule_begin_anew(run_file, plugins, trained, tmp_path):
+def test_optimizer_and_schedule_restart(run_file, plugins, trained, tmp_path):
     train_model(begun(run_file, plugins, trained, "training.epochs=1"), tmp_path / "run", plugins=plugins)
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
     assert state["position"]["step"] == 4
@@ -317,7 +317,7 @@ def test_another_network_is_refused_with_what_differs_and_how_to_agree(run_file,
     train_model(begun(run_file, plugins, trained, "model.width=8", *changes), tmp_path / "run", plugins=plugins)
 
 
-def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugins):
+def test_a_network_of_another_name_is_reported_by_its_name_and_the_whole_table(plugins):
     sentences, options = list_differences(
         {"name": "unet", "base": 4}, {"name": "net", "base": 4, "view": {"channels": ["a"]}}, "model"
     )
@@ -329,7 +329,7 @@ def test_a_network_of_another_name_is_told_by_its_name_and_the_whole_table(plugi
     ]
 
 
-def test_weights_that_are_not_there_are_told_and_a_check_looks_for_them(run_file, plugins, trained, tmp_path):
+def test_weights_that_are_not_there_are_reported_and_a_check_looks_for_them(run_file, plugins, trained, tmp_path):
     with pytest.raises(CheckpointError, match="no trained network in nowhere: there is no such folder or file"):
         train_model(begun(run_file, plugins, "nowhere"), tmp_path / "run", plugins=plugins)
     with pytest.raises(ConfigError, match=r"model\.width"):

@@ -36,7 +36,7 @@ class Seen:
         self.epochs += 1
 
 
-def test_a_callback_is_told_of_every_step_validation_and_epoch() -> None:
+def test_a_callback_receives_every_step_validation_and_epoch() -> None:
     seen = Seen()
     trainer = train_example({"seen": seen}, epochs=2, about={"config": {}})
     assert (seen.steps, seen.splits, seen.epochs) == (2 * STEPS, ["validation"] * 2, 2)
@@ -70,7 +70,7 @@ def test_the_stand_in_has_what_a_trainer_has() -> None:
     assert [name for name in sorted(offered) if not hasattr(real, name)] == []
 
 
-def test_the_stand_in_remembers_what_it_was_told(tmp_path: Path) -> None:
+def test_the_stand_in_remembers_what_it_received(tmp_path: Path) -> None:
     trainer = StandInTrainer(epochs=3, steps_per_epoch=None)
     trainer.stop("enough", final=False)
     trainer.checkpoint(tmp_path / "last.safetensors")

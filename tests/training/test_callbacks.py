@@ -33,18 +33,18 @@ def _nothing_told():
     TOLD.clear()
 
 
-def test_callbacks_are_told_in_the_order_of_the_run_file_with_what_they_ask_for():
+def test_callbacks_are_called_in_the_order_of_the_run_file_with_the_arguments_they_name():
     events = Events({"b": First(), "a": Second()})
     events.step_end(trainer="T", loss=1)
     assert TOLD == ["first 1", "second T 1"]
 
 
-def test_an_event_nobody_hears_is_told_to_nobody():
+def test_an_event_nobody_hears_is_sent_to_nobody():
     Events({"b": First()}).fit_end(trainer=None)
     assert TOLD == []
 
 
-def test_two_callbacks_of_one_class_are_both_told():
+def test_two_callbacks_of_one_class_are_both_called():
     Events({"one": First(), "two": First()}).step_end(trainer=None, loss=2)
     assert TOLD == ["first 2", "first 2"]
 
@@ -102,7 +102,7 @@ def test_an_exception_says_which_callback_and_when():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_failing_callback_is_told_once_where_the_run_is_to_go_on(caplog):
+def test_a_failing_callback_is_reported_once_where_the_run_is_to_continue(caplog):
     told = []
 
     class After:
@@ -132,7 +132,7 @@ def test_a_full_disk_under_a_callback_never_ends_the_run(caplog):
     assert record.getMessage().endswith(", at step_end: No space left on device: log.csv; training continues")
 
 
-def test_what_a_callback_changes_in_torch_is_put_back_and_told(caplog):
+def test_what_a_callback_changes_in_torch_is_put_back_and_reported(caplog):
     class Changing:
         @hookimpl
         def step_end(self):
@@ -146,6 +146,6 @@ def test_what_a_callback_changes_in_torch_is_put_back_and_told(caplog):
     assert "the default dtype (to torch.float64" in caplog.text
 
 
-def test_an_event_that_does_not_exist_is_told():
+def test_an_event_that_does_not_exist_is_reported():
     with pytest.raises(AttributeError, match=r"no training event 'step_edn' \(did you mean 'step_end'\?\)"):
         Events({}).step_edn()

@@ -63,7 +63,7 @@ def test_values_logged_in_a_pass_are_means_over_all_processes():
     assert seen.scores(TwoProcesses(0, 2, other=other))["test/part"] == 3.0
 
 
-def test_what_is_not_finite_is_told_with_its_batch():
+def test_what_is_not_finite_is_reported_with_its_batch():
     assert gathered(1.0, 1.0).describe_nonfinite(None) is None
     assert gathered().describe_nonfinite(None) is None
     said = gathered(1.0, 1.0, bad=[1]).describe_nonfinite(None)

@@ -313,7 +313,7 @@ def test_a_callback_may_stop_the_run_after_a_step():
     assert (run.step, run.epoch, run.batch, run.stopped) == (3, 0, 3, "enough")
 
 
-def test_fit_end_is_told_after_an_error_too():
+def test_fit_end_is_called_after_an_error_too():
     told = []
 
     class Failing:

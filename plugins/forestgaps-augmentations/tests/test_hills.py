@@ -8,7 +8,7 @@ from forestgaps_augmentations.hills import ROUGHNESS, WAVELENGTHS_M, WAVES, rand
 from forestgaps_core.runtime.rng import random_numbers, uniform
 
 
-def test_hills_are_smooth_of_mean_nothing_and_of_the_size_asked_for() -> None:
+def test_hills_are_smooth_of_mean_nothing_and_of_the_size_requested() -> None:
     made = random_relief(random_numbers(0, 0, torch.arange(200)), 96, 64, relief_m=20.0, resolution_m=2.0)
     assert made.shape == (200, 1, 96, 64)
     assert made.mean((1, 2, 3)).abs().max() < 1e-3

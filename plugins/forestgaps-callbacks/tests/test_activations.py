@@ -38,7 +38,7 @@ def test_only_the_first_batch_is_watched(tmp_path: Path, train: Callable[..., An
     assert look.batches == 2
 
 
-def test_every_misspelt_layer_is_told_with_the_nearest(tmp_path: Path, train: Callable[..., Any]) -> None:
+def test_every_misspelt_layer_is_reported_with_the_nearest(tmp_path: Path, train: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match=r"callbacks\.maps\.layers: the network has no layer 'layer\.0' .did you mean") as error:
         train({"maps": Activations(tmp_path, ("layer.0", "layers.1", "head"), label="maps")})
     assert len(error.value.problems) == 2

@@ -9,7 +9,7 @@ from forestgaps_callbacks.drawing import require_matplotlib, write_figure
 from forestgaps_core import PluginError
 
 
-def test_a_missing_matplotlib_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_matplotlib_is_reported_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match=r"callbacks\.pics draws with matplotlib.*forestgaps-callbacks\[pictures\]"):
         require_matplotlib("pics")

@@ -45,6 +45,6 @@ def test_every_layer_of_the_network_hears_of_it(trainer: Any) -> None:
     assert [layer.rate for layer in layers] == [pytest.approx(0.3)] * 2
 
 
-def test_a_network_without_such_layers_is_told_so(trainer: Any) -> None:
+def test_a_network_without_such_layers_is_reported(trainer: Any) -> None:
     with pytest.raises(ConfigError, match=r"callbacks\.drop: the network has no drop-path layer"):
         DropPathSchedule(label="drop").epoch_start(trainer)

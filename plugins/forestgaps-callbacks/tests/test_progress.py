@@ -92,7 +92,7 @@ def test_on_a_terminal_a_bar_follows_steps_and_validation(train: Callable[..., A
     assert progress.bars is None, "the bar is taken down at the end"
 
 
-def test_the_bar_goes_on_where_a_resumed_run_does(trainer: Any) -> None:
+def test_the_bar_continues_where_a_resumed_run_does(trainer: Any) -> None:
     progress = Progress(console=Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=100))
     trainer.step = 12
     progress.fit_start(trainer)

@@ -24,12 +24,12 @@ def test_contract(tmp_path: Path) -> None:
     check_callback(RemoteControlConfig(seconds=2.0, signals=("SIGTERM",)), tmp_path)
 
 
-def test_an_unknown_signal_is_told_with_the_nearest() -> None:
+def test_an_unknown_signal_is_reported_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no signal 'SIGTREM' .did you mean 'SIGTERM'"):
         structure({"signals": ["SIGTREM"]}, RemoteControlConfig)
 
 
-def test_without_a_file_training_goes_on(control: RemoteControl, trainer: Any) -> None:
+def test_without_a_file_training_continues(control: RemoteControl, trainer: Any) -> None:
     control.step_end(trainer)
     assert trainer.stopped is None
     assert trainer.written == []
@@ -44,7 +44,7 @@ def test_stop_can_be_resumed_and_finish_is_for_good(control: RemoteControl, trai
     assert not control.file.exists(), "a resumed run would stop at once"
 
 
-def test_checkpoint_writes_one_and_goes_on(control: RemoteControl, trainer: Any) -> None:
+def test_checkpoint_writes_one_and_continues(control: RemoteControl, trainer: Any) -> None:
     control.file.write_text("checkpoint")
     control.step_end(trainer)
     control.step_end(trainer)
@@ -60,7 +60,7 @@ def test_another_word_is_left_alone(control: RemoteControl, trainer: Any) -> Non
 
 
 @pytest.mark.parametrize(("then", "stopped"), [("go", None), ("stop", "control: stop")])
-def test_a_pause_lasts_as_long_as_the_file_says_so(
+def test_a_pause_lasts_as_long_as_the_file_requests_it(
     control: RemoteControl, trainer: Any, monkeypatch: pytest.MonkeyPatch, then: str, stopped: str | None
 ) -> None:
     control.file.write_text("pause")

@@ -38,7 +38,7 @@ def test_what_still_waits_is_written_at_the_end(tmp_path: Path) -> None:
     assert lines.read() == ["one"] and (tmp_path / "log").read_text() == "one\n"
 
 
-def test_a_file_not_written_anew_stands_and_is_written_anew_later(tmp_path: Path) -> None:
+def test_a_file_that_was_not_written_again_stays_and_is_written_later(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("old\n")
     lines = Lines(path)
@@ -85,7 +85,7 @@ def test_rows_that_waited_come_back_with_the_checkpoint_and_never_twice(tmp_path
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 40 + b"\n", b'{"row": "step", "st\n', b"\xff\xfe\n", b"[1]\n", b"3\n"])
-def test_rows_that_cannot_be_read_are_left_out_and_told(
+def test_rows_that_cannot_be_read_are_left_out_and_reported(
     tmp_path: Path, trainer: Any, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As after a power failure."""

@@ -16,7 +16,7 @@ def test_a_score_is_found_by_its_full_name() -> None:
     assert find_score(SCORES, "validation/gaps/gap_iou", "here") == 0.4
 
 
-def test_a_misspelt_score_is_told_with_its_place_the_nearest_name_and_all_names() -> None:
+def test_a_misspelt_score_is_reported_with_its_place_the_nearest_name_and_all_names() -> None:
     with pytest.raises(ConfigError) as error:
         find_score(SCORES, "validation/gaps/gapiou", "callbacks.stop.score")
     sentence = str(error.value)

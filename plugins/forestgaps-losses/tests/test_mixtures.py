@@ -124,7 +124,7 @@ def test_mistakes_in_parts_are_reported_with_their_place(table: Mapping[str, obj
     assert re.match(complaint, problems[0]), problems
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     parts = {"a": {"name": "dice", "epps": 0.1}, "b": {"name": "focal", "gamma": "high"}}
     table = {"name": "sum", "parts": parts, "weights": {"a": "much"}}
     _, _, problems = read_component("loss", table, Plugins.discover())

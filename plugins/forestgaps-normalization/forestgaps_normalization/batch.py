@@ -11,10 +11,6 @@ from forestgaps_core.components import NormFactory
 from forestgaps_normalization.fields import eps_field, momentum_field
 
 
-def batch_norm(channels: int, *, momentum: float, eps: float) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, momentum=momentum, eps=eps)
-
-
 @frozen(kw_only=True)
 class BatchNormConfig:
     """Normalize each channel by its mean and standard deviation over all pixels of the batch; then a learned scale and offset.
@@ -31,4 +27,4 @@ class BatchNormConfig:
     eps: float = eps_field()
 
     def build(self) -> NormFactory:
-        return partial(batch_norm, momentum=self.momentum, eps=self.eps)
+        return partial(nn.BatchNorm2d, momentum=self.momentum, eps=self.eps)

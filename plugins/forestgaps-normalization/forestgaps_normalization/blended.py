@@ -56,10 +56,6 @@ class BlendedNorm(nn.Module):
         return f"{self.num_channels}, groups={self.num_groups}, momentum={self.momentum}, eps={self.eps}"
 
 
-def blended_norm(channels: int, *, groups: int, start: float, momentum: float, eps: float) -> BlendedNorm:
-    return BlendedNorm(channels, groups=groups, start=start, momentum=momentum, eps=eps)
-
-
 @frozen(kw_only=True)
 class BlendedNormConfig:
     """A mixture of batch norm and group norm with a learned weight per channel; then scale and offset.
@@ -80,4 +76,4 @@ class BlendedNormConfig:
     eps: float = eps_field()
 
     def build(self) -> NormFactory:
-        return partial(blended_norm, groups=self.groups, start=self.start, momentum=self.momentum, eps=self.eps)
+        return partial(BlendedNorm, groups=self.groups, start=self.start, momentum=self.momentum, eps=self.eps)

@@ -24,10 +24,6 @@ class ChannelLayerNorm(nn.LayerNorm):
         return y.contiguous(memory_format=layout)
 
 
-def layer_norm(channels: int, *, eps: float) -> ChannelLayerNorm:
-    return ChannelLayerNorm(channels, eps=eps)
-
-
 @frozen(kw_only=True)
 class LayerNormConfig:
     """Normalize the channels of each pixel by their mean and standard deviation; then a learned scale and offset per channel.
@@ -43,4 +39,4 @@ class LayerNormConfig:
     eps: float = eps_field()
 
     def build(self) -> NormFactory:
-        return partial(layer_norm, eps=self.eps)
+        return partial(ChannelLayerNorm, eps=self.eps)

@@ -10,7 +10,6 @@ from attrs import frozen
 from torch import Tensor, distributed, nn
 
 from forestgaps_core.components import NormFactory
-from forestgaps_normalization.batch import batch_norm
 from forestgaps_normalization.fields import eps_field, momentum_field
 
 
@@ -77,7 +76,7 @@ def sync_batch_norm(channels: int, *, momentum: float, eps: float) -> nn.Module:
     """Return the layer; in a single process, a batch norm."""
     if is_distributed():
         return SyncBatchNorm2d(channels, momentum=momentum, eps=eps)
-    return batch_norm(channels, momentum=momentum, eps=eps)
+    return nn.BatchNorm2d(channels, momentum=momentum, eps=eps)
 
 
 @frozen(kw_only=True)

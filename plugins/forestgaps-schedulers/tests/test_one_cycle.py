@@ -15,7 +15,7 @@ def test_super_convergence_of_the_paper() -> None:
     assert [3 * schedule(step) for step in (0, 2500, 5000, 7500, 10_000)] == pytest.approx([0.1, 1.55, 3, 1.55, 0.1])
 
 
-def test_the_tail_goes_on_from_the_start_to_the_floor() -> None:
+def test_the_tail_continues_from_the_start_to_the_floor() -> None:
     schedule = OneCycle(rise=0.4, tail=0.2, start=0.2, floor=0.1, curve="linear").build(100)
     assert [schedule(step) for step in (0, 40, 60, 80, 90, 100)] == pytest.approx([0.2, 1, 0.6, 0.2, 0.15, 0.1])
 

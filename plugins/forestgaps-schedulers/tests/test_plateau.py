@@ -55,7 +55,7 @@ def test_it_does_not_fall_below_the_floor() -> None:
 
 @settings(deadline=None)
 @given(config=SETTINGS, scores=LIKE_THAT, stop=st.integers(0, 60))
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config: Plateau, scores: list[float], stop: int) -> None:
+def test_a_resumed_run_continues_as_if_it_had_not_stopped(config: Plateau, scores: list[float], stop: int) -> None:
     first = config.build(100)
     for score in scores[:stop]:
         first.observe({"s": score})
@@ -68,7 +68,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config: Plateau, scores:
     assert first.state_dict() == second.state_dict()
 
 
-def test_a_resumed_run_goes_on_with_its_cooldown() -> None:
+def test_a_resumed_run_continues_with_its_cooldown() -> None:
     config = Plateau(score="s", patience=0, cooldown=2)
     first, second = config.build(100), config.build(100)
     for score in (0.5, 0.4):

@@ -87,8 +87,8 @@ def make_threshold_table(evaluation: Evaluation) -> TextTable:
 def format_heights(evaluation: Evaluation) -> str:
     parts = {"mae_m": "mean error", "rmse_m": "RMSE", "bias_m": "bias"}
     return ", ".join(
-        f"{said} {format_number(score.mean, 2)} m{format_interval(score)}"
-        for name, said in parts.items()
+        f"{label} {format_number(score.mean, 2)} m{format_interval(score)}"
+        for name, label in parts.items()
         if (score := evaluation.heights.get(name)) is not None
     )
 

@@ -38,7 +38,7 @@ class Band:
     Attributes:
         unit_m: Meters in one unit of the file's values.
         declared_unit: The unit's name where only the file declares it and it is not the meter.
-        unit_is_stated: The user has said what the unit is.
+        unit_is_stated: The user has stated the unit.
     """
 
     path: Path

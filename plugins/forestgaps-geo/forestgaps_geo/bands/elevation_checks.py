@@ -68,13 +68,13 @@ def check_elevations(band: Band, values: FloatArray, row: int, column: int = 0) 
     if absurd.any():
         y, x = (int(place[0]) for place in np.nonzero(absurd))
         stored = band.stored(row + y, column + x)
-        said = (
+        problem = (
             f"{band.path}: {format_count(int(absurd.sum()), 'pixel')} near row {row + y} beyond {MAX_ELEVATION_M:g} m, "
             f"the first is {stored} in column {column + x}"
         )
         if len(np.unique(values[absurd])) > MAX_SENTINELS:
-            raise DataError(f"{said}; if these are heights in another unit, add --scale FACTOR, the meters in one unit")
-        raise DataError(f"{said}; if that means no data, say so with --nodata={stored} (nodata = {stored} in a site list)")
+            raise DataError(f"{problem}; if these are heights in another unit, add --scale FACTOR, the meters in one unit")
+        raise DataError(f"{problem}; if that means no data, say so with --nodata={stored} (nodata = {stored} in a site list)")
     hollow = (values < MIN_ELEVATION_M) | find_sentinels(values, band.unit_m)
     if hollow.any():
         y, x = (int(place[0]) for place in np.nonzero(hollow))

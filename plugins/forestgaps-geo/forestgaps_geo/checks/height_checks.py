@@ -47,12 +47,12 @@ def check_negative_heights(heights: HeightStatistics, path: str) -> Finding | No
     below = heights.below / heights.pixels
     if below <= 0.01:
         return None
-    said = f"{path}: {format_fraction(below)} of its pixels are under -1 m"
+    problem = f"{path}: {format_fraction(below)} of its pixels are under -1 m"
     numbers = {"below": below}
     if below > 0.1:
-        sentence = f"{said}, so it is no canopy height model, or was made from a wrong ground"
+        sentence = f"{problem}, so it is no canopy height model, or was made from a wrong ground"
         return make_error("negative heights", sentence, values=numbers)
-    return make_note("negative heights", f"{said}; such heights count as gap", values=numbers)
+    return make_note("negative heights", f"{problem}; such heights count as gap", values=numbers)
 
 
 def compute_low_height(heights: HeightStatistics) -> float:
@@ -67,8 +67,8 @@ def check_no_ground(heights: HeightStatistics, named: str, why: str) -> Finding 
         return None
     refused = low > 30
     often = "never" if refused else "seldom"
-    said = f"{named}: heights {often} come near the ground, in four of five places none is under {low:.0f} m"
-    sentence = f"{said}: {why}" if refused else f"{said}; if this is no tall closed forest, {why}"
+    problem = f"{named}: heights {often} come near the ground, in four of five places none is under {low:.0f} m"
+    sentence = f"{problem}: {why}" if refused else f"{problem}; if this is no tall closed forest, {why}"
     severity: Severity = "error" if refused else "note"
     return Finding(kind="no ground", severity=severity, message=sentence, values={"low_20": low})
 
@@ -81,8 +81,8 @@ def check_offset(heights: HeightStatistics, named: str, why: str) -> Finding | N
     above, below = lowest > MIN_OFFSET_M, most < -MIN_OFFSET_M
     if not (above or below) or most - lowest > MAX_SCATTER_M:
         return None
-    said = f"{named}: in {heights.lows.size} places the lowest heights lie between {lowest:.1f} and {most:.1f} m, not near 0"
-    sentence = f"{said}; if ground shows there, {why}: {middle:.1f} m too {'high' if above else 'low'}"
+    problem = f"{named}: in {heights.lows.size} places the lowest heights lie between {lowest:.1f} and {most:.1f} m, not near 0"
+    sentence = f"{problem}; if ground shows there, {why}: {middle:.1f} m too {'high' if above else 'low'}"
     return make_note("offset", sentence, values={"offset_m": middle, "scatter_m": most - lowest})
 
 
@@ -91,6 +91,6 @@ def check_tall_trees(heights: HeightStatistics, named: str) -> Finding | None:
     if compute_low_height(heights) > 30 or heights.tall <= 0.001 * heights.pixels:
         return None
     part = heights.tall / heights.pixels
-    said = f"{named}: {format_fraction(part)} of heights are over {MAX_TREE_M:g} m, more than trees grow"
-    sentence = f"{said}; are they in feet (--feet), or do they hold towers, cables or clouds?"
+    problem = f"{named}: {format_fraction(part)} of heights are over {MAX_TREE_M:g} m, more than trees grow"
+    sentence = f"{problem}; are they in feet (--feet), or do they hold towers, cables or clouds?"
     return make_note("too tall", sentence, values={"fraction": part})

@@ -57,7 +57,7 @@ def check_raster(band: Band, kind: Kind, *, is_reference: bool = False) -> list[
     """Return the findings on a raster.
 
     Args:
-        kind: What it is said to be. A CHM of zeros and ones only is noted, elevations of them are refused.
+        kind: What it should be. A CHM of zeros and ones only is noted, elevations of them are refused.
         is_reference: A map is trained on or measured by it, so that zeros and ones are refused as a CHM too.
     """
     samples = list(sample_windows(band))
@@ -161,18 +161,18 @@ def check_resolution(resolution_m: float, trained_m: float, finest: float | None
     times = resolution_m / trained_m
     if abs(times - 1) <= MAX_PIXEL_SIZE_DIFFERENCE:
         return None
-    said = f"the DSM has pixels of {resolution_m:.6g} m, the network learned at {trained_m:g} m"
+    problem = f"the DSM has pixels of {resolution_m:.6g} m, the network learned at {trained_m:g} m"
     numbers = {"pixel_m": resolution_m, "trained_m": trained_m}
     if finest is not None and times < 1:
         if times >= 0.999 * finest:
-            sentence = f"{said}: it is mapped at its own pixel size, which gives better maps than --resample"
+            sentence = f"{problem}: it is mapped at its own pixel size, which gives better maps than --resample"
             return make_note("pixel size", sentence, values=numbers)
         least = finest * trained_m
-        sentence = f"{said} and maps pixels down to {least:g} m. Add --resample --resolution {least:g} to bring the DSM there"
+        sentence = f"{problem} and maps pixels down to {least:g} m. Add --resample --resolution {least:g} to bring the DSM there"
         return make_error("pixel size", sentence, values=numbers)
     if 1 / MAX_PIXEL_SIZE_RATIO <= times <= MAX_PIXEL_SIZE_RATIO:
         would = "; --resample brings it there" if times < 1 else ""
-        return make_note("pixel size", f"{said}: expect a worse map{would}", values=numbers)
+        return make_note("pixel size", f"{problem}: expect a worse map{would}", values=numbers)
     would = "--resample brings it there" if times < 1 else "take a finer DSM, or a network trained on such pixels"
-    sentence = f"{said}, more than {MAX_PIXEL_SIZE_RATIO:g} times apart: crowns do not look alike at both; {would}"
+    sentence = f"{problem}, more than {MAX_PIXEL_SIZE_RATIO:g} times apart: crowns do not look alike at both; {would}"
     return make_error("pixel size", sentence, values=numbers)

@@ -107,10 +107,10 @@ def check_dtm_pair(stand: PairStatistics, dsm: str, dtm: str) -> Iterator[Findin
         sentence = f"{dsm} and {dtm} hold the same elevations ({format_fraction(same)} of pixels); is the one a copy of the other?"
         yield make_error("same raster", sentence, values=numbers)
     elif below > 0.1:
-        said = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {format_fraction(below)} of pixels"
+        problem = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {format_fraction(below)} of pixels"
         why = "they are probably the wrong way round" if below > 0.3 and stand.offset < 0 else "they do not belong together"
         would = f"; the median of DSM less DTM is {stand.offset:.1f} m. Check which is which, and their units and vertical datum"
-        yield make_error("ground above surface", f"{said}: {why}{would}", values=numbers)
+        yield make_error("ground above surface", f"{problem}: {why}{would}", values=numbers)
     elif below > 0.01:
         where = f"{format_fraction(below)} of pixels"
         sentence = f"the DTM {dtm} lies more than 1 m above the DSM {dsm} in {where}; heights there are negative"

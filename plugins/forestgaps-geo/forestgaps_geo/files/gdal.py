@@ -49,11 +49,11 @@ def convert_gdal_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def describe_gdal_error(error: BaseException) -> str:
-    """What GDAL said, from the reason to what it kept from being done; rasterio's own error only refers to it."""
-    said = []
+    """The messages of GDAL, from the reason to what it kept from being done; rasterio's own error only refers to it."""
+    messages = []
     cause: BaseException | None = error
     while cause is not None:
         if "See previous exception" not in str(cause):
-            said.append(sanitize_text(cause) or type(cause).__name__)
+            messages.append(sanitize_text(cause) or type(cause).__name__)
         cause = cause.__cause__
-    return "; ".join(list(dict.fromkeys(reversed(said)))[:3]) or type(error).__name__
+    return "; ".join(list(dict.fromkeys(reversed(messages)))[:3]) or type(error).__name__
