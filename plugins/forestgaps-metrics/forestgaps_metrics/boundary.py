@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import decision_threshold_field
+from forestgaps_metrics.fields import convert_to_pixels, decision_threshold_field
 from forestgaps_metrics.pixel_counts import compute_masks, count_pixels
-from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
 
 

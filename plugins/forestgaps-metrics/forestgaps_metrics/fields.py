@@ -1,4 +1,4 @@
-"""The settings that mean the same in several metrics, and their validators."""
+"""The settings that mean the same in several metrics: their fields, validators and conversion to pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field
 
-from forestgaps_core.errors import nearest
+from forestgaps_core.errors import ConfigError, nearest
 from forestgaps_metrics.scores import SCORES
 
 
@@ -49,3 +49,14 @@ def scores_field() -> Any:
     return field(
         default=SCORES, validator=validate_scores, metadata={"help": "Scores to report, such as gap_iou, canopy_iou, mcc."}
     )
+
+
+def convert_to_pixels(name: str, value: float, resolution_m: float | None, *, power: int = 1) -> float:
+    """Return a length in meters as pixels, or with `power` 2 an area in square meters.
+
+    Raises:
+        ConfigError: The pixel size is not known.
+    """
+    if resolution_m is None:
+        raise ConfigError(f"{name}: the pixel size of the data is not known here; give the setting in pixels")
+    return float(value / resolution_m**power)

@@ -14,9 +14,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import decision_threshold_field, validate_ascending
+from forestgaps_metrics.fields import convert_to_pixels, decision_threshold_field, validate_ascending
 from forestgaps_metrics.pixel_counts import compute_masks
-from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.threshold_counts import CountingMetric, name_values
 
 NEIGHBORS = np.zeros((3, 3, 3, 3), dtype=np.int8)  # in (sample, threshold, row, column):

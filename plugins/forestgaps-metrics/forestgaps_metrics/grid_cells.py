@@ -10,9 +10,8 @@ from attrs.validators import ge, gt, optional
 from torch import Tensor
 
 from forestgaps_core.components import Batch
-from forestgaps_metrics.fields import decision_threshold_field, validate_within_0_1
+from forestgaps_metrics.fields import convert_to_pixels, decision_threshold_field, validate_within_0_1
 from forestgaps_metrics.pixel_counts import compute_masks
-from forestgaps_metrics.pixel_size import convert_to_pixels
 from forestgaps_metrics.regression import compute_agreement, sum_regression_terms
 from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
 

@@ -16,7 +16,18 @@ from forestgaps_metrics.threshold_counts import CountingMetric, average_values, 
 
 
 @define(eq=False, kw_only=True)
-class SegmentationMetrics(CountingMetric):
+class ScoreMetric(CountingMetric):
+    """A metric of confusion matrices; `scores` are those of `forestgaps_metrics.scores` to report."""
+
+    decision_threshold: float = decision_threshold_field()
+    scores: tuple[str, ...] = scores_field()
+
+    def count(self, logits: Tensor, batch: Batch) -> Tensor:
+        return count_confusion(logits, batch, self.decision_threshold)
+
+
+@define(eq=False, kw_only=True)
+class SegmentationMetrics(ScoreMetric):
     """Every score of `forestgaps_metrics.scores`, once for all thresholds together.
 
     `gap_iou`: pooled, the score over all pixels of all thresholds; thresholds with many gap pixels have more weight.
@@ -26,12 +37,6 @@ class SegmentationMetrics(CountingMetric):
     """
 
     pooled: ClassVar[bool] = True
-
-    decision_threshold: float = decision_threshold_field()
-    scores: tuple[str, ...] = scores_field()
-
-    def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        return count_confusion(logits, batch, self.decision_threshold)
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         scores = two_class_scores(counts)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from attrs import define, frozen
 from torch import Tensor
 
-from forestgaps_core.components import Batch
 from forestgaps_metrics.fields import decision_threshold_field, scores_field
-from forestgaps_metrics.pixel_counts import count_confusion
 from forestgaps_metrics.scores import two_class_scores
-from forestgaps_metrics.threshold_counts import CountingMetric, name_values
+from forestgaps_metrics.segmentation import ScoreMetric
+from forestgaps_metrics.threshold_counts import name_values
 
 
 def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
@@ -35,18 +34,12 @@ def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
 
 
 @define(eq=False, kw_only=True)
-class ThresholdMetrics(CountingMetric):
+class ThresholdMetrics(ScoreMetric):
     """Every score of `forestgaps_metrics.scores` for each threshold (`gap_iou@5m`), and the gap fraction.
 
     `gap_fraction@5m` is the fraction of gap pixels in the reference, `predicted_gap_fraction@5m` that in the map. `all_gap_iou@5m`
     and `all_gap_f1@5m` are the scores of the baseline that predicts gap everywhere, which are high where gaps are common.
     """
-
-    decision_threshold: float = decision_threshold_field()
-    scores: tuple[str, ...] = scores_field()
-
-    def count(self, logits: Tensor, batch: Batch) -> Tensor:
-        return count_confusion(logits, batch, self.decision_threshold)
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
         scores = two_class_scores(counts)
