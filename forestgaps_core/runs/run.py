@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from forestgaps_core.inference.calibration import Calibration, LogitCounts
 from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.provenance import read_versions, warn_of_other_alterations, warn_of_other_versions
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.added_callbacks import read_added, record_callbacks
 from forestgaps_core.runs.builder import BuiltRun, build_run, load_start_weights
 from forestgaps_core.runs.run_folder import read_recorded_versions, record_versions, refuse_folder, write_run_folder
 from forestgaps_core.runs.run_folder import read_run_config as read_run_config
@@ -73,10 +74,14 @@ def train_model(config: Config, folder: Path | str, *, plugins: Plugins | None =
             return fit_run(run, folder)
 
 
-def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Result:
-    """Go on with a run from its newest intact checkpoint, or from the start if it has none yet.
+def resume_training(folder: Path | str, *, changes: Sequence[str] = (), plugins: Plugins | None = None) -> Result:
+    """Resume a run from its newest intact checkpoint, or from the start if it has none yet.
+
+    Args:
+        changes: Add callbacks, such as `callbacks.norms.name=monitor`. Their state begins here; the run records them.
 
     Raises:
+        ConfigError: The changes do more than add callbacks.
         CheckpointError: Not a run folder, or its checkpoint belongs to something else.
         BusyError: Another process trains in it.
     """
@@ -85,21 +90,27 @@ def resume_training(folder: Path | str, *, plugins: Plugins | None = None) -> Re
     require_run(folder, "train --resume", plugins)
     config = read_run_config(folder, plugins)
     with join(here, config.environment.torch_device()), hold_folder(folder, "train") if here.first else nullcontext():
-        run = restore_run(folder, plugins)
+        run = restore_run(folder, plugins, changes=changes)
+        here.gathered(None)  # every process has read the run file before it is written
         if here.first:
             record_versions(run, folder, plugins)
+            if new := [label for label in run.config.callbacks if label not in config.callbacks]:
+                record_callbacks(run, folder, new)
         return fit_run(run, folder)
 
 
-def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, rehearsal: bool = False) -> BuiltRun:
+def restore_run(
+    folder: Path, plugins: Plugins, scratch: Path | None = None, *, changes: Sequence[str] = (), rehearsal: bool = False
+) -> BuiltRun:
     """Build the run of a folder, in the state of its newest intact checkpoint, or of its start if it has none yet.
 
     Args:
         scratch: Where callbacks may write, instead of the folder.
+        changes: Add callbacks, as for `resume_training`.
         rehearsal: Whether this is to find out whether it works.
     """
     if not any((folder / "checkpoints").glob(f"*{ENDING}")):
-        run = build_run(read_run_config(folder, plugins), scratch or folder, plugins, rehearsal=rehearsal)
+        run = build_run(read_run_config(folder, plugins, changes=changes), scratch or folder, plugins, rehearsal=rehearsal)
         warn_of_other_versions(folder, read_recorded_versions(folder), plugins, "resuming")
         load_start_weights(run, plugins)
         return run
@@ -107,12 +118,14 @@ def restore_run(folder: Path, plugins: Plugins, scratch: Path | None = None, *, 
     for sentence in damaged:
         log.warning("%s; continuing from %s instead", sentence, path)
     about = state["about"]
-    run = build_run(read_run_config(folder, plugins, about), scratch or folder, plugins, rehearsal=rehearsal)
+    config = read_run_config(folder, plugins, about, changes=changes)
+    run = build_run(config, scratch or folder, plugins, rehearsal=rehearsal)
+    added = {*read_added(folder), *(label for label in config.callbacks if label not in state["callbacks"] and changes)}
     versions = about.get("versions")
     recorded = {**(versions if isinstance(versions, Mapping) else {}), **read_versions(about)}
     warn_of_other_versions(folder, recorded, plugins, "resuming")
     warn_of_other_alterations(folder, about, run.trainer.about, "resuming")
-    run.trainer.load_state_dict(state)
+    run.trainer.load_state_dict(state, added=added)
     if started := about.get("start"):  # its weights are no longer needed, where they came from is still recorded
         run.trainer.about = {**run.trainer.about, "start": started}
     return run

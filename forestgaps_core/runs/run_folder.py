@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from forestgaps_core.plugins.provenance import (
 )
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.plugins.session import name_source_file
+from forestgaps_core.runs.added_callbacks import add_callbacks
 from forestgaps_core.runs.builder import BuiltRun
 
 VERSIONS, HISTORY = "versions.json", "versions_history.json"
@@ -99,11 +100,14 @@ def record_versions(run: BuiltRun, folder: Path, plugins: Plugins) -> None:
         shutil.copyfile(plugin.path, copy)
 
 
-def read_run_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None) -> Config:
+def read_run_config(
+    folder: Path, plugins: Plugins, about: Mapping[str, Any] | None = None, *, changes: Sequence[str] = ()
+) -> Config:
     """The config of a run folder.
 
     Args:
         about: Of a checkpoint of the run, which records the package of each component.
+        changes: Add callbacks, such as `callbacks.norms.name=monitor`.
 
     Raises:
         MissingPackageError: Packages that the run needs are not installed: one sentence.
@@ -120,7 +124,7 @@ def read_run_config(folder: Path, plugins: Plugins, about: Mapping[str, Any] | N
     if sentence := explain_missing(needed, {**versions, **read_versions(about)}, plugins, folder):
         raise MissingPackageError(f"the run {folder} cannot be used: {sentence}")
     try:
-        return read_config(table, plugins, source=str(path))
+        return read_config(add_callbacks(table, changes), plugins, source=str(path))
     except ConfigError as error:
         made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
         note = f"the run was made with {made_with}" if made_with else "the run does not record what it was made with"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -83,14 +83,20 @@ def read_components(
     return {"callbacks": parts, **({"further": others} if further else {})}
 
 
-def load_components(state: Mapping[str, Any], callbacks: Mapping[str, object], further: Mapping[str, Any]) -> None:
+def load_components(
+    state: Mapping[str, Any], callbacks: Mapping[str, object], further: Mapping[str, Any], added: Collection[str]
+) -> None:
     """Load what `read_components` returned.
+
+    Args:
+        added: Labels of callbacks that were added later. One that the state does not have begins anew.
 
     Raises:
         CheckpointError: The state is of other callbacks or parts, or lacks something that a continuation needs.
     """
-    check_resumable(state, callbacks, further)
-    for label, callback in callbacks.items():
+    known = {label: callback for label, callback in callbacks.items() if label in state["callbacks"] or label not in added}
+    check_resumable(state, known, further)
+    for label, callback in known.items():
         load_part(f"callback {label!r}", partial(load_state, callback), state["callbacks"][label])
     for place, part in list_further(further).items():
         load_part(place, partial(load_state, part), state["further"][place])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from functools import partial
 from math import inf, nan
 from pathlib import Path
@@ -276,14 +276,14 @@ class Trainer(Evaluator):
             **read_components(self.events.callbacks, self.further, self._describe),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, with the model, loss, optimizer, schedule and callbacks it was made with.
+    def load_state_dict(self, state: Mapping[str, Any], *, added: Collection[str] = ()) -> None:
+        """Resume from a state, with the parts it was made with; a callback whose label is in `added` may begin anew.
 
         Raises:
             CheckpointError: The state belongs to something else.
         """
         load_network(self.model, state["model"])
-        load_components(state, self.events.callbacks, self.further)
+        load_components(state, self.events.callbacks, self.further, added)
         load_part("loss", partial(load_state, self.loss), state["loss"])
         self._optimizer_step.load_state_dict(state)
         load_part("sum of losses", self._loss_sum.copy_, state["loss_sum"])

@@ -44,9 +44,10 @@ def train(
     from forestgaps_core.runtime.distributed import find_processes
 
     if resume is not None:
-        if run_file or out or changes or start:
-            raise ConfigError("--resume takes the run as it is: give no run file, --out, --from or --set with it", "train")
-        result = resume_training(resume, plugins=plugins())
+        if run_file or out or start:
+            reason = "--resume takes the run as it is: give no run file, --out or --from with it; --set may add callbacks"
+            raise ConfigError(reason, "train")
+        result = resume_training(resume, changes=changes or (), plugins=plugins())
         config = read_run_config(result.folder, plugins())
     else:
         if start is not None:
