@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def record_callbacks(run: BuiltRun, folder: Path, labels: Sequence[str]) -> None
     config = trainer.about["config"]
     added = read_added(folder)
     for label in labels:
-        changes = read_changes(callbacks[label], lambda label=label: f"callbacks.{label}")
+        changes = read_changes(callbacks[label], partial(str, f"callbacks.{label}"))
         name = config["callbacks"][label]["name"]
         added[label] = {"name": name, "changes": sorted(changes), "since": {"epoch": trainer.epoch, "step": trainer.step}}
-    # First the record: a callback that only the run file has could not be told from one whose state was lost.
+    # First the record: a callback that only the run file has looks like one whose state was lost.
     write_text(folder / FILE, json.dumps(added, indent=2) + "\n")
     write_text(folder / RUN_FILE, tomli_w.dumps(config))
 

@@ -89,7 +89,7 @@ def load_components(
     """Load what `read_components` returned.
 
     Args:
-        added: Labels of callbacks that were added later. One that the state does not have begins anew.
+        added: Labels of callbacks that were added later. One that the state does not contain starts without a state.
 
     Raises:
         CheckpointError: The state is of other callbacks or parts, or lacks something that a continuation needs.

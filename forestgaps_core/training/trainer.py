@@ -277,7 +277,7 @@ class Trainer(Evaluator):
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, added: Collection[str] = ()) -> None:
-        """Resume from a state, with the parts it was made with; a callback whose label is in `added` may begin anew.
+        """Resume from a state, with the parts it was made with; a callback whose label is in `added` may lack a state.
 
         Raises:
             CheckpointError: The state belongs to something else.

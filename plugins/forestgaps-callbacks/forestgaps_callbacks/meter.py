@@ -22,7 +22,7 @@ class MeterConfig:
     """Writes time and memory of each epoch to `LABEL.jsonl` in the run folder.
 
     `seconds/train` and `seconds/validation` by the clock; `steps_per_second` of training, without validation;
-    `memory/measure_process_mb`, the most this process has held so far; `memory/gpu_mb`, the most tensors have held on the GPU in
+    `memory/process_mb`, the most this process has held so far; `memory/gpu_mb`, the most tensors have held on the GPU in
     the epoch; null where the system does not tell. 1 MB is 10^6 bytes.
     """
 
