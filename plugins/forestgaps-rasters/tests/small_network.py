@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from forestgaps_core import Environment, Predictor
+from forestgaps_core import Environment, InputLayer, Predictor
 
 
 class Small(nn.Module):
@@ -34,3 +35,17 @@ def small(pause: float = 0.0, seed: int = 0) -> Predictor:
     network = Small()
     network.pause = pause
     return Predictor(model=network, thresholds=(2.0, 5.0), resolution_m=1.0, environment=Environment(device="cpu"))
+
+
+class Colors(nn.Module):
+    """Gap where the first color is dark; the DSM plays no part."""
+
+    def forward(self, dsm: Tensor, valid: Tensor, thresholds: Tensor, layers: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = (128 - layers["rgb"][:, :1]) / 40 + thresholds[:, :, None, None] / 10
+        return logits
+
+
+def colored() -> Predictor:
+    """A predictor that needs the layer `rgb` of three channels."""
+    layers = {"rgb": InputLayer(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))}
+    return Predictor(model=Colors(), thresholds=(2.0, 5.0), resolution_m=1.0, environment=Environment(device="cpu"), layers=layers)

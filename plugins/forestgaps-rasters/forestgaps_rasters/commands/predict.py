@@ -46,6 +46,13 @@ def predict(
         str | None, typer.Option(metavar="NAME|RUN", help="Network to map with, by default 'pretrained', where no RUN is given.")
     ] = None,
     threshold: Thresholds = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TIF",
+            help="A further input layer that the network was trained with, such as rgb=ortho.tif. May be repeated.",
+        ),
+    ] = None,
     window: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", help="Side of the windows given to the network; by default what it needs, at least 768."),
@@ -118,6 +125,7 @@ def predict(
     from forestgaps_rasters.prediction.map_options import MapOptions
     from forestgaps_rasters.prediction.predict_raster import predict_raster
     from forestgaps_rasters.prediction.qgis_styles import STYLE_FILES
+    from forestgaps_rasters.prepared.layers import parse_layer_files
     from forestgaps_rasters.work.executors import choose_executor
     from forestgaps_rasters.work.work_folder import check_output_is_free, get_partial_folder
 
@@ -137,6 +145,7 @@ def predict(
         band=band,
         feet=feet,
         scale=scale,
+        layers=parse_layer_files(layer or []),
         skip_checks=skip_checks,
         postprocess=tuple(choose_components("postprocessor", postprocess or (), for_steps, plugins(), command="predict")),
         readers=make_readers(reader or (), for_readers, plugins()),

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
@@ -22,12 +21,13 @@ from attrs import define, field, fields, has
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forestgaps_core.errors import DataError, ForestgapsError
+from forestgaps_core.errors import ForestgapsError
 from forestgaps_geo.bands.band import Band, FloatArray
 from forestgaps_geo.files.gdal import configure_gdal
-from forestgaps_geo.files.input_files import FileIdentity, identify_files
+from forestgaps_geo.files.input_files import FileIdentity
 from forestgaps_geo.grids.grid import Grid, match_pixel_blocks
 from forestgaps_rasters.prediction.blending import NODATA, ByteArray
+from forestgaps_rasters.prediction.layer_reader import LayerReader, require_same_files
 from forestgaps_rasters.prediction.window_grid import BlockIndex, WindowGrid
 from forestgaps_rasters.sources.mosaics import RasterSource
 from forestgaps_rasters.sources.resampling import ResampledBand, resample_band
@@ -84,25 +84,13 @@ class DsmReader:
 
     def _open_band(self) -> tuple[Band, ResampledBand]:
         if self._band is None or self._strips is None:
-            self.check_same_files()
+            require_same_files(self.source.files, self.content)
             self._open = ExitStack()
             self._band = self._open.enter_context(self.source.open())
             # With GDAL's usual tolerance a pixel on another CRS would depend on the window it is read with.
             onto_map = resample_band(self._band, self.grid, "maximum", resample=self.resample, tolerance=1e-6)
             self._strips = self._open.enter_context(onto_map)
         return self._band, self._strips
-
-    def check_same_files(self) -> None:
-        """
-        Raises:
-            DataError: The files are not those that the map was planned with.
-        """
-        found = {file.content() for file in identify_files(self.source.files)} if self.content else set()
-        if other := found.symmetric_difference(self.content):
-            raise DataError(
-                f"{min(str(name) for name, *_ in other)}: differs on {socket.gethostname()} from what the map was planned with; "
-                "put the same file there, or repeat the command"
-            )
 
     def close(self) -> None:
         if self._open is not None:
@@ -129,6 +117,7 @@ class BlockMapper:
     surface: DsmReader
     window_grid: WindowGrid
     thresholds: tuple[float, ...]
+    layers: LayerReader | None = None  # for a network that needs further layers
 
     def __call__(self, item: BlockIndex) -> ByteArray | None:
         down, right = self.window_grid.down, self.window_grid.right
@@ -142,19 +131,29 @@ class BlockMapper:
         if not valid[kept].any():
             return None
         window[~valid] = 0
-        return self.predict_bytes(window, valid, kept)
+        further = {}
+        if self.layers is not None:
+            for name, planes in self.layers.read(top, left, bottom - top, end - left).items():
+                whole = np.zeros((len(planes), *window.shape), np.float32)
+                whole[:, top - row : bottom - row, left - column : end - column] = planes
+                further[name] = torch.from_numpy(whole)[None]
+        return self.predict_bytes(window, valid, kept, further)
 
     def is_empty(self, item: BlockIndex) -> bool:
         """Whether a block is known to be without data, without reading it."""
         (top, bottom), (left, right) = self.window_grid.down.get_kept_range(item[0]), self.window_grid.right.get_kept_range(item[1])
         return self.surface.is_empty(top, left, bottom - top, right - left)
 
-    def predict_bytes(self, window: FloatArray, valid: NDArray[np.bool_], kept: tuple[slice, slice]) -> ByteArray:
+    def predict_bytes(
+        self, window: FloatArray, valid: NDArray[np.bool_], kept: tuple[slice, slice], layers: Mapping[str, Tensor]
+    ) -> ByteArray:
         if torch.get_num_threads() != 1:  # of this thread; each asks for itself
             torch.set_num_threads(1)
         known = torch.from_numpy(valid)
         # Answered for what is kept, one plane a threshold.
-        chances = self.predictor(torch.from_numpy(window)[None, None], known[None, None], self.thresholds, kept)[0]
+        predictor: Any = self.predictor
+        further = {"layers": layers} if layers else {}
+        chances = predictor(torch.from_numpy(window)[None, None], known[None, None], self.thresholds, kept, **further)[0]
         known = known[kept]
         with torch.inference_mode():
             if not chances.sum().isfinite() and not torch.where(known, chances, 0.0).isfinite().all():
@@ -167,6 +166,8 @@ class BlockMapper:
 
     def close(self) -> None:
         self.surface.close()
+        if self.layers is not None:
+            self.layers.close()
 
 
 @contextmanager

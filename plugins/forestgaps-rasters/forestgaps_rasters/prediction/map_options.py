@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 from rasterio.crs import CRS
 
 from forestgaps_core.config.command_components import ChosenComponent
@@ -36,6 +37,7 @@ class MapOptions:
         band: The band to read; None: the only one of values, beside alpha.
         feet: The DSM's values are in feet.
         scale: The DSM's values times this are meters, whatever the file declares.
+        layers: The file of each further layer that the network needs.
         skip_checks: Map a DSM that fails the input checks.
         postprocess: Steps that change the map, in their order.
         readers: Of files that GDAL does not open; None: those that are installed.
@@ -52,6 +54,7 @@ class MapOptions:
     band: int | None = None
     feet: bool = False
     scale: float | None = None
+    layers: Mapping[str, Path] = field(factory=dict)
     skip_checks: bool = False
     postprocess: tuple[ChosenComponent, ...] = ()
     readers: Readers | None = None

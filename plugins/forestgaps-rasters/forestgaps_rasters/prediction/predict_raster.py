@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from forestgaps_rasters.prediction.block_mapper import (
     preserve_torch_threads,
 )
 from forestgaps_rasters.prediction.cog import DRAFT_SUFFIXES
+from forestgaps_rasters.prediction.layer_reader import LayerReader, check_layer_files
 from forestgaps_rasters.prediction.map_options import MapOptions, check_options
 from forestgaps_rasters.prediction.map_writing import compute_blocks, find_lowest_gap_byte, write_maps
 from forestgaps_rasters.prediction.pixel_sizes import describe_resampling, fit_to_pixels, get_finest_ratio
@@ -102,6 +103,8 @@ def predict_raster(
     how = how or MapOptions()
     thresholds = check_options(thresholds or predictor.thresholds, how)
     check_output_is_free(out)
+    expected = getattr(predictor, "layers", {})
+    check_layer_files(how.layers, expected)
     options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
     options["scale"] = how.scale
     with configure_gdal(), preserve_torch_threads(), ExitStack() as stack:
@@ -109,7 +112,8 @@ def predict_raster(
         stack.enter_context(inputs.name_originals())
         rasters = inputs.open([dsm] if isinstance(dsm, Path) else dsm, "dsm")
         source = make_source(rasters, **options, resample=how.resample)
-        files = identify_files(source.files)
+        surface_files, layer_files = identify_files(source.files), identify_files(how.layers.values())
+        files = (*surface_files, *layer_files)
         band = stack.enter_context(source.open())
         wanted = predictor.resolution_m if how.resample and how.resolution_m is None else how.resolution_m
         grid = choose_target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
@@ -124,9 +128,15 @@ def predict_raster(
         notes += widened
         steps = build_steps(how.postprocess, thresholds, grid.resolution, find_lowest_gap_byte(how.decision_threshold))
         mapper = BlockMapper(
-            predictor, DsmReader(source, grid, how.resample, tuple(file.content() for file in files)), window_grid, thresholds
+            predictor,
+            DsmReader(source, grid, how.resample, tuple(file.content() for file in surface_files)),
+            window_grid,
+            thresholds,
+            make_layer_reader(how, grid, layer_files),
         )
         stack.callback(mapper.close)
+        if mapper.layers is not None:
+            notes += mapper.layers.describe(expected)
         about = {**describe_inputs(mapper, source, how), "input files": inputs.stamp(files)}
         empty = frozenset(item for item in window_grid if mapper.is_empty(item))
         needed = estimate_disk_bytes(grid, len(thresholds), 1 - len(empty) / len(window_grid))
@@ -137,7 +147,7 @@ def predict_raster(
         share = write_maps(work, mapper, steps, report, empty, describe_steps(how.postprocess))
         if finish is not None:
             finish(work.result, rasters)
-        check_unchanged(files, source, work)
+        check_unchanged(files, [*source.files, *how.layers.values()], work)
         work.complete()
     return GapMap(
         out / "probabilities.tif",
@@ -150,6 +160,12 @@ def predict_raster(
         len(window_grid),
         resumed,
     )
+
+
+def make_layer_reader(how: MapOptions, grid: Grid, files: Sequence[InputFile]) -> LayerReader | None:
+    if not how.layers:
+        return None
+    return LayerReader(how.layers, grid, how.pixel_size_m, tuple(file.content() for file in files))
 
 
 def collect_notes(predictor: Predictor, grid: Grid, thresholds: Sequence[float]) -> list[str]:
@@ -181,15 +197,16 @@ def describe_inputs(mapper: BlockMapper, source: RasterSource, how: MapOptions) 
         "band": how.band,
         "feet": how.feet,
         "scale": how.scale,
+        **({"layers": {name: str(path) for name, path in sorted(how.layers.items())}} if how.layers else {}),
     }
 
 
-def check_unchanged(files: Sequence[InputFile], source: RasterSource, work: WorkFolder) -> None:
+def check_unchanged(files: Sequence[InputFile], places: Iterable[Path], work: WorkFolder) -> None:
     """
     Raises:
         DataError: An input was changed while the map was made, so that its blocks may be of either.
     """
-    if changed := find_changed_files(files, source.files):
+    if changed := find_changed_files(files, places):
         raise DataError(
             f"{changed[0]}: was changed while the map was made; put it back and repeat the command, or make the map of the new "
             f"file with --restart. The finished blocks are kept in {work.folder}"

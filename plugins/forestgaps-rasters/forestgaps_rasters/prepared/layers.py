@@ -48,6 +48,20 @@ def parse_layers(options: list[str]) -> dict[str, Path | None]:
     return found
 
 
+def parse_layer_files(options: list[str]) -> dict[str, Path]:
+    """The same, each with its file.
+
+    Raises:
+        DataError: One names no file.
+    """
+    found = {}
+    for name, path in parse_layers(options).items():
+        if path is None:
+            raise DataError(f"--layer {name}: names no file. Write --layer {name}=FILE")
+        found[name] = path
+    return found
+
+
 @frozen(kw_only=True)
 class LayerStatistics:
     """Mean and standard deviation of each channel of a layer, over so many pixels."""
