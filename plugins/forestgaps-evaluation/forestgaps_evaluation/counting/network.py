@@ -129,7 +129,9 @@ def open_network(
     table = state["about"]["config"]
     predictor = load_predictor(run, device=device, checkpoint=checkpoint, plugins=plugins)
     predictor.environment.start()
-    config = choose_config(Path(run), apply_recorded_names(table, state["about"], plugins), data, changes, plugins)
+    config = choose_config(
+        Path(run), apply_recorded_names(table, state["about"], plugins), data, changes, plugins, list(predictor.layers)
+    )
     chosen = (("--checkpoint", checkpoint), ("--data", data), *(("--set", change) for change in changes))
     options = [word for option, value in chosen if value is not None for word in (option, value)]
     made: Data = build("data", config.data, {"seed": lambda: config.environment.seed})
@@ -165,7 +167,14 @@ def describe_channels(channels: Mapping[str, int]) -> str:
     return ", ".join(f"{name!r} ({format_count(count, 'channel')})" for name, count in channels.items()) or "none"
 
 
-def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, changes: Sequence[str], plugins: Plugins) -> Config:
+def choose_config(
+    run: Path,
+    table: Mapping[str, Any],
+    data: Path | None,
+    changes: Sequence[str],
+    plugins: Plugins,
+    layers: Sequence[str] = (),
+) -> Config:
     """Return the config of `data`, or else of the run folder, or else of the checkpoint, with changed data."""
     wrong = [f"{change}: only the data may be changed: data.KEY=VALUE" for change in changes if not change.startswith("data.")]
     if wrong:
@@ -176,7 +185,7 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
     file = place / RUN_FILE if place.is_dir() else place
     required: Sequence[str] = REQUIRED
     if data is not None and data.is_dir() and not is_run_folder(data):
-        table, required = {**table, "data": make_data_table(data, plugins)}, ("data",)
+        table, required = {**table, "data": make_data_table(data, plugins, layers)}, ("data",)
     elif data is not None or (file.name == RUN_FILE and file.is_file()):
         table = read_table(file)
     elif "data" not in table and not changes:
@@ -189,8 +198,11 @@ def choose_config(run: Path, table: Mapping[str, Any], data: Path | None, change
     return read_config(apply_overrides(table, changes), plugins, source=str(file), folder=folder, required=required)
 
 
-def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
+def make_data_table(folder: Path, plugins: Plugins, layers: Sequence[str] = ()) -> dict[str, Any]:
     """Return the table [data] for a folder that an installed package reads, such as one of `forestgaps prepare`.
+
+    Args:
+        layers: Further layers that the network needs.
 
     Raises:
         ForestgapsError: No package reads it, or several do.
@@ -198,15 +210,18 @@ def make_data_table(folder: Path, plugins: Plugins) -> dict[str, Any]:
     found, problems = [], []
     for name, offers in plugins.components("data").items():
         for component in offers:
-            table = {
+            table: dict[str, Any] = {
                 "name": name if len(offers) == 1 else f"{component.plugin.distribution}:{name}",
                 "folder": str(folder.absolute()),
             }
             config_class = component.load()
-            if "folder" not in {part.name for part in fields(config_class)} if has(config_class) else True:
+            settings = {part.name for part in fields(config_class)} if has(config_class) else set()
+            if "folder" not in settings:
                 continue
+            further = {"layers": tuple(layers)} if layers and "layers" in settings else {}
+            table |= {key: list(names) for key, names in further.items()}
             try:
-                build("data", config_class(folder=folder), {"seed": lambda: 0})
+                build("data", config_class(folder=folder, **further), {"seed": lambda: 0})
                 found.append(table)
             except ForestgapsError as error:
                 problems.append(str(error))

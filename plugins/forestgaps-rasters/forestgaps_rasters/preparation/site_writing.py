@@ -160,7 +160,8 @@ def prepare_site(plan: SitePlan, work: WorkFolder, wish: PrepareOptions, report:
     remove_made(draft, (*SITE_FILES, *(f"*/{name}" for name in SITE_FILES)))
     draft.mkdir(exist_ok=True)
     done = write_site(plan, draft, wish, report)
-    said = {"about": about, "valid_fraction": done.valid_fraction, "sums": dict(done.sums), "layers": unstructure(done.layers)}
+    layers = {name: unstructure(layer) for name, layer in done.layers.items()}
+    said = {"about": about, "valid_fraction": done.valid_fraction, "sums": dict(done.sums), "layers": layers}
     write_json(draft / plan.site.name / SUMMARY_NAME, said)
     (draft / plan.site.name).rename(folder)
     remove_empty(draft)
