@@ -180,6 +180,13 @@ def imports(session: nox.Session) -> None:
     run(session, "lint-imports", env={"PYTHONPATH": os.pathsep.join(folders)})
 
 
+@shared
+def api(session: nox.Session) -> None:
+    """Changes of the public API since the last release that break users; `-- --against TAG` for another release."""
+    install_project(session)
+    run(session, "python", ".ci/public_api.py", *session.posargs)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The first run, with the standard packages only: train on a simulated landscape, test, map a GeoTIFF, draw a picture.

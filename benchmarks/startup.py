@@ -1,11 +1,13 @@
-"""What `forestgaps --help` takes beside the help of the smallest program that is built with the same library.
+"""What `forestgaps --help` takes beside the help of the smallest program of the same library, and what further packages add.
 
     python benchmarks/startup.py --json startup.json
 
 How to read it: CPU time, user and system together, of whole processes started afresh, in turns (see `interleaved`), and its
 ratio to that of the reference: a typer app of two commands that prints its `--help` with rich, from the same environment. The
 ratio contains what the project adds: its commands, and finding every installed plugin. `import torch` is what the tables of
-plugins spare. Files are in the disk's cache and compiled already, by a first round that is not counted. Not on Windows.
+plugins spare. Then 50 further packages of four components each are installed (in a folder of their own), and `--help` and
+`plugins list` are compared with and without them, in milliseconds and as a ratio. Files are in the disk's cache and compiled
+already, by a first round that is not counted. Not on Windows.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from interleaved import Comparison, Job, interleaved, record, save, surroundings, table
+from interleaved import Comparison, Job, interleaved, record, save, spread, surroundings, table, verdict
 
 COMMAND = Path(sys.executable).with_name("forestgaps")
 REFERENCE = "typer app of two commands, --help"
@@ -41,6 +43,54 @@ def two(count: int = 1) -> None:
 app()
 '''
 GOALS = {"forestgaps --help": 1.4}
+PACKAGES, MAX_ADDED_MS = 50, 100.0
+PACKAGE = """
+from forestgaps_core import hookimpl
+
+
+@hookimpl
+def forestgaps_losses():
+    return {"NAME_one": "NAME.parts:One", "NAME_two": "NAME.parts:Two"}
+
+
+@hookimpl
+def forestgaps_metrics():
+    return {"NAME_three": "NAME.parts:Three", "NAME_four": "NAME.parts:Four"}
+"""
+
+
+def install_packages(folder: Path) -> None:
+    """Write packages of four components each, as pip would install them."""
+    for number in range(PACKAGES):
+        name = f"canopy_{number}"
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: forestgaps-core>=0.1\n"
+        for path, text in {
+            f"{name}/__init__.py": PACKAGE.replace("NAME", name),
+            f"{name}-1.0.dist-info/METADATA": about,
+            f"{name}-1.0.dist-info/entry_points.txt": f"[forestgaps]\n{name} = {name}\n",
+            f"{name}-1.0.dist-info/RECORD": "",
+        }.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+
+
+def compare_packages(folder: Path, rounds: int) -> list[Comparison]:
+    """Compare two commands with and without the further packages."""
+    install_packages(folder)
+    commands = {"forestgaps --help": ["--help"], "forestgaps plugins list": ["plugins", "list"]}
+    jobs = {}
+    for name, words in commands.items():
+        jobs[name] = process(COMMAND, *words)
+        jobs[f"{name}, {PACKAGES} further packages"] = process(COMMAND, *words, PYTHONPATH=str(folder))
+    seconds = interleaved(jobs, rounds=rounds, clock=cpu_seconds_of_children)
+    comparisons = []
+    for name in commands:
+        more = f"{name}, {PACKAGES} further packages"
+        comparisons.append(Comparison(f"{PACKAGES} further packages", {key: seconds[key] for key in (name, more)}, reference=name))
+        added_ms = spread([(many - few) * 1e3 for few, many in zip(seconds[name], seconds[more], strict=True)])
+        print(f"{more}: {added_ms.median:.0f} ms ({added_ms.low:.0f} to {added_ms.high:.0f}) more  "
+              f"{verdict(added_ms.median, MAX_ADDED_MS, ' ms')}")  # fmt: skip
+    return comparisons
 
 
 def cpu_seconds_of_children() -> float:
@@ -49,9 +99,9 @@ def cpu_seconds_of_children() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def process(*arguments: str | Path) -> Job:
+def process(*arguments: str | Path, **variables: str) -> Job:
     """Start, and wait for the end; a process that fails stops the benchmark."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = variables | {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
@@ -73,9 +123,11 @@ def main() -> None:
         about = surroundings(["forestgaps-core", "pluggy", "attrs", "typer", "rich", "torch"])
         print(", ".join(f"{name} {value}" for name, value in about.items()) + f"; {arguments.rounds} rounds\n")
         seconds = interleaved(jobs, rounds=arguments.rounds, clock=cpu_seconds_of_children)
+        further = compare_packages(Path(folder, "packages"), arguments.rounds)
     comparison = Comparison("CPU time of a fresh process", seconds, reference=REFERENCE, goals=GOALS)
-    print(table(comparison))
-    save(arguments.json, {"about": about, "comparison": record(comparison)})
+    for each in (comparison, *further):
+        print(table(each))
+    save(arguments.json, {"about": about, "comparison": record(comparison), "further_packages": [*map(record, further)]})
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +82,28 @@ def test_hooks_are_few_and_documented(hooks, count):
     public = [name for name in vars(hooks) if not name.startswith("_")]
     assert len(public) == count
     assert all(inspect.getdoc(getattr(hooks, name)) for name in public)
+
+
+EXPORTS = {
+    "forestgaps_evaluation": ["TileCounts", "count_tiles"],
+    "forestgaps_gaps": [],
+    "forestgaps_geo": [],  # a library: its modules are public, see docs/reference/modules
+    "forestgaps_rasters": ["Rasters", "Site", "predict_raster", "prepare_sites"],
+}
+
+
+@pytest.mark.parametrize("package", EXPORTS)
+def test_the_names_that_a_package_exports_are_pinned_and_there(package):
+    module = pytest.importorskip(package)
+    own = [name for name in dir(module) if not name.startswith(("_", "forestgaps_"))]
+    exported = [name for name in own if getattr(getattr(module, name), "__module__", "").startswith(f"{package}.")]
+    assert exported == EXPORTS[package]
+
+
+def test_the_public_modules_of_the_library_for_rasters_are_those_of_its_page():
+    """A module that moves or disappears changes the page, which is generated and compared."""
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "modules" / "forestgaps_geo.md").read_text()
+    modules = re.findall(r"^::: (\S+)$", page, re.M)
+    assert modules == sorted(modules)
+    for module in modules:
+        importlib.import_module(module)
