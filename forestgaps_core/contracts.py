@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_core.components import Augmentation, Batch, InputLayer, Tile, Tiles
-from forestgaps_core.errors import ForestgapsError, PluginError
+from forestgaps_core.errors import ForestgapsError, PluginError, format_class
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.runtime.environment import TorchState, read_torch_settings, restore_torch_settings
 
@@ -209,9 +209,8 @@ def check_tile(tile: object, source: object, index: int) -> None:
             found = ", ".join(type(plane).__name__ for plane in planes)
     else:
         found = type(tile).__name__
-    kind = type(source)
     raise PluginError(
-        f"{kind.__module__}.{kind.__qualname__} read sample {index} as {found}; expected a Tile with dsm and height of float32 and "
+        f"{format_class(type(source))} read sample {index} as {found}; expected a Tile with dsm and height of float32 and "
         "valid of bool, all of one shape (rows, columns)"
     )
 
@@ -224,8 +223,7 @@ def check_layers(tile: Tile, source: object, index: int, channels: Mapping[str, 
     """
     if not channels and not tile.layers:
         return
-    kind = type(source)
-    where = f"{kind.__module__}.{kind.__qualname__} read sample {index}"
+    where = f"{format_class(type(source))} read sample {index}"
     if tile.layers.keys() != channels.keys():
         raise PluginError(f"{where} with the layers {list_layers(tile.layers)}, expected {list_layers(channels)}")
     for name, count in channels.items():
@@ -247,7 +245,6 @@ def describe_component(components: Any, place: str, thing: object) -> Name:
             owners = " and ".join(f"{key} {value}" for key, value in altered_by.items()) if isinstance(altered_by, Mapping) else ""
             words = f"{place} {about.get('name')!r} of {about.get('distribution')} {about.get('version')}"
             return f"{words} (altered by {owners})" if owners else words
-        kind = thing if isinstance(thing, type) else type(thing)
-        return f"{place} {kind.__module__}.{getattr(kind, '__qualname__', kind.__name__)}"
+        return f"{place} {format_class(thing if isinstance(thing, type) else type(thing))}"
 
     return name

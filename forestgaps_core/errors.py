@@ -7,8 +7,12 @@ Any other exception is a bug of the program and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
+import sys
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
 
 
 class ForestgapsError(Exception):
@@ -66,6 +70,7 @@ class NumbersError(ForestgapsError):
     """A non-finite value (NaN or infinity) in inputs, loss, gradients or weights; the message names step, batch and tiles."""
 
 
+LOCAL_MODULE = "forestgaps_local_"  # begins the names of modules of local files
 LONGEST_SHOWN = 4096  # characters, as the longest path
 LONG_WORDS = re.compile(rf"\S{{{LONGEST_SHOWN + 1},}}")
 VERY_LONG = 1000  # characters
@@ -90,6 +95,19 @@ def shorten_words(text: str) -> str:
     if len(text) <= LONGEST_SHOWN:
         return text
     return LONG_WORDS.sub(lambda found: shorten(found[0], 200), text)
+
+
+def format_class(kind: Any) -> str:
+    """Return `module.Class` of a class or function; of a local file its place, `Class of my_loss.py, line 12`."""
+    name = getattr(kind, "__qualname__", kind.__name__)
+    module = sys.modules.get(kind.__module__)
+    if not kind.__module__.startswith(LOCAL_MODULE) or module is None:
+        return f"{kind.__module__}.{name}"
+    try:
+        line = f", line {inspect.getsourcelines(reduce(getattr, name.split('.'), module))[1]}"
+    except (AttributeError, OSError, TypeError):  # it was made while the program ran, or the file is gone
+        line = ""
+    return f"{name} of {module.__file__}{line}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from forestgaps_core.errors import PluginError, nearest
+from forestgaps_core.errors import PluginError, format_class, nearest
 from forestgaps_core.settings import offer_build_inner
 
 GENERIC_HOOK = "forestgaps_components"
@@ -217,7 +217,7 @@ def build(kind: str, config: Any, available: Mapping[str, Callable[[], Any]], co
         elif parameter.default is parameter.empty:
             known = ", ".join(available) or "none"
             raise PluginError(
-                f"{type(config).__module__}.{type(config).__qualname__}.build asks for {parameter.name!r}, which a {kind} is not "
+                f"build of {format_class(type(config))} asks for {parameter.name!r}, which a {kind} is not "
                 f"given{nearest(parameter.name, available)}; there is: {known}"
             )
     return config.build(**arguments)

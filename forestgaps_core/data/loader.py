@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from forestgaps_core.components import Source, Tiles
 from forestgaps_core.contracts import NamedErrors, check_layers, check_tile
-from forestgaps_core.errors import DataError, ForestgapsError, PluginError
+from forestgaps_core.errors import DataError, ForestgapsError, PluginError, format_class
 from forestgaps_core.runtime.rng import random_numbers
 
 ORDER = 0x0DDE5  # another sequence than the samples' own draws
@@ -226,7 +226,7 @@ class TileLoader:
 
 
 def describe_source(source: object) -> str:
-    return f"the data source {type(source).__module__}.{type(source).__qualname__}"
+    return f"the data source {format_class(type(source))}"
 
 
 def find_loader_error(error: ForestgapsError) -> str:

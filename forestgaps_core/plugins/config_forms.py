@@ -184,7 +184,7 @@ def explain_parameters(parameters: Sequence[inspect.Parameter], calls: Sequence[
         found = ", ".join(parameter.name for parameter in before)
         return f"takes ({found}) before its settings; a {name} is called with ({', '.join(calls)})"
     for parameter in before[len(calls) :]:
-        known = [*kind.arguments, *kind.call_options]
+        known = [*kind.arguments, *kind.call_options, *(() if calls else ("build_inner",))]
         if parameter.name not in known:
             there = f"there is: {', '.join(known) or 'nothing'}"
             return (

@@ -14,12 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from forestgaps_core.errors import PluginError, shorten
+from forestgaps_core.errors import LOCAL_MODULE, PluginError, shorten
 from forestgaps_core.files.safe_opening import MAX_TEXT_BYTES, read_bytes
 from forestgaps_core.plugins.choice import accept_disabled, list_disabled
 
 FILES = "FORESTGAPS_PLUGIN_FILES"  # a JSON list of paths
-PREFIX = "forestgaps_local_"
 
 _contents: dict[str, tuple[str, bytes]] = {}  # of the modules loaded here: the file's path, and what it held
 
@@ -75,7 +74,7 @@ def compute_digest(content: bytes) -> str:
 
 
 def make_module_name(path: Path, content: bytes) -> str:
-    return f"{PREFIX}{path.stem}_{compute_digest(content)}"
+    return f"{LOCAL_MODULE}{path.stem}_{compute_digest(content)}"
 
 
 def import_file(path: Path, content: bytes) -> ModuleType:
@@ -133,7 +132,7 @@ class LocalFiles:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> Any:
-        if not name.startswith(PREFIX):
+        if not name.startswith(LOCAL_MODULE):
             return None
         from importlib.util import spec_from_file_location
 

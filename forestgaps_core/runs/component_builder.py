@@ -11,6 +11,7 @@ from attrs import define, field
 from forestgaps_core.config.run_file import Config
 from forestgaps_core.config.writing import find_components
 from forestgaps_core.contracts import NamedErrors, check_built
+from forestgaps_core.errors import format_class
 from forestgaps_core.kinds import USES_FURTHER_KINDS, BuildContext
 from forestgaps_core.plugins.registry import ComponentOffer, Plugins
 
@@ -103,4 +104,4 @@ def describe_build(kind: str, config: Any, context: BuildContext) -> str:
 
 
 def describe_class(kind: str, config: Any) -> str:
-    return f"{kind} {type(config).__module__}.{type(config).__qualname__}"
+    return f"{kind} {format_class(type(config))}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pluggy
 
-from forestgaps_core.errors import ForestgapsError, PluginError, nearest
+from forestgaps_core.errors import ForestgapsError, PluginError, format_class, nearest
 from forestgaps_core.files.atomic import is_disk_error
 from forestgaps_core.hookspecs import PROJECT, TrainingEvents
 from forestgaps_core.runtime.environment import read_torch_settings, restore_torch_settings
@@ -153,7 +153,7 @@ def format_error(error: Exception | SystemExit) -> str:
 
 
 def describe_callback(callback: object) -> str:
-    return f"{type(callback).__module__}.{type(callback).__qualname__}"
+    return format_class(type(callback))
 
 
 def check_events(manager: pluggy.PluginManager, label: str, callback: object) -> None:

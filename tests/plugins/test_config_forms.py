@@ -18,7 +18,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, lt
 from torch import nn
 
-from forestgaps_core import load_config, make_config, resume_training, train_model
+from forestgaps_core import Component, load_config, make_config, resume_training, train_model
 from forestgaps_core.config.converter import structure_config, unstructure
 from forestgaps_core.config.explain import explain_topic
 from forestgaps_core.config.reading import read_config
@@ -143,6 +143,21 @@ def undescribed(logits: Tensor, batch: Batch, *, exponent: float = 2.0) -> Tenso
     return power(logits, batch, (), exponent=exponent)
 
 
+class Twice(nn.Module):
+    """Twice another loss.
+
+    Args:
+        inner: The other loss.
+    """
+
+    def __init__(self, build_inner: Any, *, inner: Component["loss"]) -> None:  # noqa: F821, UP037  # the name of a kind
+        super().__init__()
+        self.inner = build_inner(inner)
+
+    def forward(self, logits: Tensor, batch: Batch) -> Tensor:
+        return 2 * self.inner(logits, batch)
+
+
 FORMS = {
     "function": power,
     "module": PowerModule,
@@ -154,7 +169,7 @@ FORMS = {
 @pytest.fixture
 def offered(site) -> Any:
     """Plugins with these losses; the example plugin has the other components of a run."""
-    table = {name: f"{__name__}:{found.__name__}" for name, found in {**FORMS, "undescribed": undescribed}.items()}
+    table = {name: f"{__name__}:{found.__name__}" for name, found in {**FORMS, "undescribed": undescribed, "twice": Twice}.items()}
     site("t-forms", f"from forestgaps_core import hookimpl\n@hookimpl\ndef forestgaps_losses():\n    return {table}")
     plugins = Plugins.discover()
     plugins.add_file(EXAMPLE_PLUGIN)
@@ -288,7 +303,8 @@ def test_settings_are_explained_with_defaults_limits_and_help(offered):
 def test_plugins_check_holds_every_form_to_its_contract(offered):
     (plugin,) = [plugin for plugin in offered.records if plugin.distribution == "t-forms"]
     found = {verdict.place: str(verdict) for verdict in check_plugin(offered, plugin)}
-    assert [name for name, words in found.items() if not words.endswith("right")] == ["loss.undescribed"]
+    assert [name for name, words in found.items() if not words.endswith("right")] == ["loss.twice", "loss.undescribed"]
+    assert "which needs inner" in found["loss.twice"]
     assert "exponent has no metadata={'help': ...}; for a dataclass, function or another class" in found["loss.undescribed"]
 
 
@@ -328,6 +344,17 @@ def test_a_plugins_kind_says_whether_its_functions_are_called():
     assert called.build()(4) == 8
     made = make_config_class(twice, "filter", Kind("a filter", {"value": "any"}))()
     assert made.build(value=4) == 8
+
+
+def test_a_class_may_contain_other_components(offered):
+    config = read_config({**AT_TOP, "loss": {"name": "twice", "inner": {"name": "function", "exponent": 3}}}, offered)
+    assert config.loss.inner == make_config("loss", power, exponent=3.0)
+    batch = example_batch()
+    logits = example_logits(batch)
+    loss = build_component("loss", config.loss)
+    assert torch.equal(loss(logits, batch), 2 * power(logits, batch, (), exponent=3.0))
+    with pytest.raises(ConfigError, match=r"loss.inner.exponent: found 0.0; must be > 0"):
+        read_config({**AT_TOP, "loss": {"name": "twice", "inner": {"name": "function", "exponent": 0}}}, offered)
 
 
 def test_a_loss_that_is_a_function_may_take_a_context():

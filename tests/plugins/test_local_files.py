@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from forestgaps_core import load_config, train_model
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
-from forestgaps_core.errors import PluginError
+from forestgaps_core.errors import PluginError, format_class
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.local_files import (
     FILES,
@@ -23,6 +24,8 @@ from forestgaps_core.plugins.local_files import (
     unpickle_with_files,
 )
 from forestgaps_core.plugins.registry import Plugins
+
+from ..conftest import EXAMPLE_PLUGIN, RUN_FILE, default_plugins
 
 MINE = '''
 from attrs import frozen
@@ -182,3 +185,64 @@ def test_printed_lines_repeat_the_files_of_the_command(tmp_path, monkeypatch):
     finally:
         undo()
     assert format_command("evaluate", "run") == "forestgaps evaluate run"
+
+
+BROKEN = '''
+from attrs import frozen
+from forestgaps_core import hookimpl
+
+
+def nothing(logits, batch):
+    """Returns no loss."""
+
+
+@frozen(kw_only=True)
+class Asks:
+    """Asks for what a loss is not given."""
+
+    def build(self, weather):
+        return None
+
+
+class Deaf:
+    """Listens to nothing."""
+
+
+@frozen(kw_only=True)
+class Nothing:
+    """Builds nothing that can be called."""
+
+    def build(self):
+        return 7
+
+
+forestgaps_losses = {"nothing": nothing, "asks": Asks, "seven": Nothing}
+forestgaps_callbacks = {"deaf": Deaf}
+'''
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["loss.name=asks"], "build of Asks of FILE, line 10 asks for 'weather', which a loss is not given"),
+        (["loss.name=seven"], "loss Nothing of FILE, line 22 made a int, expected a `Loss`"),
+        (["loss.name=nothing"], "loss 'nothing' of broken.py sha256:"),
+        (["callbacks.mine.name=deaf"], "callback 'mine' (Deaf of FILE, line 18) listens to no training event"),
+    ],
+)
+def test_errors_of_a_build_name_file_and_line(tmp_path, settings, sentence):
+    file = tmp_path / "broken.py"
+    file.write_text(f"{BROKEN}# {settings}")  # a module is imported once for one content
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    plugins = default_plugins(EXAMPLE_PLUGIN, file)
+    config = load_config(tmp_path / "run.toml", overrides=settings, plugins=plugins)
+    with pytest.raises(PluginError) as error:
+        train_model(config, tmp_path / "run", plugins=plugins)
+    assert sentence.replace("FILE", str(file)) in str(error.value)
+    assert "forestgaps_local" not in str(error.value)
+
+
+def test_a_class_that_was_made_while_the_program_ran_has_no_line(tmp_path):
+    module = import_file(tmp_path / "made.py", b"Made = type('Made', (), {})")
+    assert format_class(module.Made) == f"Made of {tmp_path / 'made.py'}"
+    assert format_class(Plugins) == "forestgaps_core.plugins.registry.Plugins"

@@ -111,7 +111,10 @@ def test_what_alters_a_network_is_recorded_and_needed_to_use_it(run_file, plugin
 
 def test_the_error_of_what_was_replaced_names_who_replaced_it(run_file, given, tmp_path):
     breaking = given("breaks.py", BREAKS)
-    with pytest.raises(PluginError, match=r"loss \S+Binary \(altered by breaks\.py sha256:\w+\) made a int, expected a `Loss`"):
+    with pytest.raises(
+        PluginError,
+        match=r"loss Binary of \S+example_plugin\.py, line \d+ \(altered by breaks\.py sha256:\w+\) made a int, expected a `Loss`",
+    ):
         train_model(load_config(run_file, plugins=breaking), tmp_path / "run", plugins=breaking)
     assert not (tmp_path / "run").exists()
 
