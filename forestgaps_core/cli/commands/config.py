@@ -73,6 +73,16 @@ def check(
 
 
 @config_app.command()
+def schema() -> None:
+    """Print the JSON schema of run files, with which editors complete and check them."""
+    import json
+
+    from forestgaps_core.config.schema import make_schema
+
+    typer.echo(json.dumps(make_schema(plugins()), indent=2))
+
+
+@config_app.command()
 def explain(
     topic: Annotated[
         str, typer.Argument(help="A table (loss), a component (loss.focal), or nothing for all tables; a run file for --resolved.")
