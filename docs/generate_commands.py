@@ -16,7 +16,7 @@ from forestgaps_core.plugins.registry import Plugins, load_target
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Map gaps": ("predict", "gaps", "change"),
     "Prepare data": ("prepare", "simulate"),
-    "Train and evaluate": ("config init", "config check", "config explain", "train", "test", "evaluate", "report"),
+    "Train and evaluate": ("config init", "config check", "config explain", "config schema", "train", "test", "evaluate", "report"),
     "Publish and export": ("publish", "export", "quantize"),
     "Plugins": ("plugins list", "plugins show", "plugins check", "plugins new"),
     "Other commands": (),
@@ -38,7 +38,9 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "config explain": (
         ("forestgaps config explain", "the tables of a run file"),
         ("forestgaps config explain loss.focal", "the settings of one component"),
+        ("forestgaps config explain run.toml --resolved", "every value of a run file, with its origin"),
     ),
+    "config schema": (("forestgaps config schema > run-file.schema.json", "for completion in editors"),),
     "train": (
         ("forestgaps train run.toml --out runs/first", ""),
         ("forestgaps train --resume runs/first", "continues an interrupted run"),
