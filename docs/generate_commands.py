@@ -40,7 +40,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("forestgaps config explain loss.focal", "the settings of one component"),
         ("forestgaps config explain run.toml --resolved", "every value of a run file, with its origin"),
     ),
-    "config schema": (("forestgaps config schema > run-file.schema.json", "for completion in editors"),),
+    "config schema": (("forestgaps config schema --out run-file.schema.json", "for completion in editors"),),
     "train": (
         ("forestgaps train run.toml --out runs/first", ""),
         ("forestgaps train --resume runs/first", "continues an interrupted run"),

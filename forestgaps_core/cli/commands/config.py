@@ -73,13 +73,24 @@ def check(
 
 
 @config_app.command()
-def schema() -> None:
-    """Print the JSON schema of run files, with which editors complete and check them."""
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write; by default the schema is printed.")] = None,
+) -> None:
+    """Write the JSON schema of run files, with which editors complete and check them."""
     import json
 
     from forestgaps_core.config.schema import make_schema
+    from forestgaps_core.files.atomic import write_text
 
-    typer.echo(json.dumps(make_schema(plugins()), indent=2))
+    text = json.dumps(make_schema(plugins()), indent=2)
+    if out is None:
+        typer.echo(text)
+        return
+    try:
+        write_text(out, text + "\n")
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}", "config schema") from error
+    typer.echo(f"Written: {out}")
 
 
 @config_app.command()
