@@ -29,6 +29,7 @@ TITLES = {
     "exporter": "Exporters",
     "postprocessor": "Post-processing",
     "reader": "Readers",
+    "report_section": "Report sections",
     "baseline": "Baselines",
     "recipe": "Recipes",
     "network": "Pretrained networks",

@@ -142,6 +142,13 @@ class PluginHooks:
         """
 
     @hookspec
+    def forestgaps_report_sections(self) -> Mapping[str, str]:
+        """Further sections of the pages of `forestgaps report`, by name.
+
+        Called when `report` writes a page. `build` returns a `ReportSection`, which is called with what the page is about.
+        """
+
+    @hookspec
     def forestgaps_engines(self) -> Mapping[str, str]:
         """What runs exported networks, by name: `{"onnxruntime": "package.module:Class"}`, where `Class()` is an `Engine`.
 

@@ -153,6 +153,13 @@ COMMAND_KINDS: Mapping[str, Kind] = {
         hook="forestgaps_readers",
         how="--reader {}",
     ),
+    "report_section": Kind(
+        "a `ReportSection`, called with `ReportData`, that returns texts, tables and pictures",
+        table=False,
+        check="forestgaps_core.testing.rules.report_section:RULES",
+        hook="forestgaps_report_sections",
+        how="--set {}.KEY=VALUE",
+    ),
 }
 """Kinds whose components a command uses, and no run file: the user chooses them by an option."""
 

@@ -129,3 +129,31 @@ def test_a_package_with_a_reader(machine):
     wrong = machine.forestgaps("predict", "run", "dsm.npy", "--set", "arrays.unt=1", "--out", "wrong")
     assert "arrays.unt: unknown key (did you mean 'unit'?)" in wrong.stderr
     assert "canopy-maps 0.2.0: reader.arrays: right" in machine.forestgaps("plugins", "check", "canopy-maps").stdout
+
+
+def test_a_package_with_sections_of_reports(machine):
+    install(machine)
+    (machine.folder / "run.toml").write_text(RUN_FILE)
+    assert machine.forestgaps("train", "run.toml", "--out", "run").returncode == 0
+    assert machine.forestgaps("simulate", "land", "--size", "150").returncode == 0
+    predicted = machine.forestgaps("predict", "run", "land/dsm.tif", "--out", "maps", "-t", "5", "--postprocess", "smooth")
+    assert predicted.returncode == 0, predicted.stderr
+
+    done = machine.forestgaps("report", "maps", "--dsm", "land/dsm.tif", "--set", "sizes.title='Sizes & more'")
+    assert done.returncode == 0, done.stderr
+    assert "the report has no section 'Moon': RuntimeError: the moon is full" in done.stderr
+    page = (machine.folder / "maps" / "report.html").read_text(encoding="utf-8")
+    for text in (
+        '<a href="#further-1">Post-processing</a>',
+        "sigma_m = 0.5",
+        ">Sizes &amp; more</h2>",
+        "Sizes of the &lt;files&gt; of the map.",
+        "This section could not be made: RuntimeError: the moon is full",
+    ):
+        assert text in page
+    assert page.index("further-1-h") < page.index("further-2-h") < page.index('<section id="data"')
+    wrong = machine.forestgaps("report", "maps", "--dsm", "land/dsm.tif", "--set", "sizes.ttle=1", "--out", "wrong.html")
+    assert (wrong.returncode, "sizes.ttle: unknown key (did you mean 'title'?)" in wrong.stderr) == (2, True)
+    assert not (machine.folder / "wrong.html").exists()
+    checked = machine.forestgaps("plugins", "check", "canopy-maps").stdout
+    assert "canopy-maps 0.2.0: report_section.sizes: right" in checked

@@ -15,6 +15,7 @@ from forestgaps_core.testing.checks import check_normalization as check_normaliz
 from forestgaps_core.testing.checks import check_optimizer as check_optimizer
 from forestgaps_core.testing.checks import check_postprocessor as check_postprocessor
 from forestgaps_core.testing.checks import check_reader as check_reader
+from forestgaps_core.testing.checks import check_report_section as check_report_section
 from forestgaps_core.testing.checks import check_scheduler as check_scheduler
 from forestgaps_core.testing.checks import list_checks as list_checks
 from forestgaps_core.testing.checks import parametrize_checks as parametrize_checks

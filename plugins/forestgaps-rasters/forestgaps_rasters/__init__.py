@@ -36,6 +36,11 @@ def forestgaps_readers() -> Mapping[str, str]:
 
 
 @hookimpl
+def forestgaps_report_sections() -> Mapping[str, str]:
+    return {"postprocessing": "forestgaps_rasters.postprocessing.report_section:PostprocessingSection"}
+
+
+@hookimpl
 def forestgaps_commands() -> Mapping[str, Command]:
     return {
         "prepare": Command("forestgaps_rasters.commands.prepare:prepare", "Check rasters and write a folder to train from."),

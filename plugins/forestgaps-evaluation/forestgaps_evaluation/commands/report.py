@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from forestgaps_core.cli.commands.installed import list_installed, plugins
 from forestgaps_core.cli.commands.options import Json
 from forestgaps_core.cli.commands.raster_options import BandNumber, Feet, Nodata, Scale, SkipChecks, list_given_options
 from forestgaps_core.cli.commands.results import print_json, print_notes, print_written
@@ -55,7 +56,12 @@ def report(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="data.KEY=VALUE", help="For a run: change of a data setting, such as data.folder=elsewhere."),
+        typer.Option(
+            "--set",
+            metavar="NAME.KEY=VALUE",
+            help="For a run: change of a data setting, such as data.folder=elsewhere. Or a setting of a section. "
+            f"Installed sections: {list_installed('report_section')}.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     shown_as: Annotated[
@@ -70,11 +76,14 @@ def report(
     intervals, curves and gap sizes; a STAC item of the network is written next to it. For maps, it contains the maps, gap
     fractions and gap sizes.
     """
+    from forestgaps_core.errors import ConfigError
     from forestgaps_evaluation.map_report.page import write_map_report
     from forestgaps_evaluation.map_report.rasters import check_surfaces, is_map_folder
+    from forestgaps_evaluation.pages.sections import split_section_settings
 
     reading = {"band": band, "nodata": nodata, "feet": feet, "scale": scale}
     given = list_given_options(reading, skip_checks=skip_checks)
+    of_sections, others = split_section_settings(changes or (), plugins())
     text, path = read_notes(notes), Path(what)
     if path.is_file() and path.suffix.lower() in RASTER_SUFFIXES:
         from forestgaps_core.errors import DataError
@@ -83,11 +92,18 @@ def report(
     if is_map_folder(path):
         # `predict` has checked the surface before it calls this
         warnings = check_surfaces(dsm or [], reading, skip_checks=skip_checks) if shown_as is None else ()
-        page = write_map_report(path, dsm or [], out or path / PAGE_NAME, notes=text, reading=reading, shown_as=shown_as)
+        if others:
+            raise ConfigError(f"--set {others[0]}: is not a setting of an installed section. A map has no data table", "report")
+        page = write_map_report(
+            *(path, dsm or [], out or path / PAGE_NAME),
+            notes=text,
+            reading=reading,
+            shown_as=shown_as,
+            plugins=plugins(),
+            settings=of_sections,
+        )
         print_files([page], as_json, warnings)
         return
-    from forestgaps_core.cli.app import plugins
-    from forestgaps_core.errors import ConfigError
     from forestgaps_evaluation.commands.progress import show_batch_progress
     from forestgaps_evaluation.run_report.page import write_run_report
 
@@ -110,10 +126,11 @@ def report(
             thresholds=threshold or (),
             checkpoint=checkpoint,
             data=data,
-            changes=changes or (),
+            changes=others,
             device=device,
             notes=text,
             plugins=plugins(),
+            settings=of_sections,
             progress=progress,
         )
     print_files([written.page, written.card], as_json)

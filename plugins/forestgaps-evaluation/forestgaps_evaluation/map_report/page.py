@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from forestgaps_core.errors import DataError
 from forestgaps_core.files.drafts import new_path
+from forestgaps_core.output.report_sections import ReportData
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.map_report.pictures import (
     choose_places,
     draw_close_up,
@@ -48,6 +50,7 @@ from forestgaps_evaluation.pages.rendering import (
     format_percent,
     render_page,
 )
+from forestgaps_evaluation.pages.sections import add_contents, make_sections
 from forestgaps_geo.gap_areas import MIN_MAPPED_GAP_M2
 
 
@@ -59,6 +62,8 @@ def write_map_report(
     notes: str = "",
     reading: Mapping[str, Any] | None = None,
     shown_as: Path | None = None,
+    plugins: Plugins | None = None,
+    settings: Sequence[str] = (),
 ) -> Path:
     """Write the page of a folder made by `forestgaps predict`.
 
@@ -68,6 +73,8 @@ def write_map_report(
         notes: License and credit of the data.
         reading: Options for reading the surface model (band, nodata, feet, scale), as in `forestgaps_geo.bands.band.open_band`.
         shown_as: Path of the folder to print on the page, if the folder is still a draft with another name.
+        plugins: Whose sections the page has; by default, all that is installed.
+        settings: Of these sections, such as `postprocessing.key=value`.
 
     Raises:
         DataError: The folder contains no map, the surface model does not cover the map, or `out` exists.
@@ -78,9 +85,11 @@ def write_map_report(
     if not surfaces:
         raise DataError(f"{folder}: the surface model of the map is missing. Give it with --dsm DSM.tif")
     with new_path(out, purpose="report") as draft:
-        draft.write_text(
-            render_page("map.html", fill_template(folder, surfaces, notes, shown_as or folder, reading)), encoding="utf-8"
-        )
+        values = fill_template(folder, surfaces, notes, shown_as or folder, reading)
+        sections = make_sections(describe_map(folder, surfaces, values), plugins or Plugins.discover(), settings)
+        contents = add_contents(values["contents"], sections)
+        page = render_page("map.html", {**values, "contents": contents, "sections": sections})
+        draft.write_text(page, encoding="utf-8")
     return out
 
 
@@ -150,10 +159,25 @@ def fill_template(
         "charts": [make_size_chart(counts, n) for n in range(len(levels))],
         "files": [*(str(shown_as / name) for name in FILES), *map(str, surfaces)],
         "versions": {name: version(name) for name in ("forestgaps-core", "forestgaps-evaluation")},
+        "levels": levels,
+        "resolution_m": resolution,
         "tags": counts.tags,
         "notes": notes,
         "glossary": MAP_WORDS,
     }
+
+
+def describe_map(folder: Path, surfaces: Sequence[Path], values: Mapping[str, Any]) -> ReportData:
+    """Return what sections of packages get."""
+    return ReportData(
+        subject="map",
+        path=folder,
+        thresholds=values["levels"],
+        resolution_m=values["resolution_m"],
+        files={Path(name).stem: folder / name for name in FILES},
+        surfaces=tuple(surfaces),
+        tags=values["tags"],
+    )
 
 
 def make_row(counts: MapCounts, n: int, resolution_m: float) -> TableRow:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from forestgaps_core.components import Tiles
 from forestgaps_core.files.drafts import new_results
+from forestgaps_core.output.report_sections import ReportData
 from forestgaps_core.plugins.command_lines import format_command
 from forestgaps_core.plugins.registry import Plugins
 from forestgaps_evaluation.counting.gap_sizes import GapSizes
@@ -29,6 +30,7 @@ from forestgaps_evaluation.pages.rendering import (
     format_score,
     render_page,
 )
+from forestgaps_evaluation.pages.sections import add_contents, make_sections
 from forestgaps_evaluation.protocol.evaluation import AverageScores, Evaluation, evaluate_counts
 from forestgaps_evaluation.run_report import figures
 from forestgaps_evaluation.run_report.examples import make_examples
@@ -73,6 +75,7 @@ def write_run_report(
     device: str = "auto",
     notes: str = "",
     plugins: Plugins | None = None,
+    settings: Sequence[str] = (),
     progress: Callable[[Iterable[Tiles]], Iterable[Tiles]] = iter,
 ) -> Report:
     """Evaluate a run on a split, then write the page and, next to it, the STAC item of the network.
@@ -84,6 +87,7 @@ def write_run_report(
         data: A run file or run folder with the data to evaluate on instead of the run's own.
         changes: Changes of the data table, such as `data.folder=elsewhere`.
         notes: License and credit of the data.
+        settings: Of sections that packages add, such as `name.key=value`.
 
     Raises:
         DataError: An output file already exists, or the split is empty.
@@ -96,9 +100,17 @@ def write_run_report(
         tile_counts = count_split(recorded, split, thresholds or choose_thresholds(trained.predictor.thresholds), progress=progress)
         evaluation = evaluate_counts([tile_counts], notes=note_pixel_sizes([trained]))
         network = describe_network(trained)
-        html = render_page(
-            "run.html", fill_template(trained, tile_counts, evaluation, recorded.sizes(tile_counts.resolution_m), network, notes)
+        values = fill_template(trained, tile_counts, evaluation, recorded.sizes(tile_counts.resolution_m), network, notes)
+        data_of_page = ReportData(
+            subject="run",
+            path=Path(trained.run),
+            thresholds=tuple(tile_counts.thresholds.tolist()),
+            resolution_m=tile_counts.resolution_m,
+            evaluation=evaluation,
         )
+        sections = make_sections(data_of_page, plugins or Plugins.discover(), settings)
+        contents = add_contents(values["contents"], sections)
+        html = render_page("run.html", {**values, "contents": contents, "sections": sections})
         item = make_stac_item(network, beside.parent, scores=list_stac_scores(evaluation), notes=notes)
         for draft, text in zip(drafts, (html, format_json(item)), strict=True):
             draft.write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from forestgaps_core.errors import ConfigError, PluginError
 from forestgaps_rasters.prediction.blending import NODATA, ByteArray
 from forestgaps_rasters.prediction.block_mapper import PROBABILITY_STEPS
 
+POSTPROCESSING_TAG = "FORESTGAPS_POSTPROCESSING"  # of both maps
 CHANGES = ("probabilities", "gaps")
 MAX_HALO = 4096  # pixels: 0.1 GB of a part
 Values = NDArray[Any]
@@ -144,4 +145,4 @@ def build_steps(chosen: Sequence[ChosenComponent], thresholds: Sequence[float], 
 
 def describe_steps(chosen: Sequence[ChosenComponent]) -> dict[str, str]:
     """Return the metadata that a map gets of its steps."""
-    return {"FORESTGAPS_POSTPROCESSING": json.dumps([one.describe() for one in chosen])} if chosen else {}
+    return {POSTPROCESSING_TAG: json.dumps([one.describe() for one in chosen])} if chosen else {}

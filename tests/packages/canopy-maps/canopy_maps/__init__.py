@@ -1,4 +1,4 @@
-"""A package for what maps and files go through: a format for networks."""
+"""A package for what maps and files go through: a format for networks, a step, a reader, sections of reports."""
 
 from forestgaps_core import hookimpl
 
@@ -16,3 +16,8 @@ def forestgaps_postprocessors():
 @hookimpl
 def forestgaps_readers():
     return {"arrays": "canopy_maps.arrays:Arrays"}
+
+
+@hookimpl
+def forestgaps_report_sections():
+    return {"sizes": "canopy_maps.sections:Sizes", "failing": "canopy_maps.sections:Failing"}
