@@ -25,6 +25,7 @@ KNOWN = {
     ("forestgaps_core/plugins/local_files.py", "pickle.loads"): 2,  # in workers and on a cluster, of what this program sent
     ("forestgaps_core/plugins/entry_points.py", "import_module"): 1,  # of the entry points of installed plugins
     ("forestgaps_core/plugins/names.py", "import_module"): 1,  # of the targets of installed plugins
+    ("forestgaps_baselines/bulldozer_dtm.py", "subprocess.run"): 1,  # Python, to run a library in a process of its own
     ("forestgaps_core/testing/plugin_checks.py", "import_module"): 1,  # of the package that holds a recipe or network
     ("forestgaps_core/testing/plugin_checks.py", "subprocess.run"): 1,  # Python, to import a plugin in a process of its own
     ("forestgaps_core/plugins/loading.py", "import_module"): 1,  # of the entry points of installed plugins
@@ -32,7 +33,6 @@ KNOWN = {
     ("forestgaps_tracking/testing.py", "subprocess.run"): 1,  # Python, with a tracker that is killed, in tests
     ("forestgaps_export/onnx_program.py", "import_module"): 1,  # of ONNX, if it is installed
     ("forestgaps_export/onnx_runtime.py", "import_module"): 1,
-    ("forestgaps_losses/mixtures.py", "import_module"): 1,  # of a table in its own source
     ("forestgaps_quantization/ranges.py", "import_module"): 1,  # of torchao, if it is installed
     ("forestgaps_pretrained/retrain.py", "subprocess.run"): 1,  # this program's own commands
 }
