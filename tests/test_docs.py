@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,17 +17,21 @@ from typing import Any
 import pytest
 import torch
 
-from forestgaps_core import Trainer
+from forestgaps_core import Trainer, hookimpl
 from forestgaps_core.config.explain import list_settings
 from forestgaps_core.config.inheritance import read_run_file
-from forestgaps_core.config.reading import read_config
+from forestgaps_core.config.reading import load_config, read_config
 from forestgaps_core.hookspecs import PluginHooks, TrainingEvents
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.config_forms import make_config_class
 from forestgaps_core.plugins.registry import Plugins
+from forestgaps_core.runs.builder import build_run
+from forestgaps_core.runs.run import train_model
 from forestgaps_core.testing import example_batch
 from forestgaps_core.testing.example_run import example_trainer, train_example
 from forestgaps_core.testing.plugin_checks import check_plugin
+
+from .small_run import make_small_run
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -290,6 +295,38 @@ def test_the_examples_of_the_pages_log_their_values():
     )
     trainer.fit([example_batch(samples=2, size=16)], epochs=1)
     assert {"train/weight_norm", "train/main", "train/size"} <= trainer.scores.keys()
+
+
+def test_the_distillation_of_the_page_trains_with_what_a_module_of_two_networks_returns(tmp_path):
+    (path,) = [path for path in written(DOCS / "how-to" / "add-a-loss.md", tmp_path) if path.name == "my_distillation.py"]
+    plugins = everything()
+    plugins.add_file(path)
+    (tmp_path / "large.toml").write_text(make_small_run(), encoding="utf-8")
+    train_model(load_config(tmp_path / "large.toml", plugins=plugins), tmp_path / "large", plugins=plugins)
+    changes = [*(f"loss.{key}={value}" for key, value in {"name": "distillation", "teacher": tmp_path / "large"}.items())]
+    config = load_config(tmp_path / "large.toml", overrides=[*changes, "loss.module=body", "training.epochs=4"], plugins=plugins)
+    run = build_run(config, tmp_path / "small", plugins)
+    distances = []
+
+    class Distances:
+        @hookimpl
+        def epoch_end(self, scores):
+            distances.append(scores["train/distance"])
+
+    trainer = run.trainer
+    teacher = {name: tensor.clone() for name, tensor in trainer.loss.teacher.state_dict().items()}
+    trainer = Trainer(
+        model=trainer.model,
+        loss=trainer.loss,
+        optimizer=trainer.optimizer,
+        make_train_batch=trainer.make_train_batch,
+        environment=trainer.environment,
+        callbacks={"distances": Distances()},
+    )
+    with closing(run.loader("train")) as train:
+        trainer.fit(train, epochs=4)
+    assert distances[-1] < distances[0]
+    assert all(map(torch.equal, teacher.values(), trainer.loss.teacher.state_dict().values()))
 
 
 def test_the_callbacks_of_the_page_change_gradients_and_freeze_layers():
