@@ -12,9 +12,10 @@ One word per thing, everywhere:
 | `logits`     | (B, K, H, W) float       | what a network returns for (dsm, valid, thresholds); gap where > 0   |
 | `layers[..]` | (B, C, H, W) float32     | further input by name, as in its source; 0 where it has no data      |
 
-A component is chosen in a run file by `name`; the other keys of its table are the fields of its config, a frozen attrs
-class with a method `build`. `build` takes **by name, the arguments it uses** out of those listed for its kind in `kinds.KINDS`, so
-that a new argument never breaks an old plugin.
+A component is chosen in a run file by `name`; the other keys of its table are its settings: the keyword-only parameters of a
+function or class, or the fields of a frozen dataclass or attrs class with a method `build`. Its other parameters, or those of
+`build`, are **by name, the arguments it uses** out of those listed for its kind in `kinds.KINDS`, so that a new argument never
+breaks an old plugin.
 """
 
 from __future__ import annotations
@@ -323,6 +324,6 @@ class Engine(Protocol):
 
 
 class ComponentConfig(Protocol):
-    """A frozen attrs class: fields with validators and `metadata={"help": ...}`, and a `build` as described in `KINDS`."""
+    """Settings with a `build` as described in `KINDS`: a frozen attrs class or dataclass, or what a function is read as."""
 
     build: Callable[..., Any]

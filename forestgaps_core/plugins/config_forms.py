@@ -27,7 +27,11 @@ from forestgaps_core.plugins.renamed_settings import explain_old_names
 from forestgaps_core.settings import find_component_kind
 
 EXPECTED = "expected a function, a class, or an attrs class or frozen dataclass with a method build"
-RESERVED = {"name": "chooses the component in a run file", "build": "is what a config does"}  # not names of settings
+RESERVED = {  # not names of settings
+    "name": "chooses the component in a run file",
+    "build": "is what a config does",
+    "self": "is the config itself",
+}
 HELP_SECTIONS = ("Args:", "Arguments:", "Attributes:")
 ENTRY = re.compile(r"(?P<indentation>\s+)(?P<name>\w+)(?: \([^)]*\))?: *(?P<help>.*)")
 

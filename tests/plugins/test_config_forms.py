@@ -413,6 +413,10 @@ def named(logits, batch, *, name: str = "a"):
     pass
 
 
+def itself(logits, batch, *, self: int = 1):
+    pass
+
+
 def unread(logits, batch, *, value: Unknown = None):  # type: ignore[name-defined]  # noqa: F821
     pass
 
@@ -445,6 +449,7 @@ class NamedAttrs:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
+        (itself, "has a setting 'self', which is the config itself; rename it"),
         (hidden, "takes **settings, which hides its settings; name each of them after a *"),
         (many, "takes *others, which hides its settings"),
         (
