@@ -74,6 +74,12 @@ EXAMPLES: Mapping[str, Example] = {
         one="reader of files",
         usage="```console\n$$ forestgaps predict RUN dsm.asc --out MAPS --set $component.crs=EPSG:32632\n```",
     ),
+    "report_section": Example(
+        "the sizes of the files of a map",
+        ("title", "Files"),
+        one="section of reports",
+        usage="```console\n$$ forestgaps report MAPS --out report.html --set $component.$setting=$value\n```",
+    ),
     "command": Example(
         "the area of a number of pixels",
         hook="forestgaps_commands",

@@ -32,7 +32,7 @@ from ..test_third_party import Machine
 
 
 def distribution_of(kind):
-    return f"scaffolded-{kind}"
+    return f"scaffolded-{kind}".replace("_", "-")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_the_wheel_of_every_package_passes_its_tests(kind, packages, tmp_path, c
     assert tested.returncode == 0, tested.stdout + tested.stderr
     checked = machine.forestgaps("plugins", "check", distribution_of(kind))
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.splitlines()[0] == f"scaffolded-{kind} 0.1.0: table: right"
+    assert checked.stdout.splitlines()[0] == f"{distribution_of(kind)} 0.1.0: table: right"
 
 
 def test_an_installed_package_is_tested_checked_and_used_like_any_other(tmp_path, command_line):

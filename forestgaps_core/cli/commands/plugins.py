@@ -136,8 +136,8 @@ def new_plugin(
     kind: Annotated[
         str,
         typer.Option(
-            help="augmentation, callback, data, exporter, loss, metric, model, normalization, optimizer, postprocessor, "
-            "reader, scheduler; or what else a package can offer: build, command, engine, executor, kind, network, recipe."
+            help="augmentation, callback, data, exporter, loss, metric, model, normalization, optimizer, postprocessor, reader, "
+            "report_section, scheduler; or what else a package can offer: build, command, engine, executor, kind, network, recipe."
         ),
     ],
     component: Annotated[
