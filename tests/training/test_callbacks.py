@@ -94,7 +94,7 @@ class Failing:
         raise ZeroDivisionError("in here")
 
 
-def test_an_exception_says_which_callback_and_when():
+def test_an_exception_names_the_callback_and_the_event():
     with pytest.raises(
         PluginError, match=r"callbacks.broken \(.*Failing\) failed at step_end: ZeroDivisionError: in here"
     ) as caught:

@@ -1,4 +1,4 @@
-"""What the layers of a network see."""
+"""Pictures of the outputs of layers, after validation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class ActivationsConfig:
     """Draws the output of some layers for the first tile of the validation, to `LABEL/epoch-0003-LAYER.png`.
 
-    Of each layer those channels are shown that vary most over the tile. Not together with `environment.compile`, since a
-    compiled network does not stop at its layers. Needs matplotlib.
+    It shows the channels of each layer that vary most over the tile. It does not work with `environment.compile`, because a
+    compiled network does not call its layers one by one. Requires matplotlib.
     """
 
     layers: tuple[str, ...] = field(
@@ -111,7 +111,7 @@ class KeepFirst:
 
 
 def draw_activation_figure(channels: Tensor, name: str, count: int) -> Figure:
-    """The `count` channels of (C, H, W) that vary most, each between its own smallest and largest value."""
+    """Return a figure of the `count` channels of (C, H, W) that vary most, scaled between its smallest and largest value."""
     from matplotlib.figure import Figure
 
     chosen = select_most_varied(channels, count)
@@ -129,7 +129,7 @@ def draw_activation_figure(channels: Tensor, name: str, count: int) -> Figure:
 
 
 def select_most_varied(channels: Tensor, count: int) -> Sequence[int]:
-    """Numbers of the channels of (C, H, W) with the largest variance, in their order."""
+    """Return the numbers of the channels of (C, H, W) with the largest variance, in their order."""
     spread = channels.flatten(1).var(dim=1, correction=0)
     chosen: list[int] = torch.topk(spread, min(count, len(channels))).indices.sort().values.tolist()
     return chosen

@@ -1,4 +1,4 @@
-"""Which states of a run are kept on disk."""
+"""Checkpoints: the last state of a run, and the best ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class CheckpointsConfig:
     """Keeps the last state of a run, and the best ones by a score, in the folder `checkpoints` of the run.
 
-    `last.safetensors` is what a run resumes from; it is written at the intervals named here and when training ends or is stopped,
-    but not when it ends by an error. `best.safetensors` is the state with the best score so far. With `best` above 1 each of
-    the best states is also kept under its epoch, `best-epoch-0012.safetensors`, until a better one takes its place.
+    A run resumes from `last.safetensors`. It is written at the intervals below, and when training ends or is stopped, but not
+    after an error. `best.safetensors` is the state with the best score so far. If `best` is above 1, each of the best states
+    also has a file named by its epoch, such as `best-epoch-0012.safetensors`, until a better state replaces it.
     """
 
     every_epochs: int = field(
@@ -125,7 +125,7 @@ class Checkpoints:
             trainer.checkpoint(self.path(trainer.epoch))
 
     def written(self) -> list[tuple[float, int]]:
-        """The ranking without the states that the disk did not take: they are not kept, so that lesser ones are the best."""
+        """Return the ranking without the states that could not be written; others are then the best."""
         failed = self.trainer.unwritten if self.trainer is not None else set()
         lost = {self.asked} if self.folder / "best.safetensors" in failed else set()
         return [entry for entry in self.ranking if entry[1] not in lost and self.path(entry[1]) not in failed]

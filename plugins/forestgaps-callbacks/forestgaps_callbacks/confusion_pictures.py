@@ -28,7 +28,7 @@ class ConfusionPicturesConfig:
     """Draws the confusion matrix of each threshold to `LABEL/epoch-0003.png` in the run folder.
 
     Rows are the reference, columns the prediction (gap where the logit is above 0). A cell shows its number of pixels and, as
-    darkness and percentage, their share of the row. A row without pixels has no shares. Needs matplotlib.
+    darkness and percentage, their share of the row. A row without pixels has no shares. Requires matplotlib.
     """
 
     every: int = field(default=1, validator=ge(1), metadata={"help": "Epochs from one picture to the next."})

@@ -1,4 +1,4 @@
-"""A log of two tables, for spreadsheets and R."""
+"""A log of two CSV tables, for spreadsheets and R."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PLACE = ["step", "epoch"]
 class CsvLogConfig:
     """Logs a run to two tables in the run folder.
 
-    `LABEL_steps.csv` has a row per interval: step, completed epochs, mean loss, last rate, last gradient norm before clipping.
-    `LABEL_epochs.csv` has a row per epoch with every score. A score that appears for the first time gets a column at
-    the right end; columns never move. What is not defined is `nan`, what was not measured is empty. Resuming drops the rows
-    that the resumed run writes again, so the tables equal those of a run never stopped.
+    `LABEL_steps.csv` has a row per interval: step, completed epochs, mean loss, last rate, last gradient norm before
+    clipping. `LABEL_epochs.csv` has a row per epoch with every score. A score that appears for the first time gets a column
+    at the right end; columns never move. A value that is not defined is `nan`; one that was not measured is empty. A resumed
+    run removes the rows that it writes again, so the tables equal those of an uninterrupted run.
     """
 
     every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one row to the next."})

@@ -36,7 +36,7 @@ class CsvTable:
         self.lines = Lines(self.path)
 
     def reopen(self, keep: Callable[[Row], bool]) -> None:
-        """Go on with the file, if there is one, without the rows that `keep` refuses."""
+        """Continue the file, if there is one, without the rows that `keep` refuses."""
         rows: list[Row] = []
         for lines in (self.lines.read(), self.restored):
             known = {tuple(row[name] for name in self.place) for row in rows}
@@ -57,7 +57,7 @@ class CsvTable:
             self.lines.add(self.line(row))
 
     def close(self) -> None:
-        """Write what the disk did not take before."""
+        """Write the rows that could not be written before."""
         self.lines.write()
 
     def header(self) -> str:
@@ -77,7 +77,7 @@ class CsvTable:
 
 
 def parse_rows(lines: Iterable[str]) -> Iterator[Row]:
-    """Rows by the names of the header. A line that is not CSV is a row in part; it spoils no other line."""
+    """Rows by the names of the header. A line that is not CSV is an incomplete row, and does not affect other lines."""
     cells = (parse_line(line) for line in lines)
     header = [str(neutralize_formula(name)) for name in next(cells, [])]
     for line in filter(None, cells):

@@ -1,4 +1,4 @@
-"""What to do when training breaks down."""
+"""Stop or roll back when the loss or the weights diverge."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class DivergenceGuardConfig:
-    """Watches that loss and weights stay finite, and that the loss does not run away.
+    """Checks that loss and weights stay finite, and that the loss does not diverge.
 
-    It looks every so many steps. What it sees is bad when a loss or a weight is not finite or, with `ratio`, when the mean loss
-    since the last look exceeds `ratio` times the smallest such mean so far. Then the run stops or, with `action = "roll_back"`,
-    takes the weights and the optimizer's state of the last good look and continues with the next batches, at `factor`
-    times the rate from then on (the logged rate is the schedule's, without this factor). After `tries` it stops.
-    Going back needs the memory of the weights and the optimizer's state once more, in checkpoints too.
+    It checks every `every` steps. A check fails if a loss or a weight is not finite. With `ratio` it also fails if the mean
+    loss since the last check exceeds `ratio` times the smallest such mean. Then the run stops. With `action = "roll_back"` it
+    restores the weights and the optimizer's state of the last good check instead, and continues with the next batches, at
+    `factor` times the rate. The logged rate is that of the schedule, without this factor. After `tries` it stops. `roll_back`
+    keeps a second copy of the weights and of the optimizer's state, in memory and in checkpoints.
     """
 
-    every: int = field(default=20, validator=ge(1), metadata={"help": "Optimizer steps from one look to the next."})
+    every: int = field(default=20, validator=ge(1), metadata={"help": "Optimizer steps from one check to the next."})
     action: Literal["stop", "roll_back"] = field(
         default="stop", metadata={"help": "stop, or roll_back to the last good state with a lower rate."}
     )
     ratio: float | None = field(
         default=None,
         validator=optional(gt(1)),
-        metadata={"help": "A mean loss so many times the smallest is a divergence; for losses above 0. Absent: not watched."},
+        metadata={"help": "Largest mean loss, divided by the smallest; for losses above 0. Absent: not checked."},
     )
-    factor: float = field(default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Share of the rate kept in going back."})
-    tries: int = field(default=3, validator=ge(1), metadata={"help": "How often to go back before stopping."})
+    factor: float = field(default=0.5, validator=and_(gt(0), lt(1)), metadata={"help": "Factor on the rate at each roll back."})
+    tries: int = field(default=3, validator=ge(1), metadata={"help": "Number of roll backs before the run stops."})
 
     def build(self) -> DivergenceGuard:
         return DivergenceGuard(every=self.every, action=self.action, ratio=self.ratio, factor=self.factor, tries=self.tries)
@@ -116,7 +116,7 @@ class DivergenceGuard:
         self.returns += 1
 
     def lower_rates(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        """Just before a step, when the trainer has set the schedule's rates anew."""
+        """Lower the rates just before a step, after the trainer has set those of the schedule."""
         for group in optimizer.param_groups:
             group["lr"] *= self.factor**self.returns
 

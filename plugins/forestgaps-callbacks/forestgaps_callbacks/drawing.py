@@ -1,4 +1,4 @@
-"""What the pictures share: matplotlib when it is needed."""
+"""Import matplotlib when it is needed, and write figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_matplotlib(label: str) -> None:
-    """Before the run, not after its first epoch.
+    """Require matplotlib before the run starts.
 
     Raises:
         PluginError: matplotlib is not installed.
@@ -27,7 +27,7 @@ def require_matplotlib(label: str) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """A PNG, whole or not at all.
+    """Write a PNG file, completely or not at all.
 
     Raises:
         DiskError: It could not be written.

@@ -27,7 +27,7 @@ class DropPathScheduleConfig:
 
     first: float = field(default=0.0, validator=[ge(0), lt(1)], metadata={"help": "Highest rate of the first epoch, 0 to below 1."})
     last: float = field(default=0.2, validator=[ge(0), lt(1)], metadata={"help": "Highest rate after the rise, 0 to below 1."})
-    epochs: int = field(default=0, validator=ge(0), metadata={"help": "Epochs the way takes; 0: all the epochs of the run."})
+    epochs: int = field(default=0, validator=ge(0), metadata={"help": "Epochs from first to last; 0: all the epochs of the run."})
 
     def build(self, label: str) -> DropPathSchedule:
         return DropPathSchedule(first=self.first, last=self.last, epochs=self.epochs, label=label)
@@ -55,7 +55,7 @@ class DropPathSchedule:
 
 
 def compute_drop_path_rate(epoch: int, *, first: float, last: float, epochs: int) -> float:
-    """The rate of an epoch, counted from 0; `last` from epoch `epochs - 1` on."""
+    """Return the rate of an epoch, counted from 0; `last` from epoch `epochs - 1` on."""
     return first + (last - first) * min(1.0, epoch / max(epochs - 1, 1))
 
 

@@ -1,4 +1,4 @@
-"""Stopping when a score no longer gets better."""
+"""Stop training when a score no longer improves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class EarlyStoppingConfig:
     score: str = field(metadata={"help": "Full name of the score, such as validation/gaps/gap_iou."})
     patience: int = field(default=10, validator=ge(1), metadata={"help": "Epochs to wait for an improvement."})
     minimum_change: float = field(
-        default=0.0, validator=ge(0), metadata={"help": "Smaller changes of the score are no improvement, unit of the score."}
+        default=0.0,
+        validator=ge(0),
+        metadata={"help": "Smallest change of the score that counts as an improvement, unit of the score."},
     )
     mode: Mode = field(default="max", metadata={"help": "max where a larger score is better, min where a smaller one is."})
     limit: float | None = field(

@@ -1,4 +1,4 @@
-"""A second, calmer set of weights: the moving average of those being trained."""
+"""EMA weights: an exponential moving average of the weights that are trained."""
 
 from __future__ import annotations
 

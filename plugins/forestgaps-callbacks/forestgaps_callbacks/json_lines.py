@@ -1,4 +1,4 @@
-"""A log of one JSON object a line."""
+"""A log with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class JsonLinesConfig:
-    """Logs a run to `LABEL.jsonl` in the run folder, one JSON object a line.
+    """Logs a run to `LABEL.jsonl` in the run folder, one JSON object per line.
 
     `{"row": "step", "step": 50, "epoch": 0, "train/loss": 0.61, "train/rate": 0.001, "train/gradient_norm": 1.9}` stands for the
     50 steps up to this one (mean loss, last rate, last gradient norm before clipping; `epoch` counts completed ones).
     `{"row": "epoch", "step": 200, "epoch": 1, "train/loss": ..., "validation/gaps/gap_iou": ...}` has every score of an epoch.
-    A value that is not finite is null, for which JSON has the only word. Resuming drops the rows that the resumed run
-    writes again, so the log equals that of a run never stopped.
+    A value that is not finite is null, because JSON has no other word for it. A resumed run removes the rows that it writes again,
+    so the log equals that of an uninterrupted run.
     """
 
     every: int = field(default=50, validator=ge(1), metadata={"help": "Optimizer steps from one row to the next."})
     timestamps: bool = field(
-        default=False, metadata={"help": "Add the time of writing to each row, UTC; two runs then never have the same log."}
+        default=False, metadata={"help": "Add the time of writing to each row, UTC; the logs of two runs then differ."}
     )
 
     def build(self, run_folder: Path, label: str) -> JsonLines:

@@ -28,7 +28,7 @@ class JsonRows:
         self.lines = Lines(self.path)
 
     def reopen(self, trainer: Trainer) -> None:
-        """Go on with the file, if there is one, without the rows that a resumed run writes again."""
+        """Continue the file, if there is one, without the rows that a resumed run writes again."""
         there = select_readable(self.lines.read(), lambda line: is_past_row(line, trainer), self.path)
         self.lines.replace([*there, *(line for line in self.restored if line not in there)])
 
@@ -39,7 +39,7 @@ class JsonRows:
         self.lines.add(json.dumps(place | finite, allow_nan=False))
 
     def close(self) -> None:
-        """Write what the disk did not take before."""
+        """Write the rows that could not be written before."""
         self.lines.write()
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Finding a learning rate by trying them all."""
+"""Suggest a learning rate by a test with increasing rates."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class LearningRateFinderConfig:
-    """Trains some steps at rates that rise from `low` to `high`, suggests one, puts the weights back and stops.
+    """Trains some steps at rates that increase from `low` to `high`, suggests a rate, restores the weights and stops.
 
-    Step k of n uses the rate low * (high / low)^(k / (n - 1)). The suggestion is where the smoothed loss falls fastest over the
-    logarithm of the rate, before its minimum. Rates, losses and the suggestion go to `LABEL.json` in the run folder.
-    Ends early once the loss is 4 times the smallest or not finite. Source: Smith 2017, section 3.3, arXiv:1506.01186; the
-    suggestion by steepest descent: Gugger 2018, "How do you find a good learning rate".
+    Step k of n uses the rate low * (high / low)^(k / (n - 1)). The suggested rate is where the smoothed loss decreases
+    fastest over the logarithm of the rate, before its minimum. Rates, losses and the suggestion are written to `LABEL.json`
+    in the run folder. It ends early if the loss is 4 times the smallest, or not finite. Source: Smith 2017, section 3.3,
+    arXiv:1506.01186; the suggestion by steepest descent: Gugger 2018, "How do you find a good learning rate".
     """
 
     low: float = field(default=1e-6, validator=gt(0), metadata={"help": "Rate of the first step."})
     high: float = field(default=1.0, validator=gt(0), metadata={"help": "Rate of the last step; above low."})
     steps: int = field(default=100, validator=ge(10), metadata={"help": "Optimizer steps to try."})
     smoothing: float = field(
-        default=0.9, validator=and_(ge(0), lt(1)), metadata={"help": "What stays of the moving mean of the loss in each step."}
+        default=0.9, validator=and_(ge(0), lt(1)), metadata={"help": "Fraction of the moving mean of the loss kept in each step."}
     )
 
     def __attrs_post_init__(self) -> None:
@@ -86,7 +86,7 @@ class LearningRateFinder:
         return self.low * math.exp(math.log(self.high / self.low) * step / (self.steps - 1))
 
     def set_rate(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        """Just before a step, when the trainer has set the schedule's rates."""
+        """Set the rate just before a step, after the trainer has set the schedule's rates."""
         for group in optimizer.param_groups:
             group["lr"] = self.compute_rate(len(self.losses))
 
@@ -110,7 +110,7 @@ class LearningRateFinder:
 
 
 def smooth_losses(values: Sequence[float], keep: float) -> list[float]:
-    """Exponential moving mean, without its bias towards 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
+    """Return the exponential moving mean, without its bias towards 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
     mean, found = 0.0, []
     for count, value in enumerate(values, start=1):
         mean = keep * mean + (1 - keep) * value
@@ -119,7 +119,7 @@ def smooth_losses(values: Sequence[float], keep: float) -> list[float]:
 
 
 def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The rate where the loss falls fastest over the logarithm of the rate, up to its minimum; None where it never falls."""
+    """Return the rate where the loss decreases fastest over its logarithm; None if it never decreases."""
     finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
     if not finite or min(finite) == math.inf:
         return None

@@ -1,4 +1,4 @@
-"""How long a run takes and how much memory it needs."""
+"""Time and memory of a run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class MeterConfig:
     """Writes time and memory of each epoch to `LABEL.jsonl` in the run folder.
 
-    `seconds/train` and `seconds/validation` by the clock; `steps_per_second` of training, without validation;
-    `memory/process_mb`, the most this process has held so far; `memory/gpu_mb`, the most tensors have held on the GPU in
-    the epoch; null where the system does not tell. 1 MB is 10^6 bytes.
+    `seconds/train` and `seconds/validation` are wall-clock times. `steps_per_second` is that of training, without validation.
+    `memory/process_mb` is the peak memory of this process so far. `memory/gpu_mb` is the peak memory of tensors on the GPU in the
+    epoch. A value that the system does not report is null. 1 MB is 10^6 bytes.
     """
 
     def build(self, run_folder: Path, label: str) -> Meter:
@@ -66,7 +66,7 @@ class Meter(JsonRowsCallback):
 
 
 def measure_process_mb() -> float | None:
-    """The most memory this process has held, or None where the system does not count it."""
+    """Return the peak memory of this process in MB, or None where the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource

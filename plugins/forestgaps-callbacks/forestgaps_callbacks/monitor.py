@@ -1,4 +1,4 @@
-"""Watching learning rates and gradients."""
+"""A log of learning rates and gradient norms."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Monitor(JsonRowsCallback):
 
 
 def measure_gradient_norm(trainer: Trainer) -> Tensor:
-    """Of the last step; a trainer that does not clip has not measured it."""
+    """Return the gradient norm of the last step; measure it if the trainer has not."""
     if trainer.gradient_norm is not None:
         return trainer.gradient_norm
     gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
@@ -67,7 +67,7 @@ def measure_gradient_norm(trainer: Trainer) -> Tensor:
 
 
 def read_rates(trainer: Trainer) -> dict[str, float]:
-    """Rate and momentum (the first beta) of each parameter group, by number."""
+    """Return rate and momentum (the first beta) of each parameter group, by number."""
     assert trainer.optimizer is not None
     found = {}
     for place, group in enumerate(trainer.optimizer.param_groups):

@@ -31,8 +31,8 @@ REFERENCE = (CANOPY, GAP)  # by gap in the reference
 class PicturesConfig:
     """Draws the first tiles of the validation to `LABEL/epoch-0003-tile-1.png` in the run folder.
 
-    Left the surface as a hillshade and the canopy height; then for each threshold, from top to bottom, the reference, the
-    probability of gap, and the agreement of the two. White is where the survey has no data. Needs matplotlib.
+    On the left are the surface as a hillshade and the canopy height. Then each threshold has, from top to bottom, the
+    reference, the probability of gap, and the agreement of both. Pixels without data are white. Requires matplotlib.
     """
 
     tiles: int = field(default=2, validator=and_(ge(1), le(1000)), metadata={"help": "Tiles of the validation to draw."})

@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""A profile of some training steps."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class ProfilerConfig:
     """Records some steps with torch's profiler, in the folder LABEL of the run.
 
-    `trace.json` opens in Perfetto or chrome://tracing; `operators.txt` lists what took longest.
+    `trace.json` opens in Perfetto or chrome://tracing; `operators.txt` lists the operators that took longest.
     """
 
-    wait: int = field(default=10, validator=ge(0), metadata={"help": "Steps to let pass first, in which caches fill."})
+    wait: int = field(
+        default=10, validator=ge(0), metadata={"help": "Steps before the first that is profiled, so that caches fill."}
+    )
     warmup: int = field(default=2, validator=ge(0), metadata={"help": "Steps the profiler itself needs to settle; not recorded."})
     steps: int = field(default=5, validator=ge(1), metadata={"help": "Steps to record."})
     memory: bool = field(default=False, metadata={"help": "Also record allocations of memory; slower."})
@@ -84,7 +86,7 @@ class Profiler:
 
 
 def check_complete(trace: Path) -> None:
-    """Torch does not say when the disk did not take all of it.
+    """Require a complete file: torch does not report a full disk.
 
     Raises:
         OSError: The file is missing or does not end as such a file does.

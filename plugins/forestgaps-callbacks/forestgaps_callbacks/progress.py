@@ -1,4 +1,4 @@
-"""What a person sees while a network trains."""
+"""The progress of training on the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ProgressConfig:
-    """A line per epoch with loss, scores, seconds. On a terminal also a bar with the time left, elsewhere a line a minute."""
+    """Prints a line per epoch with loss, scores and seconds; also a progress bar on a terminal, or else one line per minute."""
 
     scores: tuple[str, ...] = field(
         default=(),
@@ -141,7 +141,7 @@ class Rate(ProgressColumn):
 
 
 def shorten_names(names: Iterable[str]) -> dict[str, str]:
-    """The last part of each name where that tells them apart, else all of it."""
+    """Return the last part of each name if these are different, otherwise the full names."""
     names = list(names)
     short = [name.rpartition("/")[2] for name in names]
     return {name: last if short.count(last) == 1 else name for name, last in zip(names, short, strict=True)}

@@ -1,4 +1,4 @@
-"""Steering a run from outside, by a file or a signal."""
+"""Control a run from outside, by a file or a signal."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def validate_signals(instance: Any, attribute: Attribute[Any], names: Sequence[s
 
 @frozen(kw_only=True)
 class RemoteControlConfig:
-    """Obeys a word in the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
+    """Reads a command from the file `LABEL` of the run folder, such as `echo stop > RUN/control`.
 
-    `checkpoint` writes `checkpoints/last.safetensors` and continues; `pause` waits after the step, for as long as the file says so;
-    `stop` leaves with the state saved, to be resumed; `finish` ends the run for good. The file is removed once obeyed. The signals
-    named work like `stop`; a second one is left to whatever handled it before. (The command line itself stops so
-    on Ctrl-C and on SIGTERM.)
+    `checkpoint` writes `checkpoints/last.safetensors` and continues. `pause` waits after the step, as long as the file
+    contains this word. `stop` saves the state and stops the run, which can then be resumed. `finish` ends the run
+    permanently. The file is removed afterwards. `signals` have the effect of `stop`; a second signal has the effect that it
+    had before. The command line itself handles Ctrl-C and SIGTERM in this way.
     """
 
-    seconds: float = field(default=5.0, validator=gt(0), metadata={"help": "Time from one look at the file to the next, seconds."})
+    seconds: float = field(default=5.0, validator=gt(0), metadata={"help": "Time between two checks of the file, seconds."})
     signals: tuple[str, ...] = field(
         default=("SIGUSR1",) if "SIGUSR1" in SIGNALS else (),
         validator=validate_signals,
@@ -107,7 +107,7 @@ class RemoteControl:
             self.stuck = None
 
     def read(self) -> str | None:
-        """The word in the file; None if there is no file or another word, as while it is being written."""
+        """Return the word in the file; None if there is no file or another word, as while it is being written."""
         try:
             word = read_text(self.file, 1000).strip().lower()
         except (OSError, UnicodeDecodeError):

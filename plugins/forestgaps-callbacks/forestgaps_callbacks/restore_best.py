@@ -1,4 +1,4 @@
-"""Ending with the best weights instead of the last."""
+"""Restore the best weights at the end of training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class RestoreBestConfig:
-    """Puts the weights with the best validation score back into the network when training has ended.
+    """Restores the weights with the best validation score when training has ended.
 
-    For a notebook, where the network is used on; a run folder has them in `checkpoints/best.safetensors` of the callback
-    `checkpoints`. The weights kept are those that were evaluated: averaged ones, if the run averages weights. A run that
-    was stopped in order to be resumed, or by an error, keeps its last weights.
+    It is for notebooks, where the trained network is used directly. In a run folder, the callback `checkpoints` writes these
+    weights to `checkpoints/best.safetensors`. The weights are those that were evaluated: EMA weights, if the run has them.
+    After an error, or after a stop from which the run can be resumed, the network keeps its last weights.
     """
 
     score: str = field(metadata={"help": "Full name of a score of the validation, such as validation/gaps/gap_iou."})

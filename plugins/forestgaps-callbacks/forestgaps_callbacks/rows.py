@@ -1,4 +1,4 @@
-"""Rows of a log file, on a disk that may fail, and those a resumed run must write again."""
+"""Rows of a log file: written to a disk that may fail, and removed if a resumed run writes them again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("forestgaps")
 
 
 def is_past(trainer: Trainer, *, step: int, epoch: int | None) -> bool:
-    """Whether a row belongs to what the trainer has behind it. `epoch` is that of a row about an epoch, else None.
+    """Return whether the trainer is past the step of a row; `epoch` is that of a row about an epoch, otherwise None.
 
     The last step of an epoch and the epoch's own row share their step: a run resumed between them writes the second again.
     """

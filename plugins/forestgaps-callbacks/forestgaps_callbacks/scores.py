@@ -1,4 +1,4 @@
-"""Finding a score by its name, and telling whether it got better."""
+"""Find a score by its name, and decide whether it improved."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Mode = Literal["max", "min"]
 
 
 def find_score(scores: Mapping[str, float], name: str, place: str) -> float | None:
-    """The score of this name; None if it belongs to the validation and there was none in this epoch.
+    """Return the score of this name; None if it is one of the validation, and the epoch had no validation.
 
     Args:
-        scores: What an epoch ended with.
+        scores: Of an epoch.
         name: Its full name, such as `validation/gaps/gap_iou`.
-        place: Where the run file says the name, for the error.
+        place: Of the name in the run file, for the error.
 
     Raises:
-        ConfigError: No score has this name; the sentence lists those there are.
+        ConfigError: No score has this name; the message lists those that exist.
     """
     if name in scores:
         return scores[name]
@@ -31,7 +31,7 @@ def find_score(scores: Mapping[str, float], name: str, place: str) -> float | No
 
 
 def improves(value: float, best: float | None, mode: Mode, by: float = 0.0) -> bool:
-    """Whether `value` is better than `best` by more than `by`. What is not finite never is; the first finite value always is."""
+    """Return whether `value` exceeds `best` by more than `by`. A non-finite value never does, the first finite one always."""
     if not math.isfinite(value):
         return False
     if best is None:

@@ -1,4 +1,4 @@
-"""Stopping when the time is used up."""
+"""Stop training after a given time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TimeLimitConfig:
-    """Stops training after a time by the clock, with its state saved, so that it can be resumed.
+    """Stops training after a wall-clock time and saves the state, so that the run can be resumed.
 
-    For a queue that grants an hour: leave enough of it for the last validation and checkpoint. With `whole_run` the
-    minutes of all sessions count together, and the run is then over for good.
+    Choose less than the time limit of a queue, so that the last validation and the checkpoint fit. With `whole_run` the minutes of
+    all sessions count, and the run then ends permanently.
     """
 
-    minutes: float = field(validator=gt(0), metadata={"help": "Time by the clock from the start of training, minutes."})
+    minutes: float = field(validator=gt(0), metadata={"help": "Wall-clock time from the start of training, minutes."})
     whole_run: bool = field(
-        default=False, metadata={"help": "Count the minutes before a resume too, and end for good when they are used up."}
+        default=False, metadata={"help": "Count the minutes before a resume too, and end permanently when they are used up."}
     )
 
     def build(self) -> TimeLimit:

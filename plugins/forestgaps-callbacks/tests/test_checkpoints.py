@@ -126,7 +126,7 @@ def test_only_files_it_made_are_deleted(tmp_path: Path) -> None:
     assert not (tmp_path / "best-epoch-0001.safetensors").exists()
 
 
-def test_a_misspelt_score_says_where_it_stands(tmp_path: Path, trainer: Any) -> None:
+def test_a_misspelled_score_is_reported_with_its_place(tmp_path: Path, trainer: Any) -> None:
     make_hook = Checkpoints(tmp_path, score="validation/gaps/iou", label="keep")
     with pytest.raises(ConfigError, match=r"callbacks\.keep\.score"):
         make_hook.epoch_end(trainer, {NAME: 0.5})

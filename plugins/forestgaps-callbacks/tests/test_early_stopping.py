@@ -59,7 +59,7 @@ def test_a_score_beyond_the_limit_stops_at_once(trainer: Any) -> None:
     assert trainer.stopped == f"{NAME} is 2.5, worse than the limit of 2"
 
 
-def test_a_misspelt_score_is_an_error_that_says_where_it_stands(trainer: Any) -> None:
+def test_a_misspelled_score_is_an_error_with_its_place(trainer: Any) -> None:
     callback = EarlyStopping("validation/gaps/gap_uoi", label="stop")
     with pytest.raises(ConfigError, match=r"callbacks\.stop\.score: found .*did you mean 'validation/gaps/gap_iou'"):
         told(callback, trainer, [0.5])

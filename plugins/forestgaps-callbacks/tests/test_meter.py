@@ -20,7 +20,7 @@ def test_contract(tmp_path: Path) -> None:
     check_callback(MeterConfig(), tmp_path)
 
 
-def test_training_and_validation_are_timed_apart(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_and_validation_are_timed_separately(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     meter = Meter(tmp_path / "meter.jsonl")

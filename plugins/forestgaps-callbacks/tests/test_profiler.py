@@ -13,7 +13,7 @@ def test_contract(tmp_path: Path) -> None:
     check_callback(ProfilerConfig(wait=1, warmup=1, steps=2, memory=True), tmp_path)
 
 
-def test_the_steps_asked_for_are_recorded(tmp_path: Path, train: Callable[..., Any]) -> None:
+def test_the_chosen_steps_are_recorded(tmp_path: Path, train: Callable[..., Any]) -> None:
     profiler = Profiler(tmp_path / "profile", wait=1, warmup=1, steps=2)
     train({"profile": profiler}, epochs=1)
     trace = json.loads((tmp_path / "profile" / "trace.json").read_text())

@@ -57,18 +57,18 @@ def test_without_a_pooled_gap_iou_those_of_the_thresholds_are_shown(trainer: Any
     assert "loss 0.5000  gap_iou@2m 0.2500  gap_iou@5m 0.5000" in said(progress)
 
 
-def test_scores_asked_for_are_shown(trainer: Any) -> None:
+def test_chosen_scores_are_shown(trainer: Any) -> None:
     progress = plain(scores=("train/rate", "validation/loss"))
     progress.epoch_end(trainer, SCORES)
     assert "train/loss 0.5123  rate 0.0010  validation/loss 0.6000" in said(progress)
 
 
-def test_a_misspelt_score_is_an_error(trainer: Any) -> None:
+def test_a_misspelled_score_is_an_error(trainer: Any) -> None:
     with pytest.raises(ConfigError, match="did you mean 'validation/gaps/gap_iou'"):
         plain(scores=("validation/gaps/gap_oui",)).epoch_end(trainer, SCORES)
 
 
-def test_titles_are_short_where_that_tells_scores_apart() -> None:
+def test_titles_are_short_if_they_are_different() -> None:
     assert shorten_names(["validation/a/iou", "validation/b/iou", "validation/b/f1"]) == {
         "validation/a/iou": "validation/a/iou",
         "validation/b/iou": "validation/b/iou",
@@ -76,7 +76,7 @@ def test_titles_are_short_where_that_tells_scores_apart() -> None:
     }
 
 
-def test_why_training_stopped_is_said(trainer: Any) -> None:
+def test_the_reason_for_a_stop_is_printed(trainer: Any) -> None:
     progress = plain()
     trainer.stop("enough")
     progress.fit_end(trainer)

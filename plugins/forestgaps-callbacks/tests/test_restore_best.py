@@ -16,7 +16,7 @@ from forestgaps_core.testing import check_callback
 NAME = "validation/gaps/gap_iou"
 
 
-class Told:
+class FakeTrainer:
     """A trainer whose only weight is its epoch."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Told:
 
 
 def weight_after(scores: list[float], *, final: bool = False, mode: Any = "max") -> float:
-    trainer: Any = Told()
+    trainer: Any = FakeTrainer()
     callback = RestoreBest(NAME, mode=mode)
     for trainer.epoch, score in enumerate(scores, start=1):
         nn.init.constant_(trainer.model.weight, trainer.epoch)
@@ -58,14 +58,14 @@ def test_without_a_defined_score_the_last_weights_stay() -> None:
     assert weight_after([float("nan")] * 4) == 4
 
 
-def test_a_misspelt_score_is_an_error() -> None:
-    trainer: Any = Told()
+def test_a_misspelled_score_is_an_error() -> None:
+    trainer: Any = FakeTrainer()
     with pytest.raises(ConfigError, match=r"callbacks\.best\.score"):
         RestoreBest("validation/gaps/gapiou", label="best").evaluation_end(trainer, "validation", {NAME: 0.5})
 
 
 def test_scores_of_the_test_split_choose_nothing() -> None:
-    trainer: Any = Told()
+    trainer: Any = FakeTrainer()
     callback = RestoreBest(NAME)
     callback.evaluation_end(trainer, "test", {"test/gaps/gap_iou": 0.5})
     assert callback.weights is None

@@ -17,7 +17,7 @@ from forestgaps_tracking.testing import limited_file_size
 pytest.importorskip("resource", reason="limits of a process are a thing of POSIX")
 
 
-def test_a_line_written_in_part_is_mended_by_the_next(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_completed_by_the_next(tmp_path: Path) -> None:
     lines = Lines(tmp_path / "log")
     lines.add("first")
     with limited_file_size(9):

@@ -29,7 +29,7 @@ def test_an_epoch_without_validation_has_no_such_score_and_no_error() -> None:
     assert find_score({"train/loss": 0.5}, "validation/gaps/gap_iou", "here") is None
 
 
-def test_a_misspelt_split_is_an_error_even_without_validation() -> None:
+def test_a_misspelled_split_is_an_error_even_without_validation() -> None:
     with pytest.raises(ConfigError):
         find_score({"train/loss": 0.5}, "validatoin/gaps/gap_iou", "here")
 

@@ -14,6 +14,6 @@ def test_a_run_worked_by_hand() -> None:
     assert schedule(100) == pytest.approx(0)
 
 
-def test_a_share_and_the_steps_it_comes_to_say_the_same() -> None:
+def test_a_fraction_and_its_number_of_steps_are_the_same_warm_up() -> None:
     share, count_steps = WarmupCosine(warmup=0.05).build(400), WarmupCosine(warmup=20).build(400)
     assert [share(step) for step in range(401)] == [count_steps(step) for step in range(401)]
