@@ -110,7 +110,7 @@ class LearningRateFinder:
 
 
 def smooth_losses(values: Sequence[float], keep: float) -> list[float]:
-    """Return the exponential moving mean, without its bias towards 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
+    """Return the exponential moving mean without its bias to 0 at the start (Kingma & Ba 2015, section 3, arXiv:1412.6980)."""
     mean, found = 0.0, []
     for count, value in enumerate(values, start=1):
         mean = keep * mean + (1 - keep) * value
