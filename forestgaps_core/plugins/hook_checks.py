@@ -109,15 +109,21 @@ def make_hook(table: Mapping[Any, Any]) -> Callable[[], Mapping[Any, Any]]:
 
 
 def find_misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> str:
-    """A sentence about hooks that pluggy would never call, or ''."""
+    """A sentence about all hooks that pluggy would never call, or ''."""
     known = [name for name in dir(PluginHooks) if name.startswith("forestgaps_")]
-    for name in dir(module):
-        marked = manager.parse_hookimpl_opts(module, name) is not None
-        if marked and name not in known:
-            return f"implements {name!r}, which is not a hook{nearest(name, known)}; there is: {', '.join(known)}"
-        if not marked and name in known and callable(getattr(module, name)):
-            return f"has a function {name!r} without @hookimpl, so it would never be called"
-    return ""
+    marked = {name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None}
+    unknown = sorted(marked - {*known})
+    unmarked = [name for name in dir(module) if name in known and name not in marked and callable(getattr(module, name))]
+    sentences = []
+    if unknown:
+        first = f"implements {unknown[0]!r}, which is not a hook{nearest(unknown[0], known)}"
+        more = "".join(f", nor is {name!r}{nearest(name, known)}" for name in unknown[1:])
+        sentences.append(f"{first}{more}" if more else f"{first}; there is: {', '.join(known)}")
+    if unmarked:
+        names, they = " and ".join(map(repr, unmarked)), "it" if len(unmarked) == 1 else "they"
+        what = f"a function {names}" if len(unmarked) == 1 else f"functions {names}"
+        sentences.append(f"has {what} without @hookimpl, so {they} would never be called")
+    return "; ".join(sentences)
 
 
 def explain_malformed_row(name: object, target: object) -> str:

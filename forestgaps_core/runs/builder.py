@@ -49,6 +49,7 @@ class BuiltRun:
     data: Data
     trainer: Trainer
     device: torch.device
+    augmentations: Sequence[CheckedAugmentation] = ()
 
     def loader(self, split: str) -> TileLoader:
         source: Source = getattr(self.data, split)
@@ -129,14 +130,13 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
             parts["callbacks"] = {
                 label: callback for label, callback in parts["callbacks"].items() if not getattr(callback, "remote", False)
             }
+    augmentations = build_augmentations(components, data) if training else []
     trainer = Trainer(
         model=model,
         last=folder / "checkpoints" / "last.safetensors",
         data=data,
         metrics=components.build_metrics(data.resolution_m),
-        make_train_batch=BatchMaker(
-            thresholds=config.thresholds, augmentations=build_augmentations(components, data) if training else ()
-        ),
+        make_train_batch=BatchMaker(thresholds=config.thresholds, augmentations=augmentations),
         make_evaluation_batch=BatchMaker(thresholds=Thresholds(values=levels)),
         environment=config.environment,
         accumulate=length.accumulate,
@@ -151,7 +151,7 @@ def build_run(config: Config, folder: Path, plugins: Plugins, *, training: bool 
         about=describe_run(components, data),
         **parts,
     )
-    return BuiltRun(config=config, data=data, trainer=trainer, device=device)
+    return BuiltRun(config=config, data=data, trainer=trainer, device=device, augmentations=augmentations)
 
 
 def build_normalization(builder: ComponentBuilder) -> Any:

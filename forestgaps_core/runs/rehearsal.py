@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from math import nan
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import define
+from attrs import define, evolve
 
 from forestgaps_core.components import Tiles
 from forestgaps_core.config.run_file import Config
+from forestgaps_core.contracts import CheckedAugmentation
 from forestgaps_core.data.loader import TileLoader
+from forestgaps_core.errors import PluginError
 from forestgaps_core.inference.input_layers import call_network
 from forestgaps_core.inference.model_lookup import require_run
 from forestgaps_core.plugins.registry import Plugins
@@ -62,7 +64,7 @@ def try_resuming(folder: Path, plugins: Plugins) -> dict[str, Any]:
 
 def rehearse(run: BuiltRun) -> dict[str, Any]:
     """Train with one batch, validate with one; the callbacks hear all events, and what they print is dropped."""
-    trainer = run.trainer
+    trainer, augmentations = run.trainer, run.augmentations
     loaders = {split: run.loader(split) for split in ("train", "validation", "test")}
     train = FirstBatches(loaders["train"], trainer.accumulate)
     validation = FirstBatches(loaders["validation"], 1, partial(trainer.stop, "checked"))
@@ -72,6 +74,7 @@ def rehearse(run: BuiltRun) -> dict[str, Any]:
             for batch in FirstBatches(loaders["test"], 1):
                 trainer.make_evaluation_batch(batch.to(run.device))
     tiles = next(iter(FirstBatches(loaders["train"], 1))).to(run.device)
+    check_valid_pixels(augmentations, tiles)
     for loader in loaders.values():
         loader.close()
     return {
@@ -83,6 +86,25 @@ def rehearse(run: BuiltRun) -> dict[str, Any]:
         "steps": trainer.total_steps,
         "loss of one batch": round(trainer.scores.get("train/loss", nan), 4),
     }
+
+
+def check_valid_pixels(augmentations: Sequence[CheckedAugmentation], tiles: Tiles) -> None:
+    """Require that each augmentation keeps invalid pixels invalid, of which a part is added, and leaves valid ones.
+
+    Raises:
+        PluginError: Names the augmentation.
+    """
+    valid = tiles.valid.clone()
+    valid[..., : valid.shape[-2] // 2, : valid.shape[-1] // 2] = False
+    tiles = evolve(tiles, valid=valid)
+    for augmentation in augmentations:
+        changed = augmentation(tiles)
+        before, after = tiles.valid.sum((1, 2, 3)), changed.valid.sum((1, 2, 3))
+        if (after > before).any():
+            raise PluginError(f"{augmentation.errors.name()} makes invalid pixels valid. Move `tiles.valid` with the DSM")
+        if before.any() and not after.any():
+            raise PluginError(f"{augmentation.errors.name()} makes all pixels invalid, so that nothing is left to learn from")
+        tiles = changed
 
 
 @define(eq=False)

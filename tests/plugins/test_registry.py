@@ -181,6 +181,12 @@ def test_a_local_file_offers_classes_and_is_known_by_its_hash(plugins):
         ("raise ValueError('x')", "ValueError: x"),
         ("def broken(:", "SyntaxError"),
         (GOOD.replace("_losses", "_loses"), "is not a hook"),
+        (
+            GOOD.replace("_losses", "_loses") + "\n\n@hookimpl\ndef forestgaps_metric():\n    return {}\n"
+            "\n\ndef forestgaps_data():\n    return {}\n",
+            r"implements 'forestgaps_loses', which is not a hook \(did you mean 'forestgaps_losses'\?\), nor is "
+            r"'forestgaps_metric' \(did you mean 'forestgaps_metrics'\?\); has a function 'forestgaps_data' without",
+        ),
     ],
 )
 def test_a_local_file_that_cannot_be_used_is_reported_at_once(tmp_path, source, sentence):

@@ -171,3 +171,31 @@ def test_a_config_whose_settings_no_run_file_can_hold_is_refused_before_the_run(
     config = load_config(tmp_path / "run.toml", plugins=plugins)
     with pytest.raises(PluginError, match=r"the loss 'odd' of odd.py .* cannot be written to a run file: found a set"):
         try_run(config, plugins)
+
+
+AUGMENTATIONS = """
+from attrs import evolve
+from forestgaps_core import hookimpl
+
+
+def reveal(tiles):
+    return evolve(tiles, valid=tiles.valid | True)
+
+
+def hide(tiles):
+    return evolve(tiles, valid=tiles.valid & False)
+
+
+@hookimpl
+def forestgaps_augmentations():
+    return {"reveal": reveal, "hide": hide}
+"""
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("reveal", "makes invalid pixels valid"), ("hide", "makes all pixels invalid")])
+def test_an_augmentation_that_changes_which_pixels_are_valid_is_refused(run_file, tmp_path, name, sentence):
+    (tmp_path / "masks.py").write_text(AUGMENTATIONS)
+    plugins = default_plugins(EXAMPLE_PLUGIN, tmp_path / "masks.py")
+    config = load_config(run_file, overrides=[f"augmentations.mine.name={name}"], plugins=plugins)
+    with pytest.raises(ForestgapsError, match=f"augmentations.mine .*{name} .*{sentence}"):
+        try_run(config, plugins)
