@@ -12,7 +12,7 @@ OVERALL = ("specificity", "accuracy", "balanced_accuracy", "mcc", "kappa")
 SCORES = (*(f"{kind}_{score}" for kind in ("gap", "canopy", "mean") for score in PER_CLASS), *OVERALL)
 
 
-def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
+def compute_class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
     """Return the scores of one class, the positive one.
 
     IoU = tp / (tp + fp + fn) (Jaccard 1912);
@@ -23,7 +23,7 @@ def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
     return dict(zip(PER_CLASS, scores, strict=True))
 
 
-def two_class_scores(counts: Tensor) -> dict[str, Tensor]:
+def compute_two_class_scores(counts: Tensor) -> dict[str, Tensor]:
     """Return all of `SCORES` from counts (..., 4) in the order tp, fp, fn, tn, where gap is positive; float64 of shape (...).
 
     `gap_*` and `canopy_*` take one class as the positive one, `mean_*` is the mean of the two. `specificity` is the recall of
@@ -34,7 +34,7 @@ def two_class_scores(counts: Tensor) -> dict[str, Tensor]:
     Source: MCC: Matthews 1975, doi 10.1016/0005-2795(75)90109-9; kappa: Cohen 1960, doi 10.1177/001316446002000104.
     """
     tp, fp, fn, tn = counts.double().unbind(-1)
-    gap, canopy = class_scores(tp, fp, fn), class_scores(tn, fn, fp)
+    gap, canopy = compute_class_scores(tp, fp, fn), compute_class_scores(tn, fn, fp)
     scores = {f"gap_{name}": value for name, value in gap.items()}
     scores |= {f"canopy_{name}": value for name, value in canopy.items()}
     scores |= {f"mean_{name}": (gap[name] + canopy[name]) / 2 for name in PER_CLASS}

@@ -11,7 +11,7 @@ from torch import Tensor
 from forestgaps_core.components import Batch
 from forestgaps_metrics.fields import decision_threshold_field, scores_field
 from forestgaps_metrics.pixel_counts import count_confusion
-from forestgaps_metrics.scores import two_class_scores
+from forestgaps_metrics.scores import compute_two_class_scores
 from forestgaps_metrics.threshold_counts import CountingMetric, average_values, name_values
 
 
@@ -39,7 +39,7 @@ class SegmentationMetrics(ScoreMetric):
     pooled: ClassVar[bool] = True
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
-        scores = two_class_scores(counts)
+        scores = compute_two_class_scores(counts)
         chosen = {name: scores[name] for name in self.scores}
         return name_values(chosen, suffixes[:1]) | average_values({name: column[1:] for name, column in chosen.items()})
 

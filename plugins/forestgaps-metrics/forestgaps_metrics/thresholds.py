@@ -8,12 +8,12 @@ from attrs import define, frozen
 from torch import Tensor
 
 from forestgaps_metrics.fields import decision_threshold_field, scores_field
-from forestgaps_metrics.scores import two_class_scores
+from forestgaps_metrics.scores import compute_two_class_scores
 from forestgaps_metrics.segmentation import ScoreMetric
 from forestgaps_metrics.threshold_counts import name_values
 
 
-def all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
+def compute_all_gap_scores(counts: Tensor) -> dict[str, Tensor]:
     """Return the gap fractions, and the scores of the baseline that predicts gap everywhere.
 
     With a gap fraction s in the reference, this baseline has gap IoU s, gap F1 2s / (1 + s), and mean IoU s / 2, because its canopy
@@ -42,8 +42,8 @@ class ThresholdMetrics(ScoreMetric):
     """
 
     def compute_values(self, counts: Tensor, suffixes: Sequence[str]) -> dict[str, float]:
-        scores = two_class_scores(counts)
-        return name_values({name: scores[name] for name in self.scores} | all_gap_scores(counts), suffixes)
+        scores = compute_two_class_scores(counts)
+        return name_values({name: scores[name] for name in self.scores} | compute_all_gap_scores(counts), suffixes)
 
 
 @frozen(kw_only=True)

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forestgaps_metrics.scores import SCORES, two_class_scores
+from forestgaps_metrics.scores import SCORES, compute_two_class_scores
 
 COUNT = st.integers(0, 10**12)
 
 
 def scores(tp, fp, fn, tn):
-    return {name: value.item() for name, value in two_class_scores(torch.tensor([tp, fp, fn, tn])).items()}
+    return {name: value.item() for name, value in compute_two_class_scores(torch.tensor([tp, fp, fn, tn])).items()}
 
 
 def test_a_matrix_worked_by_hand():

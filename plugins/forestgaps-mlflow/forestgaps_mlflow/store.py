@@ -110,14 +110,14 @@ class MlflowStore:
     def log_parameters(self, client: Any) -> None:
         from mlflow.entities import Param
 
-        all_of_them = [Param(plain_name(name), str(value)[:VALUE_LENGTH]) for name, value in self.parameters.items()]
-        for some in chunks(all_of_them, PARAMETERS_AT_ONCE):
+        all_of_them = [Param(sanitize_name(name), str(value)[:VALUE_LENGTH]) for name, value in self.parameters.items()]
+        for some in split_into_chunks(all_of_them, PARAMETERS_AT_ONCE):
             client.log_batch(self.run_id, params=some, synchronous=True)
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Keep points until they are sent. NaN is a value: the score is not defined."""
         now = time.time_ns() // 1_000_000
-        self.waiting += [(plain_name(name), float(value), step, now) for name, value in values.items()]
+        self.waiting += [(sanitize_name(name), float(value), step, now) for name, value in values.items()]
 
     def send(self) -> None:
         """Send the waiting points. Those that the store has from before a resume are left out."""
@@ -129,7 +129,7 @@ class MlflowStore:
     def log_points(self, points: Sequence[Point], model_id: str | None = None) -> None:
         from mlflow.entities import Metric
 
-        for some in chunks(points, POINTS_AT_ONCE):
+        for some in split_into_chunks(points, POINTS_AT_ONCE):
             metrics = [Metric(name, value, milliseconds, step, model_id=model_id) for name, value, step, milliseconds in some]
             self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
@@ -171,7 +171,7 @@ class MlflowStore:
 
     def points_at(self, name: str, step: int) -> list[Point]:
         """Return a score at a step as the store has it, so that sending it again with a model does not add a point."""
-        history = self.client.get_metric_history(self.run_id, plain_name(name))
+        history = self.client.get_metric_history(self.run_id, sanitize_name(name))
         return [(point.key, point.value, point.step, point.timestamp) for point in history if point.step == step]
 
     def close(self, scores: Mapping[str, float], *, failed: bool, complete: bool) -> None:
@@ -181,10 +181,10 @@ class MlflowStore:
         self.client = None
 
 
-def plain_name(name: str) -> str:
+def sanitize_name(name: str) -> str:
     """Return a name that MLflow allows: `gap_iou@5m` becomes `gap_iou/5m`, other characters `_`."""
     return re.sub(r"[^\w\-. /]", "_", name.replace("@", "/"))
 
 
-def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+def split_into_chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

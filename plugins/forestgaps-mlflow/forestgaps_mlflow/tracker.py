@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from attrs.validators import min_len
 
-from forestgaps_mlflow.store import DATABASE, MlflowStore, plain_name
+from forestgaps_mlflow.store import DATABASE, MlflowStore, sanitize_name
 from forestgaps_tracking.hyperparameters import collect_hyperparameters
 from forestgaps_tracking.run_ids import check_run_id
-from forestgaps_tracking.tracker import ServiceSettings, ServiceTracker, settings_files
+from forestgaps_tracking.tracker import ServiceSettings, ServiceTracker, list_settings_files
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer
@@ -58,7 +58,7 @@ class MlflowTracker(ServiceTracker):
             experiment=self.config.experiment,
             name=folder.name,
             id_file=folder / "mlflow" / "run_id.txt",
-            files=settings_files(folder),
+            files=list_settings_files(folder),
         )
 
     def attempt(self, call: Callable[[], object]) -> None:
@@ -86,6 +86,7 @@ class MlflowTracker(ServiceTracker):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.store.run_id = None if state["run"] is None else check_run_id(state["run"])
         self.store.waiting = [
-            (plain_name(name), float(value), int(step), int(milliseconds)) for name, value, step, milliseconds in state["waiting"]
+            (sanitize_name(name), float(value), int(step), int(milliseconds))
+            for name, value, step, milliseconds in state["waiting"]
         ]
         self.interval.load_state_dict(state)

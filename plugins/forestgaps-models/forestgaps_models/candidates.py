@@ -108,7 +108,7 @@ class GroundCandidates(nn.Module):
             pixel_unshuffle(torch.cat([torch.where(fine_known, heights, 0.0), fine_known.float()], dim=1), 2),
             (grounds[:, others] - base) / SCALE_M,
             (mean - trend) / SCALE_M,
-            support(lowest, grounds[:, self.supported], valid_cells),
+            compute_support(lowest, grounds[:, self.supported], valid_cells),
             compute_slope(trend, valid_cells, self.cell_m),
         ]
         return mask_features(torch.cat(channels, dim=1), valid_cells), grounds, valid_cells
@@ -125,7 +125,7 @@ def pool_minima(cells: Tensor, valid_cells: Tensor) -> Tensor:
     return torch.where(minima.isfinite(), minima, 0.0)
 
 
-def support(lowest: Tensor, grounds: Tensor, valid_cells: Tensor) -> Tensor:
+def compute_support(lowest: Tensor, grounds: Tensor, valid_cells: Tensor) -> Tensor:
     """Return the fraction of valid cells around each cell that are within `NEAR_M` of each ground estimate, 0 to 1."""
     near = ((lowest - grounds < NEAR_M) & valid_cells).float()
     margin = SUPPORT_CELLS // 2

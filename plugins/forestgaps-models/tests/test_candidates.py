@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from forestgaps_models.candidates import GroundCandidates, compute_slope, pool_minima, support
+from forestgaps_models.candidates import GroundCandidates, compute_slope, compute_support, pool_minima
 
 OPENINGS, OVER_TREND = (12.0, 20.0, 44.0, 60.0, 92.0), (20.0, 44.0, 76.0)
 
@@ -113,7 +113,7 @@ def test_minima_of_four_cells_leave_out_the_unknown() -> None:
 def test_support_is_the_share_of_near_cells() -> None:
     lowest, grounds = torch.zeros(1, 1, 5, 5), torch.zeros(1, 1, 5, 5)
     lowest[..., :2, :] = 3.0
-    assert support(lowest, grounds, torch.ones(1, 1, 5, 5, dtype=torch.bool))[0, 0, 2, 2].item() == pytest.approx(15 / 25)
+    assert compute_support(lowest, grounds, torch.ones(1, 1, 5, 5, dtype=torch.bool))[0, 0, 2, 2].item() == pytest.approx(15 / 25)
 
 
 def test_steepness_of_a_plane_is_its_slope() -> None:

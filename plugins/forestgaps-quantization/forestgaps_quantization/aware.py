@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from forestgaps_core import ConfigError, hookimpl
 from forestgaps_quantization.choosing import CallRecorder
 from forestgaps_quantization.ranges import LEARNED, import_torchao, silence_logs
-from forestgaps_quantization.scales import INPUT_MOST, LEAST, WEIGHT_MOST, weight_scales
+from forestgaps_quantization.scales import INPUT_MOST, LEAST, WEIGHT_MOST, compute_weight_scales
 
 if TYPE_CHECKING:
     from forestgaps_core.training.trainer import Trainer
@@ -110,8 +110,8 @@ class QuantizationAware:
             if name in self.ranges:
                 write_range(rounding, self.ranges[name])
             self.roundings[name] = rounding
-            self.undo.append(layer.register_forward_pre_hook(rounding_inputs(rounding)).remove)
-            self.undo.append(rounding_weights(layer))
+            self.undo.append(layer.register_forward_pre_hook(add_input_rounding(rounding)).remove)
+            self.undo.append(add_weight_rounding(layer))
 
     @hookimpl
     def step_end(self, trainer: Trainer) -> None:
@@ -159,7 +159,7 @@ def write_range(rounding: Any, row: Tensor) -> None:
     rounding.zero_point.copy_(zero_point.round())
 
 
-def rounding_inputs(rounding: Any) -> Callable[[nn.Module, Any], tuple[Tensor]]:
+def add_input_rounding(rounding: Any) -> Callable[[nn.Module, Any], tuple[Tensor]]:
     def to_codes_and_back(layer: nn.Module, given: Any) -> tuple[Tensor]:
         x = given[0]
         if layer.training:
@@ -171,12 +171,12 @@ def rounding_inputs(rounding: Any) -> Callable[[nn.Module, Any], tuple[Tensor]]:
     return to_codes_and_back
 
 
-def rounding_weights(layer: nn.Conv2d) -> Callable[[], None]:
+def add_weight_rounding(layer: nn.Conv2d) -> Callable[[], None]:
     """Make a convolution round its weights at each call; return a function that undoes this."""
     convolve = layer._conv_forward
 
     def rounded(x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
-        scales = weight_scales(weight)
+        scales = compute_weight_scales(weight)
         zeros = torch.zeros(len(scales), dtype=torch.int32, device=scales.device)
         codes = torch.fake_quantize_per_channel_affine(weight.float(), scales, zeros, 0, -WEIGHT_MOST, WEIGHT_MOST)
         return convolve(x, codes.to(weight.dtype), bias)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
+from forestgaps_quantization.scales import InputScale, compute_weight_codes, compute_weight_scales, compute_weight_values
 
 FOR_ANY_SIZE = (1, 64, 64)  # samples, rows and columns that the layout of weights is optimized for; all sizes work
 
@@ -60,8 +60,8 @@ class Int8Convolution(nn.Module):
         self.integers = has_integer_convolution() if integers is None else integers
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         weight = convolution.weight.detach().contiguous()
-        self.scales = weight_scales(weight)
-        codes = weight_codes(weight, self.scales)
+        self.scales = compute_weight_scales(weight)
+        codes = compute_weight_codes(weight, self.scales)
         self.groups = convolution.groups
         assert not isinstance(convolution.padding, str)
         self.stride, self.padding, self.dilation = (
@@ -73,7 +73,7 @@ class Int8Convolution(nn.Module):
             self.packed = torch.ops.onednn.qconv_prepack(codes, self.scales, given.scale, given.zero_point, *self.place(), shape)
             self.zeros = torch.zeros(len(codes), dtype=torch.int32)
         else:
-            self.weight = weight_values(codes, self.scales)
+            self.weight = compute_weight_values(codes, self.scales)
 
     def forward(self, x: Tensor) -> Tensor:
         codes = x if x.dtype == torch.uint8 else self.given.codes(x)

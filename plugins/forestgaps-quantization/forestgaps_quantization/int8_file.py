@@ -26,7 +26,13 @@ from forestgaps_core.files.safe_opening import parse_json
 from forestgaps_core.files.state_tree import find_unstorable
 from forestgaps_core.files.tensor_file import TensorFileError, pack_tensors, read_tensors
 from forestgaps_core.inference.model_folder import prepare_tensor
-from forestgaps_quantization.scales import INPUT_MOST, InputScale, weight_codes, weight_scales, weight_values
+from forestgaps_quantization.scales import (
+    INPUT_MOST,
+    InputScale,
+    compute_weight_codes,
+    compute_weight_scales,
+    compute_weight_values,
+)
 
 FILE = "model.int8.safetensors"
 PLAN = "forestgaps"
@@ -62,8 +68,8 @@ def encode_network(weights: Mapping[str, Tensor], given: Mapping[str, InputScale
     for name, tensor in weights.items():
         layer, _, what = name.rpartition(".")
         if what == "weight" and layer in given:
-            scales = weight_scales(prepare_tensor(tensor, name, half=False))
-            tensors[name] = weight_codes(tensor.cpu(), scales).contiguous()
+            scales = compute_weight_scales(prepare_tensor(tensor, name, half=False))
+            tensors[name] = compute_weight_codes(tensor.cpu(), scales).contiguous()
             tensors[f"{layer}.weight_scale"] = scales
             tensors[f"{layer}.input"] = torch.tensor([given[layer].scale, float(given[layer].zero_point)])
         else:
@@ -96,7 +102,7 @@ def decode_network(data: bytes, path: Path) -> Quantized:
             if wrong := find_fault(tensor, scales, of_input):
                 raise CheckpointError(f"{path} is damaged: {wrong} of the convolution {layer!r}")
             assert scales is not None
-            weights[name] = weight_values(tensor, scales)
+            weights[name] = compute_weight_values(tensor, scales)
             given[layer] = InputScale(float(of_input[0]), int(of_input[1]))
     if not given:
         raise CheckpointError(f"{path} does not contain a quantized convolution")

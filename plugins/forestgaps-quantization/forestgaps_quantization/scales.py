@@ -56,20 +56,20 @@ class InputScale:
         return (codes.float() - self.zero_point) * self.scale
 
 
-def weight_scales(weight: Tensor) -> Tensor:
+def compute_weight_scales(weight: Tensor) -> Tensor:
     """Return the scales (O,) float32 of weights (O, I, h, w)."""
     return (weight.detach().float().abs().amax(dim=(1, 2, 3)) / WEIGHT_MOST).clamp(min=LEAST)
 
 
-def weight_codes(weight: Tensor, scales: Tensor) -> Tensor:
+def compute_weight_codes(weight: Tensor, scales: Tensor) -> Tensor:
     """Return the codes of weights, int8 of the same shape."""
-    return (weight.detach().float() / along(scales)).round().clamp(-WEIGHT_MOST, WEIGHT_MOST).to(torch.int8)
+    return (weight.detach().float() / reshape_along(scales)).round().clamp(-WEIGHT_MOST, WEIGHT_MOST).to(torch.int8)
 
 
-def weight_values(codes: Tensor, scales: Tensor) -> Tensor:
-    return codes.float() * along(scales)
+def compute_weight_values(codes: Tensor, scales: Tensor) -> Tensor:
+    return codes.float() * reshape_along(scales)
 
 
-def along(scales: Tensor) -> Tensor:
+def reshape_along(scales: Tensor) -> Tensor:
     """Return the scales in a shape that broadcasts with weights (O, I, h, w)."""
     return scales[:, None, None, None]

@@ -31,7 +31,7 @@ class Surface:
     valid: Tensor
 
 
-def surface(dsm: Tensor, valid: Tensor) -> Surface:
+def make_surface(dsm: Tensor, valid: Tensor) -> Surface:
     """Return the surface of a DSM in meters, (H, W); elevations are ignored where `valid` (H, W) is False."""
     dsm, valid = dsm[None, None].float(), valid[None, None]
     return Surface(fill_invalid(dsm, valid), valid)
@@ -63,7 +63,7 @@ def read_run_surfaces(about: dict[str, Any], plugins: Plugins, path: Path, count
         raise CheckpointError(f"the run {path} has no validation tiles. Calibrate with a surface model: --calibrate-with DSM.tif")
     indices = dict.fromkeys(round(number * (len(tiles) - 1) / max(count - 1, 1)) for number in range(count))
     read = [tiles.read(index, 0) for index in indices]
-    return [surface(tile.dsm, tile.valid) for tile in read if tile.valid.any()]
+    return [make_surface(tile.dsm, tile.valid) for tile in read if tile.valid.any()]
 
 
 def read_raster_surfaces(
@@ -82,14 +82,14 @@ def read_raster_surfaces(
         CheckpointError: rasterio is not installed.
     """
     try:
-        from forestgaps_geo.bands.band import opened_anywhere
+        from forestgaps_geo.bands.band import open_band_anywhere
         from forestgaps_geo.checks.input_checks import check_raster, resolve_findings
     except ImportError as error:
         raise CheckpointError(
             f'--calibrate-with needs rasterio: pip install "forestgaps-quantization[rasters]" ({error})'
         ) from error
     surfaces: list[Surface] = []
-    with opened_anywhere(raster, **(reading or {})) as band:
+    with open_band_anywhere(raster, **(reading or {})) as band:
         grid = band.grid
         refuse_other_pixel_sizes(raster, grid, resolution_m)
         notes = resolve_findings(check_raster(band, "dsm"), skip=skip_checks)
@@ -98,7 +98,7 @@ def read_raster_surfaces(
             values = torch.from_numpy(band.read(top, left, bottom - top, right - left))
             valid = values.isfinite()
             if valid.float().mean() >= LEAST_KNOWN:
-                surfaces.append(surface(values.nan_to_num(0.0), valid))
+                surfaces.append(make_surface(values.nan_to_num(0.0), valid))
     if not surfaces:
         raise DataError(
             f"{raster}: none of {format_count(len(windows), 'tile')} has data in half of its pixels. Calibrate with another raster"

@@ -16,7 +16,7 @@ from forestgaps_core.testing.example_run import example_trainer, train_example
 from forestgaps_quantization.aware import QuantizationAware, QuantizationAwareConfig, average_ranges
 from forestgaps_quantization.convolution import replace_convolutions
 from forestgaps_quantization.ranges import LEARNED, read_learned_ranges
-from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
+from forestgaps_quantization.scales import InputScale, compute_weight_codes, compute_weight_scales, compute_weight_values
 
 pytest.importorskip("torchao")
 ONE = "layers.3"  # the convolution worth quantizing
@@ -100,8 +100,8 @@ def test_validation_scores_what_the_quantized_network_answers() -> None:
     with torch.inference_mode():
         plain = model(batch.dsm, batch.valid, batch.thresholds)
         layer = model.layers[3]
-        scales = weight_scales(layer.weight)  # as the file holds them: rounded before the norm is folded
-        layer.weight.copy_(weight_values(weight_codes(layer.weight, scales), scales))
+        scales = compute_weight_scales(layer.weight)  # as the file holds them: rounded before the norm is folded
+        layer.weight.copy_(compute_weight_values(compute_weight_codes(layer.weight, scales), scales))
         fold_batch_norms(model)
         replace_convolutions(model, read_learned_ranges({"aware": aware.state_dict()}), integers=False)
         quantized = model(batch.dsm, batch.valid, batch.thresholds)

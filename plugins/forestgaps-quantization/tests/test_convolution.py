@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forestgaps_quantization.convolution import Int8Convolution, has_integer_convolution, replace_convolutions
-from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales
+from forestgaps_quantization.scales import InputScale, compute_weight_codes, compute_weight_scales
 
 KINDS: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1},
@@ -34,10 +34,10 @@ def test_it_computes_what_plain_integers_give(integers: bool) -> None:
     layer, x = made(kernel_size=1)
     given = InputScale.of_range(-3.0, 3.0)
     codes = given.codes(x).numpy().astype(np.int64) - given.zero_point
-    weight = weight_codes(layer.weight, weight_scales(layer.weight)).numpy().astype(np.int64)[:, :, 0, 0]
+    weight = compute_weight_codes(layer.weight, compute_weight_scales(layer.weight)).numpy().astype(np.int64)[:, :, 0, 0]
     sums = np.einsum("oi,bihw->bohw", weight, codes)
     assert abs(sums).max() > 2**15, "sums of 16 bits would do"
-    scales = weight_scales(layer.weight).numpy().astype(np.float64)[:, None, None]
+    scales = compute_weight_scales(layer.weight).numpy().astype(np.float64)[:, None, None]
     expected = sums * scales * given.scale + layer.bias.numpy()[:, None, None]  # type: ignore[union-attr]
     np.testing.assert_allclose(Int8Convolution(layer, given, integers)(x).numpy(), expected, rtol=1e-5, atol=1e-5)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forestgaps_core.errors import CheckpointError
 from forestgaps_quantization.int8_file import PLAN, decode_network, encode_network
-from forestgaps_quantization.scales import InputScale, weight_scales
+from forestgaps_quantization.scales import InputScale, compute_weight_scales
 
 WEIGHTS = network("height_unet").state_dict()
 LAYER = "body.down.1.0.branch.0"
@@ -30,7 +30,7 @@ def test_what_is_written_is_read() -> None:
     assert found.weights.keys() == WEIGHTS.keys()
     for name, tensor in WEIGHTS.items():
         if name == f"{LAYER}.weight":
-            half = weight_scales(tensor)[:, None, None, None] / 2
+            half = compute_weight_scales(tensor)[:, None, None, None] / 2
             assert ((found.weights[name] - tensor).abs() <= half * 1.0001).all()
             assert not torch.equal(found.weights[name], tensor)
         else:

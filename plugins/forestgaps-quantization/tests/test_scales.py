@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forestgaps_core.errors import CheckpointError
-from forestgaps_quantization.scales import InputScale, weight_codes, weight_scales, weight_values
+from forestgaps_quantization.scales import InputScale, compute_weight_codes, compute_weight_scales, compute_weight_values
 
 WEIGHT = torch.tensor([[[[0.5, -1.27]], [[0.0, 0.635]]], [[[0.002, 0.001]], [[-0.254, 0.0]]], [[[0.0, 0.0]], [[0.0, 0.0]]]])
 
@@ -15,9 +15,9 @@ WEIGHT = torch.tensor([[[[0.5, -1.27]], [[0.0, 0.635]]], [[[0.002, 0.001]], [[-0
 def test_each_channel_has_the_scale_that_plain_numpy_gives_it() -> None:
     weight = WEIGHT.numpy()
     expected = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, 2.0**-40)
-    np.testing.assert_allclose(weight_scales(WEIGHT).numpy(), expected, rtol=1e-7)
+    np.testing.assert_allclose(compute_weight_scales(WEIGHT).numpy(), expected, rtol=1e-7)
     np.testing.assert_allclose(expected[:2], [0.01, 0.002], rtol=1e-6)
-    codes = weight_codes(WEIGHT, weight_scales(WEIGHT))
+    codes = compute_weight_codes(WEIGHT, compute_weight_scales(WEIGHT))
     assert codes.dtype == torch.int8
     assert codes.flatten(1).tolist() == [[50, -127, 0, 64], [1, 0, -127, 0], [0, 0, 0, 0]]  # 63.5 and 0.5 to even
     np.testing.assert_allclose(codes.numpy(), np.round(weight / expected[:, None, None, None]).clip(-127, 127))
@@ -31,7 +31,7 @@ def test_the_scales_are_those_of_torchao() -> None:
     )
     observer(weight)
     scale, zero_point = observer.calculate_qparams()
-    torch.testing.assert_close(weight_scales(weight), scale, rtol=1e-6, atol=0)
+    torch.testing.assert_close(compute_weight_scales(weight), scale, rtol=1e-6, atol=0)
     assert not zero_point.any()
 
 
@@ -39,12 +39,12 @@ def test_the_scales_are_those_of_torchao() -> None:
 def test_a_factor_on_a_channel_changes_its_scale_and_no_code(factor: float, seed: int) -> None:
     """Why batch norms may be folded afterwards; codes between two may go to either."""
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
-    scales = weight_scales(weight)
-    values = weight_values(weight_codes(weight, scales), scales)
-    again = weight_scales(values * factor)
+    scales = compute_weight_scales(weight)
+    values = compute_weight_values(compute_weight_codes(weight, scales), scales)
+    again = compute_weight_scales(values * factor)
     torch.testing.assert_close(again, scales * abs(factor), rtol=1e-5, atol=0)
     sign = 1 if factor > 0 else -1
-    assert torch.equal(weight_codes(values * factor, again), sign * weight_codes(weight, scales))
+    assert torch.equal(compute_weight_codes(values * factor, again), sign * compute_weight_codes(weight, scales))
 
 
 @given(low=st.floats(-100, 100), width=st.floats(0.01, 100))

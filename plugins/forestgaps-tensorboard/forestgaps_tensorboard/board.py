@@ -72,7 +72,7 @@ class TensorBoard(Tracker):
     def log_scalars(self, values: Mapping[str, float], step: int, *, end_of_epoch: bool) -> None:
         if self.writer:
             for name, value in values.items():
-                self.writer.add_scalar(tag(name), value, step)
+                self.writer.add_scalar(format_tag(name), value, step)
 
     @hookimpl(trylast=True)
     def epoch_end(self, trainer: Trainer, scores: Mapping[str, float]) -> None:
@@ -108,20 +108,20 @@ class TensorBoard(Tracker):
             self.add_graph(trainer, self.writer, self.inputs)
 
     def add_graph(self, trainer: Trainer, writer: SummaryWriter, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-        from forestgaps_tensorboard.graph import graph_event
+        from forestgaps_tensorboard.graph import make_graph_event
 
         self.graph_is_due, self.inputs = False, None
         try:
             file_writer: Any = writer.file_writer  # torch types it as None
-            file_writer.add_event(graph_event(trainer.model, inputs, self.layers))
+            file_writer.add_event(make_graph_event(trainer.model, inputs, self.layers))
         except Exception as error:  # torch.export raises many kinds of errors for what it cannot follow; none stops a run
-            writer.add_text("graph", f"This network cannot be drawn:\n\n{as_code(str(error))}", trainer.step)
+            writer.add_text("graph", f"This network cannot be drawn:\n\n{format_as_code(str(error))}", trainer.step)
 
     def close(self, trainer: Trainer, *, failed: bool) -> None:
         if self.writer:
             config = trainer.about.get("config")
             if config and trainer.scores:
-                add_hyperparameters(self.writer, config, {tag(name): value for name, value in trainer.scores.items()})
+                add_hyperparameters(self.writer, config, {format_tag(name): value for name, value in trainer.scores.items()})
             writer, self.writer = self.writer, None
             writer.close()
 
@@ -134,11 +134,11 @@ class TensorBoard(Tracker):
         self.file = file if isinstance(file, Mapping) else None
 
 
-def as_code(text: str) -> str:
+def format_as_code(text: str) -> str:
     """Return text that TensorBoard shows unchanged. It reads texts as Markdown."""
     return "\n".join(f"    {line}" for line in printable(text).splitlines())
 
 
-def tag(name: str) -> str:
+def format_tag(name: str) -> str:
     """Return the name under which TensorBoard groups a score: `validation/gaps/gap_iou/5m` for `validation/gaps/gap_iou@5m`."""
     return name.replace("@", "/")

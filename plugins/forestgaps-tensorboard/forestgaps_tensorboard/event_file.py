@@ -45,7 +45,7 @@ class EventFile:
         Args:
             before: The `state` of the checkpoint that the run resumes from.
         """
-        self.path = folder / new_name(folder)
+        self.path = folder / choose_name(folder)
         self.waiting: list[bytes] = []
         self.bytes = 0  # that wait
         self.whole = 0  # bytes of the file before a record that the disk may have taken in part
@@ -117,7 +117,7 @@ class EventFile:
         """Nothing is open between two writings."""
 
 
-def new_name(folder: Path) -> str:
+def choose_name(folder: Path) -> str:
     """A name that comes after those of all event files that are there, whatever the time; TensorBoard reads by name."""
     there = [
         int(match[1])

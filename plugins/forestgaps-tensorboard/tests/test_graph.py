@@ -4,7 +4,7 @@ import torch
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from torch import Tensor, nn
 
-from forestgaps_tensorboard.graph import graph_event
+from forestgaps_tensorboard.graph import make_graph_event
 
 
 class Small(nn.Module):
@@ -18,7 +18,7 @@ class Small(nn.Module):
 
 def test_operations_stand_under_their_modules_with_inputs_and_shapes() -> None:
     inputs = (torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8, dtype=torch.bool), torch.tensor([[2.0, 5.0]]))
-    graph = GraphDef.FromString(graph_event(Small().eval(), inputs).graph_def)
+    graph = GraphDef.FromString(make_graph_event(Small().eval(), inputs).graph_def)
     nodes = {node.name: node for node in graph.node}
     convolution = nodes["body/0/conv2d"]
     assert list(convolution.input) == ["dsm", "body/0/weight", "body/0/bias"]

@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from forestgaps_tensorboard.board import TensorBoard, as_code
+from forestgaps_tensorboard.board import TensorBoard, format_as_code
 from forestgaps_tensorboard.hyperparameters import add_hyperparameters
 
 with warnings.catch_warnings():
@@ -42,8 +42,8 @@ def test_the_text_of_a_network_is_shown_as_it_is(tmp_path: Path, trainer: Any) -
 
 @pytest.mark.parametrize("text", [EVIL, "```\n" + EVIL, "one line", ""])
 def test_lines_of_code_stay_lines_of_code(text: str) -> None:
-    assert all(line.startswith("    ") for line in as_code(text).splitlines())
-    shown = markdown_to_safe_html(f"Before:\n\n{as_code(text)}")
+    assert all(line.startswith("    ") for line in format_as_code(text).splitlines())
+    shown = markdown_to_safe_html(f"Before:\n\n{format_as_code(text)}")
     assert "<img" not in shown
     assert "<script" not in shown
 

@@ -184,7 +184,7 @@ class ServiceTracker(Tracker):
             self.store.log_network(drop_training_state(trainer.state_dict()), trainer.scores, trainer.step)
 
 
-def settings_files(run_folder: Path) -> list[Path]:
+def list_settings_files(run_folder: Path) -> list[Path]:
     """Return the files of a run folder that say how the run was made."""
     return [run_folder / "run.toml", run_folder / "versions.json"]
 

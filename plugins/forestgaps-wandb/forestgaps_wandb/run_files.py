@@ -52,11 +52,11 @@ class RunFile:
                     return
                 self.place += HEADER + length
                 if kind in ENDS:
-                    self.last_step = max(self.last_step, step_of(self.record))
+                    self.last_step = max(self.last_step, read_step(self.record))
                     self.record = b""
 
 
-def step_of(record: bytes) -> int:
+def read_step(record: bytes) -> int:
     """Return the step of a row of the history; -1 of any other record."""
     from wandb.proto import wandb_internal_pb2
 

@@ -12,7 +12,7 @@ from attrs.validators import ge, gt, min_len
 from forestgaps_core import hookimpl
 from forestgaps_tracking.hyperparameters import collect_hyperparameters
 from forestgaps_tracking.run_ids import check_run_id
-from forestgaps_tracking.tracker import ServiceSettings, ServiceTracker, settings_files
+from forestgaps_tracking.tracker import ServiceSettings, ServiceTracker, list_settings_files
 from forestgaps_wandb.histograms import compute_histograms
 from forestgaps_wandb.store import PATIENCE, Mode, WandbStore
 
@@ -77,7 +77,7 @@ class WandbTracker(ServiceTracker):
 
     def open(self, trainer: Trainer) -> None:
         self.guard(lambda: self.store.open(collect_hyperparameters(trainer.about)))
-        self.guard(lambda: self.store.log_files("settings", settings_files(self.run_folder)))
+        self.guard(lambda: self.store.log_files("settings", list_settings_files(self.run_folder)))
 
     def log_scalars(self, values: Mapping[str, float], step: int, *, end_of_epoch: bool) -> None:
         self.guard(lambda: self.store.log(values, step))

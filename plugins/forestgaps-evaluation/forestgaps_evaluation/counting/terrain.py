@@ -8,7 +8,7 @@ from torch import Tensor
 GROUND_M = 10.0  # side of the squares, so that survey noise does not increase the slope
 
 
-def slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
+def compute_slope_deg(ground: Tensor, valid: Tensor, resolution_m: float) -> Tensor:
     """Mean slope of each tile, degrees, (B,) float32; NaN where it cannot be computed.
 
     The tile is divided into squares of `GROUND_M` (smaller if the tile is less than four squares wide), each with the median of its

@@ -21,7 +21,7 @@ from forestgaps_core.training.batch_iteration import move_to_device
 from forestgaps_evaluation.counting import batch_counts as counting
 from forestgaps_evaluation.counting.locations import list_blocks, list_sites
 from forestgaps_evaluation.counting.network import TrainedNetwork, open_network
-from forestgaps_evaluation.counting.terrain import slope_deg
+from forestgaps_evaluation.counting.terrain import compute_slope_deg
 
 PROTOCOL_THRESHOLDS_M = (2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0)  # meters
 DECISION_THRESHOLD_COUNT = counting.PROBABILITY_CLASSES + 1
@@ -185,7 +185,7 @@ def count_split(
             seen = {
                 "index": tiles.index,
                 "counts": counting.count_confusion(probability, batch),
-                "slope_deg": slope_deg(tiles.dsm - tiles.height, tiles.valid, resolution_m),
+                "slope_deg": compute_slope_deg(tiles.dsm - tiles.height, tiles.valid, resolution_m),
                 "canopy": counting.count_canopy(batch),
                 "cell_pixels": valid_pixels,
                 "cells": gaps,

@@ -243,12 +243,12 @@ def check_surfaces(
         DataError: A surface model does not look like elevations in meters.
     """
     try:
-        from forestgaps_geo.bands.band import opened_anywhere
+        from forestgaps_geo.bands.band import open_band_anywhere
         from forestgaps_geo.checks.input_checks import check_raster, resolve_findings
     except ImportError as error:
         raise DataError(NO_RASTERIO) from error
     findings = []
     for path in surfaces:
-        with opened_anywhere(path, **(reading or {})) as band:
+        with open_band_anywhere(path, **(reading or {})) as band:
             findings += check_raster(band, "dsm")
     return resolve_findings(findings, skip=skip_checks)

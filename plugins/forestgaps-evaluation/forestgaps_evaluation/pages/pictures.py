@@ -56,7 +56,7 @@ def hillshade(
 
     Source: Horn 1981, Hill shading and the reflectance map, doi 10.1109/PROC.1981.11918, with central differences.
     """
-    down, right = (difference_along(surface, axis) * (exaggeration / resolution_m) for axis in (0, 1))
+    down, right = (compute_difference_along(surface, axis) * (exaggeration / resolution_m) for axis in (0, 1))
     slope = np.arctan(np.hypot(down, right))
     aspect = np.arctan2(-right, down)  # clockwise from the top, the way the slope faces
     zenith, sun = np.radians(90 - altitude), np.radians(azimuth)
@@ -65,7 +65,7 @@ def hillshade(
     return shaded
 
 
-def difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def compute_difference_along(surface: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """Return the height difference per pixel along an axis: central, or to the only neighbor with data."""
     surface = np.moveaxis(surface, axis, 0)
     step = np.full_like(surface[:1], np.nan)

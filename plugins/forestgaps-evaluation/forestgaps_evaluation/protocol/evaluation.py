@@ -15,7 +15,7 @@ from forestgaps_evaluation.counting.tile_counts import Reals, TileCounts
 from forestgaps_evaluation.protocol.bootstrap import FEW_BLOCKS, compute_interval, resample_blocks, sum_blocks
 from forestgaps_evaluation.protocol.scores import (
     SCORES,
-    best_baseline,
+    choose_best_baseline,
     compute_baselines,
     compute_gap_fraction,
     compute_scores,
@@ -218,7 +218,7 @@ def score_tiles(runs: Sequence[TileCounts], by: str, label: str, resamples: int)
     fraction = compute_gap_fraction(sums[:, 0].sum(0))
     evaluated = is_evaluated(fraction)
     now, again = compute_scores(sums.sum(0)), compute_scores(resample_blocks(sums, resamples))
-    baseline = {name: best_baseline(fraction, name) for name in SCORES}
+    baseline = {name: choose_best_baseline(fraction, name) for name in SCORES}
     random = compute_baselines(fraction)["random"]
     found = {name: summarize_scores(now[name], again[name].mean(1), len(sums), get_score_range(name)) for name in SCORES}
     rows = [

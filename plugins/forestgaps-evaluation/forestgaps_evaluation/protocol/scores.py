@@ -64,7 +64,7 @@ def compute_baselines(fraction: Reals) -> dict[str, dict[str, Reals]]:
     return {kind: compute_scores(np.stack(sides, axis=-1)) for kind, sides in maps.items()}
 
 
-def best_baseline(fraction: Reals, score: str) -> Reals:
+def choose_best_baseline(fraction: Reals, score: str) -> Reals:
     """Return the baseline: the better of all gap and all canopy, or the defined one. NaN if the fraction is 0 or 1."""
     baseline = compute_baselines(fraction)
     best: Reals = np.fmax(baseline["all_gap"][score], baseline["all_canopy"][score])

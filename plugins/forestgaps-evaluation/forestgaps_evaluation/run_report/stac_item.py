@@ -73,7 +73,7 @@ def make_stac_item(
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": [MLM, RASTER, FILE],
-        "id": identifier(network.name),
+        "id": make_identifier(network.name),
         "geometry": None,
         "properties": {
             "title": f"Canopy gaps from a surface model: {network.name}",
@@ -142,7 +142,7 @@ def describe_weights(network: NetworkFacts, beside: Path) -> dict[str, Any]:
         "mlm:artifact_type": "safetensors.torch.save_file",
         "raster:bands": [{"name": "dsm", "data_type": "float32", "unit": "m", "spatial_resolution": network.resolution_m}],
         "file:size": network.weights.stat().st_size,
-        "file:checksum": SHA256 + sha256(network.weights),
+        "file:checksum": SHA256 + compute_sha256(network.weights),
     }
 
 
@@ -154,12 +154,12 @@ def list_hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value}
 
 
-def sha256(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     with open_regular_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def identifier(name: str) -> str:
+def make_identifier(name: str) -> str:
     return "forestgaps-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run")
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from forestgaps_evaluation.protocol.scores import (
     SCORES,
-    best_baseline,
+    choose_best_baseline,
     compute_baselines,
     compute_gap_fraction,
     compute_scores,
@@ -62,8 +62,10 @@ def test_what_knows_nothing_scores_by_the_gap_fraction_alone(fraction):
     assert found["random"]["gap_iou"] == pytest.approx(fraction / (2 - fraction))
     assert found["random"]["mcc"] == pytest.approx(0, abs=1e-12)
     assert found["random"]["gap_f1"] == pytest.approx(fraction)
-    assert best_baseline(np.array(fraction), "mean_iou") == pytest.approx(max(fraction, 1 - fraction) / 2)
-    assert best_baseline(np.array(fraction), "gap_precision") == pytest.approx(fraction), "calling nothing gap has no precision"
+    assert choose_best_baseline(np.array(fraction), "mean_iou") == pytest.approx(max(fraction, 1 - fraction) / 2)
+    assert choose_best_baseline(np.array(fraction), "gap_precision") == pytest.approx(fraction), (
+        "calling nothing gap has no precision"
+    )
 
 
 def test_random_guessing_scores_what_its_formula_gives():
@@ -85,4 +87,4 @@ def test_no_map_without_knowledge_beats_the_best_map(tallied):
 
 def test_extreme_gap_fractions_are_not_evaluated():
     assert is_evaluated(np.array([0.0, 0.0099, 0.01, 0.5, 0.95, 0.951, 1.0, np.nan])).tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
-    assert np.isnan(best_baseline(np.array([0.0, 1.0]), "mean_iou")).all()
+    assert np.isnan(choose_best_baseline(np.array([0.0, 1.0]), "mean_iou")).all()

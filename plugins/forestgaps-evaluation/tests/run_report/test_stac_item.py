@@ -9,7 +9,7 @@ import pytest
 from forestgaps_core import save_network
 from forestgaps_evaluation.counting.network import open_network
 from forestgaps_evaluation.run_report.facts import describe_network
-from forestgaps_evaluation.run_report.stac_item import format_json, identifier, make_stac_item
+from forestgaps_evaluation.run_report.stac_item import format_json, make_identifier, make_stac_item
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_it_fits_the_schema_of_stac_items(item):
     ("name", "wanted"), [("My Run 1", "forestgaps-my-run-1"), ("été", "forestgaps-t"), ("...", "forestgaps-run")]
 )
 def test_identifiers_are_plain(name, wanted):
-    assert identifier(name) == wanted
+    assert make_identifier(name) == wanted
 
 
 def test_it_is_json_without_numbers_that_are_none(item):

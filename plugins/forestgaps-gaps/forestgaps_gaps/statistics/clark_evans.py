@@ -55,7 +55,7 @@ def compute_clark_evans(points: Points, area_m2: float, perimeter_m: float) -> C
     count = len(points)
     if count < MIN_POINTS:
         return ClarkEvans(gaps=count, why=explain_too_few(count))
-    observed = mean_nearest_distance(points)
+    observed = compute_mean_nearest_distance(points)
     expected = 0.5 * sqrt(area_m2 / count) + (0.0514 + 0.041 / sqrt(count)) * perimeter_m / count
     error = sqrt(0.0703 * area_m2 / count**2 + 0.037 * perimeter_m * sqrt(area_m2 / count**5))
     z = (observed - expected) / error
@@ -78,8 +78,8 @@ def simulate_clark_evans(points: Points, window: Window, *, simulations: int = 1
     count = len(points)
     if count < MIN_POINTS:
         return ClarkEvans(gaps=count, why=explain_too_few(count))
-    random, observed = np.random.default_rng(seed), mean_nearest_distance(points)
-    means = np.array([mean_nearest_distance(window.sample_points(count, random)) for _ in range(simulations)])
+    random, observed = np.random.default_rng(seed), compute_mean_nearest_distance(points)
+    means = np.array([compute_mean_nearest_distance(window.sample_points(count, random)) for _ in range(simulations)])
     expected = float(means.mean())
     tail = min(int((means <= observed).sum()), int((means >= observed).sum())) + 1
     return ClarkEvans(
@@ -93,7 +93,7 @@ def simulate_clark_evans(points: Points, window: Window, *, simulations: int = 1
     )
 
 
-def mean_nearest_distance(points: Points) -> float:
+def compute_mean_nearest_distance(points: Points) -> float:
     return float(cKDTree(points).query(points, k=2)[0][:, 1].mean())
 
 

@@ -68,7 +68,7 @@ class PowerLaw:
 # --- the estimators of ForestGapR -----------------------------------------------------------------------------------
 
 
-def lambda_hanel(areas: NDArray[Any]) -> float:
+def estimate_lambda_hanel(areas: NDArray[Any]) -> float:
     """ForestGapR's `Hanel_2017`: 1 + n / sum(log(area / smallest area)).
 
     This is the maximum-likelihood estimate for a continuous power law that begins at the smallest gap. ForestGapR computes it with
@@ -81,7 +81,7 @@ def lambda_hanel(areas: NDArray[Any]) -> float:
     return 1 + len(areas) / excess if excess > 0 else nan
 
 
-def lambda_asner(areas: NDArray[Any]) -> float:
+def estimate_lambda_asner(areas: NDArray[Any]) -> float:
     """ForestGapR's `Asner_2013`: maximum likelihood for the zeta distribution over 1, 2, 3 ... m2, between 1.0001 and 20.
 
     The law begins at 1 m2, even if the smallest gaps were left out. NaN without gaps. The estimate has no meaning if areas are not
@@ -117,7 +117,7 @@ def fit_power_law(pixels: NDArray[Any], smallest: int = 1, largest: int | None =
     fitted = fit_with_interval(make_cost(float(np.log(sizes).mean()), smallest, largest), len(sizes))
     if "exponent" not in fitted:
         return PowerLaw(**facts, **fitted)
-    fit = PowerLaw(**facts, **fitted, distance=ks_distance(sizes, fitted["exponent"], smallest, largest))
+    fit = PowerLaw(**facts, **fitted, distance=compute_ks_distance(sizes, fitted["exponent"], smallest, largest))
     return fit if seed is None else evolve(fit, plausibility=simulate_plausibility(fit, seed))
 
 
@@ -180,19 +180,19 @@ def fit_with_interval(cost: Callable[[float], float], gaps: int) -> dict[str, An
 # --- goodness of fit ------------------------------------------------------------------------------------------------
 
 
-def ks_distance(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> float:
+def compute_ks_distance(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> float:
     """Kolmogorov-Smirnov distance between whole sizes and the law, at the sizes and just below them."""
     found, counts = np.unique(sizes, return_counts=True)
     observed = np.cumsum(counts) / len(sizes)
     at, below = (
-        1 - survival_function(found, exponent, smallest, largest),
-        1 - survival_function(found - 1, exponent, smallest, largest),
+        1 - compute_survival_function(found, exponent, smallest, largest),
+        1 - compute_survival_function(found - 1, exponent, smallest, largest),
     )
     before = np.concatenate([[0.0], observed[:-1]])
     return float(max(np.abs(observed - at).max(), np.abs(before - below).max()))
 
 
-def survival_function(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> Reals:
+def compute_survival_function(sizes: NDArray[Any], exponent: float, smallest: int, largest: int | None) -> Reals:
     """Fraction of gaps larger than each size, under the law."""
     whole = log_mass(exponent, smallest, largest)
     rest = 0.0 if largest is None else exp(float(log_zeta(exponent, largest + 1)) - whole)
@@ -203,7 +203,7 @@ def sample_sizes(exponent: float, count: int, smallest: int, largest: int | None
     """Sample whole sizes from the law: from a table of its distribution function, and from the continuous law above the table."""
     last = smallest + TABLE_SIZES if largest is None else min(smallest + TABLE_SIZES, largest)
     fraction = random.random(count)
-    place = np.searchsorted(-survival_function(np.arange(smallest, last + 1), exponent, smallest, largest), -fraction)
+    place = np.searchsorted(-compute_survival_function(np.arange(smallest, last + 1), exponent, smallest, largest), -fraction)
     sizes = np.minimum(smallest + place, last).astype(np.float64)
     far = place > last - smallest
     if far.any():  # the sum beyond x is near (x + 1/2)^(1 - a) / (a - 1)
@@ -219,5 +219,5 @@ def simulate_plausibility(fit: PowerLaw, seed: int) -> float:
     random = np.random.default_rng(seed)
     for sample in sample_sizes(fit.exponent, fit.gaps * SIMULATIONS, smallest, largest, random).reshape(SIMULATIONS, fit.gaps):
         exponent = minimize(make_cost(float(np.log(sample).mean()), smallest, largest), MIN_EXPONENT, MAX_EXPONENT)
-        farther += ks_distance(sample, exponent, smallest, largest) >= fit.distance
+        farther += compute_ks_distance(sample, exponent, smallest, largest) >= fit.distance
     return farther / (SIMULATIONS + 1)

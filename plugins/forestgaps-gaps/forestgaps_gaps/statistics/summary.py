@@ -12,7 +12,7 @@ from forestgaps_core.output.json_values import replace_nonfinite
 from forestgaps_gaps.detection.gap_table import GapTable
 from forestgaps_gaps.statistics.clark_evans import ClarkEvans, compute_clark_evans, simulate_clark_evans
 from forestgaps_gaps.statistics.lognormal import compare_fits, fit_lognormal
-from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, lambda_hanel
+from forestgaps_gaps.statistics.power_law import estimate_lambda_asner, estimate_lambda_hanel, fit_power_law
 from forestgaps_gaps.statistics.ripley import Ripley, compute_ripley, to_json_values
 from forestgaps_gaps.statistics.window import Window
 from forestgaps_geo.gap_areas import count_min_pixels
@@ -116,8 +116,8 @@ def summarize_sizes(table: GapTable, pixel_m2: float, smallest: int, maximum_m2:
             "p": comparison.p,
             "better": comparison.better,
         },
-        "lambda_hanel": lambda_hanel(table.area_m2),
-        "lambda_asner": lambda_asner(table.area_m2) if are_whole_numbers(table.area_m2) else None,
+        "lambda_hanel": estimate_lambda_hanel(table.area_m2),
+        "lambda_asner": estimate_lambda_asner(table.area_m2) if are_whole_numbers(table.area_m2) else None,
     }
     return dict(replace_nonfinite(facts))
 

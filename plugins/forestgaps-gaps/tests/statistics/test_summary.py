@@ -13,7 +13,7 @@ from forestgaps_gaps.detection.measures import Measures
 from forestgaps_gaps.detection.nearest import measure_nearest
 from forestgaps_gaps.rasters.grid import Pixel
 from forestgaps_gaps.statistics.clark_evans import compute_clark_evans
-from forestgaps_gaps.statistics.power_law import fit_power_law, lambda_asner, lambda_hanel, sample_sizes
+from forestgaps_gaps.statistics.power_law import estimate_lambda_asner, estimate_lambda_hanel, fit_power_law, sample_sizes
 from forestgaps_gaps.statistics.summary import describe_values, summarize_gaps
 from forestgaps_gaps.statistics.summary_text import format_summary
 from forestgaps_gaps.statistics.window import make_window
@@ -60,8 +60,8 @@ def test_the_summary_adds_up() -> None:
     assert found["nearest_m"]["mean"] == pytest.approx(table.nearest_m.mean())
     sizes = found["size_distribution"]
     assert sizes["exponent"] == fit_power_law(table.pixels, 4).exponent
-    assert sizes["lambda_hanel"] == lambda_hanel(table.area_m2)
-    assert sizes["lambda_asner"] == lambda_asner(table.area_m2)
+    assert sizes["lambda_hanel"] == estimate_lambda_hanel(table.area_m2)
+    assert sizes["lambda_asner"] == estimate_lambda_asner(table.area_m2)
     assert sizes["comparison"]["better"] in ("power law", "lognormal", None)
     assert 0 < sizes["plausibility"] <= 1
 

@@ -114,7 +114,7 @@ def open_band(
 
 
 @contextmanager
-def opened_anywhere(path: Path, **reading: Any) -> Iterator[Band]:
+def open_band_anywhere(path: Path, **reading: Any) -> Iterator[Band]:
     """The same for a raster that need not be placed on the ground: without CRS, its pixels have the size that its transform has."""
     with open_raster(path) as dataset:
         side = None if dataset.crs else hypot(dataset.transform.a, dataset.transform.d)

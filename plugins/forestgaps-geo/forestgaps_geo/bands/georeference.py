@@ -101,7 +101,7 @@ def format_straighten_command(source: ValueBand) -> str:
     """The line that brings a rotated raster to rows that run east."""
     stored = source.dataset.transform
     side = sqrt(abs(stored.determinant))
-    return format_warp_command(source.path, "north_up", pixel_size=float(f"{side:.6g}"), **nodata_options(source))
+    return format_warp_command(source.path, "north_up", pixel_size=float(f"{side:.6g}"), **list_nodata_options(source))
 
 
 def format_metric_command(source: ValueBand) -> str:
@@ -114,7 +114,7 @@ def format_metric_command(source: ValueBand) -> str:
     (x0, x1, x2), (y0, y1, y2) = transform_points(crs, target, *zip(*places, strict=True))
     side = sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
     options: dict[str, Any] = {"source_crs": format_crs(crs), "target_crs": target, "pixel_size": float(f"{side:.3g}")}
-    return format_warp_command(source.path, "meters", **options, **nodata_options(source))
+    return format_warp_command(source.path, "meters", **options, **list_nodata_options(source))
 
 
 def format_align_command(source: ValueBand, crs: CRS | None, transform: Affine, rows: int, columns: int) -> str:
@@ -126,10 +126,10 @@ def format_align_command(source: ValueBand, crs: CRS | None, transform: Affine, 
             "source_crs": format_crs(drop_vertical_crs(source.dataset.crs)),
             "target_crs": format_crs(drop_vertical_crs(crs)),
         }
-    return format_warp_command(source.path, "aligned", **options, **nodata_options(source))
+    return format_warp_command(source.path, "aligned", **options, **list_nodata_options(source))
 
 
-def nodata_options(source: ValueBand) -> dict[str, Any]:
+def list_nodata_options(source: ValueBand) -> dict[str, Any]:
     declared = source.dataset.nodatavals[source.number - 1]
     return {"nodata": choose_nodata(source.dtype.name, source.nodata), "undeclared": source.nodata is not None and declared is None}
 
