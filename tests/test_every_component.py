@@ -42,8 +42,8 @@ NEEDS = {
 }
 
 
-# A diagnosis that ends its run by itself and puts the weights back: there is nothing to resume.
-NO_TRAINING = {"callbacks.learning_rate_finder"}
+# A diagnosis that ends its run by itself and puts the weights back, and a model without parameters: there is nothing to resume.
+NO_TRAINING = {"callbacks.learning_rate_finder", "model.ground_filter"}
 
 
 def installed():

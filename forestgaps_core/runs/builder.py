@@ -183,6 +183,8 @@ def build_callbacks(builder: ComponentBuilder, folder: Path, further: Mapping[st
 def build_optimizer(builder: ComponentBuilder, modules: list[nn.Module]) -> Any:
     if builder.config.optimizer is None:
         raise ConfigError('optimizer: a training needs one; add [optimizer] with name = "adamw", say')
+    if not any(parameter.requires_grad for module in modules for parameter in module.parameters()):
+        raise ConfigError("model: it has no parameters to train, so map with it without training")
     optimizer = builder.build("optimizer", builder.config.optimizer, {"modules": lambda: modules})
     check_parameters(optimizer, modules)
     return optimizer

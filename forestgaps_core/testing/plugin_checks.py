@@ -41,8 +41,7 @@ sys.path[:0] = json.loads(sys.argv[2])
 import forestgaps_core.hookspecs, forestgaps_core.components
 before = set(sys.modules)
 module = __import__("importlib").import_module(sys.argv[1])
-for name in dir(module):
-    hook = getattr(module, name)
+for name, hook in list(vars(module).items()):  # getattr would import what the module exports on first use
     if name.startswith("forestgaps_") and name != "forestgaps_build" and callable(hook) and hasattr(hook, "forestgaps_impl"):
         hook()
 print(json.dumps(sorted(set(sys.modules) - before)))

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from forestgaps_core.errors import PluginError
-from forestgaps_core.runs.builder import check_parameters
+from forestgaps_core.errors import ConfigError, PluginError
+from forestgaps_core.runs.builder import build_optimizer, check_parameters
 
 
 def network() -> nn.Sequential:
@@ -36,3 +36,12 @@ def test_a_state_without_groups_is_refused_before_training(state):
     model = network()
     with pytest.raises(PluginError, match="a run could not be resumed"):
         check_parameters(Forgetful(model.parameters(), lr=0.1), [model])
+
+
+def test_a_network_without_parameters_is_not_trained():
+    class Chosen:
+        class config:
+            optimizer = "any"
+
+    with pytest.raises(ConfigError, match="model: it has no parameters to train"):
+        build_optimizer(Chosen(), [nn.Identity()])

@@ -274,8 +274,13 @@ HEAVY = "from forestgaps_core import hookimpl\nIMPORT\n@hookimpl\ndef forestgaps
         ("import torch", "pass", "imports torch"),
         ("", "import numpy", "imports numpy"),
         ("import asyncio, unittest.mock, attrs", "pass", "right"),
+        (
+            "def __getattr__(name):\n    import torch\n    return 1\ndef __dir__():\n    return [*globals(), 'Loss']",
+            "pass",
+            "right",
+        ),
     ],
-    ids=["at the top", "in the hook", "of the standard library"],
+    ids=["at the top", "in the hook", "of the standard library", "on first use of a name"],
 )
 def test_a_table_that_imports_what_every_command_waits_for_is_reported(site, top, inside, verdict, monkeypatch, tmp_path):
     site("t-heavy", HEAVY.replace("IMPORT", top).replace("INSIDE", inside))

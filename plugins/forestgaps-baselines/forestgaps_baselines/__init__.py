@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from forestgaps_core.hookspecs import hookimpl
-from forestgaps_core.kinds import Kind
+from forestgaps_core.kinds import Kind, Pretrained
 from forestgaps_core.lazy_exports import lazy_exports
 
 BASELINES = {
@@ -16,6 +16,7 @@ BASELINES = {
     "opening": "forestgaps_baselines.opening:Opening",
     "progressive": "forestgaps_baselines.progressive:Progressive",
 }
+MODELS = {"ground_filter": "forestgaps_baselines.network:GroundFilterModel"}
 
 
 @hookimpl
@@ -35,6 +36,25 @@ def forestgaps_components() -> Mapping[str, Mapping[str, str]]:
     return {"baseline": BASELINES}
 
 
+@hookimpl
+def forestgaps_models() -> Mapping[str, str]:
+    return MODELS
+
+
+@hookimpl
+def forestgaps_networks() -> Mapping[str, Pretrained]:
+    return {
+        name: Pretrained(target=f"forestgaps_baselines:networks/{name}", help=f"The ground filter {name}, without training.")
+        for name in BASELINES
+    }
+
+
 __getattr__, __dir__ = lazy_exports(
-    __name__, [*BASELINES.values(), "forestgaps_baselines.contract:GroundFilter", "forestgaps_baselines.contract:estimate_ground"]
+    __name__,
+    [
+        *BASELINES.values(),
+        *MODELS.values(),
+        "forestgaps_baselines.contract:GroundFilter",
+        "forestgaps_baselines.contract:estimate_ground",
+    ],
 )

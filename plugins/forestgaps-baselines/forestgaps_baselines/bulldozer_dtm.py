@@ -15,7 +15,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 
 from forestgaps_baselines.contract import GroundFilter, Plane
-from forestgaps_baselines.optional import import_optional
+from forestgaps_baselines.optional import require_module
 from forestgaps_core.errors import ForestgapsError
 
 NODATA = -32768.0
@@ -35,7 +35,7 @@ class Bulldozer:
     max_object_size_m: float = field(default=16.0, validator=gt(0), metadata={"help": "Width of the largest object, meters."})
 
     def build(self) -> GroundFilter:
-        import_optional("bulldozer", "bulldozer")
+        require_module("bulldozer")
         return self.estimate_ground
 
     def estimate_ground(self, dsm: Plane, resolution_m: float) -> Plane:

@@ -16,7 +16,7 @@ from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
 from forestgaps_baselines.contract import GroundFilter, Plane
 from forestgaps_baselines.native_output import discard_native_output
-from forestgaps_baselines.optional import import_optional
+from forestgaps_baselines.optional import require_module
 
 
 @frozen(kw_only=True)
@@ -33,7 +33,7 @@ class ClothSimulation:
     iterations: int = field(default=500, validator=ge(1), metadata={"help": "Largest number of steps."})
 
     def build(self) -> GroundFilter:
-        import_optional("CSF", "csf")
+        require_module("CSF")
         return self.estimate_ground
 
     def estimate_ground(self, dsm: Plane, resolution_m: float) -> Plane:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 
 from forestgaps_baselines.contract import GroundFilter, Plane
-from forestgaps_baselines.optional import import_optional
+from forestgaps_baselines.optional import require_module
 
 NODATA = -99999.0
 
@@ -22,7 +22,7 @@ class Dsm2Dtm:
     radius_m: float = field(default=40.0, validator=gt(0), metadata={"help": "Largest radius of the window, meters."})
 
     def build(self) -> GroundFilter:
-        import_optional("dsm2dtm", "dsm2dtm")
+        require_module("dsm2dtm")
         return self.estimate_ground
 
     def estimate_ground(self, dsm: Plane, resolution_m: float) -> Plane:

@@ -6,14 +6,18 @@ import importlib.util
 
 from forestgaps_core.errors import PluginError
 
+INSTALL = {
+    "CSF": "pip install 'forestgaps-baselines[csf]'",
+    "dsm2dtm": "pip install 'forestgaps-baselines[dsm2dtm]'",
+    "bulldozer": "pip install 'forestgaps-baselines[bulldozer]'",
+}
 
-def import_optional(module: str, extra: str) -> None:
-    """Check that a package is installed, without importing it.
+
+def require_module(module: str) -> None:
+    """Check that a module of `INSTALL` can be imported, without importing it.
 
     Raises:
-        PluginError: It is not; the message says what to install.
+        PluginError: It cannot; the message says what to install.
     """
     if importlib.util.find_spec(module) is None:
-        raise PluginError(
-            f"the filter {extra!r} needs a package that is not installed: python -m pip install 'forestgaps-baselines[{extra}]'"
-        )
+        raise PluginError(f"this filter needs a package that is not installed: {INSTALL[module]}")

@@ -59,7 +59,7 @@ def parse_rule(rule: str, rows: int, columns: int) -> Block:
     if not (side or flank) or not 0 < float(share) < 1:
         raise DataError(
             f"the split rule {rule!r} is not understood; give a side or a corner and a share of the area between 0 and 1, "
-            'such as "south 0.5" or "south-east 0.25"'
+            'such as "south 0.5" or "south-east 0.25". For a whole site: part = "test" in a site list, or the option --test all'
         )
     along = sqrt(float(share)) if side and flank else float(share)
     height = round(rows * along) if side else rows
