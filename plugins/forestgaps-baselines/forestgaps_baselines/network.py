@@ -59,7 +59,7 @@ class GroundFilterNetwork(nn.Module):
 class GroundFilterModel:
     """A ground filter as a network without weights. It needs no training, and cannot be trained.
 
-    By definition, logits are (threshold - height) / scale.
+    Logits are (threshold - height) / scale, by definition.
     """
 
     filter: Component["baseline"] = field(  # noqa: F821, UP037
