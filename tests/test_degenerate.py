@@ -92,7 +92,9 @@ def config(kind: str, name: str, **settings: Any) -> Any:
 
 
 LOSSES = [name for name in installed("loss") if name not in NEEDS]
-METRICS, NORMALIZATIONS, MODELS = installed("metrics"), installed("normalization"), installed("model")
+METRICS, NORMALIZATIONS = installed("metrics"), installed("normalization")
+WITHOUT_WEIGHTS = ("ground_filter",)
+MODELS = [name for name in installed("model") if name not in WITHOUT_WEIGHTS]
 OUTPUTS: Mapping[str, Callable[[Batch], Tensor]] = {
     "usual": example_logits,
     "zero": lambda batch: torch.zeros_like(batch.target),
@@ -182,6 +184,16 @@ def test_networks_learn_from_anything_without_a_weight_that_is_none(model, norma
         for kind, make in BATCHES.items():
             batch = make()
             assert network(batch.dsm, batch.valid, batch.thresholds).isfinite().all(), kind
+
+
+@pytest.mark.parametrize("model", WITHOUT_WEIGHTS)
+def test_networks_without_weights_map_anything(model):
+    network = build_component("model", config("model", model))
+    for kind, make in BATCHES.items():
+        batch = make()
+        for size in (2, 7, batch.dsm.shape[-1]):
+            logits = network(batch.dsm[..., :size, :size], batch.valid[..., :size, :size], batch.thresholds)
+            assert logits.isfinite().all(), kind
 
 
 @pytest.mark.parametrize("normalization", ["batch", "group", "instance"])

@@ -66,8 +66,11 @@ def trainings() -> dict[str, list[str]]:
     """Changes of the run file by what they try."""
     found = Plugins.discover()
     chosen: dict[str, list[str]] = {}
+    without_weights = "ground_filter"
     for kind in ("model", "loss", "normalization"):
         for name in found.components(kind):
+            if name == without_weights:
+                continue
             place = f"{kind}.{name}"
             chosen[place] = [f"{kind}.name={name}", *NEEDS.get(place, []), *(["model.base=4"] if kind == "model" else [])]
     return {**chosen, **SETTINGS}

@@ -36,6 +36,7 @@ HARD = """it's "a" $(place) ü"""
 # Executed by tests of their own.
 ELSEWHERE = {
     "forestgaps_core.cli.commands.runs:train": "tests/faults/test_signals.py",  # after a signal
+    "forestgaps_core.cli.scaffold:make_placeholders": "tests/cli/test_scaffold.py",  # in an environment of its own
     "forestgaps_core.cli.scaffold:format_next_steps": "tests/cli/test_scaffold.py",  # in an environment of its own
     "forestgaps_geo.files.gdal_commands:format_translate_command": "plugins/forestgaps-geo/tests/test_georeference.py",
     "forestgaps_geo.files.gdal_commands:format_warp_command": "plugins/forestgaps-gaps/tests/commands/test_command_lines.py",

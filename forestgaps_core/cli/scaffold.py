@@ -134,7 +134,8 @@ def make_placeholders(name: str, kind: str, component: str) -> dict[str, str]:
         "record": example.record,
     }
     values |= {"usage": Template(example.usage).substitute(values), "target": Template(example.target).substitute(values)}
-    explained = f"`forestgaps config explain {kind}.{component}` shows its settings, its formula and where that is from.\n\n"
+    line = format_command("config", "explain", f"{kind}.{component}", portable=True)
+    explained = f"`{line}` shows its settings, its formula and where that is from.\n\n"
     return values | {"explained": explained if about else ""}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -199,6 +200,10 @@ def test_an_installed_package_is_tested_checked_and_used_like_any_other(tmp_path
         0,
         "".join(f"canopy-extras 0.1.0: {place}: right\n" for place in ("table", "loss.squared")),
     ), checked.stderr
+    (line,) = re.findall("`forestgaps (.*?)`", (tmp_path / "canopy-extras" / "README.md").read_text())[:1]
+    explained = machine.forestgaps(*line.split(), local=False)
+    assert "exponent = " in explained.stdout, explained.stderr
+
     run_file = tmp_path / "run.toml"
     run_file.write_text(RUN_FILE.replace('name = "binary"', 'name = "squared"\nexponent = 1.5'))
     used = machine.forestgaps("config", "check", run_file)

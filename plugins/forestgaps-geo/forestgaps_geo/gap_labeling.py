@@ -166,7 +166,8 @@ def label_raster(
     """Number the gaps of a raster.
 
     Args:
-        at_least, at_most: Limits on the pixels of a gap. Other gaps get no number.
+        at_least: Pixels of the smallest gap. Other gaps get no number.
+        at_most: Pixels of the largest gap; None for any.
         step: Rows of a strip; by default about two million pixels.
     """
     if connectivity not in CONNECTIVITIES:
