@@ -118,7 +118,7 @@ def find_misspelt_hooks(manager: pluggy.PluginManager, module: ModuleType) -> st
     if unknown:
         first = f"implements {unknown[0]!r}, which is not a hook{nearest(unknown[0], known)}"
         more = "".join(f", nor is {name!r}{nearest(name, known)}" for name in unknown[1:])
-        sentences.append(f"{first}{more}" if more else f"{first}; there is: {', '.join(known)}")
+        sentences.append(first + more if more or nearest(unknown[0], known) else f"{first}; there is: {', '.join(known)}")
     if unmarked:
         names, they = " and ".join(map(repr, unmarked)), "it" if len(unmarked) == 1 else "they"
         what = f"a function {names}" if len(unmarked) == 1 else f"functions {names}"

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from attrs import frozen
 
+from forestgaps_core.plugins.hook_checks import CORE
+from forestgaps_core.plugins.loading import GROUP
 from forestgaps_core.plugins.names import format_install_command, normalize_name
-from forestgaps_core.plugins.registry import CORE, GROUP
 
 ALIKE = 0.8  # from which a name of a group is taken for a typo of ours
 MAX_BYTES = 1_000_000  # of a file that is read

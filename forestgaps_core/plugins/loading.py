@@ -186,7 +186,7 @@ class PluginLoader:
 
     def register(self, load: Callable[[], ModuleType], plugin: Plugin) -> None:
         """Import a plugin's module and take its hooks; on failure nothing of it stays but the record."""
-        stage = "import"
+        stage, wrong = "import", ""
         try:
             with contain(f"the plugin {plugin}"), keep_torch_settings(f"the plugin {plugin}"):
                 module = load()
@@ -202,7 +202,7 @@ class PluginLoader:
         except Exception as error:
             if self._manager.has_plugin(plugin.distribution):
                 self._manager.unregister(name=plugin.distribution)
-            plugin.fail(stage, format_error(error))
+            plugin.fail(stage, wrong or format_error(error))  # all misspelt hooks are named, however many
         self.loads += 1
 
     def list_unknown_disabled(self) -> list[str]:

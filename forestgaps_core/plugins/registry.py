@@ -15,9 +15,7 @@ from forestgaps_core.kinds import GENERIC_HOOK, TABLES, USES_FURTHER_KINDS, Buil
 from forestgaps_core.plugins.aliases import Alias, resolve_aliases
 from forestgaps_core.plugins.hook_checks import CORE as CORE
 from forestgaps_core.plugins.hook_checks import explain_malformed_record, explain_malformed_row
-from forestgaps_core.plugins.hook_checks import explain_unmet_requirement as explain_unmet_requirement
 from forestgaps_core.plugins.kind_tables import KindTables, read_kind_tables
-from forestgaps_core.plugins.loading import GROUP as GROUP
 from forestgaps_core.plugins.loading import PluginLoader
 from forestgaps_core.plugins.names import ComponentOffer as ComponentOffer
 from forestgaps_core.plugins.names import Offer, choose_offer, explain_missing_package, full_name, list_usable_names

@@ -24,7 +24,8 @@ from forestgaps_core.files.draft_folder import hold_draft, locate_draft
 from forestgaps_core.hookspecs import PluginHooks
 from forestgaps_core.kinds import KINDS
 from forestgaps_core.plugins.entry_points import EntryPoint
-from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
+from forestgaps_core.plugins.hook_checks import explain_unmet_requirement
+from forestgaps_core.plugins.registry import Plugins
 from forestgaps_core.testing.fixtures import empty_plugins as empty_plugins
 from forestgaps_core.testing.plugin_checks import check_plugin
 

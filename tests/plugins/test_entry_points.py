@@ -17,7 +17,7 @@ from forestgaps_core.plugins.entry_points import (
     read_folders,
     read_metadata,
 )
-from forestgaps_core.plugins.registry import GROUP
+from forestgaps_core.plugins.loading import GROUP
 
 METADATA = (
     "Metadata-Version: 2.4\nName: T_Some.Name\nversion: 1.2\nRequires-Dist: one\nRequires-Dist: two;\n  extra == 'x'\n\nName: no\n"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from forestgaps_core.cli.app import app
 from forestgaps_core.cli.commands import installed
 from forestgaps_core.errors import PluginError
-from forestgaps_core.plugins.hook_checks import meets_plain_requirement
-from forestgaps_core.plugins.registry import Plugins, explain_unmet_requirement
+from forestgaps_core.plugins.hook_checks import explain_unmet_requirement, meets_plain_requirement
+from forestgaps_core.plugins.registry import Plugins
 
 GOOD = """
 from attrs import frozen
@@ -194,6 +194,14 @@ def test_a_local_file_that_cannot_be_used_is_reported_at_once(tmp_path, source, 
     path.write_text(source)
     with pytest.raises(PluginError, match=sentence):
         Plugins().add_file(path)
+
+
+def test_every_misspelt_hook_is_named_however_many(site):
+    names = [f"forestgaps_loses_{number}" for number in range(20)]
+    site("t-many", "from forestgaps_core import hookimpl\n" + "".join(f"@hookimpl\ndef {name}(): return {{}}\n" for name in names))
+    reason = record(Plugins.discover(), "t-many").reason
+    assert all(f"{name!r}" in reason for name in names)
+    assert "..." not in reason
 
 
 def test_a_local_file_that_is_missing_is_reported():
