@@ -44,6 +44,7 @@ CONTEXT_M = 160.0
 # Down to half the pixel size of the training, maps are best with cells and windows of the same number of pixels as in training.
 # For finer pixels, cells and windows keep their size in meters. Measured by benchmarks/pixel_sizes.py.
 COUNTS_PIXELS = 0.5
+BISECTIONS = 16  # of the median: components that are 65 m apart give it to 1 mm
 FINEST = 0.1  # finest pixel size, times that of the training; windows of finer pixels would need more than 2 GB
 FAVOR = 2.0  # initial bias of the two best estimates, in nats, so that the untrained network is a good filter
 
@@ -211,6 +212,29 @@ class GroundNetwork(nn.Module):
         return (reduce(torch.add, below.unbind(1)) / reduce(torch.add, above.unbind(1))).log_()
 
     def predict_heights(self, dsm: Tensor, valid: Tensor) -> Tensor:
-        """Return the expected canopy height in meters, (B, 1, H, W) float32."""
-        height, _, weight = self.compute_components(dsm, valid)
-        return (weight.exp() * height).sum(dim=1, keepdim=True)
+        """Return the median of the canopy height in meters, (B, 1, H, W) float32.
+
+        The median is less than a threshold exactly where the logit of the threshold is above 0. A mean would lie between the two
+        modes of a mixture of canopy and ground.
+        """
+        return compute_median(*self.compute_components(dsm, valid))
+
+
+@torch.no_grad()
+def compute_median(height: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+    """Return the median of a mixture of logistic distributions, meters, (B, 1, H, W) float32.
+
+    Args:
+        height: Median of each component, meters, (B, C, H, W).
+        scale: Scale of each component, meters, above 0.
+        weight: Logarithm of the weight of each component; the weights of a pixel sum to 1.
+    """
+    low, high = height.amin(dim=1, keepdim=True), height.amax(dim=1, keepdim=True)
+    if height.shape[1] == 1:
+        return low
+    share = weight.exp()
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        below = (share * ((middle - height) / scale).sigmoid()).sum(dim=1, keepdim=True) < 0.5
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2

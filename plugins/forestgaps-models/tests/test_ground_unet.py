@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from forestgaps_core.testing import check_model, example_batch
-from forestgaps_models.ground_unet import GroundNetwork, GroundUNet
+from forestgaps_models.ground_unet import GroundNetwork, GroundUNet, compute_median
 
 
 def network(*, components: int = 1, resolution_m: float = 1.0, seed: int = 0, trained: bool = True) -> GroundNetwork:
@@ -61,6 +61,26 @@ def test_logits_are_those_of_the_mixture_written_out() -> None:
     logits = made(batch.dsm, batch.valid, thresholds).double()
     sure = logits.abs() < 8
     torch.testing.assert_close(logits[sure], torch.logit(below)[sure], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("components", [1, 2, 4])
+def test_heights_are_the_median_and_agree_with_the_gaps(components: int) -> None:
+    batch = example_batch(samples=1, size=48)
+    made = network(components=components)
+    heights = made.predict_heights(batch.dsm, batch.valid)
+    for threshold in (0.5, 3.0, 12.0, 30.0):
+        gap = made(batch.dsm, batch.valid, torch.tensor([[threshold]])) > 0
+        clear = (heights - threshold).abs() > 0.01
+        assert torch.equal((heights < threshold)[clear], gap[clear])
+
+
+def test_the_median_of_far_components_is_at_the_heavier() -> None:
+    def of(*values: float) -> torch.Tensor:
+        return torch.tensor(values).reshape(1, -1, 1, 1)
+
+    assert compute_median(of(0.0, 30.0), of(0.1, 0.1), of(0.7, 0.3).log()).item() == pytest.approx(0.1 * 0.9163, abs=2e-3)
+    assert compute_median(of(0.0, 30.0), of(0.1, 0.1), of(0.2, 0.8).log()).item() == pytest.approx(30 - 0.1 * 0.5108, abs=2e-3)
+    assert compute_median(of(7.0), of(2.0), of(0.0)).item() == 7.0
 
 
 @pytest.mark.parametrize("components", [1, 2, 4])
