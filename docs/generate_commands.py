@@ -18,7 +18,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Prepare data": ("prepare", "simulate"),
     "Train and evaluate": ("config init", "config check", "config explain", "config schema", "train", "test", "evaluate", "report"),
     "Publish and export": ("publish", "export", "quantize"),
-    "Plugins": ("plugins list", "plugins show", "plugins check", "plugins new"),
+    "Plugins": ("plugins list", "plugins show", "plugins check", "plugins install", "plugins new"),
     "Other commands": (),
 }
 EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -61,6 +61,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "plugins list": (("forestgaps plugins list --components", ""),),
     "plugins show": (("forestgaps plugins show forestgaps-losses", ""),),
     "plugins check": (("forestgaps plugins check forestgaps-losses", ""),),
+    "plugins install": (
+        ("forestgaps plugins install forestgaps-mlflow", "prints the command"),
+        ("forestgaps plugins install forestgaps-mlflow --yes", "runs it"),
+    ),
     "plugins new": (("forestgaps plugins new forestgaps-mine --kind loss", ""),),
 }
 UNITS = {"METERS": "m", "PIXELS": "pixels", "SECONDS": "s", "HECTARES": "ha", "M2": "m²"}

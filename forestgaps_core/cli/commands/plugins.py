@@ -150,3 +150,23 @@ def new_plugin(
 
     written = write_plugin(name, kind, component=component, folder=folder)
     typer.echo("\n".join(["Written:", *(f"  {path}" for path in written), "", "Next:", *format_next_steps(written, name)]))
+
+
+@plugins_app.command("install")
+def install_plugins(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Packages, such as forestgaps-losses, or folders of packages.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Run the command, and end with its status.")] = False,
+) -> None:
+    """Print the command that installs packages where forestgaps runs: with pip, pipx or uv. --yes runs it."""
+    import shlex
+    import sys
+
+    from forestgaps_core.cli.installing import compose_install_command, read_packages, run_install_command
+
+    words = compose_install_command(read_packages(names), Path(sys.prefix))
+    typer.echo(shlex.join(words))
+    if yes:
+        sys.stdout.flush()
+        raise typer.Exit(run_install_command(words))
