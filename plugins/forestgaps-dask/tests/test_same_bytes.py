@@ -44,9 +44,9 @@ def test_maps_of_a_cluster_that_loses_a_worker_are_the_same_to_the_byte(mortal, 
     transform = rasterio.Affine(1, 0, 500_000, 0, -1, 5_200_000)
     with rasterio.open(tmp_path / "dsm.tif", "w", height=440, width=400, transform=transform, **profile) as file:
         file.write(surface, 1)
-    how = predicting.MapOptions(window=128, overlap=64)
+    options = predicting.MapOptions(window=128, overlap=64)
     executor = KillsOneWorker(mortal)
-    predicting.predict_raster(slow_predictor(), tmp_path / "dsm.tif", tmp_path / "cluster", how=how, executor=executor)
-    predicting.predict_raster(slow_predictor(), tmp_path / "dsm.tif", tmp_path / "alone", how=how)
+    predicting.predict_raster(slow_predictor(), tmp_path / "dsm.tif", tmp_path / "cluster", options=options, executor=executor)
+    predicting.predict_raster(slow_predictor(), tmp_path / "dsm.tif", tmp_path / "alone", options=options)
     assert executor.killed
     assert content(tmp_path / "cluster") == content(tmp_path / "alone")

@@ -33,7 +33,7 @@ def report(what, done, total):
         sys.stdin.read()
 
 told = []
-predict_raster(small(), Path(sys.argv[1]), Path(sys.argv[2]), how=MapOptions(window=128, overlap=64), report=report)
+predict_raster(small(), Path(sys.argv[1]), Path(sys.argv[2]), options=MapOptions(window=128, overlap=64), report=report)
 """
 
 
@@ -64,13 +64,13 @@ def dsm(raster) -> Path:
 def test_of_two_maps_into_one_folder_the_second_refuses_and_the_first_is_right(dsm, tmp_path) -> None:
     first = mapping(dsm, tmp_path / "map")
     with pytest.raises(BusyError, match=rf"map\.partial is in use by process {first.pid} on .* since 20\d\d-"):
-        predict_raster(small(), dsm, tmp_path / "map", how=HOW)
-    predict_raster(small(), dsm, tmp_path / "other", how=HOW)  # at the same time, of the same raster, elsewhere
+        predict_raster(small(), dsm, tmp_path / "map", options=HOW)
+    predict_raster(small(), dsm, tmp_path / "other", options=HOW)  # at the same time, of the same raster, elsewhere
     first.communicate()
     assert first.returncode == 0
     assert content(tmp_path / "map") == content(tmp_path / "other")
     with pytest.raises(DataError, match="exists already"):
-        predict_raster(small(), dsm, tmp_path / "map", how=HOW)
+        predict_raster(small(), dsm, tmp_path / "map", options=HOW)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dsm.tif", "map", "other"]
 
 
@@ -79,9 +79,9 @@ def test_after_a_kill_the_lock_is_stale_and_the_map_is_the_same(dsm, tmp_path) -
     killed.kill()
     killed.communicate()
     assert (tmp_path / "map.partial" / "lock").read_text(), "the killed process left its lock"
-    done = predict_raster(small(), dsm, tmp_path / "map", how=HOW)
+    done = predict_raster(small(), dsm, tmp_path / "map", options=HOW)
     assert done.resumed > 0
-    predict_raster(small(), dsm, tmp_path / "other", how=HOW)
+    predict_raster(small(), dsm, tmp_path / "other", options=HOW)
     assert content(tmp_path / "map") == content(tmp_path / "other")
 
 

@@ -34,7 +34,7 @@ class Apart:
     most_mb: int = 0
     process: subprocess.Popen[str] | None = None
 
-    def read(self, how: str, folder: Path) -> tuple[str, str]:
+    def read(self, options: str, folder: Path) -> tuple[str, str]:
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("reading_apart.py"))],
@@ -47,7 +47,7 @@ class Apart:
             )
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(json.dumps({"how": how, "folder": str(folder)}) + "\n")
+        self.process.stdin.write(json.dumps({"how": options, "folder": str(folder)}) + "\n")
         self.process.stdin.flush()
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else ""
@@ -56,7 +56,7 @@ class Apart:
             return "broken", "it waits forever" if not ready else "the process died, or took longer than it may"
         answer = json.loads(line)
         self.most_mb = max(self.most_mb, answer["rss_mb"])
-        self.seen[f"{how}: {answer['outcome']}"] += 1
+        self.seen[f"{options}: {answer['outcome']}"] += 1
         return answer["outcome"], answer["text"]
 
     def close(self) -> None:
@@ -80,19 +80,19 @@ def folder(raster, tmp_path) -> Path:
     return tmp_path
 
 
-def check(apart: Apart, folder: Path, how: str, content: bytes, name: str) -> None:
+def check(apart: Apart, folder: Path, options: str, content: bytes, name: str) -> None:
     for old in folder.glob("damaged.*"):
         old.unlink()
     (folder / name).write_bytes(content)
-    outcome, text = apart.read(how, folder)
-    assert outcome in ("worked", "refused"), f"{how}: {text}"
+    outcome, text = apart.read(options, folder)
+    assert outcome in ("worked", "refused"), f"{options}: {text}"
     if outcome == "refused":
         told = any(word in text for word in ("damaged.", "site 'site'", "list.txt", "of the DSM (", str(folder / "out")))
-        assert told, f"{how}: the sentence does not name the file: {text}"
-        assert len(text) < 2000, f"{how}: a sentence of {len(text)} letters"
+        assert told, f"{options}: the sentence does not name the file: {text}"
+        assert len(text) < 2000, f"{options}: a sentence of {len(text)} letters"
         assert "Traceback" not in text
     assert not (folder / "executed").exists(), "code in a file was executed"
-    assert apart.most_mb < MEMORY_MB, f"{how}: reading took {apart.most_mb} MB"
+    assert apart.most_mb < MEMORY_MB, f"{options}: reading took {apart.most_mb} MB"
 
 
 FUZZED = settings(
@@ -104,18 +104,18 @@ FUZZED = settings(
 
 
 @FUZZED
-@given(content=damaged_tiffs(), how=st.sampled_from(WAYS))
-def test_damaged_geotiffs(apart, folder, content, how) -> None:
-    check(apart, folder, how, content, "damaged.tif")
+@given(content=damaged_tiffs(), options=st.sampled_from(WAYS))
+def test_damaged_geotiffs(apart, folder, content, options) -> None:
+    check(apart, folder, options, content, "damaged.tif")
 
 
 @FUZZED
-@given(content=damaged_vrts(), how=st.sampled_from(WAYS))
-def test_damaged_virtual_rasters(apart, folder, content, how) -> None:
-    check(apart, folder, how, content, "damaged.vrt")
+@given(content=damaged_vrts(), options=st.sampled_from(WAYS))
+def test_damaged_virtual_rasters(apart, folder, content, options) -> None:
+    check(apart, folder, options, content, "damaged.vrt")
 
 
 @pytest.mark.parametrize("case", sorted(CORPUS.glob("*")), ids=lambda path: path.name)
 def test_what_broke_something_once(apart, folder, case) -> None:
-    for how in WAYS:
-        check(apart, folder, how, case.read_bytes(), f"damaged{case.suffix}")
+    for options in WAYS:
+        check(apart, folder, options, case.read_bytes(), f"damaged{case.suffix}")

@@ -250,12 +250,12 @@ def test_a_place_is_told_as_it_was_read(prepared) -> None:
             assert columns.max() - columns.min() > (right - left) / 2
 
 
-def odd(raster, tmp_path, heights: np.ndarray, **wish) -> Path:
+def odd(raster, tmp_path, heights: np.ndarray, **options) -> Path:
     y = np.arange(len(heights), dtype=np.float32)[:, None]
     folder = raster("odd/dsm.tif", 400 + y + np.nan_to_num(heights, nan=0)).parent
     raster("odd/chm.tif", heights)
     site = Site(name="odd", folder=folder, **SPLIT)
-    prepare_sites([site], tmp_path / "prepared", PrepareOptions(**({"tile": 32, "buffer_m": 5, "skip_checks": True} | wish)))
+    prepare_sites([site], tmp_path / "prepared", PrepareOptions(**({"tile": 32, "buffer_m": 5, "skip_checks": True} | options)))
     return tmp_path / "prepared"
 
 
@@ -278,8 +278,8 @@ def test_one_class_cannot_be_balanced(raster, tmp_path, height) -> None:
 def test_a_constant_dsm_is_noted_and_read(raster, tmp_path) -> None:
     folder = raster("flat/dsm.tif", np.full((100, 90), 400, np.float32)).parent
     raster("flat/chm.tif", np.full((100, 90), 5, np.float32))
-    wish = PrepareOptions(tile=32, buffer_m=5)
-    done = prepare_sites([Site(name="flat", folder=folder, **SPLIT)], tmp_path / "prepared", wish)
+    options = PrepareOptions(tile=32, buffer_m=5)
+    done = prepare_sites([Site(name="flat", folder=folder, **SPLIT)], tmp_path / "prepared", options)
     assert any("has one value, 400 m" in note for note in done.notes)
     tile = Rasters(folder=tmp_path / "prepared").build().train.read(0, 0)
     assert tile.dsm[tile.valid].unique().tolist() == [400]

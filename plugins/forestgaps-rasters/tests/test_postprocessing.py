@@ -189,10 +189,10 @@ def test_a_map_has_the_steps_in_its_metadata_and_does_not_depend_on_executor_or_
         Smooth(sigma_m=1.5),
         Plugins(),
     )
-    how = MapOptions(window=128, overlap=64, postprocess=(smooth,))
+    options = MapOptions(window=128, overlap=64, postprocess=(smooth,))
     before = predict_raster(small(), dsm, tmp_path / "before", [2, 5], plain)
-    one = predict_raster(small(), dsm, tmp_path / "one", [2, 5], how)
-    other = predict_raster(small(), dsm, tmp_path / "other", [2, 5], how, executor=ThreadExecutor(1))
+    one = predict_raster(small(), dsm, tmp_path / "one", [2, 5], options)
+    other = predict_raster(small(), dsm, tmp_path / "other", [2, 5], options, executor=ThreadExecutor(1))
     assert one.probabilities.read_bytes() == other.probabilities.read_bytes()
     assert one.gaps.read_bytes() == other.gaps.read_bytes()
     with rasterio.open(before.probabilities) as file:

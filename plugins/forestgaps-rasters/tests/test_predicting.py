@@ -75,10 +75,10 @@ def terrain(rows: int = 150, columns: int = 210) -> np.ndarray:
 
 @pytest.fixture
 def refused(tmp_path, untouched):
-    def check(dsm, match: str, thresholds: Sequence[float] = (2,), how: MapOptions = SMALL, predictor=None) -> None:
+    def check(dsm, match: str, thresholds: Sequence[float] = (2,), options: MapOptions = SMALL, predictor=None) -> None:
         untouched()
         with pytest.raises(ForestgapsError, match=match):
-            predict_raster(predictor or Local(), dsm, tmp_path / "map", thresholds, how)
+            predict_raster(predictor or Local(), dsm, tmp_path / "map", thresholds, options)
         assert untouched(), "something was left on disk"
 
     return check
@@ -121,8 +121,8 @@ def test_windows_of_any_size_give_one_map(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", terrain())
     maps = []
     for number, (window, overlap) in enumerate([(512, 128), (64, 0), (128, 64), (192, 64)]):
-        how = MapOptions(window=window, overlap=overlap)
-        done = predict_raster(Local(), dsm, tmp_path / str(number), [2, 10], how)
+        options = MapOptions(window=window, overlap=overlap)
+        done = predict_raster(Local(), dsm, tmp_path / str(number), [2, 10], options)
         with rasterio.open(done.probabilities) as file:
             maps.append(file.read())
     assert all(np.array_equal(other, maps[0]) for other in maps[1:])
@@ -177,8 +177,8 @@ def test_a_degree_based_dsm_is_mapped_in_meters_where_asked(raster, tmp_path, re
     dsm = raster("dsm.tif", np.full((90, 90), 402, np.float32), crs="EPSG:4326",
                  transform=Affine(1.3e-5, 0, -122.6, 0, -0.9e-5, 47.2))  # fmt: skip
     refused(dsm, "in degrees .*--resample --crs EPSG:32610")
-    how = MapOptions(window=64, overlap=0, resample=True, crs=parse_crs("EPSG:32610"))
-    done = predict_raster(Local(resolution_m=1.5), dsm, tmp_path / "map", [2], how)
+    options = MapOptions(window=64, overlap=0, resample=True, crs=parse_crs("EPSG:32610"))
+    done = predict_raster(Local(resolution_m=1.5), dsm, tmp_path / "map", [2], options)
     with rasterio.open(done.probabilities) as file:
         assert (file.crs.to_epsg(), file.res) == (32610, (1.5, 1.5))
         found = file.read(1)
@@ -222,14 +222,15 @@ def test_an_existing_folder_is_refused(raster, tmp_path, refused) -> None:
 
 
 def test_finer_pixels_than_there_are_are_refused(raster, refused) -> None:
-    refused(raster("dsm.tif", terrain(40, 40), resolution=2.0), "cannot add detail", how=MapOptions(resample=True))
+    refused(raster("dsm.tif", terrain(40, 40), resolution=2.0), "cannot add detail", options=MapOptions(resample=True))
 
 
 @pytest.mark.parametrize(
-    "how", [MapOptions(window=8), MapOptions(window=500), MapOptions(window=512, overlap=320), MapOptions(decision_threshold=1.0)]
+    "options",
+    [MapOptions(window=8), MapOptions(window=500), MapOptions(window=512, overlap=320), MapOptions(decision_threshold=1.0)],
 )
-def test_impossible_windows_and_cuts_are_refused(raster, refused, how) -> None:
-    refused(raster("dsm.tif", terrain(40, 40)), "at most half|between 0 and 1", how=how)
+def test_impossible_windows_and_cuts_are_refused(raster, refused, options) -> None:
+    refused(raster("dsm.tif", terrain(40, 40)), "at most half|between 0 and 1", options=options)
 
 
 def canopy() -> np.ndarray:
@@ -298,11 +299,11 @@ def test_a_disk_that_is_full_from_the_first_block_leaves_nothing(raster, tmp_pat
 
 def test_a_disk_that_fills_on_the_way_keeps_what_is_finished(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", np.random.default_rng(0).normal(400, 9, (600, 600)).astype(np.float32))
-    how = MapOptions(window=256)
+    options = MapOptions(window=256)
     with disk_of(300_000), pytest.raises(DiskError, match=r"File too large; the file is larger than.*16 finished parts are kept"):
-        predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
+        predict_raster(Local(), dsm, tmp_path / "map", [2, 5], options)
     assert not (tmp_path / "map").exists()
-    done = predict_raster(Local(), dsm, tmp_path / "map", [2, 5], how)
+    done = predict_raster(Local(), dsm, tmp_path / "map", [2, 5], options)
     assert (done.blocks, done.resumed) == (16, 16)
 
 
@@ -336,8 +337,8 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("executor", [ThreadExecutor(3), ProcessExecutor(2)])
 def test_the_maps_do_not_depend_on_who_computes_them(raster, tmp_path, executor) -> None:
     dsm = raster("dsm.tif", terrain(300, 260))
-    predict_raster(small(), dsm, tmp_path / "alone", how=SMALL, executor=ThreadExecutor())
-    predict_raster(small(), dsm, tmp_path / "many", how=SMALL, executor=executor)
+    predict_raster(small(), dsm, tmp_path / "alone", options=SMALL, executor=ThreadExecutor())
+    predict_raster(small(), dsm, tmp_path / "many", options=SMALL, executor=executor)
     assert content(tmp_path / "alone") == content(tmp_path / "many")
 
 
@@ -346,9 +347,9 @@ def test_a_mosaic_is_mapped_as_the_one_raster_it_is(raster, tmp_path) -> None:
     for name, columns in (("1.tif", slice(0, 130)), ("2.tif", slice(130, 260))):
         corner = Affine(1, 0, 500_000 + (columns.start or 0), 0, -1, 5_200_000)
         raster(f"tiles/{name}", whole[:, columns], transform=corner)
-    predict_raster(small(), raster("dsm.tif", whole), tmp_path / "one", how=SMALL)
-    predict_raster(small(), tmp_path / "tiles", tmp_path / "folder", how=SMALL)
-    predict_raster(small(), sorted((tmp_path / "tiles").iterdir()), tmp_path / "files", how=SMALL)
+    predict_raster(small(), raster("dsm.tif", whole), tmp_path / "one", options=SMALL)
+    predict_raster(small(), tmp_path / "tiles", tmp_path / "folder", options=SMALL)
+    predict_raster(small(), sorted((tmp_path / "tiles").iterdir()), tmp_path / "files", options=SMALL)
     assert content(tmp_path / "one") == content(tmp_path / "folder") == content(tmp_path / "files")
 
 
@@ -356,7 +357,7 @@ def test_other_windows_change_probabilities_less_than_a_fiftieth(raster, tmp_pat
     dsm = raster("dsm.tif", terrain(400, 380))
     maps = []
     for number, (window, overlap) in enumerate([(512, 128), (128, 64), (192, 64), (256, 128)]):
-        done = predict_raster(small(), dsm, tmp_path / str(number), how=MapOptions(window=window, overlap=overlap))
+        done = predict_raster(small(), dsm, tmp_path / str(number), options=MapOptions(window=window, overlap=overlap))
         with rasterio.open(done.probabilities) as file:
             maps.append(file.read()[:, 16:-16, 16:-16].astype(int))
     assert np.std(maps[0][maps[0] != 255]) > 5, "a map that could differ"
@@ -377,7 +378,7 @@ def test_a_crop_gets_the_map_of_the_whole(raster, tmp_path, row, column, side, e
     ):
         dsm = raster(f"{name}.tif", values, transform=Affine(side, 0, x, 0, -side, y))
         with TemporaryDirectory(dir=tmp_path) as folder:
-            done = predict_raster(predictor, dsm, Path(folder) / "map", how=MapOptions(window=128, overlap=64))
+            done = predict_raster(predictor, dsm, Path(folder) / "map", options=MapOptions(window=128, overlap=64))
             with rasterio.open(done.probabilities) as file:
                 maps.append(file.read().astype(int))
     whole, crop = maps[0][:, row + 16 :, column + 16 :], maps[1][:, 16:, 16:]
@@ -426,14 +427,14 @@ from small_network import small
 from forestgaps_rasters.work.executors import ThreadExecutor
 from forestgaps_rasters.prediction.predict_raster import predict_raster
 from forestgaps_rasters.prediction.map_options import MapOptions
-how = MapOptions(window=128, overlap=64)
+options = MapOptions(window=128, overlap=64)
 
 def report(what, done, total):
     if what == "mapping" and 2 * done > total:  # of the rows
         print("at it", flush=True)
         sys.stdin.read()
 
-predict_raster(small(), Path(sys.argv[2]), Path(sys.argv[3]), how=how, executor=ThreadExecutor(), report=report)
+predict_raster(small(), Path(sys.argv[2]), Path(sys.argv[3]), options=options, executor=ThreadExecutor(), report=report)
 """
 
 
@@ -445,9 +446,9 @@ def test_killed_the_same_call_goes_on_to_the_same_bytes(raster, tmp_path) -> Non
         assert process.stdout.readline() == "at it\n"
         process.kill()
     assert not (tmp_path / "map").exists()
-    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+    done = predict_raster(small(), dsm, tmp_path / "map", options=SMALL)
     assert 8 <= done.resumed < done.blocks
-    predict_raster(small(), dsm, tmp_path / "whole", how=SMALL)
+    predict_raster(small(), dsm, tmp_path / "whole", options=SMALL)
     assert content(tmp_path / "map") == content(tmp_path / "whole")
     assert not (tmp_path / "map.partial").exists()
 
@@ -464,15 +465,15 @@ class Interrupted:
 def test_interrupted_with_another_network_or_dsm_it_is_refused(raster, tmp_path) -> None:
     dsm = raster("dsm.tif", terrain(300, 260))
     with pytest.raises(KeyboardInterrupt):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL, executor=Interrupted())
     with pytest.raises(DataError, match=r"map.partial: was started with other inputs or settings.*: network; --restart"):
-        predict_raster(small(seed=1), dsm, tmp_path / "map", how=SMALL)
+        predict_raster(small(seed=1), dsm, tmp_path / "map", options=SMALL)
     with pytest.raises(DataError, match=r"thresholds \(2, 5, now 2\)"):
         predict_raster(small(), dsm, tmp_path / "map", [2], SMALL)
     raster("dsm.tif", terrain(300, 260) + 1)
     with pytest.raises(DataError, match=": input files; --restart"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
-    assert predict_raster(small(), dsm, tmp_path / "map", how=SMALL, restart=True).resumed == 0
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL)
+    assert predict_raster(small(), dsm, tmp_path / "map", options=SMALL, restart=True).resumed == 0
 
 
 def virtual(path: Path, source: Path) -> Path:
@@ -496,7 +497,7 @@ def test_interrupted_and_then_given_another_source_it_is_refused(raster, tmp_pat
     if what == "nested":
         dsm = virtual(tmp_path / "outer.vrt", dsm)
     with pytest.raises(KeyboardInterrupt):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Interrupted())
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL, executor=Interrupted())
     if what == "mask":
         raster("source.tif.msk", np.zeros((300, 260)), dtype="uint8", nodata=None)
     elif what == "georeference":
@@ -506,9 +507,9 @@ def test_interrupted_and_then_given_another_source_it_is_refused(raster, tmp_pat
         raster("source.tif", terrain(300, 260) + 1)
         os.utime(source, ns=(about.st_atime_ns, about.st_mtime_ns))
     with pytest.raises(DataError, match=": input files; --restart"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
-    predict_raster(small(), dsm, tmp_path / "map", how=SMALL, restart=True)
-    predict_raster(small(), dsm, tmp_path / "whole", how=SMALL)
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL)
+    predict_raster(small(), dsm, tmp_path / "map", options=SMALL, restart=True)
+    predict_raster(small(), dsm, tmp_path / "whole", options=SMALL)
     assert content(tmp_path / "map") == content(tmp_path / "whole")
 
 
@@ -522,10 +523,10 @@ def test_a_source_that_changes_while_it_is_read_makes_no_map(raster, tmp_path) -
             raster("source.tif", terrain(300, 260) + 1)
 
     with pytest.raises(DataError, match=r"source\.tif: was changed while the map was made"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Meanwhile())
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL, executor=Meanwhile())
     assert not (tmp_path / "map").exists()
     with pytest.raises(DataError, match=": input files; --restart"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL)
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL)
 
 
 def test_a_process_that_finds_other_files_computes_nothing(raster, tmp_path) -> None:
@@ -540,7 +541,7 @@ def test_a_process_that_finds_other_files_computes_nothing(raster, tmp_path) -> 
                 yield item, pickle.loads(sent)(item)
 
     with pytest.raises(DataError, match=r"dsm\.tif: differs on .* from what the map was planned with"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, executor=Elsewhere())
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL, executor=Elsewhere())
     assert [path.name for path in tmp_path.iterdir()] == ["dsm.tif"]
 
 
@@ -552,9 +553,9 @@ def test_what_is_added_to_the_maps_has_its_name_with_them_or_not_at_all(raster, 
         raise DataError("no report")
 
     with pytest.raises(DataError, match="no report"):
-        predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=fails)
+        predict_raster(small(), dsm, tmp_path / "map", options=SMALL, finish=fails)
     assert not (tmp_path / "map").exists()
-    done = predict_raster(small(), dsm, tmp_path / "map", how=SMALL, finish=lambda maps, rasters: None)
+    done = predict_raster(small(), dsm, tmp_path / "map", options=SMALL, finish=lambda maps, rasters: None)
     assert done.resumed == done.blocks
     assert "report.html" not in {path.name for path in (tmp_path / "map").iterdir()}
 

@@ -21,15 +21,15 @@ from forestgaps_rasters.work.executors import ProcessExecutor
 def test_a_map_shows_what_the_layers_show_in_windows_and_processes(site: Callable[..., Path], tmp_path: Path) -> None:
     folder, bands = site("ridge", 150, 140), rgb(150, 140)
     path = write_bands(tmp_path / "ortho.tif", bands)
-    how = MapOptions(window=128, overlap=64, layers={"rgb": path})
-    done = predict_raster(colored(), folder / "dsm.tif", tmp_path / "maps", (2.0, 5.0), how)
+    options = MapOptions(window=128, overlap=64, layers={"rgb": path})
+    done = predict_raster(colored(), folder / "dsm.tif", tmp_path / "maps", (2.0, 5.0), options)
     with rasterio.open(done.probabilities) as raster, rasterio.open(folder / "dsm.tif") as dsm:
         found, valid = raster.read(), dsm.read(1) != -9999
     flat = torch.zeros(1, 1, 150, 140)
     expected = colored()(flat, flat == 0, (2.0, 5.0), layers={"rgb": torch.from_numpy(bands[None]).float()})
     assert np.array_equal(found[:, valid], (expected[0].numpy() * 250).round().astype(np.uint8)[:, valid])
     assert (found[:, ~valid] == 255).all()
-    again = predict_raster(colored(), folder / "dsm.tif", tmp_path / "again", (2.0, 5.0), how, executor=ProcessExecutor(2))
+    again = predict_raster(colored(), folder / "dsm.tif", tmp_path / "again", (2.0, 5.0), options, executor=ProcessExecutor(2))
     assert again.probabilities.read_bytes() == done.probabilities.read_bytes()
 
 
@@ -53,7 +53,7 @@ def test_wrong_layers_are_refused_and_nothing_is_written(
     write_bands(tmp_path / "zone.tif", rgb(), crs="EPSG:32611")
     write_bands(tmp_path / "far.tif", rgb(), transform=rasterio.Affine(1, 0, 900_000, 0, -1, 5_200_000))
     before = sorted(tmp_path.rglob("*"))
-    how = MapOptions(layers={name: tmp_path / file for name, file in layers.items()})
+    options = MapOptions(layers={name: tmp_path / file for name, file in layers.items()})
     with pytest.raises(DataError, match=sentence):
-        predict_raster(colored(), folder / "dsm.tif", tmp_path / "maps", (2.0,), how)
+        predict_raster(colored(), folder / "dsm.tif", tmp_path / "maps", (2.0,), options)
     assert sorted(tmp_path.rglob("*")) == before

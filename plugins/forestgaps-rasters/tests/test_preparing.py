@@ -43,10 +43,10 @@ def original(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def refused(tmp_path, untouched):
-    def check(sites: list[Site], match: str, wish: PrepareOptions = WISH) -> None:
+    def check(sites: list[Site], match: str, options: PrepareOptions = WISH) -> None:
         untouched()
         with pytest.raises(ForestgapsError, match=match):
-            prepare_sites(sites, tmp_path / "out", wish)
+            prepare_sites(sites, tmp_path / "out", options)
         assert untouched(), "something was left on disk"
 
     return check
@@ -97,8 +97,8 @@ def test_a_degree_based_site_is_brought_to_meters_where_asked(raster, tmp_path, 
     raster("geo/chm.tif", np.full((80, 80), 10, np.float32), **degrees)
     sites = [Site(name="geo", folder=surface.parent, **SPLIT)]
     refused(sites, "grid is in degrees .*--resample --crs EPSG:32610")
-    wish = PrepareOptions(tile=32, buffer_m=2, resolution_m=1.5, resample=True, crs=parse_crs("EPSG:32610"))
-    prepare_sites(sites, tmp_path / "out", wish)
+    options = PrepareOptions(tile=32, buffer_m=2, resolution_m=1.5, resample=True, crs=parse_crs("EPSG:32610"))
+    prepare_sites(sites, tmp_path / "out", options)
     height = stored(tmp_path / "out", "geo", "height")
     assert np.isfinite(height).mean() > 0.8
     assert (height[np.isfinite(height)] == 10).all()

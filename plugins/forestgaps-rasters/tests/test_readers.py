@@ -97,9 +97,9 @@ def test_a_map_of_a_file_of_a_reader_is_that_of_the_same_raster(local, raster, t
     with rasterio.open(tmp_path / "dsm.tif") as file:
         place = list(file.transform)[:6], file.crs.to_string()
     write_grid(grid, values, transform=place[0], crs=place[1])
-    how = MapOptions(window=128, overlap=64, readers=Readers(plugins))
+    options = MapOptions(window=128, overlap=64, readers=Readers(plugins))
     rasters: list[Any] = []
-    done = predict_raster(small(), grid, tmp_path / "map", [2, 5], how, finish=lambda maps, found: rasters.extend(found))
+    done = predict_raster(small(), grid, tmp_path / "map", [2, 5], options, finish=lambda maps, found: rasters.extend(found))
     assert done.probabilities.read_bytes() == expected.probabilities.read_bytes()
     assert any("survey.grid: was read by the reader 'grids' of t_grids.py" in note for note in done.notes)
     assert [path.name for path in rasters] == ["1-survey.grid.tif"]
@@ -137,8 +137,8 @@ def test_a_folder_without_geotiffs_may_hold_files_of_a_reader(local, tmp_path) -
     for number in range(2):
         write_grid(tmp_path / "tiles" / f"{number}.grid", surface(), transform=(1, 0, 500000 + 90 * number, 0, -1, 5000000))
     (tmp_path / "tiles" / "notes.txt").write_text("not a raster")
-    how = MapOptions(window=128, overlap=64, readers=Readers(plugins))
-    done = predict_raster(small(), tmp_path / "tiles", tmp_path / "map", [5], how)
+    options = MapOptions(window=128, overlap=64, readers=Readers(plugins))
+    done = predict_raster(small(), tmp_path / "tiles", tmp_path / "map", [5], options)
     assert (done.rows, done.columns) == (70, 180)
 
 
@@ -147,8 +147,8 @@ def test_several_readers_of_one_file_are_a_choice(local, tmp_path) -> None:
     path = write_grid(tmp_path / "a.grid", surface())
     with pytest.raises(DataError, match=r"a\.grid: is read by .* Choose one: --reader t_grids\.py:grids or --reader t_other\.py"):
         predict_raster(small(), path, tmp_path / "map", [5], MapOptions(readers=Readers(plugins)))
-    how = MapOptions(window=128, overlap=64, readers=Readers(plugins, named=("t_other.py:other",)))
-    assert any("reader 'other'" in note for note in predict_raster(small(), path, tmp_path / "map", [5], how).notes)
+    options = MapOptions(window=128, overlap=64, readers=Readers(plugins, named=("t_other.py:other",)))
+    assert any("reader 'other'" in note for note in predict_raster(small(), path, tmp_path / "map", [5], options).notes)
 
 
 @pytest.mark.parametrize(
@@ -207,12 +207,12 @@ def test_gdal_keeps_the_rules_of_readers() -> None:
 
 def test_an_interrupted_map_is_resumed_though_the_raster_is_made_again(local, tmp_path) -> None:
     path = write_grid(tmp_path / "big.grid", surface(300, 300))
-    how = MapOptions(window=128, overlap=64, readers=Readers(local("grids")))
+    options = MapOptions(window=128, overlap=64, readers=Readers(local("grids")))
 
     def fail(maps: Path, rasters: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_raster(small(), path, tmp_path / "map", [5], how, finish=fail)
+        predict_raster(small(), path, tmp_path / "map", [5], options, finish=fail)
     assert not (tmp_path / ".map.inputs").exists()
-    assert predict_raster(small(), path, tmp_path / "map", [5], how).resumed > 0
+    assert predict_raster(small(), path, tmp_path / "map", [5], options).resumed > 0

@@ -26,13 +26,13 @@ def test_gathering_agrees_with_ten_slow_lines(k: int, seed: int, holes: float) -
     random = np.random.default_rng(seed)
     fine = random.normal(0, 100, (3 * k, 2 * k)).astype(np.float32)
     fine[random.random(fine.shape) < holes] = np.nan
-    for how, rule in (("maximum", max), ("mean", lambda some: float(np.mean(some, dtype=np.float64)))):
+    for method, rule in (("maximum", max), ("mean", lambda some: float(np.mean(some, dtype=np.float64)))):
         for row in range(3):
             for column in range(2):
                 block = fine[row * k : row * k + k, column * k : column * k + k].ravel().tolist()
                 known = [value for value in block if value == value]
                 expected = rule(known) if 2 * len(known) >= len(block) and known else np.nan
-                found = aggregate_pixels(fine, k, how)[row, column]
+                found = aggregate_pixels(fine, k, method)[row, column]
                 assert np.isclose(found, expected, rtol=1e-5, atol=1e-4, equal_nan=True)
 
 
@@ -52,26 +52,26 @@ def test_whole_blocks_and_warping_agree_where_both_can(raster, monkeypatch) -> N
     values = np.random.default_rng(0).normal(50, 20, (12, 16)).astype(np.float32)
     path = raster("a.tif", values, resolution=0.5)
     shifted = Affine(1, 0, 500_000, 0, -1, 5_200_000)
-    for how in ("maximum", "mean", "interpolated"):
+    for method in ("maximum", "mean", "interpolated"):
         with configure_gdal(), open_band(path) as band:
             target = Grid(band.grid.crs, shifted, 6, 8)
-            with resample_band(band, target, how, resample=True) as exact:
+            with resample_band(band, target, method, resample=True) as exact:
                 expected = exact.read(0, 6)
             monkeypatch.setattr(resampling, "match_pixel_blocks", lambda *_: None)
-            with resample_band(band, target, how, resample=True) as moved:
+            with resample_band(band, target, method, resample=True) as moved:
                 assert not moved.exact
                 assert np.allclose(moved.read(0, 6), expected, atol=1e-4)
             monkeypatch.undo()
 
 
-@pytest.mark.parametrize("how", ["maximum", "mean"])
-def test_nothing_is_mixed_in_from_pixels_without_data(raster, how) -> None:
+@pytest.mark.parametrize("method", ["maximum", "mean"])
+def test_nothing_is_mixed_in_from_pixels_without_data(raster, method) -> None:
     values = np.full((40, 40), 500, np.float32)
     values[10:20, 10:20] = np.nan
     turned = Affine(0.94, 0.342, 500_000, 0.342, -0.94, 5_200_000)  # by 20 degrees
     with configure_gdal(), open_band(raster("a.tif", values, transform=turned)) as band:
         target = Grid(band.grid.crs, Affine(1.5, 0, 500_005, 0, -1.5, 5_199_998), 15, 15)
-        with resample_band(band, target, how, resample=True) as strips:
+        with resample_band(band, target, method, resample=True) as strips:
             found = strips.read(0, 15)
     known = np.isfinite(found)
     assert not strips.exact

@@ -133,7 +133,7 @@ def predict(
     executor = choose_executor(workers, cluster)
     write_report = find_report_command() if report else None
     for_readers, for_steps = split_settings(settings or (), plugins())
-    how = MapOptions(
+    map_options = MapOptions(
         window=window,
         overlap=overlap,
         decision_threshold=decision_threshold,
@@ -162,7 +162,7 @@ def predict(
     try:
         with show_progress(shown=not as_json) as progress:
             done = predict_raster(
-                predictor, dsm, out, threshold or (), how, progress, executor=executor, restart=restart, finish=finish
+                predictor, dsm, out, threshold or (), map_options, progress, executor=executor, restart=restart, finish=finish
             )
     except KeyboardInterrupt:
         if get_partial_folder(out).is_dir():
@@ -187,7 +187,7 @@ def predict(
             blocks=done.blocks,
             resumed=done.resumed,
             notes=list(done.notes),
-            postprocessing=[one.describe() for one in how.postprocess],
+            postprocessing=[one.describe() for one in map_options.postprocess],
         )
         return
     print_notes(done.notes)

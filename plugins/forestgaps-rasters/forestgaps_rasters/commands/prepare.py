@@ -92,7 +92,7 @@ def prepare(
     common: dict[str, Any] = {**parse_block_rules(validation, test), "pixel_size_m": pixel_size, "nodata": nodata}
     common |= {"band": band, "feet": feet, "scale": scale}
     chosen = collect_sites(sites or (), dsm or (), dtm or (), chm or (), parse_layers(layer or []), **common)
-    wish = PrepareOptions(
+    prepare_options = PrepareOptions(
         resolution_m=resolution,
         crs=parse_crs(crs) if crs else None,
         resample=resample,
@@ -102,7 +102,7 @@ def prepare(
     )
     readers = make_readers(reader or (), settings or (), plugins())
     with show_progress(shown=not as_json) as report:
-        done = prepare_sites(chosen, out, wish, report, readers=readers)
+        done = prepare_sites(chosen, out, prepare_options, report, readers=readers)
     index = done.index
     shares = {part: index.area(part) for part in ("train", "validation", "test")}
     files = [str(path) for path in sorted(out.rglob("*")) if path.is_file()]

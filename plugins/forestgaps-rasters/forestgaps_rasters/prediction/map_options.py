@@ -60,16 +60,16 @@ class MapOptions:
     readers: Readers | None = None
 
 
-def check_options(thresholds: Sequence[float], how: MapOptions) -> tuple[float, ...]:
+def check_options(thresholds: Sequence[float], options: MapOptions) -> tuple[float, ...]:
     wrong = [threshold for threshold in thresholds if not (isfinite(threshold) and threshold > 0)]
     if wrong:
         raise DataError(f"a threshold of {wrong[0]:g} m: a gap is canopy lower than the threshold, so it must be above 0")
     if fault := explain_indistinct_heights(thresholds):
         raise DataError(fault)
-    if not 0 < how.decision_threshold < 1:
-        raise DataError(f"a decision threshold of {how.decision_threshold:g}: it must lie between 0 and 1")
-    overlap = how.overlap or 0
-    window = max(DEFAULT_WINDOW_PIXELS, 2 * overlap) if how.window is None else how.window
+    if not 0 < options.decision_threshold < 1:
+        raise DataError(f"a decision threshold of {options.decision_threshold:g}: it must lie between 0 and 1")
+    overlap = options.overlap or 0
+    window = max(DEFAULT_WINDOW_PIXELS, 2 * overlap) if options.window is None else options.window
     if window < STRIDE_PIXELS or window % STRIDE_PIXELS or overlap % STRIDE_PIXELS or not 0 <= overlap <= window // 2:
         raise DataError(
             f"windows of {window} pixels with {overlap} shared: both are multiples of {STRIDE_PIXELS}, so that a network's "

@@ -76,7 +76,7 @@ def predict_raster(
     dsm: Path | Sequence[Path],
     out: Path,
     thresholds: Sequence[float] = (),
-    how: MapOptions | None = None,
+    options: MapOptions | None = None,
     report: ShowProgress = ignore_progress,
     *,
     executor: Executor | None = None,
@@ -100,54 +100,59 @@ def predict_raster(
     Raises:
         DataError: The DSM cannot be used as it is. Nothing is then left on disk.
     """
-    how = how or MapOptions()
-    thresholds = check_options(thresholds or predictor.thresholds, how)
+    options = options or MapOptions()
+    thresholds = check_options(thresholds or predictor.thresholds, options)
     check_output_is_free(out)
     expected = getattr(predictor, "layers", {})
-    check_layer_files(how.layers, expected)
-    options: dict[str, Any] = {"nodata": how.nodata, "pixel_size_m": how.pixel_size_m, "feet": how.feet, "band": how.band}
-    options["scale"] = how.scale
+    check_layer_files(options.layers, expected)
+    reading: dict[str, Any] = {
+        "nodata": options.nodata,
+        "pixel_size_m": options.pixel_size_m,
+        "feet": options.feet,
+        "band": options.band,
+    }
+    reading["scale"] = options.scale
     with configure_gdal(), preserve_torch_threads(), ExitStack() as stack:
-        inputs = stack.enter_context(InputRasters(how.readers or Readers(Plugins.discover()), out))
+        inputs = stack.enter_context(InputRasters(options.readers or Readers(Plugins.discover()), out))
         stack.enter_context(inputs.name_originals())
         rasters = inputs.open([dsm] if isinstance(dsm, Path) else dsm, "dsm")
-        source = make_source(rasters, **options, resample=how.resample)
-        surface_files, layer_files = identify_files(source.files), identify_files(how.layers.values())
+        source = make_source(rasters, **reading, resample=options.resample)
+        surface_files, layer_files = identify_files(source.files), identify_files(options.layers.values())
         files = (*surface_files, *layer_files)
         band = stack.enter_context(source.open())
-        wanted = predictor.resolution_m if how.resample and how.resolution_m is None else how.resolution_m
-        grid = choose_target_grid(band.grid, str(source.place), resolution_m=wanted, crs=how.crs, resample=how.resample)
-        with resample_band(band, grid, "maximum", resample=how.resample):
+        wanted = predictor.resolution_m if options.resample and options.resolution_m is None else options.resolution_m
+        grid = choose_target_grid(band.grid, str(source.place), resolution_m=wanted, crs=options.crs, resample=options.resample)
+        with resample_band(band, grid, "maximum", resample=options.resample):
             pass
         findings = check_grid(source.place, grid)
         findings += check_dsm(band, grid.resolution, predictor.resolution_m, get_finest_ratio(predictor))
-        notes = [*inputs.notes, *resolve_findings(findings, skip=how.skip_checks), *collect_notes(predictor, grid, thresholds)]
+        notes = [*inputs.notes, *resolve_findings(findings, skip=options.skip_checks), *collect_notes(predictor, grid, thresholds)]
         notes += describe_resampling(predictor, measure_pixel_size(band.grid, grid), grid.resolution)
         predictor = fit_to_pixels(predictor, grid.resolution)
-        window_grid, widened = choose_windows(predictor, grid, how)
+        window_grid, widened = choose_windows(predictor, grid, options)
         notes += widened
-        steps = build_steps(how.postprocess, thresholds, grid.resolution, find_lowest_gap_byte(how.decision_threshold))
+        steps = build_steps(options.postprocess, thresholds, grid.resolution, find_lowest_gap_byte(options.decision_threshold))
         mapper = BlockMapper(
             predictor,
-            DsmReader(source, grid, how.resample, tuple(file.content() for file in surface_files)),
+            DsmReader(source, grid, options.resample, tuple(file.content() for file in surface_files)),
             window_grid,
             thresholds,
-            make_layer_reader(how, grid, layer_files),
+            make_layer_reader(options, grid, layer_files),
         )
         stack.callback(mapper.close)
         if mapper.layers is not None:
             notes += mapper.layers.describe(expected)
-        about = {**describe_inputs(mapper, source, how), "input files": inputs.stamp(files)}
+        about = {**describe_inputs(mapper, source, options), "input files": inputs.stamp(files)}
         empty = frozenset(item for item in window_grid if mapper.is_empty(item))
         needed = estimate_disk_bytes(grid, len(thresholds), 1 - len(empty) / len(window_grid))
         work = stack.enter_context(open_work_folder(out, about, needed, restart=restart, contents=WORK_FILES))
         scan_band(band, report)
         resumed = len(work.list_finished())
         compute_blocks(mapper, work, executor or ThreadExecutor(choose_thread_count(predictor, window_grid)), report, empty)
-        share = write_maps(work, mapper, steps, report, empty, describe_steps(how.postprocess))
+        share = write_maps(work, mapper, steps, report, empty, describe_steps(options.postprocess))
         if finish is not None:
             finish(work.result, rasters)
-        check_unchanged(files, [*source.files, *how.layers.values()], work)
+        check_unchanged(files, [*source.files, *options.layers.values()], work)
         work.complete()
     return GapMap(
         out / "probabilities.tif",
@@ -162,10 +167,10 @@ def predict_raster(
     )
 
 
-def make_layer_reader(how: MapOptions, grid: Grid, files: Sequence[InputFile]) -> LayerReader | None:
-    if not how.layers:
+def make_layer_reader(options: MapOptions, grid: Grid, files: Sequence[InputFile]) -> LayerReader | None:
+    if not options.layers:
         return None
-    return LayerReader(how.layers, grid, how.pixel_size_m, tuple(file.content() for file in files))
+    return LayerReader(options.layers, grid, options.pixel_size_m, tuple(file.content() for file in files))
 
 
 def collect_notes(predictor: Predictor, grid: Grid, thresholds: Sequence[float]) -> list[str]:
@@ -180,7 +185,7 @@ def collect_notes(predictor: Predictor, grid: Grid, thresholds: Sequence[float])
     return found
 
 
-def describe_inputs(mapper: BlockMapper, source: RasterSource, how: MapOptions) -> dict[str, Any]:
+def describe_inputs(mapper: BlockMapper, source: RasterSource, options: MapOptions) -> dict[str, Any]:
     """All that a block depends on, to tell an interrupted map from another one."""
     grid = mapper.surface.grid
     return {
@@ -189,15 +194,15 @@ def describe_inputs(mapper: BlockMapper, source: RasterSource, how: MapOptions) 
         "device": str(getattr(mapper.predictor, "device", "cpu")),
         "grid": f"{grid.rows} x {grid.columns}, {tuple(grid.transform)[:6]}, {grid.crs.to_wkt() if grid.crs else None}",
         "mosaic": hashlib.sha256((source.text or "").encode()).hexdigest(),
-        "resample": how.resample,
-        "pixel size": how.pixel_size_m,
+        "resample": options.resample,
+        "pixel size": options.pixel_size_m,
         "thresholds": ", ".join(f"{level:g}" for level in mapper.thresholds),
         "windows": f"{mapper.window_grid.down} {mapper.window_grid.right}",
-        "nodata": how.nodata,
-        "band": how.band,
-        "feet": how.feet,
-        "scale": how.scale,
-        **({"layers": {name: str(path) for name, path in sorted(how.layers.items())}} if how.layers else {}),
+        "nodata": options.nodata,
+        "band": options.band,
+        "feet": options.feet,
+        "scale": options.scale,
+        **({"layers": {name: str(path) for name, path in sorted(options.layers.items())}} if options.layers else {}),
     }
 
 

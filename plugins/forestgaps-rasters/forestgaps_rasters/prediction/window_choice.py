@@ -32,7 +32,7 @@ MAX_WINDOW_BYTES = 2**31  # memory for one window, where a network can do with l
 DEFAULT_PIXEL_BYTES = 768  # memory a network of moderate width takes for each pixel of a window, where it does not say
 
 
-def choose_windows(predictor: Predictor, grid: Grid, how: MapOptions) -> tuple[WindowGrid, list[str]]:
+def choose_windows(predictor: Predictor, grid: Grid, options: MapOptions) -> tuple[WindowGrid, list[str]]:
     """The windows of a map, and what a person should know of them.
 
     What is kept of a window lies as far from its edge as the network looks, whatever was asked, and windows begin at multiples of
@@ -41,15 +41,15 @@ def choose_windows(predictor: Predictor, grid: Grid, how: MapOptions) -> tuple[W
     """
     stride, context = get_stride(predictor), get_context_pixels(predictor)
     needed = round_up(2 * (context + MAX_FEATHER_PIXELS), stride) if context else 0
-    overlap = max(round_up(how.overlap, stride) if how.overlap is not None else DEFAULT_OVERLAP_PIXELS, needed)
+    overlap = max(round_up(options.overlap, stride) if options.overlap is not None else DEFAULT_OVERLAP_PIXELS, needed)
     affordable = int(sqrt(MAX_WINDOW_BYTES / (get_pixel_bytes(predictor) or DEFAULT_PIXEL_BYTES)))
-    widest = max(DEFAULT_WINDOW_PIXELS, min(4 * overlap, affordable)) if how.window is None else how.window
-    window = round_up(max(widest, 2 * (overlap if how.window is None else needed)), stride)
-    if how.overlap is None and not needed:
+    widest = max(DEFAULT_WINDOW_PIXELS, min(4 * overlap, affordable)) if options.window is None else options.window
+    window = round_up(max(widest, 2 * (overlap if options.window is None else needed)), stride)
+    if options.overlap is None and not needed:
         overlap = min(overlap, window // 2 // stride * stride)
     window_grid = WindowGrid.create(grid.rows, grid.columns, window, overlap, stride, compute_first_pixel(grid.transform))
-    asked = [f"--{name} {value}" for name, value in (("window", how.window), ("overlap", how.overlap)) if value is not None]
-    if len(window_grid) == 1 or (how.window or window, how.overlap or overlap) == (window, overlap):
+    asked = [f"--{name} {value}" for name, value in (("window", options.window), ("overlap", options.overlap)) if value is not None]
+    if len(window_grid) == 1 or (options.window or window, options.overlap or overlap) == (window, overlap):
         return window_grid, []
     return window_grid, [
         f"{' '.join(asked)}: the network looks {context:.0f} pixels far, so windows of {window} pixels that share {overlap} are "

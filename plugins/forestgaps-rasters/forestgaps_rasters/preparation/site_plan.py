@@ -54,7 +54,7 @@ class SitePlan:
     channels: Mapping[str, int] = field(factory=dict)  # of the further layers
 
 
-def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePlan:
+def plan_site(site: Site, options: PrepareOptions, report: ShowProgress) -> SitePlan:
     """Check one site."""
     files = site.files()
     with name_site(site):
@@ -65,25 +65,25 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
     with ExitStack() as stack:
         surface, other = (stack.enter_context(open_source(path, **site.reading_options)) for path in files.values())
         target = choose_target_grid(
-            surface.grid, str(surface.path), resolution_m=wish.resolution_m, crs=wish.crs, resample=wish.resample
+            surface.grid, str(surface.path), resolution_m=options.resolution_m, crs=options.crs, resample=options.resample
         )
-        target = crop_to_both(target, surface, other, resample=wish.resample)
+        target = crop_to_both(target, surface, other, resample=options.resample)
         derived = None
         if layer == "chm" and is_surface_resampled(surface, target):
             derived = crop_to_both(surface.grid, surface, other, resample=False)
         lower = derived or target
-        stack.enter_context(resample_band(surface, target, "maximum", resample=wish.resample))
-        how = choose_ground_method(surface, other) if layer == "dtm" else "mean"
+        stack.enter_context(resample_band(surface, target, "maximum", resample=options.resample))
+        method = choose_ground_method(surface, other) if layer == "dtm" else "mean"
         ground = layer == "dtm"
         remedy = "Add --resample" if ground else "Give a CHM on the grid of the DSM, or give the DTM, which may have another grid"
-        below = stack.enter_context(resample_band(other, lower, how, resample=wish.resample and ground, remedy=remedy))
+        below = stack.enter_context(resample_band(other, lower, method, resample=options.resample and ground, remedy=remedy))
         scan_band(surface, report)
         if scan_band(other, report).canopy_share < 0.5 and layer == "chm":
             found = check_raster(other, layer, is_reference=True)
             reasons = [finding.message for finding in found if finding.severity == "error"]
             why = "most values are beyond -20 to 120 m, so it is no canopy height model; a DTM? (--dtm)"
             raise DataError("\n".join(reasons) or f"{other.path}: {why}")
-        top = stack.enter_context(resample_band(surface, lower, "maximum", resample=wish.resample))
+        top = stack.enter_context(resample_band(surface, lower, "maximum", resample=options.resample))
         names = str(surface.path), str(other.path)
         findings = [
             *check_grid(surface.path, target),
@@ -94,8 +94,8 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
         pair = check_pair(top, below, is_ground=layer == "dtm", names=names)
         findings += [finding for finding in pair if finding.kind not in known]
         notes = (
-            *resolve_findings(findings, skip=wish.skip_checks),
-            *describe_interpolation(surface, other, how, exact=below.exact),
+            *resolve_findings(findings, skip=options.skip_checks),
+            *describe_interpolation(surface, other, method, exact=below.exact),
         )
         channels = {}
         for name, place in site.layers.items():
@@ -108,7 +108,7 @@ def plan_site(site: Site, wish: PrepareOptions, report: ShowProgress) -> SitePla
             for path in list_input_files(raster)
         )
     try:
-        buffer = convert_to_pixels(wish.buffer_m, target.resolution)
+        buffer = convert_to_pixels(options.buffer_m, target.resolution)
         blocks = split_blocks(target.rows, target.columns, part=site.part, rules=site.rules, buffer=buffer)
     except DataError as error:
         raise DataError(f"site {site.name!r}: {error}") from error
@@ -131,10 +131,10 @@ def choose_ground_method(surface: Band, ground: Band) -> Method:
     return "mean" if fits is not None and fits[2] == 1 else "interpolated"
 
 
-def describe_interpolation(surface: Band, ground: Band, how: Method, *, exact: bool) -> list[str]:
+def describe_interpolation(surface: Band, ground: Band, method: Method, *, exact: bool) -> list[str]:
     """What a person should know of terrain that was brought to the pixels of its surface."""
     times = surface.grid.resolution / ground.grid.resolution
-    if how != "interpolated" or (exact and abs(times - 1) < 1e-4):
+    if method != "interpolated" or (exact and abs(times - 1) < 1e-4):
         return []
     done = "averaged" if times >= MIN_COARSENING else "interpolated (bilinear)"
     return [
@@ -179,7 +179,7 @@ def name_site(site: Site) -> Iterator[None]:
         raise DataError(f"site {site.name!r}: {error}") from error
 
 
-def make_index(plans: Sequence[SitePlan], wish: PrepareOptions) -> Index:
+def make_index(plans: Sequence[SitePlan], options: PrepareOptions) -> Index:
     for plan in plans:
         if fault := explain_other_layers(plan.site.name, plan.channels, plans[0].site.name, plans[0].channels):
             raise DataError(fault)
@@ -197,7 +197,7 @@ def make_index(plans: Sequence[SitePlan], wish: PrepareOptions) -> Index:
         format=FORMAT,
         made_by=f"forestgaps {__version__}",
         resolution_m=round(plans[0].grid.resolution, 6),
-        tile=wish.tile,
-        buffer_m=wish.buffer_m,
+        tile=options.tile,
+        buffer_m=options.buffer_m,
         sites=tuple(plan.stored for plan in plans),
     )

@@ -83,7 +83,7 @@ class PreparedSites:
 def prepare_sites(
     sites: Sequence[Site],
     out: Path,
-    wish: PrepareOptions | None = None,
+    options: PrepareOptions | None = None,
     report: ShowProgress = ignore_progress,
     *,
     readers: Readers | None = None,
@@ -98,18 +98,18 @@ def prepare_sites(
     Raises:
         DataError: A site cannot be used as it is; the message says why and what would do. Nothing is then left on disk.
     """
-    wish = wish or PrepareOptions()
+    options = options or PrepareOptions()
     with (
         configure_gdal(),
         open_work_folder(out, {"work": "prepare"}, 0, purpose="prepare", contents=WORK_FILES) as work,
         InputRasters(readers or Readers(Plugins.discover()), out) as inputs,
         inputs.name_originals(),
     ):
-        plans = [name_sources(plan_site(open_site(site, inputs), wish, report), inputs) for site in sites]
-        index = make_index(plans, wish)
+        plans = [name_sources(plan_site(open_site(site, inputs), options, report), inputs) for site in sites]
+        index = make_index(plans, options)
         check_buffer_distance(index)
         work.require(estimate_disk_bytes(plans))
-        done = tuple(prepare_site(plan, work, wish, report) for plan in plans)
+        done = tuple(prepare_site(plan, work, options, report) for plan in plans)
         check_unchanged(plans)
         for site in done:
             (work.blocks / site.name / SUMMARY_NAME).unlink()
@@ -147,9 +147,9 @@ def estimate_disk_bytes(plans: Sequence[SitePlan]) -> int:
     return layers + max((4 * plan.derived.rows * plan.derived.columns for plan in plans if plan.derived), default=0)
 
 
-def prepare_site(plan: SitePlan, work: WorkFolder, wish: PrepareOptions, report: ShowProgress) -> StoredSite:
+def prepare_site(plan: SitePlan, work: WorkFolder, options: PrepareOptions, report: ShowProgress) -> StoredSite:
     """The site, written now or by a call that was interrupted, with its share of valid pixels."""
-    folder, about = work.blocks / plan.site.name, describe_inputs(plan, wish)
+    folder, about = work.blocks / plan.site.name, describe_inputs(plan, options)
     if folder.exists():
         if (before := read_finished_site(folder, about)) is not None:
             return evolve(plan.stored, **before)
@@ -159,7 +159,7 @@ def prepare_site(plan: SitePlan, work: WorkFolder, wish: PrepareOptions, report:
     draft = work.blocks / f"{plan.site.name}{DRAFT_SUFFIX}"
     remove_made(draft, (*SITE_FILES, *(f"*/{name}" for name in SITE_FILES)))
     draft.mkdir(exist_ok=True)
-    done = write_site(plan, draft, wish, report)
+    done = write_site(plan, draft, options, report)
     layers = {name: unstructure(layer) for name, layer in done.layers.items()}
     said = {"about": about, "valid_fraction": done.valid_fraction, "sums": dict(done.sums), "layers": layers}
     write_json(draft / plan.site.name / SUMMARY_NAME, said)
@@ -194,13 +194,13 @@ def read_finished_site(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]
         return None
 
 
-def describe_inputs(plan: SitePlan, wish: PrepareOptions) -> dict[str, Any]:
+def describe_inputs(plan: SitePlan, options: PrepareOptions) -> dict[str, Any]:
     """All that the layers of a site depend on."""
     return {
         "program": [__version__, rasterio.__version__, rasterio.__gdal_version__, rasterio.__proj_version__, np.__version__],
         "sources": [[source.layer, source.sha256] for source in plan.stored.sources],
         "grid": [plan.grid.rows, plan.grid.columns, *plan.stored.transform, plan.stored.crs],
-        "resample": wish.resample,
+        "resample": options.resample,
         "nodata": plan.site.nodata,
         "band": plan.site.band,
         "feet": plan.site.feet,
@@ -208,12 +208,12 @@ def describe_inputs(plan: SitePlan, wish: PrepareOptions) -> dict[str, Any]:
     }
 
 
-def write_site(plan: SitePlan, folder: Path, wish: PrepareOptions, report: ShowProgress) -> StoredSite:
+def write_site(plan: SitePlan, folder: Path, options: PrepareOptions, report: ShowProgress) -> StoredSite:
     """Write the layers of one site; the site with its share of valid pixels."""
     name, grid, size = plan.site.name, plan.grid, plan.site.pixel_size_m
     (folder / name).mkdir(exist_ok=True)
     valid = 0
-    with open_layers(plan, folder, wish) as (surface, other, is_ground), ExitStack() as stack:
+    with open_layers(plan, folder, options) as (surface, other, is_ground), ExitStack() as stack:
         dsm_file, height_file = (
             stack.enter_context(LayerFile(get_layer_path(folder, name, layer), grid.rows, grid.columns))
             for layer in ("dsm", "height")
@@ -260,23 +260,23 @@ class LayerWriter:
 
 
 @contextmanager
-def open_layers(plan: SitePlan, folder: Path, wish: PrepareOptions) -> Iterator[tuple[ResampledBand, ResampledBand, bool]]:
+def open_layers(plan: SitePlan, folder: Path, options: PrepareOptions) -> Iterator[tuple[ResampledBand, ResampledBand, bool]]:
     """The DSM, and the ground or the heights, on the target grid; True where it is the ground."""
     files = plan.site.files()
-    options = plan.site.reading_options
+    reading = plan.site.reading_options
     ground = folder / "ground.tif"
     with ExitStack() as stack:
-        surface = stack.enter_context(open_source(files["dsm"], **options))
+        surface = stack.enter_context(open_source(files["dsm"], **reading))
         if plan.derived is not None:
-            with open_source(files["chm"], **options) as heights:
+            with open_source(files["chm"], **reading) as heights:
                 derive_ground(surface, heights, plan.derived, ground)
             stack.callback(ground.unlink)
             other = stack.enter_context(open_band(ground, pixel_size_m=plan.site.pixel_size_m, scale=1.0))
         else:
-            other = stack.enter_context(open_source(files.get("dtm") or files["chm"], **options))
+            other = stack.enter_context(open_source(files.get("dtm") or files["chm"], **reading))
         yield (
-            stack.enter_context(resample_band(surface, plan.grid, "maximum", resample=wish.resample)),
-            stack.enter_context(resample_band(other, plan.grid, choose_ground_method(surface, other), resample=wish.resample)),
+            stack.enter_context(resample_band(surface, plan.grid, "maximum", resample=options.resample)),
+            stack.enter_context(resample_band(other, plan.grid, choose_ground_method(surface, other), resample=options.resample)),
             "dtm" in files or plan.derived is not None,
         )
 

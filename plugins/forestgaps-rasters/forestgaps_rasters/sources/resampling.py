@@ -44,22 +44,22 @@ Method: TypeAlias = Literal["maximum", "mean", "interpolated"]
 MAX_PIXELS_READ = 2**24  # at a time
 
 
-def aggregate_pixels(values: FloatArray, k: int, how: Method) -> FloatArray:
+def aggregate_pixels(values: FloatArray, k: int, method: Method) -> FloatArray:
     """(k H, k W) to (H, W): maximum or mean of the values that are not NaN; NaN where fewer than half of them are."""
     if k == 1:
         return values
     # One place of all blocks at a time: reductions over the short axes of a 4-D array take four times as long.
     parts = [values[row::k, column::k] for row in range(k) for column in range(k)]
     count = np.zeros(parts[0].shape, np.int32)
-    out: NDArray[Any] = np.full(parts[0].shape, np.nan, np.float32) if how == "maximum" else np.zeros(parts[0].shape)
+    out: NDArray[Any] = np.full(parts[0].shape, np.nan, np.float32) if method == "maximum" else np.zeros(parts[0].shape)
     for part in parts:
         known = np.isfinite(part)
         count += known
-        if how == "maximum":
+        if method == "maximum":
             np.fmax(out, part, out=out)
         else:
             np.add(out, part, out=out, where=known)
-    if how != "maximum":
+    if method != "maximum":
         out /= np.maximum(count, 1)
     return np.where(2 * count >= k * k, out, np.nan).astype(np.float32)
 
@@ -84,7 +84,7 @@ class ResampledBand:
 
 @contextmanager
 def resample_band(
-    band: Band, target: Grid, how: Method, *, resample: bool, tolerance: float = 0.125, remedy: str = "Add --resample"
+    band: Band, target: Grid, method: Method, *, resample: bool, tolerance: float = 0.125, remedy: str = "Add --resample"
 ) -> Iterator[ResampledBand]:
     """The band on the target grid.
 
@@ -97,23 +97,23 @@ def resample_band(
         DataError: The grids do not fit and resampling was not asked, or a surface is coarser than the target.
     """
     fit = match_pixel_blocks(band.grid, target)
-    if fit is not None and (fit[2] == 1 or resample or how == "interpolated"):
+    if fit is not None and (fit[2] == 1 or resample or method == "interpolated"):
         row, column, k = fit
 
         def read_block(first: int, left: int, rows: int, columns: int) -> FloatArray:
             return band.read(row + first, column + left, rows, columns)
 
-        yield ResampledBand(target, aggregate_window(read_block, k, how), exact=True)
+        yield ResampledBand(target, aggregate_window(read_block, k, method), exact=True)
         return
-    if not resample and how != "interpolated":
+    if not resample and method != "interpolated":
         raise DataError(f"{band.path}: its grid ({band.grid}) does not fit the pixels of the DSM ({target}). {remedy}")
     size = measure_pixel_size(band.grid, target)
-    if how != "interpolated":
+    if method != "interpolated":
         check_not_finer(band, size, target.resolution)
     k = max(round(target.resolution / size), 1)
     fine = refine_grid(target, k)
     scale, offset = np.float32(band.source.scale), np.float32(band.source.offset)
-    with open_warped(band, fine, Resampling.bilinear if how == "interpolated" else Resampling.nearest, tolerance) as vrt:
+    with open_warped(band, fine, Resampling.bilinear if method == "interpolated" else Resampling.nearest, tolerance) as vrt:
 
         def read_warped(first: int, left: int, rows: int, columns: int) -> FloatArray:
             with convert_gdal_errors(band.path, f"cannot be brought to the grid {target}"):
@@ -121,19 +121,19 @@ def resample_band(
             with np.errstate(over="ignore", invalid="ignore"):
                 return (values * scale + offset) * np.float32(band.unit_m)
 
-        yield ResampledBand(target, aggregate_window(read_warped, k, how), exact=False)
+        yield ResampledBand(target, aggregate_window(read_warped, k, method), exact=False)
 
 
 ReadWindow: TypeAlias = Callable[[int, int, int, int], FloatArray]
 
 
-def aggregate_window(read: ReadWindow, k: int, how: Method) -> ReadWindow:
+def aggregate_window(read: ReadWindow, k: int, method: Method) -> ReadWindow:
     """Return what reads a window of pixels that are k x k of those that `read` reads, `MAX_PIXELS_READ` of them at a time."""
 
     def window(first: int, left: int, rows: int, columns: int) -> FloatArray:
         step = max(MAX_PIXELS_READ // (k * k * max(columns, 1)), 1)
         parts = [
-            aggregate_pixels(read(row * k, left * k, min(step, first + rows - row) * k, columns * k), k, how)
+            aggregate_pixels(read(row * k, left * k, min(step, first + rows - row) * k, columns * k), k, method)
             for row in range(first, first + rows, step)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
