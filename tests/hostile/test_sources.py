@@ -18,6 +18,7 @@ RUNNING = {
 }  # fmt: skip
 # Where they are used, how often, and of what.
 KNOWN = {
+    ("forestgaps_core/cli/installing.py", "subprocess.run"): 1,  # the installer of the environment, with --yes, without a shell
     ("forestgaps_core/lazy_exports.py", "import_module"): 1,  # of the modules that a package exports
     ("forestgaps_core/inference/model_folder.py", "import_module"): 1,  # a package that brings a network along
     ("forestgaps_core/plugins/local_files.py", "compile"): 1,  # of a file given with -p
