@@ -36,11 +36,12 @@ def read_table(path: Path) -> dict[str, Any]:
         near = nearest(path.name, (other.name for other in path.parent.glob("*.toml")) if path.parent.is_dir() else ())
         raise ConfigError(f"no such file{near}", str(path)) from None
     except IsADirectoryError:
-        if (path / "run.toml").is_file():
+        if (path / "run.toml").is_file() and (path / "versions.json").is_file():
             hint = f"is a run folder, not a run file. To resume it: {format_command('train', '--resume', path)}"
             again = format_command("train", path / "run.toml")
             raise ConfigError(f"{hint}; to train it again: {again}", str(path)) from None
-        raise ConfigError("is a folder, not a run file; name a .toml file", str(path)) from None
+        example = f", such as {path / 'run.toml'}" if (path / "run.toml").is_file() else ""
+        raise ConfigError(f"is a folder, not a run file; name a .toml file{example}", str(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from None
     except UnicodeDecodeError as error:

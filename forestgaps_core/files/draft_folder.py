@@ -157,7 +157,13 @@ def write_marker(folder: Path, identity: str, **entries: Any) -> None:
 
 def locate_draft(out: Path) -> Path:
     """The draft folder of a result."""
-    return out.with_name(shorten_name(f".{out.name}.partial", ".partial"))
+    return name_beside(out, ".{}.partial")
+
+
+def name_beside(path: Path, pattern: str) -> Path:
+    """A path in the same folder; in its name `{}` stands for the name of `path`, also where that is written `.` or `..`."""
+    named = path if path.name not in ("", "..") else Path(os.path.abspath(path))
+    return named.with_name(shorten_name(pattern.format(named.name), pattern.rpartition("{}")[2]))
 
 
 def shorten_name(name: str, ending: str, longest: int = MAX_NAME_BYTES) -> str:

@@ -80,7 +80,7 @@ def test_a_path_of_an_override_starts_at_the_folder_of_the_run_file(run_file, pl
         ({"run": 'base = "run.toml"'}, r"base: leads in a circle: .*run\.toml > .*run\.toml"),
         ({"run": 'base = "b.toml"', "b": 'base = "run.toml"'}, r"leads in a circle: .*run\.toml > .*b\.toml > .*run\.toml"),
         ({"run": 'base = "b.toml"', "b": "= 1"}, r"base: .*b\.toml: is not TOML"),
-        ({"run": 'base = "."'}, "base: .*is a run folder, not a run file"),
+        ({"run": 'base = "."'}, "base: .*is a folder, not a run file; name a .toml file, such as .*run.toml"),
         ({"run": 'base = "b.toml"', "b": 'base = "c.toml"'}, r"base: .*b\.toml: base: .*c\.toml: no such file"),
         ({f"{'run' if n == 0 else f'r{n}'}": f'base = "r{n + 1}.toml"' for n in range(20)}, "more than 16 files inherit"),
     ],

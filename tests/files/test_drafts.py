@@ -344,3 +344,11 @@ def test_the_marker_is_written_first_and_names_the_program(tmp_path) -> None:
         assert told["made_by"] == "forestgaps" and len(told["identity"]) == 32
         others = [path.lstat().st_ctime_ns for path in folder.iterdir() if path.name != MARKER]
         assert (folder / MARKER).lstat().st_mtime_ns <= min(others)
+
+
+@pytest.mark.parametrize("written", [".", "..", "inner/..", "{braces}"])
+def test_a_draft_is_beside_its_result_however_that_is_written(tmp_path, written, monkeypatch) -> None:
+    (tmp_path / "result" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "result" / "inner" if written == ".." else tmp_path / "result")
+    expected = tmp_path / ".result.partial" if written != "{braces}" else tmp_path / "result" / ".{braces}.partial"
+    assert Path.cwd() / locate_draft(Path(written)) == expected

@@ -14,7 +14,7 @@ from forestgaps_core.config.command_components import ChosenComponent, choose_co
 from forestgaps_core.contracts import NamedErrors
 from forestgaps_core.errors import DataError, PluginError
 from forestgaps_core.files.atomic import disk_errors
-from forestgaps_core.files.draft_folder import hold_draft, shorten_name
+from forestgaps_core.files.draft_folder import hold_draft, name_beside, shorten_name
 from forestgaps_core.files.removal import remove_made
 from forestgaps_core.plugins.names import list_usable_names
 from forestgaps_core.plugins.registry import Plugins
@@ -195,7 +195,7 @@ class InputRasters:
 @contextmanager
 def hold_input_folder(out: Path) -> Iterator[Path]:
     """A folder beside a result; it is removed at the end, and what an interrupted command left in it before."""
-    folder = out.with_name(shorten_name(f".{out.name}.inputs", ".inputs"))
+    folder = name_beside(out, ".{}.inputs")
     with hold_draft(folder, out, "read input") as draft:
         try:
             remove_made(draft.content, ("*.tif",))

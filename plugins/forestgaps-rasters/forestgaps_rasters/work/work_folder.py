@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 
 from forestgaps_core.errors import DataError, DiskError
 from forestgaps_core.files.atomic import ADVICE, format_size, is_disk_error, measure_free_space, sync_all, write_json
-from forestgaps_core.files.draft_folder import DraftFolder, hold_draft, read_identity, read_marker, refuse_foreign, shorten_name
+from forestgaps_core.files.draft_folder import DraftFolder, hold_draft, name_beside, read_identity, read_marker, refuse_foreign
 from forestgaps_core.files.publishing import identify_file, refuse_existing, take_name
 from forestgaps_core.files.removal import matches_any, remove_made, warn_of_foreign
 from forestgaps_core.files.safe_opening import UnreadableError, describe_kind, read_bytes
@@ -200,7 +200,7 @@ class WorkFolder:
 
 
 def get_partial_folder(out: Path) -> Path:
-    return out.with_name(shorten_name(f"{out.name}.partial", ".partial"))
+    return name_beside(out, "{}.partial")
 
 
 @contextmanager
