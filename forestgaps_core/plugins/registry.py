@@ -141,6 +141,8 @@ class Plugins(PluginLoader):
             PluginError: None has this name, or more than one.
         """
         if kind not in self.kinds:
+            if package := explain_missing_package(kind, name, self.records):
+                raise PluginError(f"no {kind} named {name!r}: it {package}")
             raise PluginError(self.explain_refused_kind(kind) or f"no kind of components named {kind!r}{nearest(kind, self.kinds)}")
         one = kind.removesuffix("s") if self.kinds[kind].several else kind
         if missing := self.missing_package(kind, name):

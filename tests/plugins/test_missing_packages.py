@@ -138,3 +138,8 @@ def test_the_table_of_earlier_files_is_refused_with_what_to_write(run_file, plug
     run_file.write_text(run_file.read_text() + "\n[augmentation]\ntilt = 0.3\n")
     with pytest.raises(ConfigError, match=r"augmentation: unknown table .*write a table \[augmentations.LABEL\] .*slope, was tilt"):
         load_config(run_file, plugins=plugins)
+
+
+def test_a_component_of_a_kind_whose_package_is_missing_names_the_package():
+    with pytest.raises(PluginError, match="no baseline named 'csf': it comes with forestgaps-baselines, which is not installed"):
+        Plugins().component("baseline", "csf")
