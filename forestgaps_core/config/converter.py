@@ -45,6 +45,8 @@ from forestgaps_core.settings import (
 T = TypeVar("T")
 
 
+PLAIN = (int, float, bool, str)
+
 # Gives the config class of the component of a kind that a table names, by the place of the table.
 FindClass = Callable[[str, Mapping[str, Any], tuple[str, ...]], type]
 
@@ -60,7 +62,7 @@ class StrictConverter(cattrs.Converter):
     def __init__(self, place: tuple[str, ...] = (), find_class: FindClass | None = None) -> None:
         super().__init__(forbid_extra_keys=True, detailed_validation=True)
         self.place, self.find_class = place, find_class
-        for kind in (int, float, bool, str):
+        for kind in PLAIN:
             self.register_structure_hook(kind, accept_exactly(kind))
         self.register_structure_hook(Path, structure_path)
         self.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), structure_enum)
@@ -99,6 +101,10 @@ class StrictConverter(cattrs.Converter):
             if name not in value:
                 if setting.default is attrs.NOTHING:
                     found.append(((name,), f"is missing: {setting.metadata.get('help') or 'it has no default'}"))
+                elif type(setting.default) in PLAIN:  # else a run folder could not be read again
+                    wrong: list[Mistake] = []
+                    self.structure_part(name, setting.default, hints[name], wrong)
+                    found += [(path, f"its default: {sentence}") for path, sentence in wrong]
                 continue
             mistakes = len(found)
             structured = self.structure_part(name, value[name], hints[name], found)

@@ -497,3 +497,13 @@ def test_the_sections_of_a_docstring_on_parameters_are_taken_apart():
         {"a": "First: with a colon. And more.", "b": "Second."},
     )
     assert split_docstring(None) == ("", {})
+
+
+@pytest.mark.parametrize("default", ["abc", float("nan"), True])
+def test_a_default_that_a_run_folder_could_not_give_again_is_refused(default):
+    def costly(logits, batch, *, miss: float = default):
+        return logits.sum()
+
+    _, mistakes = structure_config({}, make_config_class(costly, "loss", KINDS["loss"]), ("loss",))
+    assert len(mistakes) == 1
+    assert mistakes[0].startswith("loss.miss: its default: found")

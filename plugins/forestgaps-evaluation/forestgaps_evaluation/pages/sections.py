@@ -65,7 +65,7 @@ def make_sections(data: ReportData, plugins: Plugins, settings: Sequence[str] = 
             section = plugins.build(KIND, chosen.component.full_name, chosen.config, BuildContext(KIND, {}))
             order, title = float(section.order), str(section.title)[:LONGEST_TITLE]
             parts, problem = tuple(make_part(part) for part in section(data)), ""
-        except Exception as error:  # code of a plugin may fail in any way
+        except (Exception, SystemExit) as error:  # code of a plugin may fail in any way
             parts, problem = (), format_error(error)
             log.warning("the report has no section %r: %s", title, problem)
         if parts or problem:

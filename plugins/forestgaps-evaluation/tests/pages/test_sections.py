@@ -54,6 +54,12 @@ class Fails:
         return Made("Broken", 3, lambda data: 1 / 0)
 
 @frozen(kw_only=True)
+class Exits:
+    """Ends the program."""
+    def build(self):
+        return Made("Exits", 6, lambda data: exit(3))
+
+@frozen(kw_only=True)
 class Wrong:
     """Returns something else."""
     def build(self):
@@ -73,7 +79,8 @@ class Bare:
 
 @hookimpl
 def forestgaps_report_sections():
-    return {"hostile": Hostile, "first": First, "silent": Silent, "fails": Fails, "wrong": Wrong, "text": Text, "bare": Bare}
+    offers = {"hostile": Hostile, "first": First, "silent": Silent, "fails": Fails, "wrong": Wrong}
+    return {**offers, "text": Text, "bare": Bare, "exits": Exits}
 '''
 DATA = ReportData(subject="map", path=Path("maps"), thresholds=(2.0, 5.0), resolution_m=1.0)
 
@@ -94,17 +101,17 @@ def render(sections: Any) -> str:
 
 def test_sections_are_ordered_and_what_fails_is_reported_on_the_page_and_in_the_log(plugins, caplog) -> None:
     sections = make_sections(DATA, plugins)
-    assert [section.title for section in sections] == ["bare", "First", "<b>Title</b>", "Broken", "Wrong", "Text"]
+    assert [section.title for section in sections] == ["bare", "First", "<b>Title</b>", "Broken", "Wrong", "Text", "Exits"]
     problems = {section.title: section.problem for section in sections if section.problem}
     assert problems["Broken"] == "ZeroDivisionError: division by zero"
     assert "expected a text, SectionTable or SectionPicture" in problems["Wrong"]
     assert "not a PNG, JPEG or SVG file" in problems["Text"]
-    assert problems.keys() == {"bare", "Broken", "Wrong", "Text"}
+    assert problems.keys() == {"bare", "Broken", "Wrong", "Text", "Exits"}
     assert "the report has no section 'Broken': ZeroDivisionError: division by zero" in caplog.text
     page = render(sections)
     assert "This section could not be made: ZeroDivisionError" in page
     contents = add_contents([("findings", "Summary"), ("data", "Data")], sections)
-    assert [anchor for anchor, _ in contents] == ["findings", *(f"further-{number}" for number in range(1, 7)), "data"]
+    assert [anchor for anchor, _ in contents] == ["findings", *(f"further-{number}" for number in range(1, 8)), "data"]
 
 
 def test_no_markup_of_a_section_reaches_the_page(plugins) -> None:
