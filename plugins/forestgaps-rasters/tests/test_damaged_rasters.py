@@ -87,8 +87,8 @@ def check(apart: Apart, folder: Path, options: str, content: bytes, name: str) -
     outcome, text = apart.read(options, folder)
     assert outcome in ("worked", "refused"), f"{options}: {text}"
     if outcome == "refused":
-        told = any(word in text for word in ("damaged.", "site 'site'", "list.txt", "of the DSM (", str(folder / "out")))
-        assert told, f"{options}: the sentence does not name the file: {text}"
+        names_the_file = any(word in text for word in ("damaged.", "site 'site'", "list.txt", "of the DSM (", str(folder / "out")))
+        assert names_the_file, f"{options}: the sentence does not name the file: {text}"
         assert len(text) < 2000, f"{options}: a sentence of {len(text)} letters"
         assert "Traceback" not in text
     assert not (folder / "executed").exists(), "code in a file was executed"

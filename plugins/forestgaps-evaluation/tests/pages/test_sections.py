@@ -67,7 +67,7 @@ class Wrong:
 
 @frozen(kw_only=True)
 class Text:
-    """A picture that is none."""
+    """Text instead of a picture."""
     def build(self):
         return Made("Text", 5, lambda data: [SectionPicture(data=b"text", alt="")])
 
