@@ -52,7 +52,7 @@ class ClothSimulation:
         cloth.params.interations = self.iterations  # spelled so by the package
         cloth.setPointCloud(np.c_[columns * resolution_m, rows * resolution_m, heights - datum])
         ground, other = CSF.VecInt(), CSF.VecInt()
-        with limit_threads(), discard_native_output():
+        with discard_native_output(), limit_threads():  # one thread at a time: both belong to the whole process
             cloth.do_filtering(ground, other, False)
         touched = np.array(ground, dtype=np.intp)
         if len(touched) == 0:
